@@ -1,0 +1,14 @@
+"""Apache Airflow provider for WTS Chat, the customer-service platform for WhatsApp, Instagram and Messenger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what Airflow shows of this provider; called through the ``apache_airflow_provider`` entry point."""
+    from airflow_provider_wts.provider_info import PROVIDER_INFO
+
+    return PROVIDER_INFO

@@ -1,0 +1,1 @@
+"""The WTS Chat API, free of Airflow: usable from any Python."""

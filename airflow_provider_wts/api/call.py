@@ -1,0 +1,249 @@
+"""One API call as data.
+
+A :class:`Call` names an operation of the contract and holds what goes into its path, query and body. Nothing is sent
+here: :class:`~airflow_provider_wts.api.client.WtsClient` performs a call. A body holds exactly what the caller set:
+what was not given is left out, and ``None``, ``False``, ``0``, ``""`` and ``[]`` go out as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from enum import Enum
+from functools import cached_property
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_wts.api import contract
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+
+T = TypeVar("T")
+
+
+class _NotGiven(Enum):
+    """The mark of a parameter that the caller did not set. An enum, so that it survives copying and pickling."""
+
+    NOT_GIVEN = "not given"
+
+    def __repr__(self) -> str:
+        return "NOT_GIVEN"
+
+    def __str__(self) -> str:
+        return "NOT_GIVEN"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+NotGiven: TypeAlias = Literal[_NotGiven.NOT_GIVEN]
+NOT_GIVEN: Final = _NotGiven.NOT_GIVEN
+
+#: A parameter that may be left out, or set to ``None`` to send ``null``.
+Optional: TypeAlias = T | None | NotGiven
+
+
+def given(**values: object) -> dict[str, Any]:
+    """Return the values that were set, in the order of the arguments.
+
+    A trailing underscore in a name is dropped, so that ``from_=`` becomes ``from``.
+
+    :param values: values by their name on the wire; those that are :data:`NOT_GIVEN` are left out.
+    """
+    return {name.removesuffix("_"): value for name, value in values.items() if value is not NOT_GIVEN}
+
+
+def given_or_left_out(**values: object) -> dict[str, Any] | NotGiven:
+    """Return the values that were set, or :data:`NOT_GIVEN` when none was: for an object inside a body."""
+    return given(**values) or NOT_GIVEN
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One call of one operation; ``T`` is the type of its answer.
+
+    :param operation_id: the operation's name in the contract, such as ``send_chatbot``.
+    :param path: values of the path parameters by name.
+    :param query: values of the query parameters by their exact name; a list is sent as a repeated name.
+    :param body: the JSON body; :data:`NOT_GIVEN` sends none.
+    :raises WtsInvalidRequestError: when the contract has no such operation.
+    """
+
+    operation_id: str
+    path: Mapping[str, object] = field(default_factory=dict)
+    query: Mapping[str, object] = field(default_factory=dict)
+    body: object = NOT_GIVEN
+
+    @cached_property
+    def operation(self) -> contract.Operation:
+        """The operation as the contract describes it."""
+        try:
+            return contract.operations()[self.operation_id]
+        except KeyError:
+            raise WtsInvalidRequestError(_unknown_operation(self.operation_id)) from None
+
+    @property
+    def method(self) -> str:
+        """HTTP method, upper case."""
+        return self.operation.method
+
+    @cached_property
+    def url_path(self) -> str:
+        """The path with its values filled in and percent-encoded.
+
+        :raises WtsInvalidRequestError: when a path value is missing or empty; an empty one would call another path.
+        """
+        path = self.operation.path
+        for parameter in self.operation.parameters:
+            if parameter.location != "path":
+                continue
+            value = self.path.get(parameter.name)
+            if value is None or not str(value).strip():
+                raise WtsInvalidRequestError(
+                    f"{self.operation_id}: the path needs {parameter.name!r}, and it is missing or empty.",
+                    operation_id=self.operation_id,
+                )
+            if str(value) in (".", ".."):
+                raise WtsInvalidRequestError(
+                    f"{self.operation_id}: {parameter.name!r} is a relative path segment, which is no id.",
+                    operation_id=self.operation_id,
+                )
+            path = path.replace("{" + parameter.name + "}", quote(str(value), safe=""))
+        return path
+
+    @cached_property
+    def query_pairs(self) -> list[tuple[str, str]]:
+        """The query as name and value pairs, ready to be encoded; lists repeat their name, ``None`` is left out."""
+        return list(_query_pairs(self.query))
+
+    @cached_property
+    def content(self) -> bytes | None:
+        """The body as UTF-8 JSON, or ``None`` where the call has none.
+
+        :raises WtsInvalidRequestError: when the body holds something that JSON cannot express.
+        """
+        if self.body is NOT_GIVEN:
+            return None
+        try:
+            return json.dumps(
+                self.body, default=json_value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            ).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise WtsInvalidRequestError(
+                f"{self.operation_id}: the body cannot be written as JSON: {error}", operation_id=self.operation_id
+            ) from error
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a second identical request does no harm: it reads, or leaves the state that the first one left."""
+        return self.operation.effect != "once"
+
+    @property
+    def reads(self) -> bool:
+        """Whether the call changes nothing."""
+        return self.operation.effect == "read"
+
+    def problems(self) -> list[str]:
+        """Say what does not fit the contract: one sentence each, none of them quoting a value."""
+        from airflow_provider_wts.api.contract.check import check_request
+
+        content = self.content
+        return check_request(
+            self.operation,
+            {name: str(value) for name, value in self.path.items()},
+            {name: wire_value(value) for name, value in self.query.items() if value is not None},
+            None if content is None else json.loads(content),
+            has_body=content is not None,
+        )
+
+    def checked(self) -> Call[T]:
+        """Return this call when it fits the contract.
+
+        :raises WtsInvalidRequestError: naming every problem.
+        """
+        if problems := self.problems():
+            raise WtsInvalidRequestError(
+                f"{self.operation_id}: the request does not fit the contract: {'; '.join(problems)}.",
+                operation_id=self.operation_id,
+            )
+        return self
+
+    def at_page(self, number: int, size: int | None = None) -> Call[T]:
+        """Return the same call for one page of its list.
+
+        :param number: page number, counted from 1.
+        :param size: items per page, 1 to 100; ``None`` leaves the size as it stands.
+        :raises WtsInvalidRequestError: when the operation is not paged.
+        """
+        place = self.operation.page_number_in
+        if place is None:
+            raise WtsInvalidRequestError(
+                f"{self.operation_id} is not paged: it answers everything at once.", operation_id=self.operation_id
+            )
+        where, name = place
+        size_name = "pageSize" if where == "body" else "PageSize"
+        values: dict[str, object] = {name: number} if size is None else {name: number, size_name: size}
+        if where == "query":
+            return replace(self, query={**self.query, **values})
+        body = {} if self.body is NOT_GIVEN else self.body
+        if not isinstance(body, Mapping):
+            raise WtsInvalidRequestError(f"{self.operation_id}: the body is no object.", operation_id=self.operation_id)
+        return replace(self, body={**body, **values})
+
+
+def utc(moment: datetime) -> str:
+    """Write a moment as the API expects it: ISO 8601 in UTC with ``Z``.
+
+    :param moment: an aware datetime.
+    :raises WtsInvalidRequestError: when it is naive, since the API would read it as another moment.
+    """
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise WtsInvalidRequestError(
+            f"{moment.isoformat()} has no time zone. Give an aware datetime, for example {moment.isoformat()}-03:00."
+        )
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds" if moment.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def json_value(value: object) -> object:
+    """Turn what JSON does not know into what the API expects: moments, dates, enums, sets and mappings."""
+    if isinstance(value, datetime):
+        return utc(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset, tuple)):
+        return sorted(value, key=str) if not isinstance(value, tuple) else list(value)
+    if type(value).__name__ in ("UUID", "Decimal"):
+        return str(value) if type(value).__name__ == "UUID" else float(str(value))
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def wire_value(value: object) -> object:
+    """Turn a query value into its JSON form, lists item by item."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [wire_value(item) for item in value]
+    if isinstance(value, (str, int, float, dict)):
+        return value
+    return json_value(value)
+
+
+def _query_pairs(query: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for name, value in query.items():
+        if value is None or value is NOT_GIVEN:
+            continue
+        wire = wire_value(value)
+        for item in wire if isinstance(wire, list) else [wire]:
+            yield name, ("true" if item else "false") if isinstance(item, bool) else str(item)
+
+
+def _unknown_operation(operation_id: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(operation_id, contract.operations(), n=3)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    return f"The WTS Chat contract has no operation {operation_id!r}.{hint}"

@@ -1,0 +1,105 @@
+"""What can go wrong with a call, by what the caller can do about it.
+
+``WtsError``
+    ``WtsInvalidRequestError``: refused here, before anything was sent. Change the input.
+        ``WtsNameError``: a name that matches nothing, or more than one thing.
+    ``WtsRejectedError``: the API refused. The same request will be refused again.
+        ``WtsAuthenticationError``: the token is refused.
+        ``WtsNotFoundError``: what the request names does not exist.
+    ``WtsNotSentError``: nothing reached the API, so trying again later is safe.
+        ``WtsUnreachableError``: the address itself is wrong: no such host, nothing listens, a bad certificate.
+        ``WtsRateLimitError``: the account's limit is used up.
+    ``WtsUnknownOutcomeError``: the request was sent and no usable answer came: it may have taken effect.
+"""
+
+from __future__ import annotations
+
+
+class WtsError(Exception):
+    """The root of everything that this provider raises about the API.
+
+    :param message: what happened and what to do next; holds no token, phone number or message text.
+    :param operation_id: the operation that was called, where one was.
+    """
+
+    def __init__(self, message: str, *, operation_id: str | None = None) -> None:
+        super().__init__(message)
+        self.operation_id = operation_id
+
+
+class WtsInvalidRequestError(WtsError, ValueError):
+    """The input cannot become a valid request. Nothing was sent."""
+
+
+class WtsNameError(WtsInvalidRequestError):
+    """A name matches nothing, or more than one thing. The message lists the candidates."""
+
+
+class WtsRejectedError(WtsError):
+    """The API refused the request, and would refuse it again.
+
+    :param message: what happened and what to do next.
+    :param operation_id: the operation that was called.
+    :param status: HTTP status of the answer.
+    :param key: the API's machine-readable code, such as ``ENTITY_NOT_FOUND``.
+    :param text: the API's own words, in Portuguese.
+    :param short_id: the short id of the error, which the vendor's support asks for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation_id: str | None = None,
+        status: int | None = None,
+        key: str | None = None,
+        text: str | None = None,
+        short_id: str | None = None,
+    ) -> None:
+        super().__init__(message, operation_id=operation_id)
+        self.status = status
+        self.key = key
+        self.text = text
+        self.short_id = short_id
+
+
+class WtsAuthenticationError(WtsRejectedError):
+    """The token is missing, wrong, deleted, or not allowed to do this."""
+
+
+class WtsNotFoundError(WtsRejectedError):
+    """What the request names does not exist in this account."""
+
+
+class WtsNotSentError(WtsError):
+    """No byte of the request reached the API, or the API says that it did nothing. Trying again later is safe."""
+
+
+class WtsUnreachableError(WtsNotSentError):
+    """The address leads nowhere: no such host, nothing listens there, or its certificate is not trusted."""
+
+
+class WtsRateLimitError(WtsNotSentError):
+    """The account's rate limit is used up, and waiting for it took longer than allowed.
+
+    :param message: what happened and what to do next.
+    :param operation_id: the operation that was called.
+    :param retry_after: seconds after which another try makes sense.
+    """
+
+    def __init__(self, message: str, *, operation_id: str | None = None, retry_after: float) -> None:
+        super().__init__(message, operation_id=operation_id)
+        self.retry_after = retry_after
+
+
+class WtsUnknownOutcomeError(WtsError):
+    """The request was sent, and no usable answer came. It may have taken effect.
+
+    :param message: what happened and what to do next.
+    :param operation_id: the operation that was called.
+    :param status: HTTP status, where an answer began.
+    """
+
+    def __init__(self, message: str, *, operation_id: str | None = None, status: int | None = None) -> None:
+        super().__init__(message, operation_id=operation_id)
+        self.status = status
