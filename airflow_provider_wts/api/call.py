@@ -11,10 +11,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from enum import Enum
 from functools import cached_property
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 from airflow_provider_wts.api import contract
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
@@ -41,7 +43,7 @@ NotGiven: TypeAlias = Literal[_NotGiven.NOT_GIVEN]
 NOT_GIVEN: Final = _NotGiven.NOT_GIVEN
 
 #: A parameter that may be left out, or set to ``None`` to send ``null``.
-Optional: TypeAlias = T | None | NotGiven
+Optional: TypeAlias = T | NotGiven | None
 
 
 def given(**values: object) -> dict[str, Any]:
@@ -216,10 +218,13 @@ def json_value(value: object) -> object:
         return value.value
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, (set, frozenset, tuple)):
-        return sorted(value, key=str) if not isinstance(value, tuple) else list(value)
-    if type(value).__name__ in ("UUID", "Decimal"):
-        return str(value) if type(value).__name__ == "UUID" else float(str(value))
+    if isinstance(value, (set, frozenset)):
+        # In a stable order, so that the same request is the same bytes.
+        return sorted(value, key=str)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 

@@ -76,7 +76,16 @@ class WtsNotSentError(WtsError):
 
 
 class WtsUnreachableError(WtsNotSentError):
-    """The address leads nowhere: no such host, nothing listens there, or its certificate is not trusted."""
+    """The address leads nowhere: no such host, nothing listens there, or its certificate is not trusted.
+
+    :param message: what happened and what to do next.
+    :param operation_id: the operation that was called.
+    :param passing: whether another try in a few seconds makes sense; not so for a certificate.
+    """
+
+    def __init__(self, message: str, *, operation_id: str | None = None, passing: bool = True) -> None:
+        super().__init__(message, operation_id=operation_id)
+        self.passing = passing
 
 
 class WtsRateLimitError(WtsNotSentError):
@@ -98,8 +107,17 @@ class WtsUnknownOutcomeError(WtsError):
     :param message: what happened and what to do next.
     :param operation_id: the operation that was called.
     :param status: HTTP status, where an answer began.
+    :param repeatable: whether making the same call again does no harm.
     """
 
-    def __init__(self, message: str, *, operation_id: str | None = None, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation_id: str | None = None,
+        status: int | None = None,
+        repeatable: bool = False,
+    ) -> None:
         super().__init__(message, operation_id=operation_id)
         self.status = status
+        self.repeatable = repeatable

@@ -7,12 +7,14 @@ milliseconds and happens on first use.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SERVICES = ("chat", "core", "crm")
 
@@ -91,7 +93,7 @@ def document(service: str) -> Mapping[str, Any]:
 
     :param service: ``chat``, ``core`` or ``crm``.
     """
-    text = resources.files(__package__).joinpath(f"{service}.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name(f"{service}.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return MappingProxyType(loaded)
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
-from jsonschema.protocols import Validator
 
 from airflow_provider_wts.api.contract import Operation, document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jsonschema.protocols import Validator
 
 # jsonschema checks formats only when told to, and its own date-time check needs another package.
 FORMATS = jsonschema.FormatChecker(formats=())
@@ -107,7 +110,7 @@ def _validator(service: str, pointer: str) -> Validator:
     return jsonschema.Draft202012Validator(schema, format_checker=FORMATS)
 
 
-def _problems(operation: Operation, schema: Mapping[str, Any], value: object, where: str) -> Iterable[str]:
+def _problems(operation: Operation, schema: Mapping[str, Any], value: Any, where: str) -> Iterable[str]:
     if set(schema) == {"$ref"}:
         validator = _validator(operation.service, schema["$ref"])
     else:
@@ -122,13 +125,15 @@ def _problems(operation: Operation, schema: Mapping[str, Any], value: object, wh
 def _words(error: jsonschema.ValidationError) -> str:
     """Say what is wrong without quoting the value."""
     wanted: Any = error.validator_value
+    instance: Any = error.instance
+    schema: Any = error.schema
     match error.validator:
         case "required":
-            missing = [name for name in wanted if name not in error.instance]
+            missing = [name for name in wanted if name not in instance]
             return f"lacks {', '.join(map(repr, missing))}"
         case "additionalProperties" if wanted is False:
-            known = error.schema.get("properties", {})
-            extra = sorted(str(name) for name in error.instance if name not in known)
+            known = schema.get("properties", {})
+            extra = sorted(str(name) for name in instance if name not in known)
             return f"has {', '.join(map(repr, extra))}, which is not in the contract"
         case "type":
             return f"is not of type {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"

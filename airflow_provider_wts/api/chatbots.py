@@ -1,0 +1,95 @@
+"""Calls about chatbots: list them, start them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_wts.api.types import ChatbotPage, RespSendMessage, Session
+
+
+def list_chatbots(
+    *,
+    name: str | NotGiven = NOT_GIVEN,
+    types: Sequence[str] | NotGiven = NOT_GIVEN,
+    publish_statuses: Sequence[str] | NotGiven = NOT_GIVEN,
+    automation_usages: Sequence[str] | NotGiven = NOT_GIVEN,
+) -> Call[ChatbotPage]:
+    """List the account's bots, paged.
+
+    :param name: filter by name.
+    :param types: ``Reactive``, ``Automation``.
+    :param publish_statuses: ``Not_Published``, ``Publishing``, ``Ready``, ``Failed``.
+    :param automation_usages: ``Api``, ``Manual``, ``Campaign``, ``Sequence``.
+    """
+    return Call(
+        "list_chatbots",
+        query=given(Name=name, Types=types, PublishStatuses=publish_statuses, AutomationUsages=automation_usages),
+    )
+
+
+class BotStart(TypedDict, total=False):
+    """What starts a bot; everything may be left out, and the API needs ``bot_key`` and ``to`` or ``session_id``.
+
+    ``bot_key``: key of the bot, which is not its id. ``from_``: number or ``@handle`` of an own channel. ``to``:
+    recipient, number or ``@handle``. ``session_id``: session to run the bot in. ``skip_if_bot_in_execution``: do
+    nothing while another bot runs. ``skip_if_in_progress``: do nothing while a session is in progress.
+    ``force_start_session``: end the session in progress and open another. ``hidden_session``: hide a new session
+    until the contact answers. ``session_metadata``: kept with the session. ``contact_metadata``: kept with the contact.
+    ``sender_id``: the caller's own id. ``callback_url``: called when the bot starts or fails.
+    """
+
+    bot_key: Optional[str]
+    from_: Optional[str]
+    to: Optional[str]
+    session_id: Optional[str]
+    skip_if_bot_in_execution: Optional[bool]
+    skip_if_in_progress: Optional[bool]
+    force_start_session: Optional[bool]
+    hidden_session: Optional[bool]
+    session_metadata: Optional[Mapping[str, Any]]
+    contact_metadata: Optional[Mapping[str, Any]]
+    sender_id: Optional[str]
+    callback_url: Optional[str]
+
+
+def send_chatbot(**start: Unpack[BotStart]) -> Call[Session]:
+    """Start a bot for a recipient or in a session, at once; answers the session.
+
+    :param start: see :class:`BotStart`.
+    """
+    return Call("send_chatbot", body=_body(start))
+
+
+def queue_chatbot(**start: Unpack[BotStart]) -> Call[RespSendMessage]:
+    """Put the start of a bot in the queue; answers the dispatch, whose status can be asked for.
+
+    :param start: see :class:`BotStart`.
+    """
+    return Call("queue_chatbot", body=_body(start))
+
+
+def _body(start: BotStart) -> dict[str, Any]:
+    def value(name: str) -> object:
+        return start.get(name, NOT_GIVEN)
+
+    return given(
+        botKey=value("bot_key"),
+        from_=value("from_"),
+        to=value("to"),
+        sessionId=value("session_id"),
+        options=given_or_left_out(
+            skipIfBotInExecution=value("skip_if_bot_in_execution"),
+            skipIfInProgress=value("skip_if_in_progress"),
+            forceStartSession=value("force_start_session"),
+            hiddenSession=value("hidden_session"),
+        ),
+        sessionMetadata=value("session_metadata"),
+        contactMetadata=value("contact_metadata"),
+        senderId=value("sender_id"),
+        callbackUrl=value("callback_url"),
+    )

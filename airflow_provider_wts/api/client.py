@@ -1,0 +1,326 @@
+"""The client: performs a call with authentication, a deadline, the account's budget, retries and readable errors."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_base
+
+from airflow_provider_wts import __version__
+from airflow_provider_wts.api.budget import Budget, account_key
+from airflow_provider_wts.api.errors import (
+    WtsError,
+    WtsInvalidRequestError,
+    WtsNotSentError,
+    WtsRateLimitError,
+    WtsRejectedError,
+    WtsUnreachableError,
+)
+from airflow_provider_wts.api.outcome import Judgement, Outcome, judge_failure, judge_reply
+from airflow_provider_wts.api.transport import BearerToken, ExchangeFailed, Transport
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.api.call import Call
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DEFAULT_BASE_URL = "https://api.wts.chat"
+
+#: Seconds for one attempt. The vendor's synchronous sends wait up to 25 s themselves.
+DEFAULT_TIMEOUT = 60.0
+SYNCHRONOUS_WAIT = 25.0
+_SYNCHRONOUS = {"send_message_sync", "send_session_message_sync"}
+
+#: Seconds for which a call is tried again, by what happened.
+UNREACHABLE_BUDGET = 5.0
+NOT_SENT_BUDGET = 60.0
+UNKNOWN_BUDGET = 120.0
+RATE_LIMIT_WAIT = 300.0
+
+PAGE_SIZE = 100
+
+
+class WtsClient:
+    """Performs calls of the WTS Chat API. One client serves many threads.
+
+    :param token: the account's API token; a pasted ``Bearer`` in front of it is dropped.
+    :param base_url: where the API stands; white-label hosts are welcome.
+    :param timeout: seconds for one attempt, the answer included.
+    :param ca_bundle: path of a file with certificate authorities.
+    :param allow_http: allow an address without TLS that is not on this machine.
+    :param budget: the account's rate limits; without it one of this process, with the whole limits.
+    :param rate_limit_wait: seconds for which a 429 is waited out within a call.
+    :param sleep: how to wait between attempts; tests give their own.
+    :raises WtsInvalidRequestError: when the token or the base URL cannot be right.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = DEFAULT_TIMEOUT,
+        ca_bundle: str | None = None,
+        allow_http: bool = False,
+        budget: Budget | None = None,
+        rate_limit_wait: float = RATE_LIMIT_WAIT,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if ca_bundle and not os.path.exists(ca_bundle):
+            raise WtsInvalidRequestError(f"The CA bundle {ca_bundle!r} does not exist on this machine.")
+        self.base_url = checked_base_url(base_url, allow_http=allow_http)
+        token = checked_token(token)
+        self.timeout = timeout
+        self._auth = BearerToken(token)
+        self._budget = budget or Budget(account_key(self.base_url, token))
+        self._rate_limit_wait = rate_limit_wait
+        self._sleep = sleep
+        self._transport = Transport(
+            self.base_url, user_agent=f"airflow-provider-wts/{__version__}", ca_bundle=ca_bundle or None
+        )
+
+    def __repr__(self) -> str:
+        return f"WtsClient({self.base_url!r})"
+
+    def perform(self, call: Call[T]) -> T:
+        """Perform a call, trying again where that is safe.
+
+        :param call: what to call.
+        :return: the answer, parsed; ``None`` where the operation answers nothing.
+        :raises WtsInvalidRequestError: when the call cannot become a request. Nothing was sent.
+        :raises WtsRejectedError: when the API refuses.
+        :raises WtsNotSentError: when nothing reached the API for a while.
+        :raises WtsRateLimitError: when the rate limit was not free within ``rate_limit_wait``.
+        :raises WtsUnknownOutcomeError: when a send got no usable answer, or a call that may be repeated got none
+            in all its attempts.
+        """
+        retries = _Retries(call, self._rate_limit_wait)
+        judgement: Judgement = Retrying(
+            retry=retries.again,
+            wait=retries,
+            stop=retries.exhausted,
+            sleep=self._sleep,
+            before_sleep=retries.announce,
+            retry_error_callback=_judgement,
+        )(self._attempt, call, retries)
+        if judgement.error is not None:
+            raise retries.final(judgement.error) from None
+        value: T = judgement.value
+        return value
+
+    def pages(self, call: Call[T], *, page_size: int | None = PAGE_SIZE) -> Iterator[T]:
+        """Walk the pages of a list, one request each; a page that fails is tried again as a page.
+
+        :param call: a call of a paged operation.
+        :param page_size: items per page, 1 to 100; ``None`` leaves it to the call.
+        :return: the pages, as the API sends them.
+        :raises WtsInvalidRequestError: when the operation is not paged.
+        :raises WtsError: as :meth:`perform`.
+        """
+        number = 1
+        while True:
+            page = self.perform(call.at_page(number, page_size))
+            _refuse_other_page(call, page, number)
+            yield page
+            if not _has_more(page, number, page_size):
+                return
+            number += 1
+
+    def items(self, call: Call[Any], *, page_size: int | None = PAGE_SIZE) -> Iterator[Any]:
+        """Walk the items of a list, paged or not.
+
+        :param call: a call of an operation that lists something.
+        :param page_size: items per page, 1 to 100.
+        :return: the items, one after the other. The API promises no snapshot: an item that moved to the next page
+            while the pages were read comes once; one that moved to an earlier page is not seen.
+        :raises WtsError: as :meth:`perform`.
+        """
+        if not call.operation.paged:
+            answer = self.perform(call)
+            yield from answer if isinstance(answer, list) else []
+            return
+        previous: set[Any] = set()
+        for page in self.pages(call, page_size=page_size):
+            ids = set()
+            for item in page.get("items") or []:
+                identity = item.get("id") if isinstance(item, dict) else None
+                if identity is not None:
+                    ids.add(identity)
+                    if identity in previous:
+                        continue
+                yield item
+            previous = ids
+
+    def close(self) -> None:
+        """Close the connections of the calling thread."""
+        self._transport.close()
+
+    def _attempt(self, call: Call[Any], retries: _Retries) -> Judgement:
+        operation, content = call.operation, call.content
+        url = self.base_url + call.url_path
+        timeout = self.timeout + (SYNCHRONOUS_WAIT if call.operation_id in _SYNCHRONOUS else 0)
+        retries.waited_for_budget += self._budget.acquire(operation)
+        try:
+            reply = self._transport.exchange(
+                operation.method,
+                url,
+                query=call.query_pairs,
+                headers={"Content-Type": "application/json"} if content is not None else None,
+                content=content,
+                auth=self._auth,
+                timeout=timeout,
+                fresh=not call.repeatable,
+            )
+        except ExchangeFailed as failure:
+            return judge_failure(operation, failure)
+        return judge_reply(operation, reply)
+
+
+class _Retries(wait_base):
+    """The retry policy of one call, in the terms of tenacity: how long, and until when.
+
+    Each class of failure has a time budget of its own, counted from the start of the call.
+    """
+
+    def __init__(self, call: Call[Any], rate_limit_wait: float) -> None:
+        self._call = call
+        self._rate_limit_wait = rate_limit_wait
+        # Waiting for our own budget is no failure, so it does not use up the time for retries.
+        self.waited_for_budget = 0.0
+        self._slept = 0.0
+        self._uncertain = False
+
+    def again(self, state: RetryCallState) -> bool:
+        judgement = _judgement(state)
+        if judgement.outcome is Outcome.UNKNOWN:
+            self._uncertain = True
+            return self._call.repeatable
+        return judgement.outcome is Outcome.NOT_SENT and getattr(judgement.error, "passing", True)
+
+    def exhausted(self, state: RetryCallState) -> bool:
+        error = _judgement(state).error
+        if isinstance(error, WtsRateLimitError):
+            budget = self._rate_limit_wait
+        elif isinstance(error, WtsUnreachableError):
+            budget = UNREACHABLE_BUDGET
+        elif isinstance(error, WtsNotSentError):
+            budget = NOT_SENT_BUDGET
+        else:
+            budget = UNKNOWN_BUDGET
+        spent = max(self._slept, (state.seconds_since_start or 0.0) - self.waited_for_budget)
+        return spent + state.upcoming_sleep > budget
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        error = _judgement(retry_state).error
+        spread = 0.75 + 0.5 * int.from_bytes(os.urandom(2)) / 0xFFFF
+        if isinstance(error, WtsRateLimitError):
+            # Asking sooner than told is useless; many workers asking at the same moment is, too.
+            least = error.retry_after * (1 + (spread - 0.75) / 2)
+            return min(least * 2.0 ** (retry_state.attempt_number - 1), max(60.0, error.retry_after * 1.25))
+        return min(0.5 * 2.0 ** (retry_state.attempt_number - 1), 15.0) * spread
+
+    def announce(self, state: RetryCallState) -> None:
+        """Say in the log what happened and when the next attempt comes."""
+        self._slept += state.upcoming_sleep
+        log.warning("%s Trying again in %.1f s.", _judgement(state).error, state.upcoming_sleep)
+
+    def final(self, error: WtsError) -> WtsError:
+        """Return what to raise, with a word where an earlier attempt may have done what this one was refused."""
+        if self._uncertain and isinstance(error, WtsRejectedError):
+            error.add_note("An earlier attempt of this call got no answer; it may have taken effect.")
+        return error
+
+
+def checked_token(token: str) -> str:
+    """Return a token that can stand in a header, without a pasted ``Bearer``.
+
+    :param token: what the user typed.
+    :raises WtsInvalidRequestError: when nothing is left, or it holds what no token holds. Never quotes it.
+    """
+    token = token.strip()
+    if token[:7].lower() == "bearer ":
+        token = token[7:].strip()
+    if not token:
+        raise WtsInvalidRequestError(
+            "The WTS Chat API token is missing. Put it into the password field of the Airflow connection; it starts "
+            "with pn_."
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise WtsInvalidRequestError(
+            "The WTS Chat API token holds a space, a line break or another character that no token has. Paste it "
+            "again, alone."
+        )
+    return token
+
+
+def checked_base_url(base_url: str, *, allow_http: bool) -> str:
+    """Return a base URL without a trailing slash.
+
+    :param base_url: scheme, host, and port and path where there are any.
+    :param allow_http: allow an address without TLS that is not on this machine.
+    :raises WtsInvalidRequestError: when it is no base URL, or would send the token unencrypted over a network.
+    """
+    try:
+        parts = urlsplit(base_url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise WtsInvalidRequestError(f"The base URL cannot be read: {error}.") from None
+    example = f"A good value is {DEFAULT_BASE_URL}."
+    if parts.username is not None or parts.password is not None:
+        raise WtsInvalidRequestError(f"The base URL holds a user name or password. {example}")
+    if parts.scheme not in ("http", "https") or not host or any(mark in base_url.strip() for mark in " \t\r\n\\"):
+        raise WtsInvalidRequestError(f"The base URL {base_url!r} is no http(s) address. {example}")
+    if parts.query or parts.fragment:
+        raise WtsInvalidRequestError(f"The base URL {base_url!r} has a query or fragment. {example}")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+        raise WtsInvalidRequestError(
+            f"The base URL {base_url!r} would send the token unencrypted. Use https, or set allow_http in the "
+            "connection's extras for a test network."
+        )
+    netloc = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _judgement(state: RetryCallState) -> Judgement:
+    assert state.outcome is not None  # noqa: S101  # tenacity asks only after an attempt
+    judgement: Judgement = state.outcome.result()
+    return judgement
+
+
+def _refuse_other_page(call: Call[Any], page: Any, number: int) -> None:
+    """Refuse a page that was not asked for: a server that ignores the number would keep us on its first page."""
+    got = page.get("pageNumber") if isinstance(page, Mapping) else None
+    if isinstance(got, int) and got != number:
+        raise WtsRejectedError(
+            f"{call.operation_id}: page {number} was asked for, and page {got} came.", operation_id=call.operation_id
+        )
+
+
+def _has_more(page: Any, number: int, page_size: int | None) -> bool:
+    if not isinstance(page, Mapping) or not page.get("items"):
+        return False
+    more = page.get("hasMorePages")
+    if isinstance(more, bool):
+        return more
+    total = page.get("totalPages")
+    if isinstance(total, int):
+        return number < total
+    return page_size is not None and len(page["items"]) >= page_size

@@ -1,0 +1,327 @@
+"""What became of one attempt, and what follows from it.
+
+Every attempt is judged once, here. Four things can have happened:
+
+- **answered**: the API did it, and this is its answer.
+- **rejected**: the API refused. Asking again brings the same refusal.
+- **not sent**: nothing took effect. Any call may be made again.
+- **unknown**: it may have taken effect. A call that may be repeated is; a send is not.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import errno
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_wts.api.contract import Operation, resolve
+from airflow_provider_wts.api.errors import (
+    WtsAuthenticationError,
+    WtsError,
+    WtsNotFoundError,
+    WtsNotSentError,
+    WtsRateLimitError,
+    WtsRejectedError,
+    WtsUnknownOutcomeError,
+    WtsUnreachableError,
+)
+from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFailed, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Outcome(Enum):
+    """What became of an attempt."""
+
+    ANSWERED = "answered"
+    REJECTED = "rejected"
+    NOT_SENT = "not sent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An attempt, judged.
+
+    :param outcome: what became of it.
+    :param value: the answer, parsed, where the outcome is ``ANSWERED``.
+    :param error: what to raise where it is anything else.
+    """
+
+    outcome: Outcome
+    value: Any = None
+    error: WtsError | None = None
+
+
+#: Keys of refusals that come with status 500. INFERRED from what integrators saw; other keys stay unknown.
+_BUSINESS_KEY_PREFIXES = ("FORM_ERROR", "ENTITY_")
+
+#: Seconds to wait after a 429 that does not say how long, before backing off further.
+DEFAULT_RETRY_AFTER = 5.0
+
+_REFUSING_ERRNOS = {errno.ECONNREFUSED}
+
+
+def judge_reply(operation: Operation, reply: Reply) -> Judgement:
+    """Judge a complete answer.
+
+    :param operation: the operation that was called.
+    :param reply: what came back.
+    """
+    status = reply.status
+    if 200 <= status < 300:
+        return _judge_success(operation, reply)
+    if 300 <= status < 400:
+        return _rejected(operation, reply, WtsRejectedError, _redirect_words(reply))
+    if status == 429:
+        return _not_sent(
+            WtsRateLimitError(
+                f"{operation.operation_id}: the account's rate limit is used up (HTTP 429).",
+                operation_id=operation.operation_id,
+                retry_after=retry_after(reply.headers) or DEFAULT_RETRY_AFTER,
+            )
+        )
+    envelope = _envelope(reply)
+    key = _text(envelope.get("key"))
+    if status in (401, 403):
+        return _rejected(
+            operation,
+            reply,
+            WtsAuthenticationError,
+            "The API refuses the token. Check the token in the Airflow connection; in WTS Chat it stands under "
+            "Ajustes > Integrações > Integração via API.",
+        )
+    if status == 404:
+        return _rejected(operation, reply, WtsNotFoundError, "Nothing was found. Check the ids in the request.")
+    if 400 <= status < 500 and status != 408:
+        return _rejected(operation, reply, WtsRejectedError, "The API refuses the request.")
+    if status == 500 and key is not None and key.startswith(_BUSINESS_KEY_PREFIXES):
+        missing = key == "ENTITY_NOT_FOUND" or (
+            key == "FORM_ERROR" and operation.operation_id == "get_contact_by_phone"
+        )
+        return _rejected(
+            operation,
+            reply,
+            WtsNotFoundError if missing else WtsRejectedError,
+            "Something that the request names was not found." if missing else "The API refuses the request.",
+        )
+    return _unknown(operation, f"HTTP {status}{_quote(envelope)}", status)
+
+
+def judge_failure(operation: Operation, failure: ExchangeFailed) -> Judgement:
+    """Judge an attempt that brought no complete answer.
+
+    :param operation: the operation that was called.
+    :param failure: what ended it.
+    """
+    reason = _reason(failure)
+    if failure.written:
+        return _unknown(operation, reason, failure.status)
+    name = operation.operation_id
+    chain = list(_chain(failure.cause))
+    if any(isinstance(error, ssl.SSLCertVerificationError) for error in chain):
+        return _not_sent(
+            WtsUnreachableError(
+                f"{name}: the server's certificate is not trusted ({reason}). Nothing was sent. Check the base URL; "
+                "behind a company proxy set the connection's CA bundle.",
+                operation_id=name,
+                passing=False,
+            )
+        )
+    if any(_is_ca_file_error(error) for error in chain):
+        return _not_sent(
+            WtsUnreachableError(
+                f"{name}: the CA bundle cannot be read ({reason}). Nothing was sent. Check the connection's CA bundle.",
+                operation_id=name,
+                passing=False,
+            )
+        )
+    if any(_is_nowhere(error) for error in chain):
+        return _not_sent(
+            WtsUnreachableError(
+                f"{name}: the WTS Chat host cannot be reached ({reason}). Nothing was sent. Check the base URL of the "
+                "connection and whether this machine may reach it.",
+                operation_id=name,
+            )
+        )
+    return _not_sent(
+        WtsNotSentError(
+            f"{name}: no connection to WTS Chat could be made ({reason}). Nothing was sent; trying again is safe.",
+            operation_id=name,
+        )
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read ``Retry-After`` as seconds; ``None`` where it is missing or makes no sense.
+
+    :param headers: the answer's headers.
+    """
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+        except (TypeError, ValueError):
+            return None
+        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+    # A NaN fails the comparison, too.
+    return min(seconds, 3600.0) if seconds > 0 else None
+
+
+def _judge_success(operation: Operation, reply: Reply) -> Judgement:
+    body = reply.body.strip()
+    schema = operation.answer_schema
+    if schema is None:
+        # Nothing is promised, so nothing can be wrong: these answers are empty by contract.
+        return Judgement(Outcome.ANSWERED, _parsed(body))
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return _unreadable(operation, reply, body)
+    wanted = resolve(operation.service, schema).get("type")
+    if not isinstance(value, list if wanted == "array" else dict):
+        return _unreadable(operation, reply, body)
+    return Judgement(Outcome.ANSWERED, value)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Judgement:
+    if operation.effect == "once" or not body:
+        return _unknown(operation, f"HTTP {reply.status} with a body that is no WTS Chat answer", reply.status)
+    return _rejected(
+        operation,
+        reply,
+        WtsRejectedError,
+        "The answer is a web page, not WTS Chat's API." if body.startswith(b"<") else "The answer is not WTS Chat's.",
+        advice=" This is not a WTS Chat server: check the base URL of the connection.",
+    )
+
+
+def _rejected(
+    operation: Operation, reply: Reply, kind: type[WtsRejectedError], words: str, advice: str = ""
+) -> Judgement:
+    envelope = _envelope(reply)
+    key, text = _text(envelope.get("key")), _text(envelope.get("text") or envelope.get("detail"))
+    identity = envelope.get("id")
+    short_id = _text(identity.get("shortValue")) if isinstance(identity, dict) else None
+    message = f"{operation.operation_id}: {words}{advice} HTTP {reply.status}{_quote(envelope)}"
+    if short_id:
+        message += f" (id for WTS Chat's support: {short_id})"
+    return Judgement(
+        Outcome.REJECTED,
+        error=kind(
+            message,
+            operation_id=operation.operation_id,
+            status=reply.status,
+            key=key,
+            text=text,
+            short_id=short_id,
+        ),
+    )
+
+
+def _not_sent(error: WtsNotSentError) -> Judgement:
+    return Judgement(Outcome.NOT_SENT, error=error)
+
+
+def _unknown(operation: Operation, what: str, status: int | None) -> Judgement:
+    name = operation.operation_id
+    repeatable = operation.effect != "once"
+    if repeatable:
+        words = f"{name}: no usable answer came: {what}. Repeating this call does no harm."
+    else:
+        words = (
+            f"{name}: the request went out, and then: {what}. It may have taken effect, so it is not sent again by "
+            "itself. Look in WTS Chat whether it arrived before you repeat it."
+        )
+    error = WtsUnknownOutcomeError(words, operation_id=name, status=status, repeatable=repeatable)
+    return Judgement(Outcome.UNKNOWN, error=error)
+
+
+def _envelope(reply: Reply) -> Mapping[str, Any]:
+    """Return the error body, or nothing where it is none: gateways answer with HTML, text or an empty body."""
+    value = _parsed(reply.body)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _quote(envelope: Mapping[str, Any]) -> str:
+    key = _text(envelope.get("key"))
+    text = _text(envelope.get("text") or envelope.get("detail") or envelope.get("title"))
+    return (f", {key}" if key else "") + (f": {text[:500]}" if text else "")
+
+
+def _redirect_words(reply: Reply) -> str:
+    location = reply.headers.get("Location", "")
+    try:
+        parts = urlsplit(location)
+        # Only the place, never the query: it may repeat what was sent.
+        where = f"{parts.scheme}://{parts.hostname}" if parts.hostname else parts.path or "somewhere"
+    except ValueError:
+        where = "somewhere"
+    return f"The base URL redirects to {where}. Redirects are not followed; set the final address as base URL."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk from an error to what caused it, through wrappers that keep it only as an argument."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        waiting += [current.__cause__, current.__context__]
+        reason = getattr(current, "reason", None)
+        waiting += [item for item in (*current.args, reason) if isinstance(item, BaseException)]
+
+
+def _is_nowhere(error: BaseException) -> bool:
+    if isinstance(error, socket.gaierror):
+        # EAI_AGAIN is a resolver that does not answer just now: that passes.
+        return error.errno not in (socket.EAI_AGAIN,)
+    return isinstance(error, OSError) and error.errno in _REFUSING_ERRNOS
+
+
+def _is_ca_file_error(error: BaseException) -> bool:
+    return isinstance(error, OSError) and "TLS CA certificate bundle" in str(error)
+
+
+def _reason(failure: ExchangeFailed) -> str:
+    """Say what happened without the text of ``requests``, which quotes the address and so a phone number."""
+    if failure.late:
+        return "the deadline passed"
+    if isinstance(failure.cause, AnswerTooLargeError):
+        return str(failure.cause)
+    chain = list(_chain(failure.cause))
+    for error in chain:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"certificate: {error.verify_message}"
+    for error in chain:
+        if isinstance(error, OSError) and error.errno is not None and isinstance(error.strerror, str):
+            return error.strerror
+    if any("Timeout" in type(error).__name__ for error in chain):
+        return "timed out"
+    return type(chain[-1] if chain else failure.cause).__name__

@@ -1,0 +1,389 @@
+"""HTTP over one ``requests.Session`` per thread, with two things that ``requests`` does not tell or do.
+
+It knows whether a byte of the request was written. Exception types cannot tell: a TLS error or a dropped connection
+may come before or after the server acted. So the connection connects first and then notes the first write.
+
+It keeps deadlines. The timeouts of ``requests`` bound the wait for each packet, so a server that drips bytes keeps a
+caller for ever. A watchdog shuts the socket when the deadline of the whole exchange passes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from requests.cookies import RequestsCookieJar
+from requests.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from urllib3.poolmanager import PoolManager
+
+#: Seconds after which a send no longer trusts an idle connection, since the server may be closing it just now.
+IDLE_LIMIT_OF_SENDS = 1.0
+
+#: Longest answer that is read, in bytes. A page of 100 contacts has about 200 KB.
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+
+CONNECT_TIMEOUT = 10.0
+
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer.
+
+    :param status: HTTP status.
+    :param headers: answer headers; names are looked up without regard to case.
+    :param body: the whole body, decoded from its transfer and content encoding.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ExchangeFailed(Exception):
+    """No complete answer came.
+
+    :param cause: what ``requests`` or the socket raised. Its text may hold the address with personal data in it.
+    :param written: whether a byte of the request may have been written.
+    :param status: HTTP status, where an answer began.
+    :param late: whether the deadline ended the exchange.
+    """
+
+    def __init__(self, cause: Exception, *, written: bool, status: int | None = None, late: bool = False) -> None:
+        super().__init__(type(cause).__name__)
+        self.cause = cause
+        self.written = written
+        self.status = status
+        self.late = late
+
+
+class AnswerTooLargeError(Exception):
+    """The answer is longer than any real one."""
+
+
+class BearerToken(AuthBase):
+    """Sets the token after everything else, so that neither ``.netrc`` nor a session header replaces it."""
+
+    def __init__(self, token: str) -> None:
+        self._header = f"Bearer {token}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Set the header."""
+        request.headers["Authorization"] = self._header
+        return request
+
+    def __repr__(self) -> str:
+        return "BearerToken(***)"
+
+
+class _Exchange:
+    """What is known about the request that a thread is making."""
+
+    __slots__ = ("deadline", "finished", "fresh", "late", "lock", "sock", "written")
+
+    def __init__(self, deadline: float, *, fresh: bool) -> None:
+        self.deadline = deadline
+        self.fresh = fresh
+        self.written = False
+        self.late = False
+        self.finished = False
+        self.sock: socket.socket | None = None
+        self.lock = threading.Lock()
+
+    def watch(self, sock: socket.socket | None) -> None:
+        """Name the socket that the watchdog has to shut."""
+        with self.lock:
+            self.sock = sock
+            if self.late:
+                self._shut()
+
+    def expire(self) -> None:
+        """Wake whoever waits for this exchange: called by the watchdog."""
+        with self.lock:
+            if not self.finished:
+                self.late = True
+                self._shut()
+
+    def finish(self) -> None:
+        """Forget the socket, which may belong to the next exchange from now on."""
+        with self.lock:
+            self.finished = True
+            self.sock = None
+
+    def _shut(self) -> None:
+        if self.sock is not None:
+            with contextlib.suppress(OSError):
+                # Not SSLSocket.shutdown: it drops the TLS state under the feet of the thread that reads.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+class _Watchdog:
+    """One thread that ends exchanges at their deadline."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: list[tuple[float, int, _Exchange]] = []
+        self._order = itertools.count()
+        self._thread: threading.Thread | None = None
+
+    def guard(self, exchange: _Exchange) -> None:
+        with self._condition:
+            first = not self._waiting or exchange.deadline < self._waiting[0][0]
+            heapq.heappush(self._waiting, (exchange.deadline, next(self._order), exchange))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="wts-watchdog", daemon=True)
+                self._thread.start()
+            elif first:
+                self._condition.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while self._waiting and self._waiting[0][2].finished:
+                    heapq.heappop(self._waiting)
+                wait = self._waiting[0][0] - time.monotonic() if self._waiting else None
+                if wait is None or wait > 0:
+                    self._condition.wait(wait)
+                    continue
+                exchange = heapq.heappop(self._waiting)[2]
+            exchange.expire()
+
+
+_watchdog = _Watchdog()
+_local = threading.local()
+
+
+def _after_fork() -> None:
+    # Airflow forks its task processes: threads do not come along, and a lock may have been held.
+    global _watchdog, _local
+    _watchdog = _Watchdog()
+    _local = threading.local()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class _NotingMixin:
+    """A connection that connects first, then notes that a byte of the request is about to be written."""
+
+    sock: socket.socket | None
+    idle_since = 0.0
+    _connecting = False
+
+    def connect(self) -> None:
+        self._connecting = True
+        try:
+            super().connect()  # type: ignore[misc]  # the connection class beside this mixin has it
+        finally:
+            self._connecting = False
+            handshake: socket.socket | None = self.__dict__.pop("_handshake", None)
+            if handshake is not None:
+                _local.exchange.watch(None)
+                handshake.close()
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        exchange: _Exchange | None = getattr(_local, "exchange", None)
+        if exchange is not None:
+            # The TLS handshake takes the socket over, and a duplicate is the only handle left while it lasts.
+            self.__dict__["_handshake"] = sock.dup()
+            exchange.watch(self.__dict__["_handshake"])
+        return sock
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        exchange: _Exchange | None = getattr(_local, "exchange", None)
+        if exchange is not None and not self._connecting and not exchange.written:
+            exchange.watch(self.sock)
+            exchange.written = True
+        super().send(data)  # type: ignore[misc]
+
+
+class _NotingHTTPConnection(_NotingMixin, HTTPConnection):
+    pass
+
+
+class _NotingHTTPSConnection(_NotingMixin, HTTPSConnection):
+    pass
+
+
+class _FreshPoolMixin:
+    """A pool that hands a send no connection that has been idle for a while."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)  # type: ignore[misc]
+        exchange: _Exchange | None = getattr(_local, "exchange", None)
+        if (
+            exchange is not None
+            and exchange.fresh
+            and getattr(connection, "sock", None) is not None
+            and time.monotonic() - connection.idle_since > IDLE_LIMIT_OF_SENDS
+        ):
+            connection.close()
+        return connection
+
+    def _put_conn(self, connection: Any) -> None:
+        if connection is not None:
+            connection.idle_since = time.monotonic()
+        super()._put_conn(connection)  # type: ignore[misc]
+
+
+class _HTTPPool(_FreshPoolMixin, HTTPConnectionPool):
+    ConnectionCls = _NotingHTTPConnection
+
+
+class _HTTPSPool(_FreshPoolMixin, HTTPSConnectionPool):
+    ConnectionCls = _NotingHTTPSConnection
+
+
+class _NotingAdapter(HTTPAdapter):
+    """The adapter of ``requests`` over pools of noting connections; it never repeats a request."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_noting_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return _use_noting_pools(super().proxy_manager_for(*args, **kwargs))
+
+
+def _use_noting_pools(manager: PoolManager) -> PoolManager:
+    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+    return manager
+
+
+class _NoCookies(RequestsCookieJar):
+    """The API needs no cookies, and a load balancer's would tie all calls to one of its servers."""
+
+    def extract_cookies(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+class Transport:
+    """Makes single HTTP exchanges with one host; nothing is repeated here and no redirect is followed.
+
+    :param base_url: where the API stands, with scheme.
+    :param user_agent: value of the ``User-Agent`` header.
+    :param ca_bundle: path of a file with certificate authorities; without it the environment's
+        (``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``), else those that ``requests`` brings.
+    """
+
+    def __init__(self, base_url: str, *, user_agent: str, ca_bundle: str | None = None) -> None:
+        self._user_agent = user_agent
+        self._verify: str | bool = (
+            ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
+        # Read once: requests would look through the environment again at every call.
+        self._proxies = get_environ_proxies(base_url)
+        self._sessions = threading.local()
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        content: Any = None,
+        auth: AuthBase | None = None,
+        timeout: float,
+        fresh: bool,
+    ) -> Reply:
+        """Send one request and read its whole answer.
+
+        :param method: HTTP method.
+        :param url: address without query.
+        :param query: query as name and value pairs.
+        :param headers: headers beside the usual ones.
+        :param content: body as bytes or as a binary file.
+        :param auth: what authenticates the request, if anything does.
+        :param timeout: seconds for the whole exchange, connecting included.
+        :param fresh: take no connection that has been idle for over a second.
+        :return: the complete answer, whatever its status.
+        :raises ExchangeFailed: when no complete answer came.
+        """
+        exchange = _Exchange(time.monotonic() + timeout, fresh=fresh)
+        status: int | None = None
+        response: requests.Response | None = None
+        _local.exchange = exchange
+        _watchdog.guard(exchange)
+        try:
+            session = self._session()
+            request = session.prepare_request(
+                requests.Request(method, url, params=list(query), headers=headers, data=content, auth=auth)
+            )
+            response = session.send(
+                request,
+                stream=True,
+                allow_redirects=False,
+                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+                verify=self._verify,
+                proxies=self._proxies,
+            )
+            status = response.status_code
+            body = _read(response, exchange)
+            if exchange.late:
+                raise TimeoutError("the deadline passed")
+            return Reply(status, response.headers, body)
+        except Exception as error:
+            raise ExchangeFailed(error, written=exchange.written, status=status, late=exchange.late) from None
+        finally:
+            exchange.finish()
+            _local.exchange = None
+            if response is not None:
+                response.close()
+
+    def close(self) -> None:
+        """Close this thread's connections."""
+        session: requests.Session | None = getattr(self._sessions, "session", None)
+        if session is not None:
+            session.close()
+            del self._sessions.session
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._sessions, "session", None)
+        # A forked process must not share its parent's connections.
+        if session is None or self._sessions.process != os.getpid():
+            session = requests.Session()
+            session.trust_env = False
+            session.cookies = _NoCookies()
+            session.headers["User-Agent"] = self._user_agent
+            session.headers["Accept"] = "application/json"
+            adapter = _NotingAdapter(pool_connections=4, pool_maxsize=4, max_retries=0)
+            session.mount("https://", adapter)
+            session.mount("http://", adapter)
+            self._sessions.session = session
+            self._sessions.process = os.getpid()
+        return session
+
+
+def _read(response: requests.Response, exchange: _Exchange) -> bytes:
+    chunks = []
+    size = 0
+    for chunk in response.iter_content(_CHUNK):
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise AnswerTooLargeError(f"the answer has more than {MAX_ANSWER_BYTES // 2**20} MiB")
+        if time.monotonic() > exchange.deadline:
+            exchange.late = True
+            raise TimeoutError("the deadline passed")
+        chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,1 @@
+"""Where an Airflow connection becomes a client of the WTS Chat API."""

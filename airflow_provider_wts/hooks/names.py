@@ -1,0 +1,130 @@
+"""Names become ids: what people see in WTS Chat's own drop-downs can be written in a DAG.
+
+A name is looked up through the API's list, all pages, once per hook. It is matched exactly first, then without
+regard to case. None or several matches is an error that lists the candidates. An id is taken as it stands and costs
+no call.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api import chatbots, directory
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
+from airflow_provider_wts.api.phone import looks_like_number, number, recipient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_provider_wts.api.call import Call
+
+_MOST_CANDIDATES = 20
+
+
+class Names:
+    """Looks names up, and remembers the lists.
+
+    :param items: walks the items of a list call.
+    """
+
+    def __init__(self, items: Callable[[Call[Any]], Iterable[Any]]) -> None:
+        self._items = items
+        self._lists: dict[str, list[dict[str, Any]]] = {}
+
+    def chatbot(self, name_or_key: str) -> str:
+        """Return the key of a chatbot; the API takes the key and not the id.
+
+        :param name_or_key: name as WTS Chat shows it, or key.
+        :raises WtsNameError: when none or several bots have the name, or the bot cannot be started over the API.
+        """
+        if is_uuid(name_or_key):
+            return name_or_key
+        bots = self._list("chatbots", chatbots.list_chatbots())
+        bot = match("chatbot", name_or_key, bots, lambda item: [item.get("name")])
+        key = bot.get("key")
+        if not key:
+            raise WtsNameError(f"The chatbot {name_or_key!r} has no key: publish it in WTS Chat first.")
+        return str(key)
+
+    def channel(self, text: str) -> str:
+        """Return the number or handle of an own channel, which is what sends take as ``from``.
+
+        :param text: name, id, number or ``@handle`` of the channel.
+        :raises WtsNameError: when none or several channels match.
+        """
+        text = text.strip()
+        if text.startswith("@"):
+            return recipient(text, name="channel")
+        if looks_like_number(text):
+            return number(text, name="channel")
+        channels = self._list("channels", directory.list_channels())
+        if is_uuid(text):
+            found = [item for item in channels if str(item.get("id", "")).lower() == text.lower()]
+            if not found:
+                raise WtsNameError(_none("channel", text, channels, _channel_names))
+            return _address(found[0], text)
+        return _address(match("channel", text, channels, _channel_names), text)
+
+    def _list(self, what: str, call: Call[Any]) -> list[dict[str, Any]]:
+        if what not in self._lists:
+            self._lists[what] = [item for item in self._items(call) if isinstance(item, dict)]
+        return self._lists[what]
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID in its usual spelling.
+
+    :param text: what the user wrote.
+    """
+    try:
+        return str(uuid.UUID(text)) == text.strip().lower()
+    except (ValueError, AttributeError, TypeError):
+        return False
+
+
+def match(
+    what: str, text: str, items: list[dict[str, Any]], names_of: Callable[[dict[str, Any]], Iterable[str | None]]
+) -> dict[str, Any]:
+    """Return the one item that has a name.
+
+    :param what: kind of thing, for the error.
+    :param text: the name.
+    :param items: all things of that kind.
+    :param names_of: the names that an item goes by.
+    :raises WtsNameError: when none or several items match; lists the candidates.
+    """
+    wanted = text.strip()
+    if not wanted:
+        raise WtsInvalidRequestError(f"The {what} is empty. Give its name or id.")
+    exact = [item for item in items if wanted in names_of(item)]
+    folded = wanted.casefold()
+    found = exact or [item for item in items if folded in {(name or "").casefold() for name in names_of(item)}]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(str(item.get("key") or item.get("id")) for item in found[:_MOST_CANDIDATES])
+        raise WtsNameError(f"{len(found)} {what}s are called {wanted!r}. Use the id instead, one of: {ids}.")
+    raise WtsNameError(_none(what, wanted, items, names_of))
+
+
+def _none(
+    what: str, text: str, items: list[dict[str, Any]], names_of: Callable[[dict[str, Any]], Iterable[str | None]]
+) -> str:
+    known = sorted({name for item in items for name in names_of(item) if name}, key=str.casefold)
+    listed = ", ".join(map(repr, known[:_MOST_CANDIDATES])) + (" and more" if len(known) > _MOST_CANDIDATES else "")
+    return f"There is no {what} {text!r} in this account. There are: {listed or 'none at all'}."
+
+
+def _channel_names(channel: dict[str, Any]) -> list[str | None]:
+    identity = channel.get("identity") or {}
+    return [identity.get("displayName"), identity.get("humanId"), channel.get("numberFormatted")]
+
+
+def _address(channel: dict[str, Any], text: str) -> str:
+    if channel.get("number"):
+        return str(channel["number"])
+    handle = (channel.get("identity") or {}).get("humanId")
+    if handle:
+        return f"@{str(handle).removeprefix('@')}"
+    raise WtsNameError(f"The channel {text!r} has neither a number nor a handle, so nothing can be sent from it.")

@@ -1,0 +1,191 @@
+"""The hook: an Airflow connection becomes a client of the WTS Chat API."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_wts.api.errors import (
+    WtsAuthenticationError,
+    WtsError,
+    WtsInvalidRequestError,
+)
+from airflow_provider_wts.hooks.connection import WtsConnection
+from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.client import WtsClient
+    from airflow_provider_wts.hooks.names import Names
+
+T = TypeVar("T")
+
+
+class WtsHook(BaseHook):
+    """Performs calls of the WTS Chat API with what an Airflow connection holds.
+
+    :param wts_conn_id: id of a connection of type ``wts``.
+    """
+
+    conn_name_attr = "wts_conn_id"
+    default_conn_name = "wts_default"
+    conn_type = CONNECTION_TYPE
+    hook_name = HOOK_NAME
+
+    def __init__(self, wts_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.wts_conn_id = wts_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the fields of the connection form, for Airflow 2.11; later versions read the provider's metadata."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import BooleanField, IntegerField, PasswordField, StringField
+        from wtforms.validators import NumberRange, Optional
+
+        widgets: dict[str, Any] = {}
+        for name, field in CONNECTION_FIELDS.items():
+            schema = field["schema"]
+            label, description = lazy_gettext(field["label"]), field["description"]
+            if "boolean" in schema["type"]:
+                widgets[name] = BooleanField(label, description=description, default=schema.get("default"))
+            elif "integer" in schema["type"]:
+                bounds = NumberRange(min=schema.get("minimum"), max=schema.get("maximum"))
+                widgets[name] = IntegerField(
+                    label, widget=BS3TextFieldWidget(), validators=[Optional(), bounds], description=description
+                )
+            elif schema.get("format") == "password":
+                widgets[name] = PasswordField(label, widget=BS3PasswordFieldWidget(), description=description)
+            else:
+                widgets[name] = StringField(label, widget=BS3TextFieldWidget(), description=description)
+        return widgets
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels and hidden fields of the connection form, for Airflow 2.11."""
+        return {key.replace("-", "_"): value for key, value in UI_FIELD_BEHAVIOUR.items()}
+
+    @cached_property
+    def connection(self) -> WtsConnection:
+        """What the connection says, read once.
+
+        :raises WtsInvalidRequestError: naming the field that holds an impossible value.
+        """
+        return WtsConnection.read(self.get_connection(self.wts_conn_id))
+
+    @cached_property
+    def client(self) -> WtsClient:
+        """The client, made once.
+
+        :raises WtsInvalidRequestError: when token or base URL cannot be right.
+        """
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        from airflow_provider_wts.api.budget import Budget, account_key
+        from airflow_provider_wts.api.client import WtsClient, checked_token
+
+        connection = self.connection
+        token = checked_token(connection.token)
+        mask_secret(token)
+        return WtsClient(
+            token,
+            base_url=connection.base_url,
+            timeout=connection.timeout,
+            ca_bundle=connection.ca_bundle,
+            allow_http=connection.allow_http,
+            budget=Budget(
+                account_key(connection.base_url, token),
+                percent=connection.rate_limit_percent,
+                redis_url=self._rate_limit_url(),
+            ),
+        )
+
+    @cached_property
+    def names(self) -> Names:
+        """Looks names up in the account, so that a DAG can say them in place of ids."""
+        from airflow_provider_wts.hooks.names import Names
+
+        return Names(self.client.items)
+
+    def get_conn(self) -> WtsClient:
+        """Return the client."""
+        return self.client
+
+    def run(self, call: Call[T]) -> T:
+        """Perform a call.
+
+        :param call: what to call, made by a function of :mod:`airflow_provider_wts.api`.
+        :return: the API's answer, parsed.
+        :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
+        """
+        return self.client.perform(call)
+
+    def pages(self, call: Call[T], *, page_size: int = 100) -> Iterator[T]:
+        """Walk the pages of a list.
+
+        :param call: a call of a paged operation.
+        :param page_size: items per page, 1 to 100.
+        :return: the pages, as the API sends them.
+        :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
+        """
+        return self.client.pages(call, page_size=page_size)
+
+    def recipient(self, to: str) -> str:
+        """Return a recipient as WTS Chat spells it.
+
+        :param to: phone number in any usual spelling, or ``@handle``.
+        :raises WtsInvalidRequestError: when it is neither, or when the connection does not allow it.
+        """
+        from airflow_provider_wts.api.phone import recipient
+
+        spelled = recipient(to)
+        allowed = self.connection.allowed_recipients
+        if allowed and spelled.lower() not in allowed:
+            raise WtsInvalidRequestError(
+                f"to: the connection {self.wts_conn_id!r} allows only the recipients named in its extra "
+                "'allowed_recipients', and this is none of them. Nothing was sent."
+            )
+        return spelled
+
+    def channel(self, channel: str | None) -> str | None:
+        """Return the number or handle to send from.
+
+        :param channel: name, id, number or ``@handle`` of a channel; ``None`` takes the connection's.
+        :return: what the API takes as ``from``; ``None`` where neither names one.
+        :raises WtsNameError: when none or several channels match.
+        """
+        chosen = channel or self.connection.channel
+        return self.names.channel(chosen) if chosen else None
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the API for the account's channels, and say what came of it.
+
+        :return: whether the connection works, and a sentence for a person.
+        """
+        from airflow_provider_wts.api.directory import list_channels
+
+        try:
+            channels = self.run(list_channels())
+        except WtsAuthenticationError as error:
+            return False, f"The server was reached, but it refuses the token. {error}"
+        except WtsError as error:
+            return False, str(error)
+        return True, f"Connected to {self.client.base_url}. The account has {len(channels)} channel(s)."
+
+    def _rate_limit_url(self) -> str | None:
+        conn_id = self.connection.rate_limit_conn_id
+        if not conn_id:
+            return None
+        from urllib.parse import quote
+
+        redis = self.get_connection(conn_id)
+        extra = redis.extra_dejson
+        scheme = "rediss" if str(extra.get("ssl", "")).lower() in ("true", "1") else "redis"
+        secret = f"{quote(redis.login or '', safe='')}:{quote(redis.password, safe='')}@" if redis.password else ""
+        host = redis.host or "localhost"
+        return f"{scheme}://{secret}{host}:{redis.port or 6379}/{redis.schema or extra.get('db', 0)}"

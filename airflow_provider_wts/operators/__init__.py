@@ -1,0 +1,1 @@
+"""Operators: templated fields in, one call out."""

@@ -1,0 +1,49 @@
+"""What all WTS Chat operators share: the connection, and how an error becomes the end of a task."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.hooks.wts import WtsHook
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_wts.api.call import Call
+
+T = TypeVar("T")
+
+
+class WtsOperator(BaseOperator):
+    """Base of the operators that call the WTS Chat API.
+
+    :param wts_conn_id: id of the Airflow connection of type ``wts`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("wts_conn_id",)
+    ui_color = "#e3f6ec"
+
+    def __init__(self, *, wts_conn_id: str = WtsHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.wts_conn_id = wts_conn_id
+
+    @cached_property
+    def hook(self) -> WtsHook:
+        """The hook of this task's connection."""
+        return WtsHook(self.wts_conn_id)
+
+    def run_call(self, call: Call[T]) -> T:
+        """Perform a call; what no retry can mend fails the task at once.
+
+        :param call: what to call.
+        :return: the API's answer, parsed.
+        :raises AirflowFailException: when the API refuses, cannot be reached at its address, or may or may not have
+            done what was asked.
+        :raises WtsError: when another try of the task makes sense.
+        """
+        with readable_failures():
+            return self.hook.run(call)

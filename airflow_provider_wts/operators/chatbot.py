@@ -1,0 +1,205 @@
+"""Operators for chatbots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, conf
+
+from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
+from airflow_provider_wts.api.chatbots import BotStart, send_chatbot
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.sessions import get_session
+from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
+from airflow_provider_wts.operators import parameters
+from airflow_provider_wts.operators.base import WtsOperator
+from airflow_provider_wts.sending.marks import Mark, carries
+from airflow_provider_wts.waiting.completion import completed_event, defer_until_completed, wait_until_completed
+from airflow_provider_wts.waiting.session import SessionWait
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_provider_wts.api.types import Session, SessionV2
+
+
+class WtsSendChatbotOperator(WtsOperator):
+    """Start a chatbot for a recipient, or in a session.
+
+    Calls ``send_chatbot``. What is left out is not sent; ``None`` is sent as ``null``.
+
+    :param chatbot: name or key of the bot (templated).
+    :param to: recipient: phone number in any usual spelling, or ``@handle``; a number without a country code is read
+        as Brazilian. Needed without ``session_id`` (templated).
+    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's channel,
+        and without that the platform picks one (templated).
+    :param session_id: session to run the bot in; a completed one is not reopened (templated).
+    :param force_start_session: end the session in progress and open another (templated).
+    :param skip_if_bot_in_execution: start nothing while another bot runs in the session (templated).
+    :param skip_if_in_progress: start nothing while a session is in progress (templated).
+    :param hidden_session: hide a session that this send opens until the contact answers (templated).
+    :param session_metadata: object kept with the session, or the object as JSON text (templated, deep).
+    :param contact_metadata: object kept with the contact, or the object as JSON text (templated, deep).
+    :param sender_id: an id of your own, echoed by the API (templated).
+    :param callback_url: address that WTS Chat calls when the bot starts or fails (templated).
+    :param wait_for_completion: go on until the session is COMPLETED. When the platform started nothing because of
+        ``skip_if_...``, there is nothing to wait for, and the task ends as skipped.
+    :param poll_interval: seconds between two looks at the session while waiting.
+    :param completion_timeout: seconds to wait for the session, after which the task fails. Default: a day.
+    :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the session as ``send_chatbot`` answers it; after ``wait_for_completion``, as it stands at the end.
+    :raises AirflowFailException: when the input is impossible, the API refuses, the outcome is unknown, or the
+        session does not complete in time.
+    :raises AirflowSkipException: when the platform skipped the bot and ``wait_for_completion`` is set.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsOperator.template_fields,
+        "chatbot",
+        "to",
+        "channel",
+        "session_id",
+        "force_start_session",
+        "skip_if_bot_in_execution",
+        "skip_if_in_progress",
+        "hidden_session",
+        "session_metadata",
+        "contact_metadata",
+        "sender_id",
+        "callback_url",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"session_metadata": "json", "contact_metadata": "json"}
+    operator_extra_links = (WtsSessionLink(),)
+
+    def __init__(
+        self,
+        *,
+        chatbot: str,
+        to: Optional[str] = NOT_GIVEN,
+        channel: Optional[str] = NOT_GIVEN,
+        session_id: Optional[str] = NOT_GIVEN,
+        force_start_session: Optional[bool | str] = NOT_GIVEN,
+        skip_if_bot_in_execution: Optional[bool | str] = NOT_GIVEN,
+        skip_if_in_progress: Optional[bool | str] = NOT_GIVEN,
+        hidden_session: Optional[bool | str] = NOT_GIVEN,
+        session_metadata: Optional[Mapping[str, Any] | str] = NOT_GIVEN,
+        contact_metadata: Optional[Mapping[str, Any] | str] = NOT_GIVEN,
+        sender_id: Optional[str] = NOT_GIVEN,
+        callback_url: Optional[str] = NOT_GIVEN,
+        wait_for_completion: bool = False,
+        poll_interval: float = 60,
+        completion_timeout: float = 24 * 60 * 60,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.chatbot = chatbot
+        self.to = to
+        self.channel = channel
+        self.session_id = session_id
+        self.force_start_session = force_start_session
+        self.skip_if_bot_in_execution = skip_if_bot_in_execution
+        self.skip_if_in_progress = skip_if_in_progress
+        self.hidden_session = hidden_session
+        self.session_metadata = session_metadata
+        self.contact_metadata = contact_metadata
+        self.sender_id = sender_id
+        self.callback_url = callback_url
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.completion_timeout = completion_timeout
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> Session | SessionV2:
+        """Start the bot, and wait for its session where that is asked for.
+
+        :param context: the task's context.
+        """
+        with readable_failures():
+            start = self._start()
+            mark = self._mark(start)
+        session = self.run_call(send_chatbot(**start))
+        context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
+        self.log.info("Chatbot %r: session %s is %s.", self.chatbot, session.get("id"), session.get("status"))
+        if not self.wait_for_completion:
+            return session
+        wait = SessionWait.of(session.get("id"), "COMPLETED", ())
+        if mark is not None and not carries(mark, session, lambda: self.run_call(get_session(wait.session_id))):
+            raise AirflowSkipException(
+                f"WTS Chat started nothing in session {wait.session_id}, because a skip_if_... applied. There is "
+                "nothing to wait for."
+            )
+        if self.deferrable:
+            defer_until_completed(
+                self,
+                wait,
+                wts_conn_id=self.wts_conn_id,
+                poll_interval=self.poll_interval,
+                timeout=self.completion_timeout,
+            )
+        return wait_until_completed(self.hook, wait, poll_interval=self.poll_interval, timeout=self.completion_timeout)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SessionV2:
+        """Take the wait back from the trigger.
+
+        :param context: the task's context.
+        :param event: what the trigger sent.
+        :return: the session as it stands at the end.
+        """
+        return completed_event(self.hook, event)
+
+    def _start(self) -> BotStart:
+        if parameters.missing(self.chatbot):
+            raise WtsInvalidRequestError("chatbot: is empty. Give the name or key of a bot, for example 'Cobrança'.")
+        if parameters.missing(self.to) and parameters.missing(self.session_id):
+            raise WtsInvalidRequestError(
+                "to: is empty, and so is session_id; one of them is needed. A good value is '+55 11 99999-8888'."
+            )
+        start: BotStart = {
+            "to": self._recipient(),
+            "session_id": parameters.identity("session_id", self.session_id),
+            "skip_if_bot_in_execution": parameters.flag("skip_if_bot_in_execution", self.skip_if_bot_in_execution),
+            "skip_if_in_progress": parameters.flag("skip_if_in_progress", self.skip_if_in_progress),
+            "force_start_session": parameters.flag("force_start_session", self.force_start_session),
+            "hidden_session": parameters.flag("hidden_session", self.hidden_session),
+            "session_metadata": parameters.metadata("session_metadata", self.session_metadata),
+            "contact_metadata": parameters.metadata("contact_metadata", self.contact_metadata),
+            "sender_id": parameters.text("sender_id", self.sender_id),
+            "callback_url": parameters.url("callback_url", self.callback_url),
+        }
+        if start["force_start_session"] is True and start["skip_if_in_progress"] is True:
+            raise WtsInvalidRequestError(
+                "force_start_session: contradicts skip_if_in_progress; which of them wins is not documented. "
+                "Set one of them."
+            )
+        # Looked up last, because it may cost a call, and a mistake above should cost none.
+        start["from_"] = self._from()
+        start["bot_key"] = self.hook.names.chatbot(self.chatbot)
+        return start
+
+    def _recipient(self) -> Optional[str]:
+        to = parameters.text("to", self.to)
+        return self.hook.recipient(to) if isinstance(to, str) else to
+
+    def _from(self) -> str | NotGiven:
+        channel = parameters.text("channel", self.channel) or None
+        if channel is None and not parameters.missing(self.session_id):
+            # The session has a channel of its own.
+            return NOT_GIVEN
+        return self.hook.channel(channel) or NOT_GIVEN
+
+    def _mark(self, start: BotStart) -> Mark | None:
+        """Mark the send where it has to be seen afterwards whether it happened."""
+        if not self.wait_for_completion or True not in (
+            start["skip_if_bot_in_execution"],
+            start["skip_if_in_progress"],
+        ):
+            return None
+        mark = Mark.of(str(uuid4()))
+        start["session_metadata"] = {**(start["session_metadata"] or {}), mark.name: mark.value}
+        return mark

@@ -1,0 +1,98 @@
+"""All that Airflow shows of this provider, as one dict.
+
+The connection form stands here once. Airflow 3 reads it from this dict, and Airflow 2.11 from the hook's methods,
+which derive it from :data:`CONNECTION_FIELDS` and :data:`UI_FIELD_BEHAVIOUR`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONNECTION_TYPE = "wts"
+HOOK_NAME = "WTS Chat"
+
+# Text, whole number and yes/no only: Airflow 2.11 has widgets for these, and another kind drops the whole form.
+# The examples stand in the descriptions, because Airflow 3 drops the placeholders of such fields.
+CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "channel": {
+        "label": "Channel",
+        "description": "Channel to send from where a task names none: its name, id, number or @handle. "
+        "Example: +55 11 4000-1234",
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Timeout",
+        "description": "Seconds for one request, the answer included. Default: 60",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "rate_limit_percent": {
+        "label": "Rate limit percent",
+        "description": "Part of the account's rate limits that this Airflow may use, 1 to 100. Default: 100",
+        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
+    },
+    "rate_limit_conn_id": {
+        "label": "Rate limit connection",
+        "description": "Id of a Redis connection through which all workers share the rate limits. Without it every "
+        "process counts alone.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "allow_http": {
+        "label": "Allow http",
+        "description": "Allow a base URL without TLS that is not on this machine. The token then travels in the "
+        "clear; for test networks only.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
+    "allowed_recipients": {
+        "label": "Allowed recipients",
+        "description": "For staging: send to these numbers and @handles and to nobody else, separated by commas. "
+        "Empty: no restriction. Example: +55 11 99999-8888, @maria.silva",
+        "schema": {"type": ["string", "null"]},
+    },
+    "ca_bundle": {
+        "label": "CA bundle",
+        "description": "Path, on the workers, of a file with certificate authorities. Example: /etc/ssl/company.pem",
+        "schema": {"type": ["string", "null"]},
+    },
+}
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "schema"],
+    "relabeling": {"password": "API token", "host": "Base URL"},
+    "placeholders": {"password": "pn_...", "host": "https://api.wts.chat", "port": "443"},
+}
+
+PROVIDER_INFO: dict[str, Any] = {
+    "package-name": "airflow-provider-wts",
+    "name": "WTS Chat",
+    "description": "`WTS Chat <https://wts.chat/>`__, also sold as flw.chat and Helena: customer service over "
+    "WhatsApp, Instagram and Messenger.",
+    "integrations": [
+        {
+            "integration-name": "WTS Chat",
+            "external-doc-url": "https://docs.wts.chat/",
+            "tags": ["service"],
+        }
+    ],
+    "connection-types": [
+        {
+            "connection-type": CONNECTION_TYPE,
+            "hook-class-name": "airflow_provider_wts.hooks.wts.WtsHook",
+            "hook-name": HOOK_NAME,
+            "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+            "conn-fields": CONNECTION_FIELDS,
+        }
+    ],
+    "hooks": [
+        {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.hooks.wts"]},
+    ],
+    "operators": [
+        {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.operators.chatbot"]},
+    ],
+    "sensors": [
+        {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.sensors.session"]},
+    ],
+    "triggers": [
+        {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.triggers.session"]},
+    ],
+    "extra-links": ["airflow_provider_wts.links.session.WtsSessionLink"],
+}

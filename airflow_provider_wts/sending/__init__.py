@@ -1,0 +1,1 @@
+"""Sending exactly once: how it is known afterwards whether a send happened."""

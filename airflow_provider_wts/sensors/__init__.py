@@ -1,0 +1,1 @@
+"""Sensors: they wait for what customers and the platform do."""

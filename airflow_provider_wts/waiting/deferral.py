@@ -1,0 +1,61 @@
+"""What a task and its trigger tell each other: plain JSON, checked on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api.errors import WtsError
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.triggers.session import WtsSessionTrigger
+    from airflow_provider_wts.waiting.session import SessionWait
+
+#: Seconds in which a trigger does not fire after its task deferred. The scheduler of Airflow up to 3.3.2 may fail a
+#: task whose trigger fires while it still books the deferral.
+EARLIEST_FIRING = 20.0
+
+#: Seconds that Airflow's own timeout of a deferral comes after the trigger's, which says more.
+TIMEOUT_SLACK = 120.0
+
+
+def session_trigger(
+    wait: SessionWait, *, wts_conn_id: str, poll_interval: float, timeout: float
+) -> tuple[WtsSessionTrigger, timedelta]:
+    """Return the trigger that goes on waiting for a session, and Airflow's timeout for it.
+
+    :param wait: what is waited for.
+    :param wts_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds that are left for the whole wait.
+    """
+    # airflow.triggers is heavy, and only a task that defers needs it.
+    from airflow_provider_wts.triggers.session import WtsSessionTrigger
+
+    now = datetime.now(UTC)
+    trigger = WtsSessionTrigger(
+        wts_conn_id=wts_conn_id,
+        session_id=wait.session_id,
+        target_status=list(wait.target_status),
+        failed_status=list(wait.failed_status),
+        poll_interval=poll_interval,
+        earliest=(now + timedelta(seconds=EARLIEST_FIRING)).isoformat(),
+        deadline=(now + timedelta(seconds=timeout)).isoformat(),
+    )
+    return trigger, timedelta(seconds=timeout + TIMEOUT_SLACK)
+
+
+def checked_event(event: Any) -> Mapping[str, Any]:
+    """Return an event that a session trigger sent.
+
+    :param event: what Airflow handed to the resumed task.
+    :raises WtsError: when it is anything else: an event that nobody understands is never a success.
+    """
+    known = ("reached", "failed", "timeout", "error")
+    if not isinstance(event, Mapping) or event.get("outcome") not in known or not event.get("session_id"):
+        raise WtsError(
+            "The trigger handed over an event that this version does not understand. Is the triggerer on another "
+            "version of airflow-provider-wts? Nothing is lost: clear the task to wait again."
+        )
+    return event
