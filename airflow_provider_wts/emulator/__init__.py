@@ -1,0 +1,45 @@
+"""A local WTS Chat service over real HTTP: to rehearse a campaign without an account, and to meet faults in tests.
+
+On the command line: ``python -m airflow_provider_wts.emulator``. In Python::
+
+    from airflow_provider_wts.emulator import Emulator
+
+    with Emulator() as emulator:
+        requests.get(f"{emulator.url}/chat/v1/channel", headers={"Authorization": f"Bearer {emulator.token}"})
+
+Under pytest the fixture ``wts_emulator`` gives a fresh one. It needs the extra ``airflow-provider-wts[emulator]``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.account import Behaviour, Delivery
+    from airflow_provider_wts.emulator.faults import Fault
+    from airflow_provider_wts.emulator.recording import RecordedRequest
+    from airflow_provider_wts.emulator.running import Emulator
+    from airflow_provider_wts.emulator.switches import Switches
+
+__all__ = ["Behaviour", "Delivery", "Emulator", "Fault", "RecordedRequest", "Switches"]
+
+_MODULES = {
+    "Behaviour": "account",
+    "Delivery": "account",
+    "Emulator": "running",
+    "Fault": "faults",
+    "RecordedRequest": "recording",
+    "Switches": "switches",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for: the pytest plugin lives here, and must cost nothing.
+
+    :param name: the name.
+    """
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,447 @@
+"""The account that the emulator plays: everything that is in it, and what moves it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_wts.emulator.clock import Agenda, Clock
+from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.phones import formatted_phone, is_handle, stored_phone
+from airflow_provider_wts.emulator.records import Chatbot, Contact, Message, Record, RecordT, Send, Session, Table, named
+from airflow_provider_wts.emulator.switches import Switches
+
+log = logging.getLogger("airflow_provider_wts.emulator")
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A message that reached, or will reach, a customer, or the start of a chatbot.
+
+    :param to: the recipient as stored: ``+55|11999998888`` or ``@handle``.
+    :param kind: ``chatbot`` for the start of one, else the type of the message in lower case, ``template`` or ``otp``.
+    :param text: the text.
+    :param by_bot: whether a running chatbot wrote it.
+    :param bot: name of the chatbot.
+    :param sender_id: the caller's own id.
+    :param session_id: the session.
+    :param message: the message, whose status moves on.
+    :param send_id: the send that made it.
+    :param at: when, in the emulator's time, as text.
+    """
+
+    to: str
+    kind: str
+    text: str | None
+    by_bot: bool
+    bot: str | None
+    sender_id: str | None
+    session_id: str
+    message: Message | None
+    send_id: str | None
+    at: str
+
+    @property
+    def status(self) -> str:
+        """The message's status; ``STARTED`` for a chatbot."""
+        return str(self.message["status"]) if self.message else "STARTED"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        names = ("to", "kind", "text", "by_bot", "bot", "sender_id", "session_id", "send_id", "at", "status")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class Behaviour:
+    """How a contact behaves.
+
+    :param replies: what it answers, one after the other; the last one again and again; empty = it never answers.
+    :param delay: emulated seconds until it answers.
+    :param answers: ``asked`` = only where a chatbot asks; ``always`` = also to every message of the company.
+    :param fails: reason for which every message to it fails; ``None`` = they arrive.
+    :param stays: status after which its messages move no further, such as ``QUEUED`` or ``SENT``.
+    """
+
+    replies: list[str] = field(default_factory=lambda: ["Sim"])
+    delay: float = 3.0
+    answers: str = "asked"
+    fails: str | None = None
+    stays: str | None = None
+    _next: int = 0
+
+    def next_reply(self) -> str | None:
+        """Return what the contact answers now, ``None`` where it stays silent."""
+        if not self.replies:
+            return None
+        reply = self.replies[min(self._next, len(self.replies) - 1)]
+        self._next += 1
+        return reply
+
+
+class Account:
+    """All objects of one account, its clock and what is going to happen.
+
+    Whoever reads or changes it holds ``lock``.
+
+    :param switches: the readings that it follows.
+    :param speed: emulated seconds per real second.
+    :param seed: makes the ids: the same seed gives the same ones.
+    """
+
+    def __init__(self, switches: Switches, *, speed: float = 1.0, seed: int = 0) -> None:
+        self.lock = threading.RLock()
+        self.switches = switches
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.clock = Clock(switches, speed=speed)
+        self.agenda = Agenda(self.clock)
+        self.namespace = uuid.uuid5(uuid.NAMESPACE_URL, f"wts-emulator:{seed}")
+        self.id = self.named_id("company")
+        self.address = ""
+
+        self.channels: Table[Record] = Table()
+        self.chatbots: Table[Chatbot] = Table()
+        self.contacts: Table[Contact] = Table()
+        self.sessions: Table[Session] = Table()
+        self.messages: Table[Message] = Table()
+        self.sends: Table[Send] = Table()
+        self.otps: Table[Record] = Table()
+        self.scheduled_messages: Table[Record] = Table()
+        self.templates: Table[Record] = Table()
+        self.sequences: Table[Record] = Table()
+        self.sequence_contacts: Table[Record] = Table()
+        self.agents: Table[Record] = Table()
+        self.departments: Table[Record] = Table()
+        self.tags: Table[Record] = Table()
+        self.custom_fields: Table[Record] = Table()
+        self.portfolios: Table[Record] = Table()
+        self.portfolio_contacts: Table[Record] = Table()
+        self.files: Table[Record] = Table()
+        self.uploads: Table[Record] = Table()
+        self.subscriptions: Table[Record] = Table()
+        self.panels: Table[Record] = Table()
+        self.panel_steps: Table[Record] = Table()
+        self.panel_tags: Table[Record] = Table()
+        self.lost_reasons: Table[Record] = Table()
+        self.cards: Table[Record] = Table()
+        self.card_notes: Table[Record] = Table()
+        self.office_hours: dict[str, Any] = {}
+
+        self.deliveries: list[Delivery] = []
+        self.deliveries_by_contact: dict[str, list[Delivery]] = {}
+        self.behaviours: dict[str, Behaviour] = {}
+        self.default_behaviour = Behaviour()
+        self.open_sessions: dict[tuple[str, str], Session] = {}
+        self.contacts_by_phone: dict[str, Contact] = {}
+        self.contacts_by_instagram: dict[str, Contact] = {}
+        self.contacts_by_email: dict[str, Contact] = {}
+        self.sends_by_sender_id: dict[str, Send] = {}
+        self.otps_by_sender_id: dict[str, Record] = {}
+        self.memberships: dict[tuple[str, str], Record] = {}
+        self.contacts_not_active = 0
+        self.violations: list[str] = []
+        self.post: Callable[[str, Mapping[str, Any], str], None] = _nowhere
+
+    # Ids and records ------------------------------------------------------------------------------------------------
+
+    def named_id(self, name: str) -> str:
+        """Return the id of a seeded object, the same for the same seed and name.
+
+        :param name: kind and name, such as ``chatbot:Cobrança``.
+        """
+        return str(uuid.uuid5(self.namespace, name))
+
+    def new_id(self) -> str:
+        """Return a new id."""
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+
+    def new(
+        self,
+        table: Table[Record],
+        values: dict[str, Any],
+        identifier: str | None = None,
+        stamp: int | None = None,
+    ) -> Record:
+        """Create a plain record in a table.
+
+        :param table: where it goes.
+        :param values: its properties by their names on the wire.
+        :param identifier: its id; a new one when left out.
+        :param stamp: when it was created, in ticks; now when left out.
+        """
+        stamp = self.clock.stamp() if stamp is None else stamp
+        return table.add(Record(identifier or self.new_id(), stamp, stamp, values))
+
+    def touch(self, table: Table[RecordT], record: RecordT) -> None:
+        """Note that a record changed now.
+
+        :param table: its table.
+        :param record: the record.
+        """
+        table.touch(record, self.clock.stamp())
+
+    def now_text(self) -> str:
+        """Return the time as the service writes it."""
+        return self.clock.text(self.clock.now())
+
+    def violation(self, text: str) -> None:
+        """Record that a client did what the real service would not like, and log it.
+
+        :param text: what it did, without personal data.
+        """
+        log.warning("%s", text)
+        if len(self.violations) < 10_000:
+            self.violations.append(text)
+
+    def run_due(self) -> None:
+        """Do what is due by the clock."""
+        due = self.agenda.next_due
+        if due is not None and due <= self.clock.now():
+            self.agenda.run_due()
+
+    def advance(self, seconds: float) -> None:
+        """Move time ahead and do all that becomes due, in order.
+
+        :param seconds: emulated seconds.
+        """
+        with self.lock:
+            self.clock.move(seconds)
+            self.agenda.run_due()
+
+    # Finding --------------------------------------------------------------------------------------------------------
+
+    def need(self, table: Table[RecordT], identifier: str | None, what: str) -> RecordT:
+        """Return a record, or refuse as the service does for a missing one.
+
+        :param table: where to look.
+        :param identifier: its id.
+        :param what: what it is, in Portuguese with its article.
+        """
+        record = table.find(identifier)
+        if record is None:
+            raise not_found(what)
+        return record
+
+    def channel_of(self, sender: str | None, recipient: str | None = None) -> Record:
+        """Return the channel that a request means with ``from``.
+
+        :param sender: number, handle or id of a channel; left out, the account's first channel of the right kind.
+        :param recipient: number or handle that is written to.
+        """
+        channels = [channel for channel in self.channels.by_creation() if channel["active"]]
+        if not sender:
+            instagram = bool(recipient and is_handle(recipient))
+            fitting = [channel for channel in channels if (channel["type"] == "Instagram") == instagram]
+            if not fitting:
+                raise not_found("O canal")
+            return fitting[0]
+        by_id = self.channels.find(sender)
+        if by_id is not None:
+            return by_id
+        if is_handle(sender):
+            found = named(channels, sender, lambda channel: channel["identity"]["humanId"])
+        else:
+            try:
+                digits = _digits(stored_phone(sender, self.switches))
+            except Refusal:
+                raise not_found("O canal") from None
+            found = next((channel for channel in channels if _digits(channel["number"]) == digits), None)
+        if found is None:
+            raise not_found("O canal")
+        return found
+
+    def chatbot_of(self, key: str | None) -> Chatbot:
+        """Return the chatbot of a key, if the API may start it.
+
+        :param key: ``botKey`` of a request.
+        """
+        wanted = (key or "").lower()
+        bot = next((bot for bot in self.chatbots.by_creation() if bot["key"] == wanted), None)
+        if bot is None:
+            raise not_found("O chatbot")
+        suitable = (
+            bot["type"] == "Automation"
+            and bot["publishStatus"] == "READY"
+            and not bot["archived"]
+            and "Api" in bot["automationUsage"]
+        )
+        if not suitable and self.switches.unsuitable_bot == "refuse":
+            raise Refusal("FORM_ERROR", "O chatbot não está disponível para uso via API.")
+        return bot
+
+    def template_of(self, identifier: str | None) -> Record:
+        """Return a template by its id or its slug.
+
+        :param identifier: ``templateId`` of a request.
+        """
+        found = self.templates.find(identifier)
+        if found is None:
+            found = next((t for t in self.templates.by_creation() if t.get("internalName") == identifier), None)
+        if found is None:
+            raise not_found("O template")
+        return found
+
+    def contact_by_address(self, address: str) -> Contact | None:
+        """Return the contact of a number or handle, if there is one.
+
+        :param address: number in any accepted spelling, or @handle.
+        """
+        if is_handle(address):
+            return self.contacts_by_instagram.get(address.strip().casefold())
+        return self.contacts_by_phone.get(_digits(stored_phone(address, self.switches)))
+
+    def department_of(self, named_department: Mapping[str, Any] | None) -> Record | None:
+        """Return the department that a request names by id or name.
+
+        :param named_department: object with ``id`` or ``name``.
+        """
+        if not named_department:
+            return None
+        if named_department.get("id"):
+            return self.need(self.departments, named_department["id"], "A equipe")
+        name = named_department.get("name")
+        if not name:
+            return None
+        found = named(self.departments.by_creation(), name, lambda department: department["name"])
+        if found is None:
+            raise not_found("A equipe")
+        return found
+
+    def agent_of(self, user: Mapping[str, Any] | None) -> Record | None:
+        """Return the agent that a request names by user id, phone number or e-mail.
+
+        :param user: object with ``id``, ``phoneNumber`` or ``email``.
+        """
+        if not user or not any(user.values()):
+            return None
+        for agent in self.agents.by_creation():
+            if user.get("id"):
+                if user["id"].lower() in (agent["userId"], agent.id):
+                    return agent
+            elif user.get("phoneNumber"):
+                if _digits(agent["phoneNumber"]) == _digits(user["phoneNumber"]):
+                    return agent
+            elif (agent["email"] or "").casefold() == str(user.get("email")).casefold():
+                return agent
+        raise not_found("O usuário")
+
+    # Contacts -------------------------------------------------------------------------------------------------------
+
+    def add_contact(self, values: Mapping[str, Any], *, identifier: str | None = None, stamp: int | None = None) -> Contact:
+        """Create a contact; nothing is checked.
+
+        :param values: properties that differ from the defaults; ``phoneNumber`` as stored.
+        :param identifier: its id; a new one when left out.
+        :param stamp: when it was created, in ticks; now when left out.
+        """
+        ticks = self.clock.stamp() if stamp is None else stamp
+        phone = values.get("phoneNumber")
+        properties: dict[str, Any] = {
+            "companyId": self.id,
+            "name": None,
+            "nameWhatsapp": None,
+            "nameInstagram": None,
+            "nameMessenger": None,
+            "phoneNumber": phone,
+            "phoneNumberFormatted": formatted_phone(phone) if phone else None,
+            "email": None,
+            "instagram": None,
+            "messengerId": None,
+            "annotation": None,
+            "tagIds": [],
+            "status": "ACTIVE",
+            "origin": "CREATED_BY_USER",
+            "importedAt": None,
+            "utm": None,
+            "customFields": {},
+            "portfolioIds": [],
+            "metadata": {},
+        }
+        properties.update(values)
+        contact = Contact(identifier or self.new_id(), ticks, ticks, properties)
+        self.contacts.add(contact)
+        self.index_contact(contact)
+        if properties["status"] != "ACTIVE":
+            self.contacts_not_active += 1
+        return contact
+
+    def index_contact(self, contact: Contact) -> None:
+        """Make a contact findable by its number, handle and e-mail.
+
+        :param contact: the contact.
+        """
+        if contact["phoneNumber"]:
+            self.contacts_by_phone[_digits(contact["phoneNumber"])] = contact
+        if contact["instagram"]:
+            self.contacts_by_instagram["@" + contact["instagram"].removeprefix("@").casefold()] = contact
+        if contact["email"]:
+            self.contacts_by_email[contact["email"].casefold()] = contact
+
+    def unindex_contact(self, contact: Contact) -> None:
+        """Forget a contact's number, handle and e-mail, before they change.
+
+        :param contact: the contact.
+        """
+        for index in (self.contacts_by_phone, self.contacts_by_instagram, self.contacts_by_email):
+            for key in [key for key, found in _keys(contact, index) if found is contact]:
+                del index[key]
+
+    def behaviour_of(self, address: str) -> Behaviour:
+        """Return how a contact behaves.
+
+        :param address: its number as stored, or handle.
+        """
+        key = address.casefold() if is_handle(address) else _digits(address)
+        return self.behaviours.get(key, self.default_behaviour)
+
+    def set_behaviour(self, address: str, behaviour: Behaviour) -> None:
+        """Say how a contact behaves, whether it exists yet or not.
+
+        :param address: number in any accepted spelling, or handle; ``*`` = all others.
+        :param behaviour: what it does.
+        """
+        if address == "*":
+            self.default_behaviour = behaviour
+        elif is_handle(address):
+            self.behaviours[address.strip().casefold()] = behaviour
+        else:
+            self.behaviours[_digits(stored_phone(address, self.switches))] = behaviour
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Record what a customer received.
+
+        :param delivery: what it was.
+        """
+        self.deliveries.append(delivery)
+        self.deliveries_by_contact.setdefault(address_key(delivery.to), []).append(delivery)
+
+
+def address_key(address: str) -> str:
+    """Return the same text for all spellings of a stored number or handle.
+
+    :param address: number or handle.
+    """
+    return address.strip().casefold() if is_handle(address) else _digits(address)
+
+
+def _digits(text: str | None) -> str:
+    return "".join(character for character in text or "" if character.isdigit())
+
+
+def _keys(contact: Contact, index: Mapping[str, Contact]) -> list[tuple[str, Contact]]:
+    keys = (
+        _digits(contact["phoneNumber"]),
+        "@" + (contact["instagram"] or "").removeprefix("@").casefold(),
+        (contact["email"] or "").casefold(),
+    )
+    return [(key, index[key]) for key in keys if key in index]
+
+
+def _nowhere(url: str, body: Mapping[str, Any], reason: str) -> None:
+    log.debug("No post for %s", reason)

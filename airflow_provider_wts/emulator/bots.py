@@ -1,0 +1,286 @@
+"""Chatbots: each runs a script of steps in a session.
+
+A step is an object with exactly one of these keys:
+
+``{"message": "Olá {{contact.name}}"}`` writes; ``"template": "<name>"`` beside it makes it a template message.
+``{"wait": 5}`` waits emulated seconds.
+``{"ask": "Nota de 0 a 10?", "save_as": "nota", "timeout": 60}`` asks, and stores the answer in the session's metadata;
+after ``timeout`` emulated seconds without an answer it goes on, or ends the script with ``"on_timeout": "end"``.
+``{"metadata": {"etapa": "fim"}}`` writes session metadata.
+``{"classification": {"category": "WON", "description": "Pago", "amount": 10}}`` classifies the session.
+``{"transfer": {"department": "Vendas"}}`` or ``{"transfer": {"agent": "ana@exemplo.com.br"}}`` hands it over.
+``{"status": "PENDING"}`` sets the session's status.
+``{"complete": {"reactivate": false}}`` completes the session.
+``{"fail": "reason"}`` ends the script at once, as a broken chatbot would.
+
+Texts know ``{{contact.name}}``, ``{{contact.phone}}``, ``{{answer}}`` and ``{{metadata.<name>}}`` (of the session, else
+of the contact).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_provider_wts.emulator import conversations, events
+from airflow_provider_wts.emulator.account import Account, Delivery, log
+from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.records import Chatbot, Session
+
+_PLACE = re.compile(r"\{\{\s*([\w.\-]+)\s*\}\}")
+
+
+def start(
+    account: Account,
+    session: Session,
+    bot: Chatbot,
+    *,
+    sender_id: str | None = None,
+    send_id: str | None = None,
+    callback_url: str | None = None,
+) -> BotRun:
+    """Start a chatbot in a session; one that runs there stops.
+
+    :param account: the account.
+    :param session: the session.
+    :param bot: the chatbot.
+    :param sender_id: the caller's own id.
+    :param send_id: the send that starts it.
+    :param callback_url: where to tell that it started.
+    """
+    if session.run is not None:
+        session.run.stop()
+    run = BotRun(account, session, bot)
+    session.run = run
+    session["botId"] = bot.id
+    account.touch(account.sessions, session)
+    account.deliver(
+        Delivery(
+            to=conversations.address_of(session),
+            kind="chatbot",
+            text=None,
+            by_bot=False,
+            bot=bot["name"],
+            sender_id=sender_id,
+            session_id=session.id,
+            message=None,
+            send_id=send_id,
+            at=account.now_text(),
+        )
+    )
+    told = {"id": send_id, "sessionId": session.id, "status": "STARTED", "senderId": sender_id, "failedReason": None}
+    events.call_back(account, callback_url, told)
+    account.agenda.after(0, run.go_on)
+    return run
+
+
+def check_steps(steps: object) -> list[dict[str, Any]]:
+    """Return the steps of a script from a seed file, or raise ``ValueError``.
+
+    :param steps: the steps as JSON data.
+    """
+    if not isinstance(steps, list):
+        raise ValueError("The steps of a chatbot are a list.")
+    for number, step in enumerate(steps, 1):
+        if not isinstance(step, dict) or len(_STEPS.keys() & step.keys()) != 1:
+            raise ValueError(f"Step {number} of a chatbot is an object with exactly one of {sorted(_STEPS)}.")
+    return steps
+
+
+class BotRun:
+    """A chatbot that runs in a session.
+
+    :param account: the account.
+    :param session: where it runs.
+    :param bot: the chatbot.
+    """
+
+    def __init__(self, account: Account, session: Session, bot: Chatbot) -> None:
+        self.account = account
+        self.session = session
+        self.bot = bot
+        self.asked = False
+        self._position = 0
+        self._answer: str | None = None
+        self._stopped = False
+
+    def go_on(self) -> None:
+        """Do steps until one waits or the script ends."""
+        while not self._stopped:
+            if self._position >= len(self.bot.steps):
+                self.stop()
+                return
+            step = self.bot.steps[self._position]
+            name = next(iter(_STEPS.keys() & step.keys()))
+            try:
+                waits = _STEPS[name](self, step)
+            except Refusal as refusal:
+                log.warning("Chatbot %r stops at step %d: %s", self.bot["name"], self._position + 1, refusal.text)
+                self.stop()
+                return
+            if waits:
+                return
+            self._position += 1
+
+    def stop(self) -> None:
+        """End the run."""
+        self._stopped = True
+        self.asked = False
+        if self.session.run is self:
+            self.session.run = None
+            if self.account.switches.bot_id_after_run == "cleared":
+                self.session["botId"] = None
+            self._touch()
+
+    def answered(self, text: str) -> None:
+        """Take the contact's answer to what the script asked.
+
+        :param text: the answer.
+        """
+        step = self.bot.steps[self._position]
+        self.asked = False
+        self._answer = text
+        if step.get("save_as"):
+            self.session["metadata"] = {**self.session["metadata"], step["save_as"]: text}
+            self._touch()
+        self._position += 1
+        self.account.agenda.after(0, self.go_on)
+
+    # The steps; each returns whether the script waits. --------------------------------------------------------------
+
+    def message(self, step: Mapping[str, Any]) -> bool:
+        """Write to the contact."""
+        template = None
+        if step.get("template"):
+            template = next((t for t in self.account.templates.by_creation() if t["name"] == step["template"]), None)
+        conversations.company_writes(
+            self.account,
+            self.session,
+            kind="TEXT",
+            text=self._fill(step["message"]),
+            origin="BOT",
+            template=template,
+            bot_name=self.bot["name"],
+        )
+        return False
+
+    def wait(self, step: Mapping[str, Any]) -> bool:
+        """Wait some seconds."""
+        self._position += 1
+        self.account.agenda.after(float(step["wait"]), self.go_on)
+        return True
+
+    def ask(self, step: Mapping[str, Any]) -> bool:
+        """Ask the contact, and wait for its answer."""
+        self.message({**step, "message": step["ask"]})
+        self.asked = True
+        position = self._position
+        behaviour = self.account.behaviour_of(conversations.address_of(self.session))
+        reply = behaviour.next_reply() if behaviour.fails is None else None
+
+        def still_asked() -> bool:
+            return self.asked and self._position == position
+
+        def reply_now() -> None:
+            if still_asked() and reply is not None:
+                conversations.answer_in(self.account, self.session, reply)
+
+        def give_up() -> None:
+            if still_asked():
+                self.asked = False
+                self._position = len(self.bot.steps) if step.get("on_timeout") == "end" else position + 1
+                self.go_on()
+
+        if reply is not None:
+            self.account.agenda.after(behaviour.delay, reply_now)
+        if step.get("timeout") is not None:
+            self.account.agenda.after(float(step["timeout"]), give_up)
+        return True
+
+    def metadata(self, step: Mapping[str, Any]) -> bool:
+        """Write session metadata."""
+        filled = {
+            name: self._fill(value) if isinstance(value, str) else value for name, value in step["metadata"].items()
+        }
+        self.session["metadata"] = {**self.session["metadata"], **filled}
+        self._touch()
+        return False
+
+    def classification(self, step: Mapping[str, Any]) -> bool:
+        """Classify the session."""
+        given = step["classification"]
+        self.session["classification"] = {
+            "id": self.account.new_id(),
+            "category": given.get("category", "OTHER"),
+            "categoryDescription": given.get("description"),
+            "amount": float(given.get("amount", 0)),
+            "categoryName": given.get("name"),
+        }
+        self._touch()
+        return False
+
+    def transfer(self, step: Mapping[str, Any]) -> bool:
+        """Hand the session over to a department or an agent."""
+        target = step["transfer"]
+        if "department" in target:
+            department = self.account.department_of({"name": target["department"]})
+            self.session["departmentId"] = department.id if department else None
+            self.session["userId"] = None
+            conversations.set_status(self.account, self.session, "PENDING")
+        else:
+            agent = self.account.agent_of({"email": target["agent"]})
+            self.session["userId"] = agent["userId"] if agent else None
+            conversations.set_status(self.account, self.session, "IN_PROGRESS")
+        return False
+
+    def status(self, step: Mapping[str, Any]) -> bool:
+        """Set the session's status."""
+        conversations.set_status(self.account, self.session, step["status"])
+        return False
+
+    def complete(self, step: Mapping[str, Any]) -> bool:
+        """Complete the session."""
+        given = step["complete"]
+        # Where this is the last step, the chatbot has done its work: it ends before the session does.
+        if self._position + 1 >= len(self.bot.steps):
+            self.stop()
+        reactivate = isinstance(given, dict) and bool(given.get("reactivate"))
+        conversations.complete(self.account, self.session, stop_bot=False, reactivate=reactivate)
+        return False
+
+    def fail(self, step: Mapping[str, Any]) -> bool:
+        """End the script at once."""
+        log.info("Chatbot %r fails, as its script says: %s", self.bot["name"], step["fail"])
+        self.stop()
+        return True
+
+    def _touch(self) -> None:
+        self.account.touch(self.account.sessions, self.session)
+
+    def _fill(self, text: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            kind, _, name = match[1].partition(".")
+            found: Any = None
+            if match[1] == "answer":
+                found = self._answer
+            elif kind == "contact":
+                found = self.session.contact.get("phoneNumber" if name == "phone" else name)
+            elif kind == "metadata":
+                found = self.session["metadata"].get(name, self.session.contact["metadata"].get(name))
+            return "" if found is None else str(found)
+
+        return _PLACE.sub(value, text)
+
+
+_STEPS: dict[str, Callable[[BotRun, Mapping[str, Any]], bool]] = {
+    "message": BotRun.message,
+    "wait": BotRun.wait,
+    "ask": BotRun.ask,
+    "metadata": BotRun.metadata,
+    "classification": BotRun.classification,
+    "transfer": BotRun.transfer,
+    "status": BotRun.status,
+    "complete": BotRun.complete,
+    "fail": BotRun.fail,
+}

@@ -1,0 +1,169 @@
+"""The emulator's time: it may run faster than the wall clock, and a test can move it ahead."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from airflow_provider_wts.emulator.switches import Switches
+
+TICKS = 10_000_000
+"""Ticks of a second: 100 nanoseconds each, the seven digits that the service shows."""
+
+log = logging.getLogger(__name__)
+
+_ISO = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
+
+
+class Clock:
+    """Emulated time in ticks since 1970, UTC.
+
+    :param switches: say how many digits a timestamp shows.
+    :param speed: emulated seconds per real second.
+    :param start: where emulated time starts; the wall clock when left out.
+    """
+
+    def __init__(self, switches: Switches, *, speed: float = 1.0, start: datetime | None = None) -> None:
+        self._switches = switches
+        self._speed = speed
+        self._base = int((start.timestamp() if start else time.time()) * TICKS)
+        self._base_real = time.monotonic()
+        self._standing: int | None = None
+        self._last_stamp = 0
+        self._stamps = 0
+
+    @property
+    def speed(self) -> float:
+        """Emulated seconds per real second."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        self._base, self._base_real = self._running(), time.monotonic()
+        self._speed = speed
+
+    def now(self) -> int:
+        """Return the time in ticks; while a due event is processed, the time at which it was due."""
+        return self._running() if self._standing is None else self._standing
+
+    def datetime(self) -> datetime:
+        """Return the time as an aware datetime."""
+        return datetime.fromtimestamp(self.now() / TICKS, timezone.utc)
+
+    def move(self, seconds: float) -> None:
+        """Move time ahead without processing what becomes due.
+
+        :param seconds: emulated seconds, not negative.
+        """
+        if seconds < 0:
+            raise ValueError("Time moves ahead only.")
+        self._base += int(seconds * TICKS)
+
+    def stamp(self) -> int:
+        """Return the time for a new timestamp; no two are equal, and a later one is always greater."""
+        ticks = max(self.now(), self._last_stamp + 1)
+        if self._switches.timestamp_digits == "varied":
+            # Rounding up by at most a millisecond makes fractions of 3 to 7 digits, and keeps the order.
+            self._stamps += 1
+            unit = 10 ** (self._stamps % 5)
+            ticks = -(-ticks // unit) * unit
+        self._last_stamp = ticks
+        return ticks
+
+    def text(self, ticks: int) -> str:
+        """Write a time as the service does: ISO 8601, ``Z``, zeros at the end of the fraction left out.
+
+        :param ticks: the time.
+        """
+        seconds, fraction = divmod(ticks, TICKS)
+        moment = time.gmtime(seconds)
+        text = (
+            f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}"
+            f"T{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
+        )
+        digits = f"{fraction:07}"
+        shown = self._switches.timestamp_digits
+        digits = digits.rstrip("0") if shown == "varied" else digits[: int(shown)]
+        return f"{text}.{digits}Z" if digits else f"{text}Z"
+
+    def _running(self) -> int:
+        return self._base + int((time.monotonic() - self._base_real) * self._speed * TICKS)
+
+    def stand_at(self, ticks: int | None) -> None:
+        """Hold the time at a moment of the past, or let it run again.
+
+        :param ticks: the moment, or ``None``.
+        """
+        self._standing = ticks
+
+
+def parse_ticks(text: str) -> int:
+    """Read an ISO 8601 time, taken as UTC where it names no zone.
+
+    :param text: the time, with up to nine digits of a fraction.
+    """
+    match = _ISO.fullmatch(text)
+    if match is None:
+        raise ValueError("not an ISO 8601 time")
+    zone = (match[3] or "Z").upper().replace("Z", "+00:00")
+    whole = datetime.fromisoformat(match[1].upper().replace(" ", "T") + zone)
+    fraction = int((match[2] or "0").ljust(7, "0")[:7])
+    return int(whole.timestamp()) * TICKS + fraction
+
+
+class Agenda:
+    """What will happen, in the order of the emulated clock.
+
+    :param clock: the clock that says what is due.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Plan an action.
+
+        :param seconds: emulated seconds from now.
+        :param action: what to do then; it plans what follows by itself.
+        """
+        self.at(self._clock.now() + int(seconds * TICKS), action)
+
+    def at(self, ticks: int, action: Callable[[], None]) -> None:
+        """Plan an action for a time.
+
+        :param ticks: the time.
+        :param action: what to do then.
+        """
+        heapq.heappush(self._events, (ticks, next(self._numbers), action))
+
+    def run_due(self) -> int:
+        """Do all that is due, one after the other, each at its own time; return how many there were."""
+        done = 0
+        now = self._clock.now()
+        while self._events and self._events[0][0] <= now:
+            due, _, action = heapq.heappop(self._events)
+            self._clock.stand_at(due)
+            try:
+                action()
+            except Exception:
+                # Nobody waits for this action: what it broke must not hit the request that comes by.
+                log.exception("A planned action failed")
+            finally:
+                self._clock.stand_at(None)
+            done += 1
+        return done
+
+    @property
+    def next_due(self) -> int | None:
+        """When the next action is due, in ticks."""
+        return self._events[0][0] if self._events else None
+
+    def __len__(self) -> int:
+        return len(self._events)

@@ -1,0 +1,427 @@
+"""Sessions and messages: how a conversation opens, goes on and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_wts.emulator import events
+from airflow_provider_wts.emulator.account import Account, Delivery
+from airflow_provider_wts.emulator.clock import TICKS
+from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.phones import is_handle, stored_phone
+from airflow_provider_wts.emulator.records import Contact, Message, Record, Session
+
+WINDOW = 24 * 3600 * TICKS
+
+OFFICIAL_WHATSAPP = frozenset({"CloudAPI_WhatsApp", "Dialog360_WhatsApp"})
+"""Channels where free text needs a conversation that the contact keeps open."""
+
+
+def contact_for(account: Account, address: str) -> Contact:
+    """Return the contact of a number or handle, created where it is missing, as a send does.
+
+    :param account: the account.
+    :param address: number in any accepted spelling, or @handle.
+    """
+    contact = account.contact_by_address(address)
+    if contact is None:
+        if is_handle(address):
+            handle = address.strip()
+            contact = account.add_contact({"instagram": handle, "name": handle, "origin": "CREATED_FROM_HUB"})
+        else:
+            phone = stored_phone(address, account.switches)
+            contact = account.add_contact({"phoneNumber": phone, "name": phone, "origin": "CREATED_FROM_HUB"})
+        events.emit_contact(account, "CONTACT_NEW", contact)
+    return contact
+
+
+def open_session_of(account: Account, contact: Contact, channel: Record) -> Session | None:
+    """Return the contact's session on a channel that is not completed.
+
+    :param account: the account.
+    :param contact: the contact.
+    :param channel: the channel.
+    """
+    return account.open_sessions.get((contact.id, channel.id))
+
+
+def open_session(
+    account: Account,
+    contact: Contact,
+    channel: Record,
+    *,
+    hidden: bool = False,
+    department: Record | None = None,
+    agent: Record | None = None,
+    origin: str = "API",
+) -> Session:
+    """Open a session.
+
+    :param account: the account.
+    :param contact: whom it is with.
+    :param channel: where it is held.
+    :param hidden: whether it stays hidden until the contact answers.
+    :param department: the department that gets it; the default one when left out.
+    :param agent: the agent that gets it.
+    :param origin: what opened it.
+    """
+    stamp = account.clock.stamp()
+    if department is None:
+        department = next((one for one in account.departments.by_creation() if one["isDefault"]), None)
+    number = str(len(account.sessions) + 1)
+    session = Session(
+        account.new_id(),
+        stamp,
+        stamp,
+        {
+            "startAt": account.clock.text(stamp),
+            "endAt": None,
+            "status": "HIDDEN" if hidden else account.switches.opened_session_status,
+            "companyId": account.id,
+            "contactId": contact.id,
+            "channelId": channel.id,
+            "departmentId": department.id if department else None,
+            "userId": agent["userId"] if agent else None,
+            "title": contact["name"],
+            "number": number,
+            "utm": None,
+            "origin": origin,
+            "classification": None,
+            "firstResponseAt": None,
+            "botId": None,
+            "unreadCount": 0,
+            "lastMessageText": None,
+            "lastInteractionDate": None,
+            "lastMessageOut": None,
+            "lastMessageIn": None,
+            "metadata": {},
+        },
+        contact,
+        channel,
+    )
+    account.sessions.add(session)
+    contact.sessions.append(session)
+    account.open_sessions[contact.id, channel.id] = session
+    events.emit_session(account, "SESSION_NEW", session)
+    return session
+
+
+def session_for_send(
+    account: Account, contact: Contact, channel: Record, options: Mapping[str, Any]
+) -> Session:
+    """Return the session that a send goes into, opened where there is none.
+
+    :param account: the account.
+    :param contact: the recipient.
+    :param channel: the channel.
+    :param options: ``forceStartSession``, ``hiddenSession``, ``department`` and ``user`` of the request.
+    """
+    session = open_session_of(account, contact, channel)
+    if session is not None and options.get("forceStartSession"):
+        complete(account, session, stop_bot=True)
+        session = None
+    if session is None:
+        session = open_session(
+            account,
+            contact,
+            channel,
+            hidden=bool(options.get("hiddenSession")),
+            department=account.department_of(options.get("department")),
+            agent=account.agent_of(options.get("user")),
+        )
+    return session
+
+
+def set_status(account: Account, session: Session, status: str) -> None:
+    """Move a session to a status, and keep its dates and the open sessions in step.
+
+    :param account: the account.
+    :param session: the session.
+    :param status: the new status.
+    """
+    key = (session.contact.id, session.channel.id)
+    completed_before = session["status"] == "COMPLETED"
+    session["status"] = status
+    if status == "COMPLETED":
+        session["endAt"] = account.now_text()
+        if account.open_sessions.get(key) is session:
+            del account.open_sessions[key]
+    else:
+        if completed_before:
+            session["endAt"] = None
+        account.open_sessions[key] = session
+    account.touch(account.sessions, session)
+    completing = status == "COMPLETED" and not completed_before
+    events.emit_session(account, "SESSION_COMPLETE" if completing else "SESSION_UPDATE", session)
+
+
+def complete(account: Account, session: Session, *, stop_bot: bool, reactivate: bool = False) -> None:
+    """Complete a session.
+
+    :param account: the account.
+    :param session: the session.
+    :param stop_bot: whether the chatbot that runs in it stops.
+    :param reactivate: whether the contact's next message reopens it.
+    """
+    if stop_bot and session.run is not None:
+        session.run.stop()
+    session.reactivate = reactivate
+    set_status(account, session, "COMPLETED")
+
+
+def window_status(account: Account, session: Session) -> str:
+    """Return whether free text may be written: ``ACTIVE``, ``EXPIRED`` or ``NOT_STARTED``.
+
+    :param account: the account.
+    :param session: the session.
+    """
+    if session.channel["type"] not in OFFICIAL_WHATSAPP:
+        return "ACTIVE"
+    if session.last_in is None:
+        return "NOT_STARTED"
+    return "ACTIVE" if account.clock.now() - session.last_in < WINDOW else "EXPIRED"
+
+
+def company_writes(
+    account: Account,
+    session: Session,
+    *,
+    kind: str,
+    text: str | None,
+    origin: str = "API",
+    template: Record | None = None,
+    file: Mapping[str, Any] | None = None,
+    sender_id: str | None = None,
+    reference: str | None = None,
+    callback_url: str | None = None,
+    identifier: str | None = None,
+    send_id: str | None = None,
+    bot_name: str | None = None,
+) -> Message:
+    """Add a message of the company to a session and send it on its way to the contact.
+
+    :param account: the account.
+    :param session: the session.
+    :param kind: type of the message, such as ``TEXT``.
+    :param text: its text.
+    :param origin: who wrote it: ``API``, ``BOT``, ``DEFAULT``.
+    :param template: the template it is made from.
+    :param file: its file, as ``PublicFileDTO``.
+    :param sender_id: the caller's own id.
+    :param reference: id of the message it replies to.
+    :param callback_url: where to tell that it was sent or failed.
+    :param identifier: id of the message; a new one when left out.
+    :param send_id: the send it belongs to.
+    :param bot_name: the chatbot that writes it.
+    """
+    failure = None
+    if template is None and window_status(account, session) != "ACTIVE":
+        failure = _outside_window(account, by_bot=bot_name is not None)
+    message = _add_message(account, session, kind, text, "TO_HUB", origin, "QUEUED", identifier)
+    message["senderId"] = sender_id
+    message["refId"] = reference
+    if template is not None:
+        message["templateId"] = template.id
+    if file is not None:
+        message["fileId"] = file["id"]
+        message["filesIds"] = [file["id"]]
+        message["details"] = {"file": dict(file), "files": [dict(file)]}
+    message.callback_url = callback_url
+    message.send_id = send_id
+    session["lastMessageOut"] = account.clock.text(message.created)
+    address = address_of(session)
+    behaviour = account.behaviour_of(address)
+    account.deliver(
+        Delivery(
+            to=address,
+            kind="template" if template is not None else kind.lower(),
+            text=text,
+            by_bot=bot_name is not None,
+            bot=bot_name,
+            sender_id=sender_id,
+            session_id=session.id,
+            message=message,
+            send_id=send_id,
+            at=account.clock.text(message.created),
+        )
+    )
+    failure = failure or behaviour.fails
+    stays = behaviour.stays
+    if failure is not None:
+        reason = failure
+        account.agenda.after(account.switches.sent_seconds, lambda: _fail(account, message, reason))
+    elif stays not in ("QUEUED", "PROCESSING"):
+        _plan_progress(account, message, "SENT", account.switches.sent_seconds, stays)
+    if failure is None and behaviour.answers == "always" and bot_name is None and behaviour.replies:
+        account.agenda.after(behaviour.delay, lambda: _reply(account, session))
+    events.emit_message(account, "MESSAGE_SENT", message)
+    return message
+
+
+def contact_writes(account: Account, contact: Contact, text: str, channel: Record | None = None) -> Message:
+    """Let a contact write: into its open session, a completed one that reopens, or a new one.
+
+    :param account: the account.
+    :param contact: who writes.
+    :param text: what.
+    :param channel: where; where the contact was last when left out.
+    """
+    if channel is None:
+        last = contact.sessions[-1] if contact.sessions else None
+        channel = last.channel if last else account.channel_of(None, contact["instagram"] or contact["phoneNumber"])
+    session = open_session_of(account, contact, channel)
+    if session is None:
+        earlier = [one for one in contact.sessions if one.channel is channel and one.reactivate]
+        if earlier:
+            session = earlier[-1]
+            session.reactivate = False
+            set_status(account, session, account.switches.reactivated_session_status)
+        else:
+            session = open_session(account, contact, channel, origin="GATEWAY")
+    return answer_in(account, session, text)
+
+
+def answer_in(account: Account, session: Session, text: str) -> Message:
+    """Let the contact of a session write into it.
+
+    :param account: the account.
+    :param session: the session.
+    :param text: what it writes.
+    """
+    message = _add_message(account, session, "TEXT", text, "FROM_HUB", "GATEWAY", "DELIVERED", None)
+    session["lastMessageIn"] = account.clock.text(message.created)
+    session["unreadCount"] = session["unreadCount"] + 1
+    session.last_in = message.created
+    if session["status"] in ("HIDDEN", account.switches.opened_session_status):
+        set_status(account, session, account.switches.answered_session_status)
+    events.emit_message(account, "MESSAGE_RECEIVED", message)
+    if session.run is not None and session.run.asked:
+        session.run.answered(text)
+    elif session.run is None and session.on_answer is not None:
+        action, session.on_answer = session.on_answer, None
+        action()
+    return message
+
+
+def _add_message(
+    account: Account,
+    session: Session,
+    kind: str,
+    text: str | None,
+    direction: str,
+    origin: str,
+    status: str,
+    identifier: str | None,
+) -> Message:
+    stamp = account.clock.stamp()
+    message = Message(
+        identifier or account.new_id(),
+        stamp,
+        stamp,
+        {
+            "timestamp": account.clock.text(stamp),
+            "type": kind,
+            "senderId": None,
+            "sessionId": session.id,
+            "templateId": None,
+            "userId": None,
+            "direction": direction,
+            "status": status,
+            "origin": origin,
+            "text": text,
+            "fileId": None,
+            "refId": None,
+            "readContactAt": None,
+            "details": None,
+            "failedReason": None,
+            "filesIds": [],
+        },
+    )
+    account.messages.add(message)
+    session.messages.append(message)
+    if kind != "NOTE":
+        session["lastMessageText"] = text
+        session["lastInteractionDate"] = account.clock.text(stamp)
+    if account.switches.messages_touch_session:
+        account.touch(account.sessions, session)
+    return message
+
+
+def add_note(account: Account, session: Session, text: str | None, file_ids: list[str]) -> Message:
+    """Add an internal note to a session.
+
+    :param account: the account.
+    :param session: the session.
+    :param text: its text.
+    :param file_ids: its files.
+    """
+    note = _add_message(account, session, "NOTE", text, "TO_HUB", "API", "SAVED", None)
+    note["filesIds"] = file_ids
+    return note
+
+
+def _plan_progress(account: Account, message: Message, status: str, seconds: float, last: str | None) -> None:
+    account.agenda.after(seconds, lambda: _progress(account, message, status, last))
+
+
+def _progress(account: Account, message: Message, status: str, last: str | None) -> None:
+    if message["status"] in ("DELETED", "FAILED"):
+        return
+    message["status"] = status
+    if status == "READ":
+        message["readContactAt"] = account.now_text()
+    account.touch(account.messages, message)
+    events.emit_message(account, "MESSAGE_UPDATED", message)
+    if status == "SENT":
+        events.call_back(account, message.callback_url, _told(message))
+    if status == last:
+        return
+    if status == "SENT":
+        _plan_progress(account, message, "DELIVERED", account.switches.delivered_seconds, last)
+    elif status == "DELIVERED":
+        _plan_progress(account, message, "READ", account.switches.read_seconds, last)
+
+
+def _fail(account: Account, message: Message, reason: str) -> None:
+    message["status"] = "FAILED"
+    message["failedReason"] = reason
+    error = {"date": account.now_text(), "origin": "PROVIDER", "key": "MESSAGE_FAILED", "text": reason}
+    message["details"] = {**(message["details"] or {}), "errors": [error]}
+    account.touch(account.messages, message)
+    events.emit_message(account, "MESSAGE_UPDATED", message)
+    events.call_back(account, message.callback_url, _told(message))
+
+
+def _told(message: Message) -> dict[str, Any]:
+    names = ("sessionId", "status", "senderId", "failedReason")
+    return {"id": message.send_id or message.id, **{name: message[name] for name in names}}
+
+
+def _reply(account: Account, session: Session) -> None:
+    reply = account.behaviour_of(address_of(session)).next_reply()
+    if reply is not None:
+        contact_writes(account, session.contact, reply, session.channel)
+
+
+def _outside_window(account: Account, *, by_bot: bool) -> str | None:
+    text = "Fora da janela de 24 horas: é necessário enviar um template para iniciar a conversa."
+    reading = account.switches.whatsapp_window
+    if reading == "warn":
+        account.violation("Free text was sent outside the 24-hour window; WhatsApp asks for a template there.")
+    elif reading == "fail" or (reading == "refuse" and by_bot):
+        return text
+    elif reading == "refuse":
+        raise Refusal("FORM_ERROR", text)
+    return None
+
+
+def address_of(session: Session) -> str:
+    """Return the number or handle that messages of a session go to.
+
+    :param session: the session.
+    """
+    contact = session.contact
+    if session.channel["type"] == "Instagram" and contact["instagram"]:
+        return "@" + str(contact["instagram"]).removeprefix("@")
+    return str(contact["phoneNumber"] or contact["instagram"] or contact.id)

@@ -1,0 +1,99 @@
+"""How the service refuses: an envelope of its own, and HTTP 500 for what others answer with 4xx."""
+
+from __future__ import annotations
+
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from airflow_provider_wts.emulator.clock import Clock
+from airflow_provider_wts.emulator.switches import Switches
+
+
+class Refusal(Exception):
+    """The service refuses a request.
+
+    :param key: key of the envelope, such as ``FORM_ERROR``.
+    :param text: what is wrong, in Portuguese, as the service says it.
+    :param status: HTTP status; ``None`` = the one of business refusals, which a switch sets.
+    :param missing: whether an object was not found, whose status a switch of its own sets.
+    """
+
+    def __init__(self, key: str, text: str, *, status: int | None = None, missing: bool = False) -> None:
+        super().__init__(text)
+        self.key = key
+        self.text = text
+        self.status = status
+        self.missing = missing
+
+    def http_status(self, switches: Switches) -> int:
+        """Return the HTTP status under the switches.
+
+        :param switches: the emulator's readings.
+        """
+        if self.status is not None:
+            return self.status
+        return switches.not_found_status if self.missing else switches.refusal_status
+
+
+def not_found(what: str, key: str = "ENTITY_NOT_FOUND") -> Refusal:
+    """Return the refusal for an object that is not there.
+
+    :param what: the object, in Portuguese with its article, such as ``O contato``.
+    :param key: key of the envelope.
+    """
+    return Refusal(key, f"{what} não foi encontrado(a).", missing=True)
+
+
+def bad_request(problems: list[str], switches: Switches) -> Refusal:
+    """Return the refusal of a request that does not fit the contract.
+
+    :param problems: what does not fit.
+    :param switches: the emulator's readings.
+    """
+    return Refusal("FORM_ERROR", "Requisição inválida: " + "; ".join(problems[:10]), status=switches.bad_body_status)
+
+
+def envelope(status: int, key: str | None, text: str, *, clock: Clock, switches: Switches) -> dict[str, Any]:
+    """Return the service's error envelope, ``InternalException``.
+
+    :param status: HTTP status.
+    :param key: business key.
+    :param text: what is wrong.
+    :param clock: gives the date.
+    :param switches: say how the status is spelt.
+    """
+    identifier = str(uuid.uuid4())
+    code: int | str = status
+    if switches.status_code_in_envelope == "name" or (switches.status_code_in_envelope == "seen" and status >= 500):
+        code = HTTPStatus(status).phrase.replace(" ", "").upper()
+    body: dict[str, Any] = {
+        "id": {"value": identifier, "shortValue": identifier[:8].upper()},
+        "httpStatusCode": code,
+        "error": True,
+        "date": clock.text(clock.now()),
+        "key": key,
+        "text": text,
+        "isUnsolvableError": False,
+        "details": None,
+        "version": "1.0.0",
+        "environment": "Emulator",
+    }
+    if status >= 500:
+        body["customData"] = None
+    return body
+
+
+def problem_details(status: int, text: str) -> dict[str, Any]:
+    """Return the other error body, which the contract declares for the send family.
+
+    :param status: HTTP status.
+    :param text: what is wrong.
+    """
+    return {
+        "type": f"https://httpstatuses.io/{status}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": text,
+        "instance": None,
+    }

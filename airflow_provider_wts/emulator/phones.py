@@ -1,0 +1,56 @@
+"""Phone numbers as the service keeps them: plus sign, country code, a pipe, the national number."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.switches import Switches
+
+# Country codes of two digits; +1 and +7 have one, all others three.
+_TWO_DIGITS = frozenset(
+    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 "
+    "90 91 92 93 94 95 98".split()
+)
+_PIPE = re.compile(r"\+(\d{1,3})\|(\d{4,14})", re.ASCII)
+_DIGITS = re.compile(r"\+?(\d{10,15})", re.ASCII)
+
+
+def stored_phone(text: str, switches: Switches) -> str:
+    """Return a phone number as the service stores it, or refuse it.
+
+    :param text: a number in any accepted spelling.
+    :param switches: say which spellings are accepted.
+    """
+    text = text.strip()
+    if _PIPE.fullmatch(text):
+        return text
+    match = _DIGITS.fullmatch(text) if switches.phone_spellings == "any" else None
+    if match is None:
+        raise Refusal("FORM_ERROR", "O número de telefone informado é inválido.")
+    digits = match[1]
+    code = digits[:1] if digits[0] in "17" else digits[:2] if digits[:2] in _TWO_DIGITS else digits[:3]
+    national = digits[len(code) :]
+    # A Brazilian number without its country code has 10 or 11 digits, too few for most codes it may look like.
+    if len(digits) < 12 and not (code == "1" and len(digits) == 11):
+        raise Refusal("FORM_ERROR", "O número de telefone deve conter o código do país.")
+    return f"+{code}|{national}"
+
+
+def formatted_phone(stored: str) -> str:
+    """Return a stored number for display.
+
+    :param stored: a number as :func:`stored_phone` returns it.
+    """
+    code, _, national = stored.removeprefix("+").partition("|")
+    if code == "55" and len(national) in (10, 11):
+        return f"({national[:2]}) {national[2:-4]}-{national[-4:]}"
+    return f"+{code} {national}"
+
+
+def is_handle(text: str) -> bool:
+    """Say whether a text is an Instagram handle.
+
+    :param text: a recipient or sender.
+    """
+    return text.strip().startswith("@")

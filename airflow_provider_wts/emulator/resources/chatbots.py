@@ -1,0 +1,182 @@
+"""Chatbots, and the three ways to start one: at once, queued, queued for many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_wts.emulator import bots, conversations, events
+from airflow_provider_wts.emulator.account import Account
+from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.phones import is_handle, stored_phone
+from airflow_provider_wts.emulator.records import Chatbot, Contact, Record, Send, Session
+from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send
+from airflow_provider_wts.emulator.resources.sessions import merged, show_session, write_metadata
+from airflow_provider_wts.emulator.serving import Request, handles, lower, page, plain, select, within
+
+
+@handles("list_chatbots")
+def _list(request: Request) -> dict[str, Any]:
+    query = request.query
+    name = str(query.get("Name", "")).casefold()
+    types, statuses = lower(query.get("Types")), lower(query.get("PublishStatuses"))
+    usages, channels = lower(query.get("AutomationUsages")), lower(query.get("ChannelIds"))
+    departments = lower(query.get("DefaultDepartmentIds"))
+
+    def keep(bot: Chatbot) -> bool:
+        return (
+            name in bot["name"].casefold()
+            and within(bot["type"], types)
+            and within(bot["publishStatus"], statuses)
+            and within(bot["defaultDepartmentId"], departments)
+            and (usages is None or any(usage.lower() in usages for usage in bot["automationUsage"]))
+            and (channels is None or not channels.isdisjoint(bot["channelIds"]))
+        )
+
+    found = select(request, request.account.chatbots, keep)
+    return page(request, found, lambda bot: plain(request.account, bot))
+
+
+@handles("send_chatbot")
+def _send(request: Request) -> Any:
+    account, body = request.account, request.body
+    bot = account.chatbot_of(body.get("botKey"))
+    _check_target(body)
+    session, skipped = _dispatch(account, bot, body, body.get("from"), body.get("options") or {}, send_id=None)
+    if not skipped:
+        return show_session(request, session)
+    reading = account.switches.skipped_send
+    if reading == "refuse":
+        raise Refusal("FORM_ERROR", "O envio foi ignorado: " + skipped)
+    if reading == "session":
+        return show_session(request, session)
+    return None if reading == "null" else {}
+
+
+@handles("queue_chatbot")
+def _queue(request: Request) -> dict[str, Any]:
+    account, body = request.account, request.body
+    bot = account.chatbot_of(body.get("botKey"))
+    _check_target(body)
+    send = _accept(request, bot, body, body.get("from"), body.get("options") or {})
+    return show_send(request, send)
+
+
+@handles("queue_chatbot_batch")
+def _queue_batch(request: Request) -> dict[str, Any]:
+    account, body = request.account, request.body
+    bot = account.chatbot_of(body["botKey"])
+    sender, options = body.get("from"), body.get("options") or {}
+    if sender:
+        account.channel_of(sender)
+
+    def accept(item: Mapping[str, Any]) -> Send:
+        _check_target(item)
+        return _accept(request, bot, item, sender, options)
+
+    return answer_batch(request, body["messages"], accept)
+
+
+def _check_target(item: Mapping[str, Any]) -> None:
+    if not item.get("to") and not item.get("sessionId"):
+        raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
+
+
+def _target(account: Account, item: Mapping[str, Any], sender: str | None) -> tuple[Session | None, Record]:
+    """Return the session that an item names, and the channel; whatever is wrong with them is refused here."""
+    if item.get("sessionId"):
+        session = account.need(account.sessions, item["sessionId"], "A sessão")
+        return session, session.channel
+    to = item["to"]
+    channel = account.channel_of(sender, to)
+    if not is_handle(to):
+        stored_phone(to, account.switches)
+    return None, channel
+
+
+def _accept(
+    request: Request, bot: Chatbot, item: Mapping[str, Any], sender: str | None, options: Mapping[str, Any]
+) -> Send:
+    account = request.account
+    session, _ = _target(account, item, sender)
+    to = conversations.address_of(session) if session is not None else item["to"]
+    if not is_handle(to):
+        to = stored_phone(to, account.switches)
+    send = new_send(request, to, item)
+
+    def process() -> None:
+        try:
+            found, skipped = _dispatch(account, bot, item, sender, options, send_id=send.id)
+        except Refusal as refusal:
+            update_send(account, send, "FAILED", reason=refusal.text)
+        else:
+            send["sessionId"] = found.id
+            if not skipped:
+                send["sentAt"] = account.now_text()
+                update_send(account, send, "SENT")
+                return
+            status = account.switches.skipped_queued_status
+            update_send(account, send, status, reason=skipped if status == "FAILED" else None)
+        told = {"id": send.id, "status": send["status"], "senderId": send["senderId"]}
+        events.call_back(account, item.get("callbackUrl"), {**told, "failedReason": send["failedReason"]})
+
+    account.agenda.after(account.switches.queue_seconds, process)
+    return send
+
+
+def _dispatch(
+    account: Account,
+    bot: Chatbot,
+    item: Mapping[str, Any],
+    sender: str | None,
+    options: Mapping[str, Any],
+    *,
+    send_id: str | None,
+) -> tuple[Session, str | None]:
+    """Start a bot, or skip; return the session, and why it was skipped."""
+    session, channel = _target(account, item, sender)
+    if session is None:
+        contact = conversations.contact_for(account, item["to"])
+        current = conversations.open_session_of(account, contact, channel)
+    else:
+        contact, current = session.contact, session
+    force = bool(options.get("forceStartSession"))
+    if current is not None:
+        reason = _reason_to_skip(account, current, options, force=force)
+        if reason is not None:
+            return current, reason
+        if force and session is None:
+            conversations.complete(account, current, stop_bot=True)
+            current = None
+    if current is None:
+        hidden = bool(options.get("hiddenSession"))
+        department = account.departments.find(bot["defaultDepartmentId"])
+        current = conversations.open_session(account, contact, channel, hidden=hidden, department=department)
+    write_metadata(account, current, item.get("sessionMetadata"))
+    _write_contact_metadata(account, contact, item.get("contactMetadata"))
+    bots.start(
+        account,
+        current,
+        bot,
+        sender_id=item.get("senderId"),
+        send_id=send_id,
+        callback_url=item.get("callbackUrl"),
+    )
+    return current, None
+
+
+def _reason_to_skip(account: Account, session: Session, options: Mapping[str, Any], *, force: bool) -> str | None:
+    switches = account.switches
+    if options.get("skipIfBotInExecution") and session.run is not None:
+        return "outro chatbot está em execução."
+    if options.get("skipIfInProgress") and session["status"] in switches.statuses_in_progress:
+        if not force or switches.skip_beats_force:
+            return "já existe uma sessão em andamento."
+    return None
+
+
+def _write_contact_metadata(account: Account, contact: Contact, given: dict[str, Any] | None) -> None:
+    if given is not None:
+        contact["metadata"] = merged(contact["metadata"], given, account.switches.contact_metadata_of_send)
+        account.touch(account.contacts, contact)
+

@@ -1,0 +1,134 @@
+"""Files: the three steps of an upload, and what a message shows of its file."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_wts.emulator.account import Account
+from airflow_provider_wts.emulator.clock import TICKS
+from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.records import Record
+from airflow_provider_wts.emulator.serving import Request, handles
+
+UPLOADS = "/_upload/"
+"""Where the emulator takes the content of a file; the real service uses a storage of another host."""
+
+
+@handles("get_file_upload_url")
+def _upload_url(request: Request) -> dict[str, Any]:
+    account, query = request.account, request.query
+    name = query["Name"]
+    values = {
+        "name": name,
+        "type": query["Type"],
+        "mimeType": query.get("MimeType") or mimetypes.guess_type(name)[0] or "application/octet-stream",
+        "content": None,
+        "expires": account.clock.now() + int(account.switches.upload_seconds * TICKS),
+    }
+    upload = account.new(account.uploads, values)
+    return {"tempFileId": upload.id, "urlUpload": f"{account.address}{UPLOADS}{upload.id}?signature=emulated"}
+
+
+@handles("save_file")
+def _save(request: Request) -> dict[str, Any]:
+    account = request.account
+    upload = account.need(account.uploads, request.body["tempFileId"], "O arquivo temporário")
+    if upload["content"] is None:
+        raise Refusal("FORM_ERROR", "O conteúdo do arquivo não foi enviado.")
+    file = account.files.find(upload.get("fileId"))
+    if file is None:
+        file = account.new(
+            account.files,
+            {
+                "name": upload["name"],
+                "extension": PurePosixPath(upload["name"]).suffix.lower(),
+                "mimeType": upload["mimeType"],
+                "type": _detected(upload) if upload["type"] == "UNDEFINED" else upload["type"],
+                "size": len(upload["content"]),
+                "content": upload["content"],
+            },
+        )
+        upload["fileId"] = file.id
+    return {
+        "id": file.id,
+        "companyId": account.id,
+        "userId": None,
+        **{name: file[name] for name in ("name", "extension", "mimeType", "type", "size")},
+        "key": f"{account.id}/{file.id}{file['extension']}",
+    }
+
+
+def take_upload(account: Account, identifier: str, content: bytes, *, authorized: bool) -> tuple[int, str]:
+    """Take the content of a file, as the storage of the real service does; return status and text.
+
+    :param account: the account.
+    :param identifier: ``tempFileId``, the last part of the path.
+    :param content: the content.
+    :param authorized: whether the request carried ``Authorization``, which the storage refuses.
+    """
+    if authorized:
+        account.violation("The token was sent to the upload URL; that host is not the API's.")
+        return 400, "Only one auth mechanism allowed"
+    upload = account.uploads.find(identifier)
+    if upload is None:
+        return 404, "NoSuchKey"
+    if account.clock.now() > upload["expires"]:
+        return 403, "Request has expired"
+    upload["content"] = content
+    return 200, ""
+
+
+def message_files(account: Account, references: Sequence[str]) -> list[dict[str, Any]]:
+    """Return files of a message as ``PublicFileDTO``.
+
+    :param account: the account.
+    :param references: file ids or public URLs.
+    """
+    return [_message_file(account, reference) for reference in references]
+
+
+def _message_file(account: Account, reference: str) -> dict[str, Any]:
+    if reference.lower().startswith(("http://", "https://")):
+        name = PurePosixPath(urlsplit(reference).path).name or "file"
+        mime = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        identifier, size, url = account.new_id(), 0, reference
+    else:
+        file = account.files.find(reference)
+        if file is None:
+            raise not_found("O arquivo")
+        name, mime, identifier, size = file["name"], file["mimeType"], file.id, file["size"]
+        url = f"{account.address}/_files/{file.id}"
+    return {
+        "id": identifier,
+        "companyId": account.id,
+        "userId": None,
+        "name": name,
+        "extension": PurePosixPath(name).suffix.lower(),
+        "mimeType": mime,
+        "type": _kind(mime),
+        "publicUrl": url,
+        "publicUrlDownload": url,
+        "size": size,
+        "isThumbnail": False,
+        "thumbnail": None,
+    }
+
+
+def _detected(upload: Record) -> str:
+    kind = _kind(upload["mimeType"])
+    return "DOCUMENT" if kind == "UNDEFINED" else kind
+
+
+def _kind(mime: str) -> str:
+    group, _, name = mime.partition("/")
+    if group in ("image", "audio", "video"):
+        return group.upper()
+    if name == "pdf":
+        return "PDF"
+    if "excel" in name or "spreadsheet" in name:
+        return "EXCEL"
+    return "WORD" if "word" in name else "UNDEFINED"

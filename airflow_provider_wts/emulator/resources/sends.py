@@ -1,0 +1,398 @@
+"""The send family: text, media, documents, templates and one-time passwords, each queued and then processed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_wts.emulator import conversations, events
+from airflow_provider_wts.emulator.account import Account, Delivery
+from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.phones import is_handle, stored_phone
+from airflow_provider_wts.emulator.records import Message, Record, Send, Session
+from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.sessions import write_metadata
+from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, handles, stamped
+
+_KINDS = {
+    "send_text": "TEXT",
+    "send_image": "IMAGE",
+    "send_audio": "AUDIO",
+    "send_video": "VIDEO",
+    "send_document": "DOCUMENT",
+}
+
+_STATUS_PATHS = {
+    "queue_chatbot": "/chat/v1/send/chatbot",
+    "queue_chatbot_batch": "/chat/v1/send/chatbot",
+    "send_otp": "/chat/v1/send/otp",
+}
+
+
+def status_url(account: Account, path: str) -> str:
+    """Return a ``statusUrl`` in the form that the switch says.
+
+    :param account: the account.
+    :param path: its path.
+    """
+    return account.address + path if account.switches.status_url == "absolute" else path
+
+
+def new_send(request: Request, to: str, item: Mapping[str, Any]) -> Send:
+    """Accept a send: it is queued and has a status from now on.
+
+    :param request: the request.
+    :param to: the recipient as stored.
+    :param item: the body, or the entry of a batch.
+    """
+    account = request.account
+    stamp = account.clock.stamp()
+    identifier = account.new_id()
+    path = _STATUS_PATHS.get(request.operation.operation_id, "/chat/v1/send/message")
+    values = {
+        "companyId": account.id,
+        "sessionId": None,
+        "status": "QUEUED",
+        "senderId": item.get("senderId"),
+        "statusUrl": f"{path}/{identifier}",
+        "sentAt": None,
+        "failedReason": None,
+        "callbackUrl": item.get("callbackUrl"),
+        "waitReply": False,
+    }
+    send = Send(identifier, stamp, stamp, values, request.operation.operation_id, to)
+    account.sends.add(send)
+    if send["senderId"]:
+        account.sends_by_sender_id[send["senderId"]] = send
+    return send
+
+
+def update_send(account: Account, send: Send, status: str, *, reason: str | None = None) -> None:
+    """Move a send to a status.
+
+    :param account: the account.
+    :param send: the send.
+    :param status: the status.
+    :param reason: why it failed.
+    """
+    send["status"] = status
+    send["failedReason"] = reason
+    account.touch(account.sends, send)
+
+
+def show_send(request: Request, send: Send) -> dict[str, Any]:
+    """Return a send as an answer carries it; its status is that of its message.
+
+    :param request: the request.
+    :param send: the send.
+    """
+    account = request.account
+    answer = {**stamped(account, send), **send.values, "statusUrl": status_url(account, send["statusUrl"])}
+    message = send.message
+    if message is not None:
+        answer["status"] = message["status"]
+        answer["failedReason"] = message["failedReason"]
+        answer["updatedAt"] = account.clock.text(max(send.updated, message.updated))
+        if message["status"] in ("SENT", "DELIVERED", "READ"):
+            answer["sentAt"] = account.clock.text(message.created)
+    return answer
+
+
+def answer_batch(
+    request: Request, items: Sequence[Mapping[str, Any]], accept: Callable[[Mapping[str, Any]], Send]
+) -> dict[str, Any]:
+    """Accept the entries of a batch and answer with one result for each.
+
+    :param request: the request.
+    :param items: the entries.
+    :param accept: accepts one, or refuses it.
+    """
+    account, switches = request.account, request.account.switches
+    if len(items) > switches.batch_limit:
+        raise bad_request([f"no máximo {switches.batch_limit} mensagens"], switches)
+    if switches.batch_partial_failure == "all":
+        problems = [problem for problem in (_problem(account, item) for item in items) if problem]
+        if problems:
+            raise bad_request(problems, switches)
+    sends = []
+    for item in items:
+        try:
+            sends.append(accept(item))
+        except Refusal as refusal:
+            send = new_send(request, str(item.get("to") or item.get("sessionId") or ""), item)
+            update_send(account, send, "FAILED", reason=refusal.text)
+            sends.append(send)
+    if switches.batch_order == "shuffled":
+        random.Random(len(account.sends)).shuffle(sends)
+    return {"results": [show_send(request, send) for send in sends]}
+
+
+def _problem(account: Account, item: Mapping[str, Any]) -> str | None:
+    try:
+        if item.get("sessionId"):
+            account.need(account.sessions, item["sessionId"], "A sessão")
+        elif not item.get("to"):
+            return "destinatário ausente"
+        elif not is_handle(item["to"]):
+            stored_phone(item["to"], account.switches)
+    except Refusal as refusal:
+        return refusal.text
+    return None
+
+
+@handles(*_KINDS)
+def _send(request: Request) -> dict[str, Any]:
+    account, body = request.account, request.body
+    kind = _KINDS[request.operation.operation_id]
+    if (body.get("delayTyping") or 0) > 25:
+        raise Refusal("FORM_ERROR", "O tempo de digitação deve ser de no máximo 25 segundos.")
+    file = None
+    if body.get("fileIdOrUrl"):
+        file = message_files(account, [body["fileIdOrUrl"]])[0]
+    send = _accept(
+        request,
+        body,
+        body.get("from"),
+        body.get("options") or {},
+        kind=kind,
+        text=body.get("text"),
+        file=file,
+        delay=body.get("delayTyping") or 0,
+    )
+    return show_send(request, send)
+
+
+@handles("send_template")
+def _send_template(request: Request) -> dict[str, Any]:
+    body = request.body
+    template = request.account.template_of(body["templateId"])
+    send = _accept_template(request, template, body, body["from"], body.get("options") or {})
+    return show_send(request, send)
+
+
+@handles("send_template_batch")
+def _send_template_batch(request: Request) -> dict[str, Any]:
+    account, body = request.account, request.body
+    template = account.template_of(body["templateId"])
+    account.channel_of(body["from"])
+    options = body.get("options") or {}
+    return answer_batch(
+        request, body["messages"], lambda item: _accept_template(request, template, item, body["from"], options)
+    )
+
+
+def _accept_template(
+    request: Request, template: Record, item: Mapping[str, Any], sender: str, options: Mapping[str, Any]
+) -> Send:
+    file = message_files(request.account, [item["fileIdOrUrl"]])[0] if item.get("fileIdOrUrl") else None
+    text = filled_template(template, item.get("parameters"))
+    return _accept(request, item, sender, options, kind="TEXT", text=text, file=file, template=template)
+
+
+def filled_template(template: Record, parameters: Mapping[str, str | None] | None) -> str:
+    """Return the text of a template with its variables filled in, or refuse.
+
+    :param template: the template.
+    :param parameters: values by the name of the variable.
+    """
+    if template["archived"] or template["status"] != "Approved":
+        raise Refusal("FORM_ERROR", "O template não está aprovado.")
+    text = str(template["text"])
+    for param in template["params"]:
+        value = (parameters or {}).get(param["name"])
+        if value is None:
+            raise Refusal("FORM_ERROR", f"O parâmetro {param['name']} do template é obrigatório.")
+        text = text.replace("{{" + param["name"] + "}}", value)
+    return text
+
+
+def _accept(
+    request: Request,
+    item: Mapping[str, Any],
+    sender: str | None,
+    options: Mapping[str, Any],
+    *,
+    kind: str,
+    text: str | None,
+    file: Mapping[str, Any] | None = None,
+    template: Record | None = None,
+    delay: float = 0,
+) -> Send:
+    """Check a send, queue it, and plan its processing."""
+    account = request.account
+    session: Session | None = None
+    if item.get("sessionId"):
+        session = account.need(account.sessions, item["sessionId"], "A sessão")
+        to = conversations.address_of(session)
+        channel = session.channel
+    else:
+        if not item.get("to"):
+            raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
+        channel = account.channel_of(sender, item["to"])
+        to = item["to"].strip() if is_handle(item["to"]) else stored_phone(item["to"], account.switches)
+        account.department_of(options.get("department"))
+        account.agent_of(options.get("user"))
+        contact = account.contact_by_address(to)
+        current = conversations.open_session_of(account, contact, channel) if contact is not None else None
+        if template is None and not _may_write(account, current, channel):
+            raise Refusal("FORM_ERROR", "Fora da janela de 24 horas: é necessário enviar um template.")
+    send = new_send(request, to, item)
+
+    def process() -> None:
+        target = session
+        if target is None:
+            target = conversations.session_for_send(
+                account, conversations.contact_for(account, to), channel, options
+            )
+        write_metadata(account, target, item.get("sessionMetadata"))
+        send.message = conversations.company_writes(
+            account,
+            target,
+            kind=kind,
+            text=text,
+            template=template,
+            file=file,
+            sender_id=item.get("senderId"),
+            reference=item.get("refId"),
+            callback_url=item.get("callbackUrl"),
+            identifier=send.id,
+            send_id=send.id,
+        )
+        send["sessionId"] = target.id
+        account.touch(account.sends, send)
+
+    account.agenda.after(account.switches.queue_seconds + delay, process)
+    return send
+
+
+def _may_write(account: Account, session: Session | None, channel: Record) -> bool:
+    if account.switches.whatsapp_window != "refuse" or channel["type"] not in conversations.OFFICIAL_WHATSAPP:
+        return True
+    return session is not None and conversations.window_status(account, session) == "ACTIVE"
+
+
+@handles("send_typing")
+def _typing(request: Request) -> Empty:
+    account = request.account
+    session = account.need(account.sessions, request.body["sessionId"], "A sessão")
+    if session["status"] == "COMPLETED":
+        raise Refusal("FORM_ERROR", "A sessão não está ativa.")
+    return EMPTY
+
+
+@handles("get_sent_message_status", "get_queued_chatbot_status")
+def _status(request: Request) -> dict[str, Any]:
+    account = request.account
+    send = account.sends.find(request.path["id"])
+    if send is None and account.switches.sender_id_finds_send:
+        send = account.sends_by_sender_id.get(request.path["id"])
+    chatbot = request.operation.operation_id == "get_queued_chatbot_status"
+    if send is None or ("chatbot" in send.operation_id) != chatbot:
+        raise not_found("O envio")
+    return show_send(request, send)
+
+
+# One-time passwords -------------------------------------------------------------------------------------------------
+
+
+@handles("send_otp")
+def _send_otp(request: Request) -> dict[str, Any]:
+    account, body = request.account, request.body
+    channel = account.channel_of(body["from"])
+    if "WhatsApp" not in channel["type"]:
+        raise Refusal("FORM_ERROR", "O envio de código é exclusivo do WhatsApp.")
+    template = _otp_template(account, body.get("templateId"))
+    code = body.get("code") or f"{account.random.randrange(100_000):05}"
+    to = stored_phone(body["to"], account.switches)
+    identifier = account.new_id()
+    values = {
+        "code": code,
+        "status": "PENDING",
+        "from": body["from"],
+        "templateId": template.id,
+        "companyId": account.id,
+        "senderId": body.get("senderId"),
+        "channelId": channel.id,
+        "sentAt": None,
+        "receivedAt": None,
+        "contactPhoneNumber": to,
+        "failedReason": None,
+        "callbackUrl": body.get("callbackUrl"),
+        "statusUrl": f"/chat/v1/send/otp/{identifier}",
+    }
+    otp = account.new(account.otps, values, identifier)
+    if otp["senderId"]:
+        account.otps_by_sender_id[otp["senderId"]] = otp
+    _deliver_otp(account, otp, to, code)
+    return _show_otp(account, otp)
+
+
+def _deliver_otp(account: Account, otp: Record, to: str, code: str) -> None:
+    account.deliver(
+        Delivery(
+            to=to,
+            kind="otp",
+            text=code,
+            by_bot=False,
+            bot=None,
+            sender_id=otp["senderId"],
+            session_id="",
+            message=None,
+            send_id=otp.id,
+            at=account.now_text(),
+        )
+    )
+    fails = account.behaviour_of(to).fails
+
+    def move(status: str, at: str) -> None:
+        otp["status"] = status
+        otp[at] = account.now_text()
+        account.touch(account.otps, otp)
+
+    def sent() -> None:
+        if fails is None:
+            move("SENT", "sentAt")
+            account.agenda.after(account.switches.delivered_seconds, lambda: move("RECEIVED", "receivedAt"))
+        else:
+            otp["status"], otp["failedReason"] = "FAILED", fails
+            account.touch(account.otps, otp)
+        told = {"id": otp.id, "status": otp["status"], "senderId": otp["senderId"]}
+        events.call_back(account, otp["callbackUrl"], {**told, "failedReason": otp["failedReason"]})
+
+    account.agenda.after(account.switches.queue_seconds + account.switches.sent_seconds, sent)
+
+
+def _otp_template(account: Account, identifier: str | None) -> Record:
+    if identifier:
+        template = account.template_of(identifier)
+        if "AUTHENTICATION" not in template["type"]:
+            raise Refusal("FORM_ERROR", "O template deve ser de autenticação.")
+        return template
+    for template in account.templates.by_creation():
+        if "AUTHENTICATION" in template["type"]:
+            return template
+    raise not_found("O template de autenticação")
+
+
+@handles("get_otp_status")
+def _otp_status(request: Request) -> dict[str, Any]:
+    account, identifier = request.account, request.path["id"]
+    otp = account.otps.find(identifier) or account.otps_by_sender_id.get(identifier)
+    if otp is None:
+        raise not_found("O código")
+    answer = _show_otp(account, otp)
+    del answer["from"], answer["callbackUrl"]
+    return answer
+
+
+def _show_otp(account: Account, otp: Record) -> dict[str, Any]:
+    return {**stamped(account, otp), **otp.values, "statusUrl": status_url(account, otp["statusUrl"])}
+
+
+def message_is_settled(message: Message) -> bool:
+    """Say whether a channel has answered to a message.
+
+    :param message: the message.
+    """
+    return message["status"] in ("SENT", "DELIVERED", "READ", "FAILED", "DELETED")

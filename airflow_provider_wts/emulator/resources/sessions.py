@@ -1,0 +1,384 @@
+"""Sessions, their messages and notes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_wts.emulator import conversations, events
+from airflow_provider_wts.emulator.account import Account
+from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
+from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.records import ALWAYS, Message, Session
+from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.serving import (
+    Request,
+    date_bounds,
+    detail,
+    handles,
+    lower,
+    masked,
+    page,
+    select,
+    stamped,
+    within,
+)
+
+_STATUS_TEXTS = {
+    "UNDEFINED": "Indefinido",
+    "STARTED": "Iniciado",
+    "PENDING": "Pendente",
+    "IN_PROGRESS": "Em andamento",
+    "COMPLETED": "Concluído",
+    "HIDDEN": "Oculto",
+}
+
+
+def show_session(request: Request, session: Session, *, listed: bool = False, version: int = 1) -> dict[str, Any]:
+    """Return a session as an answer carries it.
+
+    :param request: the request.
+    :param session: the session.
+    :param listed: whether it is an item of a list.
+    :param version: 2 = the readers' form.
+    """
+    account = request.account
+    values = session.values
+    answer = {
+        **stamped(account, session),
+        **values,
+        "previewUrl": f"{account.address}/preview/session/{session.id}",
+        "statusDescription": _STATUS_TEXTS[values["status"]],
+        "timeService": _duration(account, session),
+        "timeWait": None,
+        "windowStatus": conversations.window_status(account, session),
+    }
+    switches = account.switches
+    if (listed and not switches.metadata_in_session_list) or (switches.metadata_needs_details and not request.details):
+        answer["metadata"] = None
+    contact = session.contact
+    detail(answer, request, "contactDetails", lambda: _contact_details(account, session), "ContactDetails")
+    detail(answer, request, "agentDetails", lambda: _agent_details(account, values["userId"]), "AgentDetails")
+    detail(answer, request, "channelDetails", lambda: session.channel["identity"], "ChannelDetails")
+    detail(
+        answer,
+        request,
+        "departmentDetails",
+        lambda: _department_details(account, values["departmentId"]),
+        "DepartmentsDetails",
+    )
+    detail(answer, request, "channelType", lambda: session.channel["type"].upper(), "ChannelTypeDetails")
+    detail(answer, request, "classification", lambda: values["classification"], "ClassificationDetails")
+    if version == 2:
+        answer["type"] = "INDIVIDUAL"
+    answer["title"] = contact["name"]
+    return answer
+
+
+def session_of(request: Request) -> Session:
+    """Return the session that the path names.
+
+    :param request: the request.
+    """
+    return request.account.need(request.account.sessions, request.path["id"], "A sessão")
+
+
+@handles("list_sessions")
+def _list(request: Request) -> dict[str, Any]:
+    account, query = request.account, request.query
+    statuses = lower(query.get("Status"))
+    channels, tag_ids, tag_names = (lower(query.get(name)) for name in ("ChannelsId", "TagsId", "TagsName"))
+    dates = [
+        (name, bounds)
+        for name, bounds in (
+            ("endAt", date_bounds(request, "EndAt")),
+            ("startAt", date_bounds(request, "ActiveAt")),
+            ("lastInteractionDate", date_bounds(request, "LastInteractionAt")),
+        )
+        if bounds != ALWAYS
+    ]
+    metadata = query.get("Metadata") or {}
+    department, user = query.get("DepartmentId"), query.get("UserId")
+    among = None
+    if query.get("ContactId"):
+        contact = account.contacts.find(query["ContactId"])
+        among = contact.sessions if contact is not None else []
+
+    def keep(session: Session) -> bool:
+        values = session.values
+        return (
+            within(values["status"], statuses)
+            and within(session.channel.id, channels)
+            and (department is None or values["departmentId"] == department.lower())
+            and (user is None or values["userId"] == user.lower())
+            and (tag_ids is None or not tag_ids.isdisjoint(session.contact["tagIds"]))
+            and (tag_names is None or not tag_names.isdisjoint(_tag_names(account, session)))
+            and all(values[name] is not None and bounds.holds(parse_ticks(values[name])) for name, bounds in dates)
+            and all(str(values["metadata"].get(name)) == wanted for name, wanted in metadata.items())
+        )
+
+    filtered = bool(statuses or channels or tag_ids or tag_names or dates or metadata or department or user)
+    if str(query.get("Type", "INDIVIDUAL")).upper() == "GROUP":
+        found = select(request, account.sessions, among=[])
+    else:
+        found = select(request, account.sessions, keep if filtered else None, among=among)
+    return page(request, found, lambda session: show_session(request, session, listed=True, version=2))
+
+
+@handles("get_session")
+def _get(request: Request) -> dict[str, Any]:
+    return show_session(request, session_of(request), version=2)
+
+
+@handles("complete_session")
+def _complete(request: Request) -> dict[str, Any]:
+    session = session_of(request)
+    conversations.complete(
+        request.account,
+        session,
+        stop_bot=bool(request.body.get("stopBotInExecution")),
+        reactivate=bool(request.body.get("reactivateOnNewMessage")),
+    )
+    return show_session(request, session)
+
+
+@handles("change_session_status")
+def _change_status(request: Request) -> dict[str, Any]:
+    session = session_of(request)
+    _stop_bot(request, session)
+    conversations.set_status(request.account, session, request.body["newStatus"])
+    return show_session(request, session)
+
+
+@handles("assign_session_user")
+def _assign(request: Request) -> dict[str, Any]:
+    session = session_of(request)
+    agent = request.account.agent_of({"id": request.body["userId"]})
+    _stop_bot(request, session)
+    session["userId"] = agent["userId"] if agent else None
+    if session["status"] != "COMPLETED":
+        conversations.set_status(request.account, session, "IN_PROGRESS")
+    return show_session(request, session)
+
+
+@handles("transfer_session")
+def _transfer(request: Request) -> dict[str, Any]:
+    session, account, body = session_of(request), request.account, request.body
+    if body["type"] == "DEPARTMENT":
+        if not body.get("newDepartmentId"):
+            raise Refusal("FORM_ERROR", "Informe a equipe de destino.")
+        department = account.need(account.departments, body["newDepartmentId"], "A equipe")
+        session["departmentId"], session["userId"], status = department.id, None, "PENDING"
+    else:
+        if not body.get("newUserId"):
+            raise Refusal("FORM_ERROR", "Informe o usuário de destino.")
+        agent = account.agent_of({"id": body["newUserId"]})
+        session["userId"], status = agent["userId"] if agent else None, "IN_PROGRESS"
+    _stop_bot(request, session)
+    conversations.set_status(account, session, status if session["status"] != "COMPLETED" else "COMPLETED")
+    return show_session(request, session)
+
+
+@handles("update_session")
+def _update(request: Request) -> dict[str, Any]:
+    session, account, body = session_of(request), request.account, request.body
+    names = masked(request)
+    if "userid" in names:
+        agent = account.agent_of({"id": body.get("userId")})
+        session["userId"] = agent["userId"] if agent else None
+    if "departmentid" in names:
+        given = body.get("departmentId")
+        session["departmentId"] = account.need(account.departments, given, "A equipe").id if given else None
+    if "number" in names:
+        session["number"] = body.get("number")
+    if "metadata" in names:
+        session["metadata"] = merged(session["metadata"], body.get("metadata"), account.switches.session_metadata)
+    if "classification" in names:
+        given = body.get("classification")
+        session["classification"] = given and {
+            "id": account.new_id(),
+            "category": given.get("category") or "UNDEFINED",
+            "categoryDescription": given.get("description"),
+            "amount": given.get("amount") or 0,
+            "categoryName": given.get("description"),
+        }
+    _stop_bot(request, session)
+    if "status" in names and body.get("status"):
+        conversations.set_status(account, session, body["status"])
+    else:
+        account.touch(account.sessions, session)
+        events.emit_session(account, "SESSION_UPDATE", session)
+    if "endat" in names:
+        session["endAt"] = body.get("endAt")
+    return show_session(request, session)
+
+
+def merged(existing: dict[str, Any], given: dict[str, Any] | None, way: str = "merge") -> dict[str, Any]:
+    """Return metadata after a write: a null value removes its key.
+
+    :param existing: what is there.
+    :param given: what is written.
+    :param way: ``merge`` or ``replace``.
+    """
+    together = {**(existing if way == "merge" else {}), **(given or {})}
+    return {name: value for name, value in together.items() if value is not None}
+
+
+def write_metadata(account: Account, session: Session, given: dict[str, Any] | None) -> None:
+    """Write the session metadata of a send.
+
+    :param account: the account.
+    :param session: the session.
+    :param given: the metadata.
+    """
+    if given is not None:
+        session["metadata"] = merged(session["metadata"], given, account.switches.session_metadata)
+        account.touch(account.sessions, session)
+
+
+# Messages and notes -------------------------------------------------------------------------------------------------
+
+
+def show_message(request: Request, message: Message) -> dict[str, Any]:
+    """Return a message as an answer carries it.
+
+    :param request: the request.
+    :param message: the message.
+    """
+    answer = {**stamped(request.account, message), **message.values}
+    if not request.account.switches.sender_id_in_messages:
+        answer["senderId"] = None
+    return answer
+
+
+@handles("list_messages", "list_session_messages")
+def _messages(request: Request) -> dict[str, Any]:
+    account = request.account
+    identifier = request.query.get("SessionId") or request.path.get("id")
+    session = account.need(account.sessions, identifier, "A sessão")
+    messages = [message for message in session.messages if message["type"] != "NOTE"]
+    found = select(request, account.messages, among=messages)
+    return page(request, found, lambda message: show_message(request, message))
+
+
+@handles("get_message")
+def _message(request: Request) -> dict[str, Any]:
+    return show_message(request, _message_of(request))
+
+
+@handles("get_message_status")
+def _message_status(request: Request) -> dict[str, Any]:
+    message = _message_of(request)
+    return {
+        **stamped(request.account, message),
+        "sessionId": message["sessionId"],
+        "status": message["status"],
+        "failureReason": message["failedReason"],
+    }
+
+
+@handles("delete_message")
+def _delete_message(request: Request) -> dict[str, Any]:
+    return _delete(request, _message_of(request))
+
+
+@handles("list_session_notes")
+def _notes(request: Request) -> dict[str, Any]:
+    notes = [message for message in session_of(request).messages if message["type"] == "NOTE"]
+    found = select(request, request.account.messages, among=notes)
+    return page(request, found, lambda note: show_message(request, note))
+
+
+@handles("create_session_note")
+def _create_note(request: Request) -> dict[str, Any]:
+    body = request.body
+    if not (body.get("text") or body.get("filesIds") or body.get("filesUrls")):
+        raise Refusal("FORM_ERROR", "A nota deve ter texto ou arquivos.")
+    session = session_of(request)
+    files = message_files(request.account, [*(body.get("filesIds") or ()), *(body.get("filesUrls") or ())])
+    note = conversations.add_note(request.account, session, body.get("text"), [file["id"] for file in files])
+    note["details"] = {"files": files} if files else None
+    return show_message(request, note)
+
+
+@handles("get_session_note")
+def _note(request: Request) -> dict[str, Any]:
+    return show_message(request, _message_of(request, note=True))
+
+
+@handles("delete_session_note")
+def _delete_note(request: Request) -> dict[str, Any]:
+    return _delete(request, _message_of(request, note=True))
+
+
+def _message_of(request: Request, *, note: bool = False) -> Message:
+    account = request.account
+    message = account.messages.find(request.path["id"])
+    if message is None or (note and message["type"] != "NOTE"):
+        raise not_found("A nota" if note else "A mensagem")
+    return message
+
+
+def _delete(request: Request, message: Message) -> dict[str, Any]:
+    message["status"] = "DELETED"
+    request.account.touch(request.account.messages, message)
+    return show_message(request, message)
+
+
+def _stop_bot(request: Request, session: Session) -> None:
+    if (request.body.get("options") or {}).get("stopBotInExecution") and session.run is not None:
+        session.run.stop()
+
+
+def _duration(account: Account, session: Session) -> str | None:
+    if session["endAt"] is None:
+        return None
+    seconds = max(parse_ticks(session["endAt"]) - session.created, 0) // TICKS
+    return f"{seconds // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}"
+
+
+def _tag_names(account: Account, session: Session) -> list[str]:
+    tags = (account.tags.find(identifier) for identifier in session.contact["tagIds"])
+    return [tag["name"].lower() for tag in tags if tag is not None]
+
+
+def _contact_details(account: Account, session: Session) -> dict[str, Any]:
+    contact = session.contact
+    tags = (account.tags.find(identifier) for identifier in contact["tagIds"])
+    return {
+        "id": contact.id,
+        "name": contact["name"],
+        "pictureUrl": contact.get("pictureUrl"),
+        "phonenumber": contact["phoneNumber"],
+        "instagram": contact["instagram"],
+        "phonenumberFormatted": contact["phoneNumberFormatted"],
+        "tagsId": list(contact["tagIds"]),
+        "tagsName": [tag["name"] for tag in tags if tag is not None],
+        "status": contact["status"],
+    }
+
+
+def _agent_details(account: Account, user_id: str | None) -> dict[str, Any] | None:
+    agent = next((agent for agent in account.agents.by_creation() if agent["userId"] == user_id), None)
+    if agent is None:
+        return None
+    names = ("userId", "name", "shortName", "phoneNumber", "email")
+    return {
+        "id": agent.id,
+        **{name: agent[name] for name in names},
+        "pictureFileId": None,
+        "pictureUrl": None,
+    }
+
+
+def _department_details(account: Account, identifier: str | None) -> dict[str, Any] | None:
+    department = account.departments.find(identifier)
+    if department is None:
+        return None
+    return {
+        "id": department.id,
+        "companyId": account.id,
+        "name": department["name"],
+        "description": department["description"],
+        "isDefault": department["isDefault"],
+        "isSupervisor": False,
+    }

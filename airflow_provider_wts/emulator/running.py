@@ -1,0 +1,206 @@
+"""The emulator as an object: start it, look into it, drive it, stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.emulator.account import Account, Behaviour, Delivery
+from airflow_provider_wts.emulator.clock import Clock
+from airflow_provider_wts.emulator.faults import Faults
+from airflow_provider_wts.emulator.posting import Post
+from airflow_provider_wts.emulator.recording import RecordedRequest
+from airflow_provider_wts.emulator.records import Message, Send
+from airflow_provider_wts.emulator.service import Service
+from airflow_provider_wts.emulator.switches import Switches
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.server import RunningServer
+
+MISSING_PACKAGES = (
+    "The emulator needs uvicorn, which is not installed. Install the extra: pip install 'airflow-provider-wts[emulator]'"
+)
+
+
+class Emulator:
+    """A WTS Chat service on a port of this machine; a context manager.
+
+    :param host: address to listen at.
+    :param port: port, 0 = a free one.
+    :param token: the API token that it accepts.
+    :param seed: makes the ids: the same seed gives the same ones.
+    :param speed: emulated seconds per real second.
+    :param latency: real seconds that each answer takes longer.
+    :param default_seed: whether the default channels, chatbots and so on are there.
+    :param switches: switches to change from their defaults.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str = "pn_emulator",
+        seed: int = 0,
+        speed: float = 1.0,
+        latency: float = 0.0,
+        default_seed: bool = True,
+        switches: Mapping[str, object] | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self.service = Service(token=token, seed=seed, speed=speed, latency=latency, default_seed=default_seed)
+        self.service.switches.change(switches or {})
+        self._server: RunningServer | None = None
+
+    def start(self) -> Emulator:
+        """Start to listen; returns the emulator."""
+        try:
+            from airflow_provider_wts.emulator.server import RunningServer
+        except ModuleNotFoundError as problem:
+            if problem.name is not None and problem.name.partition(".")[0] in ("uvicorn", "h11"):
+                raise ModuleNotFoundError(MISSING_PACKAGES, name=problem.name) from problem
+            raise
+        self._server = RunningServer(self.service, self._host, self._port)
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop, close all connections, end all threads."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        return self.service.account.address
+
+    @property
+    def token(self) -> str:
+        """The API token that it accepts."""
+        return self.service.token
+
+    @property
+    def state(self) -> Account:
+        """All objects of the account; hold ``state.lock`` for more than a look."""
+        return self.service.account
+
+    @property
+    def clock(self) -> Clock:
+        """The emulated time; :meth:`advance` moves it."""
+        return self.service.account.clock
+
+    @property
+    def switches(self) -> Switches:
+        """The readings it follows; set attributes at any time."""
+        return self.service.switches
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong on demand: ``emulator.faults.add("reset", when="after", operation_id="send_text")``."""
+        return self.service.faults
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests of clients, oldest first, without control calls and uploads."""
+        with self.state.lock:
+            return self.service.recorder.kept()
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """All messages to customers and starts of chatbots, oldest first."""
+        with self.state.lock:
+            self.state.run_due()
+            return list(self.state.deliveries)
+
+    @property
+    def sends(self) -> list[Send]:
+        """All accepted sends of the send family, oldest first."""
+        with self.state.lock:
+            return list(self.state.sends.by_creation())
+
+    @property
+    def violations(self) -> list[str]:
+        """What clients did that the contract does not know."""
+        with self.state.lock:
+            return list(self.state.violations)
+
+    @property
+    def posts(self) -> list[Post]:
+        """The webhooks and callbacks, posted or not."""
+        return list(self.service.postman.posts)
+
+    def received(self, to: str, *, by_bots: bool = False) -> list[Delivery]:
+        """Return what a customer received: messages and starts of chatbots, and nothing that failed.
+
+        :param to: number in any spelling, or handle.
+        :param by_bots: whether what a running chatbot wrote counts as well.
+        """
+        return self.service.received(to, by_bots=by_bots)
+
+    def requests_of(self, operation_id: str) -> list[RecordedRequest]:
+        """Return the requests of one operation, oldest first.
+
+        :param operation_id: the operation.
+        """
+        return [request for request in self.requests if request.operation_id == operation_id]
+
+    def advance(self, seconds: float) -> None:
+        """Move time ahead and do all that becomes due.
+
+        :param seconds: emulated seconds.
+        """
+        self.service.set_clock(advance=seconds)
+
+    def contact_writes(self, address: str, text: str, channel: str | None = None) -> Message:
+        """Let a contact write.
+
+        :param address: its number or handle.
+        :param text: what it writes.
+        :param channel: number, handle or id of the channel; where the contact was last when left out.
+        """
+        return self.service.contact_writes(address, text, channel)
+
+    def behave(
+        self,
+        address: str,
+        *,
+        replies: list[str] | None = None,
+        delay: float = 3.0,
+        answers: str = "asked",
+        fails: str | None = None,
+        stays: str | None = None,
+    ) -> None:
+        """Say how a contact behaves.
+
+        :param address: number or handle; ``*`` = all for whom nothing else is said.
+        :param replies: what it answers, one after the other; ``[]`` = never; left out = "Sim".
+        :param delay: emulated seconds until it answers.
+        :param answers: ``asked`` = where a chatbot asks; ``always`` = also to every other message.
+        :param fails: reason for which every message to it fails.
+        :param stays: status after which its messages move no further.
+        """
+        given = ["Sim"] if replies is None else replies
+        with self.state.lock:
+            self.state.set_behaviour(address, Behaviour(given, delay, answers, fails, stays))
+
+    def seed(self, **data: Any) -> dict[str, int]:
+        """Add objects; return how many of each kind.
+
+        :param data: the objects, as a seed file holds them, such as ``contacts=100_000``.
+        """
+        return self.service.seed(data)
+
+    def reset(self) -> None:
+        """Begin anew: objects, records, faults, switches; address and speed stay."""
+        self.service.reset()

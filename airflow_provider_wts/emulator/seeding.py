@@ -1,0 +1,434 @@
+"""Fills an account from the data of a seed file.
+
+A seed file is a JSON object; every kind is optional: ``departments``, ``channels``, ``agents``, ``tags``,
+``custom_fields``, ``portfolios``, ``templates``, ``chatbots``, ``sequences``, ``panels``, ``contacts``, ``sessions``,
+``behaviours`` and ``switches``. ``contacts`` and ``sessions`` also take a number: so many are made up. The default
+objects show what each kind may hold (:mod:`airflow_provider_wts.emulator.default_seed`).
+
+``behaviours`` say how contacts behave: ``{"+5511999990001": {"replies": ["10"], "delay": 2}}``; further keys are
+``answers``, ``fails`` and ``stays``; ``"replies": []`` = silent; ``*`` = everybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_provider_wts.emulator.account import Account, Behaviour
+from airflow_provider_wts.emulator.bots import check_steps
+from airflow_provider_wts.emulator.clock import TICKS
+from airflow_provider_wts.emulator.default_seed import DEFAULT_SEED
+from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
+from airflow_provider_wts.emulator.records import Chatbot, Contact, Record, Session, named
+
+_DAY = 86_400 * TICKS
+_STATUSES = ("COMPLETED", "COMPLETED", "COMPLETED", "IN_PROGRESS", "PENDING")
+
+
+def seed_default(account: Account) -> None:
+    """Add the default objects, and the days of the week.
+
+    :param account: the account.
+    """
+    days = ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
+    account.office_hours = {
+        "limitHours": True,
+        "offlineResponse": "Nosso horário é de segunda a sexta, das 9h às 18h.",
+        "timezoneDiff": -3.0,
+        "days": [
+            {
+                "id": account.named_id(f"day:{day}"),
+                "dayWeek": day,
+                "active": 0 < number < 6,
+                "periods": [{"startTime": "09:00", "endTime": "18:00"}] if 0 < number < 6 else [],
+            }
+            for number, day in enumerate(days)
+        ],
+    }
+    seed_account(account, DEFAULT_SEED)
+
+
+def seed_account(account: Account, data: Mapping[str, Any]) -> dict[str, int]:
+    """Add objects; return how many of each kind.
+
+    :param account: the account.
+    :param data: the objects by kind; an unknown kind raises ``ValueError``.
+    """
+    unknown = data.keys() - _KINDS.keys()
+    if unknown:
+        raise ValueError(f"A seed knows {sorted(_KINDS)}, not {sorted(unknown)}.")
+    added: dict[str, int] = {}
+    for kind, add in _KINDS.items():
+        given = data.get(kind)
+        if isinstance(given, int) and kind in _MADE_UP:
+            _MADE_UP[kind](account, given)
+            added[kind] = given
+        elif kind in ("behaviours", "switches") and given is not None:
+            add(account, given)
+            added[kind] = len(given)
+        elif given is not None:
+            for one in given:
+                add(account, one)
+            added[kind] = len(given)
+    return added
+
+
+def _moment(account: Account) -> int:
+    """Return a time a month ago, to the second: a seeded object is older than what a client does."""
+    ticks = account.clock.now() - 30 * _DAY
+    return ticks - ticks % TICKS
+
+
+def _add(account: Account, table: Any, kind: str, name: str, values: dict[str, Any]) -> Record:
+    identifier = account.named_id(f"{kind}:{name}")
+    if table.find(identifier) is not None:
+        raise ValueError(f"There is a {kind} {name!r} already.")
+    return account.new(table, values, identifier, _moment(account))
+
+
+def _department(account: Account, given: Mapping[str, Any]) -> None:
+    _add(
+        account,
+        account.departments,
+        "department",
+        given["name"],
+        {
+            "companyId": account.id,
+            "name": given["name"],
+            "description": given.get("description"),
+            "isDefault": bool(given.get("default")),
+            "isPrivate": False,
+            "distribuitionEnabled": False,
+            "restrictionType": "NONE",
+            "distributionConfig": None,
+            "channelsConfig": {"scope": "ALL", "channels": []},
+        },
+    )
+
+
+def _channel(account: Account, given: Mapping[str, Any]) -> None:
+    number = stored_phone(given["number"], account.switches) if given.get("number") else None
+    kind = given["type"]
+    human = given.get("handle") or (formatted_phone(number) if number else given["name"])
+    _add(
+        account,
+        account.channels,
+        "channel",
+        given["name"],
+        {
+            "active": given.get("active", True),
+            "type": kind,
+            "number": number,
+            "numberFormatted": formatted_phone(number) if number else None,
+            "identity": {
+                "humanId": human,
+                "platform": kind.split("_")[-1],
+                "provider": kind.split("_")[0],
+                "providerVariable": None,
+                "pictureUrl": None,
+                "displayName": given["name"],
+            },
+        },
+    )
+
+
+def _agent(account: Account, given: Mapping[str, Any]) -> None:
+    identifier, user = account.named_id(f"agent:{given['name']}"), account.named_id(f"user:{given['name']}")
+    phone = stored_phone(given["phone"], account.switches) if given.get("phone") else None
+    departments = [account.department_of({"name": name}) for name in given.get("departments", ())]
+    _add(
+        account,
+        account.agents,
+        "agent",
+        given["name"],
+        {
+            "companyId": account.id,
+            "userId": user,
+            "name": given["name"],
+            "shortName": given["name"].split()[0],
+            "email": given.get("email"),
+            "phoneNumber": phone,
+            "phoneNumberFormatted": formatted_phone(phone) if phone else None,
+            "profile": given.get("profile", "Agent"),
+            "isOwner": bool(given.get("owner")),
+            "departments": [
+                {
+                    "agentId": identifier,
+                    "userId": user,
+                    "departmentId": department.id,
+                    "isAgent": True,
+                    "isSupervisor": False,
+                }
+                for department in departments
+                if department is not None
+            ],
+            "availability": "AVAILABLE",
+            "blocked": False,
+        },
+    )
+
+
+def _tag(account: Account, given: Mapping[str, Any]) -> None:
+    values = {"name": given["name"], "color": given.get("color", "GRAY_600")}
+    _add(account, account.tags, "tag", given["name"], values)
+
+
+def _custom_field(account: Account, given: Mapping[str, Any], panel: Record | None = None) -> None:
+    scope = panel.id if panel else None
+    position = sum(field["scopeId"] == scope for field in account.custom_fields.by_creation())
+    group = given.get("group")
+    _add(
+        account,
+        account.custom_fields,
+        "custom-field",
+        f"{panel['title']}/{given['key']}" if panel else given["key"],
+        {
+            "parentId": account.named_id(f"custom-field:{group}") if group else None,
+            "type": given.get("type", "STRING"),
+            "entityType": "PANEL" if panel else "CONTACT",
+            "scopeId": scope,
+            "companyId": account.id,
+            "name": given["name"],
+            "key": given["key"],
+            "position": position,
+            "required": False,
+            "visible": True,
+            "isValueRange": False,
+            "options": [
+                {"id": account.named_id(f"option:{given['key']}:{option}"), "name": option}
+                for option in given.get("options", ())
+            ],
+        },
+    )
+
+
+def _portfolio(account: Account, given: Mapping[str, Any]) -> None:
+    departments = [account.department_of({"name": name}) for name in given.get("departments", ())]
+    _add(
+        account,
+        account.portfolios,
+        "portfolio",
+        given["name"],
+        {
+            "active": True,
+            "companyId": account.id,
+            "name": given["name"],
+            "automaticAttribution": False,
+            "expirationDurationInMonths": 0,
+            "type": given.get("type", "SINGLE"),
+            "departments": [{"departmentId": one.id, "userIds": []} for one in departments if one is not None],
+        },
+    )
+
+
+def _template(account: Account, given: Mapping[str, Any]) -> None:
+    identifier = account.named_id(f"template:{given['name']}")
+    channels = account.channels.by_creation()
+    official = next((channel for channel in channels if "WhatsApp" in channel["type"]), None)
+    params = given.get("params", ["1"] if "{{1}}" in given["text"] else [])
+    _add(
+        account,
+        account.templates,
+        "template",
+        given["name"],
+        {
+            "active": True,
+            "archived": bool(given.get("archived")),
+            "channelId": official.id if official else None,
+            "name": given["name"],
+            "text": given["text"],
+            "footerText": given.get("footer"),
+            "status": given.get("status", "Approved"),
+            "channelType": official["type"].upper() if official else None,
+            "type": given.get("types", ["TEMPLATE", "TEMPLATE_CAMPAIGN", "TEMPLATE_SCHEDULED_MESSAGE"]),
+            "params": [{"name": name, "templateId": identifier} for name in params],
+            "internalName": given.get("slug", given["name"]),
+            "fileType": given.get("file_type", "UNDEFINED"),
+            "quickReplyAlias": None,
+            "rejectedDescription": None,
+            "categoryId": None,
+            "categoryName": None,
+        },
+    )
+
+
+def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
+    name = given["name"]
+    identifier = account.named_id(f"chatbot:{name}")
+    if account.chatbots.find(identifier) is not None:
+        raise ValueError(f"There is a chatbot {name!r} already.")
+    department = account.department_of({"name": given["department"]}) if given.get("department") else None
+    stamp = _moment(account)
+    values = {
+        "key": account.named_id(f"chatbot-key:{name}"),
+        "companyId": account.id,
+        "archived": bool(given.get("archived")),
+        "name": name,
+        "type": given.get("type", "Automation"),
+        "channelIds": [channel.id for channel in account.channels.by_creation()],
+        "defaultDepartmentId": department.id if department else None,
+        "publishStatus": given.get("status", "READY"),
+        "automationUsage": given.get("usage", ["Api"]),
+    }
+    account.chatbots.add(Chatbot(identifier, stamp, stamp, values, check_steps(given.get("steps", []))))
+
+
+def _sequence(account: Account, given: Mapping[str, Any]) -> None:
+    values = {"active": True, "companyId": account.id, "name": given["name"], "enabled": given.get("enabled", True)}
+    _add(account, account.sequences, "sequence", given["name"], values)
+
+
+def _panel(account: Account, given: Mapping[str, Any]) -> None:
+    title = given["title"]
+    panel = _add(
+        account,
+        account.panels,
+        "panel",
+        title,
+        {
+            "companyId": account.id,
+            "archived": False,
+            "scope": "COMPANY",
+            "departmentIds": [],
+            "userId": None,
+            "title": title,
+            "description": given.get("description"),
+            "thumbnailId": None,
+            "thumbnailFile": None,
+            "key": given.get("key", title.upper()[:10]),
+            "type": given.get("type", "MANAGEMENT"),
+            "autoLossDays": None,
+        },
+    )
+    steps = given.get("steps", ())
+    for position, step in enumerate(steps):
+        values = {
+            "companyId": account.id,
+            "panelId": panel.id,
+            "archived": False,
+            "position": float(position),
+            "title": step,
+            "isInitial": position == 0,
+            "isFinal": position == len(steps) - 1,
+        }
+        _add(account, account.panel_steps, "step", f"{title}/{step}", values)
+    for tag in given.get("tags", ()):
+        values = {
+            "companyId": account.id,
+            "panelId": panel.id,
+            "name": tag,
+            "nameColor": "#FFFFFF",
+            "bgColor": "#336699",
+        }
+        _add(account, account.panel_tags, "panel-tag", f"{title}/{tag}", values)
+    for reason in given.get("lost_reasons", ()):
+        values = {"companyId": account.id, "panelId": panel.id, "description": reason}
+        _add(account, account.lost_reasons, "lost-reason", f"{title}/{reason}", values)
+    for custom_field in given.get("custom_fields", ()):
+        _custom_field(account, custom_field, panel)
+
+
+def _contact(account: Account, given: Mapping[str, Any]) -> None:
+    values: dict[str, Any] = {name: given[name] for name in ("name", "email", "instagram", "annotation") if name in given}
+    if given.get("phone"):
+        values["phoneNumber"] = stored_phone(given["phone"], account.switches)
+    tags = [named(account.tags.by_creation(), name, lambda tag: tag["name"]) for name in given.get("tags", ())]
+    values["tagIds"] = [tag.id for tag in tags if tag is not None]
+    values["metadata"] = dict(given.get("metadata", {}))
+    values["customFields"] = dict(given.get("custom_fields", {}))
+    values["status"] = given.get("status", "ACTIVE")
+    name = given.get("phone") or given.get("instagram") or given["name"]
+    account.add_contact(values, identifier=account.named_id(f"contact:{name}"), stamp=_moment(account))
+
+
+def _session(account: Account, given: Mapping[str, Any]) -> None:
+    contact = account.contact_by_address(given["contact"])
+    if contact is None:
+        raise ValueError("A session needs a contact that is there.")
+    channel = account.channel_of(given.get("channel"), given["contact"])
+    session = _new_session(account, contact, channel, given.get("status", "IN_PROGRESS"), account.clock.stamp())
+    session["metadata"] = dict(given.get("metadata", {}))
+
+
+def _behaviours(account: Account, given: Mapping[str, Any]) -> None:
+    for address, settings in given.items():
+        account.set_behaviour(address, Behaviour(**settings))
+
+
+def _switches(account: Account, given: Mapping[str, Any]) -> None:
+    account.switches.change(given)
+
+
+def _many_contacts(account: Account, count: int) -> None:
+    now = account.clock.now()
+    first = len(account.contacts)
+    # A second apart where they fit into the past month.
+    step = TICKS if count < 2_000_000 else 1
+    begin = now - now % TICKS - count * step
+    for number in range(count):
+        phone = f"+55|119{first + number:08}"
+        values = {"name": f"Cliente {first + number}", "phoneNumber": phone}
+        account.add_contact(values, stamp=begin + number * step)
+
+
+def _many_sessions(account: Account, count: int) -> None:
+    if len(account.contacts) < count:
+        _many_contacts(account, count - len(account.contacts))
+    channel = account.channel_of(None)
+    now = account.clock.now()
+    begin = now - now % TICKS - count * TICKS
+    for number, contact in zip(range(count), list(account.contacts.by_creation()), strict=False):
+        if (contact.id, channel.id) not in account.open_sessions:
+            _new_session(account, contact, channel, _STATUSES[number % len(_STATUSES)], begin + number * TICKS)
+
+
+def _new_session(account: Account, contact: Contact, channel: Record, status: str, stamp: int) -> Session:
+    text = account.clock.text(stamp)
+    values = {
+        "startAt": text,
+        "endAt": text if status == "COMPLETED" else None,
+        "status": status,
+        "companyId": account.id,
+        "contactId": contact.id,
+        "channelId": channel.id,
+        "departmentId": None,
+        "userId": None,
+        "number": str(len(account.sessions) + 1),
+        "utm": None,
+        "origin": "API",
+        "classification": None,
+        "firstResponseAt": None,
+        "botId": None,
+        "unreadCount": 0,
+        "lastMessageText": None,
+        "lastInteractionDate": text,
+        "lastMessageOut": None,
+        "lastMessageIn": None,
+        "metadata": {},
+    }
+    session = Session(account.new_id(), stamp, stamp, values, contact, channel)
+    account.sessions.add(session)
+    contact.sessions.append(session)
+    if status != "COMPLETED":
+        account.open_sessions[contact.id, channel.id] = session
+    return session
+
+
+_KINDS: dict[str, Callable[[Account, Any], None]] = {
+    "switches": _switches,
+    "departments": _department,
+    "channels": _channel,
+    "agents": _agent,
+    "tags": _tag,
+    "custom_fields": _custom_field,
+    "portfolios": _portfolio,
+    "templates": _template,
+    "chatbots": _chatbot,
+    "sequences": _sequence,
+    "panels": _panel,
+    "contacts": _contact,
+    "behaviours": _behaviours,
+    "sessions": _session,
+}
+
+_MADE_UP: dict[str, Callable[[Account, int], None]] = {"contacts": _many_contacts, "sessions": _many_sessions}

@@ -1,0 +1,313 @@
+"""What a handler of an operation gets and gives, and how lists are filtered, ordered and cut into pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from airflow_provider_wts.api.contract import Operation
+from airflow_provider_wts.emulator.account import Account
+from airflow_provider_wts.emulator.clock import parse_ticks
+from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.records import ALWAYS, Bounds, Record, RecordT, Table
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that fits the contract.
+
+    :param account: the account.
+    :param operation: the operation.
+    :param path: path parameters.
+    :param query: query parameters, typed.
+    :param body: the JSON body, ``{}`` where there is none.
+    """
+
+    account: Account
+    operation: Operation
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    body: Any = field(default_factory=dict)
+
+    @property
+    def details(self) -> frozenset[str]:
+        """The details asked for, in lower case."""
+        asked = self.query.get("IncludeDetails") or self.query.get("includeDetails") or []
+        names = [asked] if isinstance(asked, str) else asked
+        return frozenset(name.lower() for name in names)
+
+    def shows(self, *names: str) -> bool:
+        """Say whether a detail stands in the answer.
+
+        :param names: names of the detail, one of which must be asked for.
+        """
+        if self.account.switches.details_not_asked == "always":
+            return True
+        return "all" in self.details or any(name.lower() in self.details for name in names)
+
+
+class Empty:
+    """An answer without a body."""
+
+
+EMPTY: Final = Empty()
+
+
+@dataclass(frozen=True)
+class Later:
+    """An answer that is given once something happened, or time is over.
+
+    :param done: says whether it happened.
+    :param seconds: emulated seconds to wait at most.
+    :param answer: makes the answer.
+    """
+
+    done: Callable[[], bool]
+    seconds: float
+    answer: Callable[[], Any]
+
+
+Handler = Callable[[Request], Any]
+
+HANDLERS: dict[str, Handler] = {}
+"""What answers each operation, by operationId."""
+
+
+def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
+    """Register a function as the handler of operations.
+
+    :param operation_ids: their operationIds.
+    """
+
+    def register(handler: Handler) -> Handler:
+        for operation_id in operation_ids:
+            HANDLERS[operation_id] = handler
+        return handler
+
+    return register
+
+
+def stamped(account: Account, record: Record) -> dict[str, Any]:
+    """Return the id and the two timestamps of a record as an answer carries them.
+
+    :param account: the account.
+    :param record: the record.
+    """
+    return {
+        "id": record.id,
+        "createdAt": account.clock.text(record.created),
+        "updatedAt": account.clock.text(record.updated),
+    }
+
+
+def plain(account: Account, record: Record) -> dict[str, Any]:
+    """Return a record whose properties stand in the answer as they are kept.
+
+    :param account: the account.
+    :param record: the record.
+    """
+    return {**stamped(account, record), **record.values}
+
+
+def detail(answer: dict[str, Any], request: Request, name: str, make: Callable[[], Any], *asked: str) -> None:
+    """Put a detail into an answer, in the way the switches say where it was not asked for.
+
+    :param answer: the answer.
+    :param request: the request.
+    :param name: name of the property.
+    :param make: makes its value.
+    :param asked: names under which it can be asked for.
+    """
+    if request.shows(*asked):
+        answer[name] = make()
+    elif request.account.switches.details_not_asked == "null":
+        answer[name] = None
+
+
+def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = None) -> Bounds:
+    """Return the range that a date filter asks for.
+
+    :param request: the request.
+    :param name: name of the filter, such as ``UpdatedAt``.
+    :param given: a filter object of a body, with ``before`` and ``after``; the query when left out.
+    """
+    if given is not None:
+        after, before = given.get("after"), given.get("before")
+    else:
+        after, before = request.query.get(f"{name}.After"), request.query.get(f"{name}.Before")
+    step = 1 if request.account.switches.date_bounds == "exclusive" else 0
+    if after is None and before is None:
+        return ALWAYS
+    return Bounds(
+        None if after is None else parse_ticks(after) + step,
+        None if before is None else parse_ticks(before) - step,
+    )
+
+
+def select(
+    request: Request,
+    table: Table[RecordT],
+    keep: Callable[[RecordT], bool] | None = None,
+    *,
+    among: Sequence[RecordT] | None = None,
+    created: Bounds | None = None,
+    updated: Bounds | None = None,
+) -> Sequence[RecordT]:
+    """Return the records of a list in their order, without cutting pages.
+
+    :param request: the request, whose date filters and order count.
+    :param table: all records.
+    :param keep: the other filters.
+    :param among: the few records that can match at all, oldest first; all of the table when left out.
+    :param created: filter of ``createdAt``; from the query when left out.
+    :param updated: filter of ``updatedAt``; likewise.
+    """
+    created = date_bounds(request, "CreatedAt") if created is None else created
+    updated = date_bounds(request, "UpdatedAt") if updated is None else updated
+    settings = request.body if request.operation.body_schema is not None else request.query
+    order = str(settings.get("OrderBy") or settings.get("orderBy") or "createdAt")
+    direction = str(settings.get("OrderDirection") or settings.get("orderDirection") or "")
+    descending = direction.lower().startswith("desc") or (not direction and order.lower() == "createdat")
+    by_change = order.lower() in ("updatedat", "lastinteractionat")
+    found: Sequence[RecordT]
+    if among is not None:
+        found = [one for one in among if created.holds(one.created) and updated.holds(one.updated)]
+        if by_change:
+            found = sorted(found, key=_changed)
+    elif updated != ALWAYS or by_change:
+        found = table.updated_in(updated)
+        if created != ALWAYS:
+            found = [one for one in found if created.holds(one.created)]
+        if not by_change:
+            found.sort(key=_made)
+    else:
+        found = table.created_in(created)
+    if keep is not None:
+        found = [one for one in found if keep(one)]
+    if not by_change and order.lower() != "createdat":
+        found = sorted(found, key=lambda one: _comparable(one, order))
+    return Backwards(found) if descending else found
+
+
+class Backwards(Sequence[RecordT]):
+    """A sequence read from its end, without a copy.
+
+    :param forwards: the sequence.
+    """
+
+    def __init__(self, forwards: Sequence[RecordT]) -> None:
+        self._forwards = forwards
+
+    def __len__(self) -> int:
+        return len(self._forwards)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            first, last, _ = place.indices(len(self._forwards))
+            end = len(self._forwards)
+            return self._forwards[max(end - last, 0) : end - first][::-1]
+        return self._forwards[-1 - place]
+
+
+def page(request: Request, records: Sequence[RecordT], show: Callable[[RecordT], Any]) -> dict[str, Any]:
+    """Cut the page out of a list that the request asks for.
+
+    :param request: the request.
+    :param records: the whole list.
+    :param show: makes the answer's item of a record.
+    """
+    switches = request.account.switches
+    settings = request.body if request.operation.body_schema is not None else request.query
+    number = _first(settings, "PageNumber", "pageNumber", "Page", default=1)
+    size = _first(settings, "PageSize", "pageSize", default=15)
+    total = len(records)
+    pages = -(-total // size) if size > 0 else 0
+    if (number < 1 and switches.page_zero == "refuse") or (number > max(pages, 1) and switches.page_past_end == "refuse"):
+        raise Refusal("FORM_ERROR", "A página informada não existe.")
+    number = max(number, 1)
+    direction = settings.get("OrderDirection") or settings.get("orderDirection") or "DESCENDING"
+    if switches.order_direction_spelling == "short":
+        direction = str(direction).lower().replace("ending", "")
+    return {
+        "pageNumber": number,
+        "pageSize": size,
+        "orderBy": settings.get("OrderBy") or settings.get("orderBy") or "createdAt",
+        "orderDirection": direction,
+        "totalItems": total,
+        "totalPages": pages,
+        "hasMorePages": number < pages,
+        "items": [show(record) for record in records[(number - 1) * size : number * size]],
+    }
+
+
+def whole(records: Sequence[Any]) -> dict[str, Any]:
+    """Wrap a few items as the single page that some calls answer with.
+
+    :param records: the items.
+    """
+    return {
+        "pageNumber": 1,
+        "pageSize": max(len(records), 1),
+        "orderBy": None,
+        "orderDirection": None,
+        "totalItems": len(records),
+        "totalPages": 1 if records else 0,
+        "hasMorePages": False,
+        "items": list(records),
+    }
+
+
+def lower(values: Iterable[object] | None) -> frozenset[str] | None:
+    """Return texts in lower case for comparing without case; ``None`` where no filter is given.
+
+    :param values: the texts.
+    """
+    return None if not values else frozenset(str(value).lower() for value in values)
+
+
+def within(value: object, wanted: frozenset[str] | None) -> bool:
+    """Say whether a value passes a filter.
+
+    :param value: the value.
+    :param wanted: what :func:`lower` returned.
+    """
+    return wanted is None or str(value).lower() in wanted
+
+
+def masked(request: Request) -> frozenset[str]:
+    """Return the names in ``fields``, in lower case.
+
+    :param request: an update.
+    """
+    return frozenset(str(name).lower() for name in request.body.get("fields") or ())
+
+
+def as_json(answer: object) -> bytes:
+    """Write an answer.
+
+    :param answer: JSON data.
+    """
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _first(settings: Mapping[str, Any], *names: str, default: int) -> int:
+    for name in names:
+        if settings.get(name) is not None:
+            return int(settings[name])
+    return default
+
+
+def _changed(record: Record) -> int:
+    return record.updated
+
+
+def _made(record: Record) -> int:
+    return record.created
+
+
+def _comparable(record: Record, name: str) -> tuple[bool, str]:
+    wanted = name.lower()
+    value = next((value for key, value in record.values.items() if key.lower() == wanted), None)
+    return value is None, str(value).casefold()

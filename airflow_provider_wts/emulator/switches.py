@@ -1,0 +1,182 @@
+"""What the documentation of WTS Chat leaves open, as switches: each says one reading, and its default is a guess.
+
+A client is right when it copes with every reading. ``Switches`` also holds the sizes and delays that a real service
+has and nobody documents.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, Literal
+
+
+@dataclass
+class Switches:
+    """The readings an emulator follows; change an attribute at any time.
+
+    :param skipped_send: what ``send_chatbot`` answers when an option makes it skip: ``session`` = 200 with the session
+        as it is, ``empty`` = 200 with ``{}``, ``null`` = 200 with ``null``, ``refuse`` = 500 with an envelope.
+    :param skipped_queued_status: the status that a queued chatbot gets when it is skipped.
+    :param statuses_in_progress: the session statuses that ``skipIfInProgress`` looks for.
+    :param skip_beats_force: whether ``skipIfInProgress`` wins where ``forceStartSession`` is true as well.
+    :param unsuitable_bot: what a bot answers that is reactive, archived, unpublished or not for the API.
+    :param opened_session_status: the status of a session that a send opens.
+    :param answered_session_status: the status of a session after the contact's first message.
+    :param reactivated_session_status: the status of a completed session that the contact's message reopens.
+    :param session_metadata: whether session metadata of a send is merged into what is there, or replaces it.
+    :param contact_metadata_of_send: the same for the contact metadata of a bot send.
+    :param bot_id_after_run: whether a session's ``botId`` is cleared or kept when the bot ends.
+    :param metadata_in_session_list: whether the items of ``list_sessions`` carry ``metadata``.
+    :param metadata_needs_details: whether ``metadata`` of a session is shown only where some detail was asked for.
+    :param details_not_asked: how a detail looks that was not asked for.
+    :param null_objects: whether object-typed properties are null even where they were asked for.
+    :param batch_order: whether ``results`` of a batch keep the order of the request.
+    :param batch_partial_failure: one bad entry of a batch: 200 with a FAILED entry, or 400 for all of it.
+    :param batch_limit: the most entries that a batch takes.
+    :param sender_id_in_messages: whether messages show the ``senderId`` of the send.
+    :param sender_id_finds_send: whether the status calls take a ``senderId`` in place of the id.
+    :param date_bounds: whether date filters include the bound itself.
+    :param messages_touch_session: whether a message moves the session's ``updatedAt``.
+    :param whatsapp_window: free text outside the 24-hour window on official WhatsApp channels: ``warn`` = let through,
+        recorded as a violation; ``refuse`` = 500; ``fail`` = 200, then the message FAILED; ``off`` = let through.
+    :param sequence_add_twice: adding a contact that is in the sequence already: update its membership, or refuse.
+    :param unknown_tag_names: an unknown name in ``tagNames`` creates the tag, is dropped, or refused.
+    :param duplicate_contact: creating a contact that exists, without an option: refuse, or return the existing one.
+    :param not_found_status: the HTTP status of a missing object.
+    :param refusal_status: the HTTP status of a business refusal.
+    :param bad_body_status: the HTTP status of a request that does not fit the contract.
+    :param phone_spellings: ``any`` = pipe, plus sign or bare digits with the country code; ``pipe`` = only that one.
+    :param status_code_in_envelope: ``seen`` = as on the wire (401 integer, 500 a string in capitals), or one kind.
+    :param problem_details: whether the send family answers 4xx with ``ProblemDetails`` instead of the envelope.
+    :param extra_properties: whether answers carry a property that the contract does not declare.
+    :param omit_nulls: whether answers leave out properties that are null.
+    :param status_url: whether ``statusUrl`` is relative or absolute.
+    :param order_direction_spelling: ``contract`` = the enum, ``short`` = "desc" or "asc", as once seen.
+    :param page_zero: what page 0 means: page 1, or refused.
+    :param page_past_end: a page after the last: empty items, or refused.
+    :param query_names_ignore_case: whether ``pagesize`` is understood as ``PageSize``.
+    :param strict: whether properties that the contract does not know are refused instead of recorded.
+    :param sync_gives_up_after: emulated seconds after which a synchronous send returns the last known state.
+    :param timestamp_digits: digits of the fraction of a second, 0 to 7, or ``varied``.
+    :param rate_limits: whether the limits hold at all.
+    :param account_requests: requests of the account in 5 minutes.
+    :param burst_requests: requests of the account in 5 seconds.
+    :param send_requests: requests of the send family in 2 minutes.
+    :param sends_count_account_wide: whether the send family counts against the account's limits too.
+    :param send_limit_per_operation: whether each operation of the send family has a counter of its own.
+    :param window: whether the windows slide or start anew at fixed times.
+    :param retry_after: whether a 429 carries ``Retry-After``.
+    :param queue_seconds: how long a queued send waits before it is processed.
+    :param sent_seconds: how long a message then takes until SENT.
+    :param delivered_seconds: how long from SENT to DELIVERED.
+    :param read_seconds: how long from DELIVERED to READ.
+    :param scheduled_messages: whether the account has the feature.
+    :param upload_seconds: how long an upload URL lives.
+    :param recorded_requests: how many requests are kept; older ones are dropped and still counted.
+    :param webhooks_to: ``loopback`` = posts go to loopback addresses only, others are recorded; ``none`` = never.
+    """
+
+    skipped_send: Literal["session", "empty", "null", "refuse"] = "session"
+    skipped_queued_status: Literal["FAILED", "DELETED", "SENT", "QUEUED", "PROCESSING"] = "FAILED"
+    statuses_in_progress: tuple[str, ...] = ("STARTED", "PENDING", "IN_PROGRESS")
+    skip_beats_force: bool = True
+    unsuitable_bot: Literal["refuse", "run"] = "refuse"
+    opened_session_status: Literal["STARTED", "PENDING", "IN_PROGRESS"] = "STARTED"
+    answered_session_status: Literal["STARTED", "PENDING", "IN_PROGRESS"] = "IN_PROGRESS"
+    reactivated_session_status: Literal["STARTED", "PENDING", "IN_PROGRESS"] = "PENDING"
+    session_metadata: Literal["merge", "replace"] = "merge"
+    contact_metadata_of_send: Literal["merge", "replace"] = "merge"
+    bot_id_after_run: Literal["cleared", "kept"] = "cleared"
+    metadata_in_session_list: bool = True
+    metadata_needs_details: bool = False
+    details_not_asked: Literal["null", "absent", "always"] = "null"
+    null_objects: bool = False
+    batch_order: Literal["kept", "shuffled"] = "kept"
+    batch_partial_failure: Literal["entries", "all"] = "entries"
+    batch_limit: int = 100
+    sender_id_in_messages: bool = True
+    sender_id_finds_send: bool = False
+    date_bounds: Literal["inclusive", "exclusive"] = "inclusive"
+    messages_touch_session: bool = True
+    whatsapp_window: Literal["warn", "refuse", "fail", "off"] = "warn"
+    sequence_add_twice: Literal["update", "refuse"] = "update"
+    unknown_tag_names: Literal["create", "drop", "refuse"] = "create"
+    duplicate_contact: Literal["refuse", "return"] = "refuse"
+    not_found_status: Literal[500, 404] = 500
+    refusal_status: Literal[500, 400, 422] = 500
+    bad_body_status: Literal[400, 422] = 400
+    phone_spellings: Literal["any", "pipe"] = "any"
+    status_code_in_envelope: Literal["seen", "integer", "name"] = "seen"
+    problem_details: bool = False
+    extra_properties: bool = False
+    omit_nulls: bool = False
+    status_url: Literal["relative", "absolute"] = "relative"
+    order_direction_spelling: Literal["contract", "short"] = "contract"
+    page_zero: Literal["first", "refuse"] = "first"
+    page_past_end: Literal["empty", "refuse"] = "empty"
+    query_names_ignore_case: bool = False
+    strict: bool = False
+    sync_gives_up_after: float = 25.0
+    timestamp_digits: Literal["varied", "0", "1", "2", "3", "4", "5", "6", "7"] = "varied"
+    rate_limits: bool = True
+    account_requests: int = 1000
+    burst_requests: int = 200
+    send_requests: int = 1000
+    sends_count_account_wide: bool = True
+    send_limit_per_operation: bool = False
+    window: Literal["sliding", "fixed"] = "sliding"
+    retry_after: bool = False
+    queue_seconds: float = 0.2
+    sent_seconds: float = 0.5
+    delivered_seconds: float = 1.0
+    read_seconds: float = 5.0
+    scheduled_messages: bool = True
+    upload_seconds: float = 3600.0
+    recorded_requests: int = 10_000
+    webhooks_to: Literal["loopback", "none"] = "loopback"
+
+    def change(self, changes: Mapping[str, object]) -> None:
+        """Set several switches by name, all or none; a wrong name or value raises ``ValueError``.
+
+        :param changes: new values by the name of the switch.
+        """
+        accepted = {name: _accepted(name, value) for name, value in changes.items()}
+        for name, value in accepted.items():
+            setattr(self, name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all switches by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    return typing.get_type_hints(Switches)
+
+
+def _accepted(name: str, value: object) -> object:
+    if name not in _kinds():
+        raise ValueError(f"There is no switch {name!r}; known are {sorted(_kinds())}.")
+    kind = _kinds()[name]
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise ValueError(f"Switch {name!r} takes one of {list(choices)}, not {value!r}.")
+    elif origin is tuple:
+        if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):
+            raise ValueError(f"Switch {name!r} takes a list of texts, not {value!r}.")
+        return tuple(value)
+    elif kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"Switch {name!r} takes true or false, not {value!r}.")
+    elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ValueError(f"Switch {name!r} takes a number of at least 0, not {value!r}.")
+    elif kind is int and int(value) != value:
+        raise ValueError(f"Switch {name!r} takes a whole number, not {value!r}.")
+    else:
+        return int(value) if kind is int else float(value)
+    return value
