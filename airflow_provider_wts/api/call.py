@@ -8,18 +8,21 @@ what was not given is left out, and ``None``, ``False``, ``0``, ``""`` and ``[]`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-from airflow_provider_wts.api import contract
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from airflow_provider_wts.api.contract import Operation
 
 T = TypeVar("T")
 
@@ -61,7 +64,6 @@ def given_or_left_out(**values: object) -> dict[str, Any] | NotGiven:
     return given(**values) or NOT_GIVEN
 
 
-@dataclass(frozen=True)
 class Call(Generic[T]):
     """One call of one operation; ``T`` is the type of its answer.
 
@@ -72,18 +74,32 @@ class Call(Generic[T]):
     :raises WtsInvalidRequestError: when the contract has no such operation.
     """
 
-    operation_id: str
-    path: Mapping[str, object] = field(default_factory=dict)
-    query: Mapping[str, object] = field(default_factory=dict)
-    body: object = NOT_GIVEN
+    # A plain class: a DAG file imports this module, and making a dataclass takes longer than all the rest of it.
+    def __init__(
+        self,
+        operation_id: str,
+        path: Mapping[str, object] | None = None,
+        query: Mapping[str, object] | None = None,
+        body: object = NOT_GIVEN,
+    ) -> None:
+        self.operation_id = operation_id
+        self.path = path or {}
+        self.query = query or {}
+        self.body = body
+
+    def __repr__(self) -> str:
+        # No values: they are personal data.
+        return f"Call({self.operation_id!r})"
 
     @cached_property
-    def operation(self) -> contract.Operation:
+    def operation(self) -> Operation:
         """The operation as the contract describes it."""
+        from airflow_provider_wts.api.contract import operations
+
         try:
-            return contract.operations()[self.operation_id]
+            return operations()[self.operation_id]
         except KeyError:
-            raise WtsInvalidRequestError(_unknown_operation(self.operation_id)) from None
+            raise WtsInvalidRequestError(_unknown_operation(self.operation_id, operations())) from None
 
     @property
     def method(self) -> str:
@@ -187,11 +203,11 @@ class Call(Generic[T]):
         size_name = "pageSize" if where == "body" else "PageSize"
         values: dict[str, object] = {name: number} if size is None else {name: number, size_name: size}
         if where == "query":
-            return replace(self, query={**self.query, **values})
+            return Call(self.operation_id, self.path, {**self.query, **values}, self.body)
         body = {} if self.body is NOT_GIVEN else self.body
         if not isinstance(body, Mapping):
             raise WtsInvalidRequestError(f"{self.operation_id}: the body is no object.", operation_id=self.operation_id)
-        return replace(self, body={**body, **values})
+        return Call(self.operation_id, self.path, self.query, {**body, **values})
 
 
 def utc(moment: datetime) -> str:
@@ -246,9 +262,9 @@ def _query_pairs(query: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             yield name, ("true" if item else "false") if isinstance(item, bool) else str(item)
 
 
-def _unknown_operation(operation_id: str) -> str:
+def _unknown_operation(operation_id: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(operation_id, contract.operations(), n=3)
+    close = get_close_matches(operation_id, known, n=3)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     return f"The WTS Chat contract has no operation {operation_id!r}.{hint}"

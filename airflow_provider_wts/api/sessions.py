@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, given
+from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
+from airflow_provider_wts.api.window import WINDOW, Window, given_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from airflow_provider_wts.api.types import MessagePage, SessionV2, SessionV2Page
+    from airflow_provider_wts.api.types import Message, MessagePage, Session, SessionV2, SessionV2Page
 
 
 def get_session(session_id: str, *, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[SessionV2]:
@@ -22,25 +23,207 @@ def get_session(session_id: str, *, include_details: Sequence[str] | NotGiven = 
     return Call("get_session", path={"id": session_id}, query=given(includeDetails=include_details))
 
 
-def list_sessions(
-    *,
-    updated_after: datetime | str | NotGiven = NOT_GIVEN,
-    include_details: Sequence[str] | NotGiven = NOT_GIVEN,
-    filters: Mapping[str, object] | None = None,
-) -> Call[SessionV2Page]:
+class SessionFilters(Window, total=False):
+    """Which sessions a list answers; everything may be left out, and what is given must all hold.
+
+    ``status``: statuses, such as ``IN_PROGRESS``. ``department_id``, ``user_id``, ``contact_id``: whose sessions.
+    ``tag_ids``, ``tag_names``: tags of the contact. ``channel_ids``: channels. ``ended_after``, ``ended_before``,
+    ``active_after``, ``active_before``, ``last_interaction_after``, ``last_interaction_before``: aware moments.
+    ``metadata``: pairs that the session's metadata holds. ``session_type``: ``INDIVIDUAL`` or ``GROUP``.
+    ``include_details``: ``AgentDetails``, ``DepartmentsDetails``, ``ContactDetails``, ``ChannelTypeDetails``,
+    ``ClassificationDetails``, ``ChannelDetails``.
+    """
+
+    status: Sequence[str] | NotGiven
+    department_id: str | NotGiven
+    user_id: str | NotGiven
+    contact_id: str | NotGiven
+    tag_ids: Sequence[str] | NotGiven
+    tag_names: Sequence[str] | NotGiven
+    channel_ids: Sequence[str] | NotGiven
+    ended_after: datetime | str | NotGiven
+    ended_before: datetime | str | NotGiven
+    active_after: datetime | str | NotGiven
+    active_before: datetime | str | NotGiven
+    last_interaction_after: datetime | str | NotGiven
+    last_interaction_before: datetime | str | NotGiven
+    metadata: Mapping[str, str | None] | NotGiven
+    session_type: str | NotGiven
+    include_details: Sequence[str] | NotGiven
+
+
+_FILTERS = {
+    "status": "Status",
+    "department_id": "DepartmentId",
+    "user_id": "UserId",
+    "contact_id": "ContactId",
+    "tag_ids": "TagsId",
+    "tag_names": "TagsName",
+    "channel_ids": "ChannelsId",
+    "ended_after": "EndAt.After",
+    "ended_before": "EndAt.Before",
+    "active_after": "ActiveAt.After",
+    "active_before": "ActiveAt.Before",
+    "last_interaction_after": "LastInteractionAt.After",
+    "last_interaction_before": "LastInteractionAt.Before",
+    "metadata": "Metadata",
+    "session_type": "Type",
+    "include_details": "IncludeDetails",
+}
+
+
+def list_sessions(**filters: Unpack[SessionFilters]) -> Call[SessionV2Page]:
     """List sessions, paged.
 
-    :param updated_after: lower bound on the last update.
-    :param include_details: details to add to each session.
-    :param filters: further query parameters by their exact names.
+    :param filters: see :class:`SessionFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
+        on creation and update, and the order.
+    """
+    return Call("list_sessions", query=given_as({**_FILTERS, **WINDOW}, filters))
+
+
+def change_session_status(
+    session_id: str, new_status: str, *, stop_bot_in_execution: bool | NotGiven = NOT_GIVEN
+) -> Call[Session]:
+    """Set the status of a session.
+
+    :param session_id: the session.
+    :param new_status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN``.
+    :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     return Call(
-        "list_sessions",
-        query={
-            **given(IncludeDetails=include_details),
-            **given(**{"UpdatedAt.After": updated_after}),
-            **(filters or {}),
+        "change_session_status",
+        path={"id": session_id},
+        body=given(newStatus=new_status, options=given_or_left_out(stopBotInExecution=stop_bot_in_execution)),
+    )
+
+
+def complete_session(
+    session_id: str,
+    *,
+    reactivate_on_new_message: bool | NotGiven = NOT_GIVEN,
+    stop_bot_in_execution: bool | NotGiven = NOT_GIVEN,
+) -> Call[Session]:
+    """Complete a session.
+
+    :param session_id: the session.
+    :param reactivate_on_new_message: open it again when the contact writes.
+    :param stop_bot_in_execution: also stop the bot that runs in the session.
+    """
+    return Call(
+        "complete_session",
+        path={"id": session_id},
+        # Also when it is empty: whether the service takes a request without a body is not documented.
+        body=given(reactivateOnNewMessage=reactivate_on_new_message, stopBotInExecution=stop_bot_in_execution),
+    )
+
+
+def transfer_session(
+    session_id: str,
+    transfer_type: str,
+    *,
+    new_department_id: Optional[str] = NOT_GIVEN,
+    new_user_id: Optional[str] = NOT_GIVEN,
+    stop_bot_in_execution: bool | NotGiven = NOT_GIVEN,
+) -> Call[Session]:
+    """Hand a session to a department or a user.
+
+    :param session_id: the session.
+    :param transfer_type: ``DEPARTMENT`` or ``USER``.
+    :param new_department_id: department that takes over, for ``DEPARTMENT``.
+    :param new_user_id: user who takes over, for ``USER``.
+    :param stop_bot_in_execution: also stop the bot that runs in the session.
+    """
+    return Call(
+        "transfer_session",
+        path={"id": session_id},
+        body=given(
+            type=transfer_type,
+            newDepartmentId=new_department_id,
+            newUserId=new_user_id,
+            options=given_or_left_out(stopBotInExecution=stop_bot_in_execution),
+        ),
+    )
+
+
+def assign_session_user(
+    session_id: str, user_id: str, *, stop_bot_in_execution: bool | NotGiven = NOT_GIVEN
+) -> Call[Session]:
+    """Put a user in charge of a session.
+
+    :param session_id: the session.
+    :param user_id: the user.
+    :param stop_bot_in_execution: also stop the bot that runs in the session.
+    """
+    return Call(
+        "assign_session_user",
+        path={"id": session_id},
+        body=given(userId=user_id, options=given_or_left_out(stopBotInExecution=stop_bot_in_execution)),
+    )
+
+
+def update_session(
+    session_id: str,
+    *,
+    status: Optional[str] = NOT_GIVEN,
+    end_at: Optional[datetime | str] = NOT_GIVEN,
+    number: Optional[str] = NOT_GIVEN,
+    department_id: Optional[str] = NOT_GIVEN,
+    user_id: Optional[str] = NOT_GIVEN,
+    classification: Mapping[str, Any] | NotGiven = NOT_GIVEN,
+    metadata: Optional[Mapping[str, Any]] = NOT_GIVEN,
+    stop_bot_in_execution: bool | NotGiven = NOT_GIVEN,
+) -> Call[Session]:
+    """Change a session: what is given, and nothing else. ``fields`` names exactly that.
+
+    :param session_id: the session.
+    :param status: its status.
+    :param end_at: when it ended, an aware moment.
+    :param number: its number.
+    :param department_id: its department.
+    :param user_id: its user.
+    :param classification: ``category`` (``UNDEFINED``, ``WON``, ``LOST``, ``INFO``, ``OTHER``), ``description`` and
+        ``amount``.
+    :param metadata: data kept with the session.
+    :param stop_bot_in_execution: also stop the bot that runs in the session.
+    """
+    changes = given(
+        status=status,
+        endAt=end_at,
+        number=number,
+        departmentId=department_id,
+        userId=user_id,
+        classification=classification,
+        metadata=metadata,
+    )
+    return Call(
+        "update_session",
+        path={"id": session_id},
+        body={
+            "fields": [name[0].upper() + name[1:] for name in changes],
+            **changes,
+            **given(options=given_or_left_out(stopBotInExecution=stop_bot_in_execution)),
         },
+    )
+
+
+def create_session_note(
+    session_id: str,
+    *,
+    text: Optional[str] = NOT_GIVEN,
+    file_urls: Optional[Sequence[str]] = NOT_GIVEN,
+    file_ids: Optional[Sequence[str]] = NOT_GIVEN,
+) -> Call[Message]:
+    """Add an internal note to a session; a second call adds a second note.
+
+    :param session_id: the session.
+    :param text: the note.
+    :param file_urls: public addresses of files.
+    :param file_ids: ids of files that were uploaded.
+    """
+    return Call(
+        "create_session_note",
+        path={"id": session_id},
+        body=given(text=text, filesUrls=file_urls, filesIds=file_ids),
     )
 
 

@@ -12,7 +12,6 @@ from airflow_provider_wts.api.errors import (
     WtsError,
     WtsInvalidRequestError,
 )
-from airflow_provider_wts.hooks.connection import WtsConnection
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.client import WtsClient
+    from airflow_provider_wts.hooks.connection import WtsConnection
     from airflow_provider_wts.hooks.names import Names
 
 T = TypeVar("T")
@@ -76,6 +76,8 @@ class WtsHook(BaseHook):
 
         :raises WtsInvalidRequestError: naming the field that holds an impossible value.
         """
+        from airflow_provider_wts.hooks.connection import WtsConnection
+
         return WtsConnection.read(self.get_connection(self.wts_conn_id))
 
     @cached_property

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 
@@ -28,8 +27,7 @@ class Verdict(Enum):
     WAITING = "waiting"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionWait:
+class SessionWait(NamedTuple):
     """A wait for one session.
 
     :param session_id: the session.
