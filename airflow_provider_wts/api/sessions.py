@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
 from airflow_provider_wts.api.window import WINDOW, Window, given_as
