@@ -1,0 +1,181 @@
+"""The base of all operators that list something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api.call import NOT_GIVEN, Call, given, given_or_left_out
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.operators import parameters, values
+from airflow_provider_wts.operators.base import WtsOperator
+from airflow_provider_wts.operators.collecting import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from airflow.sdk import Context
+
+_DIRECTIONS = {
+    "asc": "ASCENDING",
+    "ascending": "ASCENDING",
+    "desc": "DESCENDING",
+    "descending": "DESCENDING",
+}
+
+
+class WtsListOperator(WtsOperator):
+    """Base of the operators that list something: all pages, inline or as a file.
+
+    A subclass gives :meth:`list_call` and the filters of its own, and takes the rest over with ``**kwargs``. Paged
+    lists and plain ones work alike; a plain one has no date bounds and no order, and refuses them.
+
+    The API promises no snapshot: what is created or changed while the pages are read may be missing. Bounds that end
+    before now, such as the data interval, make a list stable.
+
+    :param created_after: lower bound on the creation: an aware datetime, or ISO 8601 text with an offset, such as
+        ``{{ data_interval_start }}``. Whether the bound itself is included is not documented (templated).
+    :param created_before: upper bound on the creation (templated).
+    :param updated_after: lower bound on the last change (templated).
+    :param updated_before: upper bound on the last change (templated).
+    :param order_by: name of the property to order by; which ones the API takes is not documented (templated).
+    :param order_direction: ``ASCENDING`` or ``DESCENDING`` (templated).
+    :param page_size: items per request, 1 to 100 (templated).
+    :param max_items: end after so many items, with a warning in the log when that cut the list; ``None`` = all
+        (templated).
+    :param output_path: write the items to this file, one JSON object a line, in place of returning them: any address
+        that ``ObjectStoragePath`` takes, such as ``s3://aws_default@bucket/contacts/{{ ds }}.jsonl``. The file
+        appears when it is complete, and replaces an older one of that name (templated).
+    :return: the items, at most 1,000 and 1 MB; with ``output_path`` the manifest: ``path``, ``operation_id``,
+        ``items``, ``pages``, ``bytes``, ``total_items``, ``cut``.
+    :raises AirflowFailException: when the input is impossible, the API refuses, or the items are too many for XCom.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsOperator.template_fields,
+        "created_after",
+        "created_before",
+        "updated_after",
+        "updated_before",
+        "order_by",
+        "order_direction",
+        "page_size",
+        "max_items",
+        "output_path",
+    )
+
+    def __init__(
+        self,
+        *,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
+        updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        order_by: str | None = None,
+        order_direction: str | None = None,
+        page_size: int | str = 100,
+        max_items: int | str | None = None,
+        output_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.created_after = created_after
+        self.created_before = created_before
+        self.updated_after = updated_after
+        self.updated_before = updated_before
+        self.order_by = order_by
+        self.order_direction = order_direction
+        self.page_size = page_size
+        self.max_items = max_items
+        self.output_path = output_path
+
+    def list_call(self) -> Call[Any]:
+        """Return the call with the subclass's own filters; impossible ones raise ``WtsInvalidRequestError``.
+
+        Called once per execution, after the shared parameters were checked, and outside of any retry.
+        """
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> list[Any] | dict[str, Any]:
+        """List, and return the items or the manifest.
+
+        :param context: the task's context.
+        """
+        with readable_failures():
+            shared = {**self._bounds(), **self._order()}
+            size = values.whole(
+                "page_size", 100 if parameters.missing(self.page_size) else self.page_size, least=1, most=100
+            )
+            most = None if parameters.missing(self.max_items) else values.whole("max_items", self.max_items, least=1)
+            output_path = parameters.text("output_path", self.output_path)
+            call = narrowed(self.list_call(), shared)
+            collector = Collector(self.hook.run, call, self.log, int(size or 100), most or None)
+            if parameters.missing(output_path):
+                return collector.inline()
+            return collector.to_file(str(output_path).strip())
+
+    def _bounds(self) -> dict[str, str]:
+        """Return the bounds that were given, by the name of their parameter."""
+        names = ("created_after", "created_before", "updated_after", "updated_before")
+        bounds = given(**{name: values.moment(name, getattr(self, name)) for name in names})
+        for kind in ("created", "updated"):
+            first, last = bounds.get(f"{kind}_after"), bounds.get(f"{kind}_before")
+            if first is not None and last is not None and _moment(first) > _moment(last):
+                raise WtsInvalidRequestError(
+                    f"{kind}_after: {first} is later than {kind}_before, {last}; nothing can match."
+                )
+        return bounds
+
+    def _order(self) -> dict[str, str]:
+        """Return the order that was given, by the name of its parameter."""
+        found = {}
+        if not parameters.missing(self.order_by):
+            found["order_by"] = str(parameters.text("order_by", self.order_by))
+        if not parameters.missing(self.order_direction):
+            found["order_direction"] = str(values.choice("order_direction", self.order_direction, _DIRECTIONS))
+        return found
+
+
+def narrowed(call: Call[Any], shared: Mapping[str, str]) -> Call[Any]:
+    """Return a list call with bounds and order, in its query or in its body, wherever the contract has them.
+
+    :param call: the list.
+    :param shared: values of the shared parameters that were given, by the parameter's name.
+    :raises WtsInvalidRequestError: when the operation has no such parameter; left out, it would list something else.
+    """
+    if call.operation.page_number_in == ("body", "pageNumber"):
+        added = given(
+            createdAt=given_or_left_out(**_of("created", shared)),
+            updatedAt=given_or_left_out(**_of("updated", shared)),
+            orderBy=shared.get("order_by", NOT_GIVEN),
+            orderDirection=shared.get("order_direction", NOT_GIVEN),
+        )
+        body = call.body if isinstance(call.body, Mapping) else {}
+        return Call(call.operation_id, call.path, call.query, {**body, **added})
+    for name in shared:
+        if call.operation.parameter(_WIRE_NAMES[name]) is None:
+            raise WtsInvalidRequestError(f"{name}: {call.operation_id} does not take it. Leave it out.")
+    query = {_WIRE_NAMES[name]: value for name, value in shared.items()}
+    return Call(call.operation_id, call.path, {**call.query, **query}, call.body)
+
+
+_WIRE_NAMES = {
+    "created_after": "CreatedAt.After",
+    "created_before": "CreatedAt.Before",
+    "updated_after": "UpdatedAt.After",
+    "updated_before": "UpdatedAt.Before",
+    "order_by": "OrderBy",
+    "order_direction": "OrderDirection",
+}
+
+
+def _of(kind: str, shared: Mapping[str, str]) -> dict[str, object]:
+    return {side: shared.get(f"{kind}_{side}", NOT_GIVEN) for side in ("after", "before")}
+
+
+def _moment(text: str) -> datetime:
+    from datetime import datetime
+
+    return datetime.fromisoformat(text)
