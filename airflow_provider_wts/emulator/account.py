@@ -296,6 +296,25 @@ class Account:
             return self.contacts_by_instagram.get(address.strip().casefold())
         return self.contacts_by_phone.get(_digits(stored_phone(address, self.switches)))
 
+    def contact_named(self, given: Mapping[str, Any]) -> Contact:
+        """Return the contact that a request names by id or by phone number.
+
+        :param given: object with ``contactId`` or ``phoneNumber``.
+        """
+        if given.get("contactId"):
+            return self.need(self.contacts, given["contactId"], "O contato")
+        if not given.get("phoneNumber"):
+            raise Refusal("FORM_ERROR", "Informe o contato ou o número de telefone.")
+        contact = self.contact_by_address(given["phoneNumber"])
+        if contact is None:
+            raise not_found("O contato", "FORM_ERROR")
+        return contact
+
+    def user_id(self) -> str:
+        """Return the user in whose name the API writes: that of the first agent."""
+        agents = self.agents.by_creation()
+        return str(agents[0]["userId"]) if agents else self.named_id("user:API")
+
     def department_of(self, named_department: Mapping[str, Any] | None) -> Record | None:
         """Return the department that a request names by id or name.
 

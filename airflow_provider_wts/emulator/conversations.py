@@ -36,6 +36,21 @@ def contact_for(account: Account, address: str) -> Contact:
     return contact
 
 
+def contacts_named(account: Account, given: Mapping[str, Any], *, create: bool) -> list[Contact]:
+    """Return the contacts that a request names by ids and by phone numbers, each once.
+
+    :param account: the account.
+    :param given: object with ``contactIds`` and ``phoneNumbers``.
+    :param create: whether an unknown number gets a contact; else it is left out.
+    """
+    contacts = [account.need(account.contacts, one, "O contato") for one in given.get("contactIds") or ()]
+    for phone in given.get("phoneNumbers") or ():
+        found = contact_for(account, phone) if create else account.contact_by_address(phone)
+        if found is not None:
+            contacts.append(found)
+    return list({contact.id: contact for contact in contacts}.values())
+
+
 def open_session_of(account: Account, contact: Contact, channel: Record) -> Session | None:
     """Return the contact's session on a channel that is not completed.
 

@@ -34,7 +34,8 @@ class Request:
     @property
     def details(self) -> frozenset[str]:
         """The details asked for, in lower case."""
-        asked = self.query.get("IncludeDetails") or self.query.get("includeDetails") or []
+        body = self.body if isinstance(self.body, dict) else {}
+        asked = self.query.get("IncludeDetails") or self.query.get("includeDetails") or body.get("includeDetails") or []
         names = [asked] if isinstance(asked, str) else asked
         return frozenset(name.lower() for name in names)
 
@@ -276,12 +277,26 @@ def within(value: object, wanted: frozenset[str] | None) -> bool:
     return wanted is None or str(value).lower() in wanted
 
 
-def masked(request: Request) -> frozenset[str]:
-    """Return the names in ``fields``, in lower case.
+def changes(request: Request, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Return what an update writes: the properties that ``fields`` names, with their new values.
 
-    :param request: an update.
+    :param request: the update.
+    :param sources: for each name that ``fields`` takes, the properties of the body that belong to it.
     """
-    return frozenset(str(name).lower() for name in request.body.get("fields") or ())
+    switches, body = request.account.switches, request.body
+    named = body.get("fields")
+    if named is None and switches.update_without_fields == "given":
+        return {name: body[name] for names in sources.values() for name in names if name in body}
+    wanted = {str(name).lower() for name in named or ()}
+    found: dict[str, Any] = {}
+    for field_name, names in sources.items():
+        if field_name.lower() not in wanted:
+            continue
+        sent = {name: body[name] for name in names if name in body}
+        if not sent and switches.named_but_not_sent == "clear":
+            sent = {names[0]: None}
+        found.update(sent)
+    return found
 
 
 def as_json(answer: object) -> bytes:

@@ -45,6 +45,8 @@ class Switches:
     :param sequence_add_twice: adding a contact that is in the sequence already: update its membership, or refuse.
     :param unknown_tag_names: an unknown name in ``tagNames`` creates the tag, is dropped, or refused.
     :param duplicate_contact: creating a contact that exists, without an option: refuse, or return the existing one.
+    :param update_without_fields: an update without ``fields`` writes nothing, or all that was given.
+    :param named_but_not_sent: a value named in ``fields`` and not sent is cleared, or kept.
     :param not_found_status: the HTTP status of a missing object.
     :param refusal_status: the HTTP status of a business refusal.
     :param bad_body_status: the HTTP status of a request that does not fit the contract.
@@ -105,6 +107,8 @@ class Switches:
     sequence_add_twice: Literal["update", "refuse"] = "update"
     unknown_tag_names: Literal["create", "drop", "refuse"] = "create"
     duplicate_contact: Literal["refuse", "return"] = "refuse"
+    update_without_fields: Literal["nothing", "given"] = "nothing"
+    named_but_not_sent: Literal["clear", "keep"] = "clear"
     not_found_status: Literal[500, 404] = 500
     refusal_status: Literal[500, 400, 422] = 500
     bad_body_status: Literal[400, 422] = 400

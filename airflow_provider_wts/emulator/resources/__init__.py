@@ -5,12 +5,23 @@ from __future__ import annotations
 from importlib import import_module
 
 _MODULES = (
+    "agents",
+    "cards",
     "chatbots",
+    "contacts",
+    "custom_fields",
+    "departments",
     "directory",
     "files",
     "messages",
+    "panels",
+    "portfolios",
+    "scheduled",
     "sends",
+    "sequences",
     "sessions",
+    "tags",
+    "webhooks",
 )
 
 

@@ -12,11 +12,11 @@ from airflow_provider_wts.emulator.records import ALWAYS, Message, Session
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.serving import (
     Request,
+    changes,
     date_bounds,
     detail,
     handles,
     lower,
-    masked,
     page,
     select,
     stamped,
@@ -178,38 +178,55 @@ def _transfer(request: Request) -> dict[str, Any]:
     return show_session(request, session)
 
 
+_SESSION_FIELDS = {
+    "Status": ("status",),
+    "EndAt": ("endAt",),
+    "UserId": ("userId",),
+    "DepartmentId": ("departmentId",),
+    "Number": ("number",),
+    "Metadata": ("metadata",),
+    "Classification": ("classification",),
+}
+
+
 @handles("update_session")
 def _update(request: Request) -> dict[str, Any]:
-    session, account, body = session_of(request), request.account, request.body
-    names = masked(request)
-    if "userid" in names:
-        agent = account.agent_of({"id": body.get("userId")})
-        session["userId"] = agent["userId"] if agent else None
-    if "departmentid" in names:
-        given = body.get("departmentId")
-        session["departmentId"] = account.need(account.departments, given, "A equipe").id if given else None
-    if "number" in names:
-        session["number"] = body.get("number")
-    if "metadata" in names:
-        session["metadata"] = merged(session["metadata"], body.get("metadata"), account.switches.session_metadata)
-    if "classification" in names:
-        given = body.get("classification")
-        session["classification"] = given and {
-            "id": account.new_id(),
-            "category": given.get("category") or "UNDEFINED",
-            "categoryDescription": given.get("description"),
-            "amount": given.get("amount") or 0,
-            "categoryName": given.get("description"),
-        }
+    session, account = session_of(request), request.account
+    given = changes(request, _SESSION_FIELDS)
+    agent = account.agent_of({"id": given.get("userId")})
+    if given.get("departmentId"):
+        account.need(account.departments, given["departmentId"], "A equipe")
     _stop_bot(request, session)
-    if "status" in names and body.get("status"):
-        conversations.set_status(account, session, body["status"])
+    if "userId" in given:
+        session["userId"] = agent["userId"] if agent else None
+    if "departmentId" in given:
+        session["departmentId"] = given["departmentId"]
+    if "number" in given:
+        session["number"] = given["number"]
+    if "metadata" in given:
+        session["metadata"] = merged(session["metadata"], given["metadata"], account.switches.session_metadata)
+    if "classification" in given:
+        session["classification"] = _classified(account, given["classification"])
+    if given.get("status"):
+        conversations.set_status(account, session, given["status"])
     else:
         account.touch(account.sessions, session)
         events.emit_session(account, "SESSION_UPDATE", session)
-    if "endat" in names:
-        session["endAt"] = body.get("endAt")
+    if "endAt" in given:
+        session["endAt"] = given["endAt"]
     return show_session(request, session)
+
+
+def _classified(account: Account, given: dict[str, Any] | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    return {
+        "id": account.new_id(),
+        "category": given.get("category") or "UNDEFINED",
+        "categoryDescription": given.get("description"),
+        "amount": given.get("amount") or 0,
+        "categoryName": given.get("description"),
+    }
 
 
 def merged(existing: dict[str, Any], given: dict[str, Any] | None, way: str = "merge") -> dict[str, Any]:

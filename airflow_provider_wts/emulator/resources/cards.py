@@ -1,0 +1,308 @@
+"""Cards of panels and their notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_wts.emulator import events
+from airflow_provider_wts.emulator.account import Account
+from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.records import Record, named
+from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
+from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.panels import cards_of, is_overdue, steps_of
+from airflow_provider_wts.emulator.resources.sessions import merged
+from airflow_provider_wts.emulator.resources.tags import tags_after
+from airflow_provider_wts.emulator.serving import (
+    EMPTY,
+    Empty,
+    Request,
+    changes,
+    detail,
+    handles,
+    lower,
+    page,
+    plain,
+    select,
+    within,
+)
+
+_FIELDS = {
+    "StepId": ("stepId",),
+    "Title": ("title",),
+    "Description": ("description",),
+    "Position": ("position",),
+    "DueDate": ("dueDate",),
+    "ResponsibleUserId": ("responsibleUserId",),
+    "TagIds": ("tagIds", "tagNames"),
+    "ContactIds": ("contactIds",),
+    "SessionId": ("sessionId",),
+    "MonetaryAmount": ("monetaryAmount",),
+    "CustomFields": ("customFields",),
+    "Metadata": ("metadata",),
+    "Status": ("status", "lostReasonId"),
+}
+_PLAIN = ("description", "dueDate", "monetaryAmount")
+_COPIES = {
+    "Amount": "monetaryAmount",
+    "MonetaryAmount": "monetaryAmount",
+    "DueDate": "dueDate",
+    "Tags": "tagIds",
+    "Contacts": "contactIds",
+    "ResponsibleUser": "responsibleUserId",
+    "CustomFields": "customFields",
+}
+
+
+@handles("list_cards")
+def _list(request: Request) -> dict[str, Any]:
+    account, query = request.account, request.query
+    panel = account.need(account.panels, query["PanelId"], "O painel")
+    text, statuses = str(query.get("TextFilter", "")).casefold(), lower(query.get("Statuses"))
+    step, contact, user = (query.get(name) for name in ("StepId", "ContactId", "ResponsibleUserId"))
+
+    def keep(card: Record) -> bool:
+        return (
+            card["panelId"] == panel.id
+            and (step is None or card["stepId"] == step.lower())
+            and (contact is None or contact.lower() in card["contactIds"])
+            and (user is None or card["responsibleUserId"] == user.lower())
+            and within(card["status"], statuses)
+            and (not text or text in f"{card['title']} {card['description']} {card['key']}".casefold())
+        )
+
+    return page(request, select(request, account.cards, keep), lambda card: _show(request, card))
+
+
+@handles("get_card")
+def _get(request: Request) -> dict[str, Any]:
+    return _show(request, _card_of(request))
+
+
+@handles("create_card")
+def _create(request: Request) -> dict[str, Any]:
+    account, body = request.account, request.body
+    card = _new_card(account, _step(account, body["stepId"]), body["title"])
+    given = {name: value for name, value in body.items() if name not in ("stepId", "title")}
+    _apply(account, card, given, "ReplaceAll")
+    account.cards.add(card)
+    events.emit_record(account, "PANEL_CARD_NEW", card)
+    return _show(request, card)
+
+
+@handles("update_card")
+def _update(request: Request) -> dict[str, Any]:
+    account, card = request.account, _card_of(request)
+    named_fields = {str(name).lower() for name in request.body.get("fields") or ()}
+    if "archived" in named_fields:
+        account.violation("update_card: 'Archived' has no property to write; archive a card through its status")
+    operation = (request.body.get("options") or {}).get("upsertTagOperation") or "ReplaceAll"
+    step_before = card["stepId"]
+    _apply(account, card, changes(request, _FIELDS), operation)
+    account.touch(account.cards, card)
+    moved = card["stepId"] != step_before
+    events.emit_record(account, "PANEL_CARD_STEP_CHANGE" if moved else "PANEL_CARD_UPDATE", card)
+    return _show(request, card)
+
+
+@handles("duplicate_card")
+def _duplicate(request: Request) -> dict[str, Any]:
+    account, body, source = request.account, request.body, _card_of(request)
+    options = body.get("options") or {}
+    step = _step(account, body.get("copyToStepId") or source["stepId"])
+    card = _new_card(account, step, source["title"])
+    card["description"] = source["description"]
+    named_fields = set(options.get("fields") or ())
+    everything = not named_fields or "All" in named_fields
+    for name, target in _COPIES.items():
+        if everything or name in named_fields:
+            card[target] = source[target]
+    account.cards.add(card)
+    if everything or "Notes" in named_fields:
+        for note in [one for one in account.card_notes.by_creation() if one["cardId"] == source.id]:
+            account.new(account.card_notes, {**note.values, "cardId": card.id, "panelId": card["panelId"]})
+    if options.get("archiveOriginalCard"):
+        source["status"] = "ARCHIVED"
+        account.touch(account.cards, source)
+    events.emit_record(account, "PANEL_CARD_NEW", card)
+    return _show(request, card)
+
+
+@handles("list_card_notes")
+def _notes(request: Request) -> dict[str, Any]:
+    account, card = request.account, _card_of(request, "cardId")
+    found = select(request, account.card_notes, lambda note: note["cardId"] == card.id)
+    return page(request, found, lambda note: plain(account, note))
+
+
+@handles("create_card_note")
+def _create_note(request: Request) -> dict[str, Any]:
+    account, body, card = request.account, request.body, _card_of(request, "cardId")
+    urls = body.get("fileUrls") or ()
+    if len(urls) > 3:
+        raise bad_request(["no máximo 3 arquivos"], account.switches)
+    if not body.get("text") and not urls:
+        raise Refusal("FORM_ERROR", "A nota deve ter texto ou arquivos.")
+    values = {
+        "companyId": account.id,
+        "panelId": card["panelId"],
+        "cardId": card.id,
+        "userId": account.user_id(),
+        "text": body.get("text"),
+        "files": message_files(account, urls),
+        "isFromPublicApi": True,
+    }
+    note = account.new(account.card_notes, values)
+    events.emit_record(account, "PANEL_CARD_NOTE_NEW", note)
+    return plain(account, note)
+
+
+@handles("delete_card_note")
+def _delete_note(request: Request) -> Empty:
+    account, card = request.account, _card_of(request, "cardId")
+    note = account.need(account.card_notes, request.path["noteId"], "A nota")
+    if note["cardId"] != card.id:
+        raise not_found("A nota")
+    account.card_notes.remove(note)
+    return EMPTY
+
+
+def _card_of(request: Request, name: str = "id") -> Record:
+    return request.account.need(request.account.cards, request.path[name], "O card")
+
+
+def _step(account: Account, identifier: str) -> Record:
+    return account.need(account.panel_steps, identifier, "A etapa")
+
+
+def _new_card(account: Account, step: Record, title: str) -> Record:
+    """Return a card that is not in the table yet: what is wrong with the rest of the request leaves nothing behind."""
+    panel = account.need(account.panels, step["panelId"], "O painel")
+    number = 1 + max((one["number"] for one in account.cards.by_creation() if one["panelId"] == panel.id), default=0)
+    stamp = account.clock.stamp()
+    return Record(
+        account.new_id(),
+        stamp,
+        stamp,
+        {
+            "companyId": account.id,
+            "panelId": panel.id,
+            "stepId": step.id,
+            "position": _last_position(account, step),
+            "title": title,
+            "description": None,
+            "key": f"{panel['key']}-{number}",
+            "number": number,
+            "dueDate": None,
+            "tagIds": [],
+            "sessionId": None,
+            "monetaryAmount": None,
+            "responsibleUserId": None,
+            "contactIds": [],
+            "customFields": {},
+            "metadata": {},
+            "status": "OPEN",
+            "lostReasonId": None,
+        },
+    )
+
+
+def _last_position(account: Account, step: Record) -> float:
+    return 1.0 + max((float(card["position"]) for card in cards_of(account, step)), default=-1.0)
+
+
+def _apply(account: Account, card: Record, given: Mapping[str, Any], tag_operation: str) -> None:
+    if given.get("stepId"):
+        step = _step(account, given["stepId"])
+        if step.id != card["stepId"]:
+            card["position"] = _last_position(account, step)
+        card["stepId"], card["panelId"] = step.id, step["panelId"]
+    if given.get("title"):
+        card["title"] = given["title"]
+    if given.get("position") is not None:
+        card["position"] = float(given["position"])
+    for name in _PLAIN:
+        if name in given:
+            card[name] = given[name]
+    if "responsibleUserId" in given:
+        agent = account.agent_of({"id": given["responsibleUserId"]})
+        card["responsibleUserId"] = agent["userId"] if agent else None
+    if "sessionId" in given:
+        wanted = given["sessionId"]
+        card["sessionId"] = account.need(account.sessions, wanted, "A sessão").id if wanted else None
+    if "contactIds" in given:
+        card["contactIds"] = [_contact_id(account, one) for one in given["contactIds"] or ()]
+    if "tagIds" in given or "tagNames" in given:
+        wanted_tags = _tag_ids(account, card["panelId"], given.get("tagIds"), given.get("tagNames"))
+        card["tagIds"] = tags_after(card["tagIds"], wanted_tags, tag_operation)
+    if given.get("customFields"):
+        kept = accepted_values(account, given["customFields"], card["panelId"])
+        card["customFields"] = merged(card["customFields"], kept)
+    if given.get("metadata"):
+        card["metadata"] = merged(card["metadata"], given["metadata"])
+    if given.get("status"):
+        card["status"] = given["status"]
+        card["lostReasonId"] = None
+    if given.get("lostReasonId") and card["status"] == "LOST":
+        card["lostReasonId"] = account.need(account.lost_reasons, given["lostReasonId"], "O motivo de perda").id
+
+
+def _contact_id(account: Account, reference: str) -> str:
+    contact = account.contacts.find(reference)
+    return contact.id if contact is not None else account.contact_named({"phoneNumber": reference}).id
+
+
+def _tag_ids(
+    account: Account, panel_id: str, ids: Sequence[str] | None, names: Sequence[str] | None
+) -> list[str]:
+    tags = [tag for tag in account.panel_tags.by_creation() if tag["panelId"] == panel_id]
+    if ids:
+        known = {tag.id for tag in tags}
+        unknown = [one for one in ids if one.lower() not in known]
+        if unknown:
+            raise not_found("A etiqueta")
+        return [one.lower() for one in ids]
+    found = (named(tags, name, lambda tag: tag["name"]) for name in names or ())
+    return [tag.id for tag in found if tag is not None]
+
+
+def _show(request: Request, card: Record) -> dict[str, Any]:
+    account = request.account
+    answer = plain(account, card)
+    reason_id = answer.pop("lostReasonId")
+    custom_fields = answer.pop("customFields")
+    answer["isOverdue"] = is_overdue(account, card)
+    step, panel = account.panel_steps.find(card["stepId"]), account.panels.find(card["panelId"])
+    agent = next((one for one in account.agents.by_creation() if one["userId"] == card["responsibleUserId"]), None)
+    contacts = [contact for contact in map(account.contacts.find, card["contactIds"]) if contact is not None]
+    reason = account.lost_reasons.find(reason_id)
+
+    def phase() -> str:
+        steps = steps_of(account, card["panelId"])
+        if step is None or not steps:
+            return "NONE"
+        return "INITIAL" if step["isInitial"] else "FINAL" if step["isFinal"] else "NONE"
+
+    def name_of(record: Record | None) -> dict[str, Any] | None:
+        return None if record is None else {"id": record.id, "name": record["name"]}
+
+    def responsible() -> dict[str, Any] | None:
+        return None if agent is None else {"id": agent["userId"], "name": agent["name"]}
+
+    writes = request.operation.method != "GET"
+    details = {
+        "panelTitle": ("PanelTitle", lambda: panel["title"] if panel else None),
+        "stepTitle": ("StepTitle", lambda: step["title"] if step else None),
+        "stepPhase": ("StepPhase", phase),
+        "responsibleUser": ("ResponsibleUser", responsible),
+        "contacts": ("Contacts", lambda: [name_of(contact) for contact in contacts]),
+        "customFields": ("CustomFields", lambda: custom_fields),
+        "lostReason": ("LostReason", lambda: reason and {"id": reason.id, "name": reason["description"]}),
+    }
+    for name, (asked, make) in details.items():
+        if writes:
+            answer[name] = make()
+        else:
+            detail(answer, request, name, make, asked)
+    return answer

@@ -1,0 +1,308 @@
+"""Contacts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_wts.emulator import events
+from airflow_provider_wts.emulator.account import Account, address_key
+from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
+from airflow_provider_wts.emulator.records import Contact, Record, named
+from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
+from airflow_provider_wts.emulator.resources.portfolios import add_to_portfolio, remove_from_portfolio
+from airflow_provider_wts.emulator.resources.sequences import add_to_sequence
+from airflow_provider_wts.emulator.resources.sessions import merged
+from airflow_provider_wts.emulator.resources.tags import tag_ids, tags_after
+from airflow_provider_wts.emulator.serving import (
+    Request,
+    changes,
+    date_bounds,
+    detail,
+    handles,
+    lower,
+    page,
+    select,
+    stamped,
+)
+
+_FIELDS = {
+    "Name": ("name",),
+    "PhoneNumber": ("phoneNumber",),
+    "Email": ("email",),
+    "Instagram": ("instagram",),
+    "Annotation": ("annotation",),
+    "Tags": ("tagIds", "tagNames"),
+    "Status": ("status",),
+    "CustomFields": ("customFields",),
+    "PictureUrl": ("pictureUrl",),
+    "Portfolio": ("portfolioIds", "portfolioNames"),
+    "SequenceIds": ("sequenceIds",),
+    "Utm": ("utm",),
+    "Metadata": ("metadata",),
+}
+_PLAIN = ("name", "email", "instagram", "annotation", "utm")
+
+
+def show_contact(request: Request, contact: Contact, *, whole: bool = False) -> dict[str, Any]:
+    """Return a contact as an answer carries it.
+
+    :param request: the request.
+    :param contact: the contact.
+    :param whole: whether all details are shown, asked for or not.
+    """
+    account = request.account
+    answer = {**stamped(account, contact), **contact.values}
+    details: dict[str, tuple[str, Any]] = {
+        "tagIds": ("Tags", contact["tagIds"]),
+        "tagNames": ("Tags", _names(account.tags, contact["tagIds"])),
+        "customFields": ("CustomFields", contact["customFields"]),
+        "portfolioIds": ("Portfolios", contact["portfolioIds"]),
+        "portfolioNames": ("Portfolios", _names(account.portfolios, contact["portfolioIds"])),
+    }
+    answer.pop("pictureUrl", None)
+    for name, (asked, value) in details.items():
+        answer.pop(name, None)
+        if whole:
+            answer[name] = value
+        else:
+            detail(answer, request, name, lambda value=value: value, asked)  # type: ignore[misc]
+    return answer
+
+
+@handles("list_contacts")
+def _list(request: Request) -> dict[str, Any]:
+    account = request.account
+    status = str(request.query.get("Status") or "ACTIVE").upper()
+    everyone = status == "ACTIVE" and account.contacts_not_active == 0
+    keep = None if everyone else lambda contact: contact["status"] == status
+    found = select(request, account.contacts, keep)
+    return page(request, found, lambda contact: show_contact(request, contact))
+
+
+@handles("filter_contacts")
+def _filter(request: Request) -> dict[str, Any]:
+    account, body = request.account, request.body
+    status = (body.get("status") or "ACTIVE").upper()
+    text, name = ((body.get(key) or "").casefold() for key in ("textFilter", "name"))
+    email, instagram = ((body.get(key) or "").casefold() for key in ("email", "instagram"))
+    phone = address_key(body["phoneNumber"]) if body.get("phoneNumber") else ""
+    tags = lower(body.get("tagIds")) or _ids(account.tags, body.get("tagNames"))
+    portfolios = lower(body.get("portfolioIds")) or _ids(account.portfolios, body.get("portfolioNames"))
+    custom, metadata = body.get("customFields") or {}, body.get("metadata") or {}
+
+    def keep(contact: Contact) -> bool:
+        values = contact.values
+        return (
+            values["status"] == status
+            and name in (values["name"] or "").casefold()
+            and email in (values["email"] or "").casefold()
+            and instagram in (values["instagram"] or "").casefold()
+            and (not phone or phone in address_key(values["phoneNumber"] or ""))
+            and (not text or text in _searchable(contact))
+            and (tags is None or not tags.isdisjoint(values["tagIds"]))
+            and (portfolios is None or not portfolios.isdisjoint(values["portfolioIds"]))
+            and (not body.get("origin") or values["origin"] == body["origin"])
+            and all(values["customFields"].get(key) == value for key, value in custom.items())
+            and all(str(values["metadata"].get(key)) == value for key, value in metadata.items())
+        )
+
+    filtered = status != "ACTIVE" or account.contacts_not_active > 0
+    filtered = filtered or any((text, name, email, instagram, phone, tags, portfolios, custom, metadata))
+    filtered = filtered or bool(body.get("origin"))
+    exact = account.contacts_by_phone.get(phone) if phone else None
+    found = select(
+        request,
+        account.contacts,
+        keep if filtered else None,
+        among=[exact] if exact is not None else None,
+        created=date_bounds(request, "createdAt", body.get("createdAt") or {}),
+        updated=date_bounds(request, "updatedAt", body.get("updatedAt") or {}),
+    )
+    return page(request, found, lambda contact: show_contact(request, contact))
+
+
+@handles("get_contact")
+def _get(request: Request) -> dict[str, Any]:
+    return show_contact(request, _contact_of(request))
+
+
+@handles("get_contact_by_phone")
+def _get_by_phone(request: Request) -> dict[str, Any]:
+    return show_contact(request, _contact_by_phone(request))
+
+
+@handles("create_contact")
+def _create(request: Request) -> dict[str, Any]:
+    options = request.body.get("options") or {}
+    return show_contact(request, _save(request.account, request.body, options), whole=True)
+
+
+@handles("batch_save_contacts")
+def _batch(request: Request) -> list[dict[str, Any]]:
+    account, items = request.account, request.body["items"]
+    if not 1 <= len(items) <= 100:
+        raise bad_request(["de 1 a 100 contatos"], account.switches)
+    options = {"upsert": True, **(request.body.get("options") or {})}
+    if not options["upsert"] and not options.get("getIfExists"):
+        options["upsert"] = True
+    return [show_contact(request, _save(account, item, options), whole=True) for item in items]
+
+
+@handles("update_contact")
+def _update(request: Request) -> dict[str, Any]:
+    return _updated(request, _contact_of(request))
+
+
+@handles("update_contact_by_phone")
+def _update_by_phone(request: Request) -> dict[str, Any]:
+    return _updated(request, _contact_by_phone(request))
+
+
+@handles("update_contact_tags")
+def _tags(request: Request) -> dict[str, Any]:
+    return _tagged(request, _contact_of(request))
+
+
+@handles("update_contact_tags_by_phone")
+def _tags_by_phone(request: Request) -> dict[str, Any]:
+    return _tagged(request, _contact_by_phone(request))
+
+
+def _updated(request: Request, contact: Contact) -> dict[str, Any]:
+    operation = (request.body.get("options") or {}).get("tagsOperation") or "InsertIfNotExists"
+    _write(request.account, contact, changes(request, _FIELDS), operation)
+    return show_contact(request, contact, whole=True)
+
+
+def _tagged(request: Request, contact: Contact) -> dict[str, Any]:
+    body = request.body
+    given = {name: body[name] for name in ("tagIds", "tagNames") if name in body}
+    _write(request.account, contact, given, body.get("operation") or "InsertIfNotExists")
+    return show_contact(request, contact, whole=True)
+
+
+def _save(account: Account, given: Mapping[str, Any], options: Mapping[str, Any]) -> Contact:
+    existing = _existing(account, given)
+    if existing is None:
+        if not any(given.get(name) for name in ("name", "phoneNumber", "email", "instagram")):
+            raise Refusal("FORM_ERROR", "Informe ao menos nome, telefone, e-mail ou Instagram.")
+        phone = stored_phone(given["phoneNumber"], account.switches) if given.get("phoneNumber") else None
+        tags = tag_ids(account, given.get("tagIds"), given.get("tagNames"))
+        values = {name: given[name] for name in ("name", "email", "instagram", "annotation") if name in given}
+        contact = account.add_contact({**values, "phoneNumber": phone, "tagIds": tags})
+        rest = {name: value for name, value in given.items() if name not in (*values, "phoneNumber", "tagIds")}
+        rest.pop("tagNames", None)
+        _apply(account, contact, rest, "ReplaceAll")
+        events.emit_contact(account, "CONTACT_NEW", contact)
+        return contact
+    if options.get("upsert"):
+        names = options.get("upsertFields")
+        allowed = {name for field in (_FIELDS if not names else names) for name in _FIELDS[field]}
+        operation = options.get("upsertTagOperation") or "ReplaceAll"
+        _write(account, existing, {name: value for name, value in given.items() if name in allowed}, operation)
+    elif not options.get("getIfExists") and account.switches.duplicate_contact == "refuse":
+        raise Refusal("FORM_ERROR", "Já existe um contato com esses dados.")
+    return existing
+
+
+def _existing(account: Account, given: Mapping[str, Any]) -> Contact | None:
+    found = None
+    if given.get("phoneNumber"):
+        found = account.contact_by_address(given["phoneNumber"])
+    if found is None and given.get("instagram"):
+        found = account.contacts_by_instagram.get("@" + given["instagram"].removeprefix("@").casefold())
+    if found is None and given.get("email"):
+        found = account.contacts_by_email.get(given["email"].casefold())
+    return found
+
+
+def _write(account: Account, contact: Contact, given: Mapping[str, Any], tag_operation: str) -> None:
+    """Write properties, and tell the subscribers."""
+    tags_before = contact["tagIds"]
+    _apply(account, contact, given, tag_operation)
+    account.touch(account.contacts, contact)
+    changed = contact["tagIds"] != tags_before
+    events.emit_contact(account, "CONTACT_TAG_UPDATE" if changed else "CONTACT_UPDATE", contact)
+
+
+def _apply(account: Account, contact: Contact, given: Mapping[str, Any], tag_operation: str) -> None:
+    phone = contact["phoneNumber"]
+    if "phoneNumber" in given:
+        phone = stored_phone(given["phoneNumber"], account.switches) if given["phoneNumber"] else None
+        owner = account.contacts_by_phone.get(address_key(phone)) if phone else None
+        if owner not in (None, contact):
+            raise Refusal("ENTITY_ERROR_SAVE", "Já existe um contato com esse telefone.")
+    tags = contact["tagIds"]
+    if "tagIds" in given or "tagNames" in given:
+        named_tags = tag_ids(account, given.get("tagIds"), given.get("tagNames"))
+        tags = tags_after(tags, named_tags, tag_operation)
+    sequences = [account.need(account.sequences, one, "A sequência") for one in given.get("sequenceIds") or ()]
+    portfolios = _portfolios(account, given)
+    account.unindex_contact(contact)
+    contact["phoneNumber"], contact["tagIds"] = phone, tags
+    contact["phoneNumberFormatted"] = formatted_phone(phone) if phone else None
+    for name in (*_PLAIN, "pictureUrl"):
+        if name in given:
+            contact[name] = given[name]
+    if given.get("status"):
+        account.contacts_not_active += (given["status"] != "ACTIVE") - (contact["status"] != "ACTIVE")
+        contact["status"] = given["status"]
+    if given.get("customFields"):
+        kept = accepted_values(account, given["customFields"])
+        contact["customFields"] = merged(contact["customFields"], kept)
+    if given.get("metadata"):
+        contact["metadata"] = merged(contact["metadata"], given["metadata"])
+    account.index_contact(contact)
+    for sequence in sequences:
+        add_to_sequence(account, sequence, contact)
+    if portfolios is not None:
+        wanted = {portfolio.id for portfolio in portfolios}
+        for identifier in contact["portfolioIds"]:
+            left = account.portfolios.find(identifier)
+            if left is not None and identifier not in wanted:
+                remove_from_portfolio(account, left, contact)
+        for portfolio in portfolios:
+            add_to_portfolio(account, portfolio, contact)
+
+
+def _portfolios(account: Account, given: Mapping[str, Any]) -> list[Record] | None:
+    if given.get("portfolioIds"):
+        return [account.need(account.portfolios, one, "A carteira") for one in given["portfolioIds"]]
+    if "portfolioNames" not in given and "portfolioIds" not in given:
+        return None
+    found = []
+    for name in given.get("portfolioNames") or ():
+        portfolio = named(account.portfolios.by_creation(), name, lambda one: one["name"])
+        if portfolio is None:
+            raise not_found("A carteira")
+        found.append(portfolio)
+    return found
+
+
+def _contact_of(request: Request) -> Contact:
+    return request.account.need(request.account.contacts, request.path["id"], "O contato")
+
+
+def _contact_by_phone(request: Request) -> Contact:
+    contact = request.account.contact_by_address(request.path["phone"])
+    if contact is None:
+        raise not_found("O contato", "FORM_ERROR")
+    return contact
+
+
+def _names(table: Any, ids: list[str]) -> list[str]:
+    return [found["name"] for found in map(table.find, ids) if found is not None]
+
+
+def _ids(table: Any, names: list[str] | None) -> frozenset[str] | None:
+    if not names:
+        return None
+    wanted = {name.casefold() for name in names}
+    return frozenset(one.id for one in table.by_creation() if one["name"].casefold() in wanted)
+
+
+def _searchable(contact: Contact) -> str:
+    names = ("name", "phoneNumber", "phoneNumberFormatted", "email", "instagram")
+    return " ".join(str(contact[name]) for name in names if contact[name]).casefold()

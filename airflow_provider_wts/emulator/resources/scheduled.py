@@ -1,0 +1,273 @@
+"""Scheduled messages: templates and chatbots that go out at a set time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_wts.emulator import bots, conversations
+from airflow_provider_wts.emulator.account import Account, address_key
+from airflow_provider_wts.emulator.clock import parse_ticks
+from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.records import ALWAYS, Record
+from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.sends import filled_template
+from airflow_provider_wts.emulator.serving import (
+    EMPTY,
+    Empty,
+    Request,
+    changes,
+    date_bounds,
+    detail,
+    handles,
+    page,
+    select,
+    stamped,
+)
+
+_FIELDS = {
+    "To": ("to",),
+    "From": ("from",),
+    "Department": ("department",),
+    "Type": ("type",),
+    "TemplateId": ("templateId",),
+    "BotId": ("botKey",),
+    "Scheduling": ("scheduling",),
+    "HiddenSession": ("hiddenSession",),
+    "TemplateParams": ("templateParams",),
+}
+# Kept beside what answers carry.
+_OWN = ("params", "messageId")
+
+
+@handles("list_scheduled_messages")
+def _list(request: Request) -> dict[str, Any]:
+    account, query = request.account, request.query
+    scheduled = date_bounds(request, "ScheduledAt")
+    status, kind = query.get("Status"), query.get("Type")
+    channel = account.channel_of(query["From"]).id if query.get("From") else None
+    contact = _contact_id(account, query["To"]) if query.get("To") else None
+    user, department = query.get("User"), query.get("Department")
+
+    def keep(message: Record) -> bool:
+        return (
+            (scheduled == ALWAYS or scheduled.holds(parse_ticks(message["scheduling"])))
+            and (status is None or _status(account, message) == status)
+            and (kind is None or message["type"] == kind)
+            and (channel is None or message["channelId"] == channel)
+            and (contact is None or message["contactId"] == contact)
+            and (user is None or message["userId"] == user.lower())
+            and (department is None or message["departmentId"] == department.lower())
+        )
+
+    found = select(request, account.scheduled_messages, keep)
+    return page(request, found, lambda message: _show(request, message))
+
+
+@handles("get_scheduled_message")
+def _get(request: Request) -> dict[str, Any]:
+    return _show(request, _message_of(request))
+
+
+@handles("create_scheduled_message")
+def _create(request: Request) -> dict[str, Any]:
+    account = request.account
+    if not account.switches.scheduled_messages:
+        raise not_found("O recurso de mensagens agendadas")
+    values = _checked(account, request.body)
+    values |= {"active": True, "companyId": account.id, "sessionId": None, "status": "SCHEDULED"}
+    values |= {"userId": account.user_id(), "failureReason": None, "messageId": None}
+    message = account.new(account.scheduled_messages, values)
+    _plan(account, message)
+    answer = _show(request, message)
+    del answer["sessionId"]
+    return answer
+
+
+@handles("update_scheduled_message")
+def _update(request: Request) -> dict[str, Any]:
+    account, message = request.account, _message_of(request)
+    if message["status"] != "SCHEDULED":
+        raise Refusal("ENTITY_ERROR_SAVE", "A mensagem não pode mais ser alterada.")
+    contact, channel = account.contacts.find(message["contactId"]), account.channels.find(message["channelId"])
+    before: dict[str, Any] = {
+        "to": contact["phoneNumber"] or contact["instagram"] if contact else None,
+        "from": channel.id if channel else None,
+        "department": {"id": message["departmentId"]},
+        "type": message["type"],
+        "templateId": message["templateId"],
+        "botKey": message["botId"],
+        "scheduling": message["scheduling"],
+        "hiddenSession": message["hiddenSession"],
+        "templateParams": message["params"],
+    }
+    given = {name: value for name, value in changes(request, _FIELDS).items() if value is not None}
+    message.values.update(_checked(account, {**before, **given}))
+    account.touch(account.scheduled_messages, message)
+    _plan(account, message)
+    answer = _show(request, message)
+    del answer["sessionId"]
+    return answer
+
+
+@handles("cancel_scheduled_message")
+def _cancel(request: Request) -> Empty:
+    message = _message_of(request)
+    if message["status"] != "SCHEDULED":
+        raise Refusal("ENTITY_ERROR_SAVE", "A mensagem não pode mais ser cancelada.")
+    _cancel_one(request.account, message)
+    return EMPTY
+
+
+@handles("batch_cancel_scheduled_messages")
+def _cancel_batch(request: Request) -> list[dict[str, Any]]:
+    account = request.account
+    messages = [account.need(account.scheduled_messages, one, "A mensagem agendada") for one in request.body]
+    open_messages = [message for message in messages if message["status"] == "SCHEDULED"]
+    for message in open_messages:
+        _cancel_one(account, message)
+    return [_show(request, message) for message in open_messages]
+
+
+def _cancel_one(account: Account, message: Record) -> None:
+    message["status"] = "CANCELED"
+    account.touch(account.scheduled_messages, message)
+
+
+def _message_of(request: Request) -> Record:
+    return request.account.need(request.account.scheduled_messages, request.path["id"], "A mensagem agendada")
+
+
+def _contact_id(account: Account, address: str) -> str:
+    by_id = account.contacts.find(address)
+    found = by_id or account.contact_by_address(address)
+    return found.id if found is not None else address_key(address)
+
+
+def _checked(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties of a scheduled message, or refuse what cannot be sent."""
+    if not given.get("scheduling"):
+        raise Refusal("FORM_ERROR", "Informe a data do agendamento.")
+    if parse_ticks(given["scheduling"]) <= account.clock.now():
+        raise Refusal("FORM_ERROR", "A data do agendamento deve ser futura.")
+    kind = given.get("type") or ("CHATBOT" if given.get("botKey") else "TEMPLATE")
+    template = account.template_of(given.get("templateId")) if kind == "TEMPLATE" else None
+    params = given.get("templateParams") or {}
+    if template is not None:
+        filled_template(template, params.get("parameters"))
+    bot = account.chatbot_of(given.get("botKey")) if kind == "CHATBOT" else None
+    channel = account.channel_of(given.get("from"), given["to"])
+    department = account.department_of(given.get("department"))
+    if department is None:
+        department = next((one for one in account.departments.by_creation() if one["isDefault"]), None)
+    if department is not None and not _serves(department, channel):
+        raise Refusal("ENTITY_NOT_FOUND", "A equipe não está vinculada ao canal.")
+    return {
+        "contactId": conversations.contact_for(account, given["to"]).id,
+        "channelId": channel.id,
+        "departmentId": department.id if department else None,
+        "type": kind,
+        "templateId": template.id if template else None,
+        "botId": bot["key"] if bot else None,
+        "scheduling": account.clock.text(parse_ticks(given["scheduling"])),
+        "hiddenSession": bool(given.get("hiddenSession")),
+        "params": params,
+    }
+
+
+def _serves(department: Record, channel: Record) -> bool:
+    config = department["channelsConfig"]
+    return config["scope"] == "ALL" or channel.id in config["channels"]
+
+
+def _plan(account: Account, message: Record) -> None:
+    planned = message["scheduling"]
+
+    def send() -> None:
+        # An update may have moved it, or a cancel stopped it.
+        if message["status"] == "SCHEDULED" and message["scheduling"] == planned:
+            _send(account, message)
+
+    account.agenda.at(parse_ticks(planned), send)
+
+
+def _send(account: Account, message: Record) -> None:
+    message["status"] = "PROCESSED"
+    try:
+        contact = account.need(account.contacts, message["contactId"], "O contato")
+        channel = account.need(account.channels, message["channelId"], "O canal")
+        options = {"hiddenSession": message["hiddenSession"], "department": {"id": message["departmentId"]}}
+        session = conversations.session_for_send(account, contact, channel, options)
+        message["sessionId"] = session.id
+        if message["type"] == "CHATBOT":
+            bots.start(account, session, account.chatbot_of(message["botId"]), send_id=message.id)
+            message["status"] = "SENT"
+        else:
+            template, params = account.template_of(message["templateId"]), message["params"]
+            reference = params.get("fileId") or params.get("fileUrl")
+            written = conversations.company_writes(
+                account,
+                session,
+                kind="TEXT",
+                text=filled_template(template, params.get("parameters")),
+                template=template,
+                file=message_files(account, [reference])[0] if reference else None,
+                send_id=message.id,
+            )
+            message["messageId"] = written.id
+    except Refusal as refusal:
+        message["status"], message["failureReason"] = "FAILED", refusal.text
+    account.touch(account.scheduled_messages, message)
+
+
+def _status(account: Account, message: Record) -> str:
+    """Return the status: once sent, that of the message."""
+    written = account.messages.find(message["messageId"])
+    if written is not None and written["status"] in ("SENT", "DELIVERED", "READ", "FAILED"):
+        return str(written["status"])
+    return str(message["status"])
+
+
+def _show(request: Request, message: Record) -> dict[str, Any]:
+    account = request.account
+    answer = {**stamped(account, message), **message.values, "status": _status(account, message)}
+    for name in _OWN:
+        del answer[name]
+    written = account.messages.find(message["messageId"])
+    if written is not None and written["failedReason"]:
+        answer["failureReason"] = written["failedReason"]
+    contact, channel = account.contacts.find(message["contactId"]), account.channels.find(message["channelId"])
+    template = account.templates.find(message["templateId"])
+    bot = next((one for one in account.chatbots.by_creation() if one["key"] == message["botId"]), None)
+    agent = next((one for one in account.agents.by_creation() if one["userId"] == message["userId"]), None)
+    department = account.departments.find(message["departmentId"])
+
+    def show_contact() -> dict[str, Any] | None:
+        return contact and {
+            "id": contact.id,
+            "name": contact["name"],
+            "phonenumberFormatted": contact["phoneNumberFormatted"],
+            "instagram": contact["instagram"],
+            "pictureUrl": contact.get("pictureUrl"),
+        }
+
+    def show_channel() -> dict[str, Any] | None:
+        return channel and {"id": channel.id, "humanId": channel["identity"]["humanId"], "type": channel["type"]}
+
+    def show_template() -> dict[str, Any] | None:
+        parameters = {"parameters": message["params"].get("parameters"), "file": None}
+        return template and {"id": template.id, "name": template["name"], "templateParams": parameters}
+
+    detail(answer, request, "contact", show_contact, "Contact")
+    detail(answer, request, "channel", show_channel, "Channel")
+    detail(answer, request, "user", lambda: agent and {"id": agent["userId"], "name": agent["name"]}, "User")
+    detail(
+        answer,
+        request,
+        "department",
+        lambda: department and {"id": department.id, "name": department["name"]},
+        "Department",
+    )
+    detail(answer, request, "template", show_template, "Template")
+    detail(answer, request, "chatbot", lambda: bot and {"id": bot["key"], "botId": bot.id, "name": bot["name"]}, "Chatbot")
+    return answer

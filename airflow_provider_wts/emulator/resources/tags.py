@@ -1,0 +1,117 @@
+"""Tags of contacts, and the palette of their colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_wts.api.contract import document
+from airflow_provider_wts.emulator import events
+from airflow_provider_wts.emulator.account import Account
+from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.records import Record, named
+from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, handles, plain
+
+_SHADES = {"BROWN": "8D6E63", "PURPLE": "7E57C2", "PINK": "EC407A", "RED": "E53935", "YELLOW": "FBC02D"} | {
+    "GREEN": "43A047",
+    "BLUE": "1E88E5",
+    "SKY": "29B6F6",
+    "GRAY": "757575",
+}
+
+
+@handles("list_tags")
+def _list(request: Request) -> list[dict[str, Any]]:
+    return [plain(request.account, tag) for tag in request.account.tags.by_creation()]
+
+
+@handles("list_tag_colors")
+def _colors(request: Request) -> list[dict[str, Any]]:
+    colors = document("core")["components"]["schemas"]["TagColor"]["enum"]
+    return [
+        {"color": color, "bgColor": f"#{_SHADES[color.partition('_')[0]]}", "textColor": "#FFFFFF"}
+        for color in colors
+        if color is not None
+    ]
+
+
+@handles("create_tag")
+def _create(request: Request) -> dict[str, Any]:
+    _refuse_taken_name(request.account, request.body["name"], None)
+    return plain(request.account, _new_tag(request.account, request.body["name"], request.body.get("color")))
+
+
+@handles("update_tag")
+def _update(request: Request) -> dict[str, Any]:
+    account, body = request.account, request.body
+    tag = _tag_of(request)
+    _refuse_taken_name(account, body["name"], tag)
+    tag["name"] = body["name"]
+    if body.get("color"):
+        tag["color"] = body["color"]
+    account.touch(account.tags, tag)
+    return plain(account, tag)
+
+
+@handles("delete_tag")
+def _delete(request: Request) -> Empty:
+    account, tag = request.account, _tag_of(request)
+    carriers = [contact for contact in account.contacts.by_creation() if tag.id in contact["tagIds"]]
+    if carriers and not request.body.get("removeFromContacts"):
+        raise Refusal("FORM_ERROR", "A etiqueta está em uso por contatos.")
+    for contact in carriers:
+        contact["tagIds"] = [one for one in contact["tagIds"] if one != tag.id]
+        account.touch(account.contacts, contact)
+        events.emit_contact(account, "CONTACT_TAG_UPDATE", contact)
+    account.tags.remove(tag)
+    return EMPTY
+
+
+def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
+    """Return the tags that a request names; names count only without ids.
+
+    :param account: the account.
+    :param ids: ``tagIds``.
+    :param names: ``tagNames``.
+    """
+    if ids:
+        return [account.need(account.tags, one, "A etiqueta").id for one in ids]
+    found: list[str] = []
+    for name in names or ():
+        tag = named(account.tags.by_creation(), name, lambda one: one["name"])
+        if tag is None:
+            if account.switches.unknown_tag_names == "refuse":
+                raise Refusal("ENTITY_NOT_FOUND", f"A etiqueta {name} não existe.")
+            if account.switches.unknown_tag_names == "drop":
+                continue
+            tag = _new_tag(account, name, None)
+        found.append(tag.id)
+    return list(dict.fromkeys(found))
+
+
+def tags_after(existing: Sequence[str], given: Sequence[str], operation: str) -> list[str]:
+    """Return tags after an operation on them.
+
+    :param existing: ids that are there.
+    :param given: ids of the request.
+    :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``, in any case.
+    """
+    match operation.lower():
+        case "insertifnotexists":
+            return list(dict.fromkeys([*existing, *given]))
+        case "deleteifexists":
+            return [one for one in existing if one not in given]
+    return list(dict.fromkeys(given))
+
+
+def _new_tag(account: Account, name: str, color: str | None) -> Record:
+    return account.new(account.tags, {"name": name, "color": color or "GRAY_600"})
+
+
+def _tag_of(request: Request) -> Record:
+    return request.account.need(request.account.tags, request.path["id"], "A etiqueta")
+
+
+def _refuse_taken_name(account: Account, name: str, own: Record | None) -> None:
+    if named(account.tags.by_creation(), name, lambda tag: tag["name"]) not in (None, own):
+        raise Refusal("ENTITY_ERROR_SAVE", "Já existe uma etiqueta com esse nome.")
