@@ -3,6 +3,8 @@
 A name is looked up through the API's list, all pages, once per hook. It is matched exactly first, then without
 regard to case. None or several matches is an error that lists the candidates. An id is taken as it stands and costs
 no call.
+
+A new kind of thing is a method of :class:`Names`: where it goes by its ``name``, one line with :meth:`Names._id`.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api import chatbots, directory
+from airflow_provider_wts.api import chatbots, directory, sequences
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
 from airflow_provider_wts.api.phone import looks_like_number, number, recipient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow_provider_wts.api.call import Call
 
@@ -66,6 +68,66 @@ class Names:
             return _address(found[0], text)
         return _address(match("channel", text, channels, _channel_names), text)
 
+    def department(self, name_or_id: str) -> str:
+        """Return the id of a department.
+
+        :param name_or_id: name as WTS Chat shows it, or id.
+        :raises WtsNameError: when none or several departments have the name.
+        """
+        return self._id("department", name_or_id, directory.list_departments)
+
+    def user(self, text: str) -> str:
+        """Return the id by which other calls name a user: the ``userId`` of ``list_agents``, not its ``id``.
+
+        :param text: name, e-mail address, or ``userId``.
+        :raises WtsNameError: when none or several users match.
+        """
+        if is_uuid(text):
+            return text.strip()
+        agents = self._list("users", directory.list_agents())
+        users = [{**agent, "id": agent["userId"]} for agent in agents if agent.get("userId")]
+        return str(match("user", text, users, lambda item: [item.get("name"), item.get("email")])["id"])
+
+    def tag(self, name_or_id: str) -> str:
+        """Return the id of a tag of contacts.
+
+        :param name_or_id: name as WTS Chat shows it, or id.
+        :raises WtsNameError: when none or several tags have the name.
+        """
+        return self._id("tag", name_or_id, directory.list_tags)
+
+    def sequence(self, name_or_id: str) -> str:
+        """Return the id of a sequence.
+
+        :param name_or_id: name as WTS Chat shows it, or id.
+        :raises WtsNameError: when none or several sequences have the name.
+        """
+        return self._id("sequence", name_or_id, sequences.list_sequences)
+
+    def portfolio(self, name_or_id: str) -> str:
+        """Return the id of a portfolio.
+
+        :param name_or_id: name as WTS Chat shows it, or id.
+        :raises WtsNameError: when none or several portfolios have the name.
+        """
+        return self._id("portfolio", name_or_id, directory.list_portfolios)
+
+    def custom_field(self, name_or_key: str, entity: str = "CONTACT") -> str:
+        """Return the key of a custom field. The API drops unknown keys silently, so they are refused here.
+
+        :param name_or_key: key, or name as WTS Chat shows it; a key wins over another field's name.
+        :param entity: ``CONTACT`` or ``PANEL``.
+        :raises WtsNameError: when there is no such field, or several have the name.
+        """
+        fields = self._list(f"custom fields of {entity}", directory.list_custom_fields(entity_type=entity))
+        return field_key(name_or_key, fields)
+
+    def _id(self, what: str, name_or_id: str, listed: Callable[[], Call[Any]]) -> str:
+        """Return the id of a thing that goes by its ``name``."""
+        if is_uuid(name_or_id):
+            return name_or_id.strip()
+        return str(match(what, name_or_id, self._list(f"{what}s", listed()), lambda item: [item.get("name")])["id"])
+
     def _list(self, what: str, call: Call[Any]) -> list[dict[str, Any]]:
         if what not in self._lists:
             self._lists[what] = [item for item in self._items(call) if isinstance(item, dict)]
@@ -106,6 +168,37 @@ def match(
         ids = ", ".join(str(item.get("key") or item.get("id")) for item in found[:_MOST_CANDIDATES])
         raise WtsNameError(f"{len(found)} {what}s are called {wanted!r}. Use the id instead, one of: {ids}.")
     raise WtsNameError(_none(what, wanted, items, names_of))
+
+
+def field_key(name_or_key: str, fields: list[dict[str, Any]]) -> str:
+    """Return the key of a custom field.
+
+    :param name_or_key: its key or its name.
+    :param fields: the definitions, flat; groups among them hold no values.
+    :raises WtsNameError: when there is no such field, or several have the name.
+    """
+    usable = [field for field in fields if field.get("key") and field.get("type") != "GROUP"]
+    if any(field["key"] == name_or_key.strip() for field in usable):
+        return name_or_key.strip()
+    return str(match("custom field", name_or_key, usable, lambda field: [field["key"], field.get("name")])["key"])
+
+
+def keyed(values: Mapping[str, Any], key_of: Callable[[str], str], *, name: str = "custom_fields") -> dict[str, Any]:
+    """Return custom field values by key.
+
+    :param values: values by key or name.
+    :param key_of: finds the key, such as :meth:`Names.custom_field`.
+    :param name: the parameter's name, for the error.
+    :raises WtsNameError: when there is no such field, or several have the name.
+    :raises WtsInvalidRequestError: when two entries mean the same field.
+    """
+    found: dict[str, Any] = {}
+    for text, value in values.items():
+        key = key_of(text)
+        if key in found:
+            raise WtsInvalidRequestError(f"{name}: {text!r} is the field {key!r}, which stands there already.")
+        found[key] = value
+    return found
 
 
 def _none(

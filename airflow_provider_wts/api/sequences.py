@@ -1,0 +1,164 @@
+"""Calls about sequences, which are timed series of messages, and the contacts that run through them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Several
+    from datetime import datetime
+
+    from airflow_provider_wts.api.types import SequenceContact, SequenceContactPage, SequencePage
+
+
+def list_sequences(
+    *,
+    name: str | NotGiven = NOT_GIVEN,
+    contact_id: str | NotGiven = NOT_GIVEN,
+    include_details: Several[str] | NotGiven = NOT_GIVEN,
+    created_after: datetime | str | NotGiven = NOT_GIVEN,
+    created_before: datetime | str | NotGiven = NOT_GIVEN,
+    updated_after: datetime | str | NotGiven = NOT_GIVEN,
+    updated_before: datetime | str | NotGiven = NOT_GIVEN,
+    order_by: str | NotGiven = NOT_GIVEN,
+    order_direction: str | NotGiven = NOT_GIVEN,
+) -> Call[SequencePage]:
+    """List the account's sequences, paged.
+
+    :param name: filter by name.
+    :param contact_id: only sequences that this contact is in.
+    :param include_details: ``ContactExecutingCount``, ``ExecutionStats``.
+    :param created_after: lower bound on the creation.
+    :param created_before: upper bound on the creation.
+    :param updated_after: lower bound on the last change.
+    :param updated_before: upper bound on the last change.
+    :param order_by: property to order by.
+    :param order_direction: ``ASCENDING`` or ``DESCENDING``.
+    """
+    return Call(
+        "list_sequences",
+        query={
+            **given(Name=name, ContactId=contact_id, IncludeDetails=include_details),
+            **given(**{"CreatedAt.After": created_after, "CreatedAt.Before": created_before}),
+            **given(**{"UpdatedAt.After": updated_after, "UpdatedAt.Before": updated_before}),
+            **given(OrderBy=order_by, OrderDirection=order_direction),
+        },
+    )
+
+
+def list_sequence_contacts(
+    sequence_id: str,
+    *,
+    name: str | NotGiven = NOT_GIVEN,
+    contact_id: str | NotGiven = NOT_GIVEN,
+    phone_number: str | NotGiven = NOT_GIVEN,
+    include_details: Several[str] | NotGiven = NOT_GIVEN,
+    created_after: datetime | str | NotGiven = NOT_GIVEN,
+    created_before: datetime | str | NotGiven = NOT_GIVEN,
+    updated_after: datetime | str | NotGiven = NOT_GIVEN,
+    updated_before: datetime | str | NotGiven = NOT_GIVEN,
+    order_by: str | NotGiven = NOT_GIVEN,
+    order_direction: str | NotGiven = NOT_GIVEN,
+) -> Call[SequenceContactPage]:
+    """List the contacts of a sequence, paged.
+
+    :param sequence_id: the sequence.
+    :param name: filter by the contact's name.
+    :param contact_id: filter by the contact.
+    :param phone_number: filter by the contact's number.
+    :param include_details: ``ContactDetails``.
+    :param created_after: lower bound on the creation.
+    :param created_before: upper bound on the creation.
+    :param updated_after: lower bound on the last change.
+    :param updated_before: upper bound on the last change.
+    :param order_by: property to order by.
+    :param order_direction: ``ASCENDING`` or ``DESCENDING``.
+    """
+    return Call(
+        "list_sequence_contacts",
+        path={"id": sequence_id},
+        query={
+            **given(Name=name, ContactId=contact_id, PhoneNumber=phone_number, IncludeDetails=include_details),
+            **given(**{"CreatedAt.After": created_after, "CreatedAt.Before": created_before}),
+            **given(**{"UpdatedAt.After": updated_after, "UpdatedAt.Before": updated_before}),
+            **given(OrderBy=order_by, OrderDirection=order_direction),
+        },
+    )
+
+
+def add_sequence_contact(
+    sequence_id: str,
+    *,
+    contact_id: Optional[str] = NOT_GIVEN,
+    phone_number: Optional[str] = NOT_GIVEN,
+) -> Call[SequenceContact]:
+    """Add a contact to a sequence; one of ``contact_id`` and ``phone_number`` names it.
+
+    :param sequence_id: the sequence.
+    :param contact_id: the contact.
+    :param phone_number: the contact's number.
+    """
+    return Call(
+        "add_sequence_contact",
+        path={"id": sequence_id},
+        body=given(contactId=contact_id, phoneNumber=phone_number),
+    )
+
+
+def add_sequence_contacts_batch(
+    sequence_id: str,
+    *,
+    contact_ids: Optional[Several[str]] = NOT_GIVEN,
+    phone_numbers: Optional[Several[str]] = NOT_GIVEN,
+) -> Call[SequenceContactPage]:
+    """Add many contacts to a sequence.
+
+    :param sequence_id: the sequence.
+    :param contact_ids: the contacts by id.
+    :param phone_numbers: the contacts by number.
+    """
+    return Call(
+        "add_sequence_contacts_batch",
+        path={"id": sequence_id},
+        body=given(contactIds=contact_ids, phoneNumbers=phone_numbers),
+    )
+
+
+def remove_sequence_contact(
+    sequence_id: str,
+    *,
+    contact_id: Optional[str] = NOT_GIVEN,
+    phone_number: Optional[str] = NOT_GIVEN,
+) -> Call[None]:
+    """Remove a contact from a sequence; one of ``contact_id`` and ``phone_number`` names it.
+
+    :param sequence_id: the sequence.
+    :param contact_id: the contact.
+    :param phone_number: the contact's number.
+    """
+    return Call(
+        "remove_sequence_contact",
+        path={"id": sequence_id},
+        body=given(contactId=contact_id, phoneNumber=phone_number),
+    )
+
+
+def remove_sequence_contacts_batch(
+    sequence_id: str,
+    *,
+    contact_ids: Optional[Several[str]] = NOT_GIVEN,
+    phone_numbers: Optional[Several[str]] = NOT_GIVEN,
+) -> Call[None]:
+    """Remove many contacts from a sequence.
+
+    :param sequence_id: the sequence.
+    :param contact_ids: the contacts by id.
+    :param phone_numbers: the contacts by number.
+    """
+    return Call(
+        "remove_sequence_contacts_batch",
+        path={"id": sequence_id},
+        body=given(contactIds=contact_ids, phoneNumbers=phone_numbers),
+    )
