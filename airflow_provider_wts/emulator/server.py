@@ -99,6 +99,7 @@ class RunningServer:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             timeout_keep_alive=75,
             backlog=512,
         )

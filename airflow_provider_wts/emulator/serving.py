@@ -121,10 +121,24 @@ def detail(answer: dict[str, Any], request: Request, name: str, make: Callable[[
     :param make: makes its value.
     :param asked: names under which it can be asked for.
     """
+    answer.pop(name, None)
     if request.shows(*asked):
-        answer[name] = make()
+        set_unless_null(answer, name, make())
     elif request.account.switches.details_not_asked == "null":
         answer[name] = None
+
+
+def set_unless_null(answer: dict[str, Any], name: str, value: Any) -> None:
+    """Put a property into an answer; without a value it is left out, as the contract allows no null for objects.
+
+    :param answer: the answer.
+    :param name: name of the property.
+    :param value: its value.
+    """
+    if value is None:
+        answer.pop(name, None)
+    else:
+        answer[name] = value
 
 
 def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = None) -> Bounds:

@@ -31,7 +31,7 @@ class Switches:
     :param bot_id_after_run: whether a session's ``botId`` is cleared or kept when the bot ends.
     :param metadata_in_session_list: whether the items of ``list_sessions`` carry ``metadata``.
     :param metadata_needs_details: whether ``metadata`` of a session is shown only where some detail was asked for.
-    :param details_not_asked: how a detail looks that was not asked for.
+    :param details_not_asked: how a detail looks that was not asked for; null is more than the contract allows.
     :param null_objects: whether object-typed properties are null even where they were asked for.
     :param batch_order: whether ``results`` of a batch keep the order of the request.
     :param batch_partial_failure: one bad entry of a batch: 200 with a FAILED entry, or 400 for all of it.
@@ -94,7 +94,7 @@ class Switches:
     bot_id_after_run: Literal["cleared", "kept"] = "cleared"
     metadata_in_session_list: bool = True
     metadata_needs_details: bool = False
-    details_not_asked: Literal["null", "absent", "always"] = "null"
+    details_not_asked: Literal["absent", "null", "always"] = "absent"
     null_objects: bool = False
     batch_order: Literal["kept", "shuffled"] = "kept"
     batch_partial_failure: Literal["entries", "all"] = "entries"

@@ -25,6 +25,7 @@ from airflow_provider_wts.emulator.serving import (
     page,
     plain,
     select,
+    set_unless_null,
     within,
 )
 
@@ -302,7 +303,7 @@ def _show(request: Request, card: Record) -> dict[str, Any]:
     }
     for name, (asked, make) in details.items():
         if writes:
-            answer[name] = make()
+            set_unless_null(answer, name, make())
         else:
             detail(answer, request, name, make, asked)
     return answer

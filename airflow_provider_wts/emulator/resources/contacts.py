@@ -24,6 +24,7 @@ from airflow_provider_wts.emulator.serving import (
     lower,
     page,
     select,
+    set_unless_null,
     stamped,
 )
 
@@ -62,6 +63,7 @@ def show_contact(request: Request, contact: Contact, *, whole: bool = False) -> 
         "portfolioNames": ("Portfolios", _names(account.portfolios, contact["portfolioIds"])),
     }
     answer.pop("pictureUrl", None)
+    set_unless_null(answer, "utm", contact["utm"])
     for name, (asked, value) in details.items():
         answer.pop(name, None)
         if whole:

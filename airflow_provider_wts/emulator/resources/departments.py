@@ -15,6 +15,7 @@ from airflow_provider_wts.emulator.serving import (
     changes,
     detail,
     handles,
+    set_unless_null,
     stamped,
 )
 
@@ -174,6 +175,7 @@ def _show(request: Request, department: Record, *, version: int = 1) -> dict[str
         **{name: department[name] for name in names},
         "directLinks": {},
     }
+    set_unless_null(answer, "distributionConfig", department["distributionConfig"])
     if version == 1:
         answer["description"], answer["isPrivate"] = department["description"], department["isPrivate"]
 

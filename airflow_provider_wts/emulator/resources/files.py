@@ -114,7 +114,6 @@ def _message_file(account: Account, reference: str) -> dict[str, Any]:
         "publicUrlDownload": url,
         "size": size,
         "isThumbnail": False,
-        "thumbnail": None,
     }
 
 

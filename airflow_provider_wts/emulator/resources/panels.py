@@ -8,7 +8,7 @@ from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.records import Record
 from airflow_provider_wts.emulator.resources.custom_fields import arranged
-from airflow_provider_wts.emulator.serving import Request, detail, handles, page, plain, select, whole
+from airflow_provider_wts.emulator.serving import Request, detail, handles, page, plain, select, set_unless_null, whole
 
 _DEFAULT_FIELDS = ("title", "description", "dueDate", "responsibleUser", "tags", "contacts", "monetaryAmount")
 
@@ -86,6 +86,7 @@ def _show(request: Request, panel: Record) -> dict[str, Any]:
     def tags() -> list[dict[str, Any]]:
         return [plain(account, tag) for tag in account.panel_tags.by_creation() if tag["panelId"] == panel.id]
 
+    set_unless_null(answer, "thumbnailFile", panel["thumbnailFile"])
     detail(answer, request, "overdueCardCount", overdue, "PanelCardOverdueCount")
     detail(answer, request, "tags", tags, "Tags")
     asked = ("Steps", "StepsFields", "StepsCardCount", "Cards")
@@ -132,7 +133,5 @@ def _old_card(account: Account, card: Record) -> dict[str, Any]:
         "stepTitle": step["title"] if step else None,
         "stepPhase": None,
         "isOverdue": is_overdue(account, card),
-        "responsibleUser": None,
-        "contacts": None,
         "archived": card["status"] == "ARCHIVED",
     }

@@ -17,6 +17,7 @@ from airflow_provider_wts.emulator.serving import (
     page,
     plain,
     select,
+    set_unless_null,
     whole,
     within,
 )
@@ -126,4 +127,6 @@ def _show(account: Account, member: Record) -> dict[str, Any]:
         "email": contact["email"],
         "annotation": contact["annotation"],
     }
-    return {**plain(account, member), "contactDetails": details}
+    answer = plain(account, member)
+    set_unless_null(answer, "contactDetails", details)
+    return answer

@@ -255,7 +255,7 @@ def _show(request: Request, message: Record) -> dict[str, Any]:
         return channel and {"id": channel.id, "humanId": channel["identity"]["humanId"], "type": channel["type"]}
 
     def show_template() -> dict[str, Any] | None:
-        parameters = {"parameters": message["params"].get("parameters"), "file": None}
+        parameters = {"parameters": message["params"].get("parameters")}
         return template and {"id": template.id, "name": template["name"], "templateParams": parameters}
 
     detail(answer, request, "contact", show_contact, "Contact")

@@ -19,6 +19,7 @@ from airflow_provider_wts.emulator.serving import (
     lower,
     page,
     select,
+    set_unless_null,
     stamped,
     within,
 )
@@ -68,6 +69,7 @@ def show_session(request: Request, session: Session, *, listed: bool = False, ve
     )
     detail(answer, request, "channelType", lambda: session.channel["type"].upper(), "ChannelTypeDetails")
     detail(answer, request, "classification", lambda: values["classification"], "ClassificationDetails")
+    set_unless_null(answer, "utm", values["utm"])
     if version == 2:
         answer["type"] = "INDIVIDUAL"
     answer["title"] = contact["name"]
@@ -262,6 +264,7 @@ def show_message(request: Request, message: Message) -> dict[str, Any]:
     :param message: the message.
     """
     answer = {**stamped(request.account, message), **message.values}
+    set_unless_null(answer, "details", message["details"])
     if not request.account.switches.sender_id_in_messages:
         answer["senderId"] = None
     return answer
