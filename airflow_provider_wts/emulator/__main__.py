@@ -60,13 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
             emulator.switches.change({name: _switch_value(value)})
         emulator.start()
     except (ModuleNotFoundError, OSError, ValueError, KeyError, TypeError) as problem:
-        print(f"The emulator did not start: {problem}", file=sys.stderr)
+        sys.stderr.write(f"The emulator did not start: {problem}\n")
         return 2
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     connection = json.dumps({"conn_type": "wts", "password": emulator.token, "host": emulator.url})
-    print(f"WTS Chat emulator at {emulator.url}  AIRFLOW_CONN_WTS_DEFAULT='{connection}'", flush=True)
+    sys.stdout.write(f"WTS Chat emulator at {emulator.url}  AIRFLOW_CONN_WTS_DEFAULT='{connection}'\n")
+    sys.stdout.flush()
     try:
         while not stop.wait(1.0):
             pass

@@ -6,15 +6,28 @@ import logging
 import random
 import threading
 import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.clock import Agenda, Clock
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.phones import formatted_phone, is_handle, stored_phone
-from airflow_provider_wts.emulator.records import Chatbot, Contact, Message, Record, RecordT, Send, Session, Table, named
-from airflow_provider_wts.emulator.switches import Switches
+from airflow_provider_wts.emulator.records import (
+    Chatbot,
+    Contact,
+    Message,
+    Record,
+    RecordT,
+    Send,
+    Session,
+    Table,
+    named,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_wts.emulator.switches import Switches
 
 log = logging.getLogger("airflow_provider_wts.emulator")
 
@@ -352,7 +365,9 @@ class Account:
 
     # Contacts -------------------------------------------------------------------------------------------------------
 
-    def add_contact(self, values: Mapping[str, Any], *, identifier: str | None = None, stamp: int | None = None) -> Contact:
+    def add_contact(
+        self, values: Mapping[str, Any], *, identifier: str | None = None, stamp: int | None = None
+    ) -> Contact:
         """Create a contact; nothing is checked.
 
         :param values: properties that differ from the defaults; ``phoneNumber`` as stored.

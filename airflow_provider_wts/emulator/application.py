@@ -6,23 +6,25 @@ import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from airflow_provider_wts.api.contract import Operation
 from airflow_provider_wts.api.contract.check import check_request
 from airflow_provider_wts.emulator import resources
 from airflow_provider_wts.emulator.breaking import Answer, Connection, break_answer
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.control import Control
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, envelope, problem_details
-from airflow_provider_wts.emulator.faults import Fault
+from airflow_provider_wts.emulator.reading import typed_query
 from airflow_provider_wts.emulator.recording import RecordedRequest
 from airflow_provider_wts.emulator.resources.files import UPLOADS, take_upload
 from airflow_provider_wts.emulator.routing import find_route, has_service
-from airflow_provider_wts.emulator.reading import typed_query
 from airflow_provider_wts.emulator.serving import HANDLERS, Empty, Later, Request, as_json
-from airflow_provider_wts.emulator.service import Service
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.api.contract import Operation
+    from airflow_provider_wts.emulator.faults import Fault
+    from airflow_provider_wts.emulator.service import Service
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -52,7 +54,7 @@ class Application:
         """
         if scope["type"] != "http":
             return
-        path = scope["raw_path"].decode("latin-1").split("?", 1)[0]
+        path = _raw_path(scope)
         body = await _read_body(receive)
         if body is None:
             return
@@ -62,27 +64,25 @@ class Application:
         elif path.startswith(UPLOADS) and scope["method"] == "PUT":
             await _respond(send, self._upload(path, headers, body))
         else:
-            await self._serve(scope, receive, send, path, headers, body)
+            await self._serve(scope, receive, send, headers, body)
 
     async def _serve(
         self,
         scope: Scope,
         receive: Receive,
         send: Send,
-        path: str,
         headers: list[tuple[str, str]],
         body: bytes,
     ) -> None:
         service = self._service
+        path = _raw_path(scope)
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         route = find_route(scope["method"], path)
         operation = route.operation if route else None
         name = operation.operation_id if operation else None
         with service.account.lock:
             service.account.run_due()
-            recorded = RecordedRequest(
-                scope["method"], path, query, headers, body, name, service.account.now_text()
-            )
+            recorded = RecordedRequest(scope["method"], path, query, headers, body, name, service.account.now_text())
             service.recorder.add(recorded)
             faults = service.faults.hitting(name, path, body)
         waits = service.latency + sum(fault.seconds for fault in faults if fault.kind == "latency")
@@ -260,6 +260,12 @@ def _dress(value: Any, extra: bool, omit: bool, null: bool, *, top: bool = False
     if extra:
         dressed["emulatorExtra"] = {"note": "the contract does not declare this"}
     return dressed
+
+
+def _raw_path(scope: Scope) -> str:
+    """Return the path, still encoded: an encoded slash in a path parameter divides nothing."""
+    raw: bytes = scope["raw_path"]
+    return raw.decode("latin-1").split("?", 1)[0]
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -20,13 +20,16 @@ of the contact).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversations, events
 from airflow_provider_wts.emulator.account import Account, Delivery, log
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.records import Chatbot, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_wts.emulator.records import Chatbot, Session
 
 _PLACE = re.compile(r"\{\{\s*([\w.\-]+)\s*\}\}")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import threading
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_wts.emulator.faults import Fault
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from airflow_provider_wts.emulator.faults import Fault
 
 _CHUNK = 64 * 1024
 
@@ -125,9 +127,7 @@ async def break_answer(connection: Connection, fault: Fault, answer: Answer) -> 
 
 
 async def _send(connection: Connection, answer: Answer) -> int:
-    await connection.send(
-        {"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers()}
-    )
+    await connection.send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers()})
     await connection.send({"type": "http.response.body", "body": answer.body})
     return answer.status
 

@@ -7,10 +7,13 @@ import itertools
 import logging
 import re
 import time
-from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from airflow_provider_wts.emulator.switches import Switches
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.emulator.switches import Switches
 
 TICKS = 10_000_000
 """Ticks of a second: 100 nanoseconds each, the seven digits that the service shows."""
@@ -53,7 +56,7 @@ class Clock:
 
     def datetime(self) -> datetime:
         """Return the time as an aware datetime."""
-        return datetime.fromtimestamp(self.now() / TICKS, timezone.utc)
+        return datetime.fromtimestamp(self.now() / TICKS, UTC)
 
     def move(self, seconds: float) -> None:
         """Move time ahead without processing what becomes due.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.breaking import Answer
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.service import Service
 from airflow_provider_wts.emulator.serving import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.emulator.service import Service
 
 
 class Control:
@@ -52,33 +55,42 @@ class Control:
         return Answer(200, as_json(result))
 
     def _do(self, method: str, name: str, body: Any) -> Any:
+        if method == "GET":
+            return self._look(name)
+        if (method, name) == ("DELETE", "faults"):
+            self._service.faults.clear()
+            return []
+        return self._drive(name, body) if method == "POST" else None
+
+    def _look(self, name: str) -> Any:
+        match name:
+            case "" | "state":
+                return self._service.state()
+            case "requests":
+                return [request.summary() for request in self._service.recorder.kept()]
+        return None
+
+    def _drive(self, name: str, body: Any) -> Any:
         service = self._service
-        match method, name.partition("/")[0]:
-            case "GET", "" | "state":
-                return service.state()
-            case "GET", "requests":
-                return [request.summary() for request in service.recorder.kept()]
-            case "POST", "received":
+        match name:
+            case "received":
                 found = service.received(body["to"], by_bots=bool(body.get("by_bots")))
                 return [delivery.as_dict() for delivery in found]
-            case "POST", "faults":
+            case "faults":
                 service.faults.add_all(body)
                 return service.faults.as_list()
-            case "DELETE", "faults":
-                service.faults.clear()
-                return []
-            case "POST", "switches":
+            case "switches":
                 service.switches.change(_object(body))
                 return service.switches.as_dict()
-            case "POST", "clock":
+            case "clock":
                 service.set_clock(advance=float(body.get("advance", 0)), speed=_number(body.get("speed")))
                 return {"now": service.account.now_text(), "speed": service.account.clock.speed}
-            case "POST", "seed":
+            case "seed":
                 return service.seed(_object(body))
-            case "POST", "contact-reply":
+            case "contact-reply":
                 message = service.contact_writes(body["from"], body["text"], body.get("channel"))
                 return {"id": message.id, "sessionId": message["sessionId"]}
-            case "POST", "reset":
+            case "reset":
                 service.reset()
                 return {"now": service.account.now_text()}
         return None

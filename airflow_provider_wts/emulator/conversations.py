@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import events
 from airflow_provider_wts.emulator.account import Account, Delivery
@@ -11,6 +10,9 @@ from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.records import Contact, Message, Record, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WINDOW = 24 * 3600 * TICKS
 
@@ -122,9 +124,7 @@ def open_session(
     return session
 
 
-def session_for_send(
-    account: Account, contact: Contact, channel: Record, options: Mapping[str, Any]
-) -> Session:
+def session_for_send(account: Account, contact: Contact, channel: Record, options: Mapping[str, Any]) -> Session:
     """Return the session that a send goes into, opened where there is none.
 
     :param account: the account.
@@ -233,7 +233,9 @@ def company_writes(
     failure = None
     if template is None and window_status(account, session) != "ACTIVE":
         failure = _outside_window(account, by_bot=bot_name is not None)
-    message = _add_message(account, session, kind, text, "TO_HUB", origin, "QUEUED", identifier)
+    message = _add_message(
+        account, session, text, kind=kind, direction="TO_HUB", origin=origin, status="QUEUED", identifier=identifier
+    )
     message["senderId"] = sender_id
     message["refId"] = reference
     if template is not None:
@@ -304,7 +306,9 @@ def answer_in(account: Account, session: Session, text: str) -> Message:
     :param session: the session.
     :param text: what it writes.
     """
-    message = _add_message(account, session, "TEXT", text, "FROM_HUB", "GATEWAY", "DELIVERED", None)
+    message = _add_message(
+        account, session, text, kind="TEXT", direction="FROM_HUB", origin="GATEWAY", status="DELIVERED"
+    )
     session["lastMessageIn"] = account.clock.text(message.created)
     session["unreadCount"] = session["unreadCount"] + 1
     session.last_in = message.created
@@ -322,12 +326,13 @@ def answer_in(account: Account, session: Session, text: str) -> Message:
 def _add_message(
     account: Account,
     session: Session,
-    kind: str,
     text: str | None,
+    *,
+    kind: str,
     direction: str,
     origin: str,
     status: str,
-    identifier: str | None,
+    identifier: str | None = None,
 ) -> Message:
     stamp = account.clock.stamp()
     message = Message(
@@ -371,7 +376,7 @@ def add_note(account: Account, session: Session, text: str | None, file_ids: lis
     :param text: its text.
     :param file_ids: its files.
     """
-    note = _add_message(account, session, "NOTE", text, "TO_HUB", "API", "SAVED", None)
+    note = _add_message(account, session, text, kind="NOTE", direction="TO_HUB", origin="API", status="SAVED")
     note["filesIds"] = file_ids
     return note
 

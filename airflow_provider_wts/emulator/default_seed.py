@@ -63,7 +63,10 @@ DEFAULT_SEED: Final[dict[str, Any]] = {
             "name": "Cobrança",
             "department": "Financeiro",
             "steps": [
-                {"message": "Olá {{contact.name}}, sua fatura {{metadata.fatura}} está em aberto.", "template": "cobranca"},
+                {
+                    "message": "Olá {{contact.name}}, sua fatura {{metadata.fatura}} está em aberto.",
+                    "template": "cobranca",
+                },
                 {"wait": 1},
                 {"ask": "Você já fez o pagamento?", "save_as": "resposta", "timeout": 60},
                 {"metadata": {"etapa": "encerrado"}},
@@ -74,7 +77,12 @@ DEFAULT_SEED: Final[dict[str, Any]] = {
         {
             "name": "Pesquisa NPS",
             "steps": [
-                {"ask": "De 0 a 10, quanto você nos recomendaria?", "save_as": "nps", "template": "pesquisa", "timeout": 60},
+                {
+                    "ask": "De 0 a 10, quanto você nos recomendaria?",
+                    "save_as": "nps",
+                    "template": "pesquisa",
+                    "timeout": 60,
+                },
                 {"classification": {"category": "INFO", "description": "Pesquisa respondida"}},
                 {"complete": {}},
             ],

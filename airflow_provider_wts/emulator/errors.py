@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.clock import Clock
-from airflow_provider_wts.emulator.switches import Switches
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.clock import Clock
+    from airflow_provider_wts.emulator.switches import Switches
 
 
 class Refusal(Exception):

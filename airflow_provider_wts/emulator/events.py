@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.account import Account
-from airflow_provider_wts.emulator.records import Contact, Message, Record, Session
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.records import Contact, Message, Record, Session
 
 
 def emit(account: Account, event: str, content: Mapping[str, Any]) -> None:

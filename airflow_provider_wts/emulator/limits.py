@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-from airflow_provider_wts.api.contract import Operation
 from airflow_provider_wts.emulator.clock import TICKS, Clock
-from airflow_provider_wts.emulator.switches import Switches
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.api.contract import Operation
+    from airflow_provider_wts.emulator.switches import Switches
 
 
 class RateLimits:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.switches import Switches
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.switches import Switches
 
 # Country codes of two digits; +1 and +7 have one, all others three.
+_ONE_DIGIT = ("1", "7")
 _TWO_DIGITS = frozenset(
-    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 "
-    "90 91 92 93 94 95 98".split()
-)
+    str(code) for first, last in ((30, 34), (43, 49), (51, 58), (60, 66), (90, 95)) for code in range(first, last + 1)
+) | {"20", "27", "36", "39", "40", "41", "81", "82", "84", "86", "98"}
 _PIPE = re.compile(r"\+(\d{1,3})\|(\d{4,14})", re.ASCII)
 _DIGITS = re.compile(r"\+?(\d{10,15})", re.ASCII)
 
@@ -29,7 +32,7 @@ def stored_phone(text: str, switches: Switches) -> str:
     if match is None:
         raise Refusal("FORM_ERROR", "O número de telefone informado é inválido.")
     digits = match[1]
-    code = digits[:1] if digits[0] in "17" else digits[:2] if digits[:2] in _TWO_DIGITS else digits[:3]
+    code = digits[:1] if digits[0] in _ONE_DIGIT else digits[:2] if digits[:2] in _TWO_DIGITS else digits[:3]
     national = digits[len(code) :]
     # A Brazilian number without its country code has 10 or 11 digits, too few for most codes it may look like.
     if len(digits) < 12 and not (code == "1" and len(digits) == 11):

@@ -7,12 +7,14 @@ import ipaddress
 import json
 import queue
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_wts.emulator.switches import Switches
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.emulator.switches import Switches
 
 _TIMEOUT = 5.0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.switches import Switches
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.switches import Switches
 
 
 @dataclass(slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 @dataclass(slots=True, eq=False)
@@ -177,9 +179,7 @@ class Table(Generic[RecordT]):
 
         :param record: the record; its id must be new.
         """
-        if self._created and (
-            record.created < self._created[-1].created or record.updated < self._updated[-1][0]
-        ):
+        if self._created and (record.created < self._created[-1].created or record.updated < self._updated[-1][0]):
             self._sorted = False
         self._by_id[record.id] = record
         self._created.append(record)
@@ -237,7 +237,9 @@ class Table(Generic[RecordT]):
         first = 0 if bounds.first is None else bisect_left(self._updated, bounds.first, key=_change)
         last = len(self._updated) if bounds.last is None else bisect_right(self._updated, bounds.last, key=_change)
         return [
-            record for ticks, record in self._updated[first:last] if record.updated == ticks and record.id in self._by_id
+            record
+            for ticks, record in self._updated[first:last]
+            if record.updated == ticks and record.id in self._by_id
         ]
 
     def _compact(self) -> None:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.account import Account, Behaviour, Delivery
-from airflow_provider_wts.emulator.clock import Clock
-from airflow_provider_wts.emulator.faults import Faults
-from airflow_provider_wts.emulator.posting import Post
-from airflow_provider_wts.emulator.recording import RecordedRequest
-from airflow_provider_wts.emulator.records import Message, Send
 from airflow_provider_wts.emulator.service import Service
-from airflow_provider_wts.emulator.switches import Switches
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from airflow_provider_wts.emulator.clock import Clock
+    from airflow_provider_wts.emulator.faults import Faults
+    from airflow_provider_wts.emulator.posting import Post
+    from airflow_provider_wts.emulator.recording import RecordedRequest
+    from airflow_provider_wts.emulator.records import Message, Send
     from airflow_provider_wts.emulator.server import RunningServer
+    from airflow_provider_wts.emulator.switches import Switches
 
 MISSING_PACKAGES = (
-    "The emulator needs uvicorn, which is not installed. Install the extra: pip install 'airflow-provider-wts[emulator]'"
+    "The emulator needs uvicorn, which is not installed. "
+    "Install the extra: pip install 'airflow-provider-wts[emulator]'"
 )
+DEFAULT_TOKEN = "pn_emulator"  # noqa: S105 - a token that opens nothing
 
 
 class Emulator:
@@ -41,7 +44,7 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        token: str = "pn_emulator",
+        token: str = DEFAULT_TOKEN,
         seed: int = 0,
         speed: float = 1.0,
         latency: float = 0.0,

@@ -11,8 +11,7 @@ objects show what each kind may hold (:mod:`airflow_provider_wts.emulator.defaul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.account import Account, Behaviour
 from airflow_provider_wts.emulator.bots import check_steps
@@ -20,6 +19,9 @@ from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.default_seed import DEFAULT_SEED
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.records import Chatbot, Contact, Record, Session, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _DAY = 86_400 * TICKS
 _STATUSES = ("COMPLETED", "COMPLETED", "COMPLETED", "IN_PROGRESS", "PENDING")
@@ -329,7 +331,9 @@ def _panel(account: Account, given: Mapping[str, Any]) -> None:
 
 
 def _contact(account: Account, given: Mapping[str, Any]) -> None:
-    values: dict[str, Any] = {name: given[name] for name in ("name", "email", "instagram", "annotation") if name in given}
+    values: dict[str, Any] = {
+        name: given[name] for name in ("name", "email", "instagram", "annotation") if name in given
+    }
     if given.get("phone"):
         values["phoneNumber"] = stored_phone(given["phone"], account.switches)
     tags = [named(account.tags.by_creation(), name, lambda tag: tag["name"]) for name in given.get("tags", ())]
@@ -384,7 +388,7 @@ def _many_sessions(account: Account, count: int) -> None:
 
 def _new_session(account: Account, contact: Contact, channel: Record, status: str, stamp: int) -> Session:
     text = account.clock.text(stamp)
-    values = {
+    values: dict[str, Any] = {
         "startAt": text,
         "endAt": text if status == "COMPLETED" else None,
         "status": status,

@@ -7,13 +7,15 @@ import contextlib
 import logging
 import socket
 import threading
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from airflow_provider_wts.emulator.application import Application
-from airflow_provider_wts.emulator.service import Service
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.service import Service
 
 log = logging.getLogger("airflow_provider_wts.emulator")
 
@@ -86,13 +88,12 @@ class RunningServer:
 
     def __init__(self, service: Service, host: str, port: int) -> None:
         self._service = service
-        self._socket = socket.create_server((host, port), backlog=512)
-        bound = self._socket.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{bound}"
-        service.listens_at(self.url)
+        application = Application(service)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=512)
+        service.listens_at(f"http://{_reachable(host)}:{self._socket.getsockname()[1]}")
         config = uvicorn.Config(
-            cast(Any, Application(service)),
+            cast("Any", application),
             http=_Protocol,
             ws="none",
             loop="asyncio",
@@ -132,3 +133,10 @@ class RunningServer:
             self._failure = failure
             self._server.listening.set()
             raise
+
+
+def _reachable(host: str) -> str:
+    """Return the host for a URL; an address that stands for all of them is no destination."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1" if host != "::" else "[::1]"
+    return f"[{host}]" if ":" in host else host

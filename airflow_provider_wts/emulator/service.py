@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversations
 from airflow_provider_wts.emulator.account import Account, Delivery, address_key
@@ -12,10 +11,14 @@ from airflow_provider_wts.emulator.faults import Faults
 from airflow_provider_wts.emulator.limits import RateLimits
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.posting import Postman
-from airflow_provider_wts.emulator.records import Message
 from airflow_provider_wts.emulator.recording import Recorder
 from airflow_provider_wts.emulator.seeding import seed_account, seed_default
 from airflow_provider_wts.emulator.switches import Switches
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.emulator.records import Message
 
 
 class Service:
@@ -31,7 +34,7 @@ class Service:
     def __init__(
         self,
         *,
-        token: str = "pn_emulator",
+        token: str,
         seed: int = 0,
         speed: float = 1.0,
         latency: float = 0.0,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_wts.api.contract import Operation
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.records import ALWAYS, Bounds, Record, RecordT, Table
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.api.contract import Operation
+    from airflow_provider_wts.emulator.account import Account
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,9 @@ def page(request: Request, records: Sequence[RecordT], show: Callable[[RecordT],
     size = _first(settings, "PageSize", "pageSize", default=15)
     total = len(records)
     pages = -(-total // size) if size > 0 else 0
-    if (number < 1 and switches.page_zero == "refuse") or (number > max(pages, 1) and switches.page_past_end == "refuse"):
+    if (number < 1 and switches.page_zero == "refuse") or (
+        number > max(pages, 1) and switches.page_past_end == "refuse"
+    ):
         raise Refusal("FORM_ERROR", "A página informada não existe.")
     number = max(number, 1)
     direction = settings.get("OrderDirection") or settings.get("orderDirection") or "DESCENDING"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -14,6 +14,9 @@ from airflow_provider_wts.emulator import Emulator
 
 # The plugin is registered by the installed distribution; a plain checkout has only this name.
 from airflow_provider_wts.emulator.fixtures import wts_emulator  # noqa: F401
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 WHATSAPP = "+55|1140028922"
 CARLA = "+55|11999990001"
@@ -41,7 +44,7 @@ class Api:
         :param path: path parameters.
         """
         operation = operations()[operation_id]
-        address = operation.path.format(**{name: requests.utils.quote(value, safe="") for name, value in path.items()})
+        address = operation.path.format(**{name: quote(value, safe="") for name, value in path.items()})
         return self.session.request(
             operation.method,
             self.emulator.url + address,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversations
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.records import Record
 from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, changes, handles, stamped
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.records import Record
 
 _FIELDS = {
     "Name": ("name",),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import events
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.records import Record, named
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
@@ -28,6 +26,11 @@ from airflow_provider_wts.emulator.serving import (
     set_unless_null,
     within,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_provider_wts.emulator.account import Account
 
 _FIELDS = {
     "StepId": ("stepId",),
@@ -214,39 +217,46 @@ def _last_position(account: Account, step: Record) -> float:
 
 
 def _apply(account: Account, card: Record, given: Mapping[str, Any], tag_operation: str) -> None:
+    """Write properties of a card; what is refused is found before anything is written."""
+    written: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
+    written |= {name: given[name] for name in ("title", "status") if given.get(name)}
+    panel_id = card["panelId"]
     if given.get("stepId"):
         step = _step(account, given["stepId"])
+        panel_id = step["panelId"]
+        written |= {"stepId": step.id, "panelId": panel_id}
         if step.id != card["stepId"]:
-            card["position"] = _last_position(account, step)
-        card["stepId"], card["panelId"] = step.id, step["panelId"]
-    if given.get("title"):
-        card["title"] = given["title"]
+            written["position"] = _last_position(account, step)
     if given.get("position") is not None:
-        card["position"] = float(given["position"])
-    for name in _PLAIN:
-        if name in given:
-            card[name] = given[name]
+        written["position"] = float(given["position"])
+    written |= _references(account, card, given)
+    if "tagIds" in given or "tagNames" in given:
+        wanted_tags = _tag_ids(account, panel_id, given.get("tagIds"), given.get("tagNames"))
+        written["tagIds"] = tags_after(card["tagIds"], wanted_tags, tag_operation)
+    if given.get("customFields"):
+        kept = accepted_values(account, given["customFields"], panel_id)
+        written["customFields"] = merged(card["customFields"], kept)
+    if given.get("metadata"):
+        written["metadata"] = merged(card["metadata"], given["metadata"])
+    card.values.update(written)
+
+
+def _references(account: Account, card: Record, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties of a card that name other objects."""
+    found: dict[str, Any] = {}
     if "responsibleUserId" in given:
         agent = account.agent_of({"id": given["responsibleUserId"]})
-        card["responsibleUserId"] = agent["userId"] if agent else None
+        found["responsibleUserId"] = agent["userId"] if agent else None
     if "sessionId" in given:
         wanted = given["sessionId"]
-        card["sessionId"] = account.need(account.sessions, wanted, "A sessão").id if wanted else None
+        found["sessionId"] = account.need(account.sessions, wanted, "A sessão").id if wanted else None
     if "contactIds" in given:
-        card["contactIds"] = [_contact_id(account, one) for one in given["contactIds"] or ()]
-    if "tagIds" in given or "tagNames" in given:
-        wanted_tags = _tag_ids(account, card["panelId"], given.get("tagIds"), given.get("tagNames"))
-        card["tagIds"] = tags_after(card["tagIds"], wanted_tags, tag_operation)
-    if given.get("customFields"):
-        kept = accepted_values(account, given["customFields"], card["panelId"])
-        card["customFields"] = merged(card["customFields"], kept)
-    if given.get("metadata"):
-        card["metadata"] = merged(card["metadata"], given["metadata"])
+        found["contactIds"] = [_contact_id(account, one) for one in given["contactIds"] or ()]
     if given.get("status"):
-        card["status"] = given["status"]
-        card["lostReasonId"] = None
-    if given.get("lostReasonId") and card["status"] == "LOST":
-        card["lostReasonId"] = account.need(account.lost_reasons, given["lostReasonId"], "O motivo de perda").id
+        found["lostReasonId"] = None
+    if given.get("lostReasonId") and (given.get("status") or card["status"]) == "LOST":
+        found["lostReasonId"] = account.need(account.lost_reasons, given["lostReasonId"], "O motivo de perda").id
+    return found
 
 
 def _contact_id(account: Account, reference: str) -> str:
@@ -254,9 +264,7 @@ def _contact_id(account: Account, reference: str) -> str:
     return contact.id if contact is not None else account.contact_named({"phoneNumber": reference}).id
 
 
-def _tag_ids(
-    account: Account, panel_id: str, ids: Sequence[str] | None, names: Sequence[str] | None
-) -> list[str]:
+def _tag_ids(account: Account, panel_id: str, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
     tags = [tag for tag in account.panel_tags.by_creation() if tag["panelId"] == panel_id]
     if ids:
         known = {tag.id for tag in tags}
@@ -292,7 +300,7 @@ def _show(request: Request, card: Record) -> dict[str, Any]:
         return None if agent is None else {"id": agent["userId"], "name": agent["name"]}
 
     writes = request.operation.method != "GET"
-    details = {
+    details: dict[str, tuple[str, Callable[[], Any]]] = {
         "panelTitle": ("PanelTitle", lambda: panel["title"] if panel else None),
         "stepTitle": ("StepTitle", lambda: step["title"] if step else None),
         "stepPhase": ("StepPhase", phase),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import bots, conversations, events
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
-from airflow_provider_wts.emulator.records import Chatbot, Contact, Record, Send, Session
 from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send
 from airflow_provider_wts.emulator.resources.sessions import merged, show_session, write_metadata
 from airflow_provider_wts.emulator.serving import Request, handles, lower, page, plain, select, within
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.records import Chatbot, Contact, Record, Send, Session
 
 
 @handles("list_chatbots")
@@ -169,9 +172,9 @@ def _reason_to_skip(account: Account, session: Session, options: Mapping[str, An
     switches = account.switches
     if options.get("skipIfBotInExecution") and session.run is not None:
         return "outro chatbot está em execução."
-    if options.get("skipIfInProgress") and session["status"] in switches.statuses_in_progress:
-        if not force or switches.skip_beats_force:
-            return "já existe uma sessão em andamento."
+    in_progress = session["status"] in switches.statuses_in_progress
+    if options.get("skipIfInProgress") and in_progress and (switches.skip_beats_force or not force):
+        return "já existe uma sessão em andamento."
     return None
 
 
@@ -179,4 +182,3 @@ def _write_contact_metadata(account: Account, contact: Contact, given: dict[str,
     if given is not None:
         contact["metadata"] = merged(contact["metadata"], given, account.switches.contact_metadata_of_send)
         account.touch(account.contacts, contact)
-

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import events
 from airflow_provider_wts.emulator.account import Account, address_key
@@ -28,6 +28,9 @@ from airflow_provider_wts.emulator.serving import (
     stamped,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _FIELDS = {
     "Name": ("name",),
     "PhoneNumber": ("phoneNumber",),
@@ -43,7 +46,7 @@ _FIELDS = {
     "Utm": ("utm",),
     "Metadata": ("metadata",),
 }
-_PLAIN = ("name", "email", "instagram", "annotation", "utm")
+_PLAIN = ("name", "email", "instagram", "annotation", "utm", "pictureUrl")
 
 
 def show_contact(request: Request, contact: Contact, *, whole: bool = False) -> dict[str, Any]:
@@ -185,23 +188,28 @@ def _tagged(request: Request, contact: Contact) -> dict[str, Any]:
     return show_contact(request, contact, whole=True)
 
 
+@dataclass(frozen=True)
+class _Resolved:
+    """What a write refers to, found before anything is written: a refused request leaves nothing behind."""
+
+    phone: str | None
+    tags: list[str]
+    sequences: list[Record]
+    portfolios: list[Record] | None
+
+
 def _save(account: Account, given: Mapping[str, Any], options: Mapping[str, Any]) -> Contact:
     existing = _existing(account, given)
     if existing is None:
         if not any(given.get(name) for name in ("name", "phoneNumber", "email", "instagram")):
             raise Refusal("FORM_ERROR", "Informe ao menos nome, telefone, e-mail ou Instagram.")
-        phone = stored_phone(given["phoneNumber"], account.switches) if given.get("phoneNumber") else None
-        tags = tag_ids(account, given.get("tagIds"), given.get("tagNames"))
-        values = {name: given[name] for name in ("name", "email", "instagram", "annotation") if name in given}
-        contact = account.add_contact({**values, "phoneNumber": phone, "tagIds": tags})
-        rest = {name: value for name, value in given.items() if name not in (*values, "phoneNumber", "tagIds")}
-        rest.pop("tagNames", None)
-        _apply(account, contact, rest, "ReplaceAll")
+        resolved = _resolve(account, None, given, "ReplaceAll")
+        contact = account.add_contact({"phoneNumber": resolved.phone})
+        _apply(account, contact, given, resolved)
         events.emit_contact(account, "CONTACT_NEW", contact)
         return contact
     if options.get("upsert"):
-        names = options.get("upsertFields")
-        allowed = {name for field in (_FIELDS if not names else names) for name in _FIELDS[field]}
+        allowed = {name for field in options.get("upsertFields") or _FIELDS for name in _FIELDS[field]}
         operation = options.get("upsertTagOperation") or "ReplaceAll"
         _write(account, existing, {name: value for name, value in given.items() if name in allowed}, operation)
     elif not options.get("getIfExists") and account.switches.duplicate_contact == "refuse":
@@ -223,31 +231,32 @@ def _existing(account: Account, given: Mapping[str, Any]) -> Contact | None:
 def _write(account: Account, contact: Contact, given: Mapping[str, Any], tag_operation: str) -> None:
     """Write properties, and tell the subscribers."""
     tags_before = contact["tagIds"]
-    _apply(account, contact, given, tag_operation)
+    _apply(account, contact, given, _resolve(account, contact, given, tag_operation))
     account.touch(account.contacts, contact)
     changed = contact["tagIds"] != tags_before
     events.emit_contact(account, "CONTACT_TAG_UPDATE" if changed else "CONTACT_UPDATE", contact)
 
 
-def _apply(account: Account, contact: Contact, given: Mapping[str, Any], tag_operation: str) -> None:
-    phone = contact["phoneNumber"]
+def _resolve(account: Account, contact: Contact | None, given: Mapping[str, Any], tag_operation: str) -> _Resolved:
+    phone = contact["phoneNumber"] if contact is not None else None
     if "phoneNumber" in given:
         phone = stored_phone(given["phoneNumber"], account.switches) if given["phoneNumber"] else None
         owner = account.contacts_by_phone.get(address_key(phone)) if phone else None
         if owner not in (None, contact):
             raise Refusal("ENTITY_ERROR_SAVE", "Já existe um contato com esse telefone.")
-    tags = contact["tagIds"]
-    if "tagIds" in given or "tagNames" in given:
-        named_tags = tag_ids(account, given.get("tagIds"), given.get("tagNames"))
-        tags = tags_after(tags, named_tags, tag_operation)
     sequences = [account.need(account.sequences, one, "A sequência") for one in given.get("sequenceIds") or ()]
     portfolios = _portfolios(account, given)
+    tags: list[str] = contact["tagIds"] if contact is not None else []
+    if "tagIds" in given or "tagNames" in given:
+        tags = tags_after(tags, tag_ids(account, given.get("tagIds"), given.get("tagNames")), tag_operation)
+    return _Resolved(phone, tags, sequences, portfolios)
+
+
+def _apply(account: Account, contact: Contact, given: Mapping[str, Any], resolved: _Resolved) -> None:
     account.unindex_contact(contact)
-    contact["phoneNumber"], contact["tagIds"] = phone, tags
-    contact["phoneNumberFormatted"] = formatted_phone(phone) if phone else None
-    for name in (*_PLAIN, "pictureUrl"):
-        if name in given:
-            contact[name] = given[name]
+    contact["phoneNumber"], contact["tagIds"] = resolved.phone, resolved.tags
+    contact["phoneNumberFormatted"] = formatted_phone(resolved.phone) if resolved.phone else None
+    contact.values.update({name: given[name] for name in _PLAIN if name in given})
     if given.get("status"):
         account.contacts_not_active += (given["status"] != "ACTIVE") - (contact["status"] != "ACTIVE")
         contact["status"] = given["status"]
@@ -257,16 +266,20 @@ def _apply(account: Account, contact: Contact, given: Mapping[str, Any], tag_ope
     if given.get("metadata"):
         contact["metadata"] = merged(contact["metadata"], given["metadata"])
     account.index_contact(contact)
-    for sequence in sequences:
+    for sequence in resolved.sequences:
         add_to_sequence(account, sequence, contact)
-    if portfolios is not None:
-        wanted = {portfolio.id for portfolio in portfolios}
-        for identifier in contact["portfolioIds"]:
-            left = account.portfolios.find(identifier)
-            if left is not None and identifier not in wanted:
-                remove_from_portfolio(account, left, contact)
-        for portfolio in portfolios:
-            add_to_portfolio(account, portfolio, contact)
+    if resolved.portfolios is not None:
+        _set_portfolios(account, contact, resolved.portfolios)
+
+
+def _set_portfolios(account: Account, contact: Contact, portfolios: list[Record]) -> None:
+    wanted = {portfolio.id for portfolio in portfolios}
+    for identifier in contact["portfolioIds"]:
+        left = account.portfolios.find(identifier)
+        if left is not None and identifier not in wanted:
+            remove_from_portfolio(account, left, contact)
+    for portfolio in portfolios:
+        add_to_portfolio(account, portfolio, contact)
 
 
 def _portfolios(account: Account, given: Mapping[str, Any]) -> list[Record] | None:

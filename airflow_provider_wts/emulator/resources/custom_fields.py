@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.records import Record
 from airflow_provider_wts.emulator.serving import Request, handles, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.records import Record
 
 _TIME = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -50,9 +53,7 @@ def accepted_values(account: Account, given: Mapping[str, Any], panel_id: str | 
     """
     fields = {field["key"]: field for field in account.custom_fields.by_creation() if field["scopeId"] == panel_id}
     return {
-        key: value
-        for key, value in given.items()
-        if key in fields and (value is None or _fits(fields[key], value))
+        key: value for key, value in given.items() if key in fields and (value is None or _fits(fields[key], value))
     }
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.errors import Refusal, not_found
-from airflow_provider_wts.emulator.records import Record
 from airflow_provider_wts.emulator.serving import (
     EMPTY,
     Empty,
@@ -18,6 +15,12 @@ from airflow_provider_wts.emulator.serving import (
     set_unless_null,
     stamped,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.records import Record
 
 _FIELDS = {
     "Name": ("name",),

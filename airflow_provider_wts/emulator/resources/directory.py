@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.records import Record
 from airflow_provider_wts.emulator.serving import Request, detail, handles, page, plain, select
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.records import Record
 
 # The filter's names are not those of the answer.
 _TEMPLATE_TYPES = {

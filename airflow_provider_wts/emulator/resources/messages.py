@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import bots, conversations
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.records import Message, Session
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.sends import filled_template, message_is_settled, status_url
 from airflow_provider_wts.emulator.resources.sessions import session_of, show_message
 from airflow_provider_wts.emulator.serving import Later, Request, handles, stamped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.records import Message, Session
 
 _TYPES = {"IMAGE": "IMAGE", "AUDIO": "AUDIO", "VIDEO": "VIDEO"}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.records import Record
 from airflow_provider_wts.emulator.resources.custom_fields import arranged
 from airflow_provider_wts.emulator.serving import Request, detail, handles, page, plain, select, set_unless_null, whole
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.records import Record
 
 _DEFAULT_FIELDS = ("title", "description", "dueDate", "responsibleUser", "tags", "contacts", "monetaryAmount")
 
@@ -108,7 +110,9 @@ def _step(request: Request, step: Record) -> dict[str, Any]:
         ]
 
     detail(answer, request, "cardCount", lambda: len(cards), "StepsCardCount")
-    detail(answer, request, "overdueCardCount", lambda: sum(is_overdue(account, one) for one in cards), "StepsCardCount")
+    detail(
+        answer, request, "overdueCardCount", lambda: sum(is_overdue(account, one) for one in cards), "StepsCardCount"
+    )
     detail(
         answer,
         request,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversations
-from airflow_provider_wts.emulator.account import Account
-from airflow_provider_wts.emulator.records import Contact, Record
 from airflow_provider_wts.emulator.serving import (
     EMPTY,
     Empty,
@@ -21,6 +19,10 @@ from airflow_provider_wts.emulator.serving import (
     whole,
     within,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.records import Contact, Record
 
 
 @handles("list_portfolios")

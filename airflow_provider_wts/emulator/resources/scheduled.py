@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import bots, conversations
 from airflow_provider_wts.emulator.account import Account, address_key
@@ -24,6 +23,9 @@ from airflow_provider_wts.emulator.serving import (
     select,
     stamped,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FIELDS = {
     "To": ("to",),
@@ -243,20 +245,28 @@ def _show(request: Request, message: Record) -> dict[str, Any]:
     department = account.departments.find(message["departmentId"])
 
     def show_contact() -> dict[str, Any] | None:
-        return contact and {
-            "id": contact.id,
-            "name": contact["name"],
-            "phonenumberFormatted": contact["phoneNumberFormatted"],
-            "instagram": contact["instagram"],
-            "pictureUrl": contact.get("pictureUrl"),
-        }
+        return (
+            None
+            if contact is None
+            else {
+                "id": contact.id,
+                "name": contact["name"],
+                "phonenumberFormatted": contact["phoneNumberFormatted"],
+                "instagram": contact["instagram"],
+                "pictureUrl": contact.get("pictureUrl"),
+            }
+        )
 
     def show_channel() -> dict[str, Any] | None:
-        return channel and {"id": channel.id, "humanId": channel["identity"]["humanId"], "type": channel["type"]}
+        return (
+            None
+            if channel is None
+            else {"id": channel.id, "humanId": channel["identity"]["humanId"], "type": channel["type"]}
+        )
 
     def show_template() -> dict[str, Any] | None:
         parameters = {"parameters": message["params"].get("parameters")}
-        return template and {"id": template.id, "name": template["name"], "templateParams": parameters}
+        return None if template is None else {"id": template.id, "name": template["name"], "templateParams": parameters}
 
     detail(answer, request, "contact", show_contact, "Contact")
     detail(answer, request, "channel", show_channel, "Channel")
@@ -269,5 +279,7 @@ def _show(request: Request, message: Record) -> dict[str, Any]:
         "Department",
     )
     detail(answer, request, "template", show_template, "Template")
-    detail(answer, request, "chatbot", lambda: bot and {"id": bot["key"], "botId": bot.id, "name": bot["name"]}, "Chatbot")
+    detail(
+        answer, request, "chatbot", lambda: bot and {"id": bot["key"], "botId": bot.id, "name": bot["name"]}, "Chatbot"
+    )
     return answer

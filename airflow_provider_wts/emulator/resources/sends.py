@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversations, events
 from airflow_provider_wts.emulator.account import Account, Delivery
@@ -14,6 +13,9 @@ from airflow_provider_wts.emulator.records import Message, Record, Send, Session
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.sessions import write_metadata
 from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, handles, stamped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _KINDS = {
     "send_text": "TEXT",
@@ -242,9 +244,7 @@ def _accept(
     def process() -> None:
         target = session
         if target is None:
-            target = conversations.session_for_send(
-                account, conversations.contact_for(account, to), channel, options
-            )
+            target = conversations.session_for_send(account, conversations.contact_for(account, to), channel, options)
         write_metadata(account, target, item.get("sessionMetadata"))
         send.message = conversations.company_writes(
             account,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversations
 from airflow_provider_wts.emulator.account import Account, address_key
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.records import Contact, Record
 from airflow_provider_wts.emulator.serving import (
     EMPTY,
     Empty,
@@ -19,6 +18,9 @@ from airflow_provider_wts.emulator.serving import (
     select,
     whole,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.records import Contact, Record
 
 
 @handles("list_sequences")

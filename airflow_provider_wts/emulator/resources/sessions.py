@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversations, events
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.records import ALWAYS, Message, Session
@@ -23,6 +22,9 @@ from airflow_provider_wts.emulator.serving import (
     stamped,
     within,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.account import Account
 
 _STATUS_TEXTS = {
     "UNDEFINED": "Indefinido",
@@ -67,7 +69,7 @@ def show_session(request: Request, session: Session, *, listed: bool = False, ve
         lambda: _department_details(account, values["departmentId"]),
         "DepartmentsDetails",
     )
-    detail(answer, request, "channelType", lambda: session.channel["type"].upper(), "ChannelTypeDetails")
+    detail(answer, request, "channelType", session.channel["type"].upper, "ChannelTypeDetails")
     detail(answer, request, "classification", lambda: values["classification"], "ClassificationDetails")
     set_unless_null(answer, "utm", values["utm"])
     if version == 2:

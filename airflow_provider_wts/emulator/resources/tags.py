@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.contract import document
 from airflow_provider_wts.emulator import events
-from airflow_provider_wts.emulator.account import Account
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.records import Record, named
 from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, handles, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_wts.emulator.account import Account
 
 _SHADES = {"BROWN": "8D6E63", "PURPLE": "7E57C2", "PINK": "EC407A", "RED": "E53935", "YELLOW": "FBC02D"} | {
     "GREEN": "43A047",
