@@ -10,6 +10,7 @@ A new kind of thing is a method of :class:`Names`: where it goes by its ``name``
 from __future__ import annotations
 
 import uuid
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import chatbots, directory, sequences
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.hooks.panel_names import PanelNames
 
 _MOST_CANDIDATES = 20
 
@@ -111,6 +113,13 @@ class Names:
         :raises WtsNameError: when none or several portfolios have the name.
         """
         return self._id("portfolio", name_or_id, directory.list_portfolios)
+
+    @cached_property
+    def panels(self) -> PanelNames:
+        """Looks up panels, and names that mean something only within a panel."""
+        from airflow_provider_wts.hooks.panel_names import PanelNames
+
+        return PanelNames(self._list)
 
     def custom_field(self, name_or_key: str, entity: str = "CONTACT") -> str:
         """Return the key of a custom field. The API drops unknown keys silently, so they are refused here.
