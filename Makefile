@@ -1,0 +1,80 @@
+# What there is to do here; "make" alone lists it.
+# Needed: GNU make, bash and Python 3.11 or later. uv is used where it is installed, else venv and pip.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+AIRFLOW_VERSIONS := 2.11.2 3.1.8 3.3.2
+AIRFLOW_VERSION := 3.3.2
+BIN := .venv/bin
+
+# What the tests are asked to run, for example: make test TESTS="tests/unit -k phone"
+TESTS ?=
+
+.PHONY: help
+help: ## Show this list
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+# An environment is made anew when what it is made from changed, and is left alone otherwise.
+.venv/.ready: requirements/airflow-$(AIRFLOW_VERSION).txt pyproject.toml tools/environment.sh
+	@tools/environment.sh $(AIRFLOW_VERSION) .venv
+
+.venv-%/.ready: requirements/airflow-%.txt pyproject.toml tools/environment.sh
+	@tools/environment.sh $* .venv-$*
+
+.PHONY: check
+check: .venv/.ready ## Check format, lint, types and generated files
+	@echo "== format"
+	@$(BIN)/ruff format --check .
+	@echo "== lint"
+	@$(BIN)/ruff check .
+	@echo "== types"
+	@$(BIN)/mypy
+	@echo "== the contract as JSON"
+	@$(BIN)/python tools/generate_contract.py --check
+
+.PHONY: test
+test: .venv/.ready ## Install and run the tests on Airflow 3.3.2
+	@echo "== tests on Airflow $(AIRFLOW_VERSION), $$($(BIN)/python --version)"
+	@$(BIN)/python -m pytest $(TESTS)
+
+# The ends of the range, and the middle. All are run, even when one fails.
+.PHONY: test-matrix
+test-matrix: ## Run the tests on Airflow 2.11.2, 3.1.8 and 3.3.2
+	@failed=""; \
+	for version in $(AIRFLOW_VERSIONS); do \
+		echo "== tests on Airflow $$version"; \
+		$(MAKE) --no-print-directory ".venv-$$version/.ready" \
+			&& ".venv-$$version/bin/python" -m pytest $(TESTS) || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "Failed on Airflow:$$failed"; exit 1; fi; \
+	echo "Passed on Airflow: $(AIRFLOW_VERSIONS)"
+
+.PHONY: demo
+demo: .venv/.ready ## Send chatbots to customers of a local WTS Chat, on real Airflow, and show what they answered
+	@$(BIN)/python tools/demo.py
+
+.PHONY: lock
+lock: ## Choose the versions that environments are made of anew (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
+	@for version in $(AIRFLOW_VERSIONS); do \
+		echo "== requirements/airflow-$$version.txt"; \
+		echo "apache-airflow==$$version" | uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+			--extra emulator --extra redis --group lint --group test --no-emit-package airflow-provider-wts \
+			--no-annotate --custom-compile-command "make lock" \
+			--output-file "requirements/airflow-$$version.txt" pyproject.toml -; \
+	done
+
+.PHONY: types
+types: ## Generate the types of the API's answers from the contract (needs uv)
+	@command -v uv >/dev/null || { echo "make types needs uv: https://docs.astral.sh/uv/"; exit 1; }
+	@uv run --isolated --group types python tools/generate_types.py
+
+.PHONY: clean
+clean: ## Remove environments, caches and what the demo left
+	@rm -rf .venv .venv-* .demo .airflow-* build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

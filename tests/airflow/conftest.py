@@ -1,0 +1,247 @@
+"""Real Airflow for tests: a migrated database, and a process that runs DAG files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+AIRFLOW_VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:3])
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """What came of one task instance.
+
+    :param task_id: the task.
+    :param map_index: its place among mapped instances, -1 where it is not mapped.
+    :param state: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
+    :param xcoms: what it left, by key, deserialized.
+    :param links: its extra links, by name, as the web interface shows them.
+    :param rendered: its rendered template fields, as the web interface shows them.
+    """
+
+    task_id: str
+    map_index: int
+    state: str
+    xcoms: dict[str, Any]
+    links: dict[str, str | None]
+    rendered: dict[str, Any]
+
+    @property
+    def returned(self) -> Any:
+        """What the task returned."""
+        return self.xcoms.get("return_value")
+
+
+@dataclass(frozen=True)
+class DagRunOutcome:
+    """What came of a DAG run.
+
+    :param state: ``success`` or ``failed``.
+    :param tasks: all task instances.
+    :param logs: what the run logged.
+    """
+
+    dag_id: str
+    run_id: str
+    state: str
+    tasks: list[TaskRun]
+    logs: str
+
+    def task(self, task_id: str, map_index: int = -1) -> TaskRun:
+        """Return one task instance."""
+        (found,) = (task for task in self.tasks if (task.task_id, task.map_index) == (task_id, map_index))
+        return found
+
+    def mapped(self, task_id: str) -> list[TaskRun]:
+        """Return the instances of a mapped task, in order."""
+        return sorted((task for task in self.tasks if task.task_id == task_id), key=lambda task: task.map_index)
+
+    @property
+    def states(self) -> dict[str, list[str]]:
+        """The states of all instances by task id, in order."""
+        return {task.task_id: [one.state for one in self.mapped(task.task_id)] for task in self.tasks}
+
+
+class DagRunner:
+    """A process with Airflow that runs DAG files one after the other.
+
+    :param environment: environment variables to add, such as a secrets backend.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._logs = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        reading, writing = os.pipe()
+        self._answers = os.fdopen(reading)
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("dag_runner.py")), str(writing)],
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=self._logs,
+            stderr=subprocess.STDOUT,
+            pass_fds=[writing],
+            text=True,
+        )
+        os.close(writing)
+
+    def run(
+        self,
+        path: Path,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        connections: Mapping[str, str | Mapping[str, Any]] | None = None,
+        dag_id: str | None = None,
+        earliest_firing: float = 0.2,
+    ) -> DagRunOutcome:
+        """Run a DAG file once, deferrals included, and return what came of it.
+
+        :param path: the file.
+        :param conf: the run's configuration; values of the DAG's params.
+        :param connections: connections by id: a URI or JSON text, or an object that becomes JSON.
+        :param dag_id: which DAG of the file; may be left out where there is one.
+        :param earliest_firing: seconds in which a trigger does not fire; there is no scheduler here to be too fast for.
+        """
+        result = self._ask(
+            "run_dag",
+            path=str(path),
+            dag_id=dag_id,
+            conf=conf,
+            connections={
+                name: value if isinstance(value, str) else json.dumps(value)
+                for name, value in (connections or {}).items()
+            },
+            earliest_firing=earliest_firing,
+        )
+        tasks = [TaskRun(**task) for task in result.pop("tasks")]
+        return DagRunOutcome(**result, tasks=tasks, logs=self._new_logs())
+
+    def import_dags(self, path: Path) -> dict[str, list[str]]:
+        """Import a DAG file without any connection; return its task ids by DAG.
+
+        :param path: the file.
+        """
+        return self._ask("import_dags", path=str(path))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._answers.close()
+        self._logs.close()
+
+    def _ask(self, command: str, **arguments: Any) -> Any:
+        self._new_logs()
+        self._process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
+        self._process.stdin.flush()
+        line = self._answers.readline()
+        if not line:
+            raise AssertionError(f"The process that runs DAGs died:\n{self._new_logs()[-5000:]}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise AssertionError(f"{answer['error']}\n{self._new_logs()[-5000:]}")
+        return answer["result"]
+
+    def _new_logs(self) -> str:
+        # The position is shared with the process that writes: reading must leave it at the end.
+        end = os.fstat(self._logs.fileno()).st_size
+        self._read, begin = end, getattr(self, "_read", 0)
+        return os.pread(self._logs.fileno(), end - begin, begin).decode(errors="replace")
+
+
+RunDag = Callable[..., DagRunOutcome]
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """The tests' AIRFLOW_HOME, with a migrated SQLite database. A migration takes long: it is done once per version."""
+    home = Path(os.environ["AIRFLOW_HOME"])
+    kept = ROOT / ".airflow-test" / f"airflow-{'.'.join(map(str, AIRFLOW_VERSION))}.db"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, "airflow.db")
+            subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{made}"},
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            kept.parent.mkdir(exist_ok=True)
+            # Other test runs may do the same at this moment; the last rename wins, and all files are alike.
+            moving = kept.with_suffix(f".{os.getpid()}")
+            shutil.copy(made, moving)
+            moving.rename(kept)
+    shutil.copy(kept, home / "airflow.db")
+    return home
+
+
+@pytest.fixture(scope="session")
+def dag_runner(airflow_home: Path) -> Iterator[DagRunner]:
+    """The process that runs DAG files."""
+    runner = DagRunner()
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def make_dag_runner(airflow_home: Path) -> Iterator[Callable[[Mapping[str, str]], DagRunner]]:
+    """Start a process of its own, for a test that needs other environment variables."""
+    runners: list[DagRunner] = []
+
+    def make(environment: Mapping[str, str]) -> DagRunner:
+        runners.append(DagRunner(environment))
+        return runners[-1]
+
+    yield make
+    for runner in runners:
+        runner.close()
+
+
+@pytest.fixture
+def run_dag(dag_runner: DagRunner) -> RunDag:
+    """Run a DAG file on real Airflow; see :meth:`DagRunner.run`."""
+    return dag_runner.run
+
+
+@pytest.fixture
+def dag_file(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """Write a DAG file; ``DAG_ID`` in its text becomes an id of this test's own."""
+    from textwrap import dedent
+
+    def write(text: str) -> Path:
+        dag_id = "".join(char if char.isalnum() else "_" for char in request.node.name)
+        path = tmp_path / f"{dag_id}.py"
+        path.write_text(dedent(text).replace("DAG_ID", repr(dag_id)), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def fast_emulator() -> Iterator[Any]:
+    """A WTS Chat emulator whose minutes last two seconds."""
+    from airflow_provider_wts.emulator import Emulator
+
+    with Emulator(speed=30) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def wts_connection(fast_emulator: Any) -> dict[str, dict[str, Any]]:
+    """The connection ``wts_default`` to the emulator, as ``run_dag(..., connections=...)`` takes it."""
+    return {"wts_default": {"conn_type": "wts", "password": fast_emulator.token, "host": fast_emulator.url}}

@@ -1,0 +1,46 @@
+"""Every example DAG imports without a connection, and runs to success on the emulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).resolve().parent.parent.parent / "example_dags").glob("*.py"))
+
+# What an example needs besides its defaults.
+CONFIGURATIONS: dict[str, dict[str, Any]] = {}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_it_imports_without_a_connection(dag_runner, path):
+    dags = dag_runner.import_dags(path)
+    assert list(dags) == [path.stem]
+    assert dags[path.stem]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_it_runs_to_success_on_the_emulator(run_dag, wts_connection, fast_emulator, path):
+    outcome = run_dag(path, conf=CONFIGURATIONS.get(path.stem), connections=wts_connection)
+    assert outcome.state == "success", outcome.logs[-5000:]
+    assert {state for states in outcome.states.values() for state in states} == {"success"}
+    # That a chatbot writes outside the 24-hour window is its author's choice, and not the client's fault.
+    assert not [violation for violation in fast_emulator.violations if "24-hour" not in violation]
+
+
+def test_the_chatbot_example_sums_up_what_customers_answered(run_dag, wts_connection, fast_emulator):
+    fast_emulator.behave("+5511999990002", replies=["Ainda não"])
+    example = next(path for path in EXAMPLES if path.stem == "example_wts_chatbot")
+    outcome = run_dag(example, connections=wts_connection)
+    rows = outcome.task("sum_up").returned
+    assert [(row["customer"], row["status"], row["answer"]) for row in rows] == [
+        ("Carla Dias", "COMPLETED", "Sim"),
+        ("Diego Alves", "COMPLETED", "Ainda não"),
+        ("Elisa Rocha", "COMPLETED", "Sim"),
+    ]
+    sent = outcome.mapped("send_chatbot")
+    assert [task.returned["id"] for task in sent] == [row["session"] for row in rows]
+    assert all(row["seconds"] >= 0 for row in rows)
+    # Every customer got the chatbot once.
+    assert [len(fast_emulator.received(f"+551199999000{number}")) for number in (1, 2, 3)] == [1, 1, 1]
