@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from airflow_provider_wts.api.types import Message, MessagePage, Session, SessionV2, SessionV2Page
+    from airflow_provider_wts.api.types import Message, Session, SessionV2, SessionV2Page
 
 
 def get_session(session_id: str, *, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[SessionV2]:
@@ -225,11 +225,3 @@ def create_session_note(
         path={"id": session_id},
         body=given(text=text, filesUrls=file_urls, filesIds=file_ids),
     )
-
-
-def list_messages(session_id: str) -> Call[MessagePage]:
-    """List the messages of a session, paged.
-
-    :param session_id: the session.
-    """
-    return Call("list_messages", query={"SessionId": session_id})

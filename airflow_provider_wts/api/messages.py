@@ -1,0 +1,145 @@
+"""Calls about messages: read them, and the older quick sends.
+
+The quick sends do what the send family (:mod:`airflow_provider_wts.api.sends`) cannot: wait for the channel's answer,
+and name a bot that takes over when the contact answers. They take no ``senderId``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from airflow_provider_wts.api.call import NOT_GIVEN, Call, Optional, given
+from airflow_provider_wts.api.sends import SendOptions
+from airflow_provider_wts.api.window import Window, window_query
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.api.types import Message, MessagePage, MessageQuickSend, QuickMessage
+
+
+class QuickContent(TypedDict, total=False):
+    """What a quick send says; the API needs ``text``, ``template_id`` or a file.
+
+    ``text``: the text, or the caption of a file. ``template_id``: the template. ``parameters``: values by the name of
+    the template's variable. ``file_url``: public address of a file. ``file_id``: id of an uploaded file. ``ref_id``:
+    id of the message that is replied to.
+    """
+
+    text: Optional[str]
+    template_id: Optional[str]
+    parameters: Optional[Mapping[str, str | None]]
+    file_url: Optional[str]
+    file_id: Optional[str]
+    ref_id: Optional[str]
+
+
+class QuickSend(QuickContent, SendOptions, total=False):
+    """A quick send to a number: :class:`QuickContent`, :class:`~airflow_provider_wts.api.sends.SendOptions`, and more.
+
+    ``from_``: number of an own channel. ``bot_key``: key of the bot that takes over when the contact answers.
+    """
+
+    from_: Optional[str]
+    bot_key: Optional[str]
+
+
+def send_message(to: str, **send: Unpack[QuickSend]) -> Call[QuickMessage]:
+    """Queue a message to a number; the contact is created where there is none.
+
+    :param to: phone number of the recipient.
+    :param send: see :class:`QuickSend`.
+    """
+    return Call("send_message", body=_quick_send(to, send))
+
+
+def send_message_sync(to: str, **send: Unpack[QuickSend]) -> Call[Message]:
+    """Send a message to a number and wait for the channel, 25 s at most; then its last known state is answered.
+
+    :param to: phone number of the recipient.
+    :param send: see :class:`QuickSend`.
+    """
+    return Call("send_message_sync", body=_quick_send(to, send))
+
+
+def send_session_message(session_id: str, **content: Unpack[QuickContent]) -> Call[QuickMessage]:
+    """Queue a message in a session.
+
+    :param session_id: the session.
+    :param content: see :class:`QuickContent`.
+    """
+    return Call("send_session_message", path={"id": session_id}, body=_content(content))
+
+
+def send_session_message_sync(session_id: str, **content: Unpack[QuickContent]) -> Call[Message]:
+    """Send a message in a session and wait for the channel, 25 s at most; then its last known state is answered.
+
+    :param session_id: the session.
+    :param content: see :class:`QuickContent`.
+    """
+    return Call("send_session_message_sync", path={"id": session_id}, body=_content(content))
+
+
+def get_message(message_id: str) -> Call[Message]:
+    """Read a message.
+
+    :param message_id: its id.
+    """
+    return Call("get_message", path={"id": message_id})
+
+
+def get_message_status(message_id: str) -> Call[MessageQuickSend]:
+    """Read the status of a message.
+
+    :param message_id: its id.
+    """
+    return Call("get_message_status", path={"id": message_id})
+
+
+def list_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage]:
+    """List the messages of a session, paged.
+
+    :param session_id: the session.
+    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
+    """
+    return Call("list_messages", query={"SessionId": session_id, **window_query(window)})
+
+
+def list_session_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage]:
+    """List the messages of a session, paged; another address of the same list.
+
+    :param session_id: the session.
+    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
+    """
+    return Call("list_session_messages", path={"id": session_id}, query=window_query(window))
+
+
+def _quick_send(to: str, send: QuickSend) -> dict[str, Any]:
+    def value(name: str) -> object:
+        return send.get(name, NOT_GIVEN)
+
+    options = given(
+        enableBot=value("enable_bot"),
+        hiddenSession=value("hidden_session"),
+        forceStartSession=value("force_start_session"),
+    )
+    return given(
+        from_=value("from_"),
+        to=to,
+        botKey=value("bot_key"),
+        body=_content(send),
+        department=value("department"),
+        user=value("user"),
+        options=options or NOT_GIVEN,
+    )
+
+
+def _content(content: QuickContent) -> dict[str, Any]:
+    return given(
+        text=content.get("text", NOT_GIVEN),
+        templateId=content.get("template_id", NOT_GIVEN),
+        parameters=content.get("parameters", NOT_GIVEN),
+        fileUrl=content.get("file_url", NOT_GIVEN),
+        fileId=content.get("file_id", NOT_GIVEN),
+        refId=content.get("ref_id", NOT_GIVEN),
+    )

@@ -1,0 +1,121 @@
+"""Calls about scheduled messages: a template or a bot at a moment that is to come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
+from airflow_provider_wts.api.window import WINDOW, Window, given_as
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from airflow_provider_wts.api.sends import DepartmentReference
+    from airflow_provider_wts.api.types import ReqScheduledMessage, ScheduledMessage, ScheduledMessagePage
+
+
+class Schedule(TypedDict, total=False):
+    """What is scheduled; everything may be left out, and ``scheduling`` and a template or bot are needed in practice.
+
+    ``from_``: phone number of an own channel. ``department``: in charge of the session. ``scheduled_type``:
+    ``TEMPLATE`` or ``CHATBOT``. ``template_id``: the template. ``bot_key``: key of the bot. ``scheduling``: an aware
+    moment. ``hidden_session``: hide a new session until the contact answers. ``parameters``: values by the name of
+    the template's variable. ``file_url``, ``file_id``: file of a template with media.
+    """
+
+    from_: Optional[str]
+    department: DepartmentReference | NotGiven
+    scheduled_type: str | NotGiven
+    template_id: Optional[str]
+    bot_key: Optional[str]
+    scheduling: datetime | str | NotGiven
+    hidden_session: bool | NotGiven
+    parameters: Optional[Mapping[str, str | None]]
+    file_url: Optional[str]
+    file_id: Optional[str]
+
+
+def create_scheduled_message(to: str, **schedule: Unpack[Schedule]) -> Call[ReqScheduledMessage]:
+    """Schedule a template or a bot.
+
+    :param to: phone number of the recipient.
+    :param schedule: see :class:`Schedule`.
+    """
+
+    def value(name: str) -> object:
+        return schedule.get(name, NOT_GIVEN)
+
+    return Call(
+        "create_scheduled_message",
+        body=given(
+            from_=value("from_"),
+            to=to,
+            department=value("department"),
+            type=value("scheduled_type"),
+            templateId=value("template_id"),
+            botKey=value("bot_key"),
+            scheduling=value("scheduling"),
+            hiddenSession=value("hidden_session"),
+            templateParams=given_or_left_out(
+                parameters=value("parameters"), fileUrl=value("file_url"), fileId=value("file_id")
+            ),
+        ),
+    )
+
+
+def cancel_scheduled_message(scheduled_message_id: str) -> Call[None]:
+    """Cancel a scheduled message that is not sent yet; answers nothing.
+
+    :param scheduled_message_id: its id.
+    """
+    return Call("cancel_scheduled_message", path={"id": scheduled_message_id})
+
+
+def batch_cancel_scheduled_messages(scheduled_message_ids: Sequence[str]) -> Call[list[ScheduledMessage]]:
+    """Cancel many scheduled messages; what happens to those that are sent already is not documented.
+
+    :param scheduled_message_ids: their ids.
+    """
+    return Call("batch_cancel_scheduled_messages", body=list(scheduled_message_ids))
+
+
+class ScheduledFilters(Window, total=False):
+    """Which scheduled messages a list answers; everything may be left out, and what is given must all hold.
+
+    ``scheduled_after``, ``scheduled_before``: bounds on the moment of sending. ``status``: such as ``SCHEDULED``.
+    ``scheduled_type``: ``TEMPLATE`` or ``CHATBOT``. ``from_``, ``to``: numbers. ``user``, ``department``: their ids.
+    ``include_details``: ``Contact``, ``Channel``, ``User``, ``Department``, ``Template``, ``Chatbot``.
+    """
+
+    scheduled_after: datetime | str | NotGiven
+    scheduled_before: datetime | str | NotGiven
+    status: str | NotGiven
+    scheduled_type: str | NotGiven
+    from_: str | NotGiven
+    to: str | NotGiven
+    user: str | NotGiven
+    department: str | NotGiven
+    include_details: Sequence[str] | NotGiven
+
+
+_FILTERS = {
+    "scheduled_after": "ScheduledAt.After",
+    "scheduled_before": "ScheduledAt.Before",
+    "status": "Status",
+    "scheduled_type": "Type",
+    "from_": "From",
+    "to": "To",
+    "user": "User",
+    "department": "Department",
+    "include_details": "IncludeDetails",
+}
+
+
+def list_scheduled_messages(**filters: Unpack[ScheduledFilters]) -> Call[ScheduledMessagePage]:
+    """List scheduled messages, paged.
+
+    :param filters: see :class:`ScheduledFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
+        on creation and update, and the order.
+    """
+    return Call("list_scheduled_messages", query=given_as({**_FILTERS, **WINDOW}, filters))

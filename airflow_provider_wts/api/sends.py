@@ -1,0 +1,243 @@
+"""Calls of the send family ``/send/*``: each accepts one message, queues it, and answers at once.
+
+The older quick sends stand in :mod:`airflow_provider_wts.api.messages`. What only they can do is to wait for the
+channel's answer, and to name a bot that takes over when the contact answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_wts.api.types import RespSendMessage, RespSendMessages
+
+
+class DepartmentReference(TypedDict, total=False):
+    """A department by its ``id`` or by its ``name``."""
+
+    id: str | None
+    name: str | None
+
+
+class UserReference(TypedDict, total=False):
+    """A user by ``id``, ``email`` or ``phoneNumber``."""
+
+    id: str | None
+    email: str | None
+    phoneNumber: str | None
+
+
+class SendOptions(TypedDict, total=False):
+    """What happens to the session; everything may be left out.
+
+    ``enable_bot``: wake the channel's bot when the contact answers; counts only when the send opens a session.
+    ``hidden_session``: hide the session until the contact answers; counts only when the send opens it.
+    ``force_start_session``: end the session in progress and open another. ``department``, ``user``: in charge of it.
+    """
+
+    enable_bot: Optional[bool]
+    hidden_session: Optional[bool]
+    force_start_session: Optional[bool]
+    department: DepartmentReference | NotGiven
+    user: UserReference | NotGiven
+
+
+class SendTo(SendOptions, total=False):
+    """Whom a message goes to and how; everything may be left out, and the API needs ``to`` or ``session_id``.
+
+    ``to``: recipient, a number or ``@handle``. ``from_``: number or ``@handle`` of an own channel. ``session_id``:
+    session to write into. ``ref_id``: id of the message that is replied to. ``delay_typing``: seconds of "typing...",
+    25 at most. ``callback_url``: called when the message goes out or fails. ``sender_id``: the caller's own id.
+    """
+
+    to: Optional[str]
+    from_: Optional[str]
+    session_id: Optional[str]
+    ref_id: Optional[str]
+    delay_typing: Optional[int]
+    callback_url: Optional[str]
+    sender_id: Optional[str]
+
+
+class SendTemplate(SendOptions, total=False):
+    """What may be left out when a template is sent.
+
+    ``parameters``: values by the name of the template's variable. ``file_id_or_url``: file of a template with media.
+    ``session_id``: session to write into. ``session_metadata``: kept with the session. ``callback_url``: called when
+    the message goes out or fails. ``sender_id``: the caller's own id.
+    """
+
+    parameters: Optional[Mapping[str, str | None]]
+    file_id_or_url: Optional[str]
+    session_id: Optional[str]
+    session_metadata: Optional[Mapping[str, Any]]
+    callback_url: Optional[str]
+    sender_id: Optional[str]
+
+
+class TemplateMessage(TypedDict, total=False):
+    """One recipient of a template batch; only ``to`` is needed. The rest is as in :class:`SendTemplate`."""
+
+    to: str
+    parameters: Optional[Mapping[str, str | None]]
+    file_id_or_url: Optional[str]
+    session_metadata: Optional[Mapping[str, Any]]
+    callback_url: Optional[str]
+    sender_id: Optional[str]
+
+
+def send_text(text: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
+    """Send a text.
+
+    :param text: the text.
+    :param send: see :class:`SendTo`.
+    """
+    return Call("send_text", body={**_to(send), "text": text})
+
+
+def send_image(
+    file_id_or_url: str, *, text: Optional[str] = NOT_GIVEN, **send: Unpack[SendTo]
+) -> Call[RespSendMessage]:
+    """Send an image.
+
+    :param file_id_or_url: id of an uploaded file, or public address.
+    :param text: caption.
+    :param send: see :class:`SendTo`.
+    """
+    return Call("send_image", body=_media(file_id_or_url, send, text))
+
+
+def send_audio(file_id_or_url: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
+    """Send an audio file; it has no caption.
+
+    :param file_id_or_url: id of an uploaded file, or public address.
+    :param send: see :class:`SendTo`.
+    """
+    return Call("send_audio", body=_media(file_id_or_url, send))
+
+
+def send_video(
+    file_id_or_url: str, *, text: Optional[str] = NOT_GIVEN, **send: Unpack[SendTo]
+) -> Call[RespSendMessage]:
+    """Send a video.
+
+    :param file_id_or_url: id of an uploaded file, or public address.
+    :param text: caption.
+    :param send: see :class:`SendTo`.
+    """
+    return Call("send_video", body=_media(file_id_or_url, send, text))
+
+
+def send_document(
+    file_id_or_url: str, *, text: Optional[str] = NOT_GIVEN, **send: Unpack[SendTo]
+) -> Call[RespSendMessage]:
+    """Send a document.
+
+    :param file_id_or_url: id of an uploaded file, or public address.
+    :param text: caption.
+    :param send: see :class:`SendTo`.
+    """
+    return Call("send_document", body=_media(file_id_or_url, send, text))
+
+
+def send_template(to: str, from_: str, template_id: str, **send: Unpack[SendTemplate]) -> Call[RespSendMessage]:
+    """Send a template to one recipient.
+
+    :param to: recipient, a number or ``@handle``; the API needs it in a session, too.
+    :param from_: number or ``@handle`` of an own channel; the API needs it here.
+    :param template_id: the template.
+    :param send: see :class:`SendTemplate`.
+    """
+
+    def value(name: str) -> object:
+        return send.get(name, NOT_GIVEN)
+
+    return Call(
+        "send_template",
+        body=given(
+            to=to,
+            from_=from_,
+            templateId=template_id,
+            parameters=value("parameters"),
+            fileIdOrUrl=value("file_id_or_url"),
+            callbackUrl=value("callback_url"),
+            sessionId=value("session_id"),
+            options=_options(send),
+            senderId=value("sender_id"),
+            sessionMetadata=value("session_metadata"),
+        ),
+    )
+
+
+def send_template_batch(
+    from_: str, template_id: str, messages: Sequence[TemplateMessage], **options: Unpack[SendOptions]
+) -> Call[RespSendMessages]:
+    """Send a template to many recipients; answers one result for each.
+
+    :param from_: number or ``@handle`` of an own channel.
+    :param template_id: the template.
+    :param messages: the recipients, 100 at most; see :class:`TemplateMessage`.
+    :param options: see :class:`SendOptions`.
+    """
+    return Call(
+        "send_template_batch",
+        body=given(
+            from_=from_,
+            templateId=template_id,
+            options=_options(options),
+            messages=[_batch_item(message) for message in messages],
+        ),
+    )
+
+
+def get_sent_message_status(send_id: str) -> Call[RespSendMessage]:
+    """Read the status of a message of the send family.
+
+    :param send_id: the id that the send answered.
+    """
+    return Call("get_sent_message_status", path={"id": send_id})
+
+
+def _media(file_id_or_url: str, send: SendTo, text: Optional[str] = NOT_GIVEN) -> dict[str, Any]:
+    return {**_to(send), "fileIdOrUrl": file_id_or_url, **given(text=text)}
+
+
+def _to(send: SendTo) -> dict[str, Any]:
+    def value(name: str) -> object:
+        return send.get(name, NOT_GIVEN)
+
+    return given(
+        to=value("to"),
+        from_=value("from_"),
+        options=_options(send),
+        sessionId=value("session_id"),
+        refId=value("ref_id"),
+        delayTyping=value("delay_typing"),
+        callbackUrl=value("callback_url"),
+        senderId=value("sender_id"),
+    )
+
+
+def _options(send: SendOptions) -> dict[str, Any] | NotGiven:
+    return given_or_left_out(
+        enableBot=send.get("enable_bot", NOT_GIVEN),
+        hiddenSession=send.get("hidden_session", NOT_GIVEN),
+        forceStartSession=send.get("force_start_session", NOT_GIVEN),
+        user=send.get("user", NOT_GIVEN),
+        department=send.get("department", NOT_GIVEN),
+    )
+
+
+def _batch_item(message: TemplateMessage) -> dict[str, Any]:
+    return given(
+        to=message.get("to", NOT_GIVEN),
+        parameters=message.get("parameters", NOT_GIVEN),
+        fileIdOrUrl=message.get("file_id_or_url", NOT_GIVEN),
+        callbackUrl=message.get("callback_url", NOT_GIVEN),
+        senderId=message.get("sender_id", NOT_GIVEN),
+        sessionMetadata=message.get("session_metadata", NOT_GIVEN),
+    )
