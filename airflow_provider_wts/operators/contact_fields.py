@@ -1,0 +1,289 @@
+"""What a user writes about a contact becomes what the API takes.
+
+In two steps, so that a mistake costs no call: :func:`checked` looks at the values alone, :func:`resolved` turns
+names of tags, portfolios, sequences and custom fields into ids and keys, which may ask the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api import phone
+from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
+from airflow_provider_wts.api.contacts import ContactFields
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
+from airflow_provider_wts.operators import parameters, values
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+    from airflow_provider_wts.hooks.names import Names
+
+#: Names by which users give a contact's fields.
+FIELDS = (
+    "name",
+    "phone_number",
+    "email_address",
+    "instagram",
+    "annotation",
+    "tags",
+    "portfolios",
+    "sequences",
+    "custom_fields",
+    "metadata",
+)
+#: By any of these the API recognises a contact that exists.
+IDENTIFIERS = ("phone_number", "email_address", "instagram")
+
+DETAILS = ("Tags", "CustomFields", "Portfolios")
+STATUSES = ("ACTIVE", "ARCHIVED", "BLOCKED")
+
+_MASK_NAMES = {
+    "name": "Name",
+    "phonenumber": "PhoneNumber",
+    "email": "Email",
+    "emailaddress": "Email",
+    "instagram": "Instagram",
+    "annotation": "Annotation",
+    "tags": "Tags",
+    "portfolio": "Portfolio",
+    "portfolios": "Portfolio",
+    "sequences": "SequenceIds",
+    "sequenceids": "SequenceIds",
+    "customfields": "CustomFields",
+    "metadata": "Metadata",
+}
+_TAG_OPERATIONS = {
+    "add": "InsertIfNotExists",
+    "insertifnotexists": "InsertIfNotExists",
+    "remove": "DeleteIfExists",
+    "deleteifexists": "DeleteIfExists",
+    "replace": "ReplaceAll",
+    "replaceall": "ReplaceAll",
+}
+_UTM = {"source", "medium", "campaign", "content", "headline", "term", "referralUrl"}
+
+
+def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+    """Return a contact's fields with impossible values refused and phone numbers spelled; nothing is looked up.
+
+    :param given: values by the names of :data:`FIELDS`.
+    :param prefix: where the fields stand, for the errors, such as ``contacts[3].``.
+    :raises WtsInvalidRequestError: naming the field.
+    """
+    readers: dict[str, Callable[[str, Any], Any]] = {
+        "name": short_text,
+        "phone_number": phone_number,
+        "email_address": email_address,
+        "instagram": short_text,
+        "annotation": parameters.text,
+        "tags": values.texts,
+        "portfolios": values.texts,
+        "sequences": values.texts,
+        "custom_fields": parameters.metadata,
+        "metadata": parameters.metadata,
+    }
+    return {name: readers[name](f"{prefix}{name}", value) for name, value in given.items()}
+
+
+def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> ContactFields:
+    """Return a contact's fields as the API takes them, with names turned into ids and keys.
+
+    :param fields: what :func:`checked` returned.
+    :param names: looks names up.
+    :param prefix: where the fields stand, for the errors.
+    :raises WtsNameError: when a name matches nothing, or more than one thing.
+    """
+    return ContactFields(
+        name=fields.get("name", NOT_GIVEN),
+        phone_number=fields.get("phone_number", NOT_GIVEN),
+        email=fields.get("email_address", NOT_GIVEN),
+        instagram=fields.get("instagram", NOT_GIVEN),
+        annotation=fields.get("annotation", NOT_GIVEN),
+        tag_ids=ids(f"{prefix}tags", fields.get("tags", NOT_GIVEN), names.tag),
+        portfolio_ids=ids(f"{prefix}portfolios", fields.get("portfolios", NOT_GIVEN), names.portfolio),
+        sequence_ids=ids(f"{prefix}sequences", fields.get("sequences", NOT_GIVEN), names.sequence),
+        custom_fields=custom_fields(f"{prefix}custom_fields", fields.get("custom_fields", NOT_GIVEN), names),
+        metadata=fields.get("metadata", NOT_GIVEN),
+    )
+
+
+def ids(name: str, texts: Optional[list[str]], look_up: Callable[[str], str]) -> Optional[list[str]]:
+    """Return ids for names, each id once.
+
+    :param name: the parameter's name, for the error.
+    :param texts: names or ids.
+    :param look_up: returns the id of a name.
+    :raises WtsNameError: when a name matches nothing, or more than one thing.
+    """
+    if not isinstance(texts, list):
+        return texts
+    try:
+        return list(dict.fromkeys(look_up(text) for text in texts))
+    except WtsNameError as error:
+        raise WtsNameError(f"{name}: {error}") from None
+
+
+def custom_fields(name: str, fields: Any, names: Names) -> dict[str, Any] | NotGiven | None:
+    """Return custom field values by key.
+
+    :param name: the parameter's name, for the error.
+    :param fields: values by key or name.
+    :param names: looks names up.
+    :raises WtsNameError: when a field does not exist: the API would drop it silently.
+    """
+    if not isinstance(fields, Mapping):
+        return NOT_GIVEN if fields is NOT_GIVEN else None
+    from airflow_provider_wts.hooks.names import keyed
+
+    try:
+        return keyed(fields, names.custom_field, name=name)
+    except WtsNameError as error:
+        raise WtsNameError(f"{name}: {error}") from None
+
+
+def short_text(name: str, value: Any) -> Optional[str]:
+    """Return a text of at most 255 characters.
+
+    :param name: the parameter's name, for the error.
+    :param value: what the user wrote.
+    :raises WtsInvalidRequestError: when it is longer, or no text.
+    """
+    text = parameters.text(name, value)
+    if isinstance(text, str) and len(text) > 255:
+        raise WtsInvalidRequestError(f"{name}: has {len(text)} characters; 255 is the most.")
+    return text
+
+
+def phone_number(name: str, value: Any) -> Optional[str]:
+    """Return a phone number as WTS Chat spells it; blank text stays, since it clears the field.
+
+    :param name: the parameter's name, for the error.
+    :param value: a number in any usual spelling.
+    :raises WtsInvalidRequestError: when it cannot be a phone number.
+    """
+    text = parameters.text(name, value)
+    return phone.number(text, name=name) if isinstance(text, str) and text.strip() else text
+
+
+def email_address(name: str, value: Any) -> Optional[str]:
+    """Return an e-mail address; blank text stays, since it clears the field.
+
+    Only what no address has is refused: there are more valid addresses than any rule knows.
+
+    :param name: the parameter's name, for the error.
+    :param value: the address.
+    :raises WtsInvalidRequestError: when it has no ``@`` or several, nothing beside it, or a blank inside.
+    """
+    text = short_text(name, value)
+    if not isinstance(text, str) or not text.strip():
+        return text
+    text = text.strip()
+    user, _, host = text.partition("@")
+    if not user or not host or "@" in host or any(character.isspace() for character in text):
+        raise WtsInvalidRequestError(f"{name}: {text!r} is no e-mail address. A good value is 'ana+loja@example.com'.")
+    return text
+
+
+def whom(contact_id: Any, number: Any) -> tuple[str | None, str]:
+    """Return how a contact is named: by its id and ``""``, or by ``None`` and its phone number.
+
+    :param contact_id: the rendered parameter ``contact_id``.
+    :param number: the rendered parameter ``phone``.
+    :raises WtsInvalidRequestError: when neither or both are given.
+    """
+    by_id, by_phone = not parameters.missing(contact_id), not parameters.missing(number)
+    if by_id and by_phone:
+        raise WtsInvalidRequestError("contact_id: stands beside phone, and one is enough. Leave one of them out.")
+    if by_id:
+        return str(parameters.identity("contact_id", contact_id)), ""
+    if by_phone:
+        return None, str(phone_number("phone", number))
+    raise WtsInvalidRequestError(
+        "contact_id: is empty, and so is phone; one of them is needed. A good phone is '+55 11 99999-8888'."
+    )
+
+
+def tag_operation(value: Any) -> str:
+    """Return what happens to tags, as updates spell it; :func:`upsert_spelling` turns it into the other spelling.
+
+    :param value: ``add``, ``remove``, ``replace``, or the API's own word in any case.
+    :raises WtsInvalidRequestError: when it is none of them.
+    """
+    found = values.choice("tag_operation", "add" if parameters.missing(value) else value, _TAG_OPERATIONS)
+    return str(found)
+
+
+def upsert_spelling(operation: str) -> str:
+    """Return a tag operation as ``create_contact`` and ``batch_save_contacts`` spell it.
+
+    :param operation: the operation, as updates spell it.
+    """
+    return operation.upper()
+
+
+def mask(name: str, value: Any) -> Optional[list[str]]:
+    """Return the API's names of fields.
+
+    :param name: the parameter's name, for the error.
+    :param value: our names (``phone_number``) or the API's (``PhoneNumber``).
+    :raises WtsInvalidRequestError: when one is unknown.
+    """
+    found = values.texts(name, value)
+    if not isinstance(found, list):
+        return found
+    return list(dict.fromkeys(str(values.choice(name, text.replace("_", ""), _MASK_NAMES)) for text in found))
+
+
+def utm(value: Any) -> dict[str, Any] | NotGiven:
+    """Return where a contact came from.
+
+    :param value: an object with ``source``, ``medium``, ``campaign``, ``content``, ``headline``, ``term`` and
+        ``referralUrl``, or the object as JSON text.
+    :raises WtsInvalidRequestError: when it holds something else.
+    """
+    found = parameters.metadata("utm", value)
+    if found is NOT_GIVEN:
+        return NOT_GIVEN
+    unknown = sorted((found or {}).keys() - _UTM)
+    if found is None or unknown:
+        what = f"has {', '.join(map(repr, unknown))}, which cannot be set" if unknown else "is no object"
+        raise WtsInvalidRequestError(f"utm: {what}. It may hold {', '.join(sorted(_UTM))}.")
+    return found
+
+
+def report_dropped(log: Logger, sent: Mapping[str, Any] | NotGiven | None, answer: Mapping[str, Any]) -> None:
+    """Warn where the answer lacks a custom field that was sent: the API drops values of a wrong type silently.
+
+    :param log: where the warning goes.
+    :param sent: the values sent, by key.
+    :param answer: the contact as the API answers it.
+    """
+    kept = answer.get("customFields") if isinstance(answer, Mapping) else None
+    if not isinstance(sent, Mapping) or not isinstance(kept, Mapping):
+        return
+    dropped = sorted(key for key, value in sent.items() if value not in (None, "") and kept.get(key) is None)
+    if dropped:
+        log.warning("WTS Chat did not keep these custom fields; look at the type of the value: %s.", dropped)
+
+
+def refuse_twins(rows: Iterable[Mapping[str, Any]], *, name: str = "contacts") -> None:
+    """Refuse rows that are the same contact to the API: which of them wins is not documented.
+
+    :param rows: what :func:`checked` returned.
+    :param name: the parameter's name, for the error.
+    :raises WtsInvalidRequestError: naming both rows and what they share.
+    """
+    seen: dict[tuple[str, str], int] = {}
+    for index, row in enumerate(rows):
+        for field in IDENTIFIERS:
+            value = row.get(field)
+            if parameters.missing(value):
+                continue
+            first = seen.setdefault((field, str(value).strip().removeprefix("@").casefold()), index)
+            if first != index:
+                raise WtsInvalidRequestError(
+                    f"{name}[{index}].{field}: is the same as in {name}[{first}]. WTS Chat takes them for one contact; "
+                    "give one row for it."
+                )
