@@ -94,5 +94,21 @@ PROVIDER_INFO: dict[str, Any] = {
     "triggers": [
         {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.triggers.session"]},
     ],
+    "config": {
+        "wts": {
+            "description": "Settings of the WTS Chat provider.",
+            "options": {
+                "ledger_path": {
+                    "description": "Folder, as any ObjectStoragePath, where tasks keep what they sent, so that a "
+                    "retry sends nothing twice. Empty: Airflow's task state store on 3.3 and later, and no ledger "
+                    "below.",
+                    "version_added": "0.1.0",
+                    "type": "string",
+                    "example": "s3://my-bucket/wts-ledger",
+                    "default": "",
+                },
+            },
+        }
+    },
     "extra-links": ["airflow_provider_wts.links.session.WtsSessionLink"],
 }

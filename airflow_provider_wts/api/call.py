@@ -153,6 +153,11 @@ class Call(Generic[T]):
             ) from error
 
     @property
+    def json_body(self) -> Any:
+        """The body as it goes out, as plain JSON values; ``None`` where the call has none."""
+        return None if self.content is None else json.loads(self.content)
+
+    @property
     def repeatable(self) -> bool:
         """Whether a second identical request does no harm: it reads, or leaves the state that the first one left."""
         return self.operation.effect != "once"

@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.operators.retry import use_retry_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ class WtsOperator(BaseOperator):
     def __init__(self, *, wts_conn_id: str = WtsHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.wts_conn_id = wts_conn_id
+        use_retry_policy(self)
 
     @cached_property
     def hook(self) -> WtsHook:

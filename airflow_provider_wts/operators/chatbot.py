@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import uuid4
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.chatbots import BotStart, send_chatbot
@@ -14,8 +13,7 @@ from airflow_provider_wts.api.sessions import get_session
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators import parameters
-from airflow_provider_wts.operators.base import WtsOperator
-from airflow_provider_wts.sending.marks import Mark, carries
+from airflow_provider_wts.operators.sending import WtsSendingOperator
 from airflow_provider_wts.waiting.completion import completed_event, defer_until_completed, wait_until_completed
 from airflow_provider_wts.waiting.session import SessionWait
 
@@ -24,10 +22,13 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.types import Session, SessionV2
+    from airflow_provider_wts.sending.key import Mark
+    from airflow_provider_wts.sending.reconcile import InSession
 
 
-class WtsSendChatbotOperator(WtsOperator):
+class WtsSendChatbotOperator(WtsSendingOperator):
     """Start a chatbot for a recipient, or in a session.
 
     Calls ``send_chatbot``. What is left out is not sent; ``None`` is sent as ``null``.
@@ -50,8 +51,10 @@ class WtsSendChatbotOperator(WtsOperator):
         ``skip_if_...``, there is nothing to wait for, and the task ends as skipped.
     :param poll_interval: seconds between two looks at the session while waiting.
     :param completion_timeout: seconds to wait for the session, after which the task fails. Default: a day.
-    :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which the send is found again
+        after a crash. Without it, a send whose answer was lost stays undecided.
+    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
+        ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
     :return: the session as ``send_chatbot`` answers it; after ``wait_for_completion``, as it stands at the end.
     :raises AirflowFailException: when the input is impossible, the API refuses, the outcome is unknown, or the
         session does not complete in time.
@@ -59,7 +62,7 @@ class WtsSendChatbotOperator(WtsOperator):
     """
 
     template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
+        *WtsSendingOperator.template_fields,
         "chatbot",
         "to",
         "channel",
@@ -94,7 +97,7 @@ class WtsSendChatbotOperator(WtsOperator):
         wait_for_completion: bool = False,
         poll_interval: float = 60,
         completion_timeout: float = 24 * 60 * 60,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        mark_session: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -113,7 +116,7 @@ class WtsSendChatbotOperator(WtsOperator):
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.completion_timeout = completion_timeout
-        self.deferrable = deferrable
+        self.mark_session = mark_session
 
     def execute(self, context: Context) -> Session | SessionV2:
         """Start the bot, and wait for its session where that is asked for.
@@ -122,27 +125,20 @@ class WtsSendChatbotOperator(WtsOperator):
         """
         with readable_failures():
             start = self._start()
-            mark = self._mark(start)
-        session = self.run_call(send_chatbot(**start))
+        marks: list[Mark] = []
+
+        def build(mark: Mark) -> Call[Session]:
+            marks.append(mark)
+            return send_chatbot(**self._marked(start, mark))
+
+        session: Session = self.send_once(
+            context, recipient=str(start["to"] or start["session_id"]), build=build, trace=self._trace(start)
+        )
+        if "dry_run" in session:
+            return session
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         self.log.info("Chatbot %r: session %s is %s.", self.chatbot, session.get("id"), session.get("status"))
-        if not self.wait_for_completion:
-            return session
-        wait = SessionWait.of(session.get("id"), "COMPLETED", ())
-        if mark is not None and not carries(mark, session, lambda: self.run_call(get_session(wait.session_id))):
-            raise AirflowSkipException(
-                f"WTS Chat started nothing in session {wait.session_id}, because a skip_if_... applied. There is "
-                "nothing to wait for."
-            )
-        if self.deferrable:
-            defer_until_completed(
-                self,
-                wait,
-                wts_conn_id=self.wts_conn_id,
-                poll_interval=self.poll_interval,
-                timeout=self.completion_timeout,
-            )
-        return wait_until_completed(self.hook, wait, poll_interval=self.poll_interval, timeout=self.completion_timeout)
+        return self._completed(session, start, marks[0]) if self.wait_for_completion else session
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SessionV2:
         """Take the wait back from the trigger.
@@ -193,13 +189,43 @@ class WtsSendChatbotOperator(WtsOperator):
             return NOT_GIVEN
         return self.hook.channel(channel) or NOT_GIVEN
 
-    def _mark(self, start: BotStart) -> Mark | None:
-        """Mark the send where it has to be seen afterwards whether it happened."""
-        if not self.wait_for_completion or True not in (
-            start["skip_if_bot_in_execution"],
-            start["skip_if_in_progress"],
-        ):
+    def _marked(self, start: BotStart, mark: Mark) -> BotStart:
+        marked = start.copy()
+        if self.mark_session:
+            marked["session_metadata"] = mark.metadata(start["session_metadata"])
+        if start["sender_id"] is NOT_GIVEN:
+            marked["sender_id"] = mark.key
+        return marked
+
+    def _trace(self, start: BotStart) -> InSession | None:
+        from airflow_provider_wts.sending.reconcile import InSession
+
+        if not self.mark_session:
             return None
-        mark = Mark.of(str(uuid4()))
-        start["session_metadata"] = {**(start["session_metadata"] or {}), mark.name: mark.value}
-        return mark
+        if parameters.missing(start["session_id"]):
+            return InSession(recipient=str(start["to"]), by_metadata=True)
+        return InSession(session_id=str(start["session_id"]), by_metadata=True)
+
+    def _completed(self, session: Session, start: BotStart, mark: Mark) -> SessionV2:
+        wait = SessionWait.of(session.get("id"), "COMPLETED", ())
+        may_skip = True in (start["skip_if_bot_in_execution"], start["skip_if_in_progress"])
+        # An answer without metadata says nothing, so the session itself is asked.
+        if (
+            may_skip
+            and self.mark_session
+            and not mark.stands_in(session)
+            and not mark.stands_in(self.run_call(get_session(wait.session_id)))
+        ):
+            raise AirflowSkipException(
+                f"WTS Chat started nothing in session {wait.session_id}, because a skip_if_... applied. There is "
+                "nothing to wait for."
+            )
+        if self.deferrable:
+            defer_until_completed(
+                self,
+                wait,
+                wts_conn_id=self.wts_conn_id,
+                poll_interval=self.poll_interval,
+                timeout=self.completion_timeout,
+            )
+        return wait_until_completed(self.hook, wait, poll_interval=self.poll_interval, timeout=self.completion_timeout)

@@ -1,0 +1,202 @@
+"""What all operators share that send or create something: exactly once, and with care for customers."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, conf
+
+from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.operators import parameters
+from airflow_provider_wts.operators.base import WtsOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.sending.key import Mark
+    from airflow_provider_wts.sending.ledger import OnClear
+    from airflow_provider_wts.sending.once import OnUnknown
+    from airflow_provider_wts.sending.reconcile import Trace
+
+T = TypeVar("T")
+
+#: A wait for the send window that is shorter than this many seconds is not worth a deferral.
+_SHORT_WAIT = 60.0
+
+
+class WtsOnceOperator(WtsOperator):
+    """Base of the operators whose call must not happen twice, whatever Airflow repeats.
+
+    :param on_unknown: what to do where nobody knows whether an earlier try sent: ``fail`` (default) names the
+        recipient and what to check; ``resend`` sends, at the risk of sending twice.
+    :param on_clear: what a clear of the task means. ``auto`` (default): a finished task sends anew, an unfinished one
+        goes on where it stopped. ``continue``: never anew. ``resend``: anew after any clear. Telling a clear from a
+        retry needs a ledger: Airflow 3.3, or ``[wts] ledger_path``; without one, ``auto`` is ``continue``.
+    """
+
+    def __init__(self, *, on_unknown: OnUnknown = "fail", on_clear: OnClear = "auto", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_unknown = on_unknown
+        self.on_clear = on_clear
+
+    def run_once(
+        self,
+        context: Context,
+        *,
+        recipient: str,
+        build: Callable[[Mark], Call[T]],
+        trace: Trace | None,
+        permit: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Perform a call exactly once over all tries of this task.
+
+        :param context: the task's context.
+        :param recipient: phone number or handle as the API spells it, or the id of a session or card.
+        :param build: makes the call, with the mark in it where the API takes one.
+        :param trace: where the send leaves its mark; ``None`` where it leaves none.
+        :param permit: called right before anything goes out; raises where it must not.
+        :return: the API's answer, of this try or of an earlier one.
+        :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
+        """
+        from airflow_provider_wts.sending.once import Once
+
+        with readable_failures():
+            once = Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear)
+            return once.send(recipient, build, trace, permit)
+
+
+class WtsSendingOperator(WtsOnceOperator):
+    """Base of the operators that write to a customer.
+
+    :param dry_run: do everything but the call, and return the request that would have gone out (templated).
+    :param not_after: moment after which nothing is sent and the task is skipped: a catch-up or a late retry must not
+        bring old news. Aware datetime or ISO 8601 text (templated).
+    :param send_window: hours in which customers may be written to, such as ``08:00-20:00 America/Sao_Paulo`` or
+        ``mon-fri 09:00-18:00 America/Sao_Paulo`` (templated).
+    :param outside_window: ``wait`` (default) until the window opens, in the triggerer where ``deferrable``, else on
+        the worker; or ``skip`` the task.
+    :param exclude_tags: tags of contacts that are not written to, by name or id; the task is skipped. Costs a call
+        (templated).
+    :param exclude_blocked: also spare contacts that are blocked in WTS Chat. Costs a call.
+    :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsOnceOperator.template_fields,
+        "is_dry_run",
+        "not_after",
+        "send_window",
+        "exclude_tags",
+    )
+
+    def __init__(
+        self,
+        *,
+        dry_run: bool | str = False,
+        not_after: datetime | str | None = None,
+        send_window: str | None = None,
+        outside_window: str = "wait",
+        exclude_tags: Sequence[str] | str | None = None,
+        exclude_blocked: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Airflow's operators have a method dry_run already, so the parameter goes by another name.
+        self.is_dry_run = dry_run
+        self.not_after = not_after
+        self.send_window = send_window
+        self.outside_window = outside_window
+        self.exclude_tags = exclude_tags
+        self.exclude_blocked = exclude_blocked
+        self.deferrable = deferrable
+
+    def send_once(
+        self, context: Context, *, recipient: str, build: Callable[[Mark], Call[Any]], trace: Trace | None
+    ) -> Any:
+        """Write to a customer exactly once, where and when that is allowed.
+
+        :param context: the task's context.
+        :param recipient: phone number or handle as the API spells it, or the id of a session.
+        :param build: makes the call, with the mark in it where the API takes one.
+        :param trace: where the send leaves its mark; ``None`` where it leaves none.
+        :return: the API's answer, of this try or of an earlier one; under ``dry_run`` the request.
+        :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+        :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
+        """
+        with readable_failures():
+            if parameters.flag("dry_run", self.is_dry_run) is True:
+                return self._dry_run(context, recipient, build)
+        return self.run_once(
+            context, recipient=recipient, build=build, trace=trace, permit=lambda: self._permit(recipient)
+        )
+
+    def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on when the send window has opened.
+
+        :param context: the task's context.
+        :param event: what the trigger sent; only the clock matters here, and it is looked at again.
+        """
+        return self.execute(context)
+
+    def _dry_run(self, context: Context, recipient: str, build: Callable[[Mark], Call[Any]]) -> dict[str, Any]:
+        from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
+
+        key = send_key(TaskIdentity.of(context["ti"]), generation=0, wts_conn_id=self.wts_conn_id, recipient=recipient)
+        call = build(Mark(key))
+        request = {
+            "dry_run": True,
+            "operation_id": call.operation_id,
+            "method": call.method,
+            "path": call.url_path,
+            "query": call.query_pairs,
+            "body": call.json_body,
+        }
+        self.log.info("Dry run: nothing is sent. The request would be: %s", request)
+        return request
+
+    def _permit(self, recipient: str) -> None:
+        from airflow_provider_wts.sending import care
+
+        now = datetime.now(UTC)
+        last = care.deadline(self.not_after)
+        opening = care.SendWindow.read(self.send_window).next_opening(now) if self.send_window else now
+        if last is not None and max(now, opening) > last:
+            raise AirflowSkipException(f"Nothing was sent: not_after is {last.isoformat()}, and it is past.")
+        spared = care.reason_to_spare(
+            self.hook,
+            recipient,
+            exclude_tags=care.tag_list(self.exclude_tags),
+            exclude_blocked=self.exclude_blocked,
+        )
+        if spared:
+            raise AirflowSkipException(f"Nothing was sent: {spared}.")
+        if opening > now:
+            self._wait_for(opening)
+
+    def _wait_for(self, opening: datetime) -> None:
+        if self.outside_window != "wait":
+            raise AirflowSkipException(f"Nothing was sent: the send window opens again at {opening.isoformat()}.")
+        seconds = (opening - datetime.now(UTC)).total_seconds()
+        self.log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
+        if self.deferrable and seconds > _SHORT_WAIT:
+            self.defer(
+                trigger=_moment_trigger(opening),
+                method_name="execute_in_window",
+                timeout=timedelta(seconds=seconds + 3600),
+            )
+        time.sleep(max(0.0, seconds))
+
+
+def _moment_trigger(moment: datetime) -> Any:
+    try:
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+    except ImportError:
+        # Airflow 2.11 without the standard provider.
+        from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[import-not-found, no-redef]
+    return DateTimeTrigger(moment)

@@ -1,0 +1,80 @@
+"""What identifies a send over all tries of its task, and the marks that it leaves at the API."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAMESPACE = uuid.UUID("6f1f7f0e-7a55-5c0b-9d0e-2b6d2f4c9a11")
+
+
+class TaskIdentity(NamedTuple):
+    """The task instance that sends, as far as it stays the same over its tries.
+
+    :param dag_id: the DAG.
+    :param run_id: the DAG run.
+    :param task_id: the task.
+    :param map_index: which instance of a mapped task, -1 for a task that is not mapped.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+    @classmethod
+    def of(cls, task_instance: Any) -> TaskIdentity:
+        """Return the identity of a task instance.
+
+        :param task_instance: ``ti`` of the task's context.
+        """
+        map_index = getattr(task_instance, "map_index", -1)
+        return cls(
+            task_instance.dag_id, task_instance.run_id, task_instance.task_id, -1 if map_index is None else map_index
+        )
+
+
+def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient: str) -> str:
+    """Return the key of a send, a UUID.
+
+    The content is no part of it: a template that renders the clock must not become a second message.
+
+    :param task: the task instance that sends.
+    :param generation: how often a person has asked for the whole task anew.
+    :param wts_conn_id: the Airflow connection; another account is another send.
+    :param recipient: phone number or handle as the API spells it, or the id of a session or card.
+    """
+    parts = (*map(str, task), str(generation), wts_conn_id, recipient)
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
+
+
+class Mark(NamedTuple):
+    """What a send leaves at the API, by which it is found again.
+
+    :param key: the key of the send. It stands as ``senderId`` where the API takes one.
+    """
+
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Name of the entry in metadata. One per send: the next send would overwrite a common one."""
+        return f"airflow_send_{self.key[:8]}"
+
+    def metadata(self, metadata: Any = None) -> dict[str, Any]:
+        """Return metadata with this mark in it.
+
+        :param metadata: what the user wants to send, if anything.
+        """
+        return {**(metadata or {}), self.name: self.key}
+
+    def stands_in(self, item: Mapping[str, object]) -> bool:
+        """Whether a session, card or contact carries this mark in its metadata.
+
+        :param item: as the API answered it.
+        """
+        metadata = item.get("metadata")
+        return isinstance(metadata, dict) and metadata.get(self.name) == self.key

@@ -1,0 +1,197 @@
+"""The ledger of a task's sends: what was intended, what was done, and whether all is finished.
+
+It lives in Airflow's task state store (Airflow 3.3 and later), which survives retries, deferral and clears, or in
+files at an ObjectStoragePath where the deployment configures one (``[wts] ledger_path``). A failing write of an
+intent prevents the send; so a task that Airflow has given up, but that still runs, cannot send either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.sending.key import TaskIdentity
+
+log = logging.getLogger(__name__)
+
+OnClear = Literal["auto", "continue", "resend"]
+
+#: Name under which the ledger stands in the store.
+HEADER = "wts_ledger"
+
+_VERSION = 1
+
+
+class Store(Protocol):
+    """Where a ledger keeps its pages: JSON objects by name."""
+
+    def get(self, name: str) -> Any:
+        """Return a page, or ``None``."""
+
+    def set(self, name: str, value: dict[str, Any]) -> None:
+        """Write a page whole."""
+
+
+class TaskStateStore:
+    """Airflow's own store of a task instance (3.3 and later).
+
+    :param accessor: ``context["task_state_store"]``.
+    """
+
+    def __init__(self, accessor: Any) -> None:
+        self._accessor = accessor
+
+    def get(self, name: str) -> Any:
+        """Return a page, or ``None``."""
+        return self._accessor.get(name)
+
+    def set(self, name: str, value: dict[str, Any]) -> None:
+        """Write a page whole; it does not expire before its DAG run does."""
+        from airflow import sdk
+
+        self._accessor.set(name, value, retention=sdk.NEVER_EXPIRE)  # type: ignore[attr-defined]  # lazy export
+
+
+class FileStore:
+    """Files under an ObjectStoragePath, one folder per task instance.
+
+    :param root: the folder of all ledgers.
+    :param task: the task instance.
+    """
+
+    def __init__(self, root: str, task: TaskIdentity) -> None:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        # Hashed: a run id holds characters that no path takes, and may hold personal data.
+        folder = hashlib.sha256("\0".join(map(str, task)).encode()).hexdigest()[:32]
+        self._folder = ObjectStoragePath(root) / folder
+
+    def get(self, name: str) -> Any:
+        """Return a page, or ``None``."""
+        try:
+            text = (self._folder / f"{name}.json").read_text()
+        except FileNotFoundError:
+            return None
+        return json.loads(text)
+
+    def set(self, name: str, value: dict[str, Any]) -> None:
+        """Write a page whole: on a local disk through a rename, in an object store in one request."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        target = self._folder / f"{name}.json"
+        text = json.dumps(value)
+        if target.protocol in ("file", "local", ""):
+            fresh = self._folder / f"{name}.json.new"
+            fresh.write_text(text)
+            fresh.replace(target)
+        else:
+            target.write_text(text)
+
+
+def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
+    """Return where the ledger of a task is kept, or ``None`` where this deployment has no place for one.
+
+    :param context: the task's context.
+    :param task: the task instance.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    if root := conf.get("wts", "ledger_path", fallback="").strip():
+        return FileStore(root, task)
+    accessor = context.get("task_state_store")
+    return TaskStateStore(accessor) if accessor is not None else None
+
+
+class Ledger:
+    """What is known of a task's sends.
+
+    A page is ``{"key of send": {"intent": time, "content": digest, "receipt": answer}}``; a task with one send has one
+    page, beside a header in the same object. Nothing in it names a phone number; a receipt is the API's answer.
+
+    :param store: where it is kept.
+    :param max_tries: ``ti.max_tries``. Only a clear changes it, so it tells a clear from a retry.
+    :param on_clear: ``auto``: a finished task that is cleared sends anew, an unfinished one goes on where it stopped;
+        ``continue``: never anew; ``resend``: anew after any clear.
+    """
+
+    def __init__(self, store: Store, *, max_tries: int, on_clear: OnClear = "auto") -> None:
+        self._store = store
+        self._max_tries = max_tries
+        header = store.get(HEADER)
+        if header is None:
+            header = self._new(generation=max_tries)
+        elif not isinstance(header, dict) or header.get("version") != _VERSION:
+            raise WtsInvalidRequestError(
+                "The ledger of this task was written by another version of airflow-provider-wts and cannot be read. "
+                "Finish the run with that version, or delete the task's state to send anew."
+            )
+        elif self._starts_anew(header, on_clear):
+            log.info("The task was cleared and had finished: everything is sent anew.")
+            header = self._new(generation=max_tries)
+        self._header: dict[str, Any] = header
+
+    @property
+    def generation(self) -> int:
+        """Part of the key of every send: it changes when a person wants everything sent anew."""
+        return int(self._header["generation"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether all sends of this generation are done."""
+        return bool(self._header["finished"])
+
+    def entry(self, key: str) -> dict[str, Any] | None:
+        """Return what is known of a send: its intent, and its receipt where it is done.
+
+        :param key: the key of the send.
+        """
+        entry = self._header["sends"].get(key)
+        return entry if isinstance(entry, dict) else None
+
+    def intend(self, key: str, content: str) -> None:
+        """Write that a send is about to happen. Without this, nothing may be sent.
+
+        :param key: the key of the send.
+        :param content: digest of what is sent.
+        """
+        self._header["sends"][key] = {"intent": datetime.now(UTC).isoformat(), "content": content}
+        self._write()
+
+    def retract(self, key: str) -> None:
+        """Write that a send did not happen, for certain.
+
+        :param key: the key of the send.
+        """
+        self._header["sends"].pop(key, None)
+        self._write()
+
+    def receive(self, key: str, receipt: Any, *, finished: bool) -> None:
+        """Write that a send happened.
+
+        :param key: the key of the send.
+        :param receipt: the API's answer.
+        :param finished: whether it was the last one of the task.
+        """
+        self._header["sends"].setdefault(key, {})["receipt"] = receipt
+        self._header["finished"] = finished
+        self._write()
+
+    def _write(self) -> None:
+        # As last seen, so that a retry after the end is not taken for another clear.
+        self._header["max_tries"] = self._max_tries
+        self._store.set(HEADER, self._header)
+
+    def _starts_anew(self, header: dict[str, Any], on_clear: OnClear) -> bool:
+        cleared = header.get("max_tries") != self._max_tries
+        return cleared and (on_clear == "resend" or (on_clear == "auto" and bool(header.get("finished"))))
+
+    @staticmethod
+    def _new(generation: int) -> dict[str, Any]:
+        return {"version": _VERSION, "generation": generation, "max_tries": generation, "finished": False, "sends": {}}

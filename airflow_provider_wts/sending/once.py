@@ -1,0 +1,214 @@
+"""One send, exactly once: what the ledger knows, what the API knows, and only then the call."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from airflow_provider_wts.api.errors import (
+    WtsInvalidRequestError,
+    WtsNotSentError,
+    WtsRejectedError,
+    WtsUnknownOutcomeError,
+)
+from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
+from airflow_provider_wts.sending.ledger import Ledger, OnClear, store_of
+from airflow_provider_wts.sending.reconcile import Finding, Found, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.hooks.wts import WtsHook
+    from airflow_provider_wts.sending.reconcile import Trace
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+OnUnknown = Literal["fail", "resend"]
+
+#: Seconds that the API may still be at work on a request whose answer we never saw.
+GRACE = 20.0
+
+#: Seconds between two looks during the grace.
+_LOOK_INTERVAL = 5.0
+
+
+class Once:
+    """Sends of one task, each exactly once over all tries of the task.
+
+    :param hook: the hook of the task's connection.
+    :param context: the task's context.
+    :param on_unknown: what to do where nobody knows whether a send happened: ``fail`` or ``resend``.
+    :param on_clear: see :class:`~airflow_provider_wts.sending.ledger.Ledger`.
+    :param grace: seconds that the API may still be at work on a request whose answer was lost.
+    :raises WtsInvalidRequestError: when ``on_unknown`` or ``on_clear`` is none of its values, or ``resend`` is asked
+        for after a clear where no ledger can tell a clear from a retry.
+    """
+
+    def __init__(
+        self,
+        hook: WtsHook,
+        context: Mapping[str, Any],
+        *,
+        on_unknown: OnUnknown = "fail",
+        on_clear: OnClear = "auto",
+        grace: float = GRACE,
+    ) -> None:
+        if on_unknown not in ("fail", "resend"):
+            raise WtsInvalidRequestError(f"on_unknown: {on_unknown!r} is none of 'fail' and 'resend'.")
+        if on_clear not in ("auto", "continue", "resend"):
+            raise WtsInvalidRequestError(f"on_clear: {on_clear!r} is none of 'auto', 'continue' and 'resend'.")
+        self._hook = hook
+        self._on_unknown = on_unknown
+        self._grace = grace
+        self._task_instance = context["ti"]
+        self._task = TaskIdentity.of(self._task_instance)
+        store = store_of(context, self._task)
+        self.ledger: Ledger | None = None
+        if store is not None:
+            self.ledger = Ledger(store, max_tries=self._task_instance.max_tries, on_clear=on_clear)
+        elif on_clear == "resend":
+            raise WtsInvalidRequestError(
+                "on_clear: 'resend' needs a ledger, which Airflow has from 3.3 on. Below, set [wts] ledger_path."
+            )
+        self._first_moment = _first_moment(context)
+
+    def send(
+        self,
+        recipient: str,
+        build: Callable[[Mark], Call[T]],
+        trace: Trace | None,
+        permit: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Send, unless an earlier try did.
+
+        :param recipient: phone number or handle as the API spells it, or the id of a session or card.
+        :param build: makes the call, with the mark in it where the API takes one.
+        :param trace: where the send leaves its mark; ``None`` where it leaves none.
+        :param permit: called right before anything goes out, and only then; raises where it must not.
+        :return: the API's answer; for a send of an earlier try what is known of it.
+        :raises WtsUnknownOutcomeError: when nobody knows whether it happened, and ``on_unknown`` is ``fail``.
+        :raises WtsError: as :meth:`~airflow_provider_wts.api.client.WtsClient.perform`; then nothing was sent.
+        """
+        generation = self.ledger.generation if self.ledger else 0
+        mark = Mark(
+            send_key(self._task, generation=generation, wts_conn_id=self._hook.wts_conn_id, recipient=recipient)
+        )
+        call = build(mark)
+        # Names were looked up and the call was built, so a mistake in the input costs no intent.
+        entry = self.ledger.entry(mark.key) if self.ledger else None
+        if entry is not None:
+            _note_changes(entry, call)
+        if entry is not None and "receipt" in entry:
+            log.info("An earlier try of this task sent this at %s; nothing is sent again.", entry.get("intent"))
+            return cast("T", entry["receipt"])
+        certain = True
+        if entry is not None or self._may_have_been_tried():
+            intended = moment(entry.get("intent")) if entry else self._first_moment
+            # A ledger tells when the last attempt began; without one it may have been a moment ago.
+            settled = intended.timestamp() + self._hook.client.timeout if entry else time.time()
+            found = self._look(mark, trace, intended, settled + self._grace)
+            if found.finding is Finding.FOUND:
+                log.info("WTS Chat shows that an earlier try sent this; nothing is sent again.")
+                return self._received(mark, cast("T", found.answer))
+            self._decide(call, found, recipient)
+            certain = found.finding is Finding.ABSENT
+        permit()
+        return self._perform(mark, call, recipient, trace, certain=certain)
+
+    def _perform(
+        self,
+        mark: Mark,
+        call: Call[T],
+        recipient: str,
+        trace: Trace | None,
+        *,
+        certain: bool = True,
+        again: bool = True,
+    ) -> T:
+        """Write the intent, call, write the receipt.
+
+        ``certain``: no earlier attempt may have reached anybody. ``again``: an absent send may be repeated here.
+        """
+        started = datetime.now(UTC)
+        if self.ledger:
+            self.ledger.intend(mark.key, _digest(call))
+        try:
+            return self._received(mark, self._hook.run(call))
+        except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError):
+            if self.ledger and certain:
+                self.ledger.retract(mark.key)
+            raise
+        except WtsUnknownOutcomeError as error:
+            log.warning("%s Asking WTS Chat what became of it.", error)
+        found = self._look(mark, trace, started, time.time() + self._grace)
+        if found.finding is Finding.FOUND:
+            log.info("WTS Chat shows that it was sent.")
+            return self._received(mark, cast("T", found.answer))
+        if not again:
+            found = Found(Finding.UNDECIDED, reason="two answers were lost, one after the other")
+        self._decide(call, found, recipient)
+        absent = found.finding is Finding.ABSENT
+        if not again:
+            # Even where a resend is wanted, a third attempt within one try is for a person to start.
+            raise WtsUnknownOutcomeError(
+                f"{call.operation_id}: no answer came, twice.", operation_id=call.operation_id, repeatable=True
+            )
+        return self._perform(mark, call, recipient, trace, certain=certain and absent, again=False)
+
+    def _received(self, mark: Mark, answer: T) -> T:
+        if self.ledger:
+            self.ledger.receive(mark.key, answer, finished=True)
+        return answer
+
+    def _may_have_been_tried(self) -> bool:
+        # A ledger that knows nothing of a send knows that it was not tried.
+        return self.ledger is None and int(self._task_instance.try_number or 1) > 1
+
+    def _look(self, mark: Mark, trace: Trace | None, since: datetime, settled_at: float) -> Found:
+        """Search until the send is found, or until the API can no longer be at work on it."""
+        if trace is None:
+            return Found(Finding.UNDECIDED, reason="this kind of send leaves no mark that could be searched for")
+        while True:
+            found = trace.search(self._hook, mark, since)
+            left = min(settled_at - time.time(), self._hook.client.timeout + self._grace)
+            if found.finding is Finding.FOUND or left <= 0:
+                return found
+            time.sleep(min(left, _LOOK_INTERVAL))
+
+    def _decide(self, call: Call[Any], found: Found, recipient: str) -> None:
+        """Let a send go ahead, or not."""
+        if found.finding is Finding.ABSENT:
+            log.info("WTS Chat shows that it was not sent; sending it now.")
+            return
+        if self._on_unknown == "resend":
+            log.warning("It is not known whether this was sent before (%s); on_unknown is 'resend'.", found.reason)
+            return
+        raise WtsUnknownOutcomeError(
+            f"{call.operation_id}: it is not known whether this reached {recipient}: {found.reason}. Nothing is sent "
+            "again by itself. Look at the conversation in WTS Chat. If it is there, mark the task as success; if not, "
+            "set on_unknown='resend' and clear the task.",
+            operation_id=call.operation_id,
+        )
+
+
+def _digest(call: Call[Any]) -> str:
+    return hashlib.sha256(call.content or b"").hexdigest()[:16]
+
+
+def _note_changes(entry: Mapping[str, Any], call: Call[Any]) -> None:
+    if entry.get("content") not in (None, _digest(call)):
+        log.warning("What is to be sent has changed since an earlier try; it is still the same send.")
+
+
+def _first_moment(context: Mapping[str, Any]) -> datetime:
+    """Return a moment before the first try of the task. A clear moves the start of a run, but not its dates."""
+    run = context.get("dag_run")
+    moments = [getattr(run, name, None) for name in ("logical_date", "run_after", "queued_at", "start_date")]
+    known = [value for value in moments if isinstance(value, datetime)]
+    return min(known) if known else datetime.fromtimestamp(0, UTC)
