@@ -208,14 +208,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _completed(self, session: Session, start: BotStart, mark: Mark) -> SessionV2:
         wait = SessionWait.of(session.get("id"), "COMPLETED", ())
-        may_skip = True in (start["skip_if_bot_in_execution"], start["skip_if_in_progress"])
-        # An answer without metadata says nothing, so the session itself is asked.
-        if (
-            may_skip
-            and self.mark_session
-            and not mark.stands_in(session)
-            and not mark.stands_in(self.run_call(get_session(wait.session_id)))
-        ):
+        if self._was_skipped(session, start, mark):
             raise AirflowSkipException(
                 f"WTS Chat started nothing in session {wait.session_id}, because a skip_if_... applied. There is "
                 "nothing to wait for."
@@ -229,3 +222,11 @@ class WtsSendChatbotOperator(WtsSendingOperator):
                 timeout=self.completion_timeout,
             )
         return wait_until_completed(self.hook, wait, poll_interval=self.poll_interval, timeout=self.completion_timeout)
+
+    def _was_skipped(self, session: Session, start: BotStart, mark: Mark) -> bool:
+        may_skip = True in (start["skip_if_bot_in_execution"], start["skip_if_in_progress"])
+        if not may_skip or not self.mark_session or mark.stands_in(session):
+            return False
+        # An answer without metadata says nothing, so the session itself is asked.
+        current: SessionV2 = self.run_call(get_session(str(session.get("id"))))
+        return not mark.stands_in(current)
