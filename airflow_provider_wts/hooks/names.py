@@ -13,7 +13,7 @@ import uuid
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api import chatbots, directory, sequences
+from airflow_provider_wts.api import chatbots, directory, sequences, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
 from airflow_provider_wts.api.phone import looks_like_number, number, recipient
 
@@ -120,6 +120,50 @@ class Names:
         from airflow_provider_wts.hooks.panel_names import PanelNames
 
         return PanelNames(self._list)
+
+    def template(self, text: str, channel: str | None = None) -> str:
+        """Return the id of a template. Ids of templates are plain text; a UUID is taken as it stands.
+
+        :param text: id, or name as WTS Chat shows it; an id wins over another template's name.
+        :param channel: number or handle of an own channel; decides between templates of the same name.
+        :raises WtsNameError: when none or several templates match.
+        """
+        if is_uuid(text):
+            return text.strip()
+        return str(self._template(text, channel)["id"])
+
+    def template_details(self, text: str, channel: str | None = None) -> dict[str, Any] | None:
+        """Return a template with its variables, as the list shows it, or ``None`` for a UUID that it does not show.
+
+        :param text: id, or name as WTS Chat shows it.
+        :param channel: number or handle of an own channel; decides between templates of the same name.
+        :raises WtsNameError: when none or several templates match.
+        """
+        try:
+            return self._template(text, channel)
+        except WtsNameError:
+            if is_uuid(text):
+                return None
+            raise
+
+    def _template(self, text: str, channel: str | None) -> dict[str, Any]:
+        listed = self._list("templates", templates.list_templates(include_details=["Params", "File"]))
+        wanted = text.strip()
+        by_id = [item for item in listed if str(item.get("id") or "").casefold() == wanted.casefold()]
+        if by_id:
+            return by_id[0]
+
+        def names_of(item: dict[str, Any]) -> list[str | None]:
+            return [item.get("name"), item.get("internalName")]
+
+        usable = [item for item in listed if not item.get("archived")]
+        if channel is not None and sum(wanted.casefold() in map(_folded, names_of(item)) for item in usable) > 1:
+            # Each WhatsApp number of an account has templates of its own, often under the same names.
+            own = {
+                item.get("id") for item in self._list("channels", directory.list_channels()) if _is_at(item, channel)
+            }
+            usable = [item for item in usable if item.get("channelId") in own] or usable
+        return match("template", text, usable, names_of)
 
     def custom_field(self, name_or_key: str, entity: str = "CONTACT") -> str:
         """Return the key of a custom field. The API drops unknown keys silently, so they are refused here.
@@ -230,3 +274,19 @@ def _address(channel: dict[str, Any], text: str) -> str:
     if handle:
         return f"@{str(handle).removeprefix('@')}"
     raise WtsNameError(f"The channel {text!r} has neither a number nor a handle, so nothing can be sent from it.")
+
+
+def _is_at(channel: dict[str, Any], address: str) -> bool:
+    """Whether a channel has a number or handle, however either of them is spelled."""
+    if address.startswith("@"):
+        handle = (channel.get("identity") or {}).get("humanId")
+        return str(handle or "").removeprefix("@").casefold() == address[1:].casefold()
+    return _digits(channel.get("number")) == _digits(address) != ""
+
+
+def _digits(text: object) -> str:
+    return "".join(character for character in str(text or "") if character.isdigit())
+
+
+def _folded(name: str | None) -> str:
+    return (name or "").casefold()
