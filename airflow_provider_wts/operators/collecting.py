@@ -143,7 +143,9 @@ class Collector:
         if not self.call.operation.paged:
             answer = self._perform(self.call)
             self.pages = 1
-            yield answer if isinstance(answer, list) else []
+            if not isinstance(answer, list):
+                raise AirflowFailException(f"{self.call.operation_id} answers no list.")
+            yield answer
             return
         size = min(self.page_size, self.max_items or self.page_size)
         while True:

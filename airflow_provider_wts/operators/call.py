@@ -1,0 +1,148 @@
+"""The operator that calls any operation of the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_wts.api.call import NOT_GIVEN, Call
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.operators import parameters, values
+from airflow_provider_wts.operators.base import WtsOperator
+from airflow_provider_wts.operators.collecting import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_provider_wts.api.contract import Parameter
+
+
+class WtsCallOperator(WtsOperator):
+    """Call any of the 109 operations of the WTS Chat API by its name in the contract.
+
+    The request is checked against the contract before it goes out: names of parameters, required ones, types, words,
+    ids, dates. Nothing is translated but moments in the query, which go out in UTC: no name becomes an id, no number is
+    spelled. A message goes out once per try of
+    the task, and not exactly once; the operators of their own do better.
+
+    :param operation_id: name of the operation, such as ``list_departments`` (templated).
+    :param path: values of path parameters by name, an object or its JSON text (templated, deep).
+    :param query: values of query parameters by their exact names, such as ``{"CreatedAt.After": ...}``, an object or
+        its JSON text; a list repeats the name (templated, deep).
+    :param body: the JSON body, an object or a list, or its JSON text. Text within it stays text (templated, deep).
+    :param paged: walk all pages, and return their items (templated).
+    :param page_size: with ``paged``: items per request, 1 to 100 (templated).
+    :param max_items: with ``paged``: end after so many items, with a warning in the log when that cut the list
+        (templated).
+    :param output_path: with ``paged``: write the items to this file, one JSON object a line, in place of returning
+        them: any address that ``ObjectStoragePath`` takes (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the API's answer; with ``paged`` the items, at most 1,000 and 1 MB; with ``output_path`` the manifest.
+    :raises AirflowFailException: when the request does not fit the contract, the API refuses, or the outcome is
+        unknown.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsOperator.template_fields,
+        "operation_id",
+        "path",
+        "query",
+        "body",
+        "paged",
+        "page_size",
+        "max_items",
+        "output_path",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"path": "json", "query": "json", "body": "json"}
+
+    def __init__(
+        self,
+        *,
+        operation_id: str,
+        path: Mapping[str, Any] | str | None = None,
+        query: Mapping[str, Any] | str | None = None,
+        body: Any = None,
+        paged: bool | str = False,
+        page_size: int | str = 100,
+        max_items: int | str | None = None,
+        output_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.operation_id = operation_id
+        self.path = path
+        self.query = query
+        self.body = body
+        self.paged = paged
+        self.page_size = page_size
+        self.max_items = max_items
+        self.output_path = output_path
+
+    def execute(self, context: Context) -> Any:
+        """Perform the call.
+
+        :param context: the task's context.
+        """
+        with readable_failures():
+            call = self._call()
+            if parameters.flag("paged", self.paged):
+                return self._collect(call)
+            if not parameters.missing(self.max_items) or not parameters.missing(self.output_path):
+                raise WtsInvalidRequestError("max_items, output_path: go with paged=True, and are of no use without.")
+        return self.run_call(call)
+
+    def _call(self) -> Call[Any]:
+        if parameters.missing(self.operation_id):
+            raise WtsInvalidRequestError("operation_id: is empty. A good value is 'list_departments'.")
+        call: Call[Any] = Call(str(self.operation_id).strip())
+        typed = {parameter.name: parameter for parameter in call.operation.parameters}
+        return Call(
+            call.operation_id,
+            {name: value for name, value in _object("path", self.path).items() if value is not None},
+            {name: _typed(typed.get(name), value) for name, value in _object("query", self.query).items()},
+            _body(self.body),
+        ).checked()
+
+    def _collect(self, call: Call[Any]) -> list[Any] | dict[str, Any]:
+        if not call.reads:
+            raise WtsInvalidRequestError(f"paged: {call.operation_id} lists nothing.")
+        size = values.whole("page_size", self.page_size, least=1, most=100)
+        most = None if parameters.missing(self.max_items) else values.whole("max_items", self.max_items, least=1)
+        collector = Collector(self.hook.run, call, self.log, int(size or 100), most or None)
+        if parameters.missing(self.output_path):
+            return collector.inline()
+        return collector.to_file(str(self.output_path).strip())
+
+
+def _object(name: str, value: Any) -> dict[str, Any]:
+    if parameters.missing(value):
+        return {}
+    return parameters.metadata(name, value) or {}
+
+
+def _body(value: Any) -> Any:
+    # No operation takes null for its body.
+    if parameters.missing(value):
+        return NOT_GIVEN
+    return values.json_text("body", value) if isinstance(value, str) else value
+
+
+def _typed(parameter: Parameter | None, value: Any) -> Any:
+    """Return a query value with the type that the contract says: a template makes text of numbers and yes/no."""
+    schema = parameter.schema if parameter is not None else {}
+    if parameter is not None and schema.get("format") == "date-time":
+        return values.moment(parameter.name, value)
+    kinds = schema.get("type", ())
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
+    if "array" in kinds and isinstance(value, (str, int)):
+        return [value]
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if "boolean" in kinds and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if "integer" in kinds and text.lstrip("-").isdecimal():
+        return int(text)
+    return value
