@@ -159,7 +159,6 @@ def set_status(account: Account, session: Session, status: str) -> None:
     completed_before = session["status"] == "COMPLETED"
     session["status"] = status
     if status == "COMPLETED":
-        session["endAt"] = account.now_text()
         if account.open_sessions.get(key) is session:
             del account.open_sessions[key]
     else:
@@ -167,6 +166,8 @@ def set_status(account: Account, session: Session, status: str) -> None:
             session["endAt"] = None
         account.open_sessions[key] = session
     account.touch(account.sessions, session)
+    if status == "COMPLETED":
+        session["endAt"] = account.clock.text(session.updated)
     completing = status == "COMPLETED" and not completed_before
     events.emit_session(account, "SESSION_COMPLETE" if completing else "SESSION_UPDATE", session)
 

@@ -32,11 +32,11 @@ def stored_phone(text: str, switches: Switches) -> str:
     if match is None:
         raise Refusal("FORM_ERROR", "O número de telefone informado é inválido.")
     digits = match[1]
+    # Without the plus sign, 10 or 11 digits are a Brazilian number that lacks its country code.
+    if len(digits) < 12 and not text.startswith("+"):
+        raise Refusal("FORM_ERROR", "O número de telefone deve conter o código do país.")
     code = digits[:1] if digits[0] in _ONE_DIGIT else digits[:2] if digits[:2] in _TWO_DIGITS else digits[:3]
     national = digits[len(code) :]
-    # A Brazilian number without its country code has 10 or 11 digits, too few for most codes it may look like.
-    if len(digits) < 12 and not (code == "1" and len(digits) == 11):
-        raise Refusal("FORM_ERROR", "O número de telefone deve conter o código do país.")
     return f"+{code}|{national}"
 
 

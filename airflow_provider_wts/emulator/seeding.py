@@ -11,6 +11,7 @@ objects show what each kind may hold (:mod:`airflow_provider_wts.emulator.defaul
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.account import Account, Behaviour
@@ -47,7 +48,8 @@ def seed_default(account: Account) -> None:
             for number, day in enumerate(days)
         ],
     }
-    seed_account(account, DEFAULT_SEED)
+    # A copy: a test may change the script of a chatbot.
+    seed_account(account, copy.deepcopy(DEFAULT_SEED))
 
 
 def seed_account(account: Account, data: Mapping[str, Any]) -> dict[str, int]:

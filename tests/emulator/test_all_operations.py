@@ -155,9 +155,7 @@ class World:
         }
 
 
-def generated(  # noqa: C901 - one case for each type
-    operation: Operation, schema: Mapping[str, Any], name: str, values: Mapping[str, Any]
-) -> Any:
+def generated(operation: Operation, schema: Mapping[str, Any], name: str, values: Mapping[str, Any]) -> Any:
     """Make a value that fits a schema, with every property that it declares."""
     if name in values and name:
         return values[name]

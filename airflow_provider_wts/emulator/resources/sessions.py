@@ -354,7 +354,7 @@ def _stop_bot(request: Request, session: Session) -> None:
 def _duration(account: Account, session: Session) -> str | None:
     if session["endAt"] is None:
         return None
-    seconds = max(parse_ticks(session["endAt"]) - session.created, 0) // TICKS
+    seconds = round(max(parse_ticks(session["endAt"]) - session.created, 0) / TICKS)
     return f"{seconds // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}"
 
 

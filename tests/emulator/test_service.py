@@ -1,0 +1,187 @@
+"""What every call meets: authentication, routing, the error envelope, the check against the contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from conftest import CARLA, WHATSAPP
+
+if TYPE_CHECKING:
+    from conftest import Api
+
+    from airflow_provider_wts.emulator import Emulator
+
+SOME_ID = "11111111-1111-4111-8111-111111111111"
+
+
+@pytest.mark.parametrize("header", ["Bearer pn_emulator", "pn_emulator", "bearer pn_emulator"])
+def test_a_token_is_taken_with_and_without_bearer(emulator: Emulator, header: str) -> None:
+    answer = requests.get(emulator.url + "/chat/v1/channel", headers={"Authorization": header}, timeout=5)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/chat/v1/channel", "/chat/v1/nothing", "/nothing", "/chat/v2/session/no-uuid"])
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer ", ""])
+def test_authentication_comes_before_routing_and_checking(emulator: Emulator, path: str, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    answer = requests.get(emulator.url + path, headers=headers, timeout=5)
+    assert answer.status_code == 401
+    assert answer.json()["key"] == "ERROR_UNAUTHORIZED"
+    assert answer.json()["httpStatusCode"] == 401
+
+
+def test_a_path_without_its_service_is_a_bad_request(api: Api, emulator: Emulator) -> None:
+    assert api.session.get(emulator.url + "/v1/channel", timeout=5).status_code == 400
+
+
+def test_an_unknown_route_is_not_found(api: Api, emulator: Emulator) -> None:
+    answer = api.session.get(emulator.url + "/chat/v1/nothing", timeout=5)
+    assert answer.status_code == 404
+    assert answer.json()["error"] is True
+
+
+def test_a_segment_of_the_contract_wins_over_an_id(api: Api) -> None:
+    fields = api.ask("list_contact_custom_fields")
+    assert {field["entityType"] for field in fields} == {"CONTACT"}
+    assert api.ask("get_contact_by_phone", phone=CARLA)["name"] == "Carla Dias"
+
+
+def test_a_missing_object_is_an_internal_error_with_a_business_key(api: Api) -> None:
+    answer = api.call("get_session", id=SOME_ID)
+    body = answer.json()
+    assert answer.status_code == 500
+    assert (body["key"], body["httpStatusCode"], body["customData"]) == (
+        "ENTITY_NOT_FOUND",
+        "INTERNALSERVERERROR",
+        None,
+    )
+    assert body["id"]["value"].upper().startswith(body["id"]["shortValue"])
+
+
+@pytest.mark.parametrize("phone", ["+55|11900000000", "5511900000000", "+5511900000000"])
+def test_a_phone_without_a_contact_is_a_form_error(api: Api, phone: str) -> None:
+    answer = api.call("get_contact_by_phone", phone=phone)
+    assert (answer.status_code, answer.json()["key"]) == (500, "FORM_ERROR")
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "body", "path"),
+    [
+        ("send_text", {"from": WHATSAPP, "to": CARLA}, {}),
+        ("send_text", {"text": 5}, {}),
+        ("send_chatbot", {"botKey": "no uuid"}, {}),
+        ("send_text", [], {}),
+        ("complete_session", None, {"id": "no-uuid"}),
+    ],
+)
+def test_what_does_not_fit_the_contract_is_refused(
+    api: Api, emulator: Emulator, operation_id: str, body: Any, path: dict[str, str]
+) -> None:
+    answer = api.call(operation_id, body, **path)
+    assert answer.status_code == 400
+    assert emulator.requests[-1].violations
+    assert not emulator.requests[-1].took_effect
+
+
+def test_a_body_that_is_no_json_is_refused(api: Api, emulator: Emulator) -> None:
+    answer = api.session.post(emulator.url + "/chat/v1/send/text", data=b"{", timeout=5)
+    assert answer.status_code == 400
+
+
+def test_an_unknown_query_name_is_ignored_and_recorded(api: Api, emulator: Emulator) -> None:
+    everything = api.ask("list_chatbots")["totalItems"]
+    assert api.ask("list_chatbots", query={"name": "NPS"})["totalItems"] == everything
+    assert "'name'" in emulator.violations[-1]
+    assert emulator.requests[-1].violations == [emulator.violations[-1]]
+
+
+def test_query_names_can_be_read_without_case(api: Api, emulator: Emulator) -> None:
+    emulator.switches.query_names_ignore_case = True
+    assert api.ask("list_chatbots", query={"name": "NPS"})["totalItems"] == 1
+
+
+def test_an_unknown_property_is_recorded(api: Api, emulator: Emulator) -> None:
+    api.send_text(extra=1)
+    assert "'extra'" in emulator.requests[-1].violations[0]
+
+
+def test_an_unknown_property_is_refused_when_strict(api: Api, emulator: Emulator) -> None:
+    emulator.switches.strict = True
+    assert api.call("send_text", {"from": WHATSAPP, "to": CARLA, "text": "Oi", "extra": 1}).status_code == 400
+    assert emulator.received(CARLA) == []
+
+
+def test_a_request_is_recorded_as_it_came(api: Api, emulator: Emulator) -> None:
+    api.call("list_sessions", query=[("Status", "PENDING"), ("Status", "STARTED")])
+    recorded = emulator.requests[-1]
+    assert (recorded.method, recorded.path, recorded.operation_id) == ("GET", "/chat/v2/session", "list_sessions")
+    assert recorded.query == [("Status", "PENDING"), ("Status", "STARTED")]
+    assert recorded.header("Authorization") == "Bearer pn_emulator"
+    assert recorded.status == 200
+
+
+def test_a_body_is_recorded_as_bytes_and_parsed(api: Api, emulator: Emulator) -> None:
+    api.send_text(text="Olá")
+    assert emulator.requests[-1].body == {"from": WHATSAPP, "to": CARLA, "text": "Olá"}
+    assert isinstance(emulator.requests[-1].raw_body, bytes)
+
+
+def test_only_the_last_requests_are_kept_and_all_are_counted(api: Api, emulator: Emulator) -> None:
+    emulator.switches.recorded_requests = 3
+    for _ in range(5):
+        api.ask("list_channels")
+    assert len(emulator.requests) == 3
+    assert emulator.service.recorder.total == 5
+
+
+@pytest.mark.parametrize(
+    ("switches", "operation_id", "path", "status", "code"),
+    [
+        ({"not_found_status": 404}, "get_session", {"id": SOME_ID}, 404, 404),
+        ({"bad_body_status": 422}, "get_session", {"id": "x"}, 422, 422),
+        ({"status_code_in_envelope": "integer"}, "get_session", {"id": SOME_ID}, 500, 500),
+        ({"status_code_in_envelope": "name"}, "get_session", {"id": "x"}, 400, "BADREQUEST"),
+    ],
+)
+def test_the_shape_of_errors_can_be_switched(
+    api: Api,
+    emulator: Emulator,
+    switches: dict[str, Any],
+    operation_id: str,
+    path: dict[str, str],
+    status: int,
+    code: Any,
+) -> None:
+    emulator.switches.change(switches)
+    answer = api.call(operation_id, **path)
+    assert (answer.status_code, answer.json()["httpStatusCode"]) == (status, code)
+
+
+def test_the_send_family_can_answer_with_problem_details(api: Api, emulator: Emulator) -> None:
+    emulator.switches.problem_details = True
+    answer = api.call("send_text", {})
+    assert answer.json()["status"] == 400
+    assert "key" not in answer.json()
+
+
+def test_answers_can_carry_undeclared_properties_and_lack_nulls(api: Api, emulator: Emulator) -> None:
+    emulator.switches.change({"extra_properties": True, "omit_nulls": True})
+    send = api.send_text()
+    assert "emulatorExtra" in send
+    assert None not in send.values()
+
+
+def test_objects_of_an_answer_can_be_null(api: Api, emulator: Emulator) -> None:
+    emulator.switches.null_objects = True
+    channel = api.ask("list_channels")[0]
+    assert channel["identity"] is None
+
+
+@pytest.mark.parametrize("changes", [{"nothing": 1}, {"window": "round"}, {"rate_limits": 1}, {"burst_requests": -1}])
+def test_a_wrong_switch_changes_nothing(emulator: Emulator, changes: dict[str, Any]) -> None:
+    before = emulator.switches.as_dict()
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        emulator.switches.change({"strict": True, **changes})
+    assert emulator.switches.as_dict() == before
