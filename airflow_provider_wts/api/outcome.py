@@ -122,7 +122,7 @@ def judge_failure(operation: Operation, failure: ExchangeFailed) -> Judgement:
     :param operation: the operation that was called.
     :param failure: what ended it.
     """
-    reason = _reason(failure)
+    reason = reason_of(failure)
     if failure.written:
         return _unknown(operation, reason, failure.status)
     name = operation.operation_id
@@ -190,6 +190,9 @@ def _judge_success(operation: Operation, reply: Reply) -> Judgement:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return _unreadable(operation, reply, body)
+    if value is None and operation.effect == "once":
+        # The API has dealt with it and shows nothing, as it may where it skipped a bot. Sending again would be worse.
+        return Judgement(Outcome.ANSWERED)
     wanted = resolve(operation.service, schema).get("type")
     if not isinstance(value, list if wanted == "array" else dict):
         return _unreadable(operation, reply, body)
@@ -309,8 +312,11 @@ def _is_ca_file_error(error: BaseException) -> bool:
     return isinstance(error, OSError) and "TLS CA certificate bundle" in str(error)
 
 
-def _reason(failure: ExchangeFailed) -> str:
-    """Say what happened without the text of ``requests``, which quotes the address and so a phone number."""
+def reason_of(failure: ExchangeFailed) -> str:
+    """Say what happened without the text of ``requests``, which quotes the address and so a phone number.
+
+    :param failure: what ended an exchange.
+    """
     if failure.late:
         return "the deadline passed"
     if isinstance(failure.cause, AnswerTooLargeError):

@@ -131,9 +131,11 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             marks.append(mark)
             return send_chatbot(**self._marked(start, mark))
 
-        session: Session = self.send_once(
+        answer = self.send_once(
             context, recipient=str(start["to"] or start["session_id"]), build=build, trace=self._trace(start)
         )
+        # What the API answers when it skipped the bot is not documented; it may be nothing.
+        session: Session = answer or {}
         if "dry_run" in session:
             return session
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
@@ -207,12 +209,12 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         return InSession(session_id=str(start["session_id"]), by_metadata=True)
 
     def _completed(self, session: Session, start: BotStart, mark: Mark) -> SessionV2:
-        wait = SessionWait.of(session.get("id"), "COMPLETED", ())
         if self._was_skipped(session, start, mark):
             raise AirflowSkipException(
-                f"WTS Chat started nothing in session {wait.session_id}, because a skip_if_... applied. There is "
+                f"WTS Chat started nothing in session {session.get('id')}, because a skip_if_... applied. There is "
                 "nothing to wait for."
             )
+        wait = SessionWait.of(session.get("id"), "COMPLETED", ())
         if self.deferrable:
             defer_until_completed(
                 self,
@@ -227,6 +229,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         may_skip = True in (start["skip_if_bot_in_execution"], start["skip_if_in_progress"])
         if not may_skip or not self.mark_session or mark.stands_in(session):
             return False
+        if not session.get("id"):
+            return True
         # An answer without metadata says nothing, so the session itself is asked.
         current: SessionV2 = self.run_call(get_session(str(session.get("id"))))
         return not mark.stands_in(current)

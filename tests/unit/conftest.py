@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import pytest
 
@@ -12,6 +11,36 @@ from airflow_provider_wts.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class TaskInstance:
+    """A task instance, as far as our code looks at one."""
+
+    dag_id = "campaign"
+    run_id = "manual__2026-11-22"
+    task_id = "send"
+    map_index = -1
+    try_number = 1
+    max_tries = 0
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+class TaskStateStore:
+    """Airflow's task state store, in memory: values are JSON, and survive tries."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.values[key] = json.dumps(value)
 
 
 @pytest.fixture
@@ -30,5 +59,11 @@ def wts_connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emula
 
 @pytest.fixture
 def context() -> dict[str, Any]:
-    """The context of a task, as far as operators look into it."""
-    return {"ti": mock.Mock()}
+    """The context of a task's first try, as far as our code looks into it."""
+    return {"ti": TaskInstance()}
+
+
+@pytest.fixture
+def stateful_context(context: dict[str, Any]) -> dict[str, Any]:
+    """The context of a task on an Airflow with a task state store."""
+    return {**context, "task_state_store": TaskStateStore()}

@@ -1,0 +1,296 @@
+"""Starting chatbots: what goes out, what is refused before it does, and how the task waits."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_wts.api.contract import operations
+from airflow_provider_wts.api.contract.check import check_request
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator import Emulator
+
+PHONE = "+55|11999998888"
+NUMBER = "+55 (11) 99999-8888"
+BOT = "Cobrança"
+
+
+def sends(emulator: Emulator) -> list[Any]:
+    return emulator.requests_of("send_chatbot")
+
+
+def body(emulator: Emulator) -> dict[str, Any]:
+    """The body of the last start of a bot, as it went over the wire."""
+    parsed: dict[str, Any] = emulator.requests_of("send_chatbot")[-1].body
+    return parsed
+
+
+def operator(**parameters: Any) -> WtsSendChatbotOperator:
+    return WtsSendChatbotOperator(**{"task_id": "send", "chatbot": BOT, "to": NUMBER, **parameters})
+
+
+def test_action_01_chatbot_send_chatbot(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    session = operator(session_metadata={"invoice": 118}).execute(context)
+    assert session["status"] in ("STARTED", "IN_PROGRESS")
+    assert session["metadata"]["invoice"] == 118
+    assert len(wts_connection.received(PHONE)) == 1
+
+
+def test_the_answer_is_the_apis_json(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    session = operator().execute(context)
+    assert {"id", "status", "previewUrl", "contactId", "channelId"} <= session.keys()
+
+
+def test_the_session_link_stands_in_xcom_before_anything_is_waited_for(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    session = operator().execute(context)
+    assert context["ti"].xcoms["session_url"] == session["previewUrl"]
+
+
+def test_a_key_costs_no_lookup(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    operator(to=NUMBER).execute(context)
+    before = len(wts_connection.requests)
+    operator(chatbot=body(wts_connection)["botKey"], to="+55 11 98888-7777").execute(context)
+    assert [request.operation_id for request in wts_connection.requests[before:]] == ["send_chatbot"]
+
+
+@pytest.mark.parametrize("name", ["cobrança", " COBRANÇA "])
+def test_a_name_is_matched_without_regard_to_case(
+    wts_connection: Emulator, context: dict[str, Any], name: str
+) -> None:
+    operator(chatbot=name).execute(context)
+    assert len(sends(wts_connection)) == 1
+
+
+@pytest.mark.parametrize(
+    "channel", ["WhatsApp principal", "+55 11 4002-8922", "387c9c58-eefd-5fbc-93bb-6f6a806b8827"], ids=str
+)
+def test_a_channel_is_a_name_a_number_or_an_id(
+    wts_connection: Emulator, context: dict[str, Any], channel: str
+) -> None:
+    operator(channel=channel).execute(context)
+    assert body(wts_connection)["from"] == "+55|1140028922"
+
+
+def test_without_a_channel_the_connections_is_used(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {
+        "conn_type": "wts",
+        "host": wts_connection.url,
+        "password": wts_connection.token,
+        "extra": {"channel": "WhatsApp principal"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    operator().execute(context)
+    assert body(wts_connection)["from"] == "+55|1140028922"
+
+
+def test_without_any_channel_none_is_sent(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    operator().execute(context)
+    assert "from" not in body(wts_connection)
+
+
+def test_a_session_brings_its_own_channel(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = operator().execute(context)
+    WtsSendChatbotOperator(task_id="again", chatbot=BOT, session_id=session["id"]).execute(context)
+    assert "from" not in body(wts_connection)
+    assert "to" not in body(wts_connection)
+
+
+FLAGS = ("force_start_session", "skip_if_bot_in_execution", "skip_if_in_progress", "hidden_session")
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize(("value", "sent"), [(False, False), ("false", False), (True, True), ("True", True)])
+def test_false_goes_out_as_false(
+    wts_connection: Emulator, context: dict[str, Any], flag: str, value: bool | str, sent: bool
+) -> None:
+    wire = {
+        "force_start_session": "forceStartSession",
+        "skip_if_bot_in_execution": "skipIfBotInExecution",
+        "skip_if_in_progress": "skipIfInProgress",
+        "hidden_session": "hiddenSession",
+    }
+    operator(**{flag: value}).execute(context)
+    assert body(wts_connection)["options"] == {wire[flag]: sent}
+
+
+def test_metadata_as_json_text_keeps_numbers_and_booleans(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    operator(session_metadata='{"amount": 149.9, "paid": false, "tries": 0, "note": ""}').execute(context)
+    metadata = body(wts_connection)["sessionMetadata"]
+    assert {name: metadata[name] for name in ("amount", "paid", "tries", "note")} == {
+        "amount": 149.9,
+        "paid": False,
+        "tries": 0,
+        "note": "",
+    }
+
+
+OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
+    "channel": st.sampled_from(["@loja.exemplo", "+55 11 4002-8922"]),
+    "session_id": st.uuids().map(str),
+    "force_start_session": st.none() | st.booleans(),
+    "skip_if_bot_in_execution": st.none() | st.booleans(),
+    "skip_if_in_progress": st.none() | st.just(False),
+    "hidden_session": st.none() | st.booleans(),
+    "session_metadata": st.none() | st.dictionaries(st.text(), st.integers(-99, 99) | st.text() | st.booleans()),
+    "contact_metadata": st.none() | st.dictionaries(st.text(), st.lists(st.text(), max_size=2), max_size=3),
+    "sender_id": st.none() | st.text(min_size=1),
+    "callback_url": st.none() | st.just("https://example.com/hook"),
+}
+COMBINATIONS = list(chain.from_iterable(combinations(OPTIONAL, size) for size in range(len(OPTIONAL) + 1)))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_request_fits_the_contract_for_every_combination_of_parameters(
+    wts_connection: Emulator, context: dict[str, Any], data: st.DataObject
+) -> None:
+    chosen = data.draw(st.sampled_from(COMBINATIONS))
+    parameters = {name: data.draw(OPTIONAL[name]) for name in chosen}
+    request = operator(chatbot=str(uuid.UUID(int=7)), dry_run=True, **parameters).execute(context)
+    sent = request["body"]
+    assert check_request(operations()["send_chatbot"], {}, {}, sent, has_body=True) == []
+    expected = {"botKey", "to", "senderId", "sessionMetadata"} | {
+        {
+            "channel": "from",
+            "session_id": "sessionId",
+            "session_metadata": "sessionMetadata",
+            "contact_metadata": "contactMetadata",
+            "sender_id": "senderId",
+            "callback_url": "callbackUrl",
+        }.get(name, "options")
+        for name in chosen
+    }
+    assert sent.keys() == expected
+
+
+REFUSALS = [
+    ({"chatbot": ""}, "chatbot: is empty"),
+    ({"chatbot": "Nenhum"}, "There is no chatbot 'Nenhum'"),
+    ({"to": ""}, "to: is empty"),
+    ({"to": "11 9999A-8888"}, "to: '11 9999A-8888' is no phone number"),
+    ({"to": "123"}, "to: '123' is no possible phone number"),
+    ({"to": "@"}, "to: '@' is no handle"),
+    ({"channel": "Nenhum canal"}, "There is no channel"),
+    ({"session_id": "no-uuid"}, "session_id: 'no-uuid' is no id"),
+    ({"session_metadata": "[1, 2]"}, "session_metadata: must be an object, not list"),
+    ({"session_metadata": "{oops"}, "session_metadata: is no JSON"),
+    ({"contact_metadata": 5}, "contact_metadata: must be an object, not int"),
+    ({"force_start_session": "maybe"}, "force_start_session: 'maybe' is neither true nor false"),
+    ({"force_start_session": True, "skip_if_in_progress": True}, "force_start_session: contradicts"),
+    ({"callback_url": "example.com/hook"}, "callback_url: is no http"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "words"), REFUSALS, ids=[str(parameters) for parameters, _ in REFUSALS])
+def test_impossible_input_is_refused_before_anything_is_sent(
+    wts_connection: Emulator, context: dict[str, Any], parameters: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=words.replace("[", r"\[").replace("'@'", "'@'")):
+        operator(**parameters).execute(context)
+    assert sends(wts_connection) == []
+
+
+def test_a_wrong_token_fails_at_once_and_does_not_show_it(
+    emulator: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": "wts", "host": emulator.url, "password": "pn_wrong_secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    with pytest.raises(AirflowFailException, match="The API refuses the token") as caught:
+        operator().execute(context)
+    assert "pn_wrong_secret" not in str(caught.value)
+
+
+def test_a_host_that_answers_html_fails_at_once(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    wts_connection.faults.add("not_json", operation_id="list_chatbots")
+    with pytest.raises(AirflowFailException, match="not a WTS Chat server"):
+        operator().execute(context)
+
+
+def test_waiting_on_the_worker_returns_the_completed_session(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    wts_connection.clock.speed = 2000
+    session = operator(wait_for_completion=True, poll_interval=0.05, completion_timeout=30).execute(context)
+    assert session["status"] == "COMPLETED"
+
+
+def test_a_session_that_does_not_end_fails_the_task_and_is_not_sent_again(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    with pytest.raises(AirflowFailException, match="is still .* at the end of completion_timeout"):
+        operator(wait_for_completion=True, poll_interval=0.01, completion_timeout=0).execute(context)
+
+
+def test_a_deferrable_task_leaves_the_worker_with_plain_json(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(wait_for_completion=True, deferrable=True).execute(context)
+    path, arguments = deferred.value.trigger.serialize()
+    assert path == "airflow_provider_wts.triggers.session.WtsSessionTrigger"
+    assert json.loads(json.dumps(arguments)) == arguments
+
+
+def test_the_deferred_task_returns_the_session_at_the_end(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    session = operator().execute(context)
+    event = {"outcome": "reached", "session_id": session["id"], "status": "COMPLETED", "message": ""}
+    assert operator().execute_complete(context, event)["id"] == session["id"]
+
+
+@pytest.mark.parametrize("answer", ["session", "empty", "null"])
+def test_a_bot_that_the_platform_skipped_ends_the_waiting_task_as_skipped(
+    wts_connection: Emulator, context: dict[str, Any], answer: Literal["session", "empty", "null"]
+) -> None:
+    wts_connection.switches.skipped_send = answer
+    operator().execute(context)
+    context["ti"].task_id = "second"
+    with pytest.raises(AirflowSkipException, match="started nothing"):
+        operator(wait_for_completion=True, skip_if_in_progress=True).execute(context)
+    assert len(wts_connection.received(PHONE)) == 1
+
+
+def test_a_skipped_bot_without_waiting_returns_what_the_api_answered(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    first = operator().execute(context)
+    context["ti"].task_id = "second"
+    assert operator(skip_if_in_progress=True).execute(context)["id"] == first["id"]
+
+
+def test_a_second_try_sends_nothing_and_returns_the_first_answer(
+    wts_connection: Emulator, stateful_context: dict[str, Any]
+) -> None:
+    first = operator().execute(stateful_context)
+    stateful_context["ti"].try_number = 2
+    assert operator().execute(stateful_context)["id"] == first["id"]
+    assert len(wts_connection.received(PHONE)) == 1
+
+
+def test_staging_writes_to_nobody_but_the_allowed(
+    emulator: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {
+        "conn_type": "wts",
+        "host": emulator.url,
+        "password": emulator.token,
+        "extra": {"allowed_recipients": "+55 11 97777-6666"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    with pytest.raises(AirflowFailException, match="allows only the recipients"):
+        operator().execute(context)
+    assert emulator.requests == []
