@@ -12,6 +12,7 @@ from airflow_provider_wts.hooks.names import is_uuid
 from airflow_provider_wts.operators import checks, parameters, values
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card_content import CARD_STATUSES, EXAMPLE_CARD, WtsCardWriter, panel_of_card
+from airflow_provider_wts.operators.contact_fields import report_dropped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,8 @@ class WtsCreateCardOperator(WtsCardWriter):
             call = panels.create_card(step_id=step, title=title, **content)
         card = self.run_call(call)
         self.log.info("Card %s (%s) is created.", card.get("id"), card.get("key"))
-        return self.kept(content, card)
+        report_dropped(self.log, content["custom_fields"], card)
+        return card
 
     def own_panel(self) -> str:
         """Return the panel to look names up in where the user gave none."""
@@ -158,7 +160,8 @@ class WtsUpdateCardOperator(WtsCardWriter):
             call = panels.update_card(self._card(), **change)
         card = self.run_call(call)
         self.log.info("Card %s (%s) is changed.", card.get("id"), card.get("key"))
-        return self.kept(change, card)
+        report_dropped(self.log, change["custom_fields"], card)
+        return card
 
     def _change(self) -> panels.CardChange:
         self._card()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from airflow_provider_wts.api.types import PanelCardV2
     from airflow_provider_wts.hooks.panel_names import PanelNames
 
 CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")
@@ -157,23 +156,6 @@ class WtsCardWriter(WtsOperator):
         :param step: title or id.
         """
         return step if is_uuid(step) else self.panel_names.step(step, self.panel_id)
-
-    def kept(self, content: panels.CardContent, card: PanelCardV2) -> PanelCardV2:
-        """Return the answer, and warn of what is not in it: the platform drops a mistyped custom field silently.
-
-        :param content: what was sent.
-        :param card: the answer.
-        """
-        sent, kept = content["custom_fields"], card.get("customFields")
-        if isinstance(sent, dict) and isinstance(kept, dict):
-            lost = sorted(key for key, value in sent.items() if value is not None and key not in kept)
-            if lost:
-                self.log.warning(
-                    "Card %s: WTS Chat did not keep the custom fields %s; their values may be of the wrong type.",
-                    card.get("id"),
-                    ", ".join(lost),
-                )
-        return card
 
 
 def panel_of_card(operator: WtsOperator, card_id: str) -> str:

@@ -50,7 +50,7 @@ def sent(emulator, operation_id: str) -> Any:
     return request
 
 
-# The rows of the table of actions --------------------------------------------------------------------------------------
+# The rows of the table of actions -------------------------------------------------------------------------------------
 
 
 def test_action_16_session_get_by_id(wts_connection, context, session_id):
@@ -59,7 +59,7 @@ def test_action_16_session_get_by_id(wts_connection, context, session_id):
     assert session["id"] == session_id
     assert session["contactDetails"]["phonenumber"] == CARLA
     assert sent(wts_connection, "get_session").query == [("includeDetails", "ContactDetails")]
-    context["ti"].xcom_push.assert_called_once_with(key="session_url", value=session["previewUrl"])
+    assert context["ti"].xcoms == {"session_url": session["previewUrl"]}
 
 
 def test_action_17_session_get_all(wts_connection, context, session_id):
