@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying
@@ -84,9 +84,9 @@ class WtsClient:
         self._budget = budget or Budget(account_key(self.base_url, token))
         self._rate_limit_wait = rate_limit_wait
         self._sleep = sleep
-        self._transport = Transport(
-            self.base_url, user_agent=f"airflow-provider-wts/{__version__}", ca_bundle=ca_bundle or None
-        )
+        self._ca_bundle = ca_bundle or None
+        self._allow_http = allow_http
+        self._transport = self._transport_to(self.base_url)
 
     def __repr__(self) -> str:
         return f"WtsClient({self.base_url!r})"
@@ -160,9 +160,33 @@ class WtsClient:
                 yield item
             previous = ids
 
+    def put_content(self, url: str, file: IO[bytes], size: int, *, mime_type: str | None = None) -> None:
+        """Put the content of a file to the address that ``get_file_upload_url`` answered, once and block by block.
+
+        The address is another host's: the token does not go there, and the account's limits do not count.
+
+        :param url: ``urlUpload``.
+        :param file: the file, open for reading, at its beginning.
+        :param size: its length in bytes.
+        :param mime_type: the MIME type that the API was told.
+        :raises WtsNotSentError: when the storage was not reached.
+        :raises WtsUnknownOutcomeError: when it gave no usable answer; starting the upload over does no harm.
+        :raises WtsRejectedError: when it refuses the content, or its address is none for a file.
+        """
+        from airflow_provider_wts.api.storage import Content, put_content
+
+        transport = self._transport_to(checked_upload_url(url, allow_http=self._allow_http))
+        try:
+            put_content(transport, url, Content(file, size), mime_type=mime_type, timeout=self.timeout)
+        finally:
+            transport.close()
+
     def close(self) -> None:
         """Close the connections of the calling thread."""
         self._transport.close()
+
+    def _transport_to(self, url: str) -> Transport:
+        return Transport(url, user_agent=f"airflow-provider-wts/{__version__}", ca_bundle=self._ca_bundle)
 
     def _attempt(self, call: Call[Any], retries: _Retries) -> Judgement:
         operation, content = call.operation, call.content
@@ -281,7 +305,7 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
         raise WtsInvalidRequestError(f"The base URL {base_url!r} is no http(s) address. {example}")
     if parts.query or parts.fragment:
         raise WtsInvalidRequestError(f"The base URL {base_url!r} has a query or fragment. {example}")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+    if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise WtsInvalidRequestError(
             f"The base URL {base_url!r} would send the token unencrypted. Use https, or set allow_http in the "
             "connection's extras for a test network."
@@ -290,7 +314,33 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
     return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
-def _is_loopback(host: str) -> bool:
+def checked_upload_url(url: str, *, allow_http: bool) -> str:
+    """Return an address for the content of a file, which may be a customer's.
+
+    :param url: what the API answered. Never quoted: it is a secret as long as it lives.
+    :param allow_http: allow an address without TLS that is not on this machine.
+    :raises WtsRejectedError: when it is none, or would send the content unencrypted over a network.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    secure = parts.scheme == "https" or (parts.scheme == "http" and (allow_http or is_loopback(host or "")))
+    if not host or not secure:
+        raise WtsRejectedError(
+            f"upload: the address that WTS Chat gave for the content is no https address{f', on {host}' * bool(host)}. "
+            "Nothing was sent there.",
+            operation_id="upload",
+        )
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address stays on this machine.
+
+    :param host: name or IP address.
+    """
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.client import WtsClient
+    from airflow_provider_wts.api.types import FileV2
     from airflow_provider_wts.hooks.connection import WtsConnection
     from airflow_provider_wts.hooks.names import Names
 
@@ -136,6 +137,32 @@ class WtsHook(BaseHook):
         :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
         """
         return self.client.pages(call, page_size=page_size)
+
+    def upload(
+        self,
+        path: str,
+        *,
+        file_type: str | None = None,
+        name: str | None = None,
+        mime_type: str | None = None,
+        parameter: str = "file",
+    ) -> FileV2:
+        """Upload a file in the API's three steps. It is read while it is sent; a second upload does no harm.
+
+        :param path: local path, or any address that ``ObjectStoragePath`` takes.
+        :param file_type: ``IMAGE``, ``AUDIO``, ``VIDEO``, ``PDF``, ``EXCEL``, ``WORD``, ``DOCUMENT``, or ``UNDEFINED``
+            to leave it to the platform; told from the name when left out. Images and videos are transformed to suit
+            the channels, documents are left as they are.
+        :param name: name that the customer sees; the file's own when left out.
+        :param mime_type: MIME type; told from the name when left out.
+        :param parameter: the parameter that holds ``path``, for the error.
+        :return: the file; its ``id`` can be used in any number of messages.
+        :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
+        :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
+        """
+        from airflow_provider_wts.hooks.files import upload
+
+        return upload(self.client, path, file_type=file_type, name=name, mime_type=mime_type, parameter=parameter)
 
     def recipient(self, to: str) -> str:
         """Return a recipient as WTS Chat spells it.

@@ -1,0 +1,178 @@
+"""A file on disk or in an object store becomes a file of WTS Chat, in three steps.
+
+The API gives an address, the content goes there, and the API turns it into a file with a lasting id. The content is
+read while it is sent, so that a large video takes no more memory than a small picture.
+"""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import time
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, NamedTuple, cast
+
+from airflow_provider_wts.api.call import NOT_GIVEN
+from airflow_provider_wts.api.errors import (
+    WtsInvalidRequestError,
+    WtsNotSentError,
+    WtsRejectedError,
+    WtsUnknownOutcomeError,
+    WtsUnreachableError,
+)
+from airflow_provider_wts.api.files import get_file_upload_url, save_file
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_provider_wts.api.client import WtsClient
+    from airflow_provider_wts.api.types import FileV2
+
+log = logging.getLogger(__name__)
+
+FILE_TYPES = ("UNDEFINED", "PDF", "EXCEL", "WORD", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")
+
+#: Seconds before the content is sent anew, each time from the first step on.
+RETRY_SECONDS = (1.0, 5.0, 20.0)
+
+_EXAMPLE = "A good value is '/opt/airflow/invoices/118.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
+
+# Slim container images have no mime.types, and Python itself does not know these.
+_MIME_TYPES = {
+    ".3gp": "video/3gpp",
+    ".aac": "audio/aac",
+    ".amr": "audio/amr",
+    ".doc": "application/msword",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".m4a": "audio/mp4",
+    ".oga": "audio/ogg",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".webp": "image/webp",
+    ".xls": "application/vnd.ms-excel",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+class Source(NamedTuple):
+    """A file that can be read.
+
+    :param path: where it is.
+    :param name: its name with extension.
+    :param size: its length in bytes.
+    """
+
+    path: Path | ObjectStoragePath
+    name: str
+    size: int
+
+    @classmethod
+    def of(cls, path: str, *, parameter: str = "file") -> Source:
+        """Look at a file.
+
+        :param path: local path, or any address that ``ObjectStoragePath`` takes.
+        :param parameter: the parameter's name, for the error.
+        :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
+        """
+        place = _place(path, parameter)
+        try:
+            if not place.is_file():
+                what = "is a folder" if place.is_dir() else "does not exist, as seen from this worker"
+                raise WtsInvalidRequestError(f"{parameter}: {path!r} {what}. {_EXAMPLE}")
+            size = int(place.stat().st_size)
+        except PermissionError as error:
+            raise WtsInvalidRequestError(f"{parameter}: {path!r} may not be read: {error}.") from None
+        if not size:
+            raise WtsInvalidRequestError(f"{parameter}: {path!r} is empty.")
+        return cls(place, place.name, size)
+
+    def open(self) -> IO[bytes]:
+        """Open the file for reading."""
+        return cast("IO[bytes]", self.path.open("rb"))
+
+
+def mime_type_of(name: str) -> str | None:
+    """Return the MIME type that a file name tells, if it tells one.
+
+    :param name: file name, path or address.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    # Only the end of it: the query of an address, or a Windows drive, would mislead the library.
+    return _MIME_TYPES.get(suffix) or mimetypes.guess_type(f"file{suffix}", strict=False)[0]
+
+
+def file_type_of(mime_type: str | None) -> str:
+    """Return the API's word for a kind of file; what it has no word for is a ``DOCUMENT``, which is left as it is.
+
+    :param mime_type: MIME type.
+    """
+    group, _, kind = (mime_type or "").partition("/")
+    if group in ("image", "audio", "video"):
+        return group.upper()
+    if kind == "pdf":
+        return "PDF"
+    if "spreadsheetml" in kind or "excel" in kind:
+        return "EXCEL"
+    return "WORD" if "wordprocessingml" in kind or kind == "msword" else "DOCUMENT"
+
+
+def upload(
+    client: WtsClient,
+    path: str,
+    *,
+    file_type: str | None = None,
+    name: str | None = None,
+    mime_type: str | None = None,
+    parameter: str = "file",
+) -> FileV2:
+    """Upload a file. When the content gets lost on its way, the upload starts over, which does no harm.
+
+    :param client: the client.
+    :param path: local path, or any address that ``ObjectStoragePath`` takes.
+    :param file_type: one of :data:`FILE_TYPES`; told from the MIME type when left out.
+    :param name: name that the customer sees; the file's own when left out.
+    :param mime_type: MIME type; told from the name when left out.
+    :param parameter: the parameter that holds ``path``, for the error.
+    :return: the file; its ``id`` can be used in any number of messages.
+    :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
+    :raises WtsError: when the API or the file storage fails.
+    """
+    source = Source.of(path, parameter=parameter)
+    name = name or source.name
+    mime_type = mime_type or mime_type_of(name) or mime_type_of(source.name)
+    file_type = file_type or file_type_of(mime_type)
+    begin = get_file_upload_url(name, file_type, mime_type=mime_type or NOT_GIVEN)
+    waits = iter(RETRY_SECONDS)
+    while True:
+        place = client.perform(begin)
+        url, temporary_id = place.get("urlUpload"), place.get("tempFileId")
+        if not url or not temporary_id:
+            raise WtsRejectedError(f"{begin.operation_id}: the answer names no place for the content.")
+        try:
+            with source.open() as file:
+                client.put_content(url, file, source.size, mime_type=mime_type)
+            break
+        except (WtsNotSentError, WtsUnknownOutcomeError) as error:
+            wait = next(waits, None)
+            if wait is None or (isinstance(error, WtsUnreachableError) and not error.passing):
+                raise
+            log.warning("%s The upload starts over in %.0f s.", error, wait)
+            time.sleep(wait)
+            source = Source.of(path, parameter=parameter)
+    saved = client.perform(save_file(temporary_id))
+    log.info("Uploaded a file of %s bytes as %s; its id is %s.", f"{source.size:,}", file_type, saved.get("id"))
+    return saved
+
+
+def _place(path: str, parameter: str) -> Path | ObjectStoragePath:
+    if "://" not in path:
+        return Path(path).expanduser()
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    try:
+        place: ObjectStoragePath = ObjectStoragePath(path)
+        place.fs  # noqa: B018  # says whether the scheme is known
+    except (ValueError, ImportError) as error:
+        raise WtsInvalidRequestError(f"{parameter}: {path!r} cannot be read: {error}. {_EXAMPLE}") from None
+    return place
