@@ -9,6 +9,9 @@ __version__ = "0.1.0"
 
 def get_provider_info() -> dict[str, Any]:
     """Return what Airflow shows of this provider; called through the ``apache_airflow_provider`` entry point."""
+    from copy import deepcopy
+
     from airflow_provider_wts.provider_info import PROVIDER_INFO
 
-    return PROVIDER_INFO
+    # Airflow writes into what it gets.
+    return deepcopy(PROVIDER_INFO)
