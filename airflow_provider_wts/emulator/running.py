@@ -23,7 +23,7 @@ MISSING_PACKAGES = (
     "The emulator needs uvicorn, which is not installed. "
     "Install the extra: pip install 'airflow-provider-wts[emulator]'"
 )
-DEFAULT_TOKEN = "pn_emulator"
+DEFAULT_TOKEN = "pn_emulator"  # noqa: S105 - it opens nothing
 
 
 class Emulator:

@@ -137,6 +137,6 @@ class RunningServer:
 
 def _reachable(host: str) -> str:
     """Return the host for a URL; an address that stands for all of them is no destination."""
-    if host in ("", "0.0.0.0", "::"):
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104
         return "127.0.0.1" if host != "::" else "[::1]"
     return f"[{host}]" if ":" in host else host

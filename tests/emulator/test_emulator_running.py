@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from conftest import CARLA
+from emulator_api import CARLA
 
 from airflow_provider_wts.emulator import Emulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Api
+    from emulator_api import Api
 
 
 def control(emulator: Emulator, name: str, body: object = None, method: str = "POST") -> Any:

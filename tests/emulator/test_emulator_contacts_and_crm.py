@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from conftest import CARLA, DIEGO, WHATSAPP
+from emulator_api import CARLA, DIEGO, WHATSAPP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Api
+    from emulator_api import Api
 
     from airflow_provider_wts.emulator import Emulator
 

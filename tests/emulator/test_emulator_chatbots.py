@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import CARLA, DIEGO, WHATSAPP
+from emulator_api import CARLA, DIEGO, WHATSAPP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Api
+    from emulator_api import Api
 
     from airflow_provider_wts.emulator import Emulator
 

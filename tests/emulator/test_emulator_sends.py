@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import CARLA, DIEGO, WHATSAPP
+from emulator_api import CARLA, DIEGO, WHATSAPP
 
 if TYPE_CHECKING:
-    from conftest import Api
+    from emulator_api import Api
 
     from airflow_provider_wts.emulator import Emulator
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from conftest import Api
+    from emulator_api import Api
 
     from airflow_provider_wts.emulator import Emulator
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from conftest import CARLA, WHATSAPP
+from emulator_api import CARLA, WHATSAPP
 
 if TYPE_CHECKING:
-    from conftest import Api
+    from emulator_api import Api
 
     from airflow_provider_wts.emulator import Emulator
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from conftest import CARLA, WHATSAPP
+from emulator_api import CARLA, WHATSAPP
 
 if TYPE_CHECKING:
-    from conftest import Api
+    from emulator_api import Api
 
     from airflow_provider_wts.emulator import Emulator
 
@@ -191,5 +191,5 @@ def test_a_chance_is_repeatable(api: Api, emulator: Emulator) -> None:
     "settings", [{"kind": "explode"}, {"kind": "reset", "when": "later"}, {"kind": "reset", "x": 1}]
 )
 def test_a_fault_that_does_not_exist_is_refused(emulator: Emulator, settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="fault|kind|before"):
+    with pytest.raises(ValueError, match=r"fault|kind|before"):
         emulator.faults.add_all(settings)
