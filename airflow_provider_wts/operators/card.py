@@ -8,11 +8,9 @@ from airflow_provider_wts.api import panels
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.hooks.names import is_uuid
 from airflow_provider_wts.operators import checks, parameters, values
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card_content import CARD_STATUSES, EXAMPLE_CARD, WtsCardWriter, panel_of_card
-from airflow_provider_wts.operators.contact_fields import report_dropped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +73,7 @@ class WtsCreateCardOperator(WtsCardWriter):
                 raise WtsInvalidRequestError("title: is empty. A card needs a title of 1 to 500 characters.")
             title = str(checks.bounded_text("title", self.title, most=500))
             content = self.checked_content()
-            if not is_uuid(step) and parameters.missing(self.panel):
+            if not checks.is_id(step) and parameters.missing(self.panel):
                 raise WtsInvalidRequestError(
                     f"panel: is empty, and the step {step!r} is a title, which many panels may have. Give the title or "
                     "id of the panel, or the id of the step."
@@ -85,8 +83,7 @@ class WtsCreateCardOperator(WtsCardWriter):
             call = panels.create_card(step_id=step, title=title, **content)
         card = self.run_call(call)
         self.log.info("Card %s (%s) is created.", card.get("id"), card.get("key"))
-        report_dropped(self.log, content["custom_fields"], card)
-        return card
+        return self.report(content, card)
 
     def own_panel(self) -> str:
         """Return the panel to look names up in where the user gave none."""
@@ -160,8 +157,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
             call = panels.update_card(self._card(), **change)
         card = self.run_call(call)
         self.log.info("Card %s (%s) is changed.", card.get("id"), card.get("key"))
-        report_dropped(self.log, change["custom_fields"], card)
-        return card
+        return self.report(change, card)
 
     def _change(self) -> panels.CardChange:
         self._card()
@@ -195,7 +191,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         if isinstance(step, str):
             change["step_id"] = self.step_id(step)
         if isinstance(reason, str):
-            found = reason if is_uuid(reason) else self.panel_names.lost_reason(reason, self.panel_id)
+            found = reason if checks.is_id(reason) else self.panel_names.lost_reason(reason, self.panel_id)
             change["lost_reason_id"] = found
         super().look_up(content)
 
@@ -262,7 +258,7 @@ class WtsDuplicateCardOperator(WtsOperator):
             step = checks.named("copy_to_step", self.copy_to_step)
             archive = checks.switch("archive_original_card", self.archive_original_card)
             copied = values.choices_of("fields", self.fields, _COPIED)
-            if isinstance(step, str) and not is_uuid(step):
+            if isinstance(step, str) and not checks.is_id(step):
                 step = self.hook.names.panels.step(step, self._panel(card_id))
             call = panels.duplicate_card(card_id, copy_to_step_id=step, archive_original_card=archive, fields=copied)
         card = self.run_call(call)

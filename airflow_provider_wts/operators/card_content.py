@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import panels
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
-from airflow_provider_wts.api.contacts import get_contact_by_phone
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.hooks.names import is_uuid
 from airflow_provider_wts.operators import checks, parameters, values
 from airflow_provider_wts.operators.base import WtsOperator
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from airflow_provider_wts.api.types import PanelCardV2
     from airflow_provider_wts.hooks.panel_names import PanelNames
 
 CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")
@@ -143,19 +142,33 @@ class WtsCardWriter(WtsOperator):
         if isinstance(user, str):
             content["responsible_user_id"] = self.hook.names.user(user)
         if isinstance(tags, list):
-            content["tag_ids"] = [tag if is_uuid(tag) else self.panel_names.tag(tag, self.panel_id) for tag in tags]
+            content["tag_ids"] = [self._tag_id(tag) for tag in tags]
         if isinstance(custom, dict) and custom:
             content["custom_fields"] = self.panel_names.custom_fields(custom, self.panel_id)
         contacts = content["contact_ids"]
         if isinstance(contacts, list):
             content["contact_ids"] = [contact_id(self, contact) for contact in contacts]
 
+    def report(self, content: panels.CardContent, card: PanelCardV2) -> PanelCardV2:
+        """Return the answer, and warn where it lacks a custom field that was sent.
+
+        :param content: what was sent.
+        :param card: the answer.
+        """
+        from airflow_provider_wts.operators.contact_fields import report_dropped
+
+        report_dropped(self.log, content["custom_fields"], card)
+        return card
+
+    def _tag_id(self, tag: str) -> str:
+        return tag if checks.is_id(tag) else self.panel_names.tag(tag, self.panel_id)
+
     def step_id(self, step: str) -> str:
         """Return the id of a step.
 
         :param step: title or id.
         """
-        return step if is_uuid(step) else self.panel_names.step(step, self.panel_id)
+        return step if checks.is_id(step) else self.panel_names.step(step, self.panel_id)
 
 
 def panel_of_card(operator: WtsOperator, card_id: str) -> str:
@@ -179,7 +192,7 @@ def checked_contact(name: str, text: str) -> str:
     """
     from airflow_provider_wts.api.phone import number
 
-    return text if is_uuid(text) else number(text, name=name)
+    return text if checks.is_id(text) else number(text, name=name)
 
 
 def contact_id(operator: WtsOperator, contact: str) -> str:
@@ -189,6 +202,8 @@ def contact_id(operator: WtsOperator, contact: str) -> str:
     :param contact: what :func:`checked_contact` returned.
     :raises WtsRejectedError: when no contact has the number.
     """
-    if is_uuid(contact):
+    if checks.is_id(contact):
         return contact
+    from airflow_provider_wts.api.contacts import get_contact_by_phone
+
     return str(operator.hook.run(get_contact_by_phone(contact))["id"])

@@ -32,6 +32,17 @@ def needed_identity(name: str, value: Any, *, example: str) -> str:
     return found
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is an id and no name, so that nothing has to be looked up.
+
+    :param text: what the user wrote.
+    """
+    # Here, because names bring the calls of all that has names, and a DAG file needs none of them.
+    from airflow_provider_wts.hooks.names import is_uuid
+
+    return is_uuid(text)
+
+
 def named(name: str, value: Any) -> Optional[str]:
     """Return a name or id; ``None`` clears, and blank text is a mistake, since it would clear unseen.
 
