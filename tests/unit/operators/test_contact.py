@@ -1,0 +1,455 @@
+"""The contact operators against the emulator: what they send, what they return, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.operators import contact as module
+from airflow_provider_wts.operators.contact import (
+    WtsCreateContactOperator,
+    WtsGetContactOperator,
+    WtsListContactsOperator,
+    WtsSaveContactsOperator,
+    WtsUpdateContactOperator,
+    WtsUpdateContactTagsOperator,
+)
+
+SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
+CARLA = "+55|11999990001"
+NOBODY = "+55 11 98888-7777"
+
+
+def run(operator_class: type, context: Any, **parameters: Any) -> Any:
+    return operator_class(task_id="task", **parameters).execute(context)
+
+
+def sent(emulator, operation_id: str) -> Any:
+    """Return the only request of an operation; it must fit the contract."""
+    (request,) = emulator.requests_of(operation_id)
+    assert request.violations == []
+    assert request.status == 200
+    return request
+
+
+def id_of(phone: str = CARLA) -> str:
+    from airflow_provider_wts.api.contacts import get_contact_by_phone
+
+    return str(WtsHook().run(get_contact_by_phone(phone))["id"])
+
+
+def tag(name: str) -> str:
+    return WtsHook().names.tag(name)
+
+
+# The rows of the table of actions -------------------------------------------------------------------------------------
+
+
+def test_action_02_contact_create(wts_connection, context):
+    contact = run(
+        WtsCreateContactOperator,
+        context,
+        name="Fábio",
+        phone_number=NOBODY,
+        email_address="fabio@exemplo.com.br",
+        tags=["VIP"],
+        portfolios="Clientes especiais",
+        sequences=["Pós-venda"],
+        custom_fields={"CPF": "123"},
+        metadata={"invoice": 118},
+    )
+
+    names = WtsHook().names
+    assert contact["phoneNumber"] == "+55|11988887777"
+    assert sent(wts_connection, "create_contact").body == {
+        "name": "Fábio",
+        "phoneNumber": "+55|11988887777",
+        "email": "fabio@exemplo.com.br",
+        "tagIds": [names.tag("VIP")],
+        "portfolioIds": [names.portfolio("Clientes especiais")],
+        "sequenceIds": [names.sequence("Pós-venda")],
+        "customFields": {"cpf": "123"},
+        "metadata": {"invoice": 118},
+    }
+
+
+def test_action_03_contact_update_by_id(wts_connection, context):
+    contact_id = id_of()
+
+    contact = run(WtsUpdateContactOperator, context, contact_id=contact_id, name="Carla D.")
+
+    assert contact["name"] == "Carla D."
+    assert sent(wts_connection, "update_contact").body == {"fields": ["Name"], "name": "Carla D."}
+
+
+def test_action_03_contact_update_by_phone(wts_connection, context):
+    contact = run(WtsUpdateContactOperator, context, phone="11 99999-0001", status="archived")
+
+    assert contact["status"] == "ARCHIVED"
+    request = sent(wts_connection, "update_contact_by_phone")
+    assert request.path.endswith("/%2B55%7C11999990001")
+    assert request.body == {"fields": ["Status"], "status": "ARCHIVED"}
+
+
+def test_action_04_contact_get_by_id(wts_connection, context):
+    contact_id = id_of()
+
+    contact = run(WtsGetContactOperator, context, contact_id=contact_id, include_details="tags")
+
+    assert contact["tagNames"] == ["VIP"]
+    assert sent(wts_connection, "get_contact").query == [("IncludeDetails", "Tags")]
+
+
+def test_action_05_contact_get_by_phone(wts_connection, context):
+    contact = run(WtsGetContactOperator, context, phone="(11) 99999-0001")
+
+    assert contact["name"] == "Carla Dias"
+    sent(wts_connection, "get_contact_by_phone")
+
+
+def test_action_06_contact_get_all(wts_connection, context):
+    contacts = run(WtsListContactsOperator, context, include_details=["Tags", "CustomFields"])
+
+    assert {contact["name"] for contact in contacts} == {"Carla Dias", "Diego Alves", "Elisa Rocha"}
+    assert ("IncludeDetails", "Tags") in sent(wts_connection, "list_contacts").query
+
+
+def test_action_06_contact_get_all_with_filters(wts_connection, context):
+    contacts = run(WtsListContactsOperator, context, tags="VIP", status="ACTIVE")
+
+    assert [contact["name"] for contact in contacts] == ["Carla Dias"]
+    body = sent(wts_connection, "filter_contacts").body
+    assert body == {"status": "ACTIVE", "tagIds": [tag("VIP")], "pageNumber": 1, "pageSize": 100}
+
+
+# What the API can express ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_text_can_be_cleared(wts_connection, context, empty):
+    contact = run(WtsUpdateContactOperator, context, phone=CARLA, email_address=empty)
+
+    assert sent(wts_connection, "update_contact_by_phone").body == {"fields": ["Email"], "email": empty}
+    assert contact["email"] == empty
+
+
+def test_all_tags_can_be_removed(wts_connection, context):
+    contact = run(WtsUpdateContactOperator, context, phone=CARLA, tags=[], tag_operation="replace")
+
+    body = sent(wts_connection, "update_contact_by_phone").body
+    assert body == {"fields": ["Tags"], "tagIds": [], "options": {"tagsOperation": "ReplaceAll"}}
+    assert contact["tagIds"] == []
+
+
+def test_a_metadata_key_can_be_removed(wts_connection, context):
+    contact = run(WtsUpdateContactOperator, context, phone=CARLA, metadata={"a": None, "b": 0, "c": False})
+
+    assert sent(wts_connection, "update_contact_by_phone").body["metadata"] == {"a": None, "b": 0, "c": False}
+    assert contact["metadata"] == {"b": 0, "c": False}
+
+
+def test_the_mask_names_exactly_what_is_given(wts_connection, context):
+    run(
+        WtsUpdateContactOperator,
+        context,
+        phone=CARLA,
+        phone_number="11 97777-1234",
+        instagram="@carla",
+        annotation="VIP",
+        portfolios=["Clientes especiais"],
+        sequences=["Pós-venda"],
+        custom_fields={"cpf": ""},
+        picture_url="https://example.com/a.png",
+        utm={"source": "ads"},
+    )
+
+    assert sorted(sent(wts_connection, "update_contact_by_phone").body["fields"]) == sorted(
+        ["PhoneNumber", "Instagram", "Annotation", "Portfolio", "SequenceIds", "CustomFields", "PictureUrl", "Utm"]
+    )
+
+
+@pytest.mark.parametrize("address", ["ana+loja@exemplo.com.br", "ana@loja.photography", "o'neil@exemplo.travel"])
+def test_valid_email_addresses_pass(wts_connection, context, address):
+    assert run(WtsCreateContactOperator, context, email_address=address)["email"] == address
+
+
+@pytest.mark.parametrize("field", ["CPF", "cpf", "Cpf"])
+def test_a_custom_field_goes_out_under_its_key(wts_connection, context, field):
+    run(WtsUpdateContactOperator, context, phone=CARLA, custom_fields={field: "123"})
+
+    assert sent(wts_connection, "update_contact_by_phone").body["customFields"] == {"cpf": "123"}
+
+
+def test_a_dropped_custom_field_is_reported(wts_connection, context, caplog, capsys):
+    with caplog.at_level("WARNING"):
+        run(WtsUpdateContactOperator, context, phone=CARLA, custom_fields={"limite-de-credito": "a lot"})
+
+    # Airflow 3 logs through structlog, and 2.11 through logging.
+    assert "did not keep these custom fields" in caplog.text + capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"),
+    [
+        ("add", "InsertIfNotExists"),
+        ("REMOVE", "DeleteIfExists"),
+        ("replace", "ReplaceAll"),
+        ("INSERTIFNOTEXISTS", "InsertIfNotExists"),
+        ("DeleteIfExists", "DeleteIfExists"),
+    ],
+)
+def test_tag_operations_are_spelled_for_updates(wts_connection, context, written, spelled):
+    run(WtsUpdateContactTagsOperator, context, phone=CARLA, tags=["VIP"], tag_operation=written)
+
+    body = sent(wts_connection, "update_contact_tags_by_phone").body
+    assert body == {"tagIds": [tag("VIP")], "operation": spelled}
+
+
+def test_tag_operations_are_spelled_for_upserts(wts_connection, context):
+    run(WtsCreateContactOperator, context, phone_number=CARLA, tags=["Newsletter"], upsert=True, tag_operation="add")
+
+    assert sent(wts_connection, "create_contact").body["options"] == {
+        "upsert": True,
+        "upsertFields": ["PhoneNumber", "Tags"],
+        "upsertTagOperation": "INSERTIFNOTEXISTS",
+    }
+
+
+def test_an_upsert_clears_nothing_that_is_not_given(wts_connection, context):
+    run(WtsCreateContactOperator, context, phone_number=CARLA, annotation="Ligar", upsert="true")
+
+    assert run(WtsGetContactOperator, context, phone=CARLA)["email"] == "carla@exemplo.com.br"
+
+
+def test_an_upsert_can_be_narrowed(wts_connection, context):
+    run(
+        WtsCreateContactOperator,
+        context,
+        phone_number=CARLA,
+        name="Outra",
+        annotation="Ligar",
+        upsert=True,
+        upsert_fields=["annotation"],
+    )
+
+    contact = run(WtsGetContactOperator, context, phone=CARLA)
+    assert (contact["name"], contact["annotation"]) == ("Carla Dias", "Ligar")
+
+
+def test_an_existing_contact_can_be_returned(wts_connection, context):
+    contact = run(WtsCreateContactOperator, context, phone_number=CARLA, name="Outra", get_if_exists=True)
+
+    assert contact["name"] == "Carla Dias"
+
+
+def test_tags_of_a_contact_by_id(wts_connection, context):
+    contact_id = id_of()
+
+    run(WtsUpdateContactTagsOperator, context, contact_id=contact_id, tags="VIP", tag_operation="remove")
+
+    assert sent(wts_connection, "update_contact_tags").body["operation"] == "DeleteIfExists"
+
+
+def test_values_come_as_json_text_too(wts_connection, context):
+    run(WtsUpdateContactOperator, context, phone=CARLA, tags='["VIP"]', metadata='{"a": 1}')
+
+    body = sent(wts_connection, "update_contact_by_phone").body
+    assert body["tagIds"] == [tag("VIP")]
+    assert body["metadata"] == {"a": 1}
+
+
+def test_email_is_left_to_airflow(context):
+    operator = WtsCreateContactOperator(task_id="task", email_address="cliente@exemplo.com.br")
+
+    # Airflow writes to operator.email when a task fails; a customer has no place there.
+    assert not operator.email
+
+
+# Many contacts --------------------------------------------------------------------------------------------------------
+
+
+def test_contacts_are_saved_in_chunks_of_100(wts_connection, context):
+    rows = [{"phone_number": f"+55 11 97777-{number:04}", "name": f"Nome {number}"} for number in range(250)]
+
+    answer = run(WtsSaveContactsOperator, context, contacts=rows)
+
+    assert (answer["saved"], answer["calls"], len(answer["contact_ids"])) == (250, 3, 250)
+    sizes = [len(request.body["items"]) for request in wts_connection.requests_of("batch_save_contacts")]
+    assert sizes == [100, 100, 50]
+    assert not [request for request in wts_connection.requests if request.violations]
+
+
+def test_rows_with_other_fields_go_out_apart(wts_connection, context):
+    run(
+        WtsSaveContactsOperator,
+        context,
+        contacts=[{"phone_number": CARLA, "annotation": "a"}, {"phone_number": "+55|11999990002", "email": "d@e.com"}],
+    )
+
+    masks = [request.body["options"]["upsertFields"] for request in wts_connection.requests_of("batch_save_contacts")]
+    assert masks == [["PhoneNumber", "Annotation"], ["PhoneNumber", "Email"]]
+    assert run(WtsGetContactOperator, context, phone=CARLA)["email"] == "carla@exemplo.com.br"
+
+
+def test_no_contacts_need_no_call(wts_connection, context):
+    assert run(WtsSaveContactsOperator, context, contacts=[]) == {"saved": 0, "calls": 0, "contact_ids": []}
+    assert wts_connection.requests == []
+
+
+# Filters --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("filters", "body"),
+    [
+        ({"text_filter": "Carla"}, {"textFilter": "Carla"}),
+        ({"name": "Carla"}, {"name": "Carla"}),
+        ({"phone_number": "11 99999-0001"}, {"phoneNumber": CARLA}),
+        ({"email_address": "@exemplo"}, {"email": "@exemplo"}),
+        ({"instagram": "elisa"}, {"instagram": "elisa"}),
+        ({"origin": "imported"}, {"origin": "IMPORTED"}),
+        ({"custom_fields": {"CPF": "1"}}, {"customFields": {"cpf": "1"}}),
+        ({"metadata": {"invoice": 118}}, {"metadata": {"invoice": "118"}}),
+        (
+            {"name": "C", "created_after": "2026-03-01T00:00:00-03:00", "order_by": "name", "order_direction": "desc"},
+            {
+                "name": "C",
+                "createdAt": {"after": "2026-03-01T03:00:00Z"},
+                "orderBy": "name",
+                "orderDirection": "DESCENDING",
+            },
+        ),
+    ],
+)
+def test_filters_go_into_the_body(wts_connection, context, filters, body):
+    run(WtsListContactsOperator, context, **filters)
+
+    assert sent(wts_connection, "filter_contacts").body == {**body, "pageNumber": 1, "pageSize": 100}
+
+
+# What is refused before any request -----------------------------------------------------------------------------------
+
+TWO = {"contact_id": SOME_ID, "phone": CARLA}
+IMPOSSIBLE = [
+    (WtsCreateContactOperator, {}, "phone_number: is empty"),
+    (WtsCreateContactOperator, {"name": "", "email_address": None}, "phone_number: is empty"),
+    (WtsCreateContactOperator, {"phone_number": "abc"}, "phone_number: 'abc' is no phone number"),
+    (WtsCreateContactOperator, {"name": "x" * 256}, "name: has 256 characters"),
+    (WtsCreateContactOperator, {"email_address": "ana"}, "email_address: 'ana' is no e-mail address"),
+    (WtsCreateContactOperator, {"email_address": "a@b@c"}, "is no e-mail address"),
+    (WtsCreateContactOperator, {"email_address": "ana maria@exemplo.com"}, "is no e-mail address"),
+    (WtsCreateContactOperator, {"name": "A", "tags": "  "}, "tags: is blank"),
+    (WtsCreateContactOperator, {"name": "A", "tags": "['VIP']"}, "tojson"),
+    (WtsCreateContactOperator, {"name": "A", "tags": [""]}, r"tags\[0\]: is blank"),
+    (WtsCreateContactOperator, {"name": "A", "tags": {"a": 1}}, r"tags\[0\]: must be text"),
+    (WtsCreateContactOperator, {"name": "A", "custom_fields": "[1]"}, "custom_fields: must be an object"),
+    (WtsCreateContactOperator, {"name": "A", "metadata": "{"}, "metadata: is no JSON"),
+    (WtsCreateContactOperator, {"name": "A", "upsert": True, "get_if_exists": True}, "contradicts upsert"),
+    (WtsCreateContactOperator, {"name": "A", "upsert_fields": ["name"]}, "upsert_fields: .* needs upsert=True"),
+    (WtsCreateContactOperator, {"name": "A", "tags": "VIP", "tag_operation": "add"}, "needs upsert=True"),
+    (WtsCreateContactOperator, {"name": "A", "upsert": True, "upsert_fields": ["x"]}, "upsert_fields: 'x' is unknown"),
+    (WtsCreateContactOperator, {"name": "A", "upsert": True, "upsert_fields": []}, "upsert_fields: is empty"),
+    (WtsCreateContactOperator, {"name": "A", "upsert": True, "tag_operation": "merge"}, "tag_operation: 'merge'"),
+    (WtsCreateContactOperator, {"name": "A", "upsert": "maybe"}, "upsert: 'maybe' is neither true nor false"),
+    (WtsUpdateContactOperator, {"name": "A"}, "contact_id: is empty"),
+    (WtsUpdateContactOperator, {**TWO, "name": "A"}, "contact_id: stands beside phone"),
+    (WtsUpdateContactOperator, {"contact_id": "7", "name": "A"}, "contact_id: '7' is no id"),
+    (WtsUpdateContactOperator, {"phone": CARLA}, "Nothing is to be changed"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "status": "DELETED"}, "status: 'DELETED' is unknown"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "name": "A", "tag_operation": "add"}, "no tags are given"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "utm": {"clid": "1"}}, "utm: has 'clid', which cannot be set"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "utm": None}, "utm: is no object"),
+    (WtsGetContactOperator, {}, "contact_id: is empty"),
+    (WtsGetContactOperator, TWO, "contact_id: stands beside phone"),
+    (WtsGetContactOperator, {"phone": "@carla"}, "phone: '@carla' is no phone number"),
+    (WtsGetContactOperator, {"phone": CARLA, "include_details": "Cards"}, "include_details: 'Cards' is unknown"),
+    (WtsListContactsOperator, {"status": "GONE"}, "status: 'GONE' is unknown"),
+    (WtsListContactsOperator, {"tags": []}, "tags: is an empty list"),
+    (WtsListContactsOperator, {"metadata": {}}, "metadata: is empty"),
+    (WtsListContactsOperator, {"phone_number": "123"}, "phone_number: '123'"),
+    (WtsListContactsOperator, {"origin": "moon"}, "origin: 'moon' is unknown"),
+    (WtsSaveContactsOperator, {"contacts": None}, "contacts: is empty"),
+    (WtsSaveContactsOperator, {"contacts": "Ana"}, r"contacts\[0\]: must be an object"),
+    (WtsSaveContactsOperator, {"contacts": [{"phone_number": CARLA}, "x"]}, r"contacts\[1\]: must be an object"),
+    (WtsSaveContactsOperator, {"contacts": [{"name": "A"}]}, r"contacts\[0\]: has neither phone_number"),
+    (WtsSaveContactsOperator, {"contacts": [{"phone_number": CARLA, "age": 3}]}, r"contacts\[0\]: has 'age'"),
+    (
+        WtsSaveContactsOperator,
+        {"contacts": [{"phone_number": CARLA}, {"email": "a@b.c"}, {"phone_number": "11"}]},
+        r"contacts\[2\].phone_number: '11'",
+    ),
+    (
+        WtsSaveContactsOperator,
+        {"contacts": [{"phone_number": CARLA}, {"phone_number": "11 99999-0001"}]},
+        r"contacts\[1\].phone_number: is the same as in contacts\[0\]",
+    ),
+    (WtsSaveContactsOperator, {"contacts": [{"email": "a@b.c", "email_address": "a@b.c"}]}, "both email and"),
+    (WtsUpdateContactTagsOperator, {"phone": CARLA, "tags": []}, "tags: is empty"),
+    (WtsUpdateContactTagsOperator, {"phone": CARLA, "tags": None}, "tags: is empty"),
+    (WtsUpdateContactTagsOperator, {"phone": CARLA, "tags": "VIP", "tag_operation": "swap"}, "tag_operation: 'swap'"),
+    (WtsUpdateContactTagsOperator, {"tags": "VIP"}, "contact_id: is empty"),
+]
+
+
+@pytest.mark.parametrize(("operator_class", "parameters", "words"), IMPOSSIBLE)
+def test_impossible_input_is_refused_before_any_request(wts_connection, context, operator_class, parameters, words):
+    with pytest.raises(AirflowFailException, match=words):
+        run(operator_class, context, **parameters)
+
+    assert wts_connection.requests == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"tags": "Vipe"}, r"tags: There is no tag 'Vipe'.*'VIP'"),
+        ({"portfolios": "Vipe"}, "portfolios: There is no portfolio"),
+        ({"sequences": "Vipe"}, "sequences: There is no sequence"),
+        ({"custom_fields": {"Vipe": 1}}, "custom_fields: There is no custom field"),
+        ({"custom_fields": {"CPF": 1, "cpf": 2}}, "custom_fields: 'cpf' is the field 'cpf', which stands there"),
+        ({"custom_fields": {"Dados do cliente": 1}}, "custom_fields: There is no custom field"),
+    ],
+)
+def test_an_unknown_name_is_refused_before_anything_is_written(wts_connection, context, parameters, words):
+    with pytest.raises(AirflowFailException, match=words):
+        run(WtsUpdateContactOperator, context, phone=CARLA, **parameters)
+
+    assert {request.method for request in wts_connection.requests} == {"GET"}
+
+
+def test_a_missing_contact_fails_for_good(wts_connection, context):
+    with pytest.raises(AirflowFailException, match="get_contact_by_phone"):
+        run(WtsGetContactOperator, context, phone=NOBODY)
+
+
+def test_a_restricted_connection_puts_nobody_else_into_a_sequence(wts_connection, context, monkeypatch):
+    connection = {
+        "conn_type": "wts",
+        "host": wts_connection.url,
+        "password": wts_connection.token,
+        "extra": {"allowed_recipients": "+55 11 91111-1111"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+
+    with pytest.raises(AirflowFailException, match="allows only the recipients"):
+        run(WtsUpdateContactOperator, context, phone=CARLA, sequences="Pós-venda")
+
+    assert wts_connection.requests == []
+
+
+@pytest.mark.parametrize("name", module.__all__)
+def test_every_parameter_is_templated(name):
+    import inspect
+
+    operator_class = getattr(module, name)
+    parameters = {
+        parameter
+        for base in operator_class.__mro__
+        if base.__module__.startswith("airflow_provider_wts")
+        for parameter in inspect.signature(base.__init__).parameters
+    } - {"self", "kwargs"}
+    assert parameters == set(operator_class.template_fields)

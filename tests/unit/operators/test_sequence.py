@@ -1,0 +1,245 @@
+"""The sequence operators against the emulator: what they send, what they return, and what they refuse."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_wts.api.contacts import get_contact_by_phone
+from airflow_provider_wts.api.sequences import add_sequence_contacts_batch
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.operators.sequence import (
+    WtsAddToSequenceOperator,
+    WtsListSequenceContactsOperator,
+    WtsListSequencesOperator,
+    WtsRemoveFromSequenceOperator,
+)
+
+SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
+CARLA = "+55|11999990001"
+DIEGO = "+55|11999990002"
+NUMBERS = [f"+55|11977770{number:03}" for number in range(250)]
+
+
+def run(operator_class: type, context: Any, **parameters: Any) -> Any:
+    return operator_class(task_id="task", **parameters).execute(context)
+
+
+def sent(emulator, operation_id: str) -> Any:
+    """Return the only request of an operation; it must fit the contract."""
+    (request,) = emulator.requests_of(operation_id)
+    assert request.violations == []
+    assert request.status == 200
+    return request
+
+
+def id_of(phone: str) -> str:
+    return str(WtsHook().run(get_contact_by_phone(phone))["id"])
+
+
+def members(emulator) -> int:
+    return len(emulator.state.memberships)
+
+
+def add(*phones: str) -> None:
+    hook = WtsHook()
+    hook.run(add_sequence_contacts_batch(hook.names.sequence("Pós-venda"), phone_numbers=phones))
+
+
+# The rows of the table of actions -------------------------------------------------------------------------------------
+
+
+def test_action_23_sequence_get_all(wts_connection, context):
+    found = run(WtsListSequencesOperator, context, include_details="ContactExecutingCount")
+
+    assert {sequence["name"] for sequence in found} == {"Pós-venda", "Reativação"}
+    assert ("IncludeDetails", "ContactExecutingCount") in sent(wts_connection, "list_sequences").query
+
+
+def test_action_24_sequence_get_contacts(wts_connection, context):
+    add(CARLA, DIEGO)
+
+    found = run(
+        WtsListSequenceContactsOperator,
+        context,
+        sequence="pós-venda",
+        phone="11 99999-0001",
+        include_details="ContactDetails",
+    )
+
+    assert [member["contactDetails"]["name"] for member in found] == ["Carla Dias"]
+    assert ("PhoneNumber", CARLA) in sent(wts_connection, "list_sequence_contacts").query
+
+
+def test_action_25_sequence_add_contact(wts_connection, context):
+    member = run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phone="11 99999-0001")
+
+    assert member["contactName"] == "Carla Dias"
+    assert sent(wts_connection, "add_sequence_contact").body == {"phoneNumber": CARLA}
+
+
+def test_action_26_sequence_add_contacts(wts_connection, context):
+    answer = run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=[CARLA, DIEGO])
+
+    assert answer == {"contacts": 2, "calls": 1}
+    assert members(wts_connection) == 2
+    assert sent(wts_connection, "add_sequence_contacts_batch").body == {"phoneNumbers": [CARLA, DIEGO]}
+
+
+def test_action_27_sequence_remove_contact(wts_connection, context):
+    add(CARLA)
+    carla = id_of(CARLA)
+
+    assert run(WtsRemoveFromSequenceOperator, context, sequence="Pós-venda", contact_id=carla) is None
+
+    assert members(wts_connection) == 0
+    assert sent(wts_connection, "remove_sequence_contact").body == {"contactId": carla}
+
+
+def test_action_28_sequence_remove_contacts(wts_connection, context):
+    add(CARLA, DIEGO)
+    ids = [id_of(CARLA), id_of(DIEGO)]
+
+    answer = run(WtsRemoveFromSequenceOperator, context, sequence="Pós-venda", contact_ids=ids)
+
+    assert answer == {"contacts": 2, "calls": 1}
+    assert members(wts_connection) == 0
+    assert sent(wts_connection, "remove_sequence_contacts_batch").body == {"contactIds": ids}
+
+
+# What else they do ----------------------------------------------------------------------------------------------------
+
+
+def test_many_contacts_go_out_100_at_a_time(wts_connection, context):
+    answer = run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=NUMBERS)
+
+    assert answer == {"contacts": 250, "calls": 3}
+    assert members(wts_connection) == 250
+
+
+def test_ids_and_numbers_go_out_apart(wts_connection, context):
+    ids = [id_of(CARLA)]
+
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", contact_ids=ids, phones=[DIEGO])
+
+    bodies = [request.body for request in wts_connection.requests_of("add_sequence_contacts_batch")]
+    assert bodies == [{"contactIds": ids}, {"phoneNumbers": [DIEGO]}]
+
+
+def test_a_contact_that_stands_there_twice_goes_out_once(wts_connection, context):
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=[CARLA, "11 99999-0001"])
+
+    assert sent(wts_connection, "add_sequence_contacts_batch").body == {"phoneNumbers": [CARLA]}
+
+
+def test_a_bare_number_where_a_list_is_due_is_one_number(wts_connection, context):
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones="11 99999-0001")
+
+    assert sent(wts_connection, "add_sequence_contacts_batch").body == {"phoneNumbers": [CARLA]}
+
+
+def test_an_empty_list_adds_nobody(wts_connection, context):
+    answer = run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=[])
+
+    assert answer == {"contacts": 0, "calls": 0}
+    assert wts_connection.requests_of("add_sequence_contacts_batch") == []
+
+
+def test_a_sequence_by_id_costs_no_call(wts_connection, context):
+    sequence_id = WtsHook().names.sequence("Pós-venda")
+    before = len(wts_connection.requests_of("list_sequences"))
+
+    run(WtsAddToSequenceOperator, context, sequence=sequence_id, phone=CARLA)
+
+    assert len(wts_connection.requests_of("list_sequences")) == before
+
+
+def restrict(emulator, monkeypatch, recipients: str) -> None:
+    connection = {
+        "conn_type": "wts",
+        "host": emulator.url,
+        "password": emulator.token,
+        "extra": {"allowed_recipients": recipients},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+
+
+@pytest.mark.parametrize("named", [{"phone": DIEGO}, {"phones": [CARLA, DIEGO]}, {"contact_id": DIEGO}])
+def test_a_restricted_connection_adds_nobody_else(wts_connection, context, monkeypatch, named):
+    named = {name: id_of(value) if name == "contact_id" else value for name, value in named.items()}
+    restrict(wts_connection, monkeypatch, "+55 11 99999-0001")
+
+    with pytest.raises(AirflowFailException, match="allows only the recipients"):
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **named)
+
+    assert members(wts_connection) == 0
+
+
+def test_a_restricted_connection_adds_whom_it_allows(wts_connection, context, monkeypatch):
+    carla = id_of(CARLA)
+    restrict(wts_connection, monkeypatch, "+55 11 99999-0001")
+
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", contact_id=carla)
+
+    assert members(wts_connection) == 1
+
+
+IMPOSSIBLE = [
+    (WtsAddToSequenceOperator, {"phone": CARLA, "sequence": ""}, "sequence: is empty"),
+    (WtsAddToSequenceOperator, {}, "contact_id: is empty"),
+    (WtsAddToSequenceOperator, {"contact_id": SOME_ID, "phone": CARLA}, "contact_id: stands beside phone"),
+    (WtsAddToSequenceOperator, {"phone": CARLA, "phones": [CARLA]}, "contact_ids, phones: stand beside"),
+    (WtsAddToSequenceOperator, {"phone": CARLA, "contact_ids": [SOME_ID]}, "contact_ids, phones: stand beside"),
+    (WtsAddToSequenceOperator, {"phones": [CARLA, "12"]}, r"phones\[1\]: '12'"),
+    (WtsAddToSequenceOperator, {"phones": "['1']"}, "tojson"),
+    (WtsAddToSequenceOperator, {"contact_ids": ["7"]}, r"contact_ids\[0\]: '7' is no id"),
+    (WtsRemoveFromSequenceOperator, {"contact_id": "7"}, "contact_id: '7' is no id"),
+    (WtsRemoveFromSequenceOperator, {"phones": [None]}, r"phones\[0\]: must be text"),
+    (WtsListSequenceContactsOperator, {"sequence": None}, "sequence: is empty"),
+    (WtsListSequenceContactsOperator, {"phone": "x"}, "phone: 'x' is no phone number"),
+    (WtsListSequenceContactsOperator, {"contact_id": "x"}, "contact_id: 'x' is no id"),
+    (WtsListSequenceContactsOperator, {"include_details": "Tags"}, "include_details: 'Tags' is unknown"),
+    (WtsListSequencesOperator, {"sequence": None, "contact_id": "x"}, "contact_id: 'x' is no id"),
+]
+
+
+@pytest.mark.parametrize(("operator_class", "parameters", "words"), IMPOSSIBLE)
+def test_impossible_input_is_refused_before_any_request(wts_connection, context, operator_class, parameters, words):
+    parameters = {"sequence": "Pós-venda", **parameters}
+    if operator_class is WtsListSequencesOperator:
+        del parameters["sequence"]
+
+    with pytest.raises(AirflowFailException, match=words):
+        run(operator_class, context, **parameters)
+
+    assert wts_connection.requests == []
+
+
+def test_an_unknown_sequence_is_refused_with_candidates(wts_connection, context):
+    with pytest.raises(AirflowFailException, match=r"There is no sequence 'Natal'.*'Pós-venda', 'Reativação'"):
+        run(WtsAddToSequenceOperator, context, sequence="Natal", phone=CARLA)
+
+    assert wts_connection.requests_of("add_sequence_contact") == []
+
+
+@pytest.mark.parametrize(
+    "operator_class",
+    [
+        WtsListSequencesOperator,
+        WtsListSequenceContactsOperator,
+        WtsAddToSequenceOperator,
+        WtsRemoveFromSequenceOperator,
+    ],
+)
+def test_every_parameter_is_templated(operator_class):
+    parameters = {
+        parameter
+        for base in operator_class.__mro__
+        if base.__module__.startswith("airflow_provider_wts")
+        for parameter in inspect.signature(base.__init__).parameters
+    } - {"self", "args", "kwargs"}
+    assert parameters == set(operator_class.template_fields)
