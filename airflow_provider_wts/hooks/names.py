@@ -70,6 +70,20 @@ class Names:
             return _address(found[0], text)
         return _address(match("channel", text, channels, _channel_names), text)
 
+    def channel_id(self, text: str) -> str:
+        """Return the id of an own channel, by which lists name it.
+
+        :param text: name, id, number or ``@handle`` of the channel.
+        :raises WtsNameError: when none or several channels match.
+        """
+        text = text.strip()
+        if is_uuid(text):
+            return text
+        channels = self._list("channels", directory.list_channels())
+        is_address = text.startswith("@") or looks_like_number(text)
+        found = [item for item in channels if is_address and _is_at(item, self.channel(text))]
+        return str((found[0] if len(found) == 1 else match("channel", text, channels, _channel_names))["id"])
+
     def department(self, name_or_id: str) -> str:
         """Return the id of a department.
 

@@ -27,7 +27,7 @@ from airflow_provider_wts.hooks.wts import WtsHook
 try:
     from airflow.sdk.io import attach
 except ImportError:
-    from airflow.io import attach
+    from airflow.io.store import attach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
