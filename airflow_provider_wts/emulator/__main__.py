@@ -120,11 +120,9 @@ def _seed_data(path: str) -> dict[str, Any]:
 
 def _switch_value(text: str) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError:
         return text
-    # A switch of digits takes text: its other value is a word.
-    return text if isinstance(value, str) else value
 
 
 if __name__ == "__main__":

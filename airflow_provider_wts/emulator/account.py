@@ -110,7 +110,6 @@ class Account:
     def __init__(self, switches: Switches, *, speed: float = 1.0, seed: int = 0) -> None:
         self.lock = threading.RLock()
         self.switches = switches
-        self.seed = seed
         self.random = random.Random(seed)
         self.clock = Clock(switches, speed=speed)
         self.agenda = Agenda(self.clock)
@@ -159,6 +158,7 @@ class Account:
         self.memberships: dict[tuple[str, str], Record] = {}
         self.contacts_not_active = 0
         self.violations: list[str] = []
+        self._warned: set[str] = set()
         self.post: Callable[[str, Mapping[str, Any], str], None] = _nowhere
 
     # Ids and records ------------------------------------------------------------------------------------------------
@@ -204,11 +204,12 @@ class Account:
         return self.clock.text(self.clock.now())
 
     def violation(self, text: str) -> None:
-        """Record that a client did what the real service would not like, and log it.
+        """Record that a client did what the real service would not like, and warn of it once.
 
         :param text: what it did, without personal data.
         """
-        log.warning("%s", text)
+        log.log(logging.DEBUG if text in self._warned else logging.WARNING, "%s", text)
+        self._warned.add(text)
         if len(self.violations) < 10_000:
             self.violations.append(text)
 

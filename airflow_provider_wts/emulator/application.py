@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -124,10 +125,13 @@ class Application:
             if not isinstance(result, Later):
                 return self._good(result)
         limit = account.clock.now() + int(result.seconds * TICKS)
+        # A clock that stands still must not keep a client waiting without end.
+        real_limit = time.monotonic() + result.seconds
         while True:
             with account.lock:
                 account.run_due()
-                if result.done() or account.clock.now() >= limit or service.stopping.is_set():
+                late = account.clock.now() >= limit or time.monotonic() >= real_limit
+                if result.done() or late or service.stopping.is_set():
                     return self._good(result.answer())
             await asyncio.sleep(_POLL)
 

@@ -89,6 +89,7 @@ class RunningServer:
     def __init__(self, service: Service, host: str, port: int) -> None:
         self._service = service
         application = Application(service)
+        service.stopping.clear()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=512)
         service.listens_at(f"http://{_reachable(host)}:{self._socket.getsockname()[1]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_wts.emulator.clock import parse_ticks
@@ -33,7 +34,7 @@ class Request:
     query: Mapping[str, Any]
     body: Any = field(default_factory=dict)
 
-    @property
+    @cached_property
     def details(self) -> frozenset[str]:
         """The details asked for, in lower case."""
         body = self.body if isinstance(self.body, dict) else {}
@@ -48,7 +49,8 @@ class Request:
         """
         if self.account.switches.details_not_asked == "always":
             return True
-        return "all" in self.details or any(name.lower() in self.details for name in names)
+        details = self.details
+        return bool(details) and ("all" in details or any(name.lower() in details for name in names))
 
 
 class Empty:
@@ -63,7 +65,7 @@ class Later:
     """An answer that is given once something happened, or time is over.
 
     :param done: says whether it happened.
-    :param seconds: emulated seconds to wait at most.
+    :param seconds: seconds to wait at most, emulated or real, whichever are over first.
     :param answer: makes the answer.
     """
 

@@ -63,7 +63,7 @@ class Switches:
     :param page_past_end: a page after the last: empty items, or refused.
     :param query_names_ignore_case: whether ``pagesize`` is understood as ``PageSize``.
     :param strict: whether properties that the contract does not know are refused instead of recorded.
-    :param sync_gives_up_after: emulated seconds after which a synchronous send returns the last known state.
+    :param sync_gives_up_after: seconds, emulated or real, after which a synchronous send returns the last known state.
     :param timestamp_digits: digits of the fraction of a second, 0 to 7, or ``varied``.
     :param rate_limits: whether the limits hold at all.
     :param account_requests: requests of the account in 5 minutes.
@@ -170,6 +170,8 @@ def _accepted(name: str, value: object) -> object:
     origin = typing.get_origin(kind)
     if origin is Literal:
         choices = typing.get_args(kind)
+        if value not in choices and str(value) in choices:
+            return str(value)
         if value not in choices:
             raise ValueError(f"Switch {name!r} takes one of {list(choices)}, not {value!r}.")
     elif origin is tuple:
@@ -179,10 +181,14 @@ def _accepted(name: str, value: object) -> object:
     elif kind is bool:
         if not isinstance(value, bool):
             raise ValueError(f"Switch {name!r} takes true or false, not {value!r}.")
-    elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise ValueError(f"Switch {name!r} takes a number of at least 0, not {value!r}.")
-    elif kind is int and int(value) != value:
-        raise ValueError(f"Switch {name!r} takes a whole number, not {value!r}.")
     else:
-        return int(value) if kind is int else float(value)
+        return _accepted_number(name, value, whole=kind is int)
     return value
+
+
+def _accepted_number(name: str, value: object, *, whole: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ValueError(f"Switch {name!r} takes a number of at least 0, not {value!r}.")
+    if whole and int(value) != value:
+        raise ValueError(f"Switch {name!r} takes a whole number, not {value!r}.")
+    return int(value) if whole else float(value)

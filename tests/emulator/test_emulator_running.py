@@ -49,6 +49,16 @@ def test_it_refuses_connections_once_stopped() -> None:
         requests.get(url, timeout=1)
 
 
+def test_it_can_start_again_with_what_it_had() -> None:
+    emulator = Emulator()
+    for expected in (3, 4):
+        with emulator:
+            headers = {"Authorization": f"Bearer {emulator.token}"}
+            url = emulator.url + "/core/v1/contact"
+            assert requests.get(url, headers=headers, timeout=5).json()["totalItems"] == expected
+            requests.post(url, headers=headers, json={"name": "Nova"}, timeout=5)
+
+
 def test_two_run_side_by_side() -> None:
     with Emulator() as one, Emulator(token="pn_other") as other:
         for emulator in (one, other):
@@ -90,7 +100,7 @@ def test_the_command_line_serves_until_a_signal(number: signal.Signals, tmp_path
     seed = tmp_path / "seed.json"
     seed.write_text(json.dumps({"contacts": [{"name": "Zeca", "phone": "+5511966665555"}]}), encoding="utf-8")
     command = [sys.executable, "-m", "airflow_provider_wts.emulator", "--port", "0", "--seed-file", str(seed)]
-    command += ["--token", "pn_test", "--speed", "5", "--switch", "rate_limits=false"]
+    command += ["--token", "pn_test", "--speed", "5", "--switch", "rate_limits=false", "--switch", "timestamp_digits=3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -226,6 +226,12 @@ def test_a_synchronous_message_gives_up_after_25_seconds(api: Api, emulator: Emu
     assert 0.1 < time.monotonic() - begin < 5
 
 
+def test_a_synchronous_message_gives_up_although_the_clock_stands_still(api: Api, still: Emulator) -> None:
+    still.switches.sync_gives_up_after = 0.1
+    message = api.ask("send_message_sync", {"from": WHATSAPP, "to": CARLA, "body": {"text": "Oi"}})
+    assert message["status"] == "QUEUED"
+
+
 def test_a_reply_bot_starts_when_the_contact_answers(api: Api, emulator: Emulator) -> None:
     key = api.bot_key("Pesquisa NPS")
     sent = api.ask("send_message", {"from": WHATSAPP, "to": CARLA, "botKey": key, "body": {"text": "Oi"}})
