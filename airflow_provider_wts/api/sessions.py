@@ -29,7 +29,8 @@ class SessionFilters(Window, total=False):
     ``status``: statuses, such as ``IN_PROGRESS``. ``department_id``, ``user_id``, ``contact_id``: whose sessions.
     ``tag_ids``, ``tag_names``: tags of the contact. ``channel_ids``: channels. ``ended_after``, ``ended_before``,
     ``active_after``, ``active_before``, ``last_interaction_after``, ``last_interaction_before``: aware moments.
-    ``metadata``: pairs that the session's metadata holds. ``session_type``: ``INDIVIDUAL`` or ``GROUP``.
+    ``metadata``: pairs that the session's metadata holds; the client refuses it, since how an object goes
+    into a query is not documented. ``session_type``: ``INDIVIDUAL`` or ``GROUP``.
     ``include_details``: ``AgentDetails``, ``DepartmentsDetails``, ``ContactDetails``, ``ChannelTypeDetails``,
     ``ClassificationDetails``, ``ChannelDetails``.
     """
