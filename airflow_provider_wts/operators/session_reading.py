@@ -102,8 +102,9 @@ class WtsListSessionsOperator(WtsListOperator):
     """List sessions: all pages, inline or as a file.
 
     Calls ``list_sessions``. Filters add up. Its filter by metadata is not offered: how that goes on the wire is not
-    documented, and the API ignores what it does not know and lists everything. What the shared parameters of a list do, from ``created_after`` to
-    ``output_path``, is told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    documented, and the API ignores what it does not know and lists everything. What the shared parameters of a list
+    do, from ``created_after`` to ``output_path``, is told at
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param status: ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED``, ``HIDDEN``, ``UNDEFINED``; one or a list
         (templated).

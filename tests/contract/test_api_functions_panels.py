@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_wts.api import contract, panels
@@ -132,6 +132,7 @@ def test_every_function_of_the_module_stands_here():
 
 
 @pytest.mark.parametrize("operation_id", FUNCTIONS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_call_fits_the_contract(operation_id, data):
     function, needed, optional = FUNCTIONS[operation_id]
@@ -146,6 +147,7 @@ def test_a_call_fits_the_contract(operation_id, data):
 
 
 @pytest.mark.parametrize("operation_id", FUNCTIONS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_what_is_not_given_is_left_out(operation_id, data):
     function, needed, optional = FUNCTIONS[operation_id]
@@ -177,6 +179,7 @@ MASKS = {
 }
 
 
+@settings(deadline=None)
 @given(change=st.fixed_dictionaries({}, optional=CHANGE))
 def test_the_mask_of_update_card_names_exactly_what_is_given(change):
     body: Any = panels.update_card(SOME_ID, **change).body
@@ -185,6 +188,7 @@ def test_the_mask_of_update_card_names_exactly_what_is_given(change):
     assert len(body) == 1 + len(change), "every parameter, and the mask, stands in the body"
 
 
+@settings(deadline=None)
 @given(content=st.fixed_dictionaries({}, optional=CONTENT))
 def test_create_card_keeps_every_value_as_it_is(content):
     body: Any = create_card(SOME_ID, "Proposta", **content).body

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_wts.api import contract, sessions
@@ -122,6 +122,7 @@ def test_every_function_of_the_module_stands_here():
 
 
 @pytest.mark.parametrize("operation_id", FUNCTIONS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_call_fits_the_contract(operation_id, data):
     function, needed, optional = FUNCTIONS[operation_id]
@@ -136,6 +137,7 @@ def test_a_call_fits_the_contract(operation_id, data):
 
 
 @pytest.mark.parametrize("operation_id", FUNCTIONS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_what_is_not_given_is_left_out(operation_id, data):
     function, needed, optional = FUNCTIONS[operation_id]
@@ -148,6 +150,7 @@ def test_what_is_not_given_is_left_out(operation_id, data):
     assert given_nothing.query_pairs == given_not_given.query_pairs
 
 
+@settings(deadline=None)
 @given(options=st.fixed_dictionaries({}, optional=FUNCTIONS["update_session"][2]))
 def test_the_mask_of_update_session_names_exactly_what_is_given(options):
     body: Any = sessions.update_session("5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e", **options).body
