@@ -1,32 +1,29 @@
-"""The trigger that waits for a session."""
+"""The triggers that wait for sessions."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.api.sessions import get_session
 from airflow_provider_wts.hooks.failures import is_final
-from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.waiting.session import FailedLooks, SessionWait, Verdict
+from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
+from airflow_provider_wts.waiting.poller import Subscription, poller_of
+from airflow_provider_wts.waiting.session import NOT_REACHED, SessionsWait, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airflow_provider_wts.api.types import SessionV2
-
 
 class WtsSessionTrigger(BaseTrigger):
-    """Looks at a session until it reaches a status; sends one event.
+    """Waits until a session reaches a status; sends one event.
 
     The event is a dict with ``outcome`` (``reached``, ``failed``, ``timeout`` or ``error``), ``session_id``,
-    ``status`` (the last one seen) and ``message``. It holds nothing that the contact wrote.
+    ``status`` (the last one seen), ``message`` and ``final``. It holds nothing that the contact wrote.
 
     :param wts_conn_id: id of the Airflow connection.
     :param session_id: the session.
@@ -59,68 +56,139 @@ class WtsSessionTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments, as plain JSON."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "wts_conn_id": self.wts_conn_id,
-                "session_id": self.session_id,
-                "target_status": self.target_status,
-                "failed_status": self.failed_status,
-                "poll_interval": self.poll_interval,
-                "earliest": self.earliest,
-                "deadline": self.deadline,
-            },
+        names = (
+            *("wts_conn_id", "session_id", "target_status", "failed_status"),
+            *("poll_interval", "earliest", "deadline"),
         )
+        return f"{__name__}.WtsSessionTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, sleep, look again; send one event."""
-        wait = SessionWait(self.session_id, tuple(self.target_status), tuple(self.failed_status))
-        hook = WtsHook(self.wts_conn_id)
-        failed_looks = FailedLooks()
-        status = None
-        await _sleep_until(datetime.fromisoformat(self.earliest))
-        while True:
-            try:
-                session = await _read(hook, wait.session_id)
-            except WtsError as error:
-                if is_final(error) or failed_looks.failed(error):
-                    yield self._event("error", status, str(error), final=is_final(error))
-                    return
-            else:
-                failed_looks.succeeded()
-                status = session.get("status")
-                verdict = wait.verdict(session)
-                if verdict is not Verdict.WAITING:
-                    yield self._event(verdict.value, status, f"Session {wait.session_id} is {status}.")
-                    return
-            left = (datetime.fromisoformat(self.deadline) - datetime.now(UTC)).total_seconds()
-            if left <= 0:
-                yield self._event("timeout", status, f"Session {wait.session_id} is still {status}.")
-                return
-            await asyncio.sleep(min(self.poll_interval, left))
-
-    def _event(self, outcome: str, status: str | None, message: str, *, final: bool = False) -> TriggerEvent:
-        return TriggerEvent(  # type: ignore[no-untyped-call]
+        """Wait for news of the shared poll; send one event."""
+        end = await _end_of_wait(
+            self.wts_conn_id,
+            SessionsWait([self.session_id], 1, tuple(self.target_status), tuple(self.failed_status)),
+            poll_interval=self.poll_interval,
+            earliest=datetime.fromisoformat(self.earliest),
+            deadline=datetime.fromisoformat(self.deadline),
+        )
+        yield TriggerEvent(  # type: ignore[no-untyped-call]
             {
-                "outcome": outcome,
+                "outcome": end.outcome,
                 "session_id": self.session_id,
-                "status": status,
-                "message": message,
-                "final": final,
+                "status": end.statuses.get(self.session_id),
+                "message": end.message,
+                "final": end.final,
             }
         )
 
 
-@cache
-def _threads() -> ThreadPoolExecutor:
-    # Not the loop's own threads: they also look names up for everybody else in the triggerer.
-    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="wts-poll")
+class WtsSessionsTrigger(BaseTrigger):
+    """Waits until enough of some sessions have reached a status; sends one event.
+
+    The event is a dict with ``outcome`` (``reached``, ``failed``, ``timeout`` or ``error``), ``counts`` (sessions by
+    the last status seen), ``message`` and ``final``. It holds nothing that a contact wrote.
+
+    :param wts_conn_id: id of the Airflow connection.
+    :param session_ids: the sessions.
+    :param needed: how many of them have to reach a target status.
+    :param target_status: statuses that count as reached.
+    :param failed_status: statuses one of which ends the wait badly.
+    :param poll_interval: seconds between two looks.
+    :param earliest: moment (ISO 8601) before which no event is sent.
+    :param deadline: moment (ISO 8601) at which the wait ends unsuccessfully.
+    :param changed_since: moment (ISO 8601) from which on the sessions may have changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        wts_conn_id: str,
+        session_ids: list[str],
+        needed: int,
+        target_status: list[str],
+        failed_status: list[str],
+        poll_interval: float,
+        earliest: str,
+        deadline: str,
+        changed_since: str,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.wts_conn_id = wts_conn_id
+        self.session_ids = session_ids
+        self.needed = needed
+        self.target_status = target_status
+        self.failed_status = failed_status
+        self.poll_interval = poll_interval
+        self.earliest = earliest
+        self.deadline = deadline
+        self.changed_since = changed_since
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and its arguments, as plain JSON."""
+        names = (
+            *("wts_conn_id", "session_ids", "needed", "target_status", "failed_status"),
+            *("poll_interval", "earliest", "deadline", "changed_since"),
+        )
+        return f"{__name__}.WtsSessionsTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for news of the shared poll; send one event."""
+        end = await _end_of_wait(
+            self.wts_conn_id,
+            SessionsWait(self.session_ids, self.needed, tuple(self.target_status), tuple(self.failed_status)),
+            poll_interval=self.poll_interval,
+            earliest=datetime.fromisoformat(self.earliest),
+            deadline=datetime.fromisoformat(self.deadline),
+            changed_since=datetime.fromisoformat(self.changed_since),
+        )
+        counts = Counter(end.statuses.get(session_id) or NOT_REACHED for session_id in self.session_ids)
+        yield TriggerEvent(  # type: ignore[no-untyped-call]
+            {"outcome": end.outcome, "counts": dict(counts), "message": end.message, "final": end.final}
+        )
 
 
-async def _read(hook: WtsHook, session_id: str) -> SessionV2:
-    # The connection is read in the thread, too: reading it here would block the event loop.
-    return await asyncio.get_running_loop().run_in_executor(_threads(), hook.run, get_session(session_id))
+class _End(NamedTuple):
+    outcome: str
+    statuses: dict[str, str]
+    message: str
+    final: bool = False
 
 
-async def _sleep_until(moment: datetime) -> None:
-    await asyncio.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+async def _end_of_wait(
+    wts_conn_id: str,
+    wait: SessionsWait,
+    *,
+    poll_interval: float,
+    earliest: datetime,
+    deadline: datetime,
+    changed_since: datetime | None = None,
+) -> _End:
+    """Wait, by the poll that all triggers of the connection share."""
+    await asyncio.sleep(max(0.0, _left(earliest)))
+    subscription = Subscription(
+        wait.session_ids,
+        [*wait.target_status, *wait.failed_status],
+        since=changed_since or earliest - timedelta(seconds=EARLIEST_FIRING),
+        interval=poll_interval,
+    )
+    poller = poller_of(wts_conn_id)
+    poller.subscribe(subscription)
+    statuses: dict[str, str] = {}
+    try:
+        while True:
+            left = _left(deadline)
+            try:
+                statuses.update(await subscription.next(left))
+            except WtsError as error:
+                return _End("error", statuses, str(error), is_final(error))
+            verdict, message = wait.verdict(statuses)
+            if verdict is not Verdict.WAITING:
+                return _End(verdict.value, statuses, message, verdict is Verdict.FAILED)
+            if left <= 0:
+                return _End("timeout", statuses, message)
+    finally:
+        poller.unsubscribe(subscription)
+
+
+def _left(moment: datetime) -> float:
+    return (moment - datetime.now(UTC)).total_seconds()

@@ -77,7 +77,7 @@ def completed_event(hook: WtsHook, event: Any) -> SessionV2:
     :raises AirflowFailException: when it did not complete in time, or the API refuses to tell.
     :raises WtsError: when the API could not be asked several times in a row, or the event makes no sense.
     """
-    told = checked_event(event)
+    told = checked_event(event, "session_id")
     if told["outcome"] == "reached":
         with readable_failures():
             return hook.run(get_session(told["session_id"]))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.api.errors import WtsError
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.triggers.session import WtsSessionTrigger
-    from airflow_provider_wts.waiting.session import SessionWait
+    from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
+    from airflow_provider_wts.waiting.session import SessionsWait, SessionWait
 
 #: Seconds in which a trigger does not fire after its task deferred. The scheduler of Airflow up to 3.3.2 may fail a
 #: task whose trigger fires while it still books the deferral.
@@ -46,14 +46,43 @@ def session_trigger(
     return trigger, timedelta(seconds=timeout + TIMEOUT_SLACK)
 
 
-def checked_event(event: Any) -> Mapping[str, Any]:
-    """Return an event that a session trigger sent.
+def sessions_trigger(
+    wait: SessionsWait, *, wts_conn_id: str, poll_interval: float, timeout: float, changed_since: datetime
+) -> tuple[WtsSessionsTrigger, timedelta]:
+    """Return the trigger that goes on waiting for some sessions, and Airflow's timeout for it.
+
+    :param wait: what is waited for.
+    :param wts_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds that are left for the whole wait.
+    :param changed_since: moment from which on the sessions may have changed.
+    """
+    from airflow_provider_wts.triggers.session import WtsSessionsTrigger
+
+    now = datetime.now(UTC)
+    trigger = WtsSessionsTrigger(
+        wts_conn_id=wts_conn_id,
+        session_ids=list(wait.session_ids),
+        needed=wait.needed,
+        target_status=list(wait.target_status),
+        failed_status=list(wait.failed_status),
+        poll_interval=poll_interval,
+        earliest=(now + timedelta(seconds=EARLIEST_FIRING)).isoformat(),
+        deadline=(now + timedelta(seconds=timeout)).isoformat(),
+        changed_since=changed_since.isoformat(),
+    )
+    return trigger, timedelta(seconds=timeout + TIMEOUT_SLACK)
+
+
+def checked_event(event: Any, about: str) -> Mapping[str, Any]:
+    """Return an event that a trigger of ours sent.
 
     :param event: what Airflow handed to the resumed task.
+    :param about: name of the entry that says what the event is about.
     :raises WtsError: when it is anything else: an event that nobody understands is never a success.
     """
     known = ("reached", "failed", "timeout", "error")
-    if not isinstance(event, Mapping) or event.get("outcome") not in known or not event.get("session_id"):
+    if not isinstance(event, Mapping) or event.get("outcome") not in known or not event.get(about):
         raise WtsError(
             "The trigger handed over an event that this version does not understand. Is the triggerer on another "
             "version of airflow-provider-wts? Nothing is lost: clear the task to wait again."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -14,6 +15,10 @@ log = logging.getLogger(__name__)
 
 #: Statuses of a session, as the API documents them.
 SESSION_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
+
+#: What stands for the status of a session that does not exist, or has not reached what is waited for.
+NOT_FOUND = "NOT_FOUND"
+NOT_REACHED = "NOT_REACHED"
 
 #: Failed looks in a row after which a wait gives up. Each look has been tried again within the client already.
 MOST_FAILED_LOOKS = 5
@@ -77,6 +82,49 @@ class SessionWait(NamedTuple):
         return Verdict.WAITING
 
 
+class SessionsWait(NamedTuple):
+    """A wait for a number of sessions.
+
+    :param session_ids: the sessions.
+    :param needed: how many of them have to reach a target status.
+    :param target_status: statuses that count as reached.
+    :param failed_status: statuses one of which ends the wait badly.
+    """
+
+    session_ids: Sequence[str]
+    needed: int
+    target_status: tuple[str, ...] = ("COMPLETED",)
+    failed_status: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, session_ids: Any, needed: Any, target_status: Any, failed_status: Any) -> SessionsWait:
+        """Make a wait from rendered parameters.
+
+        :param session_ids: ids of sessions, or sessions as a send answered them; a list, or one as JSON text.
+        :param needed: ``all``, ``any``, or a share of them between 0 and 1.
+        :param target_status: as for :meth:`SessionWait.of`.
+        :param failed_status: likewise, none by default.
+        :raises WtsInvalidRequestError: naming the parameter that cannot be right.
+        """
+        ids = _session_ids(session_ids)
+        one = SessionWait.of(ids[0], target_status, failed_status)
+        return cls(ids, _needed(needed, len(ids)), one.target_status, one.failed_status)
+
+    def verdict(self, statuses: Mapping[str, str]) -> tuple[Verdict, str]:
+        """Judge what is known of the sessions.
+
+        :param statuses: the last status seen, by session.
+        :return: the verdict, and a sentence for a person.
+        """
+        for session_id, status in statuses.items():
+            if status == NOT_FOUND or status in self.failed_status:
+                words = "cannot be found" if status == NOT_FOUND else f"is {status}"
+                return Verdict.FAILED, f"Session {session_id} {words}."
+        reached = sum(statuses.get(session_id) in self.target_status for session_id in self.session_ids)
+        words = f"{reached} of {len(self.session_ids)} session(s) reached {list(self.target_status)}; "
+        return (Verdict.REACHED if reached >= self.needed else Verdict.WAITING), words + f"needed are {self.needed}."
+
+
 class FailedLooks:
     """Counts failed looks in a row: a blip must not end a wait of hours, and a lasting failure must."""
 
@@ -113,3 +161,34 @@ def _statuses(name: str, value: Any) -> tuple[str, ...]:
         if status not in SESSION_STATUSES:
             raise WtsInvalidRequestError(f"{name}: {status!r} is no session status. Known are {SESSION_STATUSES}.")
     return statuses
+
+
+def _session_ids(value: Any) -> list[str]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Iterable) or isinstance(value, Mapping):
+        raise WtsInvalidRequestError("""session_ids: must be a list of ids. A good value is "{{ ... | tojson }}".""")
+    ids = [str(item.get("id") if isinstance(item, Mapping) else item or "").strip() for item in value]
+    if not ids:
+        raise WtsInvalidRequestError("session_ids: is empty, so there is nothing to wait for.")
+    if bad := [index for index, session_id in enumerate(ids) if session_id in ("", "None")]:
+        raise WtsInvalidRequestError(f"session_ids: entry {bad[0]} holds no id.")
+    return list(dict.fromkeys(ids))
+
+
+def _needed(value: Any, count: int) -> int:
+    if value == "all":
+        return count
+    if value == "any":
+        return 1
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        share = -1.0
+    if not 0 < share <= 1:
+        raise WtsInvalidRequestError(f"needed: {value!r} is none of 'all', 'any' and a share such as 0.9.")
+    # Rounded first: 0.7 of 10 is 7, and not 8 for a last binary digit.
+    return max(1, math.ceil(round(share * count, 9)))
