@@ -199,6 +199,14 @@ class Account:
         """
         table.touch(record, self.clock.stamp())
 
+    def touch_session(self, session: Session) -> None:
+        """Note that a send, its bot or a message changed a session now, if that moves the date of its change.
+
+        :param session: the session.
+        """
+        if self.switches.session_change_date == "moves":
+            self.touch(self.sessions, session)
+
     def now_text(self) -> str:
         """Return the time as the service writes it."""
         return self.clock.text(self.clock.now())
@@ -309,6 +317,19 @@ class Account:
         if is_handle(address):
             return self.contacts_by_instagram.get(address.strip().casefold())
         return self.contacts_by_phone.get(_digits(stored_phone(address, self.switches)))
+
+    def contact_by_older_number(self, address: str) -> Contact | None:
+        """Return the contact of a Brazilian mobile number that is stored with or without the ninth digit.
+
+        :param address: number in any accepted spelling, or @handle.
+        """
+        if is_handle(address) or self.switches.ninth_digit == "exact":
+            return None
+        digits = _digits(stored_phone(address, self.switches))
+        if digits[:2] != "55" or len(digits) not in (12, 13):
+            return None
+        other = digits[:4] + digits[5:] if len(digits) == 13 else f"{digits[:4]}9{digits[4:]}"
+        return self.contacts_by_phone.get(other)
 
     def contact_named(self, given: Mapping[str, Any]) -> Contact:
         """Return the contact that a request names by id or by phone number.

@@ -57,7 +57,7 @@ def start(
     run = BotRun(account, session, bot)
     session.run = run
     session["botId"] = bot.id
-    account.touch(account.sessions, session)
+    account.touch_session(session)
     account.deliver(
         Delivery(
             to=conversations.address_of(session),
@@ -259,7 +259,7 @@ class BotRun:
         return True
 
     def _touch(self) -> None:
-        self.account.touch(self.account.sessions, self.session)
+        self.account.touch_session(self.session)
 
     def _fill(self, text: str) -> str:
         def value(match: re.Match[str]) -> str:

@@ -26,7 +26,7 @@ def contact_for(account: Account, address: str) -> Contact:
     :param account: the account.
     :param address: number in any accepted spelling, or @handle.
     """
-    contact = account.contact_by_address(address)
+    contact = account.contact_by_address(address) or account.contact_by_older_number(address)
     if contact is None:
         if is_handle(address):
             handle = address.strip()
@@ -365,7 +365,7 @@ def _add_message(
         session["lastMessageText"] = text
         session["lastInteractionDate"] = account.clock.text(stamp)
     if account.switches.messages_touch_session:
-        account.touch(account.sessions, session)
+        account.touch_session(session)
     return message
 
 

@@ -31,6 +31,11 @@ class Switches:
     :param session_metadata: whether session metadata of a send is merged into what is there, or replaces it.
     :param contact_metadata_of_send: the same for the contact metadata of a bot send.
     :param bot_id_after_run: whether a session's ``botId`` is cleared or kept when the bot ends.
+    :param unasked_statuses: which sessions ``list_sessions`` answers where no status is asked for: all, or none that is
+        hidden or completed.
+    :param session_change_date: whether everything that a send does to a session moves its ``updatedAt``, or nothing.
+    :param ninth_digit: whether a send to a Brazilian mobile number reaches the contact that is stored with or without
+        the ninth digit; ``get_contact_by_phone`` compares exactly in either case.
     :param metadata_in_session_list: whether the items of ``list_sessions`` carry ``metadata``.
     :param metadata_needs_details: whether ``metadata`` of a session is shown only where some detail was asked for.
     :param details_not_asked: how a detail looks that was not asked for; null is more than the contract allows.
@@ -94,6 +99,9 @@ class Switches:
     session_metadata: Literal["merge", "replace"] = "merge"
     contact_metadata_of_send: Literal["merge", "replace"] = "merge"
     bot_id_after_run: Literal["cleared", "kept"] = "cleared"
+    unasked_statuses: Literal["all", "visible"] = "all"
+    session_change_date: Literal["moves", "stays"] = "moves"
+    ninth_digit: Literal["exact", "either"] = "exact"
     metadata_in_session_list: bool = True
     metadata_needs_details: bool = False
     details_not_asked: Literal["absent", "null", "always"] = "absent"

@@ -111,6 +111,7 @@ def _list(request: Request) -> dict[str, Any]:
         values = session.values
         return (
             within(values["status"], statuses)
+            and not (visible and values["status"] in ("HIDDEN", "COMPLETED"))
             and within(session.channel.id, channels)
             and (department is None or values["departmentId"] == department.lower())
             and (user is None or values["userId"] == user.lower())
@@ -120,7 +121,8 @@ def _list(request: Request) -> dict[str, Any]:
             and all(str(values["metadata"].get(name)) == wanted for name, wanted in metadata.items())
         )
 
-    filtered = bool(statuses or channels or tag_ids or tag_names or dates or metadata or department or user)
+    visible = not statuses and account.switches.unasked_statuses == "visible"
+    filtered = bool(visible or statuses or channels or tag_ids or tag_names or dates or metadata or department or user)
     if str(query.get("Type", "INDIVIDUAL")).upper() == "GROUP":
         found = select(request, account.sessions, among=[])
     else:
@@ -253,7 +255,7 @@ def write_metadata(account: Account, session: Session, given: dict[str, Any] | N
     """
     if given is not None:
         session["metadata"] = merged(session["metadata"], given, account.switches.session_metadata)
-        account.touch(account.sessions, session)
+        account.touch_session(session)
 
 
 # Messages and notes -------------------------------------------------------------------------------------------------
