@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
@@ -138,7 +138,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             context, recipient=str(start["to"] or start["session_id"]), build=build, trace=self._trace(start)
         )
         # What the API answers when it skipped the bot is not documented; it may be nothing.
-        session: Session = answer or {}
+        session = cast("Session", answer or {})
         if "dry_run" in session:
             return session
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
@@ -185,6 +185,9 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _recipient(self) -> Optional[str]:
         to = parameters.text("to", self.to)
+        if isinstance(to, str) and not to.strip():
+            # What a template leaves where a session is given instead.
+            return NOT_GIVEN
         return self.hook.recipient(to) if isinstance(to, str) else to
 
     def _from(self) -> str | NotGiven:

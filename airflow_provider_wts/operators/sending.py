@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
@@ -157,12 +158,15 @@ class WtsSendingOperator(WtsOnceOperator):
             "query": call.query_pairs,
             "body": call.json_body,
         }
-        self.log.info("Dry run: nothing is sent. The request would be: %s", request)
+        # Whom it would go to and what it says is for the returned value only.
+        self.log.info("Dry run: nothing is sent. %s %s would be called.", call.method, call.operation_id)
         return request
 
     def _permit(self, recipient: str) -> None:
         from airflow_provider_wts.sending import care
 
+        if self.outside_window not in ("wait", "skip"):
+            raise WtsInvalidRequestError(f"outside_window: {self.outside_window!r} is none of 'wait' and 'skip'.")
         now = datetime.now(UTC)
         last = care.deadline(self.not_after)
         opening = care.SendWindow.read(self.send_window).next_opening(now) if self.send_window else now
@@ -178,6 +182,8 @@ class WtsSendingOperator(WtsOnceOperator):
             raise AirflowSkipException(f"Nothing was sent: {spared}.")
         if opening > now:
             self._wait_for(opening)
+            # Much may have changed meanwhile: the window may be shut again, and the customer may have opted out.
+            self._permit(recipient)
 
     def _wait_for(self, opening: datetime) -> None:
         if self.outside_window != "wait":

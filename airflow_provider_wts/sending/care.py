@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.call import utc
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotFoundError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +71,9 @@ class SendWindow(NamedTuple):
             opens = datetime.combine(day, self.opens, self.zone)
             over_midnight = self.closes < self.opens
             closes = datetime.combine(day + timedelta(days=over_midnight), self.closes, self.zone)
-            # In UTC: two moments of one zone are compared by their clocks, which jump twice a year.
-            if closes.astimezone(UTC) > now:
+            # In UTC: two moments of one zone are compared by their clocks, which jump twice a year. A window that
+            # falls into the hour that is skipped does not open on that day.
+            if closes.astimezone(UTC) > max(now, opens.astimezone(UTC)):
                 return max(now, opens.astimezone(UTC))
         raise AssertionError("a window opens within a week")
 
@@ -112,20 +113,19 @@ def reason_to_spare(hook: WtsHook, recipient: str, *, exclude_tags: Sequence[str
         raise WtsInvalidRequestError(
             "exclude_tags: contacts can be looked up by phone number only, and the recipient is a handle."
         )
-    from airflow_provider_wts.api.contacts import get_contact_by_phone
+    from airflow_provider_wts.sending.contacts import contacts_of
 
     tag_ids = {hook.names.tag(tag) for tag in exclude_tags}
-    try:
-        contact = hook.run(get_contact_by_phone(recipient, include_details=["Tags"]))
-    except WtsNotFoundError:
-        return None
-    if exclude_blocked and contact.get("status") == "BLOCKED":
-        return "the contact is blocked"
-    if tag_ids and "tagIds" not in contact:
-        raise WtsError(
-            "WTS Chat does not show the tags of the contact, so exclude_tags cannot be kept. Nothing was sent."
-        )
-    return "the contact has a tag of exclude_tags" if tag_ids.intersection(contact.get("tagIds") or ()) else None
+    for contact in contacts_of(hook, recipient, include_details=["Tags"]):
+        if exclude_blocked and contact.get("status") == "BLOCKED":
+            return "the contact is blocked"
+        if tag_ids and "tagIds" not in contact:
+            raise WtsError(
+                "WTS Chat does not show the tags of the contact, so exclude_tags cannot be kept. Nothing was sent."
+            )
+        if tag_ids.intersection(contact.get("tagIds") or ()):
+            return "the contact has a tag of exclude_tags"
+    return None
 
 
 def tag_list(value: Any) -> list[str]:

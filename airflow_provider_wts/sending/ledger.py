@@ -13,7 +13,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,11 @@ OnClear = Literal["auto", "continue", "resend"]
 HEADER = "wts_ledger"
 
 _VERSION = 1
+
+_UNREADABLE = (
+    "Nothing was sent, because nobody knows what was sent before. Look into WTS Chat, then delete the task's state to "
+    "send anew."
+)
 
 
 class Store(Protocol):
@@ -124,17 +129,13 @@ class Ledger:
     def __init__(self, store: Store, *, max_tries: int, on_clear: OnClear = "auto") -> None:
         self._store = store
         self._max_tries = max_tries
-        header = store.get(HEADER)
+        header = self._read()
         if header is None:
             header = self._new(generation=max_tries)
-        elif not isinstance(header, dict) or header.get("version") != _VERSION:
-            raise WtsInvalidRequestError(
-                "The ledger of this task was written by another version of airflow-provider-wts and cannot be read. "
-                "Finish the run with that version, or delete the task's state to send anew."
-            )
         elif self._starts_anew(header, on_clear):
             log.info("The task was cleared and had finished: everything is sent anew.")
-            header = self._new(generation=max_tries)
+            # Never one that was there: its marks may still stand at the API.
+            header = self._new(generation=max(header["generation"] + 1, max_tries))
         self._header: dict[str, Any] = header
 
     @property
@@ -155,14 +156,20 @@ class Ledger:
         entry = self._header["sends"].get(key)
         return entry if isinstance(entry, dict) else None
 
-    def intend(self, key: str, content: str) -> None:
+    def intend(self, key: str, content: str, *, since: datetime | None = None) -> None:
         """Write that a send is about to happen. Without this, nothing may be sent.
 
         :param key: the key of the send.
         :param content: digest of what is sent.
+        :param since: when the first of the attempts began that may have reached somebody; now where there was none.
+        :raises WtsError: when it cannot be written.
         """
-        self._header["sends"][key] = {"intent": datetime.now(UTC).isoformat(), "content": content}
-        self._write()
+        self._header["sends"][key] = {"intent": (since or datetime.now(UTC)).isoformat(), "content": content}
+        self._header["finished"] = False
+        try:
+            self._write()
+        except Exception as error:
+            raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
 
     def retract(self, key: str) -> None:
         """Write that a send did not happen, for certain.
@@ -187,6 +194,24 @@ class Ledger:
         # As last seen, so that a retry after the end is not taken for another clear.
         self._header["max_tries"] = self._max_tries
         self._store.set(HEADER, self._header)
+
+    def _read(self) -> dict[str, Any] | None:
+        """Return what is there; what cannot be read is an error, and not "nothing known"."""
+        try:
+            header = self._store.get(HEADER)
+        except ValueError as error:
+            raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
+        except Exception as error:
+            raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
+        if header is None:
+            return None
+        kinds = {"generation": int, "finished": bool, "sends": dict}
+        readable = isinstance(header, dict) and header.get("version") == _VERSION
+        if not readable or not all(isinstance(header.get(name), kind) for name, kind in kinds.items()):
+            raise WtsInvalidRequestError(
+                f"The ledger of this task was written by another version of airflow-provider-wts. {_UNREADABLE}"
+            )
+        return dict(header)
 
     def _starts_anew(self, header: dict[str, Any], on_clear: OnClear) -> bool:
         cleared = header.get("max_tries") != self._max_tries

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from airflow_provider_wts.api.errors import (
+    WtsError,
     WtsInvalidRequestError,
     WtsNotSentError,
     WtsRejectedError,
@@ -16,7 +17,7 @@ from airflow_provider_wts.api.errors import (
 )
 from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
 from airflow_provider_wts.sending.ledger import Ledger, OnClear, store_of
-from airflow_provider_wts.sending.reconcile import Finding, Found, moment
+from airflow_provider_wts.sending.reconcile import Finding, Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,19 +108,17 @@ class Once:
         if entry is not None and "receipt" in entry:
             log.info("An earlier try of this task sent this at %s; nothing is sent again.", entry.get("intent"))
             return cast("T", entry["receipt"])
-        certain = True
+        doubtful_since: datetime | None = None
         if entry is not None or self._may_have_been_tried():
-            intended = moment(entry.get("intent")) if entry else self._first_moment
-            # A ledger tells when the last attempt began; without one it may have been a moment ago.
-            settled = intended.timestamp() + self._hook.client.timeout if entry else time.time()
-            found = self._look(mark, trace, intended, settled + self._grace)
+            intended = self._intended(entry)
+            found = self._look(mark, call, recipient, trace, intended)
             if found.finding is Finding.FOUND:
                 log.info("WTS Chat shows that an earlier try sent this; nothing is sent again.")
                 return self._received(mark, cast("T", found.answer))
             self._decide(call, found, recipient)
-            certain = found.finding is Finding.ABSENT
+            doubtful_since = None if found.finding is Finding.ABSENT else intended
         permit()
-        return self._perform(mark, call, recipient, trace, certain=certain)
+        return self._perform(mark, call, recipient, trace, doubtful_since)
 
     def _perform(
         self,
@@ -127,59 +126,113 @@ class Once:
         call: Call[T],
         recipient: str,
         trace: Trace | None,
+        doubtful_since: datetime | None,
         *,
-        certain: bool = True,
         again: bool = True,
     ) -> T:
         """Write the intent, call, write the receipt.
 
-        ``certain``: no earlier attempt may have reached anybody. ``again``: an absent send may be repeated here.
+        ``doubtful_since``: when the first of the attempts began that may have reached somebody. ``again``: another
+        attempt may be made here.
         """
-        started = datetime.now(UTC)
+        started = doubtful_since or datetime.now(UTC)
         if self.ledger:
-            self.ledger.intend(mark.key, _digest(call))
+            self.ledger.intend(mark.key, _digest(call), since=started)
         try:
-            return self._received(mark, self._hook.run(call))
-        except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError):
-            if self.ledger and certain:
-                self.ledger.retract(mark.key)
+            answer = self._hook.run(call)
+        except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError) as error:
+            if doubtful_since is None:
+                self._retract(mark)
+            else:
+                error.add_note(
+                    f"That holds for this attempt. It is not known whether an earlier one reached {recipient}."
+                )
             raise
         except WtsUnknownOutcomeError as error:
             log.warning("%s Asking WTS Chat what became of it.", error)
-        found = self._look(mark, trace, started, time.time() + self._grace)
+        else:
+            return self._received(mark, answer)
+        found = self._look(mark, call, recipient, trace, started)
         if found.finding is Finding.FOUND:
             log.info("WTS Chat shows that it was sent.")
             return self._received(mark, cast("T", found.answer))
-        if not again:
-            found = Found(Finding.UNDECIDED, reason="two answers were lost, one after the other")
         self._decide(call, found, recipient)
         absent = found.finding is Finding.ABSENT
-        if not again:
-            # Even where a resend is wanted, a third attempt within one try is for a person to start.
-            raise WtsUnknownOutcomeError(
-                f"{call.operation_id}: no answer came, twice.", operation_id=call.operation_id, repeatable=True
+        if again:
+            return self._perform(mark, call, recipient, trace, None if absent else started, again=False)
+        # A third attempt is for the next try of the task.
+        if absent:
+            self._retract(mark)
+            raise WtsNotSentError(
+                f"{call.operation_id}: twice no answer came, and WTS Chat shows that nothing was sent to {recipient}. "
+                "Trying again is safe.",
+                operation_id=call.operation_id,
             )
-        return self._perform(mark, call, recipient, trace, certain=certain and absent, again=False)
+        raise WtsUnknownOutcomeError(
+            f"{call.operation_id}: no answer came, twice, and it is not known whether this reached {recipient}: "
+            f"{found.reason}.",
+            operation_id=call.operation_id,
+            repeatable=True,
+        )
 
     def _received(self, mark: Mark, answer: T) -> T:
         if self.ledger:
-            self.ledger.receive(mark.key, answer, finished=True)
+            try:
+                self.ledger.receive(mark.key, answer, finished=True)
+            except Exception as error:
+                # It is sent, and another try could not do better than ask the API whether it is.
+                log.warning("It is sent, but the ledger of this task cannot be written: %s", type(error).__name__)
         return answer
+
+    def _retract(self, mark: Mark) -> None:
+        if self.ledger:
+            try:
+                self.ledger.retract(mark.key)
+            except Exception as error:
+                # The intent stays, so the next try asks the API. What the API said is of more use here.
+                log.warning("The ledger of this task cannot be written: %s", type(error).__name__)
+
+    def _intended(self, entry: Mapping[str, Any] | None) -> datetime:
+        """Return a moment before the first attempt that may have reached somebody."""
+        try:
+            intended = datetime.fromisoformat(str((entry or {})["intent"]))
+        except (KeyError, ValueError):
+            return self._first_moment
+        return intended if intended.tzinfo else intended.replace(tzinfo=UTC)
 
     def _may_have_been_tried(self) -> bool:
         # A ledger that knows nothing of a send knows that it was not tried.
         return self.ledger is None and int(self._task_instance.try_number or 1) > 1
 
-    def _look(self, mark: Mark, trace: Trace | None, since: datetime, settled_at: float) -> Found:
-        """Search until the send is found, or until the API can no longer be at work on it."""
+    def _look(self, mark: Mark, call: Call[Any], recipient: str, trace: Trace | None, since: datetime) -> Found:
+        """Search until the send is found, or until the API can no longer be at work on it.
+
+        The request may have gone out a moment ago, whenever its intent was written: a rate limit may have held it.
+        """
         if trace is None:
             return Found(Finding.UNDECIDED, reason="this kind of send leaves no mark that could be searched for")
+        settled_at = time.monotonic() + self._grace
         while True:
-            found = trace.search(self._hook, mark, since)
-            left = min(settled_at - time.time(), self._hook.client.timeout + self._grace)
+            # The last search begins after the grace: a long one may have read its first page before.
+            left = settled_at - time.monotonic()
+            found = self._search(mark, call, recipient, trace, since)
             if found.finding is Finding.FOUND or left <= 0:
                 return found
-            time.sleep(min(left, _LOOK_INTERVAL))
+            time.sleep(max(0.0, min(settled_at - time.monotonic(), _LOOK_INTERVAL)))
+
+    def _search(self, mark: Mark, call: Call[Any], recipient: str, trace: Trace, since: datetime) -> Found:
+        try:
+            return trace.search(self._hook, mark, since)
+        except WtsRejectedError as error:
+            return Found(Finding.UNDECIDED, reason=f"WTS Chat does not tell ({error})")
+        except WtsError as error:
+            # It may tell later, so another try of the task makes sense; the intent stays till then.
+            raise WtsUnknownOutcomeError(
+                f"{call.operation_id}: it is not known whether this reached {recipient}, and WTS Chat could not be "
+                f"asked: {error} Another try asks again before it sends.",
+                operation_id=call.operation_id,
+                repeatable=True,
+            ) from error
 
     def _decide(self, call: Call[Any], found: Found, recipient: str) -> None:
         """Let a send go ahead, or not."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_wts.api.errors import WtsNotFoundError
 from airflow_provider_wts.api.sessions import get_session, list_sessions
+from airflow_provider_wts.sending.contacts import contacts_of, contacts_of_handle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,6 +31,16 @@ MOST_SESSIONS = 2000
 #: Sessions of one contact, and messages of one session, that a search reads at the most.
 MOST_OF_A_CONTACT = 200
 MOST_MESSAGES = 500
+
+#: Sessions or cards that a search reads one by one, where a list does not show their metadata.
+MOST_SINGLY = 50
+
+#: All of them by name: whether a list without this filter leaves some out is not documented.
+_ALL_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
+_ALL_CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")
+
+# A detail asked for may be what makes the API show the metadata, too.
+_DETAILS = ("ContactDetails",)
 
 
 class Finding(Enum):
@@ -65,6 +76,13 @@ class Trace(Protocol):
         """
 
 
+class _Sessions(NamedTuple):
+    """The sessions that may hold a trace, and why these may not be all; empty where they are."""
+
+    items: list[dict[str, Any]]
+    gap: str
+
+
 class InSession:
     """Traces in sessions: the mark in a session's metadata, or as ``senderId`` of one of its messages.
 
@@ -95,79 +113,106 @@ class InSession:
         :param since: no earlier than this was it sent.
         """
         since = since - CLOCK_SLACK
-        sessions, complete = self._sessions(hook, since)
-        for session in sessions:
-            found = self._found_in(hook, session, mark, since)
-            if found is not None:
-                return Found(Finding.FOUND, found)
-        touched = [session for session in sessions if _touched(session, since)]
+        sessions = self._sessions(hook, since)
+        touched = hidden = 0
+        for session in sessions.items:
+            if self._by_metadata and mark.stands_in(session):
+                return Found(Finding.FOUND, _as_answered(session))
+            written = False
+            if self._by_sender:
+                message, written = self._message(hook, session, mark, since)
+                if message is not None:
+                    return Found(Finding.FOUND, message)
+            touched += written or _touched(session, since)
+            hidden += not self._by_sender and not _shows_metadata(session) and not _ended(session, since)
         if touched:
-            return Found(
-                Finding.UNDECIDED,
-                reason=f"{len(touched)} session(s) of this contact changed since then, and none shows the mark",
-            )
-        if not complete:
-            return Found(Finding.UNDECIDED, reason="too many sessions changed since then to look through them all")
-        return Found(Finding.ABSENT)
+            reason = f"{touched} session(s) of this contact changed since then, and none shows the mark"
+        elif hidden:
+            reason = f"{hidden} session(s) of this contact do not show their metadata"
+        else:
+            reason = sessions.gap
+        return Found(Finding.UNDECIDED, reason=reason) if reason else Found(Finding.ABSENT)
 
-    def _sessions(self, hook: WtsHook, since: datetime) -> tuple[list[dict[str, Any]], bool]:
-        """Return the sessions that may hold the trace, with their metadata, and whether these are all."""
+    def _sessions(self, hook: WtsHook, since: datetime) -> _Sessions:
+        """Return the sessions that may hold the trace, with their metadata."""
         if self._session_id is not None:
-            return [_whole(hook, self._session_id)], True
-        recent = list(
-            islice(
-                hook.client.items(list_sessions(updated_after=since, include_details=["ContactDetails"])),
-                MOST_SESSIONS + 1,
-            )
-        )
-        contact_id = self._contact_id(hook)
-        mine = {item["id"]: item for item in recent if item.get("id") and self._is_mine(item, contact_id)}
-        if contact_id is not None:
-            own = list_sessions(contact_id=contact_id)
-            for item in islice(hook.client.items(own), MOST_OF_A_CONTACT):
-                # A filter that the API does not know is ignored, and brings the sessions of everybody.
-                if item.get("id") and item.get("contactId") == contact_id:
-                    mine.setdefault(item["id"], item)
-        # A list may leave metadata out, and then only the session itself shows it.
-        whole = [item if item.get("metadata") else _whole(hook, item["id"]) for item in mine.values()]
-        return whole, len(recent) <= MOST_SESSIONS
+            # Nothing is absent from a session that is not there to be looked at.
+            return _Sessions([_whole(hook, self._session_id)], "")
+        changed = list_sessions(updated_after=since, status=_ALL_STATUSES, include_details=_DETAILS)
+        recent = list(islice(hook.client.items(changed), MOST_SESSIONS + 1))
+        gap = "too many sessions changed since then to look through them all" if len(recent) > MOST_SESSIONS else ""
+        contact_ids = self._contact_ids(hook)
+        mine: dict[Any, dict[str, Any]] = {}
+        # Beside the changed ones: whether a send moves the date of a session's change is not documented.
+        for contact_id in contact_ids:
+            listing = list_sessions(contact_id=contact_id, status=_ALL_STATUSES, include_details=_DETAILS)
+            own = list(islice(hook.client.items(listing), MOST_OF_A_CONTACT + 1))
+            mine |= {item["id"]: item for item in own if item.get("id") and item.get("contactId") == contact_id}
+            # A filter that the API does not know is ignored, and brings the sessions of everybody.
+            if len(own) > MOST_OF_A_CONTACT or any(item.get("contactId") != contact_id for item in own):
+                gap = gap or "the sessions of this contact could not be listed completely"
+        for item in recent:
+            if item.get("id") and self._is_mine(item, contact_ids):
+                mine.setdefault(item["id"], item)
+        return self._with_metadata(hook, list(mine.values()), gap, since)
 
-    def _contact_id(self, hook: WtsHook) -> str | None:
-        from airflow_provider_wts.api.contacts import get_contact_by_phone
+    def _with_metadata(self, hook: WtsHook, sessions: list[dict[str, Any]], gap: str, since: datetime) -> _Sessions:
+        """Read the sessions singly whose metadata the list left out; only they themselves show it then."""
+        if not self._by_metadata:
+            return _Sessions(sessions, gap)
+        whole: list[dict[str, Any]] = []
+        singly = 0
+        for session in sessions:
+            if _shows_metadata(session) or _ended(session, since):
+                whole.append(session)
+                continue
+            singly += 1
+            if singly > MOST_SINGLY:
+                whole += sessions[len(whole) :]
+                return _Sessions(whole, gap or "too many sessions changed since then to look into each of them")
+            try:
+                whole.append(_whole(hook, session["id"]))
+            except WtsNotFoundError:
+                whole.append(session)
+        return _Sessions(whole, gap)
 
-        if self._recipient is None or self._recipient.startswith("@"):
-            return None
-        try:
-            contact = hook.run(get_contact_by_phone(self._recipient))
-        except WtsNotFoundError:
-            return None
-        return contact.get("id")
+    def _contact_ids(self, hook: WtsHook) -> set[Any]:
+        recipient = self._recipient or ""
+        contacts = contacts_of_handle(hook, recipient) if recipient.startswith("@") else contacts_of(hook, recipient)
+        return {contact["id"] for contact in contacts if contact.get("id")}
 
-    def _is_mine(self, session: Mapping[str, Any], contact_id: str | None) -> bool:
+    def _is_mine(self, session: Mapping[str, Any], contact_ids: set[Any]) -> bool:
         """Whether a session belongs to the recipient, or might: in doubt it does."""
-        if contact_id is not None and session.get("contactId") == contact_id:
+        if session.get("contactId") in contact_ids:
             return True
         details = session.get("contactDetails")
         if not isinstance(details, dict):
-            return contact_id is None or session.get("contactId") is None
+            return not contact_ids or session.get("contactId") is None
         if self._recipient is not None and self._recipient.startswith("@"):
             handle = details.get("instagram")
             return not handle or handle.lstrip("@").lower() == self._recipient[1:].lower()
         # The last eight digits: how the API matches Brazil's ninth digit is not documented.
         stored = _digits(details.get("phonenumber"))
-        return not stored or stored[-8:] == _digits(self._recipient)[-8:]
+        if stored:
+            return stored[-8:] == _digits(self._recipient)[-8:]
+        # A contact of another network shows no number; it cannot be the one that was looked up by its number.
+        return not contact_ids and not details.get("instagram")
 
-    def _found_in(self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime) -> Any:
-        if self._by_metadata and mark.stands_in(session):
-            return dict(session)
-        if self._by_sender:
-            from airflow_provider_wts.api.messages import list_messages
+    def _message(
+        self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime
+    ) -> tuple[dict[str, Any] | None, bool]:
+        """Return the message of the send, and whether the company wrote anything in the session since."""
+        from airflow_provider_wts.api.messages import list_messages
 
-            messages = hook.client.items(list_messages(str(session["id"]), created_after=since))
-            for message in islice(messages, MOST_MESSAGES):
-                if message.get("senderId") == mark.key and message.get("direction") != "FROM_HUB":
-                    return message
-        return None
+        messages = hook.client.items(list_messages(str(session["id"]), created_after=since))
+        written = False
+        for message in islice(messages, MOST_MESSAGES):
+            if message.get("direction") == "FROM_HUB":
+                continue
+            if message.get("senderId") == mark.key:
+                return message, True
+            written = written or moment(message.get("createdAt")) >= since
+        return None, written
 
 
 class InCards:
@@ -186,10 +231,27 @@ class InCards:
         :param mark: the mark of the send.
         :param since: no earlier than this was it sent.
         """
-        from airflow_provider_wts.api.panels import list_cards
+        from airflow_provider_wts.api.panels import get_card, list_cards
 
-        cards = hook.client.items(list_cards(self._panel_id, created_after=since - CLOCK_SLACK))
-        return _marked(cards, mark)
+        since = since - CLOCK_SLACK
+        listing = list_cards(self._panel_id, statuses=_ALL_CARD_STATUSES, created_after=since)
+        singly = 0
+        for item in _first(hook.client.items(listing), MOST_SESSIONS):
+            if item is None:
+                return Found(Finding.UNDECIDED, reason="too many cards were made since then to look through them all")
+            card: Any = item
+            if not _shows_metadata(card) and moment(card.get("createdAt")) >= since:
+                singly += 1
+                if singly > MOST_SINGLY:
+                    break
+                card = hook.run(get_card(str(card["id"])))
+            if mark.stands_in(card):
+                return Found(Finding.FOUND, card)
+            if not _shows_metadata(card) and moment(card.get("createdAt")) >= since:
+                return Found(Finding.UNDECIDED, reason="a card that was made since then does not show its metadata")
+        if singly > MOST_SINGLY:
+            return Found(Finding.UNDECIDED, reason="the list of cards does not show their metadata")
+        return Found(Finding.ABSENT)
 
 
 class ByPhone:
@@ -208,33 +270,38 @@ class ByPhone:
         :param mark: not used: a contact may be there for another reason, which is as good.
         :param since: not used.
         """
-        from airflow_provider_wts.api.contacts import get_contact_by_phone
-
-        try:
-            return Found(Finding.FOUND, hook.run(get_contact_by_phone(self._phone)))
-        except WtsNotFoundError:
-            return Found(Finding.ABSENT)
+        contacts = contacts_of(hook, self._phone)
+        return Found(Finding.FOUND, contacts[0]) if contacts else Found(Finding.ABSENT)
 
 
 def _whole(hook: WtsHook, session_id: str) -> dict[str, Any]:
-    session: Any = hook.run(get_session(session_id))
-    return cast("dict[str, Any]", session)
+    session: Any = hook.run(get_session(session_id, include_details=_DETAILS))
+    return dict(session)
 
 
-def _marked(items: Iterable[dict[str, Any]], mark: Mark) -> Found:
-    hidden = False
-    for item in items:
-        if mark.stands_in(item):
-            return Found(Finding.FOUND, item)
-        hidden = hidden or "metadata" not in item
-    if hidden:
-        return Found(Finding.UNDECIDED, reason="the list does not show metadata")
-    return Found(Finding.ABSENT)
+def _as_answered(session: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a session without what was asked for in addition: it goes into XCom, and names the contact."""
+    return {name: value for name, value in session.items() if name != "contactDetails"}
+
+
+def _first(items: Iterable[dict[str, Any]], most: int) -> Iterable[dict[str, Any] | None]:
+    """Return items up to a number of them, and ``None`` in the place of the rest."""
+    for number, item in enumerate(items):
+        yield item if number < most else None
+
+
+def _shows_metadata(item: Mapping[str, Any]) -> bool:
+    return isinstance(item.get("metadata"), dict)
+
+
+def _ended(session: Mapping[str, Any], since: datetime) -> bool:
+    """Whether a session was over already, so that nothing can have been sent into it."""
+    return session.get("status") == "COMPLETED" and bool(session.get("endAt")) and moment(session["endAt"]) < since
 
 
 def _touched(session: Mapping[str, Any], since: datetime) -> bool:
     """Whether anything happened in a session since; a moment that cannot be read counts as recent."""
-    names = ("createdAt", "startAt", "updatedAt", "lastMessageOut", "lastInteractionDate")
+    names = ("createdAt", "startAt", "endAt", "updatedAt", "lastMessageOut", "lastInteractionDate")
     return any(moment(session[name]) >= since for name in names if session.get(name))
 
 
