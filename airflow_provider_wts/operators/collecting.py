@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -20,6 +19,9 @@ from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import is_final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO
+
     from airflow.sdk import ObjectStoragePath
     from airflow.sdk.types import Logger
 
@@ -37,7 +39,6 @@ PAGE_RETRIES = 3
 PAGE_RETRY_SECONDS = 30.0
 
 
-@dataclass
 class Collector:
     """Walks one list.
 
@@ -48,16 +49,25 @@ class Collector:
     :param max_items: end after so many items; ``None`` = all.
     """
 
-    run: Callable[[Call[Any]], Any]
-    call: Call[Any]
-    log: Logger
-    page_size: int = 100
-    max_items: int | None = None
-    pages: int = field(default=0, init=False)
-    items: int = field(default=0, init=False)
-    total: int | None = field(default=None, init=False)
-    cut: bool = field(default=False, init=False)
-    _more: bool = field(default=False, init=False)
+    # A plain class, as everything that a DAG file imports: making a dataclass takes longer than the rest of a module.
+    def __init__(
+        self,
+        run: Callable[[Call[Any]], Any],
+        call: Call[Any],
+        log: Logger,
+        page_size: int = 100,
+        max_items: int | None = None,
+    ) -> None:
+        self.run = run
+        self.call = call
+        self.log = log
+        self.page_size = page_size
+        self.max_items = max_items
+        self.pages = 0
+        self.items = 0
+        self.total: int | None = None
+        self.cut = False
+        self._more = False
 
     def inline(self) -> list[Any]:
         """Return the items.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api import phone
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.contacts import ContactFields
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
@@ -164,7 +163,11 @@ def phone_number(name: str, value: Any) -> Optional[str]:
     :raises WtsInvalidRequestError: when it cannot be a phone number.
     """
     text = parameters.text(name, value)
-    return phone.number(text, name=name) if isinstance(text, str) and text.strip() else text
+    if not isinstance(text, str) or not text.strip():
+        return text
+    from airflow_provider_wts.api.phone import number
+
+    return number(text, name=name)
 
 
 def email_address(name: str, value: Any) -> Optional[str]:

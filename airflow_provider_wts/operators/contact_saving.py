@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional, given
@@ -118,7 +117,6 @@ class WtsSaveContactsOperator(WtsOperator):
                 yield batch_save_contacts([contact_item(contact) for contact in chunk], **rules.options(chunk[0]))
 
 
-@dataclass(frozen=True)
 class SaveRules:
     """What happens where a contact exists.
 
@@ -128,10 +126,17 @@ class SaveRules:
     :param get_if_exists: return it and change nothing.
     """
 
-    upsert: Optional[bool]
-    fields: Optional[list[str]]
-    tag_operation: str
-    get_if_exists: Optional[bool]
+    def __init__(
+        self,
+        upsert: Optional[bool],
+        fields: Optional[list[str]],
+        tag_operation: str,
+        get_if_exists: Optional[bool],
+    ) -> None:
+        self.upsert = upsert
+        self.fields = fields
+        self.tag_operation = tag_operation
+        self.get_if_exists = get_if_exists
 
     @classmethod
     def read(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import sequences as calls
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.phone import number
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, contact_fields, parameters, values
 from airflow_provider_wts.operators.base import WtsOperator
@@ -204,7 +202,7 @@ class _SequenceMembersOperator(WtsOperator):
             )
         ids = None if parameters.missing(self.contact_ids) else checks.identities("contact_ids", self.contact_ids)
         phones = None if parameters.missing(self.phones) else values.texts("phones", self.phones)
-        numbers = [number(text, name=f"phones[{index}]") for index, text in enumerate(phones or [])]
+        numbers = [str(contact_fields.phone_number(f"phones[{i}]", text)) for i, text in enumerate(phones or [])]
         return _Members(list(dict.fromkeys(ids or [])), list(dict.fromkeys(numbers)))
 
 
@@ -277,7 +275,6 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         return calls.remove_sequence_contacts_batch(sequence_id, **members.of_many())
 
 
-@dataclass(frozen=True)
 class _Members:
     """Contacts by id and by number, each once.
 
@@ -286,9 +283,10 @@ class _Members:
     :param single: whether one contact was named, and no list.
     """
 
-    ids: list[str]
-    numbers: list[str]
-    single: bool = False
+    def __init__(self, ids: list[str], numbers: list[str], single: bool = False) -> None:
+        self.ids = ids
+        self.numbers = numbers
+        self.single = single
 
     def chunks(self) -> Iterator[_Members]:
         """Cut into what one call takes; what the API does with ids and numbers in one call is not documented."""

@@ -453,3 +453,23 @@ def test_every_parameter_is_templated(name):
         for parameter in inspect.signature(base.__init__).parameters
     } - {"self", "kwargs"}
     assert parameters == set(operator_class.template_fields)
+
+
+@pytest.mark.parametrize(
+    ("operator_class", "shared", "mapped"),
+    [
+        (WtsCreateContactOperator, {"upsert": True, "tags": ["VIP"]}, {"phone_number": [CARLA, NOBODY]}),
+        (WtsUpdateContactOperator, {"annotation": ""}, {"phone": [CARLA, NOBODY]}),
+        (WtsGetContactOperator, {"include_details": ["Tags"]}, {"contact_id": [SOME_ID]}),
+        (WtsListContactsOperator, {"page_size": 10}, {"tags": ["VIP", "Newsletter"]}),
+        (WtsSaveContactsOperator, {"upsert": True}, {"contacts": [[], []]}),
+        (WtsUpdateContactTagsOperator, {"tags": ["VIP"]}, {"phone": [CARLA, NOBODY]}),
+    ],
+)
+def test_the_operators_can_be_mapped(operator_class, shared, mapped):
+    from airflow.providers.common.compat.sdk import DAG
+
+    with DAG("mapped", schedule=None):
+        task = operator_class.partial(task_id="task", **shared).expand(**mapped)
+
+    assert set(task.partial_kwargs) >= set(shared)
