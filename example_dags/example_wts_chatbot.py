@@ -7,7 +7,6 @@ WTS Chat service: ``python -m airflow_provider_wts.emulator``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -87,7 +86,7 @@ with DAG(
     # [START sum_up]
     @task
     def sum_up(
-        customers: Iterable[dict[str, Any]], sessions: Iterable[dict[str, Any]], params: dict[str, Any] | None = None
+        customers: list[dict[str, Any]], sessions: list[dict[str, Any]], params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """Say for each customer what came of it."""
         outcomes = []

@@ -76,18 +76,16 @@ class DagRunOutcome:
 
 
 class DagRunner:
-    """A process with Airflow that runs DAG files one after the other.
+    """A process with Airflow that runs DAG files one after the other."""
 
-    :param environment: environment variables to add, such as a secrets backend.
-    """
-
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._logs = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+    def __init__(self) -> None:
+        self._logs = tempfile.TemporaryFile(  # noqa: SIM115  (closed by close)
+            "w+", encoding="utf-8", errors="replace"
+        )
         reading, writing = os.pipe()
         self._answers = os.fdopen(reading)
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("dag_runner.py")), str(writing)],
-            env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=self._logs,
             stderr=subprocess.STDOUT,
@@ -102,6 +100,7 @@ class DagRunner:
         *,
         conf: Mapping[str, Any] | None = None,
         connections: Mapping[str, str | Mapping[str, Any]] | None = None,
+        connections_file: Path | None = None,
         dag_id: str | None = None,
         earliest_firing: float = 0.2,
     ) -> DagRunOutcome:
@@ -110,6 +109,7 @@ class DagRunner:
         :param path: the file.
         :param conf: the run's configuration; values of the DAG's params.
         :param connections: connections by id: a URI or JSON text, or an object that becomes JSON.
+        :param connections_file: a file that the secrets backend ``LocalFilesystemBackend`` reads connections from.
         :param dag_id: which DAG of the file; may be left out where there is one.
         :param earliest_firing: seconds in which a trigger does not fire; there is no scheduler here to be too fast for.
         """
@@ -122,6 +122,7 @@ class DagRunner:
                 name: value if isinstance(value, str) else json.dumps(value)
                 for name, value in (connections or {}).items()
             },
+            connections_file=connections_file and str(connections_file),
             earliest_firing=earliest_firing,
         )
         tasks = [TaskRun(**task) for task in result.pop("tasks")]
@@ -196,20 +197,6 @@ def dag_runner(airflow_home: Path) -> Iterator[DagRunner]:
     runner = DagRunner()
     yield runner
     runner.close()
-
-
-@pytest.fixture
-def make_dag_runner(airflow_home: Path) -> Iterator[Callable[[Mapping[str, str]], DagRunner]]:
-    """Start a process of its own, for a test that needs other environment variables."""
-    runners: list[DagRunner] = []
-
-    def make(environment: Mapping[str, str]) -> DagRunner:
-        runners.append(DagRunner(environment))
-        return runners[-1]
-
-    yield make
-    for runner in runners:
-        runner.close()
 
 
 @pytest.fixture

@@ -33,7 +33,12 @@ def main() -> None:
 
 
 def run_dag(
-    path: str, dag_id: str | None, conf: dict[str, Any] | None, connections: dict[str, str], earliest_firing: float
+    path: str,
+    dag_id: str | None,
+    conf: dict[str, Any] | None,
+    connections: dict[str, str],
+    connections_file: str | None,
+    earliest_firing: float,
 ) -> dict[str, Any]:
     """Run a DAG once with ``dag.test()``."""
     from airflow_provider_wts.waiting import deferral
@@ -46,15 +51,23 @@ def run_dag(
         dag = dags[dag_id or next(iter(dags))]
         normally, deferral.EARLIEST_FIRING = deferral.EARLIEST_FIRING, earliest_firing
         try:
-            run = dag.test(run_conf=conf)
+            run = dag.test(run_conf=conf, conn_file_path=connections_file)
         finally:
             deferral.EARLIEST_FIRING = normally
+            _forget_secrets_backends()
         return _collect(dag, run)
 
 
 def import_dags(path: str) -> dict[str, Any]:
     """Import a DAG file with no connection defined; return task ids by DAG, or raise with the import error."""
     return {dag_id: sorted(dag.task_ids) for dag_id, dag in _load(_only_file(path)).items()}
+
+
+def _forget_secrets_backends() -> None:
+    # Airflow 3.3 keeps a backend for as long as the process lives.
+    configuration = sys.modules.get("airflow.sdk.configuration")
+    if hasattr(configuration, "clear_secrets_backends_cache"):
+        configuration.clear_secrets_backends_cache()
 
 
 @contextmanager
@@ -152,8 +165,10 @@ def _links(dag: Any, instance: Any, xcoms: dict[str, Any]) -> dict[str, str | No
     task = dag.get_task(instance.task_id)
     links = task.operator_extra_links or ()
     if hasattr(task, "get_extra_links"):
-        # Airflow 2.11 asks the link when somebody looks at the page.
-        instance.task = task
+        # Airflow 2.11 asks the links when somebody looks at the page, and knows the DAG only as it was serialized.
+        from airflow.serialization.serialized_objects import SerializedDAG
+
+        task = SerializedDAG.from_dict(SerializedDAG.to_dict(dag)).get_task(instance.task_id)
         return {link.name: task.get_extra_links(instance, link.name) for link in links}
     return {link.name: xcoms.get(link.xcom_key) for link in links}
 

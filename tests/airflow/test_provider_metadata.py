@@ -1,0 +1,154 @@
+"""What the provider says of itself is what Airflow can read, and nothing is left out."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+from pathlib import Path
+
+import airflow
+import jsonschema
+import pytest
+from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink
+from airflow.triggers.base import BaseTrigger
+
+import airflow_provider_wts
+from airflow_provider_wts import __version__, get_provider_info
+
+INFO = get_provider_info()
+SCHEMAS = Path(airflow.__file__).parent
+
+# Base classes that other modules of ours build on; no DAG author uses them. A new one goes here.
+NOT_PUBLIC = {
+    "airflow_provider_wts.operators.base.WtsOperator",
+    "airflow_provider_wts.operators.card_content.WtsCardWriter",
+    "airflow_provider_wts.operators.listing.WtsListOperator",
+    "airflow_provider_wts.operators.session_reading.WtsSessionOperator",
+}
+
+
+def test_it_fits_the_schema_of_provider_infos():
+    jsonschema.validate(INFO, json.loads((SCHEMAS / "provider_info.schema.json").read_text()))
+
+
+def test_it_fits_the_schema_of_provider_yaml():
+    # The connection form is described only there. The keys below belong to the release process of Apache's own
+    # providers, which the file is written for.
+    path = SCHEMAS / "provider.yaml.schema.json"
+    if not path.exists():
+        pytest.skip("this Airflow does not ship provider.yaml.schema.json")
+    schema = json.loads(path.read_text())
+    schema["required"] = [key for key in schema["required"] if key in INFO]
+    jsonschema.validate(INFO, schema)
+
+
+def classes_of(package: str, base: type) -> set[str]:
+    """Return the public classes of a base that the modules of a package define."""
+    found = set()
+    try:
+        folder = importlib.import_module(f"airflow_provider_wts.{package}")
+    except ModuleNotFoundError:
+        return found
+    for module_info in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
+        module = importlib.import_module(module_info.name)
+        for name, value in vars(module).items():
+            ours = inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
+            if ours and not name.startswith("_") and not inspect.isabstract(value):
+                found.add(f"{module.__name__}.{name}")
+    return found - NOT_PUBLIC
+
+
+def listed_modules(key: str) -> set[str]:
+    return {module for entry in INFO.get(key, []) for module in entry["python-modules"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "package", "base"),
+    [
+        ("hooks", "hooks", BaseHook),
+        ("operators", "operators", BaseOperator),
+        ("sensors", "sensors", BaseOperator),
+        ("triggers", "triggers", BaseTrigger),
+    ],
+)
+def test_modules_are_listed_exactly(key, package, base):
+    assert listed_modules(key) == {name.rpartition(".")[0] for name in classes_of(package, base)}
+
+
+@pytest.mark.parametrize(
+    ("key", "package", "base"),
+    [("extra-links", "links", BaseOperatorLink), ("notifications", "notifications", BaseNotifier)],
+)
+def test_classes_are_listed_exactly(key, package, base):
+    assert set(INFO.get(key, [])) == classes_of(package, base)
+
+
+def test_hooks_of_connection_types_exist():
+    for connection_type in INFO["connection-types"]:
+        module, _, name = connection_type["hook-class-name"].rpartition(".")
+        hook = getattr(importlib.import_module(module), name)
+        assert hook.conn_type == connection_type["connection-type"]
+        assert hook.hook_name == connection_type["hook-name"]
+
+
+def test_packages_are_listed_nowhere_else():
+    # A new kind of thing in the package needs its line in the provider info, and its case above.
+    known = {
+        "api",
+        "emulator",
+        "hooks",
+        "links",
+        "notifications",
+        "operators",
+        "sending",
+        "sensors",
+        "triggers",
+        "waiting",
+    }
+    found = {module.name for module in pkgutil.iter_modules(airflow_provider_wts.__path__) if module.ispkg}
+    assert found <= known
+
+
+@pytest.fixture
+def airflow_says(airflow_home, capsys):
+    """Run ``airflow providers ...`` and return what it prints."""
+    from airflow.cli import cli_parser
+
+    def ask(*arguments: str) -> list[dict[str, str]]:
+        parsed = cli_parser.get_parser().parse_args(["providers", *arguments, "--output", "json"])
+        capsys.readouterr()
+        parsed.func(parsed)
+        printed = capsys.readouterr().out
+        # Warnings may stand before the answer.
+        return json.loads(printed[printed.index("[{") :])
+
+    return ask
+
+
+def test_the_command_line_shows_it(airflow_says):
+    providers = {row["package_name"]: row for row in airflow_says("list")}
+    assert providers["airflow-provider-wts"]["version"] == __version__
+    assert "WTS Chat" in providers["airflow-provider-wts"]["description"]
+
+
+def test_the_command_line_shows_its_parts(airflow_says):
+    shown = json.dumps(airflow_says("get", "airflow-provider-wts", "--full"))
+    for key in ("operators", "sensors", "triggers", "hooks"):
+        for module in listed_modules(key):
+            assert module in shown
+    for link in INFO["extra-links"]:
+        assert link in shown
+    assert "airflow_provider_wts.hooks.wts.WtsHook" in shown
+
+
+def test_the_command_line_shows_the_connection_type(airflow_says):
+    (hook,) = (row for row in airflow_says("hooks") if row["connection_type"] == "wts")
+    assert hook["class"] == "airflow_provider_wts.hooks.wts.WtsHook"
+    assert hook["conn_id_attribute_name"] == "wts_conn_id"
+    assert hook["package_name"] == "airflow-provider-wts"
+
+
+def test_the_command_line_shows_the_link(airflow_says):
+    assert {"extra_link_class_name": "airflow_provider_wts.links.session.WtsSessionLink"} in airflow_says("links")
