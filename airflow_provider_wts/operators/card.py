@@ -9,8 +9,8 @@ from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, parameters, values
-from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card_content import CARD_STATUSES, EXAMPLE_CARD, WtsCardWriter, panel_of_card
+from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.types import PanelCardV2
+    from airflow_provider_wts.sending.key import Mark
+    from airflow_provider_wts.sending.reconcile import InCards
 
 _TAG_OPERATIONS = ("InsertIfNotExists", "DeleteIfExists", "ReplaceAll")
 _COPIED = (
@@ -33,7 +35,7 @@ _COPIED = (
 )
 
 
-class WtsCreateCardOperator(WtsCardWriter):
+class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     """Create a card on a panel.
 
     Calls ``create_card``. A task that runs again creates the card again. What is left out is not sent; ``None`` is
@@ -59,6 +61,8 @@ class WtsCreateCardOperator(WtsCardWriter):
     :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
     """
 
+    template_fields: Sequence[str] = (*WtsCardWriter.template_fields, "on_unknown", "on_clear")
+
     def __init__(self, *, step: str, title: str, **kwargs: Any) -> None:
         super().__init__(step=step, title=title, **kwargs)
 
@@ -80,14 +84,28 @@ class WtsCreateCardOperator(WtsCardWriter):
                 )
             step = self.step_id(step)
             self.look_up(content)
-            call = panels.create_card(step_id=step, title=title, **content)
-        card = self.run_call(call)
+        card = self.run_once(
+            context,
+            recipient=step,
+            build=lambda mark: panels.create_card(step_id=step, title=title, **_marked(content, mark)),
+            trace=self._trace(step),
+        )
         self.log.info("Card %s (%s) is created.", card.get("id"), card.get("key"))
         return self.report(content, card)
 
     def own_panel(self) -> str:
         """Return the panel to look names up in where the user gave none."""
         return self.panel_names.panel_of_step(checks.needed_name("step", self.step))
+
+    def _trace(self, step_id: str) -> InCards:
+        from airflow_provider_wts.sending.reconcile import InCards
+
+        return InCards(lambda: self.panel_names.panel_of_step(step_id))
+
+
+def _marked(content: panels.CardContent, mark: Mark) -> panels.CardContent:
+    given_metadata = content.get("metadata") or None
+    return {**content, "metadata": mark.metadata(given_metadata)}
 
 
 class WtsUpdateCardOperator(WtsCardWriter):
@@ -203,10 +221,11 @@ class WtsUpdateCardOperator(WtsCardWriter):
         return panel_of_card(self, self._card())
 
 
-class WtsDuplicateCardOperator(WtsOperator):
+class WtsDuplicateCardOperator(WtsOnceOperator):
     """Copy a card.
 
-    Calls ``duplicate_card``. A task that runs again makes another copy.
+    Calls ``duplicate_card``. The copy carries no mark, so only a ledger keeps a task that runs again from making
+    another one; without it such a task fails and says what to check.
 
     :param card_id: id of the card to copy (templated).
     :param copy_to_step: title or id of the step that the copy goes into; without it the card's own (templated).
@@ -222,7 +241,7 @@ class WtsDuplicateCardOperator(WtsOperator):
     """
 
     template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
+        *WtsOnceOperator.template_fields,
         "card_id",
         "copy_to_step",
         "panel",
@@ -261,7 +280,7 @@ class WtsDuplicateCardOperator(WtsOperator):
             if isinstance(step, str) and not checks.is_id(step):
                 step = self.hook.names.panels.step(step, self._panel(card_id))
             call = panels.duplicate_card(card_id, copy_to_step_id=step, archive_original_card=archive, fields=copied)
-        card = self.run_call(call)
+        card = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None)
         self.log.info("Card %s is copied to %s (%s).", card_id, card.get("id"), card.get("key"))
         return card
 

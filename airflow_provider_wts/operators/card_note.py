@@ -12,6 +12,7 @@ from airflow_provider_wts.operators import checks, parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card_content import EXAMPLE_CARD
 from airflow_provider_wts.operators.listing import WtsListOperator
+from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,10 +46,11 @@ class WtsListCardNotesOperator(WtsListOperator):
         return panels.list_card_notes(checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
 
 
-class WtsCreateCardNoteOperator(WtsOperator):
+class WtsCreateCardNoteOperator(WtsOnceOperator):
     """Add a note to a card: a text, files, or both.
 
-    Calls ``create_card_note``. A task that runs again adds the note again.
+    Calls ``create_card_note``. A note carries no mark, so only a ledger keeps a task that runs again from adding it
+    again; without it such a task fails and says what to check.
 
     :param card_id: id of the card (templated).
     :param text: the note, up to 8,000 characters; needed without files (templated).
@@ -59,7 +61,7 @@ class WtsCreateCardNoteOperator(WtsOperator):
     :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "card_id", "text", "file_urls")
+    template_fields: Sequence[str] = (*WtsOnceOperator.template_fields, "card_id", "text", "file_urls")
     template_fields_renderers: ClassVar[dict[str, str]] = {"file_urls": "json"}
 
     def __init__(
@@ -87,7 +89,7 @@ class WtsCreateCardNoteOperator(WtsOperator):
             if parameters.missing(text) and not urls:
                 raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
             call = panels.create_card_note(card_id, text=text, file_urls=urls)
-        note = self.run_call(call)
+        note = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None)
         self.log.info("Card %s has the new note %s.", card_id, note.get("id"))
         return note
 

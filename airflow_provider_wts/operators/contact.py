@@ -13,6 +13,7 @@ from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.contact_listing import WtsListContactsOperator
 from airflow_provider_wts.operators.contact_saving import SaveRules, WtsSaveContactsOperator
 from airflow_provider_wts.operators.recipients import refuse_unless_allowed
+from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.types import Contact
+    from airflow_provider_wts.sending.reconcile import Trace
 
 __all__ = [
     "WtsCreateContactOperator",
@@ -72,7 +74,7 @@ class _ContactWriteOperator(WtsOperator):
         return contact_fields.checked(given(**{field: getattr(self, field) for field in contact_fields.FIELDS}))
 
 
-class WtsCreateContactOperator(_ContactWriteOperator):
+class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     """Create a contact, or update or return the one that exists.
 
     Calls ``create_contact``. What is left out is not sent. What the API does with a contact that exists where neither
@@ -104,6 +106,8 @@ class WtsCreateContactOperator(_ContactWriteOperator):
 
     template_fields: Sequence[str] = (
         *_ContactWriteOperator.template_fields,
+        "on_unknown",
+        "on_clear",
         "upsert",
         "upsert_fields",
         "get_if_exists",
@@ -139,10 +143,24 @@ class WtsCreateContactOperator(_ContactWriteOperator):
                 refuse_unless_allowed(self.hook, "phone_number", fields.get("phone_number"))
             contact = contact_fields.resolved(fields, self.hook.names)
             call = calls.create_contact(**contact, **rules.options(contact))
-        answer = self.run_call(call)
+        answer = self.run_once(context, recipient=_who(contact), build=lambda _: call, trace=self._trace(contact))
         contact_fields.report_dropped(self.log, contact["custom_fields"], answer)
         self.log.info("Contact %s is saved.", (answer or {}).get("id"))
         return answer
+
+    def _trace(self, contact: Mapping[str, Any]) -> Trace | None:
+        from airflow_provider_wts.sending.reconcile import ByPhone, Harmless
+
+        phone = contact.get("phone_number")
+        if not phone:
+            return None
+        finds_itself = parameters.flag("upsert", self.upsert) or parameters.flag("get_if_exists", self.get_if_exists)
+        return Harmless() if finds_itself else ByPhone(str(phone))
+
+
+def _who(contact: Mapping[str, Any]) -> str:
+    """Return what tells a new contact from others: its number, address or user, else its name."""
+    return next(str(contact[name]) for name in ("phone_number", "email", "instagram", "name") if contact.get(name))
 
 
 class WtsUpdateContactOperator(_ContactWriteOperator):

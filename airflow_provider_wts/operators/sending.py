@@ -34,13 +34,17 @@ class WtsOnceOperator(WtsOperator):
     """Base of the operators whose call must not happen twice, whatever Airflow repeats.
 
     :param on_unknown: what to do where nobody knows whether an earlier try sent: ``fail`` (default) names the
-        recipient and what to check; ``resend`` sends, at the risk of sending twice.
+        recipient and what to check; ``resend`` sends, at the risk of sending twice (templated).
     :param on_clear: what a clear of the task means. ``auto`` (default): a finished task sends anew, an unfinished one
         goes on where it stopped. ``continue``: never anew. ``resend``: anew after any clear. Telling a clear from a
-        retry needs a ledger: Airflow 3.3, or ``[wts] ledger_path``; without one, ``auto`` is ``continue``.
+        retry needs a ledger: Airflow 3.3, or ``[wts] ledger_path``; without one, ``auto`` is ``continue`` (templated).
     """
 
-    def __init__(self, *, on_unknown: OnUnknown = "fail", on_clear: OnClear = "auto", **kwargs: Any) -> None:
+    template_fields: Sequence[str] = (*WtsOperator.template_fields, "on_unknown", "on_clear")
+
+    def __init__(
+        self, *, on_unknown: OnUnknown | str = "fail", on_clear: OnClear | str = "auto", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.on_unknown = on_unknown
         self.on_clear = on_clear
@@ -53,6 +57,7 @@ class WtsOnceOperator(WtsOperator):
         build: Callable[[Mark], Call[T]],
         trace: Trace | None,
         permit: Callable[[], None] = lambda: None,
+        last: bool = True,
     ) -> T:
         """Perform a call exactly once over all tries of this task.
 
@@ -61,6 +66,7 @@ class WtsOnceOperator(WtsOperator):
         :param build: makes the call, with the mark in it where the API takes one.
         :param trace: where the send leaves its mark; ``None`` where it leaves none.
         :param permit: called right before anything goes out; raises where it must not.
+        :param last: whether the task is finished with this call.
         :return: the API's answer, of this try or of an earlier one.
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
         """
@@ -68,7 +74,7 @@ class WtsOnceOperator(WtsOperator):
 
         with readable_failures():
             once = Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear)
-            return once.send(recipient, build, trace, permit)
+            return once.send(recipient, build, trace, permit, last=last)
 
 
 class WtsSendingOperator(WtsOnceOperator):

@@ -9,6 +9,7 @@ from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators.sending import WtsOnceOperator
 from airflow_provider_wts.operators.session_reading import (
     WtsGetSessionOperator,
     WtsListSessionsOperator,
@@ -307,10 +308,11 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         )
 
 
-class WtsCreateSessionNoteOperator(WtsSessionOperator):
+class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     """Add an internal note to a session. The contact does not see it.
 
-    Calls ``create_session_note``. A task that runs again adds the note again.
+    Calls ``create_session_note``. A note carries no mark, so only a ledger keeps a task that runs again from adding it
+    again; without it such a task fails and says what to check.
 
     :param session_id: id of the session (templated).
     :param text: the note; needed without files (templated).
@@ -321,7 +323,14 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
     """
 
-    template_fields: Sequence[str] = (*WtsSessionOperator.template_fields, "text", "file_urls", "file_ids")
+    template_fields: Sequence[str] = (
+        *WtsSessionOperator.template_fields,
+        "text",
+        "file_urls",
+        "file_ids",
+        "on_unknown",
+        "on_clear",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"file_urls": "json", "file_ids": "json"}
     # The answer is the note; it does not know the address of its session.
     operator_extra_links: Sequence[WtsSessionLink] = ()
@@ -352,6 +361,6 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator):
             if parameters.missing(text) and not urls and not ids:
                 raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
             call = sessions.create_session_note(session, text=text, file_urls=urls, file_ids=ids)
-        note = self.run_call(call)
+        note = self.run_once(context, recipient=session, build=lambda _: call, trace=None)
         self.log.info("Session %s has the new note %s.", session, note.get("id"))
         return note

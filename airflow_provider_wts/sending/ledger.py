@@ -126,7 +126,7 @@ class Ledger:
         ``continue``: never anew; ``resend``: anew after any clear.
     """
 
-    def __init__(self, store: Store, *, max_tries: int, on_clear: OnClear = "auto") -> None:
+    def __init__(self, store: Store, *, max_tries: int, on_clear: OnClear | str = "auto") -> None:
         self._store = store
         self._max_tries = max_tries
         header = self._read()
@@ -213,7 +213,7 @@ class Ledger:
             )
         return dict(header)
 
-    def _starts_anew(self, header: dict[str, Any], on_clear: OnClear) -> bool:
+    def _starts_anew(self, header: dict[str, Any], on_clear: OnClear | str) -> bool:
         cleared = header.get("max_tries") != self._max_tries
         return cleared and (on_clear == "resend" or (on_clear == "auto" and bool(header.get("finished"))))
 

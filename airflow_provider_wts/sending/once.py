@@ -56,8 +56,8 @@ class Once:
         hook: WtsHook,
         context: Mapping[str, Any],
         *,
-        on_unknown: OnUnknown = "fail",
-        on_clear: OnClear = "auto",
+        on_unknown: OnUnknown | str = "fail",
+        on_clear: OnClear | str = "auto",
         grace: float = GRACE,
     ) -> None:
         if on_unknown not in ("fail", "resend"):
@@ -67,6 +67,7 @@ class Once:
         self._hook = hook
         self._on_unknown = on_unknown
         self._grace = grace
+        self._last = True
         self._task_instance = context["ti"]
         self._task = TaskIdentity.of(self._task_instance)
         store = store_of(context, self._task)
@@ -85,6 +86,8 @@ class Once:
         build: Callable[[Mark], Call[T]],
         trace: Trace | None,
         permit: Callable[[], None] = lambda: None,
+        *,
+        last: bool = True,
     ) -> T:
         """Send, unless an earlier try did.
 
@@ -92,10 +95,12 @@ class Once:
         :param build: makes the call, with the mark in it where the API takes one.
         :param trace: where the send leaves its mark; ``None`` where it leaves none.
         :param permit: called right before anything goes out, and only then; raises where it must not.
+        :param last: whether the task is finished with this send.
         :return: the API's answer; for a send of an earlier try what is known of it.
         :raises WtsUnknownOutcomeError: when nobody knows whether it happened, and ``on_unknown`` is ``fail``.
         :raises WtsError: as :meth:`~airflow_provider_wts.api.client.WtsClient.perform`; then nothing was sent.
         """
+        self._last = last
         generation = self.ledger.generation if self.ledger else 0
         mark = Mark(
             send_key(self._task, generation=generation, wts_conn_id=self._hook.wts_conn_id, recipient=recipient)
@@ -178,7 +183,7 @@ class Once:
     def _received(self, mark: Mark, answer: T) -> T:
         if self.ledger:
             try:
-                self.ledger.receive(mark.key, answer, finished=True)
+                self.ledger.receive(mark.key, answer, finished=self._last)
             except Exception as error:
                 # It is sent, and another try could not do better than ask the API whether it is.
                 log.warning("It is sent, but the ledger of this task cannot be written: %s", type(error).__name__)
