@@ -10,6 +10,8 @@ from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, parameters, values
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
+from airflow_provider_wts.operators.message_sending import WtsSendFileOperator, WtsSendTextOperator
+from airflow_provider_wts.operators.message_template import WtsScheduleMessageOperator, WtsSendTemplateOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,19 @@ if TYPE_CHECKING:
         ScheduledMessage,
         TemplatePage,
     )
+
+__all__ = [
+    "WtsCancelScheduledMessageOperator",
+    "WtsGetMessageOperator",
+    "WtsGetMessageStatusOperator",
+    "WtsListMessagesOperator",
+    "WtsListTemplatesOperator",
+    "WtsScheduleMessageOperator",
+    "WtsSendFileOperator",
+    "WtsSendTemplateOperator",
+    "WtsSendTextOperator",
+    "WtsUploadFileOperator",
+]
 
 _MESSAGE_EXAMPLE = "{{ ti.xcom_pull(task_ids='send')['id'] }}"
 _SESSION_EXAMPLE = "{{ ti.xcom_pull(task_ids='send')['sessionId'] }}"

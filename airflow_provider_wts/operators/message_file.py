@@ -1,0 +1,144 @@
+"""The file of a message: an address, an id, or a file that has to be uploaded first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_wts.api import sends
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.hooks.names import is_uuid
+from airflow_provider_wts.operators import checks, parameters
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.api.call import Call, Optional
+    from airflow_provider_wts.api.messages import QuickContent
+    from airflow_provider_wts.api.sends import SendTo
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+KINDS = ("image", "audio", "video", "document")
+
+_EXAMPLE = "A good value is 'https://example.com/invoice.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
+
+#: What stands in a request that is only shown, for a file that is only uploaded when it is sent.
+NOT_UPLOADED = "(id of the file, which is uploaded when it is sent)"
+
+
+class OutgoingFile:
+    """A file as the user named it. One that has to be uploaded is uploaded when it is needed, once.
+
+    :param hook: the hook of the task's connection.
+    :param value: public address, id, local path, or any other address that ``ObjectStoragePath`` takes.
+    :param parameter: the parameter's name, for errors.
+    :param name: name under which it is uploaded.
+    :param mime_type: its MIME type, where it is known.
+    :param show_only: upload nothing.
+    :raises WtsInvalidRequestError: when nothing is given, or there is no such file.
+    """
+
+    def __init__(
+        self,
+        hook: WtsHook,
+        value: Any,
+        *,
+        parameter: str = "file",
+        name: Any = None,
+        mime_type: Any = None,
+        show_only: bool = False,
+    ) -> None:
+        given = parameters.text(parameter, value)
+        if not isinstance(given, str) or not given.strip():
+            raise WtsInvalidRequestError(f"{parameter}: is empty. {_EXAMPLE}")
+        self._hook = hook
+        self._parameter = parameter
+        self._name = checks.filter_text("file_name", name) or None
+        self._mime_type = checks.filter_text("mime_type", mime_type) or None
+        self._show_only = show_only
+        self._uploaded: str | None = None
+        self.given = given.strip()
+        self.is_address = self.given.lower().startswith(("http://", "https://"))
+        self.is_local = not self.is_address and not is_uuid(self.given)
+        if self.is_local:
+            from airflow_provider_wts.hooks.files import Source
+
+            Source.of(self.given, parameter=parameter)
+
+    def kind(self, given: Any) -> str:
+        """Return what the file is sent as.
+
+        :param given: one of :data:`KINDS`, or nothing: then the name tells.
+        :raises WtsInvalidRequestError: when it is none of them, or nothing tells.
+        """
+        from airflow_provider_wts.hooks.files import file_type_of
+
+        chosen = checks.filter_choice("kind", given, KINDS)
+        if isinstance(chosen, str):
+            return chosen
+        told = self._told_type()
+        if told is None and not self.is_local:
+            what = "this address" if self.is_address else "an id"
+            raise WtsInvalidRequestError(
+                f"kind: {what} does not tell it. Good values are {', '.join(map(repr, KINDS))}."
+            )
+        kind = file_type_of(told).lower()
+        return kind if kind in KINDS else "document"
+
+    def reference(self, kind: str | None = None) -> str:
+        """Return the address or id by which the API knows the file; uploads it where it has none.
+
+        :param kind: what it is sent as, where that is known.
+        """
+        if not self.is_local:
+            return self.given
+        if self._show_only:
+            return NOT_UPLOADED
+        if self._uploaded is None:
+            saved = self._hook.upload(
+                self.given,
+                file_type=self._uploaded_as(kind),
+                name=self._name,
+                mime_type=self._mime_type,
+                parameter=self._parameter,
+            )
+            self._uploaded = str(saved["id"])
+        return self._uploaded
+
+    def put_into(self, content: QuickContent) -> None:
+        """Name the file in the content of a quick send.
+
+        :param content: the content.
+        """
+        if self.is_address:
+            content["file_url"] = self.given
+        else:
+            content["file_id"] = self.reference()
+
+    def _told_type(self) -> str | None:
+        from airflow_provider_wts.hooks.files import mime_type_of
+
+        if self._mime_type or (not self.is_address and not self.is_local):
+            return self._mime_type
+        return mime_type_of(self._name or (urlsplit(self.given).path if self.is_address else self.given))
+
+    def _uploaded_as(self, kind: str | None) -> str | None:
+        """Return the type of an upload: the platform transforms images and videos, and leaves documents alone."""
+        from airflow_provider_wts.hooks.files import file_type_of
+
+        told = file_type_of(self._told_type())
+        if kind == "document":
+            return "DOCUMENT" if told in ("IMAGE", "AUDIO", "VIDEO") else told
+        return kind.upper() if kind else None
+
+
+def media_call(kind: str, reference: str, text: Optional[str], send: SendTo) -> Call[Any]:
+    """Return the call of the send family for a file.
+
+    :param kind: one of :data:`KINDS`.
+    :param reference: address or id.
+    :param text: caption.
+    :param send: where it goes, and how.
+    """
+    if kind == "audio":
+        return sends.send_audio(reference, **send)
+    call = {"image": sends.send_image, "video": sends.send_video, "document": sends.send_document}[kind]
+    return call(reference, text=text, **send)
