@@ -86,7 +86,18 @@ PROVIDER_INFO: dict[str, Any] = {
         {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.hooks.wts"]},
     ],
     "operators": [
-        {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.operators.chatbot"]},
+        {
+            "integration-name": "WTS Chat",
+            "python-modules": [
+                "airflow_provider_wts.operators.call",
+                "airflow_provider_wts.operators.chatbot",
+                "airflow_provider_wts.operators.contact",
+                "airflow_provider_wts.operators.message",
+                "airflow_provider_wts.operators.panel",
+                "airflow_provider_wts.operators.sequence",
+                "airflow_provider_wts.operators.session",
+            ],
+        },
     ],
     "sensors": [
         {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.sensors.session"]},

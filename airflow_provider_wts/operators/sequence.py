@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import sequences as calls
@@ -11,6 +12,7 @@ from airflow_provider_wts.operators import checks, contact_fields, parameters, v
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.recipients import refuse_unless_allowed
+from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,15 +167,24 @@ class _SequenceMembersOperator(WtsOperator):
                 members.refuse_unless_allowed(self.hook)
             sequence_id = self.hook.names.sequence(sequence)
         if members.single:
-            member: SequenceContact | None = self.run_call(self.one(sequence_id, members))
+            member: SequenceContact | None = self.perform(context, self.one(sequence_id, members), last=True)
             return member
         chunks = list(members.chunks())
         named = 0
         for count, chunk in enumerate(chunks, start=1):
-            self.run_call(self.many(sequence_id, chunk))
+            self.perform(context, self.many(sequence_id, chunk), last=count == len(chunks))
             named += len(chunk.ids) + len(chunk.numbers)
             self.log.info("Call %s of %s: %s contacts.", count, len(chunks), f"{named:,}")
         return {"contacts": named, "calls": len(chunks)}
+
+    def perform(self, context: Context, call: Call[Any], *, last: bool) -> Any:
+        """Perform one of the calls.
+
+        :param context: the task's context.
+        :param call: the call.
+        :param last: whether it is the last one.
+        """
+        return self.run_call(call)
 
     def one(self, sequence_id: str, members: _Members) -> Call[Any]:
         """Return the call for one contact.
@@ -206,7 +217,7 @@ class _SequenceMembersOperator(WtsOperator):
         return _Members(list(dict.fromkeys(ids or [])), list(dict.fromkeys(numbers)))
 
 
-class WtsAddToSequenceOperator(_SequenceMembersOperator):
+class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
     """Add one contact or many to a sequence, which then sends them its messages.
 
     Calls ``add_sequence_contact`` where one contact is named, and ``add_sequence_contacts_batch`` for lists, once per
@@ -223,7 +234,20 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator):
     :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
     """
 
+    template_fields: Sequence[str] = (*_SequenceMembersOperator.template_fields, "on_unknown", "on_clear")
     sends = True
+
+    def perform(self, context: Context, call: Call[Any], *, last: bool) -> Any:
+        """Perform one of the calls, exactly once over all tries: a sequence writes to whom it is given.
+
+        :param context: the task's context.
+        :param call: the call.
+        :param last: whether it is the last one.
+        """
+        members = hashlib.sha256(call.content or b"").hexdigest()
+        return self.run_once(
+            context, recipient=f"{call.url_path} {members}", build=lambda _: call, trace=None, last=last
+        )
 
     def one(self, sequence_id: str, members: _Members) -> Call[Any]:
         """Return the call for one contact.
