@@ -21,6 +21,7 @@ from airflow_provider_wts.api.errors import (
     WtsNotSentError,
     WtsRateLimitError,
     WtsRejectedError,
+    WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
 from airflow_provider_wts.api.outcome import Judgement, Outcome, judge_failure, judge_reply
@@ -43,7 +44,7 @@ _SYNCHRONOUS = {"send_message_sync", "send_session_message_sync"}
 #: Seconds for which a call is tried again, by what happened.
 UNREACHABLE_BUDGET = 5.0
 NOT_SENT_BUDGET = 60.0
-UNKNOWN_BUDGET = 120.0
+UNKNOWN_BUDGET = 60.0
 RATE_LIMIT_WAIT = 300.0
 
 PAGE_SIZE = 100
@@ -117,6 +118,19 @@ class WtsClient:
         value: T = judgement.value
         return value
 
+    def perform_once(self, call: Call[T]) -> T:
+        """Perform a call in one attempt, for somebody who waits for the answer.
+
+        :param call: what to call.
+        :return: the answer, parsed; ``None`` where the operation answers nothing.
+        :raises WtsError: as :meth:`perform`.
+        """
+        judgement = self._attempt(call, _Retries(call, 0.0))
+        if judgement.error is not None:
+            raise judgement.error
+        value: T = judgement.value
+        return value
+
     def pages(self, call: Call[T], *, page_size: int | None = PAGE_SIZE) -> Iterator[T]:
         """Walk the pages of a list, one request each; a page that fails is tried again as a page.
 
@@ -124,16 +138,18 @@ class WtsClient:
         :param page_size: items per page, 1 to 100; ``None`` leaves it to the call.
         :return: the pages, as the API sends them.
         :raises WtsInvalidRequestError: when the operation is not paged.
+        :raises WtsRejectedError: when the server gives another page than the one asked for, or one page twice.
         :raises WtsError: as :meth:`perform`.
         """
         number = 1
+        previous: Any = None
         while True:
-            page = self.perform(call.at_page(number, page_size))
-            _refuse_other_page(call, page, number)
+            page: Any = self.perform(call.at_page(number, page_size))
+            _refuse_other_page(call, page, number, previous)
             yield page
             if not _has_more(page, number, page_size):
                 return
-            number += 1
+            number, previous = number + 1, page
 
     def items(self, call: Call[Any], *, page_size: int | None = PAGE_SIZE) -> Iterator[Any]:
         """Walk the items of a list, paged or not.
@@ -151,9 +167,9 @@ class WtsClient:
         previous: set[Any] = set()
         for page in self.pages(call, page_size=page_size):
             ids = set()
-            for item in page.get("items") or []:
+            for item in _items_of(page):
                 identity = item.get("id") if isinstance(item, dict) else None
-                if identity is not None:
+                if isinstance(identity, (str, int)):
                     ids.add(identity)
                     if identity in previous:
                         continue
@@ -206,7 +222,10 @@ class WtsClient:
             )
         except ExchangeFailed as failure:
             return judge_failure(operation, failure)
-        return judge_reply(operation, reply)
+        judgement = judge_reply(operation, reply)
+        if judgement.error is not None:
+            self._auth.hide_in(judgement.error)
+        return judgement
 
 
 class _Retries(wait_base):
@@ -218,9 +237,13 @@ class _Retries(wait_base):
     def __init__(self, call: Call[Any], rate_limit_wait: float) -> None:
         self._call = call
         self._rate_limit_wait = rate_limit_wait
-        # Waiting for our own budget is no failure, so it does not use up the time for retries.
+        # Waiting for our own budget is no failure, so it does not use up the time for retries. Nor does waiting out
+        # a 429 use up the time for other failures.
         self.waited_for_budget = 0.0
+        self._waited_for_limit = 0.0
         self._slept = 0.0
+        self._refusals = 0
+        self._failures = 0
         self._uncertain = False
 
     def again(self, state: RetryCallState) -> bool:
@@ -232,15 +255,16 @@ class _Retries(wait_base):
 
     def exhausted(self, state: RetryCallState) -> bool:
         error = _judgement(state).error
+        waited = self._slept
         if isinstance(error, WtsRateLimitError):
-            budget = self._rate_limit_wait
+            budget, waited = self._rate_limit_wait, self._waited_for_limit
         elif isinstance(error, WtsUnreachableError):
             budget = UNREACHABLE_BUDGET
         elif isinstance(error, WtsNotSentError):
             budget = NOT_SENT_BUDGET
         else:
             budget = UNKNOWN_BUDGET
-        spent = max(self._slept, (state.seconds_since_start or 0.0) - self.waited_for_budget)
+        spent = max(waited, (state.seconds_since_start or 0.0) - self.waited_for_budget - self._waited_for_limit)
         return spent + state.upcoming_sleep > budget
 
     def __call__(self, retry_state: RetryCallState) -> float:
@@ -248,18 +272,24 @@ class _Retries(wait_base):
         spread = 0.75 + 0.5 * int.from_bytes(os.urandom(2)) / 0xFFFF
         if isinstance(error, WtsRateLimitError):
             # Asking sooner than told is useless; many workers asking at the same moment is, too.
+            self._refusals += 1
             least = error.retry_after * (1 + (spread - 0.75) / 2)
-            return min(least * 2.0 ** (retry_state.attempt_number - 1), max(60.0, error.retry_after * 1.25))
-        return min(0.5 * 2.0 ** (retry_state.attempt_number - 1), 15.0) * spread
+            return min(least * 2.0 ** (self._refusals - 1), max(60.0, least))
+        self._failures += 1
+        return min(0.5 * 2.0 ** (self._failures - 1), 15.0) * spread
 
     def announce(self, state: RetryCallState) -> None:
         """Say in the log what happened and when the next attempt comes."""
-        self._slept += state.upcoming_sleep
-        log.warning("%s Trying again in %.1f s.", _judgement(state).error, state.upcoming_sleep)
+        error = _judgement(state).error
+        if isinstance(error, WtsRateLimitError):
+            self._waited_for_limit += state.upcoming_sleep
+        else:
+            self._slept += state.upcoming_sleep
+        log.warning("%s Trying again in %.1f s.", error, state.upcoming_sleep)
 
     def final(self, error: WtsError) -> WtsError:
-        """Return what to raise, with a word where an earlier attempt may have done what this one was refused."""
-        if self._uncertain and isinstance(error, WtsRejectedError):
+        """Return what to raise, with a word where an earlier attempt may have done what this one did not."""
+        if self._uncertain and not isinstance(error, WtsUnknownOutcomeError):
             error.add_note("An earlier attempt of this call got no answer; it may have taken effect.")
         return error
 
@@ -270,9 +300,10 @@ def checked_token(token: str) -> str:
     :param token: what the user typed.
     :raises WtsInvalidRequestError: when nothing is left, or it holds what no token holds. Never quotes it.
     """
-    token = token.strip()
-    if token[:7].lower() == "bearer ":
-        token = token[7:].strip()
+    words = token.split(maxsplit=1)
+    while words and words[0].lower() == "bearer":
+        words = words[1].split(maxsplit=1) if len(words) > 1 else []
+    token = " ".join(words).strip()
     if not token:
         raise WtsInvalidRequestError(
             "The WTS Chat API token is missing. Put it into the password field of the Airflow connection; it starts "
@@ -301,10 +332,16 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
     example = f"A good value is {DEFAULT_BASE_URL}."
     if parts.username is not None or parts.password is not None:
         raise WtsInvalidRequestError(f"The base URL holds a user name or password. {example}")
-    if parts.scheme not in ("http", "https") or not host or any(mark in base_url.strip() for mark in " \t\r\n\\"):
+    address = base_url.strip()
+    if parts.scheme not in ("http", "https") or not host or not address.isprintable() or set(address) & set(" \\"):
         raise WtsInvalidRequestError(f"The base URL {base_url!r} is no http(s) address. {example}")
     if parts.query or parts.fragment:
-        raise WtsInvalidRequestError(f"The base URL {base_url!r} has a query or fragment. {example}")
+        # Not quoted: people paste tokens there.
+        raise WtsInvalidRequestError(f"The base URL has a query or fragment. {example}")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise WtsInvalidRequestError(f"The host {host!r} in the base URL is no host name. {example}") from None
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise WtsInvalidRequestError(
             f"The base URL {base_url!r} would send the token unencrypted. Use https, or set allow_http in the "
@@ -355,17 +392,29 @@ def _judgement(state: RetryCallState) -> Judgement:
     return judgement
 
 
-def _refuse_other_page(call: Call[Any], page: Any, number: int) -> None:
+def _refuse_other_page(call: Call[Any], page: Any, number: int, previous: Any) -> None:
     """Refuse a page that was not asked for: a server that ignores the number would keep us on its first page."""
     got = page.get("pageNumber") if isinstance(page, Mapping) else None
     if isinstance(got, int) and got != number:
         raise WtsRejectedError(
             f"{call.operation_id}: page {number} was asked for, and page {got} came.", operation_id=call.operation_id
         )
+    items = _items_of(page)
+    if items and previous is not None and items == _items_of(previous):
+        raise WtsRejectedError(
+            f"{call.operation_id}: page {number} holds the same items as the page before it.",
+            operation_id=call.operation_id,
+        )
+
+
+def _items_of(page: Any) -> list[Any]:
+    items = page.get("items") if isinstance(page, Mapping) else None
+    return items if isinstance(items, list) else []
 
 
 def _has_more(page: Any, number: int, page_size: int | None) -> bool:
-    if not isinstance(page, Mapping) or not page.get("items"):
+    items = _items_of(page)
+    if not items:
         return False
     more = page.get("hasMorePages")
     if isinstance(more, bool):
@@ -373,4 +422,4 @@ def _has_more(page: Any, number: int, page_size: int | None) -> bool:
     total = page.get("totalPages")
     if isinstance(total, int):
         return number < total
-    return page_size is not None and len(page["items"]) >= page_size
+    return page_size is not None and len(items) >= page_size

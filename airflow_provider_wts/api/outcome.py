@@ -13,6 +13,7 @@ from __future__ import annotations
 import email.utils
 import errno
 import json
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ _BUSINESS_KEY_PREFIXES = ("FORM_ERROR", "ENTITY_")
 DEFAULT_RETRY_AFTER = 5.0
 
 _REFUSING_ERRNOS = {errno.ECONNREFUSED}
+
+# Eight digits and more, in the usual spellings; not those of a UUID.
+_PHONE = re.compile(
+    r"(?<![\w-])(?![0-9a-fA-F]{8}-[0-9a-fA-F]{4}-)\+?\(?\d(?:[ ().|-]{0,2}\d){3,}[ ().|-]{0,2}(\d{4})(?![\w-])"
+)
 
 
 def judge_reply(operation: Operation, reply: Reply) -> Judgement:
@@ -144,6 +150,14 @@ def judge_failure(operation: Operation, failure: ExchangeFailed) -> Judgement:
                 passing=False,
             )
         )
+    if any(_speaks_no_tls(error) for error in chain):
+        return _not_sent(
+            WtsUnreachableError(
+                f"{name}: the server does not speak TLS at this address ({reason}). Nothing was sent. Check scheme and "
+                "port of the connection's base URL.",
+                operation_id=name,
+            )
+        )
     if any(_is_nowhere(error) for error in chain):
         return _not_sent(
             WtsUnreachableError(
@@ -184,8 +198,8 @@ def _judge_success(operation: Operation, reply: Reply) -> Judgement:
     body = reply.body.strip()
     schema = operation.answer_schema
     if schema is None:
-        # Nothing is promised, so nothing can be wrong: these answers are empty by contract.
-        return Judgement(Outcome.ANSWERED, _parsed(body))
+        # These answers are empty by contract, so only a page of something else on the way can be wrong.
+        return _unreadable(operation, reply, body) if body.startswith(b"<") else Judgement(Outcome.ANSWERED)
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -207,7 +221,8 @@ def _parsed(body: bytes) -> Any:
 
 
 def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Judgement:
-    if operation.effect == "once" or not body:
+    # What begins as JSON and is none has lost its end on the way.
+    if operation.effect == "once" or not body or body.startswith((b"{", b"[")):
         return _unknown(operation, f"HTTP {reply.status} with a body that is no WTS Chat answer", reply.status)
     return _rejected(
         operation,
@@ -225,6 +240,8 @@ def _rejected(
     key, text = _text(envelope.get("key")), _text(envelope.get("text") or envelope.get("detail"))
     identity = envelope.get("id")
     short_id = _text(identity.get("shortValue")) if isinstance(identity, dict) else None
+    if not advice and reply.status >= 400 and reply.body.lstrip().startswith(b"<"):
+        advice = " It came as a web page: if this goes on, check whether the base URL leads to a WTS Chat server."
     message = f"{operation.operation_id}: {words}{advice} HTTP {reply.status}{_quote(envelope)}"
     if short_id:
         message += f" (id for WTS Chat's support: {short_id})"
@@ -266,7 +283,8 @@ def _envelope(reply: Reply) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """Return the API's words, with what may be a phone number shortened to its end."""
+    return _PHONE.sub(r"…\1", value) if isinstance(value, str) and value else None
 
 
 def _quote(envelope: Mapping[str, Any]) -> str:
@@ -279,8 +297,8 @@ def _redirect_words(reply: Reply) -> str:
     location = reply.headers.get("Location", "")
     try:
         parts = urlsplit(location)
-        # Only the place, never the query: it may repeat what was sent.
-        where = f"{parts.scheme}://{parts.hostname}" if parts.hostname else parts.path or "somewhere"
+        # Only the host, never path and query: they may repeat what was sent.
+        where = f"{parts.scheme or 'https'}://{parts.hostname}" if parts.hostname else "another path"
     except ValueError:
         where = "somewhere"
     return f"The base URL redirects to {where}. Redirects are not followed; set the final address as base URL."
@@ -309,7 +327,22 @@ def _is_nowhere(error: BaseException) -> bool:
 
 
 def _is_ca_file_error(error: BaseException) -> bool:
-    return isinstance(error, OSError) and "TLS CA certificate bundle" in str(error)
+    # The library tells files that hold no certificate from a handshake that fails.
+    if isinstance(error, ssl.SSLError) and error.library in ("X509", "PEM"):
+        return True
+    return isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)) or (
+        isinstance(error, OSError) and "TLS CA certificate bundle" in str(error)
+    )
+
+
+def _speaks_no_tls(error: BaseException) -> bool:
+    return isinstance(error, ssl.SSLError) and error.reason in (
+        "WRONG_VERSION_NUMBER",
+        "HTTP_REQUEST",
+        "UNKNOWN_PROTOCOL",
+        "RECORD_LAYER_FAILURE",
+        "PACKET_LENGTH_TOO_LONG",
+    )
 
 
 def reason_of(failure: ExchangeFailed) -> str:

@@ -26,6 +26,8 @@ from requests.cookies import RequestsCookieJar
 from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,12 +84,25 @@ class BearerToken(AuthBase):
     """Sets the token after everything else, so that neither ``.netrc`` nor a session header replaces it."""
 
     def __init__(self, token: str) -> None:
+        self._token = token
         self._header = f"Bearer {token}"
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Set the header."""
         request.headers["Authorization"] = self._header
         return request
+
+    def hide_in(self, error: Exception) -> None:
+        """Take the token out of an error, where a server echoed it.
+
+        :param error: the error.
+        """
+        error.args = tuple(self._hidden(value) for value in error.args)
+        for name, value in vars(error).items():
+            setattr(error, name, self._hidden(value))
+
+    def _hidden(self, value: object) -> object:
+        return value.replace(self._token, "***") if isinstance(value, str) else value
 
     def __repr__(self) -> str:
         return "BearerToken(***)"
@@ -128,10 +143,13 @@ class _Exchange:
             self.sock = None
 
     def _shut(self) -> None:
-        if self.sock is not None:
-            with contextlib.suppress(OSError):
+        # TLS inside the TLS of a proxy is no socket, but holds one.
+        sock = getattr(self.sock, "socket", self.sock)
+        if sock is not None:
+            # Whatever goes wrong here must not end the watchdog's thread: it serves all exchanges.
+            with contextlib.suppress(Exception):
                 # Not SSLSocket.shutdown: it drops the TLS state under the feet of the thread that reads.
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Watchdog:
@@ -141,26 +159,32 @@ class _Watchdog:
         self._condition = threading.Condition()
         self._waiting: list[tuple[float, int, _Exchange]] = []
         self._order = itertools.count()
+        self._wakes_at = float("inf")
         self._thread: threading.Thread | None = None
 
     def guard(self, exchange: _Exchange) -> None:
         with self._condition:
-            first = not self._waiting or exchange.deadline < self._waiting[0][0]
+            self._forget_finished()
             heapq.heappush(self._waiting, (exchange.deadline, next(self._order), exchange))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="wts-watchdog", daemon=True)
-                self._thread.start()
-            elif first:
+                thread = threading.Thread(target=self._run, name="wts-watchdog", daemon=True)
+                thread.start()
+                self._thread = thread
+            elif exchange.deadline < self._wakes_at:
                 self._condition.notify()
+
+    def _forget_finished(self) -> None:
+        while self._waiting and self._waiting[0][2].finished:
+            heapq.heappop(self._waiting)
 
     def _run(self) -> None:
         while True:
             with self._condition:
-                while self._waiting and self._waiting[0][2].finished:
-                    heapq.heappop(self._waiting)
-                wait = self._waiting[0][0] - time.monotonic() if self._waiting else None
-                if wait is None or wait > 0:
-                    self._condition.wait(wait)
+                self._forget_finished()
+                self._wakes_at = self._waiting[0][0] if self._waiting else float("inf")
+                wait = self._wakes_at - time.monotonic()
+                if wait > 0:
+                    self._condition.wait(min(wait, threading.TIMEOUT_MAX))
                     continue
                 exchange = heapq.heappop(self._waiting)[2]
             exchange.expire()
@@ -199,13 +223,45 @@ class _NotingMixin:
                 handshake.close()
 
     def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
         exchange: _Exchange | None = getattr(_local, "exchange", None)
-        if exchange is not None:
-            # The TLS handshake takes the socket over, and a duplicate is the only handle left while it lasts.
-            self.__dict__["_handshake"] = sock.dup()
-            exchange.watch(self.__dict__["_handshake"])
+        if exchange is None:
+            return super()._new_conn()  # type: ignore[misc,no-any-return]
+        sock = self._connected(exchange)
+        # The TLS handshake takes the socket over, and a duplicate is the only handle left while it lasts.
+        self.__dict__["_handshake"] = sock.dup()
+        exchange.watch(self.__dict__["_handshake"])
         return sock
+
+    def _connected(self, exchange: _Exchange) -> socket.socket:
+        """Connect to one of the host's addresses, as urllib3 does, which would grant the timeout to each of them."""
+        host, port = self._dns_host, self.port  # type: ignore[attr-defined]
+        try:
+            found = socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise NameResolutionError(host, self, error) from error  # type: ignore[arg-type]
+        problem: OSError = OSError("the host has no address")
+        until = min(time.monotonic() + CONNECT_TIMEOUT, exchange.deadline)
+        for place, (family, kind, protocol, _, address) in enumerate(found):
+            # What is left is shared, so that one dead address does not use it up.
+            share = (until - time.monotonic()) / min(len(found) - place, 2)
+            if share <= 0:
+                break
+            sock: socket.socket | None = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                for option in self.socket_options or ():  # type: ignore[attr-defined]
+                    sock.setsockopt(*option)
+                sock.settimeout(share)
+                sock.connect(address)
+                sock.settimeout(max(until - time.monotonic(), 0.001))
+                return sock
+            except OSError as error:
+                problem = error
+                if sock is not None:
+                    sock.close()
+        if isinstance(problem, TimeoutError):
+            raise ConnectTimeoutError(self, "timed out") from problem
+        raise NewConnectionError(self, type(problem).__name__) from problem  # type: ignore[arg-type]
 
     def send(self, data: Any) -> None:
         if self.sock is None:
@@ -213,6 +269,9 @@ class _NotingMixin:
         exchange: _Exchange | None = getattr(_local, "exchange", None)
         if exchange is not None and not self._connecting and not exchange.written:
             exchange.watch(self.sock)
+            if time.monotonic() >= exchange.deadline:
+                exchange.late = True
+                raise TimeoutError("the deadline passed")
             exchange.written = True
         super().send(data)  # type: ignore[misc]
 
@@ -277,6 +336,13 @@ class _NoCookies(RequestsCookieJar):
         return None
 
 
+class _Session(requests.Session):
+    """A session that leaves redirects alone; the usual one reads their bodies and trips over bad locations."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class Transport:
     """Makes single HTTP exchanges with one host; nothing is repeated here and no redirect is followed.
 
@@ -324,8 +390,8 @@ class Transport:
         status: int | None = None
         response: requests.Response | None = None
         _local.exchange = exchange
-        _watchdog.guard(exchange)
         try:
+            _watchdog.guard(exchange)
             session = self._session()
             request = session.prepare_request(
                 requests.Request(method, url, params=list(query), headers=headers, data=content, auth=auth)
@@ -362,7 +428,7 @@ class Transport:
         session: requests.Session | None = getattr(self._sessions, "session", None)
         # A forked process must not share its parent's connections.
         if session is None or self._sessions.process != os.getpid():
-            session = requests.Session()
+            session = _Session()
             session.trust_env = False
             session.cookies = _NoCookies()
             session.headers["User-Agent"] = self._user_agent
@@ -376,14 +442,12 @@ class Transport:
 
 
 def _read(response: requests.Response, exchange: _Exchange) -> bytes:
-    chunks = []
-    size = 0
+    body = bytearray()
     for chunk in response.iter_content(_CHUNK):
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
             raise AnswerTooLargeError(f"the answer has more than {MAX_ANSWER_BYTES // 2**20} MiB")
         if time.monotonic() > exchange.deadline:
             exchange.late = True
             raise TimeoutError("the deadline passed")
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return bytes(body)

@@ -199,7 +199,7 @@ class WtsHook(BaseHook):
         from airflow_provider_wts.api.directory import list_channels
 
         try:
-            channels = self.run(list_channels())
+            channels = self.client.perform_once(list_channels())
         except WtsAuthenticationError as error:
             return False, f"The server was reached, but it refuses the token. {error}"
         except WtsError as error:
