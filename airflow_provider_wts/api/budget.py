@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage, Storage, storage_from_string
-from limits.strategies import MovingWindowRateLimiter
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from limits import RateLimitItem
 
     from airflow_provider_wts.api.contract import Operation
 
@@ -34,26 +36,119 @@ _WORTH_A_LINE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many requests in so many seconds."""
+    """So many requests in so many seconds.
+
+    :param requests: how many.
+    :param seconds: length of the window.
+    :param name: what is counted; limits of the same numbers and different names count apart.
+    """
 
     requests: int
     seconds: int
+    name: str
 
 
-ACCOUNT_LIMITS = (Limit(1000, 300), Limit(200, 5))
-SEND_LIMITS = (Limit(1000, 120),)
+ACCOUNT_LIMITS = (Limit(1000, 300, "wts-account"), Limit(200, 5, "wts-account"))
+SEND_LIMITS = (Limit(1000, 120, "wts-send"),)
+
+#: Seconds for which a Redis server that does not answer is left alone.
+_REDIS_PAUSE = 30.0
+
+
+class _Counter(Protocol):
+    """Counts requests in moving windows."""
+
+    def take(self, account: str, limits: Sequence[Limit]) -> float:
+        """Count one request against all limits and return 0, or count nothing and return the seconds to wait."""
+
+
+class _Memory:
+    """Counts for this process, against all limits or none.
+
+    Not the memory storage of ``limits``: that starts a thread at nearly every hit, and takes from one limit what the
+    next one refuses.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: dict[tuple[str, Limit], deque[float]] = {}
+
+    def take(self, account: str, limits: Sequence[Limit]) -> float:
+        wait = 0.0
+        with self._lock:
+            now = time.monotonic()
+            windows = [self._times.setdefault((account, limit), deque(maxlen=limit.requests)) for limit in limits]
+            for limit, times in zip(limits, windows, strict=True):
+                # The oldest of as many requests as are allowed; when it leaves the window, another one may come.
+                if len(times) == limit.requests:
+                    wait = max(wait, times[0] + limit.seconds - now)
+            if wait <= 0:
+                for times in windows:
+                    times.append(now)
+        return max(wait, 0.0)
+
+    def after_fork(self) -> None:
+        """Take a new lock: another thread of the parent may have held the old one."""
+        self._lock = threading.Lock()
+
 
 # All clients of one process count together: hooks and pollers come and go, the account stays.
-_memory: MemoryStorage | None = None
-_memory_lock = threading.Lock()
+_memory = _Memory()
+os.register_at_fork(after_in_child=_memory.after_fork)
 
 
-def _process_storage() -> MemoryStorage:
-    global _memory
-    with _memory_lock:
-        if _memory is None:
-            _memory = MemoryStorage()
-        return _memory
+class _Redis:
+    """Counts in a Redis server for all workers, and in this process alone while that server does not answer."""
+
+    def __init__(self, url: str) -> None:
+        from limits.errors import ConfigurationError
+        from limits.storage import Storage, storage_from_string
+        from limits.strategies import MovingWindowRateLimiter
+
+        try:
+            # The factory's declared type names its asynchronous storages, too, which these URLs never give.
+            storage = cast(
+                "Storage", storage_from_string(url, wrap_exceptions=True, socket_connect_timeout=2, socket_timeout=5)
+            )
+        except ConfigurationError:
+            raise WtsInvalidRequestError(
+                "Rate limits shared through Redis need the package 'redis'. Install it with "
+                "pip install 'airflow-provider-wts[redis]', or leave the connection's rate_limit_conn_id empty."
+            ) from None
+        self._limiter = MovingWindowRateLimiter(storage)
+        self._lock = threading.Lock()
+        self._again_at = 0.0
+
+    def take(self, account: str, limits: Sequence[Limit]) -> float:
+        from limits.errors import StorageError
+
+        if time.monotonic() >= self._again_at:
+            try:
+                return self._take(account, limits)
+            except StorageError as error:
+                # Sends must not stop for this: the API still refuses what is too much, and that is waited out.
+                self._again_at = time.monotonic() + _REDIS_PAUSE
+                log.warning(
+                    "The Redis server of the rate limits does not answer (%s). For %.0f s this process counts alone.",
+                    type(error.__cause__ or error).__name__,
+                    _REDIS_PAUSE,
+                )
+        return _memory.take(account, limits)
+
+    def _take(self, account: str, limits: Sequence[Limit]) -> float:
+        from limits import RateLimitItemPerSecond
+
+        items = [RateLimitItemPerSecond(limit.requests, limit.seconds, namespace=limit.name) for limit in limits]
+        with self._lock:
+            wait = max(self._wait_for(item, account) for item in items)
+            # Another process may take the last place between the two looks: then the hit fails, and we look again.
+            if wait <= 0 and not all([self._limiter.hit(item, account) for item in items]):
+                wait = 0.01
+        return wait
+
+    def _wait_for(self, item: RateLimitItem, account: str) -> float:
+        stats = self._limiter.get_window_stats(item, account)
+        return 0.0 if stats.remaining > 0 else max(stats.reset_time - time.time(), 0.001)
 
 
 class Budget:
@@ -61,9 +156,11 @@ class Budget:
 
     :param account: what the limits belong to, such as a hash of base URL and token. See :func:`account_key`.
     :param percent: part of the limits that may be used here, 1 to 100.
-    :param redis_url: URL of a Redis server that counts for all workers; without it this process counts alone.
+    :param redis_url: URL of a Redis server that counts for all workers; without it this process counts alone, as it
+        does while the server does not answer.
     :param send_limit_is_separate: whether requests of the send family count against their own limit only.
     :param sleep: how to wait; tests give their own.
+    :raises WtsInvalidRequestError: when Redis is asked for and its package is not installed.
     """
 
     def __init__(
@@ -76,14 +173,11 @@ class Budget:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._account = account
-        # The factory's declared type names its asynchronous storages, too, which these URLs never give.
-        storage = cast("Storage", storage_from_string(redis_url)) if redis_url else _process_storage()
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._counter: _Counter = _Redis(redis_url) if redis_url else _memory
         self._sleep = sleep
-        self._separate = send_limit_is_separate
-        self._lock = threading.Lock()
-        self._account_items = _items(ACCOUNT_LIMITS, percent, "account")
-        self._send_items = _items(SEND_LIMITS, percent, "send")
+        account_limits, send_limits = _parts(ACCOUNT_LIMITS, percent), _parts(SEND_LIMITS, percent)
+        self._limits = account_limits
+        self._limits_of_sends = send_limits if send_limit_is_separate else account_limits + send_limits
 
     def acquire(self, operation: Operation) -> float:
         """Wait for room in every limit that the operation counts against, and take it.
@@ -91,30 +185,15 @@ class Budget:
         :param operation: the operation about to be called.
         :return: seconds waited.
         """
-        items = self._items_of(operation)
+        limits = self._limits_of_sends if operation.send_limit else self._limits
         waited = 0.0
-        while True:
-            with self._lock:
-                wait = max(self._wait_for(item) for item in items)
-                # Another process may take the last place between the two looks: then the hit fails, and we look again.
-                if wait <= 0 and all([self._limiter.hit(item, self._account) for item in items]):
-                    break
+        while (wait := self._counter.take(self._account, limits)) > 0:
             wait = max(wait, 0.01)
             if waited < _WORTH_A_LINE <= waited + wait:
                 log.info("Waiting about %.0f s for the account's rate limit.", wait)
             self._sleep(wait)
             waited += wait
         return waited
-
-    def _items_of(self, operation: Operation) -> list[RateLimitItemPerSecond]:
-        if not operation.send_limit:
-            return self._account_items
-        return self._send_items if self._separate else self._account_items + self._send_items
-
-    def _wait_for(self, item: RateLimitItemPerSecond) -> float:
-        if self._limiter.test(item, self._account):
-            return 0.0
-        return max(self._limiter.get_window_stats(item, self._account).reset_time - time.time(), 0.001)
 
 
 def account_key(base_url: str, token: str) -> str:
@@ -126,10 +205,7 @@ def account_key(base_url: str, token: str) -> str:
     return hashlib.sha256(f"{base_url}\0{token}".encode()).hexdigest()[:32]
 
 
-def _items(limits: tuple[Limit, ...], percent: int, name: str) -> list[RateLimitItemPerSecond]:
-    return [
-        RateLimitItemPerSecond(
-            max(1, int(limit.requests * (1 - MARGIN) * percent / 100)), limit.seconds, namespace=f"wts-{name}"
-        )
-        for limit in limits
-    ]
+def _parts(limits: tuple[Limit, ...], percent: int) -> tuple[Limit, ...]:
+    return tuple(
+        Limit(max(1, int(limit.requests * (1 - MARGIN) * percent / 100)), limit.seconds, limit.name) for limit in limits
+    )

@@ -20,7 +20,7 @@ from uuid import UUID
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from airflow_provider_wts.api.contract import Operation
 
@@ -116,24 +116,59 @@ class Call(Generic[T]):
         for parameter in self.operation.parameters:
             if parameter.location != "path":
                 continue
-            value = self.path.get(parameter.name)
-            if value is None or not str(value).strip():
+            value = self._text("path parameter", parameter.name, self.path.get(parameter.name, ""))
+            if not value.strip():
                 raise WtsInvalidRequestError(
                     f"{self.operation_id}: the path needs {parameter.name!r}, and it is missing or empty.",
                     operation_id=self.operation_id,
                 )
-            if str(value) in (".", ".."):
+            if value in (".", ".."):
                 raise WtsInvalidRequestError(
                     f"{self.operation_id}: {parameter.name!r} is a relative path segment, which is no id.",
                     operation_id=self.operation_id,
                 )
-            path = path.replace("{" + parameter.name + "}", quote(str(value), safe=""))
+            path = path.replace("{" + parameter.name + "}", quote(value, safe=""))
         return path
 
     @cached_property
     def query_pairs(self) -> list[tuple[str, str]]:
-        """The query as name and value pairs, ready to be encoded; lists repeat their name, ``None`` is left out."""
-        return list(_query_pairs(self.query))
+        """The query as name and value pairs, ready to be encoded; ``None`` is left out.
+
+        Lists repeat their name. An object goes as ``name[key]``, which the vendor's framework usually reads; the API's
+        documents do not say.
+
+        :raises WtsInvalidRequestError: when a value cannot stand in a query.
+        """
+        pairs: list[tuple[str, str]] = []
+        for name, value in self.query.items():
+            if isinstance(value, Mapping):
+                members = [(f"{name}[{key}]", member) for key, member in value.items()]
+            elif isinstance(value, (list, tuple, set, frozenset)):
+                members = [(name, member) for member in value]
+            else:
+                members = [(name, value)]
+            pairs += [(key, self._text("query parameter", key, member)) for key, member in members if _is_set(member)]
+        return pairs
+
+    def _text(self, what: str, name: str, value: object) -> str:
+        """Write one value as it stands in an address."""
+        if value is None or value is NOT_GIVEN:
+            return ""
+        wire = wire_value(value, f"{self.operation_id}: {what} {name!r}")
+        if isinstance(wire, (list, dict)):
+            raise WtsInvalidRequestError(
+                f"{self.operation_id}: {what} {name!r} is a {type(value).__name__}, which cannot stand in an address.",
+                operation_id=self.operation_id,
+            )
+        text = ("true" if wire else "false") if isinstance(wire, bool) else str(wire)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise WtsInvalidRequestError(
+                f"{self.operation_id}: {what} {name!r} holds half a character (a lone surrogate).",
+                operation_id=self.operation_id,
+            ) from None
+        return text
 
     @cached_property
     def content(self) -> bytes | None:
@@ -147,7 +182,7 @@ class Call(Generic[T]):
             return json.dumps(
                 self.body, default=json_value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
             ).encode()
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise WtsInvalidRequestError(
                 f"{self.operation_id}: the body cannot be written as JSON: {error}", operation_id=self.operation_id
             ) from error
@@ -174,8 +209,12 @@ class Call(Generic[T]):
         content = self.content
         return check_request(
             self.operation,
-            {name: str(value) for name, value in self.path.items()},
-            {name: wire_value(value) for name, value in self.query.items() if value is not None},
+            {name: self._text("path parameter", name, value) for name, value in self.path.items() if _is_set(value)},
+            {
+                name: wire_value(value, f"{self.operation_id}: query parameter {name!r}")
+                for name, value in self.query.items()
+                if _is_set(value)
+            },
             None if content is None else json.loads(content),
             has_body=content is not None,
         )
@@ -225,12 +264,22 @@ def utc(moment: datetime) -> str:
         raise WtsInvalidRequestError(
             f"{moment.isoformat()} has no time zone. Give an aware datetime, for example {moment.isoformat()}-03:00."
         )
-    text = moment.astimezone(UTC).isoformat(timespec="microseconds" if moment.microsecond else "seconds")
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise WtsInvalidRequestError(f"{moment.isoformat()} is out of range.") from None
+    text = moment.isoformat(timespec="microseconds" if moment.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
 
 def json_value(value: object) -> object:
-    """Turn what JSON does not know into what the API expects: moments, dates, enums, sets and mappings."""
+    """Turn what JSON does not know into what the API expects: moments, dates, enums, sets and mappings.
+
+    :param value: the value.
+    :raises TypeError: when JSON has no word for it.
+    """
+    if value is NOT_GIVEN:
+        raise TypeError("a value inside was not given")
     if isinstance(value, datetime):
         return utc(value)
     if isinstance(value, date):
@@ -249,22 +298,28 @@ def json_value(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def wire_value(value: object) -> object:
-    """Turn a query value into its JSON form, lists item by item."""
+def wire_value(value: object, where: str) -> object:
+    """Turn a path or query value into its JSON form, lists item by item.
+
+    :param value: the value.
+    :param where: what it is, for the error.
+    :raises WtsInvalidRequestError: when it has none.
+    """
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [wire_value(item) for item in value]
-    if isinstance(value, (str, int, float, dict)):
+        return [wire_value(item, where) for item in value if _is_set(item)]
+    # An enum may be text or a number, too, and would then go out as its name.
+    if isinstance(value, (str, int, dict)) and not isinstance(value, Enum):
         return value
-    return json_value(value)
+    if isinstance(value, float) and value - value == 0:
+        return value
+    try:
+        return json_value(value)
+    except (TypeError, ArithmeticError) as error:
+        raise WtsInvalidRequestError(f"{where} cannot be written: {error}.") from None
 
 
-def _query_pairs(query: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for name, value in query.items():
-        if value is None or value is NOT_GIVEN:
-            continue
-        wire = wire_value(value)
-        for item in wire if isinstance(wire, list) else [wire]:
-            yield name, ("true" if item else "false") if isinstance(item, bool) else str(item)
+def _is_set(value: object) -> bool:
+    return value is not None and value is not NOT_GIVEN
 
 
 def _unknown_operation(operation_id: str, known: Iterable[str]) -> str:
