@@ -54,6 +54,16 @@ test-matrix: ## Run the tests on Airflow 2.11.2, 3.1.8 and 3.3.2
 	if [ -n "$$failed" ]; then echo "Failed on Airflow:$$failed"; exit 1; fi; \
 	echo "Passed on Airflow: $(AIRFLOW_VERSIONS)"
 
+.PHONY: test-browser
+test-browser: .venv/.ready ## Look at Airflow's pages and the emulator's with Chromium; renews the screenshots in docs/images
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 && $(BIN)/python -m pip install --quiet "selenium>=4.20" \
+		|| uv pip install --quiet --python $(BIN)/python "selenium>=4.20"
+	@$(BIN)/python -m pytest -m browser tests/browser $(TESTS)
+
+.PHONY: test-scheduler
+test-scheduler: .venv/.ready ## Kill triggerers, workers and tasks of a whole Airflow on PostgreSQL, and count the messages
+	@$(BIN)/python -m pytest -m scheduler tests/airflow $(TESTS)
+
 .PHONY: demo
 demo: .venv/.ready ## Send chatbots to customers of a local WTS Chat, on real Airflow, and show what they answered
 	@$(BIN)/python tools/demo.py
