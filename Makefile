@@ -54,14 +54,19 @@ test-matrix: ## Run the tests on Airflow 2.11.2, 3.1.8 and 3.3.2
 	if [ -n "$$failed" ]; then echo "Failed on Airflow:$$failed"; exit 1; fi; \
 	echo "Passed on Airflow: $(AIRFLOW_VERSIONS)"
 
+# $(call also,packages): what only these tests need, in versions that suit the locked ones.
+also = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python $(also_with) $(1); \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(also_with) $(1); fi
+also_with = --constraint requirements/airflow-$(AIRFLOW_VERSION).txt
+
 .PHONY: test-browser
-test-browser: .venv/.ready ## Look at Airflow's pages and the emulator's with Chromium; renews the screenshots in docs/images
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 && $(BIN)/python -m pip install --quiet "selenium>=4.20" \
-		|| uv pip install --quiet --python $(BIN)/python "selenium>=4.20"
+test-browser: .venv/.ready ## Look at Airflow and the emulator with Chromium; renews docs/images
+	@$(call also,"selenium>=4.20")
 	@$(BIN)/python -m pytest -m browser tests/browser $(TESTS)
 
 .PHONY: test-scheduler
-test-scheduler: .venv/.ready ## Kill triggerers, workers and tasks of a whole Airflow on PostgreSQL, and count the messages
+test-scheduler: .venv/.ready ## Kill processes of a whole Airflow on PostgreSQL, and count the messages
+	@$(call also,psycopg2-binary asyncpg apache-airflow-providers-celery redis)
 	@$(BIN)/python -m pytest -m scheduler tests/airflow $(TESTS)
 
 .PHONY: demo
