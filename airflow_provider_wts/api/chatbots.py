@@ -9,7 +9,7 @@ from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, g
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_wts.api.types import ChatbotPage, RespSendMessage, Session
+    from airflow_provider_wts.api.types import ChatbotPage, RespSendMessage, RespSendMessages, Session
 
 
 def list_chatbots(
@@ -73,6 +73,79 @@ def queue_chatbot(**start: Unpack[BotStart]) -> Call[RespSendMessage]:
     return Call("queue_chatbot", body=_body(start))
 
 
+class BotMessage(TypedDict, total=False):
+    """One recipient of a chatbot batch: ``to`` or ``session_id``. The rest is as in :class:`BotStart`."""
+
+    to: Optional[str]
+    session_id: Optional[str]
+    session_metadata: Optional[Mapping[str, Any]]
+    contact_metadata: Optional[Mapping[str, Any]]
+    sender_id: Optional[str]
+    callback_url: Optional[str]
+
+
+class BotOptions(TypedDict, total=False):
+    """What holds for all recipients of a chatbot batch; each is as in :class:`BotStart`."""
+
+    skip_if_bot_in_execution: Optional[bool]
+    skip_if_in_progress: Optional[bool]
+    force_start_session: Optional[bool]
+    hidden_session: Optional[bool]
+
+
+def queue_chatbot_batch(
+    bot_key: str,
+    messages: Sequence[BotMessage],
+    *,
+    from_: Optional[str] = NOT_GIVEN,
+    **options: Unpack[BotOptions],
+) -> Call[RespSendMessages]:
+    """Put the start of a bot in the queue for many recipients; answers one result for each.
+
+    :param bot_key: key of the bot, which is not its id.
+    :param messages: the recipients; the vendor names no maximum, 100 is safe. See :class:`BotMessage`.
+    :param from_: id, number or ``@handle`` of an own channel.
+    :param options: see :class:`BotOptions`.
+    """
+    return Call(
+        "queue_chatbot_batch",
+        body=given(
+            botKey=bot_key,
+            from_=from_,
+            options=_options(options),
+            messages=[_batch_item(message) for message in messages],
+        ),
+    )
+
+
+def get_queued_chatbot_status(send_id: str) -> Call[RespSendMessage]:
+    """Read what became of the queued start of a bot.
+
+    :param send_id: the id that the start answered.
+    """
+    return Call("get_queued_chatbot_status", path={"id": send_id})
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any] | NotGiven:
+    return given_or_left_out(
+        skipIfBotInExecution=options.get("skip_if_bot_in_execution", NOT_GIVEN),
+        skipIfInProgress=options.get("skip_if_in_progress", NOT_GIVEN),
+        forceStartSession=options.get("force_start_session", NOT_GIVEN),
+        hiddenSession=options.get("hidden_session", NOT_GIVEN),
+    )
+
+
+def _batch_item(message: BotMessage) -> dict[str, Any]:
+    return given(
+        to=message.get("to", NOT_GIVEN),
+        sessionId=message.get("session_id", NOT_GIVEN),
+        sessionMetadata=message.get("session_metadata", NOT_GIVEN),
+        contactMetadata=message.get("contact_metadata", NOT_GIVEN),
+        senderId=message.get("sender_id", NOT_GIVEN),
+        callbackUrl=message.get("callback_url", NOT_GIVEN),
+    )
+
+
 def _body(start: BotStart) -> dict[str, Any]:
     def value(name: str) -> object:
         return start.get(name, NOT_GIVEN)
@@ -82,12 +155,7 @@ def _body(start: BotStart) -> dict[str, Any]:
         from_=value("from_"),
         to=value("to"),
         sessionId=value("session_id"),
-        options=given_or_left_out(
-            skipIfBotInExecution=value("skip_if_bot_in_execution"),
-            skipIfInProgress=value("skip_if_in_progress"),
-            forceStartSession=value("force_start_session"),
-            hiddenSession=value("hidden_session"),
-        ),
+        options=_options(start),
         sessionMetadata=value("session_metadata"),
         contactMetadata=value("contact_metadata"),
         senderId=value("sender_id"),

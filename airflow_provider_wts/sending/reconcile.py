@@ -19,6 +19,8 @@ from airflow_provider_wts.sending.contacts import contacts_of, contacts_of_handl
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.types import SessionV2Page
     from airflow_provider_wts.hooks.wts import WtsHook
     from airflow_provider_wts.sending.key import Mark
 
@@ -138,8 +140,7 @@ class InSession:
         if self._session_id is not None:
             # Nothing is absent from a session that is not there to be looked at.
             return _Sessions([_whole(hook, self._session_id)], "")
-        changed = list_sessions(updated_after=since, status=_ALL_STATUSES, include_details=_DETAILS)
-        recent = list(islice(hook.client.items(changed), MOST_SESSIONS + 1))
+        recent = self._changed(hook, since)
         gap = "too many sessions changed since then to look through them all" if len(recent) > MOST_SESSIONS else ""
         contact_ids = self._contact_ids(hook)
         mine: dict[Any, dict[str, Any]] = {}
@@ -155,6 +156,10 @@ class InSession:
             if item.get("id") and self._is_mine(item, contact_ids):
                 mine.setdefault(item["id"], item)
         return self._with_metadata(hook, list(mine.values()), gap, since)
+
+    def _changed(self, hook: WtsHook, since: datetime) -> list[dict[str, Any]]:
+        """Return the sessions that changed since; one more than a search reads says that there are more."""
+        return list(islice(hook.client.items(changed_sessions(since)), MOST_SESSIONS + 1))
 
     def _with_metadata(self, hook: WtsHook, sessions: list[dict[str, Any]], gap: str, since: datetime) -> _Sessions:
         """Read the sessions singly whose metadata the list left out; only they themselves show it then."""
@@ -285,6 +290,14 @@ class ByPhone:
         """
         contacts = contacts_of(hook, self._phone)
         return Found(Finding.FOUND, contacts[0]) if contacts else Found(Finding.ABSENT)
+
+
+def changed_sessions(since: datetime) -> Call[SessionV2Page]:
+    """Return the list of the sessions that changed since a moment, with what tells whose they are.
+
+    :param since: the moment.
+    """
+    return list_sessions(updated_after=since, status=_ALL_STATUSES, include_details=_DETAILS)
 
 
 def _whole(hook: WtsHook, session_id: str) -> dict[str, Any]:
