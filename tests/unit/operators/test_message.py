@@ -212,14 +212,14 @@ def test_many_scheduled_messages_are_canceled_in_one_call(wts_connection, contex
     assert sent(wts_connection, "batch_cancel_scheduled_messages").body == ids
 
 
-def test_what_is_not_canceled_is_named_in_the_log(wts_connection, context, caplog):
+def test_what_is_not_canceled_is_named_in_the_log(wts_connection, context, logged):
     done, open_ = schedule(1), schedule(2)
     run(WtsCancelScheduledMessageOperator, context, scheduled_message_id=done)
 
     found = run(WtsCancelScheduledMessageOperator, context, scheduled_message_id=[done, open_])
 
     assert len(found) == 1
-    assert done in caplog.text
+    assert done in logged.text("warning")
 
 
 def test_an_empty_list_cancels_nothing(wts_connection, context):

@@ -1,0 +1,31 @@
+"""What the tests of operators share beyond the other unit tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_wts.operators.base import WtsOperator
+
+
+class LoggedLines:
+    """Stands for the log of an operator. Airflow's versions write theirs to different places."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda message, *args, **more: self.lines.append((level, message % args if args else message))
+
+    def text(self, *levels: str) -> str:
+        """Return what was logged at these levels; at all where none is given."""
+        return "\n".join(line for level, line in self.lines if not levels or level in levels)
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> LoggedLines:
+    """What operators log from now on."""
+    lines = LoggedLines()
+    monkeypatch.setattr(WtsOperator, "log", lines, raising=False)
+    return lines
