@@ -28,7 +28,7 @@ def recipient(text: str, *, name: str = "to") -> str:
     :return: ``+<country code>|<national number>`` or ``@handle``.
     :raises WtsInvalidRequestError: when it is neither.
     """
-    text = text.strip()
+    text = _text(text, name)
     if text.startswith("@"):
         if _HANDLE.fullmatch(text):
             return text
@@ -46,7 +46,7 @@ def number(text: str, *, name: str = "phone") -> str:
     """
     import phonenumbers
 
-    text = text.strip()
+    text = _text(text, name)
     good = f"A good value is {EXAMPLE!r}; begin with + and the country code for a number outside Brazil."
     if not _NUMBER.fullmatch(text) or "+" in text[1:] or not any(character.isdigit() for character in text):
         raise WtsInvalidRequestError(f"{name}: {text!r} is no phone number. {good}")
@@ -73,3 +73,10 @@ def looks_like_number(text: str) -> bool:
     :param text: what the user wrote.
     """
     return bool(_NUMBER.fullmatch(text.strip())) and sum(character.isdigit() for character in text) >= 8
+
+
+def _text(value: object, name: str) -> str:
+    """Take a whole number as text: a template that renders native types makes one of digits."""
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value).strip()
+    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}. A good value is {EXAMPLE!r}.")

@@ -1,0 +1,217 @@
+"""What became of an attempt, judged from the answer alone. Over real HTTP: ``test_client.py``."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import ssl
+from typing import Any
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from airflow_provider_wts.api.contract import operations
+from airflow_provider_wts.api.errors import (
+    WtsAuthenticationError,
+    WtsError,
+    WtsNotFoundError,
+    WtsNotSentError,
+    WtsRateLimitError,
+    WtsRejectedError,
+    WtsUnknownOutcomeError,
+    WtsUnreachableError,
+)
+from airflow_provider_wts.api.outcome import Outcome, judge_failure, judge_reply, retry_after
+from airflow_provider_wts.api.transport import ExchangeFailed, Reply
+
+SEND, READ, WRITE, SILENT = (
+    operations()[name] for name in ("send_text", "list_channels", "complete_session", "delete_tag")
+)
+
+
+def reply(status: int = 200, body: Any = b"", **headers: str) -> Reply:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status, CaseInsensitiveDict({k.replace("_", "-"): v for k, v in headers.items()}), content)
+
+
+def envelope(key: Any = None, text: Any = None, **more: Any) -> dict[str, Any]:
+    return {"id": {"value": "x", "shortValue": "AB12"}, "key": key, "text": text, **more}
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer", "value"),
+    [
+        (SEND, {"id": "x"}, {"id": "x"}),
+        (SEND, {}, {}),
+        (SEND, None, None),
+        (READ, [], []),
+        (READ, [{"new": 1}], [{"new": 1}]),
+        (SILENT, b"", None),
+        (SILENT, b"  ", None),
+        (WRITE, {"id": "x"}, {"id": "x"}),
+    ],
+)
+def test_an_answer_of_the_kind_that_the_contract_promises_is_taken(operation: Any, answer: Any, value: Any) -> None:
+    judged = judge_reply(operation, reply(200, answer))
+    assert (judged.outcome, judged.value, judged.error) == (Outcome.ANSWERED, value, None)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_every_2xx_is_a_success(status: int) -> None:
+    assert judge_reply(SEND, reply(status, {"id": "x"})).outcome is Outcome.ANSWERED
+
+
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("key", [None, "", "INTERNAL_ERROR", "form_error", 5, ["FORM_ERROR"], {}])
+def test_a_5xx_without_a_business_key_is_unknown(status: int, key: Any) -> None:
+    assert judge_reply(SEND, reply(status, envelope(key))).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("status", [501, 502, 503, 504])
+def test_a_business_key_counts_with_status_500_only(status: int) -> None:
+    assert judge_reply(SEND, reply(status, envelope("FORM_ERROR"))).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("operation", "key", "kind"),
+    [
+        ("send_text", "FORM_ERROR", WtsRejectedError),
+        ("send_text", "ENTITY_ERROR_SAVE", WtsRejectedError),
+        ("send_text", "ENTITY_NOT_FOUND", WtsNotFoundError),
+        ("get_contact_by_phone", "FORM_ERROR", WtsNotFoundError),
+    ],
+)
+def test_a_500_with_a_business_key_is_a_refusal(operation: str, key: str, kind: type[WtsError]) -> None:
+    judged = judge_reply(operations()[operation], reply(500, envelope(key, "Não foi possível")))
+    assert judged.outcome is Outcome.REJECTED
+    assert type(judged.error) is kind
+
+
+def test_a_refusal_tells_key_text_and_the_id_that_support_asks_for() -> None:
+    error = judge_reply(SEND, reply(500, envelope("FORM_ERROR", "Canal inválido"))).error
+    assert isinstance(error, WtsRejectedError)
+    assert (error.status, error.key, error.text, error.short_id) == (500, "FORM_ERROR", "Canal inválido", "AB12")
+    assert str(error) == (
+        "send_text: The API refuses the request. HTTP 500, FORM_ERROR: Canal inválido (id for WTS Chat's support: AB12)"
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"title": "Bad Request", "status": 400, "detail": "Campo inválido"},
+        {"id": None, "key": None, "text": "Campo inválido"},
+        {"id": "plain", "text": "Campo inválido"},
+    ],
+)
+def test_either_form_of_error_body_is_read(body: dict[str, Any]) -> None:
+    assert "Campo inválido" in str(judge_reply(SEND, reply(400, body)).error)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[1]", b'"x"', b"\xff", {"id": 5, "key": [], "text": {}}])
+@pytest.mark.parametrize("status", [302, 400, 401, 404, 408, 429, 500, 502])
+def test_an_error_body_of_any_kind_is_survived(status: int, body: Any) -> None:
+    assert judge_reply(SEND, reply(status, body)).error is not None
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_says_where_to_find_one(status: int) -> None:
+    error = judge_reply(READ, reply(status)).error
+    assert isinstance(error, WtsAuthenticationError)
+    assert "Integração via API" in str(error)
+
+
+def test_an_error_page_suggests_to_check_the_base_url() -> None:
+    assert "base URL" in str(judge_reply(READ, reply(404, b"<html>not found")).error)
+    assert "base URL" not in str(judge_reply(READ, reply(404, envelope("NOT_FOUND"))).error)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("5", 5),
+        ("0.5", 0.5),
+        (" 7 ", 7),
+        ("99999", 3600),
+        ("inf", 3600),
+        ("0", None),
+        ("-1", None),
+        ("nan", None),
+        ("", None),
+        ("soon", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 3600),
+        ("Fri, 01 Jan 2100 00:00:00", 3600),
+        ("Fri, 01 Jan 99999 00:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read_in_all_its_spellings(value: str, seconds: float | None) -> None:
+    assert retry_after({"Retry-After": value}) == seconds
+
+
+def test_a_429_without_it_waits_some_seconds() -> None:
+    error = judge_reply(SEND, reply(429)).error
+    assert isinstance(error, WtsRateLimitError)
+    assert error.retry_after == 5
+    told = judge_reply(SEND, reply(429, retry_after="40")).error
+    assert isinstance(told, WtsRateLimitError)
+    assert told.retry_after == 40
+
+
+def wrapped(inner: BaseException) -> Exception:
+    """Wrap an error as the libraries do: by cause, by context, as an argument."""
+    middle = OSError("middle")
+    middle.__context__ = inner
+    outer = ConnectionError(middle)
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "passing"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), WtsUnreachableError, True),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), WtsUnreachableError, True),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), WtsNotSentError, None),
+        (TimeoutError("timed out"), WtsNotSentError, None),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), WtsNotSentError, None),
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), WtsUnreachableError, False),
+        (OSError("Could not find a suitable TLS CA certificate bundle, invalid path: /x"), WtsUnreachableError, False),
+        (PermissionError(errno.EACCES, "Permission denied"), WtsUnreachableError, False),
+        (ValueError("anything"), WtsNotSentError, None),
+    ],
+)
+def test_what_failed_before_the_first_byte_was_not_sent(
+    cause: BaseException, kind: type[WtsError], passing: bool | None
+) -> None:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        cause.verify_message = "self-signed certificate"
+    for operation in (SEND, READ, WRITE):
+        judged = judge_failure(operation, ExchangeFailed(wrapped(cause), written=False))
+        assert judged.outcome is Outcome.NOT_SENT
+        assert type(judged.error) is kind
+        assert getattr(judged.error, "passing", None) is passing
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        ssl.SSLCertVerificationError(1, "x"),
+        socket.gaierror(socket.EAI_NONAME, "x"),
+        ValueError("x"),
+    ],
+)
+def test_what_failed_after_the_first_byte_is_unknown_whatever_its_type(cause: Exception) -> None:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        cause.verify_message = "x"
+    error = judge_failure(SEND, ExchangeFailed(cause, written=True)).error
+    assert isinstance(error, WtsUnknownOutcomeError)
+    assert "not sent again" in str(error)
+
+
+def test_an_error_that_is_its_own_cause_is_survived() -> None:
+    loop = ValueError("a")
+    other = ValueError(loop)
+    loop.__context__ = other
+    assert judge_failure(SEND, ExchangeFailed(loop, written=False)).outcome is Outcome.NOT_SENT
