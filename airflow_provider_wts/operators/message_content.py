@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from airflow_provider_wts.api import messages
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.phone import looks_like_number, number
-from airflow_provider_wts.hooks.names import is_uuid
 from airflow_provider_wts.operators import checks, parameters, values
 
 if TYPE_CHECKING:
@@ -125,6 +123,8 @@ def department(value: Any) -> DepartmentReference | NotGiven:
     :param value: name or id.
     :raises WtsInvalidRequestError: when it is blank or no text.
     """
+    from airflow_provider_wts.hooks.names import is_uuid
+
     found = checks.named("department", value)
     if not isinstance(found, str):
         return NOT_GIVEN
@@ -138,6 +138,9 @@ def user(value: Any, lookup: Callable[[str], str]) -> UserReference | NotGiven:
     :param lookup: finds the id of a name.
     :raises WtsInvalidRequestError: when it is blank or no text.
     """
+    from airflow_provider_wts.api.phone import looks_like_number, number
+    from airflow_provider_wts.hooks.names import is_uuid
+
     found = checks.named("user", value)
     if not isinstance(found, str):
         return NOT_GIVEN

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from airflow_provider_wts.api import sends
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.hooks.names import is_uuid
 from airflow_provider_wts.operators import checks, parameters
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ class OutgoingFile:
         mime_type: Any = None,
         show_only: bool = False,
     ) -> None:
+        from airflow_provider_wts.hooks.names import is_uuid
+
         given = parameters.text(parameter, value)
         if not isinstance(given, str) or not given.strip():
             raise WtsInvalidRequestError(f"{parameter}: is empty. {_EXAMPLE}")

@@ -11,7 +11,6 @@ from airflow_provider_wts.api import scheduled, sends
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional, given
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.hooks.names import is_uuid
 from airflow_provider_wts.operators import checks, message_content, parameters, values
 from airflow_provider_wts.operators.message_base import WtsMessageOperator
 from airflow_provider_wts.operators.message_file import OutgoingFile
@@ -316,6 +315,8 @@ def looked_up(
     :param log: where the filled-in text goes, at DEBUG.
     :raises WtsInvalidRequestError: when there is no such template, or the parameters do not fit it.
     """
+    from airflow_provider_wts.hooks.names import is_uuid
+
     if not check:
         return names.template(template, channel)
     try:
