@@ -19,6 +19,8 @@ rehearse a campaign. Chatbots run scripts, contacts answer, and nothing leaves t
 """
 
 _EPILOG = """\
+See what customers see, in a browser: http://127.0.0.1:8095/
+
 Look and drive it over HTTP, no token needed:
   curl http://127.0.0.1:8095/_emulator/state
   curl -d '{"advance": 3600}' http://127.0.0.1:8095/_emulator/clock

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.breaking import Answer
 from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.page import page_data
 from airflow_provider_wts.emulator.serving import as_json
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Control:
     ``GET /state``             everything that happened
     ``POST /received``         what a customer received: ``{"to": "+5511...", "by_bots": false}``
     ``GET /requests``          the recorded requests
+    ``GET /page``              what the page at ``/`` shows: conversations and sends
     ``POST /faults``           set faults: one object or a list; ``DELETE`` removes all
     ``POST /switches``         change switches: ``{"name": value}``
     ``POST /clock``            ``{"advance": seconds, "speed": number}``
@@ -68,6 +70,8 @@ class Control:
                 return self._service.state()
             case "requests":
                 return [request.summary() for request in self._service.recorder.kept()]
+            case "page":
+                return page_data(self._service)
         return None
 
     def _drive(self, name: str, body: Any) -> Any:

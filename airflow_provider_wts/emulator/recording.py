@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,6 +98,13 @@ class Recorder:
     def kept(self) -> list[RecordedRequest]:
         """Return the requests that are kept, oldest first."""
         return list(self._kept)
+
+    def last(self, most: int) -> list[RecordedRequest]:
+        """Return the last requests that are kept, oldest first.
+
+        :param most: how many at the most.
+        """
+        return list(islice(reversed(self._kept), most))[::-1]
 
     def clear(self) -> None:
         """Forget all requests."""

@@ -1,0 +1,240 @@
+"""The emulator's page: what customers see, for a person who rehearses a campaign.
+
+``GET /`` answers one HTML file that needs nothing from elsewhere. It asks ``GET /_emulator/page`` every second for the
+conversations and the sends, as JSON data; all text is put into the page as text.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cache
+from importlib.resources import files
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_wts.emulator.breaking import Answer
+from airflow_provider_wts.emulator.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.recording import RecordedRequest
+    from airflow_provider_wts.emulator.records import Message, Session
+    from airflow_provider_wts.emulator.service import Service
+
+# What is shown at the most: a campaign of thousands must not fill the browser.
+MOST_CONVERSATIONS = 100
+MOST_MESSAGES = 50
+MOST_REQUESTS = 500
+MOST_SENDS = 500
+
+SENDS: Final = frozenset(
+    {
+        "send_chatbot",
+        "queue_chatbot",
+        "queue_chatbot_batch",
+        "send_text",
+        "send_image",
+        "send_audio",
+        "send_video",
+        "send_document",
+        "send_template",
+        "send_template_batch",
+        "send_otp",
+        "send_message",
+        "send_message_sync",
+        "send_session_message",
+        "send_session_message_sync",
+    }
+)
+"""The operations that write to a customer."""
+
+_DAG_NAMES = ("dag", "dag_id")
+_RUN_NAMES = ("run", "run_id")
+
+# The page runs its own script and asks its own server; whatever a message may smuggle in can do neither.
+_HEADERS = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cache-control", "no-store"),
+]
+
+
+def html_page() -> Answer:
+    """Return the page."""
+    return Answer(200, _html(), list(_HEADERS), "text/html; charset=utf-8")
+
+
+@cache
+def _html() -> bytes:
+    return files("airflow_provider_wts.emulator").joinpath("page.html").read_bytes()
+
+
+def page_data(service: Service) -> dict[str, Any]:
+    """Return what the page shows, as JSON data: nothing but what the emulator itself knows, and no token.
+
+    :param service: the service.
+    """
+    account = service.account
+    with account.lock:
+        account.run_due()
+        kept = service.recorder.last(MOST_REQUESTS)
+        return {
+            "now": account.now_text(),
+            "speed": account.clock.speed,
+            "totals": {
+                "conversations": len(account.sessions),
+                "messages": len(account.messages),
+                "requests": service.recorder.total,
+                "errors": sum(count for status, count in service.recorder.statuses.items() if status >= 400),
+                "violations": len(account.violations),
+            },
+            "conversations": [_conversation(account, session) for session in _last(account.sessions.by_creation())],
+            "sends": list(_last_sends(account, kept)),
+        }
+
+
+def _last(sessions: Iterable[Session]) -> Iterable[Session]:
+    return deque(sessions, MOST_CONVERSATIONS)
+
+
+def _conversation(account: Account, session: Session) -> dict[str, Any]:
+    contact, messages = session.contact, session.messages
+    return {
+        "id": session.id,
+        "name": contact["name"],
+        "address": contact["phoneNumberFormatted"] or contact["instagram"],
+        "from": contact["phoneNumber"] or contact["instagram"],
+        "channel": session.channel["identity"]["displayName"],
+        "channel_id": session.channel.id,
+        "status": session["status"],
+        "bot": session.run.bot["name"] if session.run else None,
+        "metadata": session["metadata"],
+        "earlier": max(0, len(messages) - MOST_MESSAGES),
+        "messages": [_message(account, message) for message in messages[-MOST_MESSAGES:]],
+    }
+
+
+def _message(account: Account, message: Message) -> dict[str, Any]:
+    template = account.templates.find(message["templateId"]) if message["templateId"] else None
+    file = (message["details"] or {}).get("file") or {}
+    return {
+        "id": message.id,
+        "mine": message["direction"] == "FROM_HUB",
+        "by": message["origin"],
+        "kind": message["type"],
+        "status": message["status"],
+        "reason": message["failedReason"],
+        "text": message["text"],
+        "file": file.get("name") or ("file" if message["fileId"] else None),
+        "template": template["name"] if template else None,
+        "at": message["timestamp"],
+    }
+
+
+def _last_sends(account: Account, requests: Iterable[RecordedRequest]) -> Iterator[dict[str, Any]]:
+    """Return the sends, newest first, with the DAG run that each tells of."""
+    statuses = {one.sender_id: one.status for one in account.deliveries[-2 * MOST_SENDS :] if one.sender_id}
+    return islice(
+        (
+            _send(account, request, body, item, statuses)
+            for request in reversed([one for one in requests if one.operation_id in SENDS])
+            for body, item in _entries(request)
+        ),
+        MOST_SENDS,
+    )
+
+
+def _entries(request: RecordedRequest) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return body and entry for each recipient; a body that is no object was refused, and has none."""
+    body = request.body
+    if not isinstance(body, dict):
+        return [({}, {})]
+    if request.operation_id in ("queue_chatbot_batch", "send_template_batch") and isinstance(
+        body.get("messages"), list
+    ):
+        return [(body, item) for item in body["messages"] if isinstance(item, dict)]
+    return [(body, body)]
+
+
+def _send(
+    account: Account,
+    request: RecordedRequest,
+    body: Mapping[str, Any],
+    item: Mapping[str, Any],
+    statuses: Mapping[str, str],
+) -> dict[str, Any]:
+    dag, run = dag_run_of(item, body)
+    sender_id = item.get("senderId")
+    return {
+        "at": request.at,
+        "operation": request.operation_id,
+        "to": _recipient(account, item),
+        "what": _content(account, body, item),
+        "dag": dag,
+        "run": run,
+        "http": request.status,
+        "fault": request.fault,
+        "took_effect": request.took_effect,
+        "status": statuses.get(sender_id) if isinstance(sender_id, str) else None,
+    }
+
+
+def _recipient(account: Account, item: Mapping[str, Any]) -> str | None:
+    session_id = item.get("sessionId")
+    session = account.sessions.find(session_id) if isinstance(session_id, str) else None
+    if session is not None:
+        return str(session.contact["name"])
+    to = item.get("to")
+    try:
+        contact = account.contact_by_address(to) if isinstance(to, str) else None
+    except Refusal:
+        contact = None
+    if contact is not None and contact["name"]:
+        return str(contact["name"])
+    return str(to) if to else None
+
+
+def _content(account: Account, body: Mapping[str, Any], item: Mapping[str, Any]) -> str | None:
+    """Return the name of what was sent: a chatbot or a template; else the text."""
+    for name, table in (("botKey", account.chatbots), ("templateId", account.templates)):
+        key = body.get(name)
+        if isinstance(key, str):
+            found: Any = next(
+                (one for one in table if key.lower() in (one.id, one.get("key"), one.get("internalName"))), None
+            )
+            return str(found["name"]) if found is not None else key
+    text = item.get("text")
+    return text if isinstance(text, str) else None
+
+
+def dag_run_of(item: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> tuple[str | None, str | None]:
+    """Return the DAG and the run that a send tells of in its metadata, where it does.
+
+    Any object in the session's or the contact's metadata counts that has ``dag`` or ``dag_id``, and ``run`` or
+    ``run_id``, such as ``{"campaign": {"dag": "{{ dag.dag_id }}", "run": "{{ run_id }}"}}``.
+
+    :param item: the body, or the entry of a batch.
+    :param body: the body of the batch.
+    """
+    for holder in (item, body or {}):
+        for name in ("sessionMetadata", "contactMetadata"):
+            for part in _objects(holder.get(name)):
+                dag = next((part[one] for one in _DAG_NAMES if isinstance(part.get(one), str)), None)
+                run = next((part[one] for one in _RUN_NAMES if isinstance(part.get(one), str)), None)
+                if dag and run:
+                    return dag, run
+    return None, None
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Return an object and the objects right in it: who nests deeper means something else."""
+    if isinstance(value, dict):
+        yield value
+        yield from (part for part in value.values() if isinstance(part, dict))
