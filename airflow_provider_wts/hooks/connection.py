@@ -54,7 +54,7 @@ class WtsConnection:
         :param connection: the connection, of type ``wts``.
         :raises WtsInvalidRequestError: naming the field that holds an impossible value, and a good one.
         """
-        extra: dict[str, Any] = connection.extra_dejson
+        extra = _extra(connection)
         return cls(
             token=connection.password or "",
             base_url=_base_url(connection.host, connection.port),
@@ -66,6 +66,23 @@ class WtsConnection:
             allowed_recipients=_recipients(extra),
             ca_bundle=_text(extra, "ca_bundle"),
         )
+
+
+def _extra(connection: Connection) -> dict[str, Any]:
+    extra: Any = connection.extra_dejson
+    # Airflow takes unreadable extras for none, and a restriction in them would be gone.
+    if not isinstance(extra, dict) or (not extra and not _is_empty(connection.extra)):
+        raise WtsInvalidRequestError(
+            'The connection\'s extra cannot be read: it must be a JSON object, for example {"timeout": 60}.'
+        )
+    return extra
+
+
+def _is_empty(extra: str | None) -> bool:
+    try:
+        return not extra or not extra.strip() or json.loads(extra) in ({}, None)
+    except ValueError:
+        return False
 
 
 def _base_url(host: str | None, port: int | str | None) -> str:

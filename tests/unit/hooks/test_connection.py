@@ -1,0 +1,139 @@
+"""What a connection says, whatever wrote it: form, URI, JSON or a secrets backend."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Connection
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.hooks.connection import WtsConnection
+
+BLANK = [None, "", "  "]
+
+
+def read(extra: Any = None, **fields: Any) -> WtsConnection:
+    text = extra if isinstance(extra, str) or extra is None else json.dumps(extra)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        connection = Connection(conn_id="wts", conn_type="wts", **fields)
+        # The database and secrets backends hold what no constructor would take.
+        connection.extra = text
+    return WtsConnection.read(connection)
+
+
+def test_a_token_is_all_that_is_needed() -> None:
+    assert read(password="pn_x") == WtsConnection(token="pn_x")
+
+
+def test_a_repr_tells_no_token() -> None:
+    assert "pn_secret" not in repr(read(password="pn_secret"))
+
+
+class TestBaseUrl:
+    @pytest.mark.parametrize("host", BLANK)
+    def test_blank_is_the_vendors(self, host: str | None) -> None:
+        assert read(host=host).base_url == "https://api.wts.chat"
+
+    @pytest.mark.parametrize(
+        ("host", "port", "url"),
+        [
+            ("api.flw.chat", None, "https://api.flw.chat"),
+            ("https://api.flw.chat/", None, "https://api.flw.chat"),
+            (" api.flw.chat ", "", "https://api.flw.chat"),
+            ("api.flw.chat", 8443, "https://api.flw.chat:8443"),
+            ("http://localhost", "8000", "http://localhost:8000"),
+            ("http://localhost:9000", 8000, "http://localhost:9000"),
+            ("https://a.example/wts", 8443, "https://a.example:8443/wts"),
+            ("http://[::1]", 8000, "http://[::1]:8000"),
+            (None, 8443, "https://api.wts.chat:8443"),
+        ],
+    )
+    def test_is_made_of_host_and_port(self, host: str | None, port: Any, url: str) -> None:
+        assert read(host=host, port=port).base_url == url
+
+    @pytest.mark.parametrize("port", [0, -1, 70000, "abc", "80.5"])
+    def test_an_impossible_port_is_refused(self, port: Any) -> None:
+        with pytest.raises(WtsInvalidRequestError, match="port"):
+            read(host="api.flw.chat", port=port)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("value", BLANK)
+    def test_blank_is_the_default(self, value: Any) -> None:
+        connection = read({"timeout": value, "rate_limit_percent": value})
+        assert (connection.timeout, connection.rate_limit_percent) == (60, 100)
+
+    @pytest.mark.parametrize("value", [30, "30", " 30 ", 30.0, "30.0"])
+    def test_are_taken_as_text_or_as_themselves(self, value: Any) -> None:
+        connection = read({"timeout": value, "rate_limit_percent": value})
+        assert (connection.timeout, connection.rate_limit_percent) == (30, 30)
+
+    @pytest.mark.parametrize("value", [0, -5, 101, 1.5, "x", True, [], {}, "1e400", "nan", "50%"])
+    def test_an_impossible_percent_is_refused(self, value: Any) -> None:
+        with pytest.raises(WtsInvalidRequestError, match=r"'rate_limit_percent'.*from 1 to 100"):
+            read({"rate_limit_percent": value})
+
+
+class TestFlag:
+    @pytest.mark.parametrize("value", [True, "true", "True", " yes ", "on", 1, "1"])
+    def test_yes(self, value: Any) -> None:
+        assert read({"allow_http": value}).allow_http is True
+
+    @pytest.mark.parametrize("value", [False, "false", "No", "off", 0, "0", *BLANK])
+    def test_no(self, value: Any) -> None:
+        assert read({"allow_http": value}).allow_http is False
+
+    @pytest.mark.parametrize("value", ["maybe", 2, [], {}])
+    def test_anything_else_is_refused(self, value: Any) -> None:
+        with pytest.raises(WtsInvalidRequestError, match="'allow_http'"):
+            read({"allow_http": value})
+
+
+class TestTexts:
+    @pytest.mark.parametrize("name", ["channel", "rate_limit_conn_id", "ca_bundle"])
+    @pytest.mark.parametrize(("value", "taken"), [(None, None), ("", None), ("  ", None), (" x ", "x")])
+    def test_blank_is_none(self, name: str, value: Any, taken: str | None) -> None:
+        assert getattr(read({name: value}), name) == taken
+
+    @pytest.mark.parametrize("name", ["channel", "rate_limit_conn_id", "ca_bundle"])
+    def test_another_kind_is_refused(self, name: str) -> None:
+        with pytest.raises(WtsInvalidRequestError, match=name):
+            read({name: ["x"]})
+
+
+class TestAllowedRecipients:
+    @pytest.mark.parametrize("value", [*BLANK, [], "[]"])
+    def test_blank_restricts_nothing(self, value: Any) -> None:
+        assert read({"allowed_recipients": value}).allowed_recipients == frozenset()
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "+55 11 99999-8888, @Maria",
+            "5511999998888; @maria",
+            "(11) 99999-8888\n@maria\n",
+            ["+55|11999998888", "@maria"],
+            '["+5511999998888", "@maria"]',
+            ", @maria ,, 11999998888,",
+        ],
+    )
+    def test_are_read_in_every_spelling(self, value: Any) -> None:
+        assert read({"allowed_recipients": value}).allowed_recipients == {"+55|11999998888", "@maria"}
+
+    @pytest.mark.parametrize("value", ["Maria", "123", "[broken", "null", {"a": 1}, [None], 5511999998888, True])
+    def test_a_restriction_that_cannot_be_read_does_not_become_none(self, value: Any) -> None:
+        with pytest.raises(WtsInvalidRequestError, match="allowed_recipients"):
+            read({"allowed_recipients": value})
+
+    @pytest.mark.parametrize("extra", ['{"allowed_recipients": "@maria"', "[1]", '"text"', "nonsense"])
+    def test_extras_that_cannot_be_read_are_refused(self, extra: str) -> None:
+        with pytest.raises(WtsInvalidRequestError, match="JSON object"):
+            read(extra)
+
+    @pytest.mark.parametrize("extra", [None, "", "{}"])
+    def test_empty_extras_are_none(self, extra: str | None) -> None:
+        assert read(extra, password="pn_x") == WtsConnection(token="pn_x")
