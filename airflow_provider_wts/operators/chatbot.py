@@ -178,6 +178,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
                 "force_start_session: contradicts skip_if_in_progress; which of them wins is not documented. "
                 "Set one of them."
             )
+        if isinstance(start["session_id"], str) and self.hook.connection.allowed_recipients:
+            self.session_contact(start["session_id"])
         # Looked up last, because it may cost a call, and a mistake above should cost none.
         start["from_"] = self._from()
         start["bot_key"] = self.hook.names.chatbot(self.chatbot)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.sends import SendOptions
-    from airflow_provider_wts.api.types import SessionV2
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.reconcile import InSession
 
@@ -171,43 +170,13 @@ class WtsMessageOperator(WtsSendingOperator):
             raise AirflowFailException(f"WTS Chat took the message {answer.get('id')}, and it failed: {reason}")
         return answer
 
-    def session_contact(self, session_id: str) -> str:
-        """Return the number or handle of the contact of a session.
-
-        :param session_id: the session.
-        :raises WtsInvalidRequestError: when the session does not show it, or the connection does not allow it.
-        """
-        contact = self._session(session_id).get("contactDetails") or {}
-        handle = str(contact.get("instagram") or "").removeprefix("@")
-        address = contact.get("phonenumber") or (f"@{handle}" if handle else None)
-        if not address:
-            raise WtsInvalidRequestError(
-                f"session_id: session {session_id} shows neither the number nor the handle of its contact, which is "
-                "needed here. Send to the contact with 'to'."
-            )
-        return self.hook.recipient(address)
-
     def session_channel(self, session_id: str) -> str | None:
         """Return the number or handle of the channel of a session.
 
         :param session_id: the session.
         """
-        channel_id = self._session(session_id).get("channelId")
+        channel_id = self.session_of(session_id).get("channelId")
         return self.hook.names.channel(channel_id) if channel_id else None
-
-    def _session(self, session_id: str) -> SessionV2:
-        from airflow_provider_wts.api.sessions import get_session
-
-        known: dict[str, SessionV2] = self.__dict__.setdefault("_sessions", {})
-        if session_id not in known:
-            known[session_id] = self.hook.run(get_session(session_id, include_details=["ContactDetails"]))
-        return known[session_id]
-
-    def _permit(self, recipient: str) -> None:
-        if not parameters.missing(self.session_id) and (self.exclude_blocked or self.exclude_tags):
-            # Tags and blocks belong to the contact, for whom the session stands.
-            recipient = self.session_contact(recipient)
-        super()._permit(recipient)
 
     def _destination(self) -> tuple[str | None, str | None]:
         if parameters.missing(self.session_id):

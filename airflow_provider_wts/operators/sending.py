@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.types import SessionV2
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.ledger import OnClear
     from airflow_provider_wts.sending.once import OnUnknown
@@ -151,6 +152,34 @@ class WtsSendingOperator(WtsOnceOperator):
         """
         return self.execute(context)
 
+    def session_contact(self, session_id: str) -> str:
+        """Return the number or handle of the contact of a session.
+
+        :param session_id: the session.
+        :raises WtsInvalidRequestError: when the session does not show it, or the connection does not allow it.
+        """
+        contact = self.session_of(session_id).get("contactDetails") or {}
+        handle = str(contact.get("instagram") or "").removeprefix("@")
+        address = contact.get("phonenumber") or (f"@{handle}" if handle else None)
+        if not address:
+            raise WtsInvalidRequestError(
+                f"session_id: session {session_id} shows neither the number nor the handle of its contact, which is "
+                "needed here. Send to the contact with 'to'."
+            )
+        return self.hook.recipient(address)
+
+    def session_of(self, session_id: str) -> SessionV2:
+        """Return a session with its contact; it is asked for once.
+
+        :param session_id: the session.
+        """
+        from airflow_provider_wts.api.sessions import get_session
+
+        known: dict[str, SessionV2] = self.__dict__.setdefault("_sessions", {})
+        if session_id not in known:
+            known[session_id] = self.hook.run(get_session(session_id, include_details=["ContactDetails"]))
+        return known[session_id]
+
     def _dry_run(self, context: Context, recipient: str, build: Callable[[Mark], Call[Any]]) -> dict[str, Any]:
         from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
 
@@ -178,6 +207,9 @@ class WtsSendingOperator(WtsOnceOperator):
         opening = care.SendWindow.read(self.send_window).next_opening(now) if self.send_window else now
         if last is not None and max(now, opening) > last:
             raise AirflowSkipException(f"Nothing was sent: not_after is {last.isoformat()}, and it is past.")
+        if not recipient.startswith(("+", "@")) and (self.exclude_blocked or self.exclude_tags):
+            # Tags and blocks belong to the contact, for whom the session stands.
+            recipient = self.session_contact(recipient)
         spared = care.reason_to_spare(
             self.hook,
             recipient,

@@ -65,9 +65,7 @@ def test_a_key_costs_no_lookup(wts_connection: Emulator, context: dict[str, Any]
 
 
 @pytest.mark.parametrize("name", ["cobrança", " COBRANÇA "])
-def test_a_name_is_matched_without_regard_to_case(
-    wts_connection: Emulator, context: dict[str, Any], name: str
-) -> None:
+def test_a_name_is_matched_without_regard_to_case(wts_connection: Emulator, context: dict[str, Any], name: str) -> None:
     operator(chatbot=name).execute(context)
     assert len(sends(wts_connection)) == 1
 
@@ -75,9 +73,7 @@ def test_a_name_is_matched_without_regard_to_case(
 @pytest.mark.parametrize(
     "channel", ["WhatsApp principal", "+55 11 4002-8922", "387c9c58-eefd-5fbc-93bb-6f6a806b8827"], ids=str
 )
-def test_a_channel_is_a_name_a_number_or_an_id(
-    wts_connection: Emulator, context: dict[str, Any], channel: str
-) -> None:
+def test_a_channel_is_a_name_a_number_or_an_id(wts_connection: Emulator, context: dict[str, Any], channel: str) -> None:
     operator(channel=channel).execute(context)
     assert body(wts_connection)["from"] == "+55|1140028922"
 
@@ -221,9 +217,7 @@ def test_a_host_that_answers_html_fails_at_once(wts_connection: Emulator, contex
         operator().execute(context)
 
 
-def test_waiting_on_the_worker_returns_the_completed_session(
-    wts_connection: Emulator, context: dict[str, Any]
-) -> None:
+def test_waiting_on_the_worker_returns_the_completed_session(wts_connection: Emulator, context: dict[str, Any]) -> None:
     wts_connection.clock.speed = 2000
     session = operator(wait_for_completion=True, poll_interval=0.05, completion_timeout=30).execute(context)
     assert session["status"] == "COMPLETED"
@@ -236,9 +230,7 @@ def test_a_session_that_does_not_end_fails_the_task_and_is_not_sent_again(
         operator(wait_for_completion=True, poll_interval=0.01, completion_timeout=0).execute(context)
 
 
-def test_a_deferrable_task_leaves_the_worker_with_plain_json(
-    wts_connection: Emulator, context: dict[str, Any]
-) -> None:
+def test_a_deferrable_task_leaves_the_worker_with_plain_json(wts_connection: Emulator, context: dict[str, Any]) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         operator(wait_for_completion=True, deferrable=True).execute(context)
     path, arguments = deferred.value.trigger.serialize()
@@ -294,3 +286,20 @@ def test_staging_writes_to_nobody_but_the_allowed(
     with pytest.raises(AirflowFailException, match="allows only the recipients"):
         operator().execute(context)
     assert emulator.requests == []
+
+
+def test_staging_does_not_write_into_the_session_of_anybody_else_either(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = operator().execute(context)
+    connection = {
+        "conn_type": "wts",
+        "host": wts_connection.url,
+        "password": wts_connection.token,
+        "extra": {"allowed_recipients": "+55 11 97777-6666"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    again = WtsSendChatbotOperator(task_id="again", chatbot=BOT, session_id=session["id"])
+    with pytest.raises(AirflowFailException, match="allows only the recipients"):
+        again.execute(context)
+    assert len(sends(wts_connection)) == 1
