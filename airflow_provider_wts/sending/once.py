@@ -60,10 +60,6 @@ class Once:
         on_clear: OnClear | str = "auto",
         grace: float = GRACE,
     ) -> None:
-        if on_unknown not in ("fail", "resend"):
-            raise WtsInvalidRequestError(f"on_unknown: {on_unknown!r} is none of 'fail' and 'resend'.")
-        if on_clear not in ("auto", "continue", "resend"):
-            raise WtsInvalidRequestError(f"on_clear: {on_clear!r} is none of 'auto', 'continue' and 'resend'.")
         self._hook = hook
         self._on_unknown = on_unknown
         self._grace = grace
@@ -71,13 +67,10 @@ class Once:
         self._task_instance = context["ti"]
         self._task = TaskIdentity.of(self._task_instance)
         store = store_of(context, self._task)
+        check_policies(on_unknown, on_clear, has_ledger=store is not None)
         self.ledger: Ledger | None = None
         if store is not None:
             self.ledger = Ledger(store, max_tries=self._task_instance.max_tries, on_clear=on_clear)
-        elif on_clear == "resend":
-            raise WtsInvalidRequestError(
-                "on_clear: 'resend' needs a ledger, which Airflow has from 3.3 on. Below, set [wts] ledger_path."
-            )
         self._first_moment = _first_moment(context)
 
     def send(
@@ -252,6 +245,24 @@ class Once:
             "again by itself. Look at the conversation in WTS Chat. If it is there, mark the task as success; if not, "
             "set on_unknown='resend' and clear the task.",
             operation_id=call.operation_id,
+        )
+
+
+def check_policies(on_unknown: str, on_clear: str, *, has_ledger: bool) -> None:
+    """Refuse what cannot be kept.
+
+    :param on_unknown: what to do where nobody knows whether a send happened.
+    :param on_clear: what a clear of the task means.
+    :param has_ledger: whether this deployment has a place for a ledger.
+    :raises WtsInvalidRequestError: when one is none of its values, or needs a ledger and there is none.
+    """
+    if on_unknown not in ("fail", "resend"):
+        raise WtsInvalidRequestError(f"on_unknown: {on_unknown!r} is none of 'fail' and 'resend'.")
+    if on_clear not in ("auto", "continue", "resend"):
+        raise WtsInvalidRequestError(f"on_clear: {on_clear!r} is none of 'auto', 'continue' and 'resend'.")
+    if on_clear == "resend" and not has_ledger:
+        raise WtsInvalidRequestError(
+            "on_clear: 'resend' needs a ledger, which Airflow has from 3.3 on. Below, set [wts] ledger_path."
         )
 
 
