@@ -16,7 +16,7 @@ from airflow_provider_wts.emulator.breaking import Answer, Connection, break_ans
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.control import Control
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, envelope, problem_details
-from airflow_provider_wts.emulator.page import html_page
+from airflow_provider_wts.emulator.page import html_page, is_page
 from airflow_provider_wts.emulator.reading import typed_query
 from airflow_provider_wts.emulator.recording import RecordedRequest
 from airflow_provider_wts.emulator.resources.files import UPLOADS, take_upload
@@ -61,7 +61,7 @@ class Application:
         if body is None:
             return
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        if path == "/" and scope["method"] in ("GET", "HEAD"):
+        if is_page(path) and scope["method"] in ("GET", "HEAD"):
             await _respond(send, html_page())
         elif path.startswith("/_emulator"):
             await _respond(send, self._control.answer(scope["method"], path, body))

@@ -23,7 +23,7 @@ class Control:
     ``GET /state``             everything that happened
     ``POST /received``         what a customer received: ``{"to": "+5511...", "by_bots": false}``
     ``GET /requests``          the recorded requests
-    ``GET /page``              what the page at ``/`` shows: conversations and sends
+    ``GET /page``              what the page at ``/`` shows: conversations and sends; ``/page/<id>``: one of them
     ``POST /faults``           set faults: one object or a list; ``DELETE`` removes all
     ``POST /switches``         change switches: ``{"name": value}``
     ``POST /clock``            ``{"advance": seconds, "speed": number}``
@@ -72,6 +72,8 @@ class Control:
                 return [request.summary() for request in self._service.recorder.kept()]
             case "page":
                 return page_data(self._service)
+            case _ if name.startswith("page/"):
+                return page_data(self._service, name.removeprefix("page/"))
         return None
 
     def _drive(self, name: str, body: Any) -> Any:

@@ -1,7 +1,8 @@
 """The emulator's page: what customers see, for a person who rehearses a campaign.
 
 ``GET /`` answers one HTML file that needs nothing from elsewhere. It asks ``GET /_emulator/page`` every second for the
-conversations and the sends, as JSON data; all text is put into the page as text.
+conversations and the sends, as JSON data; all text is put into the page as text. A session's ``previewUrl`` answers the
+same file, which then shows this conversation alone.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ MOST_CONVERSATIONS = 100
 MOST_MESSAGES = 50
 MOST_REQUESTS = 500
 MOST_SENDS = 500
+
+PREVIEW = "/preview/session/"
+"""Where the ``previewUrl`` of a session leads."""
 
 SENDS: Final = frozenset(
     {
@@ -76,15 +80,28 @@ def _html() -> bytes:
     return files("airflow_provider_wts.emulator").joinpath("page.html").read_bytes()
 
 
-def page_data(service: Service) -> dict[str, Any]:
+def is_page(path: str) -> bool:
+    """Say whether a path is the page's.
+
+    :param path: the path.
+    """
+    return path == "/" or path.startswith(PREVIEW)
+
+
+def page_data(service: Service, session_id: str | None = None) -> dict[str, Any]:
     """Return what the page shows, as JSON data: nothing but what the emulator itself knows, and no token.
 
     :param service: the service.
+    :param session_id: show this conversation alone.
     """
     account = service.account
     with account.lock:
         account.run_due()
         kept = service.recorder.last(MOST_REQUESTS)
+        sessions: Iterable[Session] = deque(account.sessions.by_creation(), MOST_CONVERSATIONS)
+        if session_id is not None:
+            found = account.sessions.find(session_id)
+            sessions = [] if found is None else [found]
         return {
             "now": account.now_text(),
             "speed": account.clock.speed,
@@ -95,13 +112,9 @@ def page_data(service: Service) -> dict[str, Any]:
                 "errors": sum(count for status, count in service.recorder.statuses.items() if status >= 400),
                 "violations": len(account.violations),
             },
-            "conversations": [_conversation(account, session) for session in _last(account.sessions.by_creation())],
+            "conversations": [_conversation(account, session) for session in sessions],
             "sends": list(_last_sends(account, kept)),
         }
-
-
-def _last(sessions: Iterable[Session]) -> Iterable[Session]:
-    return deque(sessions, MOST_CONVERSATIONS)
 
 
 def _conversation(account: Account, session: Session) -> dict[str, Any]:

@@ -139,6 +139,18 @@ def test_the_filter_hides_the_others(page: Page, until: Any, ask: Any, emulator:
     until(lambda: page.texts("article .who b") == ["Diego Alves"])
 
 
+def test_the_preview_of_a_session_shows_it_alone(
+    browser: Any, page: Page, until: Any, ask: Any, emulator: Emulator
+) -> None:
+    sessions = [emulator.contact_writes(f"+55|1199999000{number}", f"Oi {number}")["sessionId"] for number in (1, 2)]
+    until(lambda: len(page.texts("article")) == 2)
+    browser.get(f"{emulator.url}/preview/session/{sessions[0]}")
+    until(lambda: page.texts("article .bubble .text") == ["Oi 1"])
+    emulator.contact_writes("+55|11999990001", "E agora?")
+    until(lambda: page.texts("article .bubble .text") == ["Oi 1", "E agora?"])
+    assert page.errors() == []
+
+
 def test_it_says_when_the_emulator_is_gone_and_goes_on_when_it_is_back(browser: Any, until: Any) -> None:
     first = Emulator(speed=0).start()
     port = int(re.findall(r"\d+$", first.url)[0])

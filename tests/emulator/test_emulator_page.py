@@ -172,6 +172,16 @@ def test_a_long_conversation_shows_its_end(api: Api, emulator: Emulator) -> None
     assert talk["messages"][-1]["text"] == "Oi 54"
 
 
+def test_the_preview_of_a_session_is_the_page_with_this_conversation(api: Api, emulator: Emulator) -> None:
+    session = api.start_bot()
+    api.start_bot(to=DIEGO)
+    preview = requests.get(session["previewUrl"], timeout=5)
+    assert "<title>WTS Chat emulator</title>" in preview.text
+    alone = requests.get(f"{emulator.url}/_emulator/page/{session['id']}", timeout=5).json()
+    assert [talk["id"] for talk in alone["conversations"]] == [session["id"]]
+    assert requests.get(f"{emulator.url}/_emulator/page/none", timeout=5).json()["conversations"] == []
+
+
 def test_a_reset_empties_the_page(api: Api, emulator: Emulator) -> None:
     api.send_text()
     emulator.advance(1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.emulator import conversations, events
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
 from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.page import PREVIEW
 from airflow_provider_wts.emulator.records import ALWAYS, Message, Session
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.serving import (
@@ -49,7 +50,7 @@ def show_session(request: Request, session: Session, *, listed: bool = False, ve
     answer = {
         **stamped(account, session),
         **values,
-        "previewUrl": f"{account.address}/preview/session/{session.id}",
+        "previewUrl": f"{account.address}{PREVIEW}{session.id}",
         "statusDescription": _STATUS_TEXTS[values["status"]],
         "timeService": _duration(account, session),
         "timeWait": None,
