@@ -63,6 +63,14 @@ def import_dags(path: str) -> dict[str, Any]:
     return {dag_id: sorted(dag.task_ids) for dag_id, dag in _load(_only_file(path)).items()}
 
 
+def serialized(path: str) -> dict[str, Any]:
+    """Import a DAG file and return its DAG as Airflow stores it."""
+    from airflow.serialization import serialized_objects
+
+    (dag,) = _load(_only_file(path)).values()
+    return getattr(serialized_objects, "DagSerialization", serialized_objects.SerializedDAG).to_dict(dag)
+
+
 def _forget_secrets_backends() -> None:
     # Airflow 3.3 keeps a backend for as long as the process lives.
     configuration = sys.modules.get("airflow.sdk.configuration")
@@ -173,7 +181,7 @@ def _links(dag: Any, instance: Any, xcoms: dict[str, Any]) -> dict[str, str | No
     return {link.name: xcoms.get(link.xcom_key) for link in links}
 
 
-COMMANDS = {"run_dag": run_dag, "import_dags": import_dags}
+COMMANDS = {"run_dag": run_dag, "import_dags": import_dags, "serialized": serialized}
 
 if __name__ == "__main__":
     main()

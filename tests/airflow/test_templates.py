@@ -1,0 +1,152 @@
+"""Airflow renders the chatbot operator: nested templates, numbers and booleans kept, and what people see of it."""
+
+from __future__ import annotations
+
+import json
+import operator
+
+import pytest
+from real_airflow import AIRFLOW_VERSION, without_mark
+
+NESTED = """
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+
+with DAG(DAG_ID, schedule=None, params={"to": "+55 11 99999-0001", "invoice": "2026-118"} RENDER):
+    WtsSendChatbotOperator(
+        task_id="send",
+        chatbot="Cobrança",
+        to="{{ params.to }}",
+        force_start_session="{{ 1 == 1 }}",
+        hidden_session=False,
+        session_metadata={
+            "fatura": "{{ params.invoice }}",
+            "valor": 149.9,
+            "parcelas": 3,
+            "aviso": True,
+            "obs": None,
+            "itens": [{"nome": "{{ params.invoice }}-a", "preço": 1}, "{{ dag.dag_id }}", 2.5, False],
+        },
+        contact_metadata={"campanha": {"run": "{{ run_id }}", "n": 0}},
+        callback_url="https://example.com/{{ params.invoice }}",
+    )
+"""
+
+
+@pytest.fixture
+def sent(run_dag, wts_connection, fast_emulator, dag_file):
+    """Run the DAG; return what came of the task, and the request's body."""
+
+    def run(text: str):
+        outcome = run_dag(dag_file(text), connections=wts_connection)
+        assert outcome.state == "success", outcome.logs[-4000:]
+        (request,) = fast_emulator.requests_of("send_chatbot")
+        return outcome, outcome.task("send"), json.loads(request.raw_body)
+
+    return run
+
+
+@pytest.mark.parametrize("native", ["", ", render_template_as_native_obj=True"], ids=["text", "native"])
+def test_nested_templates_reach_the_wire_and_types_are_kept(sent, native):
+    outcome, _, body = sent(NESTED.replace(" RENDER", native))
+    options = body["options"]
+    assert body["to"] == "+55|11999990001"
+    assert without_mark(body["sessionMetadata"]) == {
+        "fatura": "2026-118",
+        "valor": 149.9,
+        "parcelas": 3,
+        "aviso": True,
+        "obs": None,
+        "itens": [{"nome": "2026-118-a", "preço": 1}, outcome.dag_id, 2.5, False],
+    }
+    assert body["sessionMetadata"]["aviso"] is True
+    assert body["contactMetadata"] == {"campanha": {"run": outcome.run_id, "n": 0}}
+    assert body["callbackUrl"] == "https://example.com/2026-118"
+    # Text from a template and a boolean of Python both become booleans.
+    assert options["forceStartSession"] is True
+    assert options["hiddenSession"] is False
+    # Nothing that the task did not set.
+    assert set(options) == {"forceStartSession", "hiddenSession"}
+
+
+JSON_TEXT = """
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+
+with DAG(DAG_ID, schedule=None, params={"n": 7, "note": 'Diz "oi"'}):
+    WtsSendChatbotOperator(
+        task_id="send",
+        chatbot="Cobrança",
+        to="+55 11 99999-0001",
+        session_metadata='{"n": {{ params.n }}, "note": {{ params.note | tojson }}, "deep": [1, {"ok": true}]}',
+    )
+"""
+
+
+def test_metadata_may_be_json_text(sent):
+    _, _, body = sent(JSON_TEXT)
+    assert without_mark(body["sessionMetadata"]) == {"n": 7, "note": 'Diz "oi"', "deep": [1, {"ok": True}]}
+
+
+def test_people_see_what_was_sent(sent):
+    outcome, task, _ = sent(NESTED.replace(" RENDER", ""))
+    rendered = task.rendered
+    assert rendered["chatbot"] == "Cobrança"
+    assert rendered["to"] == "+55 11 99999-0001"
+    shown = rendered["session_metadata"]
+    shown = json.loads(shown) if isinstance(shown, str) else shown
+    assert shown["itens"] == [{"nome": "2026-118-a", "preço": 1}, outcome.dag_id, 2.5, False]
+    assert shown["valor"] == 149.9
+
+
+def test_parameters_that_were_not_given_show_a_stable_text(sent):
+    _, task, _ = sent(JSON_TEXT)
+    not_given = ("channel", "session_id", "skip_if_in_progress", "contact_metadata", "sender_id", "callback_url")
+    shown = {name: task.rendered[name] for name in not_given}
+    # The same text in every run, and no address of an object in memory.
+    assert set(map(str, shown.values())) == {"NOT_GIVEN"}
+
+
+def test_the_serialized_dag_is_stable(airflow_home, dag_runner, dag_file):
+    # Otherwise Airflow stores another version of the DAG each time it reads the file.
+    first = dag_runner.serialized(dag_file(JSON_TEXT))
+    assert dag_runner.serialized(dag_file(JSON_TEXT)) == first
+    assert " at 0x" not in json.dumps(first)
+
+
+def test_fields_are_shown_as_json():
+    from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+
+    renderers = WtsSendChatbotOperator.template_fields_renderers
+    assert renderers["session_metadata"] == renderers["contact_metadata"] == "json"
+    assert set(renderers) <= set(WtsSendChatbotOperator.template_fields)
+
+
+MAPPED = """
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+
+with DAG(DAG_ID, schedule=None, params={"campaign": "natal"}):
+    WtsSendChatbotOperator.partial(
+        task_id="send", chatbot="Cobrança", contact_metadata={"campaign": "{{ params.campaign }}"}
+    ).expand_kwargs(
+        [
+            {"to": "+55 11 99999-0001", "session_metadata": {"n": 1, "map": "{{ ti.map_index }}"}},
+            {"to": "+55 11 99999-0002", "session_metadata": {"n": 2, "map": "{{ ti.map_index }}"}},
+        ]
+    )
+"""
+
+
+def test_mapped_tasks_render_each_their_own(run_dag, wts_connection, fast_emulator, dag_file):
+    outcome = run_dag(dag_file(MAPPED), connections=wts_connection)
+    assert outcome.state == "success", outcome.logs[-4000:]
+    bodies = [json.loads(request.raw_body) for request in fast_emulator.requests_of("send_chatbot")]
+    # The order of mapped tasks is nobody's promise.
+    bodies.sort(key=operator.itemgetter("to"))
+    assert [body["to"] for body in bodies] == ["+55|11999990001", "+55|11999990002"]
+    assert [body["contactMetadata"] for body in bodies] == [{"campaign": "natal"}] * 2
+    assert [body["sessionMetadata"]["n"] for body in bodies] == [1, 2]
+    if AIRFLOW_VERSION >= (3,):
+        # Airflow renders templates in what is mapped over, too.
+        assert [body["sessionMetadata"]["map"] for body in bodies] == ["0", "1"]
