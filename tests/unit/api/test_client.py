@@ -226,7 +226,7 @@ class Test429:
     def test_waiting_it_out_uses_up_no_time_for_other_failures(
         self, emulator: Emulator, impatient: WtsClient, sleeps: list[float]
     ) -> None:
-        emulator.faults.add("status", status=429, times=1, retry_after="250")
+        emulator.faults.add("status", status=429, times=1, retry_after="200")
         emulator.faults.add("status", status=503, times=1)
         assert impatient.perform(READ)
         assert len(emulator.requests) == 3
