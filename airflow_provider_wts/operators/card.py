@@ -38,8 +38,8 @@ _COPIED = (
 class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     """Create a card on a panel.
 
-    Calls ``create_card``. A task that runs again creates the card again. What is left out is not sent; ``None`` is
-    sent as ``null``, and ``0``, ``""`` and ``[]`` go out as they are.
+    Calls ``create_card``. The card carries a mark in its metadata, by which a task that runs again finds it. What is
+    left out is not sent; ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` go out as they are.
 
     :param step: title or id of the step that the card goes into; it decides the panel (templated).
     :param title: title of the card, 1 to 500 characters (templated).

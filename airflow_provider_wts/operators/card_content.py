@@ -28,6 +28,21 @@ class WtsCardWriter(WtsOperator):
     """Base of the operators that give a card its content.
 
     What is left out is not sent; ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` go out as they are.
+
+    :param panel: title, key or id of the panel in which names are looked up (templated).
+    :param step: title or id of a step (templated).
+    :param title: up to 500 characters (templated).
+    :param description: up to 8,000 characters (templated).
+    :param position: place inside the step, 0 or more (templated).
+    :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
+    :param responsible_user: name, e-mail address or id of the user in charge (templated).
+    :param tags: names or ids of tags of the panel (templated).
+    :param tag_names: names of tags, sent as they stand (templated).
+    :param contacts: ids or phone numbers of contacts (templated).
+    :param session_id: id of the session that the card is about (templated).
+    :param monetary_amount: value of the card (templated).
+    :param custom_fields: values by the key or the name of a custom field of the panel (templated, deep).
+    :param metadata: object kept with the card (templated, deep).
     """
 
     template_fields: Sequence[str] = (

@@ -1,0 +1,72 @@
+"""An order left the warehouse: tell the customer, send the receipt, and see what became of the message.
+
+Free text reaches a customer on an official WhatsApp channel only within 24 hours of the customer's last message;
+outside of that, use a template. It needs a connection ``wts_default``. The defaults fit the local WTS Chat service:
+``python -m airflow_provider_wts.emulator``.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+from airflow_provider_wts.operators.message import (
+    WtsGetMessageStatusOperator,
+    WtsListMessagesOperator,
+    WtsSendFileOperator,
+    WtsSendTextOperator,
+)
+
+with DAG(
+    dag_id="example_wts_messages",
+    schedule=None,
+    catchup=False,
+    tags=["example", "wts"],
+    doc_md=__doc__,
+    params={
+        "phone": Param("+55 11 99999-0001", type="string", title="Customer", description="Number or @handle."),
+        "order": Param("A-1043", type="string", title="Order"),
+        "channel": Param("WhatsApp principal", type="string", title="Channel", description="Name of an own channel."),
+        "receipt": Param(
+            "https://example.com/receipts/A-1043.pdf",
+            type="string",
+            title="Receipt",
+            description="Public address of a file, a local path, or an address in object storage.",
+        ),
+    },
+):
+    # [START send_text]
+    send_text = WtsSendTextOperator(
+        task_id="send_text",
+        to="{{ params.phone }}",
+        channel="{{ params.channel }}",
+        text="Seu pedido {{ params.order }} saiu para entrega.",
+        # A retry or a catch-up that comes too late says nothing any more.
+        not_after="{{ dag_run.start_date + macros.timedelta(hours=6) }}",
+        retries=3,
+    )
+    # [END send_text]
+
+    # [START send_file]
+    send_receipt = WtsSendFileOperator(
+        task_id="send_receipt",
+        to="{{ params.phone }}",
+        channel="{{ params.channel }}",
+        file="{{ params.receipt }}",
+        text="Comprovante do pedido {{ params.order }}",
+    )
+    # [END send_file]
+
+    # [START get_message_status]
+    # QUEUED and SENT prove nothing yet; DELIVERED and READ do.
+    get_status = WtsGetMessageStatusOperator(
+        task_id="get_status", message_id="{{ ti.xcom_pull(task_ids='send_text')['id'] }}"
+    )
+    # [END get_message_status]
+
+    # [START list_messages]
+    list_messages = WtsListMessagesOperator(
+        task_id="list_messages", session_id="{{ ti.xcom_pull(task_ids='get_status')['sessionId'] }}", max_items=50
+    )
+    # [END list_messages]
+
+    send_text >> send_receipt >> get_status >> list_messages
