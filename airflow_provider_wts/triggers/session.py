@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.hooks.failures import is_final
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
-from airflow_provider_wts.waiting.poller import Subscription, poller_of
-from airflow_provider_wts.waiting.session import NOT_REACHED, SessionsWait, Verdict
+from airflow_provider_wts.waiting.poller import end_of_wait
+from airflow_provider_wts.waiting.session import NOT_REACHED, SessionsWait
+from airflow_provider_wts.waiting.subscription import SessionSubscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from airflow_provider_wts.waiting.poller import End
+    from airflow_provider_wts.waiting.subscription import Seen
 
 
 class WtsSessionTrigger(BaseTrigger):
@@ -64,7 +65,7 @@ class WtsSessionTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for news of the shared poll; send one event."""
-        end = await _end_of_wait(
+        end, statuses = await _end_of_wait(
             self.wts_conn_id,
             SessionsWait([self.session_id], 1, tuple(self.target_status), tuple(self.failed_status)),
             poll_interval=self.poll_interval,
@@ -75,7 +76,7 @@ class WtsSessionTrigger(BaseTrigger):
             {
                 "outcome": end.outcome,
                 "session_id": self.session_id,
-                "status": end.statuses.get(self.session_id),
+                "status": statuses.get(self.session_id),
                 "message": end.message,
                 "final": end.final,
             }
@@ -133,7 +134,7 @@ class WtsSessionsTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for news of the shared poll; send one event."""
-        end = await _end_of_wait(
+        end, statuses = await _end_of_wait(
             self.wts_conn_id,
             SessionsWait(self.session_ids, self.needed, tuple(self.target_status), tuple(self.failed_status)),
             poll_interval=self.poll_interval,
@@ -141,17 +142,10 @@ class WtsSessionsTrigger(BaseTrigger):
             deadline=datetime.fromisoformat(self.deadline),
             changed_since=datetime.fromisoformat(self.changed_since),
         )
-        counts = Counter(end.statuses.get(session_id) or NOT_REACHED for session_id in self.session_ids)
+        counts = Counter(statuses.get(session_id) or NOT_REACHED for session_id in self.session_ids)
         yield TriggerEvent(  # type: ignore[no-untyped-call]
             {"outcome": end.outcome, "counts": dict(counts), "message": end.message, "final": end.final}
         )
-
-
-class _End(NamedTuple):
-    outcome: str
-    statuses: dict[str, str]
-    message: str
-    final: bool = False
 
 
 async def _end_of_wait(
@@ -162,33 +156,26 @@ async def _end_of_wait(
     earliest: datetime,
     deadline: datetime,
     changed_since: datetime | None = None,
-) -> _End:
-    """Wait, by the poll that all triggers of the connection share."""
-    await asyncio.sleep(max(0.0, _left(earliest)))
-    subscription = Subscription(
-        wait.session_ids,
-        [*wait.target_status, *wait.failed_status],
-        since=changed_since or earliest - timedelta(seconds=EARLIEST_FIRING),
-        interval=poll_interval,
+) -> tuple[End, dict[str, str]]:
+    """Wait, and return the end with the statuses seen last."""
+
+    def subscription() -> SessionSubscription:
+        return SessionSubscription(
+            wait.session_ids,
+            [*wait.target_status, *wait.failed_status],
+            since=changed_since or earliest - timedelta(seconds=EARLIEST_FIRING),
+            interval=poll_interval,
+        )
+
+    end = await end_of_wait(
+        wts_conn_id,
+        subscription,
+        lambda seen: wait.verdict(_statuses(seen)),
+        earliest=earliest,
+        deadline=deadline,
     )
-    poller = poller_of(wts_conn_id)
-    poller.subscribe(subscription)
-    statuses: dict[str, str] = {}
-    try:
-        while True:
-            left = _left(deadline)
-            try:
-                statuses.update(await subscription.next(left))
-            except WtsError as error:
-                return _End("error", statuses, str(error), is_final(error))
-            verdict, message = wait.verdict(statuses)
-            if verdict is not Verdict.WAITING:
-                return _End(verdict.value, statuses, message, verdict is Verdict.FAILED)
-            if left <= 0:
-                return _End("timeout", statuses, message)
-    finally:
-        poller.unsubscribe(subscription)
+    return end, _statuses(end.seen)
 
 
-def _left(moment: datetime) -> float:
-    return (moment - datetime.now(UTC)).total_seconds()
+def _statuses(seen: dict[str, Seen]) -> dict[str, str]:
+    return {session_id: one.status for session_id, one in seen.items()}

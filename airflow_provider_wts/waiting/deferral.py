@@ -20,6 +20,16 @@ EARLIEST_FIRING = 20.0
 TIMEOUT_SLACK = 120.0
 
 
+def times_of_deferral(timeout: float) -> tuple[str, str, timedelta]:
+    """Return when a trigger may fire first and at the latest (ISO 8601), and Airflow's own timeout for it.
+
+    :param timeout: seconds that are left for the whole wait.
+    """
+    now = datetime.now(UTC)
+    earliest, deadline = (now + timedelta(seconds=seconds) for seconds in (EARLIEST_FIRING, timeout))
+    return earliest.isoformat(), deadline.isoformat(), timedelta(seconds=timeout + TIMEOUT_SLACK)
+
+
 def session_trigger(
     wait: SessionWait, *, wts_conn_id: str, poll_interval: float, timeout: float
 ) -> tuple[WtsSessionTrigger, timedelta]:
@@ -33,17 +43,17 @@ def session_trigger(
     # airflow.triggers is heavy, and only a task that defers needs it.
     from airflow_provider_wts.triggers.session import WtsSessionTrigger
 
-    now = datetime.now(UTC)
+    earliest, deadline, longest = times_of_deferral(timeout)
     trigger = WtsSessionTrigger(
         wts_conn_id=wts_conn_id,
         session_id=wait.session_id,
         target_status=list(wait.target_status),
         failed_status=list(wait.failed_status),
         poll_interval=poll_interval,
-        earliest=(now + timedelta(seconds=EARLIEST_FIRING)).isoformat(),
-        deadline=(now + timedelta(seconds=timeout)).isoformat(),
+        earliest=earliest,
+        deadline=deadline,
     )
-    return trigger, timedelta(seconds=timeout + TIMEOUT_SLACK)
+    return trigger, longest
 
 
 def sessions_trigger(
@@ -59,7 +69,7 @@ def sessions_trigger(
     """
     from airflow_provider_wts.triggers.session import WtsSessionsTrigger
 
-    now = datetime.now(UTC)
+    earliest, deadline, longest = times_of_deferral(timeout)
     trigger = WtsSessionsTrigger(
         wts_conn_id=wts_conn_id,
         session_ids=list(wait.session_ids),
@@ -67,11 +77,11 @@ def sessions_trigger(
         target_status=list(wait.target_status),
         failed_status=list(wait.failed_status),
         poll_interval=poll_interval,
-        earliest=(now + timedelta(seconds=EARLIEST_FIRING)).isoformat(),
-        deadline=(now + timedelta(seconds=timeout)).isoformat(),
+        earliest=earliest,
+        deadline=deadline,
         changed_since=changed_since.isoformat(),
     )
-    return trigger, timedelta(seconds=timeout + TIMEOUT_SLACK)
+    return trigger, longest
 
 
 def checked_event(event: Any, about: str) -> Mapping[str, Any]:

@@ -1,8 +1,10 @@
-"""One poll for all: the triggers of one connection in one event loop share the looks at their sessions.
+"""One poll for all: the triggers of one connection in one event loop share the looks at what they wait for.
 
 A sweep lists the sessions that reached a status of interest since a cursor, 100 a request, so thousands of waiters
 cost a request or two. The API does not document how its dates behave, so every waiter is also looked at singly now and
 then; when such a look finds what the sweeps should have shown, the sweeps are no longer trusted.
+
+Messages have no such list: they are looked at singly, in turn, within the same share of the account's requests.
 """
 
 from __future__ import annotations
@@ -10,22 +12,24 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.hooks.failures import is_final
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.waiting.session import FailedLooks
-from airflow_provider_wts.waiting.sweep import CLOCK_SLACK, OVERLAP, Sweep, look_singly, moment, sweep
+from airflow_provider_wts.waiting.message import look_at_messages
+from airflow_provider_wts.waiting.session import FailedLooks, Verdict, moment
+from airflow_provider_wts.waiting.subscription import Board, MessageSubscription, SessionSubscription, session_seen
+from airflow_provider_wts.waiting.sweep import CLOCK_SLACK, OVERLAP, Sweep, look_singly, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_wts.api.client import WtsClient
+    from airflow_provider_wts.waiting.subscription import Seen, Subscription
 
 log = logging.getLogger(__name__)
 
@@ -37,62 +41,7 @@ SINGLE_LOOKS = 1
 MOST_SINGLE_LOOKS = 100
 
 
-class Subscription:
-    """What one trigger waits for, and what it has been told.
-
-    :param session_ids: the sessions.
-    :param statuses: statuses of interest; others are not reported.
-    :param since: no change before this is of interest.
-    :param interval: seconds between two looks.
-    """
-
-    def __init__(
-        self, session_ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float
-    ) -> None:
-        self.session_ids = frozenset(session_ids)
-        self.statuses = frozenset(statuses)
-        self.since = since
-        self.interval = interval
-        self._seen: dict[str, str] = {}
-        self._error: WtsError | None = None
-        self._told = asyncio.Event()
-
-    async def next(self, timeout: float) -> dict[str, str]:
-        """Return the statuses seen since the last call, by session; empty when the time passed.
-
-        :param timeout: seconds to wait for news.
-        :raises WtsError: when the poll failed for good.
-        """
-        try:
-            async with asyncio.timeout(max(timeout, 0.0)):
-                await self._told.wait()
-        except TimeoutError:
-            return {}
-        if self._error is not None:
-            raise self._error
-        self._told.clear()
-        seen, self._seen = self._seen, {}
-        return seen
-
-    def tell(self, session_id: str, status: str) -> None:
-        """Report a status.
-
-        :param session_id: the session.
-        :param status: its status.
-        """
-        self._seen[session_id] = status
-        self._told.set()
-
-    def fail(self, error: WtsError) -> None:
-        """End the wait with an error.
-
-        :param error: what the poll raised.
-        """
-        self._error = error
-        self._told.set()
-
-
-class SessionPoller:
+class Poller:
     """Polls for all subscriptions of one connection in one event loop.
 
     :param wts_conn_id: the Airflow connection.
@@ -101,8 +50,8 @@ class SessionPoller:
     def __init__(self, wts_conn_id: str) -> None:
         self._wts_conn_id = wts_conn_id
         self._subscriptions: set[Subscription] = set()
-        self._waiting: dict[str, set[Subscription]] = {}
-        self._in_turn: deque[str] = deque()
+        self._sessions = Board()
+        self._messages = Board()
         self._cursor: datetime | None = None
         self._new_since: datetime | None = None
         self._trusted = True
@@ -121,13 +70,10 @@ class SessionPoller:
         :param subscription: what is waited for.
         """
         self._subscriptions.add(subscription)
-        for session_id in subscription.session_ids:
-            if session_id not in self._waiting:
-                self._waiting[session_id] = set()
-                self._in_turn.append(session_id)
-            self._waiting[session_id].add(subscription)
-        since = subscription.since - CLOCK_SLACK
-        self._new_since = min(since, self._new_since or since)
+        self._board_of(subscription).add(subscription)
+        if isinstance(subscription, SessionSubscription):
+            since = subscription.since - CLOCK_SLACK
+            self._new_since = min(since, self._new_since or since)
         if subscription.interval < self._interval:
             self._interval = subscription.interval
             self._wake.set()
@@ -142,14 +88,12 @@ class SessionPoller:
         :param subscription: what was waited for.
         """
         self._subscriptions.discard(subscription)
-        for session_id in subscription.session_ids:
-            waiting = self._waiting.get(session_id)
-            if waiting is not None:
-                waiting.discard(subscription)
-                if not waiting:
-                    del self._waiting[session_id]
+        self._board_of(subscription).remove(subscription)
         if not self._subscriptions:
             self._wake.set()
+
+    def _board_of(self, subscription: Subscription) -> Board:
+        return self._messages if isinstance(subscription, MessageSubscription) else self._sessions
 
     async def _run(self) -> None:
         failed_looks = FailedLooks()
@@ -166,8 +110,8 @@ class SessionPoller:
                 await self._pause(calls)
         except Exception as error:
             # Whatever it is, nobody may wait for ever because of it.
-            log.exception("The poll of sessions failed.")
-            self._fail(WtsError(f"The poll of sessions failed: {type(error).__name__}."))
+            log.exception("The poll failed.")
+            self._fail(WtsError(f"The poll failed: {type(error).__name__}."))
         finally:
             self.ended = True
             self._thread.shutdown(wait=False)
@@ -190,11 +134,26 @@ class SessionPoller:
 
     async def _look(self) -> int:
         calls = 0
-        statuses = sorted(set().union(*(subscription.statuses for subscription in self._subscriptions)))
+        if len(self._sessions):
+            calls += await self._look_at_sessions()
+        if len(self._messages):
+            calls += await self._look_at_messages()
+        return calls
+
+    async def _look_at_sessions(self) -> int:
+        calls = 0
+        statuses = sorted(
+            {
+                status
+                for subscription in self._subscriptions
+                if isinstance(subscription, SessionSubscription)
+                for status in subscription.statuses
+            }
+        )
         since = min(moment for moment in (self._cursor, self._new_since) if moment is not None)
         # Whoever subscribes from now on is looked at from its own moment by the next sweep.
         self._new_since = None
-        waiting = len(self._waiting)
+        waiting = len(self._sessions)
         singles = MOST_SINGLE_LOOKS
         if waiting > 1 and self._trusted:
             try:
@@ -203,7 +162,7 @@ class SessionPoller:
                 self._new_since = min(since, self._new_since or since)
                 raise
             calls += swept.calls
-            self._tell(swept.statuses)
+            self._sessions.tell(swept.seen)
             if swept.cursor is not None:
                 self._cursor = swept.cursor - OVERLAP
                 singles = SINGLE_LOOKS
@@ -213,29 +172,30 @@ class SessionPoller:
                 singles = min(MOST_SINGLE_LOOKS, max(waiting - calls, 1))
         elif self._cursor is None:
             self._cursor = since
-        chosen = self._next_in_turn(singles)
+        chosen = self._sessions.next_in_turn(singles)
         looked = await self._in_thread(self._look_singly, chosen)
-        self._notice_misses(looked, since, swept=waiting > 1 and self._trusted and singles == SINGLE_LOOKS)
-        self._tell({session_id: str(session.get("status") or "") for session_id, session in looked.items()})
+        if waiting > 1 and self._trusted and singles == SINGLE_LOOKS:
+            self._notice_misses(looked)
+        self._sessions.tell({session_id: session_seen(session) for session_id, session in looked.items()})
         return calls + len(chosen)
 
-    def _next_in_turn(self, count: int) -> list[str]:
-        chosen: list[str] = []
-        for _ in range(len(self._in_turn)):
-            if len(chosen) >= count:
-                break
-            session_id = self._in_turn.popleft()
-            if session_id in self._waiting:
-                chosen.append(session_id)
-                self._in_turn.append(session_id)
-        return chosen
+    async def _look_at_messages(self) -> int:
+        chosen = {
+            message_id: next((one.id_of for one in self._messages.waiting_for(message_id) if one.id_of), None)
+            for message_id in self._messages.next_in_turn(MOST_SINGLE_LOOKS)
+        }
+        seen, calls = await self._in_thread(self._look_at, chosen)
+        self._messages.tell(seen)
+        return int(calls)
 
-    def _notice_misses(self, looked: Mapping[str, Mapping[str, Any]], since: datetime, *, swept: bool) -> None:
+    def _notice_misses(self, looked: Mapping[str, Mapping[str, Any]]) -> None:
         for session_id, session in looked.items():
-            interesting = any(
-                session.get("status") in subscription.statuses for subscription in self._waiting.get(session_id, ())
+            seen = session_seen(session)
+            missed = any(
+                subscription.interesting(seen) and not subscription.knows(session_id, seen)
+                for subscription in self._sessions.waiting_for(session_id)
             )
-            if swept and interesting and self._cursor is not None and moment(session.get("updatedAt")) <= self._cursor:
+            if missed and self._cursor is not None and moment(session.get("updatedAt")) <= self._cursor:
                 self._trusted = False
                 log.warning(
                     "WTS Chat's list of sessions did not show a change that the session itself shows (%s). From now "
@@ -243,17 +203,12 @@ class SessionPoller:
                     session_id,
                 )
 
-    def _tell(self, statuses: Mapping[str, str]) -> None:
-        for session_id, status in statuses.items():
-            for subscription in self._waiting.get(session_id, ()):
-                subscription.tell(session_id, status)
-
     def _fail(self, error: WtsError) -> None:
         for subscription in self._subscriptions:
             subscription.fail(error)
         self._subscriptions.clear()
-        self._waiting.clear()
-        self._in_turn.clear()
+        self._sessions.clear()
+        self._messages.clear()
 
     async def _in_thread(self, function: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
@@ -268,13 +223,17 @@ class SessionPoller:
         return sweep(self._client(), statuses, since, most_pages=waiting)
 
     def _look_singly(self, session_ids: list[str]) -> dict[str, Any]:
-        return look_singly(self._client(), session_ids)
+        # Not to the end where nobody waits any more.
+        return look_singly(self._client(), (session_id for session_id in session_ids if self._subscriptions))
+
+    def _look_at(self, messages: dict[str, str | None]) -> tuple[dict[str, Seen], int]:
+        return look_at_messages(self._client(), messages)
 
 
-_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SessionPoller]] = WeakKeyDictionary()
+_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()
 
 
-def poller_of(wts_conn_id: str) -> SessionPoller:
+def poller_of(wts_conn_id: str) -> Poller:
     """Return the poller of a connection in the running event loop.
 
     :param wts_conn_id: the Airflow connection.
@@ -282,5 +241,61 @@ def poller_of(wts_conn_id: str) -> SessionPoller:
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(wts_conn_id)
     if poller is None or poller.ended:
-        poller = pollers[wts_conn_id] = SessionPoller(wts_conn_id)
+        poller = pollers[wts_conn_id] = Poller(wts_conn_id)
     return poller
+
+
+class End(NamedTuple):
+    """The end of a wait.
+
+    :param outcome: ``reached``, ``failed``, ``timeout`` or ``error``.
+    :param seen: what was seen last, by id.
+    :param message: what happened, for a person.
+    :param final: whether waiting again cannot help.
+    """
+
+    outcome: str
+    seen: dict[str, Seen]
+    message: str
+    final: bool = False
+
+
+async def end_of_wait(
+    wts_conn_id: str,
+    subscribe: Callable[[], Subscription],
+    judge: Callable[[dict[str, Seen]], tuple[Verdict, str]],
+    *,
+    earliest: datetime,
+    deadline: datetime,
+) -> End:
+    """Wait, by the poll that all triggers of the connection share.
+
+    :param wts_conn_id: the Airflow connection.
+    :param subscribe: says what is waited for.
+    :param judge: judges what was seen so far, in a verdict and a sentence for a person.
+    :param earliest: nothing is looked at before this.
+    :param deadline: when the wait ends unsuccessfully.
+    """
+    await asyncio.sleep(max(0.0, _left(earliest)))
+    subscription = subscribe()
+    poller = poller_of(wts_conn_id)
+    poller.subscribe(subscription)
+    seen: dict[str, Seen] = {}
+    try:
+        while True:
+            left = _left(deadline)
+            try:
+                seen.update(await subscription.next(left))
+            except WtsError as error:
+                return End("error", seen, str(error), is_final(error))
+            verdict, message = judge(seen)
+            if verdict is not Verdict.WAITING:
+                return End(verdict.value, seen, message, verdict is Verdict.FAILED)
+            if left <= 0:
+                return End("timeout", seen, message)
+    finally:
+        poller.unsubscribe(subscription)
+
+
+def _left(moment: datetime) -> float:
+    return (moment - datetime.now(UTC)).total_seconds()

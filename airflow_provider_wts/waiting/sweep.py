@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsNotFoundError, WtsRejectedError
 from airflow_provider_wts.api.sessions import get_session, list_sessions
-from airflow_provider_wts.waiting.session import NOT_FOUND
+from airflow_provider_wts.waiting.session import NOT_FOUND, moment
+from airflow_provider_wts.waiting.subscription import Seen, session_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,14 +26,19 @@ CLOCK_SLACK = timedelta(minutes=5)
 class Sweep(NamedTuple):
     """What a sweep saw.
 
-    :param statuses: statuses by session.
+    :param seen: what it kept, by session.
     :param cursor: the latest update seen; ``None`` where the sweep gave up, because asking for each is cheaper.
     :param calls: requests made.
     """
 
-    statuses: dict[str, str]
+    seen: dict[str, Seen]
     cursor: datetime | None
     calls: int
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The statuses by session."""
+        return {session_id: seen.status for session_id, seen in self.seen.items()}
 
 
 def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, most_pages: int) -> Sweep:
@@ -43,13 +49,13 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, most_p
     :param since: lower bound of the change.
     :param most_pages: give up after the first page where there are more.
     """
-    seen: dict[str, str] = {}
+    seen: dict[str, Seen] = {}
     latest = since + OVERLAP
     calls = total = 0
     for page in client.pages(list_sessions(updated_after=since, status=list(statuses))):
         calls += 1
         for session in page.get("items") or []:
-            seen[str(session.get("id"))] = str(session.get("status") or "")
+            seen[str(session.get("id"))] = session_seen(session)
             latest = max(latest, min(moment(session.get("updatedAt")), datetime.now(UTC) + CLOCK_SLACK))
         total = page.get("totalItems") or 0
         if calls == 1 and (page.get("totalPages") or 1) > most_pages:
@@ -75,15 +81,3 @@ def look_singly(client: WtsClient, session_ids: Iterable[str]) -> dict[str, Mapp
             session = {"status": NOT_FOUND}
         looked[session_id] = session
     return looked
-
-
-def moment(text: Any) -> datetime:
-    """Read a moment as the API writes it, with 0 to 7 digits of a fraction.
-
-    :param text: the moment; one that cannot be read is taken for the end of time.
-    """
-    try:
-        parsed = datetime.fromisoformat(str(text))
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

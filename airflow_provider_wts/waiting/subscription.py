@@ -1,0 +1,238 @@
+"""What triggers wait for, and who waits for what: the two sides of the shared poll."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_wts.waiting.session import SESSION_STATUSES, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from airflow_provider_wts.api.errors import WtsError
+
+
+class Seen(NamedTuple):
+    """What a look keeps of a session or a message: nothing that anybody wrote.
+
+    :param status: its status; ``NOT_FOUND`` where it is gone.
+    :param last_in: of a session: when its contact wrote last, as the API writes it.
+    :param reason: of a message: why it failed.
+    """
+
+    status: str
+    last_in: str = ""
+    reason: str = ""
+
+
+class Subscription:
+    """What one trigger waits for, and what it has been told.
+
+    :param ids: the sessions or messages.
+    :param interval: seconds between two looks.
+    """
+
+    def __init__(self, ids: Iterable[str], *, interval: float) -> None:
+        self.ids = frozenset(ids)
+        self.interval = interval
+        self._known: dict[str, Seen] = {}
+        self._news: dict[str, Seen] = {}
+        self._error: WtsError | None = None
+        self._told = asyncio.Event()
+
+    async def next(self, timeout: float) -> dict[str, Seen]:
+        """Return what was seen since the last call, by id; empty when the time passed.
+
+        :param timeout: seconds to wait for news.
+        :raises WtsError: when the poll failed for good.
+        """
+        try:
+            async with asyncio.timeout(max(timeout, 0.0)):
+                await self._told.wait()
+        except TimeoutError:
+            return {}
+        if self._error is not None:
+            raise self._error
+        self._told.clear()
+        news, self._news = self._news, {}
+        return news
+
+    def tell(self, one: str, seen: Seen) -> None:
+        """Report what was seen.
+
+        :param one: the session or message.
+        :param seen: what a look kept of it.
+        """
+        self._known[one] = self._news[one] = seen
+        self._told.set()
+
+    def fail(self, error: WtsError) -> None:
+        """End the wait with an error.
+
+        :param error: what the poll raised.
+        """
+        self._error = error
+        self._told.set()
+
+
+class SessionSubscription(Subscription):
+    """A wait for statuses of sessions.
+
+    :param ids: the sessions.
+    :param statuses: statuses of interest.
+    :param since: no change before this is of interest.
+    :param interval: seconds between two looks.
+    """
+
+    def __init__(self, ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float) -> None:
+        super().__init__(ids, interval=interval)
+        self.statuses = frozenset(statuses)
+        self.since = since
+
+    def interesting(self, seen: Seen) -> bool:
+        """Whether the list of changed sessions should have shown this.
+
+        :param seen: what a look kept of a session.
+        """
+        return seen.status in self.statuses
+
+    def knows(self, one: str, seen: Seen) -> bool:
+        """Whether this status has been reported already.
+
+        :param one: the session.
+        :param seen: what a look kept of it.
+        """
+        return one in self._known and self._known[one].status == seen.status
+
+
+class ReplySubscription(SessionSubscription):
+    """A wait for the contact of a session to write.
+
+    :param session_id: the session.
+    :param after: moment after which a message counts.
+    :param since: no change before this is of interest: it was looked at already.
+    :param interval: seconds between two looks.
+    """
+
+    def __init__(self, session_id: str, *, after: datetime, since: datetime, interval: float) -> None:
+        # A reply may come in any status.
+        super().__init__([session_id], SESSION_STATUSES, since=since, interval=interval)
+        self.after = after
+
+    def interesting(self, seen: Seen) -> bool:
+        """Whether the contact wrote.
+
+        :param seen: what a look kept of a session.
+        """
+        return wrote_after(seen, self.after)
+
+    def knows(self, one: str, seen: Seen) -> bool:
+        """Whether this answer has been reported already.
+
+        :param one: the session.
+        :param seen: what a look kept of it.
+        """
+        return one in self._known and self._known[one].last_in == seen.last_in
+
+
+class MessageSubscription(Subscription):
+    """A wait for the status of a message.
+
+    :param message_id: the id.
+    :param id_of: ``send`` or ``message``, where it is known which of the two the id belongs to.
+    :param interval: seconds between two looks.
+    """
+
+    def __init__(self, message_id: str, id_of: str | None, *, interval: float) -> None:
+        super().__init__([message_id], interval=interval)
+        self.id_of = id_of
+
+
+def wrote_after(seen: Seen, since: datetime) -> bool:
+    """Whether the contact of a session wrote after a moment; what cannot be read says no.
+
+    :param seen: what a look kept of the session.
+    :param since: the moment.
+    """
+    return bool(seen.last_in) and moment(seen.last_in) > since
+
+
+def session_seen(session: Mapping[str, Any]) -> Seen:
+    """Return what is kept of a session.
+
+    :param session: as the API answered it.
+    """
+    return Seen(str(session.get("status") or ""), str(session.get("lastMessageIn") or ""))
+
+
+class Board:
+    """Who waits for what, and whose turn it is to be looked at singly."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[Any]] = {}
+        self._in_turn: deque[str] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, subscription: Subscription) -> None:
+        """Begin to report to a subscription.
+
+        :param subscription: what is waited for.
+        """
+        for one in subscription.ids:
+            if one not in self._waiting:
+                self._waiting[one] = set()
+                self._in_turn.append(one)
+            self._waiting[one].add(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Stop to report to a subscription.
+
+        :param subscription: what was waited for.
+        """
+        for one in subscription.ids:
+            waiting = self._waiting.get(one)
+            if waiting is not None:
+                waiting.discard(subscription)
+                if not waiting:
+                    del self._waiting[one]
+
+    def waiting_for(self, one: str) -> set[Any]:
+        """Return the subscriptions for a session or message.
+
+        :param one: its id.
+        """
+        return self._waiting.get(one, set())
+
+    def next_in_turn(self, count: int) -> list[str]:
+        """Return whom to look at singly now.
+
+        :param count: how many at the most.
+        """
+        chosen: list[str] = []
+        for _ in range(len(self._in_turn)):
+            if len(chosen) >= count:
+                break
+            one = self._in_turn.popleft()
+            if one in self._waiting:
+                chosen.append(one)
+                self._in_turn.append(one)
+        return chosen
+
+    def tell(self, seen: Mapping[str, Seen]) -> None:
+        """Report to all who wait.
+
+        :param seen: what looks kept, by id.
+        """
+        for one, what in seen.items():
+            for subscription in self._waiting.get(one, ()):
+                subscription.tell(one, what)
+
+    def clear(self) -> None:
+        """Forget everybody."""
+        self._waiting.clear()
+        self._in_turn.clear()
