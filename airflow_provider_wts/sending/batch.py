@@ -1,0 +1,308 @@
+"""Many sends, each exactly once: chunk by chunk, with a ledger that a crash or a clear goes on from.
+
+The intents of a chunk are written before its request, the receipts after it. So a crash leaves one chunk at most of
+which nobody knows whether it happened, and one walk over the sessions of the account tells
+(:mod:`airflow_provider_wts.sending.sweep`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_wts.api.errors import WtsNotSentError
+from airflow_provider_wts.hooks.context import first_moment
+from airflow_provider_wts.sending.delivery import Delivery, Lost, Send
+from airflow_provider_wts.sending.inquiry import Inquiry
+from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
+from airflow_provider_wts.sending.ledger import store_of
+from airflow_provider_wts.sending.once import GRACE, check_policies
+from airflow_provider_wts.sending.pages import NOT_REACHED, Page, PagedLedger
+from airflow_provider_wts.sending.reconcile import Finding, Found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from airflow_provider_wts.hooks.wts import WtsHook
+    from airflow_provider_wts.sending.delivery import Way
+    from airflow_provider_wts.sending.recipients import Recipient
+
+log = logging.getLogger(__name__)
+
+
+class Result(NamedTuple):
+    """What became of one recipient.
+
+    :param status: ``sent``, ``failed``, ``skipped``, ``undecided`` or ``not_sent``.
+    :param receipt: what is kept of the API's answer.
+    :param reason: why, where it is not ``sent``.
+    """
+
+    status: str
+    receipt: Mapping[str, Any] = {}
+    reason: str = ""
+
+    @classmethod
+    def of(cls, receipt: Mapping[str, Any]) -> Result:
+        """Return the result that a receipt tells.
+
+        :param receipt: the receipt.
+        """
+        if receipt.get("status") in NOT_REACHED:
+            return cls("failed", receipt, str(receipt.get("failedReason") or "WTS Chat gives no reason"))
+        return cls("sent", receipt)
+
+
+class Stopped(Exception):
+    """Nothing more may be sent now.
+
+    :param reason: why, for a person.
+    """
+
+
+class Batch:
+    """The sends of one task to many recipients.
+
+    :param hook: the hook of the task's connection.
+    :param context: the task's context.
+    :param way: how the messages go out.
+    :param chunk_size: recipients of one page of the ledger.
+    :param permit: called before each chunk; raises :class:`Stopped` where nothing may go out.
+    :param spare: says why a recipient must not be written to, or ``None``.
+    :param report: is told what became of each recipient.
+    :param on_unknown: what to do where nobody knows whether a send happened: ``fail`` or ``resend``.
+    :param on_clear: see :class:`~airflow_provider_wts.sending.ledger.Ledger`.
+    :raises WtsInvalidRequestError: when a policy cannot be kept.
+    """
+
+    def __init__(
+        self,
+        hook: WtsHook,
+        context: Mapping[str, Any],
+        way: Way,
+        *,
+        chunk_size: int,
+        permit: Callable[[], None],
+        spare: Callable[[str], str | None],
+        report: Callable[[Recipient, Result], None],
+        on_unknown: str = "fail",
+        on_clear: str = "auto",
+    ) -> None:
+        self._hook = hook
+        self._way = way
+        self._chunk_size = chunk_size
+        self._permit = permit
+        self._spare = spare
+        self._report = report
+        self._on_unknown = on_unknown
+        self._task_instance = context["ti"]
+        self._task = TaskIdentity.of(self._task_instance)
+        store = store_of(context, self._task)
+        check_policies(on_unknown, on_clear, has_ledger=store is not None)
+        self.ledger: PagedLedger | None = None
+        if store is not None:
+            self.ledger = PagedLedger(store, max_tries=self._task_instance.max_tries, on_clear=on_clear)
+        self._first_moment = first_moment(context)
+        self._delivery = Delivery(hook, way, self._keep)
+        self._inquiry = Inquiry(hook, way, GRACE)
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._undecided: dict[str, str] = {}
+        self._doubtful_since: dict[str, datetime] = {}
+        self.stopped = ""
+
+    def run(self, recipients: Iterable[Recipient]) -> None:
+        """Send to all who did not get it yet, and report what became of each.
+
+        :param recipients: the recipients; walked twice.
+        :raises WtsError: when another try has to go on; what was sent stands in the ledger.
+        """
+        self._resume(recipients)
+        chunk: list[Send] = []
+        try:
+            for recipient in recipients:
+                send = Send(recipient, self._mark(recipient))
+                if (result := self._settled(send)) is not None:
+                    self._report(recipient, result)
+                    continue
+                chunk.append(send)
+                if len(chunk) == self._chunk_size:
+                    self._send(chunk)
+                    chunk = []
+            if chunk:
+                self._send(chunk)
+        finally:
+            self._delivery.close()
+
+    def close(self, *, finished: bool) -> None:
+        """Write the end into the ledger.
+
+        :param finished: whether a clear means: send everything anew. Else it goes on with what is left.
+        """
+        if self.ledger is None:
+            return
+        try:
+            self.ledger.close(finished=finished and not self._undecided and not self.stopped)
+        except Exception as error:
+            # All is sent; another try would find that out from the pages.
+            log.warning("The ledger of this task cannot be written: %s", type(error).__name__)
+
+    def _mark(self, recipient: Recipient) -> Mark:
+        generation = self.ledger.generation if self.ledger else 0
+        conn_id = self._hook.wts_conn_id
+        return Mark(send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=recipient.identity))
+
+    def _settled(self, send: Send) -> Result | None:
+        """Return what became of a recipient already, or ``None`` where a message has to go out."""
+        receipt = self._entries.get(send.mark.key, {}).get("receipt")
+        # A person clears a task after mending what made messages fail; a retry by itself would fail again.
+        cleared = self.ledger is not None and self.ledger.cleared
+        if receipt is not None and not (cleared and receipt.get("status") in NOT_REACHED):
+            return Result.of(receipt)
+        if (reason := self._undecided.get(send.mark.key)) is not None:
+            return Result("undecided", reason=reason)
+        if self.stopped:
+            return Result("not_sent", reason=self.stopped)
+        reason = self._spare(send.recipient.to)
+        return Result("skipped", reason=reason) if reason is not None else None
+
+    def _send(self, sends: list[Send]) -> None:
+        """Send a chunk: write the intents, call, write the receipts."""
+        try:
+            self._permit()
+        except Stopped as stop:
+            self.stopped = str(stop)
+        # Once more: it may have been a long wait until now.
+        settled = {send.mark.key: self._settled(send) for send in sends}
+        pending = [send for send in sends if settled[send.mark.key] is None]
+        if pending:
+            page = self._open_page(pending)
+            try:
+                self._deliver(pending, page)
+            except BaseException:
+                # Every receipt that is written now is one recipient less to ask about.
+                self._delivery.close()
+                self._keep(page)
+                raise
+            self._keep(page)
+            settled |= {send.mark.key: self._outcome(send, page) for send in pending}
+        for send in sends:
+            if (result := settled[send.mark.key]) is not None:
+                self._report(send.recipient, result)
+
+    def _outcome(self, send: Send, page: Page) -> Result:
+        receipt = page.sends[send.mark.key].get("receipt")
+        return (
+            Result.of(receipt)
+            if receipt is not None
+            else Result("undecided", {}, self._undecided.get(send.mark.key, ""))
+        )
+
+    def _deliver(self, sends: list[Send], page: Page) -> None:
+        """Make the requests of a chunk; those without an answer are asked about, and made once more."""
+        left, found = sends, dict[str, Found]()
+        for _ in range(2):
+            lost = self._delivery.attempt(left, page, self._doubtful_since)
+            if not lost:
+                return
+            found = self._inquiry.at_once(lost, page.intent, self._delivery.recent)
+            left = self._open_again(found, [send for one in lost for send in one.sends], page)
+            if not left:
+                return
+        absent = {send.mark.key for send in left if found[send.mark.key].finding is Finding.ABSENT}
+        page.take_back(absent)
+        self._undecided |= {key: found[key].reason for key in (send.mark.key for send in left) if key not in absent}
+        if absent:
+            raise WtsNotSentError(
+                f"Twice no answer came, and WTS Chat shows that nothing was sent to {len(absent)} recipients. Another "
+                "try goes on from here."
+            )
+
+    def _open_page(self, sends: list[Send]) -> Page:
+        contents = {send.mark.key: _digest(send.recipient) for send in sends}
+        known = {key: self._entries[key].get("content") for key in contents if key in self._entries}
+        if changed := sum(content not in (None, contents[key]) for key, content in known.items()):
+            log.warning("What is to be sent to %s recipients has changed since an earlier try.", changed)
+        since = min((self._doubtful_since[key] for key in contents if key in self._doubtful_since), default=None)
+        whole = len(sends) <= self._way.request_size
+        if self.ledger is None:
+            return Page(0, since or datetime.now(UTC), {key: {} for key in contents}, whole=whole)
+        return self.ledger.open_page(contents, whole=whole, since=since)
+
+    def _keep(self, page: Page) -> None:
+        if self.ledger is not None and not self.ledger.keep(page):
+            log.warning("The ledger of this task cannot be written now. It must be before anything more is sent.")
+
+    def _resume(self, recipients: Iterable[Recipient]) -> None:
+        """Take up what earlier tries left: receipts, and sends of which nobody knows."""
+        page_of: dict[str, Page] = {}
+        for page in self.ledger.load() if self.ledger else []:
+            for key, entry in page.sends.items():
+                self._entries[key], page_of[key] = entry, page
+                if "receipt" in entry:
+                    self._delivery.remember(entry["receipt"])
+        doubtful = self._doubtful(recipients)
+        if not doubtful:
+            return
+        log.info("An earlier try left %s recipients of whom nobody knows; asking WTS Chat.", len(doubtful))
+        if self.ledger is None:
+            page_of = self._pages_without_ledger(doubtful)
+        by_page: dict[int, list[Send]] = {}
+        for send in doubtful:
+            by_page.setdefault(page_of[send.mark.key].number, []).append(send)
+        groups = [(page_of[sends[0].mark.key], sends) for sends in by_page.values()]
+        lost = [Lost(sends, whole=page.whole and len(sends) == len(page.sends)) for page, sends in groups]
+        since = min(page.intent for page, _ in groups)
+        found = self._inquiry.later(lost, since, list(self._delivery.recent), in_order=self.ledger is None)
+        for page, sends in groups:
+            self._open_again(found, sends, page)
+            self._entries |= {send.mark.key: page.sends[send.mark.key] for send in sends}
+            self._keep(page)
+
+    def _doubtful(self, recipients: Iterable[Recipient]) -> list[Send]:
+        # Without a ledger nothing is remembered, so nobody can be ruled out.
+        everybody = self.ledger is None and int(self._task_instance.try_number or 1) > 1
+        keys = {key for key, entry in self._entries.items() if "receipt" not in entry}
+        if not everybody and not keys:
+            return []
+        sends = (Send(recipient, self._mark(recipient)) for recipient in recipients)
+        return [send for send in sends if everybody or send.mark.key in keys]
+
+    def _pages_without_ledger(self, sends: list[Send]) -> dict[str, Page]:
+        """Return the pages that an earlier try had, if the recipients are as they were."""
+        pages: dict[str, Page] = {}
+        for number, start in enumerate(range(0, len(sends), self._chunk_size)):
+            keys = [send.mark.key for send in sends[start : start + self._chunk_size]]
+            whole = len(keys) <= self._way.request_size
+            page = Page(number, self._first_moment, {key: {} for key in keys}, whole=whole)
+            pages |= dict.fromkeys(keys, page)
+        return pages
+
+    def _open_again(self, found: Mapping[str, Found], sends: list[Send], page: Page) -> list[Send]:
+        """Write down what was found out; return those to whom a message may go out."""
+        again = []
+        for send in sends:
+            key, one = send.mark.key, found[send.mark.key]
+            if one.finding is Finding.FOUND:
+                self._delivery.received(key, one.answer, page)
+            elif one.finding is Finding.ABSENT:
+                self._doubtful_since.pop(key, None)
+                again.append(send)
+            elif self._on_unknown == "resend":
+                self._doubtful_since.setdefault(key, page.intent)
+                again.append(send)
+            else:
+                self._undecided[key] = one.reason
+        log.info("WTS Chat shows what became of %s of %s recipients.", _decided(found, sends), len(sends))
+        return again
+
+
+def _decided(found: Mapping[str, Found], sends: list[Send]) -> int:
+    return sum(found[send.mark.key].finding is not Finding.UNDECIDED for send in sends)
+
+
+def _digest(recipient: Recipient) -> str:
+    text = json.dumps(recipient.values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

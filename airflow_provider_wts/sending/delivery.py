@@ -1,0 +1,202 @@
+"""The requests of one chunk of a campaign: what came back, for whom it was refused, and what nobody knows."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from airflow_provider_wts.api.errors import (
+    WtsAuthenticationError,
+    WtsError,
+    WtsRejectedError,
+    WtsUnknownOutcomeError,
+)
+from airflow_provider_wts.sending.pages import NOT_REACHED, receipt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.hooks.wts import WtsHook
+    from airflow_provider_wts.sending.key import Mark
+    from airflow_provider_wts.sending.pages import Page
+    from airflow_provider_wts.sending.recipients import Recipient
+    from airflow_provider_wts.sending.sweep import Traces
+
+log = logging.getLogger(__name__)
+
+#: Refusals after which a campaign ends that has reached nobody: it is the request that is wrong, not the recipients.
+MOST_REFUSALS = 5
+
+
+class Send(NamedTuple):
+    """One send.
+
+    :param recipient: whom it goes to.
+    :param mark: what it leaves at the API.
+    """
+
+    recipient: Recipient
+    mark: Mark
+
+
+class Lost(NamedTuple):
+    """Sends of which nobody knows whether they happened.
+
+    :param sends: the sends.
+    :param whole: whether they are all of one request, which happened as a whole or not at all.
+    """
+
+    sends: list[Send]
+    whole: bool
+
+
+class Way(Protocol):
+    """How a kind of message goes out to many."""
+
+    @property
+    def traces(self) -> Traces:
+        """What it leaves at the API."""
+
+    @property
+    def request_size(self) -> int:
+        """Recipients of one request."""
+
+    @property
+    def parallelism(self) -> int:
+        """Requests at a time."""
+
+    def call(self, sends: Sequence[Send]) -> Call[Any]:
+        """Return the request for some recipients."""
+
+    def answers(self, answer: Any) -> list[Mapping[str, Any]]:
+        """Return the answers about single sends that a request's answer holds."""
+
+    def status_call(self, send_id: str) -> Call[Any]:
+        """Return the call that asks for the status of a send."""
+
+
+class Delivery:
+    """Makes requests, and writes what came back into the pages of the ledger.
+
+    :param hook: the hook of the task's connection.
+    :param way: how the messages go out.
+    :param keep: writes a page.
+    """
+
+    def __init__(self, hook: WtsHook, way: Way, keep: Callable[[Page], None]) -> None:
+        self._hook = hook
+        self._way = way
+        self._keep = keep
+        self._accepted = self._refused = 0
+        self._pool: ThreadPoolExecutor | None = None
+        #: Ids of the sends that the API took last.
+        self.recent: deque[str] = deque(maxlen=3)
+
+    def attempt(self, sends: list[Send], page: Page, in_doubt: Collection[str] = ()) -> list[Lost]:
+        """Make the requests for some sends, and return those of which nobody knows.
+
+        :param sends: the sends.
+        :param page: their page; its receipts are filled in.
+        :param in_doubt: keys of sends that an earlier attempt may have made.
+        :raises WtsError: where a request did not happen and no other one makes sense; the rest did not happen either.
+        """
+        size = self._way.request_size
+        requests = [sends[start : start + size] for start in range(0, len(sends), size)]
+        lost: list[Lost] = []
+        errors: list[WtsError] = []
+
+        def make(request: list[Send]) -> None:
+            if errors:
+                return
+            try:
+                self._request(request, page, lost)
+            except WtsError as error:
+                errors.append(error)
+
+        if self._way.parallelism > 1:
+            # One pool for all chunks: a thread keeps its connection.
+            self._pool = self._pool or ThreadPoolExecutor(self._way.parallelism, thread_name_prefix="wts-send")
+            list(self._pool.map(make, requests))
+        else:
+            for request in requests:
+                make(request)
+        if errors:
+            page.take_back(set(page.sends) - {send.mark.key for one in lost for send in one.sends} - set(in_doubt))
+            raise errors[0]
+        return lost
+
+    def received(self, key: str, answer: Mapping[str, Any], page: Page) -> None:
+        """Take in what the API says about a send.
+
+        :param key: the key of the send.
+        :param answer: what it says.
+        :param page: the page of the send.
+        """
+        receipt = receipt_of(answer)
+        page.sends[key]["receipt"] = receipt
+        self.remember(receipt)
+
+    def remember(self, receipt: Mapping[str, Any]) -> None:
+        """Take a receipt of this or an earlier try into account.
+
+        :param receipt: the receipt.
+        """
+        self._accepted += receipt.get("status") not in NOT_REACHED
+        if receipt.get("id"):
+            self.recent.append(str(receipt["id"]))
+
+    def close(self) -> None:
+        """End the threads; waits for requests that are on their way."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _request(self, sends: list[Send], page: Page, lost: list[Lost]) -> None:
+        try:
+            answer = self._hook.run(self._way.call(sends))
+        except WtsAuthenticationError:
+            raise
+        except WtsRejectedError as error:
+            self._refusal(error, sends, page, lost)
+        except WtsUnknownOutcomeError as error:
+            log.warning("%s Asking WTS Chat what became of it.", error)
+            lost.append(Lost(sends, whole=len(sends) > 1))
+        else:
+            matched = _matched(sends, self._way.answers(answer))
+            for key, found in matched.items():
+                self.received(key, found, page)
+            if missing := [send for send in sends if send.mark.key not in matched]:
+                log.warning("WTS Chat answered without a word about %s of %s recipients.", len(missing), len(sends))
+                lost.append(Lost(missing, whole=False))
+
+    def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, lost: list[Lost]) -> None:
+        """Find the recipients for whom a request is refused, and send to the others.
+
+        Whether one bad entry fails alone or brings down its whole request is not documented.
+        """
+        if len(sends) > 1:
+            if page.whole:
+                log.info("The request for %s recipients was refused; looking for those that are to blame.", len(sends))
+                page.whole = False
+                self._keep(page)
+            middle = len(sends) // 2
+            for half in (sends[:middle], sends[middle:]):
+                self._request(half, page, lost)
+                self._keep(page)
+            return
+        self._refused += 1
+        self.received(sends[0].mark.key, {"status": "FAILED", "failedReason": error.text or str(error)}, page)
+        if not self._accepted and self._refused >= MOST_REFUSALS:
+            error.add_note(f"The first {self._refused} recipients were refused, so nothing more was tried.")
+            raise error
+
+
+def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the answers by the key of their send; by their order, which is not documented, only for lack of more."""
+    named = {str(answer["senderId"]): answer for answer in answers if answer.get("senderId")}
+    if not named and len(answers) == len(sends):
+        return {send.mark.key: answer for send, answer in zip(sends, answers, strict=True)}
+    return {send.mark.key: named[send.mark.key] for send in sends if send.mark.key in named}

@@ -1,0 +1,172 @@
+"""The ledger of a campaign: one page for each chunk of recipients, beside the header that all ledgers have.
+
+A page is ``{"intent": time, "whole": ..., "sends": {"key of send": {"content": digest, "receipt": answer}}}``. It is
+written before the chunk's request with the intents alone, and after it with the receipts. So a crash leaves at most
+one page where a receipt is missing. A page holds 100 sends at most and stays far below the 64 KB from which on Airflow
+warns. The header says how many pages there may be, since the names in a store cannot be listed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.sending.ledger import _UNREADABLE, HEADER, Ledger, OnClear, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: The header is written once for so many pages.
+_PAGES_PER_HEADER = 25
+
+#: Characters of the API's reason for a failure that are kept.
+_MOST_REASON = 200
+
+#: Statuses of a send that did not reach its recipient.
+NOT_REACHED = ("FAILED", "DELETED")
+
+#: What is kept of an answer.
+_KEPT = ("id", "status", "sessionId", "failedReason")
+
+
+class Page:
+    """One chunk.
+
+    :param number: its place.
+    :param intent: no earlier than this was it sent.
+    :param sends: what is known of each send, by key.
+    :param whole: whether all of it went out in one request, as far as that is known.
+    """
+
+    def __init__(self, number: int, intent: datetime, sends: dict[str, dict[str, Any]], *, whole: bool) -> None:
+        self.number = number
+        self.intent = intent
+        self.sends = sends
+        self.whole = whole
+
+    def take_back(self, keys: Iterable[str]) -> None:
+        """Forget intents of sends that certainly did not happen.
+
+        :param keys: the keys of the sends; those with a receipt stay.
+        """
+        for key in keys:
+            if "receipt" not in self.sends.get(key, {}):
+                self.sends.pop(key, None)
+
+
+class PagedLedger(Ledger):
+    """What is known of the sends of a campaign.
+
+    :param store: where it is kept.
+    :param max_tries: ``ti.max_tries``.
+    :param on_clear: as in :class:`~airflow_provider_wts.sending.ledger.Ledger`.
+    """
+
+    def __init__(self, store: Store, *, max_tries: int, on_clear: OnClear | str = "auto") -> None:
+        super().__init__(store, max_tries=max_tries, on_clear=on_clear)
+        #: Whether a person has cleared the task since the ledger was written to.
+        self.cleared = self._header["max_tries"] != max_tries
+        self._begun = False
+        self._used = 0
+        self._unwritten: dict[int, Page] = {}
+
+    def load(self) -> list[Page]:
+        """Read all pages, in the order in which they were sent.
+
+        :raises WtsError: when one cannot be read; then nothing may be sent.
+        """
+        pages: list[Page] = []
+        missing: int | None = None
+        for number in range(self._header.get("pages", 0)):
+            found = self._page(number)
+            if found is None:
+                missing = number if missing is None else missing
+            elif missing is not None:
+                raise WtsInvalidRequestError(f"Page {missing} of this task's ledger is missing. {_UNREADABLE}")
+            else:
+                pages.append(found)
+        self._used = len(pages)
+        return pages
+
+    def open_page(self, contents: Mapping[str, str], *, whole: bool, since: datetime | None = None) -> Page:
+        """Write that a chunk is about to be sent. Without this, nothing may be sent.
+
+        :param contents: digest of what is sent, by the key of the send.
+        :param whole: whether it goes out in one request.
+        :param since: when the first of the attempts began that may have reached one of them.
+        :raises WtsError: when it cannot be written.
+        """
+        sends = {key: {"content": content} for key, content in contents.items()}
+        page = Page(self._used, since or datetime.now(UTC), sends, whole=whole)
+        try:
+            # One page without receipts is the most that may be left behind.
+            for unwritten in list(self._unwritten.values()):
+                self._write_page(unwritten)
+            if page.number >= self._header.get("pages", 0) or not self._begun:
+                self._header["pages"] = max(self._header.get("pages", 0), page.number + _PAGES_PER_HEADER)
+                self._header["finished"] = False
+                self._write()
+                self._begun = True
+            self._write_page(page)
+        except Exception as error:
+            raise WtsError(f"The ledger of this task cannot be written, so nothing more was sent: {error}") from error
+        self._used += 1
+        return page
+
+    def keep(self, page: Page) -> bool:
+        """Write a page as it stands now, and say whether that worked; where it did not, it is tried again later.
+
+        :param page: the page.
+        """
+        try:
+            self._write_page(page)
+        except Exception:
+            self._unwritten[page.number] = page
+            return False
+        return True
+
+    def close(self, *, finished: bool) -> None:
+        """Write the end of a try.
+
+        :param finished: whether nothing is left to be sent.
+        """
+        for page in list(self._unwritten.values()):
+            self._write_page(page)
+        self._header["finished"] = finished
+        self._header.setdefault("pages", 0)
+        self._write()
+
+    def _write_page(self, page: Page) -> None:
+        value = {"intent": page.intent.isoformat(), "whole": page.whole, "sends": page.sends}
+        self._store.set(self._name(page.number), value)
+        self._unwritten.pop(page.number, None)
+
+    def _page(self, number: int) -> Page | None:
+        try:
+            found = self._store.get(self._name(number))
+        except ValueError as error:
+            raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
+        except Exception as error:
+            raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
+        if found is None:
+            return None
+        try:
+            return Page(number, datetime.fromisoformat(found["intent"]), dict(found["sends"]), whole=found["whole"])
+        except (KeyError, TypeError, ValueError):
+            raise WtsInvalidRequestError(f"Page {number} of this task's ledger is damaged. {_UNREADABLE}") from None
+
+    def _name(self, number: int) -> str:
+        # Pages of an earlier generation stay where they are.
+        return f"{HEADER}_{self.generation}_{number}"
+
+
+def receipt_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of one answer.
+
+    :param answer: the API's answer about one send.
+    """
+    receipt = {name: answer[name] for name in _KEPT if answer.get(name) is not None}
+    if "failedReason" in receipt:
+        receipt["failedReason"] = str(receipt["failedReason"])[:_MOST_REASON]
+    return receipt

@@ -1,0 +1,140 @@
+"""What became of a campaign: a line for each row in a file, counts, and progress in the log."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.types import Logger
+
+    from airflow_provider_wts.sending.batch import Result
+    from airflow_provider_wts.sending.recipients import Left, Recipient
+
+_EXAMPLE = "A good value is 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
+
+#: What can become of a recipient.
+STATUSES = ("sent", "failed", "skipped", "undecided", "not_sent")
+
+
+class ResultsFile:
+    """A JSON Lines file that gets its name when it is complete, and a manifest beside it.
+
+    :param address: any address that ``ObjectStoragePath`` takes.
+    :raises WtsInvalidRequestError: when it names no file.
+    """
+
+    def __init__(self, address: str) -> None:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        if address.endswith("/"):
+            raise WtsInvalidRequestError(f"results_path: {address!r} is a folder, and has to name a file. {_EXAMPLE}")
+        try:
+            self._path: ObjectStoragePath = ObjectStoragePath(address)
+            self._path.fs  # noqa: B018  # says whether the scheme is known
+        except (ValueError, ImportError) as error:
+            raise WtsInvalidRequestError(
+                f"results_path: {address!r} cannot be written to: {error}. {_EXAMPLE}"
+            ) from None
+        self._partial: ObjectStoragePath = self._path.with_name(f"{self._path.name}.{uuid4().hex[:8]}.part")
+        self.address = address
+        self.manifest_address = f"{address}.manifest.json"
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> ResultsFile:
+        # Object stores have no folders, and some would take this for the order to make a bucket.
+        if self._path.protocol in ("", "file", "local"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = cast("IO[bytes]", self._partial.open("wb"))  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            with suppress(Exception):
+                self._file.close()
+            with suppress(Exception):
+                self._partial.unlink(missing_ok=True)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Write one line.
+
+        :param line: the line.
+        """
+        if self._file is not None:
+            # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
+            self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+
+    def complete(self, manifest: dict[str, Any]) -> None:
+        """Give the file its name, and write the manifest.
+
+        :param manifest: what to tell about the file.
+        """
+        if self._file is None:
+            return
+        self._file.close()
+        self._file = None
+        self._path.fs.mv(self._partial.path, self._path.path)
+        self._path.with_name(f"{self._path.name}.manifest.json").write_text(json.dumps(manifest, indent=2))
+
+
+class Tally:
+    """Counts what becomes of the recipients, writes it down, and says now and then how far the campaign is.
+
+    :param total: recipients in all.
+    :param log: where progress goes.
+    :param interval: seconds between two lines of progress.
+    :param file: where the results go; ``None`` = nowhere.
+    """
+
+    def __init__(self, total: int, log: Logger, interval: float, file: ResultsFile | None) -> None:
+        self.counts = dict.fromkeys(STATUSES, 0)
+        self._total = total
+        self._log = log
+        self._interval = interval
+        self._file = file
+        self._begun = self._said = time.monotonic()
+
+    def leave(self, row: Left) -> None:
+        """Take in a row that nothing goes to.
+
+        :param row: the row.
+        """
+        self._write({"line": row.line, "to": None, "status": row.status, "reason": row.reason})
+
+    def report(self, recipient: Recipient, result: Result) -> None:
+        """Take in what became of a recipient.
+
+        :param recipient: the recipient.
+        :param result: what became of it.
+        """
+        self.counts[result.status] += 1
+        line = {"line": recipient.line, "to": recipient.to, "status": result.status}
+        line |= {"reason": result.reason} if result.reason else {}
+        names = {"id": "id", "status": "api_status", "sessionId": "session_id"}
+        self._write(line | {ours: result.receipt[name] for name, ours in names.items() if name in result.receipt})
+        now = time.monotonic()
+        if now - self._said >= self._interval:
+            self._said = now
+            self._say(now - self._begun)
+
+    def _say(self, seconds: float) -> None:
+        done = sum(self.counts.values())
+        rate = done / seconds
+        self._log.info(
+            "%s of %s recipients done, %s failed; %.1f a second, about %.0f s left.",
+            f"{done:,}",
+            f"{self._total:,}",
+            f"{self.counts['failed']:,}",
+            rate,
+            (self._total - done) / rate,
+        )
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(line)

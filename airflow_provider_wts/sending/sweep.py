@@ -1,0 +1,245 @@
+"""Asking the API what became of many sends at once.
+
+One walk over the sessions that changed since finds the marks of a whole chunk. Only what it leaves open is looked at
+singly. Where the sends went out in one request and none of them left a trace, a few of them speak for all: the
+request was taken as a whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_wts.api.errors import WtsNotFoundError, WtsRejectedError
+from airflow_provider_wts.api.messages import list_messages
+from airflow_provider_wts.api.sessions import get_session
+from airflow_provider_wts.sending.key import Mark
+from airflow_provider_wts.sending.reconcile import CLOCK_SLACK, Finding, Found, InSession, changed_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+log = logging.getLogger(__name__)
+
+#: Sessions that a sweep reads at the most.
+MOST_SESSIONS = 20_000
+
+#: Sends of one request that are looked at singly to speak for all of them.
+SAMPLE = 3
+
+#: Sessions that are read one by one, and recipients that are looked at singly, at the most.
+MOST_SINGLY = 300
+
+_MOST_MESSAGES = 500
+
+
+class Doubt(NamedTuple):
+    """A send of which nobody knows whether it happened.
+
+    :param key: its key.
+    :param to: its recipient, as the API spells it.
+    """
+
+    key: str
+    to: str
+
+
+class Group(NamedTuple):
+    """Sends that went out together.
+
+    :param doubts: the sends.
+    :param whole: whether they went out in one request, which happened as a whole or not at all.
+    """
+
+    doubts: list[Doubt]
+    whole: bool
+
+
+class Traces(NamedTuple):
+    """What a kind of send leaves at the API.
+
+    :param by_metadata: whether it puts its mark into the session's metadata.
+    :param by_sender: whether its message shows the mark as ``senderId``.
+    """
+
+    by_metadata: bool
+    by_sender: bool
+
+
+class Sweep:
+    """Looks for sends in the sessions that changed since.
+
+    :param hook: the hook of the task's connection.
+    :param traces: what these sends leave.
+    :param since: no earlier than this were they sent.
+    """
+
+    def __init__(self, hook: WtsHook, traces: Traces, since: datetime) -> None:
+        self._hook = hook
+        self._traces = traces
+        self._since = since
+        self._found: dict[str, Found] = {}
+        self._singly = 0
+        # Sessions that may belong to one of the recipients, by what tells them apart.
+        self._candidates: dict[str, list[dict[str, Any]]] = {}
+        self._nobodys: list[dict[str, Any]] = []
+        self._gap = ""
+
+    def search(self, groups: Sequence[Group], *, in_order: bool = False) -> dict[str, Found]:
+        """Look for all sends, and say of each what became of it.
+
+        :param groups: the sends.
+        :param in_order: whether a group went out only after the one before it had an answer.
+        """
+        doubts = {doubt.key: doubt for group in groups for doubt in group.doubts}
+        if not self._traces.by_metadata and not self._traces.by_sender:
+            reason = "this kind of send leaves no mark that could be searched for"
+            return {key: Found(Finding.UNDECIDED, reason=reason) for key in doubts}
+        try:
+            self._walk(doubts)
+            self._look_into_candidates(doubts)
+        except WtsRejectedError as error:
+            reason = f"WTS Chat does not tell ({error})"
+            return {key: self._found.get(key, Found(Finding.UNDECIDED, reason=reason)) for key in doubts}
+        self._decide(groups, in_order=in_order)
+        return self._found
+
+    def _walk(self, doubts: dict[str, Doubt]) -> None:
+        """Read the sessions that changed, and stop as soon as all sends are found."""
+        addresses = {address_of(doubt.to) for doubt in doubts.values()}
+        changed = self._hook.client.items(changed_sessions(self._since - CLOCK_SLACK))
+        for number, session in enumerate(changed):
+            if number >= MOST_SESSIONS:
+                self._gap = "too many sessions changed since then to look through them all"
+                return
+            metadata = session.get("metadata")
+            if self._traces.by_metadata and isinstance(metadata, dict):
+                for value in metadata.values():
+                    if isinstance(value, str) and value in doubts and Mark(value).stands_in(session):
+                        self._found[value] = _found_in(session)
+            if not isinstance(session.get("contactDetails"), dict):
+                self._nobodys.append(session)
+            for address in _addresses_of(session) & addresses:
+                self._candidates.setdefault(address, []).append(session)
+            if len(self._found) == len(doubts):
+                return
+
+    def _look_into_candidates(self, doubts: dict[str, Doubt]) -> None:
+        """Look into the sessions whose list item does not say it all."""
+        for doubt in doubts.values():
+            for session in self._candidates.get(address_of(doubt.to), ()):
+                if doubt.key in self._found or self._singly >= MOST_SINGLY:
+                    break
+                if self._traces.by_metadata and not isinstance(session.get("metadata"), dict):
+                    self._read_whole(session)
+                    if Mark(doubt.key).stands_in(session):
+                        self._found[doubt.key] = _found_in(session)
+                elif self._traces.by_sender:
+                    self._read_messages(session, doubt.key)
+
+    def _read_whole(self, session: dict[str, Any]) -> None:
+        self._singly += 1
+        try:
+            session["metadata"] = self._hook.run(get_session(session["id"])).get("metadata")
+        except WtsNotFoundError:
+            session["metadata"] = {}
+
+    def _read_messages(self, session: dict[str, Any], key: str) -> None:
+        self._singly += 1
+        messages = self._hook.client.items(list_messages(session["id"], created_after=self._since - CLOCK_SLACK))
+        for message in islice(messages, _MOST_MESSAGES):
+            if message.get("senderId") == key and message.get("direction") != "FROM_HUB":
+                self._found[key] = Found(Finding.FOUND, {**message, "sessionId": session["id"]})
+                return
+
+    def _decide(self, groups: Sequence[Group], *, in_order: bool) -> None:
+        """Decide on what the walk left open, group by group."""
+        last_seen = max(
+            (n for n, group in enumerate(groups) if any(d.key in self._found for d in group.doubts)), default=-1
+        )
+        for number, group in enumerate(groups):
+            left = [doubt for doubt in group.doubts if doubt.key not in self._found]
+            none_found = len(left) == len(group.doubts)
+            if none_found and group.whole and self._sample_is_absent(left):
+                self._found.update({doubt.key: Found(Finding.ABSENT) for doubt in left})
+            for doubt in left:
+                if doubt.key not in self._found:
+                    self._found[doubt.key] = self._look_singly(doubt)
+            all_absent = all(self._found[doubt.key].finding is Finding.ABSENT for doubt in group.doubts)
+            if in_order and number > last_seen and all_absent and len(left) >= SAMPLE:
+                # Behind a group that never went out, nothing did.
+                later = (doubt for group in groups[number + 1 :] for doubt in group.doubts)
+                self._found.update({doubt.key: Found(Finding.ABSENT) for doubt in later})
+                return
+
+    def _sample_is_absent(self, left: Sequence[Doubt]) -> bool:
+        """Whether a few sends of a request, spread over all of it, conclusively did not happen."""
+        quiet = [doubt for doubt in left if address_of(doubt.to) not in self._candidates]
+        if len(left) <= SAMPLE or len(quiet) < SAMPLE:
+            return False
+        sample = [quiet[0], quiet[len(quiet) // 2], quiet[-1]]
+        for doubt in sample:
+            found = self._look_singly(doubt)
+            self._found[doubt.key] = found
+            if found.finding is not Finding.ABSENT:
+                return False
+        return True
+
+    def _look_singly(self, doubt: Doubt) -> Found:
+        if self._singly >= MOST_SINGLY:
+            return Found(Finding.UNDECIDED, reason="too many recipients are left to look at each of them")
+        self._singly += 1
+        changed = self._candidates.get(address_of(doubt.to), []) + self._nobodys
+        trace = _Seen(doubt.to, self._traces, changed)
+        try:
+            found = trace.search(self._hook, Mark(doubt.key), self._since)
+        except WtsRejectedError as error:
+            return Found(Finding.UNDECIDED, reason=f"WTS Chat does not tell ({error})")
+        if found.finding is Finding.ABSENT and self._gap:
+            return Found(Finding.UNDECIDED, reason=self._gap)
+        return found
+
+
+class _Seen(InSession):
+    """The search for one send, with the changed sessions that the sweep has read already."""
+
+    def __init__(self, recipient: str, traces: Traces, changed: list[dict[str, Any]]) -> None:
+        super().__init__(recipient=recipient, by_metadata=traces.by_metadata, by_sender=traces.by_sender)
+        self._changed_sessions = changed
+
+    def _changed(self, hook: WtsHook, since: datetime) -> list[dict[str, Any]]:
+        return self._changed_sessions
+
+
+def address_of(recipient: str) -> str:
+    """Return what tells a recipient apart from others, however the API spells it.
+
+    :param recipient: phone number or handle.
+    """
+    if recipient.startswith("@"):
+        return recipient.lower()
+    # The last eight digits: how the API matches Brazil's ninth digit is not documented.
+    return _digits(recipient)[-8:]
+
+
+def _addresses_of(session: dict[str, Any]) -> set[str]:
+    details = session.get("contactDetails")
+    if not isinstance(details, dict):
+        return set()
+    addresses: Iterable[str] = (
+        _digits(details.get("phonenumber"))[-8:],
+        f"@{str(details.get('instagram') or '').removeprefix('@').lower()}",
+    )
+    return {address for address in addresses if len(address) > 1}
+
+
+def _found_in(session: dict[str, Any]) -> Found:
+    return Found(Finding.FOUND, {"sessionId": session.get("id")})
+
+
+def _digits(text: object) -> str:
+    return "".join(character for character in str(text or "") if character.isdigit())
