@@ -240,7 +240,7 @@ class InCards:
 
         since = since - CLOCK_SLACK
         listing = list_cards(self._panel_id(), statuses=_ALL_CARD_STATUSES, created_after=since)
-        singly = 0
+        singly, hidden = 0, False
         for item in _first(hook.client.items(listing), MOST_SESSIONS):
             if item is None:
                 return Found(Finding.UNDECIDED, reason="too many cards were made since then to look through them all")
@@ -252,8 +252,9 @@ class InCards:
                 card = hook.run(get_card(str(card["id"])))
             if mark.stands_in(card):
                 return Found(Finding.FOUND, card)
-            if not _shows_metadata(card) and moment(card.get("createdAt")) >= since:
-                return Found(Finding.UNDECIDED, reason="a card that was made since then does not show its metadata")
+            hidden = hidden or (not _shows_metadata(card) and moment(card.get("createdAt")) >= since)
+        if hidden:
+            return Found(Finding.UNDECIDED, reason="a card that was made since then does not show its metadata")
         if singly > MOST_SINGLY:
             return Found(Finding.UNDECIDED, reason="the list of cards does not show their metadata")
         return Found(Finding.ABSENT)

@@ -1,0 +1,338 @@
+"""Plays Airflow for the chaos test: tasks that send, each try in a process of its own, some of them killed.
+
+Reads one round of tasks as a line of JSON from stdin, and answers with a line of JSON on stdout. A round is worked on
+by several lanes at once; a lane is a forked process that forks every try. So a try can be killed with SIGKILL at any
+moment, as Airflow's processes are, and a campaign of thousands of sends takes minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+# Before the forks: a try must not spend its time on imports.
+from airflow.providers.common.compat.sdk import ObjectStoragePath, conf  # noqa: F401
+
+from airflow_provider_wts.api import chatbots, messages, sends
+from airflow_provider_wts.api.client import WtsClient
+from airflow_provider_wts.api.contract import operations
+from airflow_provider_wts.api.errors import WtsNotSentError, WtsRejectedError, WtsUnknownOutcomeError
+from airflow_provider_wts.hooks.failures import is_final
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.sending import ledger
+from airflow_provider_wts.sending.once import Once
+from airflow_provider_wts.sending.reconcile import InSession
+
+#: A person clears a failed task at most so often.
+MOST_CLEARS = 25
+
+#: How much faster the pauses between two attempts of a read are here.
+HURRY = 100
+
+KILL_POINTS = (
+    "start",
+    "intent:before",
+    "intent:torn",
+    "intent:after",
+    "call:before",
+    "call:meanwhile",
+    "call:after",
+    "receipt:before",
+    "receipt:torn",
+    "receipt:after",
+    "sometime",
+)
+
+
+class Death:
+    """Where a try is killed, if it is.
+
+    :param point: one of :data:`KILL_POINTS`, or nothing.
+    :param seconds: for the two that are no points: when.
+    """
+
+    def __init__(self, point: str | None, seconds: float) -> None:
+        self._point = point
+        self._seconds = seconds
+        if point == "sometime":
+            self._later()
+
+    def at(self, point: str) -> None:
+        """Arrive at a point."""
+        if point == self._point == "call:meanwhile":
+            self._later()
+        elif point == self._point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _later(self) -> None:
+        def strike() -> None:
+            time.sleep(self._seconds)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=strike, daemon=True).start()
+
+
+class Disk:
+    """Stands for Airflow's task state store: survives tries and clears, may fail, and may be killed in the middle.
+
+    :param path: the file.
+    :param death: where the try is killed.
+    :param fails: ``before`` = the first write fails, ``after`` = it is done and fails all the same, or nothing.
+    """
+
+    def __init__(self, path: Path, death: Death, fails: str | None) -> None:
+        self._path = path
+        self._death = death
+        self._fails = fails
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return json.loads(self._path.read_text())[key]
+        except FileNotFoundError:
+            return default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        step = "receipt" if any("receipt" in entry for entry in value["sends"].values()) else "intent"
+        self._death.at(f"{step}:before")
+        fails, self._fails = self._fails, None
+        if fails == "before":
+            raise OSError("the database is away")
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(json.dumps({key: value}))
+        self._death.at(f"{step}:torn")
+        fresh.replace(self._path)
+        self._death.at(f"{step}:after")
+        if fails == "after":
+            raise OSError("the database is away")
+
+
+class Hook(WtsHook):
+    """A hook without an Airflow connection, whose sends can be killed.
+
+    :param client: the client.
+    :param death: where the try is killed.
+    """
+
+    def __init__(self, client: WtsClient, death: Death) -> None:
+        super().__init__()
+        self.__dict__["client"] = client
+        self._death = death
+
+    def run(self, call: Any) -> Any:
+        if call.repeatable:
+            return super().run(call)
+        self._death.at("call:before")
+        self._death.at("call:meanwhile")
+        answer = super().run(call)
+        self._death.at("call:after")
+        return answer
+
+
+class NoLimits:
+    """A budget that never waits."""
+
+    def acquire(self, operation: Any) -> float:
+        return 0.0
+
+
+def attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any], tell: Any) -> None:
+    """Do one try of a task, and tell what came of it."""
+    death = Death(state["kill"], state["kill_after"])
+    death.at("start")
+    client = WtsClient(
+        settings["token"],
+        base_url="http://127.0.0.1:9" if state["unreachable"] else settings["url"],
+        timeout=settings["timeout"],
+        budget=NoLimits(),  # type: ignore[arg-type]
+        rate_limit_wait=0.0,
+        sleep=lambda seconds: time.sleep(seconds / HURRY),
+    )
+    context: dict[str, Any] = {
+        "ti": type(
+            "TaskInstance",
+            (),
+            {
+                "dag_id": "campaign",
+                "run_id": settings["run_id"],
+                "task_id": task["task_id"],
+                "map_index": task["id"],
+                "try_number": state["try_number"],
+                "max_tries": state["max_tries"],
+            },
+        )(),
+        "dag_run": type("DagRun", (), {"run_after": datetime.fromisoformat(settings["run_after"])})(),
+    }
+    if settings["ledger"] == "store":
+        path = Path(settings["folder"], f"{settings['run_id']}-{task['task_id']}-{task['id']}.json")
+        context["task_state_store"] = Disk(path, death, state["store_fails"])
+    elif settings["ledger"] == "files":
+        os.environ["AIRFLOW__WTS__LEDGER_PATH"] = settings["folder"]
+    to = task["to"]
+
+    def build(mark: Any) -> Any:
+        tell({"key": mark.key})
+        kind, text = task["kind"], f"Olá, agora são {time.time_ns()}"
+        if kind == "chatbot":
+            return chatbots.send_chatbot(
+                bot_key=settings["bot_key"], to=to, session_metadata=mark.metadata({"n": 1}), sender_id=mark.key
+            )
+        if kind == "text":
+            return sends.send_text(text, to=to, sender_id=mark.key)
+        if kind == "template":
+            return sends.send_template(
+                to,
+                settings["channel"],
+                settings["template_id"],
+                parameters={"nome": text},
+                session_metadata=mark.metadata(),
+                sender_id=mark.key,
+            )
+        return messages.send_message(to, text=text)
+
+    traces = {
+        "chatbot": InSession(recipient=to, by_metadata=True),
+        "text": InSession(recipient=to, by_sender=True),
+        "template": InSession(recipient=to, by_metadata=True, by_sender=True),
+    }
+    try:
+        once = Once(Hook(client, death), context, on_unknown=settings["on_unknown"], grace=settings["grace"])
+        once.send(to, build, traces.get(task["kind"]))
+    except Exception as error:
+        known = {WtsUnknownOutcomeError: "unknown", WtsNotSentError: "not_sent", WtsRejectedError: "refused"}
+        outcome = next((name for kind, name in known.items() if isinstance(error, kind)), "error")
+        words = " ".join([str(error), *getattr(error, "__notes__", ())])
+        tell({"outcome": outcome, "words": words, "kind": type(error).__name__, "final": is_final(error)})
+        if outcome == "error" and "ledger" not in words:
+            tell({"traceback": traceback.format_exc()})
+    else:
+        tell({"outcome": "sent"})
+
+
+def forked_attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """Do one try in a process of its own, and return what is known of it afterwards."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        with contextlib.suppress(BaseException):
+            attempt(settings, task, state, lambda told: os.write(writing, json.dumps(told).encode() + b"\n"))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        told = [json.loads(line) for line in lines]
+    _, status = os.waitpid(child, 0)
+    result: dict[str, Any] = {
+        "outcome": "killed" if os.WIFSIGNALED(status) else "vanished",
+        "final": False,
+        "words": "",
+    }
+    for one in told:
+        result.update(one)
+    if os.WIFSIGNALED(status):
+        # Whatever it was about to say, Airflow has seen a process die.
+        result["outcome"], result["final"] = "killed", False
+    return result
+
+
+def play(settings: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    """Try a task as Airflow and its users do, until it is done or given up."""
+    chance = random.Random(f"{settings['seed']}:{task['task_id']}:{task['id']}")
+    retries = task["retries"]
+    max_tries, try_number, clears, successes = retries, 0, 0, 0
+    result: dict[str, Any] = {"task": task, "keys": [], "tries": 0, "kills": 0, "unexpected": []}
+    while True:
+        try_number += 1
+        calm = clears > MOST_CLEARS - 3
+        state = {
+            "try_number": try_number,
+            "max_tries": max_tries,
+            "kill": chance.choice(KILL_POINTS) if not calm and chance.random() < settings["kill"] else None,
+            "kill_after": chance.random() * chance.choice((0.05, settings["timeout"], settings["grace"])),
+            "store_fails": chance.choice(("before", "after")) if not calm and chance.random() < 0.04 else None,
+            "unreachable": not calm and chance.random() < 0.03,
+        }
+        last = forked_attempt(settings, task, state)
+        result["tries"] += 1
+        result["kills"] += last["outcome"] == "killed"
+        if last.get("key") and last["key"] not in result["keys"]:
+            result["keys"].append(last["key"])
+        if "traceback" in last or last["outcome"] == "vanished":
+            result["unexpected"].append(last.get("traceback", "a try ended without a word"))
+        result["last"], result["words"] = last["outcome"], last["words"]
+        if last["outcome"] == "sent":
+            successes += 1
+            draw = chance.random()
+            if draw < 0.1 and try_number <= max_tries:
+                continue  # what came after the send failed, so Airflow tries the task again
+            if draw < 0.15 and clears < MOST_CLEARS:
+                clears += 1
+                max_tries = try_number + retries
+                continue
+            break
+        if try_number <= max_tries and not last["final"]:
+            continue
+        # The task has failed. A process that died says nothing about its customer, so somebody looks again.
+        must = settings["on_unknown"] == "resend" or last["outcome"] in ("killed", "error")
+        if clears >= MOST_CLEARS or not (must or chance.random() < 0.3):
+            break
+        clears += 1
+        # Sometimes together with a new number of retries.
+        retries = chance.choice((retries, 0, 2))
+        max_tries = try_number + retries
+    return {**result, "clears": clears, "successes": successes}
+
+
+def lane(settings: dict[str, Any], tasks: list[dict[str, Any]], path: Path) -> None:
+    """Do the tasks of a lane, one after the other."""
+    path.write_text(json.dumps([play(settings, task) for task in tasks]))
+
+
+def round_of(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Do a round, in several lanes at once."""
+    lanes = []
+    for number in range(settings["lanes"]):
+        path = Path(settings["folder"], f"{settings['run_id']}-lane-{number}.json")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                lane(settings, settings["tasks"][number :: settings["lanes"]], path)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        lanes.append((child, path))
+    results: list[dict[str, Any]] = []
+    for child, path in lanes:
+        _, status = os.waitpid(child, 0)
+        if status:
+            raise RuntimeError("a lane broke")
+        results += json.loads(path.read_text())
+    return results
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    operations()
+    # From here on a fork shares all that was read; nothing here has a thread that would be lost.
+    for line in sys.stdin:
+        settings = json.loads(line)
+        settings.setdefault("run_after", (datetime.now(UTC) - timedelta(seconds=1)).isoformat())
+        print(json.dumps(round_of(settings)), flush=True)
+
+
+if __name__ == "__main__":
+    assert ledger.HEADER
+    main()

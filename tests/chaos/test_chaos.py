@@ -1,0 +1,305 @@
+"""Thousands of sends through a service that fails in every way, by tasks that are killed at every point.
+
+No customer gets a message twice, whatever the service does; and whoever got none is named. Environment variables:
+``WTS_CHAOS_SENDS`` (default 2000), ``WTS_CHAOS_SEED`` (default: a random one, printed).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wts.emulator import Emulator, account
+from airflow_provider_wts.emulator.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SENDS = int(os.environ.get("WTS_CHAOS_SENDS", "2000"))
+SEED = int(os.environ.get("WTS_CHAOS_SEED") or random.SystemRandom().randrange(10**6))
+
+SENDS_OF_A_ROUND = 250
+LANES = 40
+TIMEOUT = 0.4
+GRACE = 1.4
+#: A request may take effect so long after it came, which is after its client has given up, and within the grace.
+LATE = 0.6
+QUEUE = 0.1
+
+HAS_STATE_STORE = tuple(int(part) for part in version("apache-airflow").split(".")[:2]) >= (3, 3)
+
+# What the API leaves open, as far as a search for a send may depend on it.
+UNFRIENDLY: dict[str, tuple[Any, ...]] = {
+    "session_metadata": ("merge", "replace"),
+    "metadata_in_session_list": (True, False),
+    "metadata_needs_details": (False, True),
+    "details_not_asked": ("absent", "null", "always"),
+    "null_objects": (False, True),
+    "omit_nulls": (False, True),
+    "extra_properties": (False, True),
+    "sender_id_in_messages": (True, False),
+    "messages_touch_session": (True, False),
+    "session_change_date": ("moves", "stays"),
+    "unasked_statuses": ("all", "visible"),
+    "ninth_digit": ("exact", "either"),
+    "date_bounds": ("inclusive", "exclusive"),
+    "opened_session_status": ("STARTED", "PENDING", "IN_PROGRESS"),
+    "bot_id_after_run": ("cleared", "kept"),
+    "not_found_status": (500, 404),
+    "timestamp_digits": ("varied", "0", "3", "7"),
+    "order_direction_spelling": ("contract", "short"),
+}
+
+# What may happen to a send. A refusal after the effect is left out: no client could tell such a lie from the truth.
+OF_SENDS: list[dict[str, Any]] = [
+    *({"kind": kind, "when": when} for kind in ("reset", "close", "hang", "garbage") for when in ("before", "after")),
+    *(
+        {"kind": "status", "when": when, "status": status, "envelope": envelope}
+        for when in ("before", "after")
+        for status, envelope in ((500, "technical"), (502, "html"), (503, "none"), (504, "problem"), (408, "none"))
+    ),
+    *({"kind": kind, "when": "after"} for kind in ("empty", "truncated", "not_json", "bad_content_length")),
+    *({"kind": kind, "when": "before"} for kind in ("empty", "truncated", "not_json", "bad_content_length")),
+    *({"kind": kind, "when": "after", "seconds": 0.02} for kind in ("drip_headers", "drip_body")),
+    {"kind": "close_after", "when": "after"},
+    {"kind": "redirect", "when": "before"},
+    {"kind": "status", "status": 429, "envelope": "none"},
+    {"kind": "status", "status": 429, "envelope": "technical", "retry_after": "1"},
+    {"kind": "status", "status": 500, "envelope": "business"},
+    {"kind": "status", "status": 400, "envelope": "problem"},
+    {"kind": "status", "status": 401, "envelope": "technical", "key": "ERROR_UNAUTHORIZED"},
+]
+SEND_OPERATIONS = ("send_chatbot", "send_text", "send_template", "send_message")
+
+# What may happen to the calls by which a send is searched for.
+OF_READS: list[dict[str, Any]] = [
+    {"kind": "reset"},
+    {"kind": "hang"},
+    {"kind": "truncated", "when": "after"},
+    {"kind": "status", "status": 503, "envelope": "html"},
+    {"kind": "status", "status": 429, "envelope": "none"},
+]
+REFUSALS_OF_READS: list[dict[str, Any]] = [
+    {"kind": "status", "status": 500, "envelope": "business", "key": "ENTITY_ERROR"},
+    {"kind": "status", "status": 400, "envelope": "problem"},
+    {"kind": "not_json", "when": "after"},
+]
+READ_OPERATIONS = ("list_sessions", "get_session", "get_contact_by_phone", "list_messages")
+
+
+class Campaign:
+    """The process that plays Airflow."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("campaign.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def play(self, **settings: Any) -> list[dict[str, Any]]:
+        """Do a round, and return what came of each task."""
+        self._process.stdin.write(json.dumps(settings) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "The process that plays Airflow died."
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def campaign() -> Iterator[Campaign]:
+    running = Campaign()
+    yield running
+    running.close()
+
+
+def begin(emulator: Emulator, chance: random.Random, tasks: list[dict[str, Any]]) -> None:
+    """Begin anew with an account that has a past: some recipients are known, some have an open conversation."""
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    original, account.Clock = account.Clock, partial(Clock, start=yesterday)
+    try:
+        emulator.reset()
+    finally:
+        account.Clock = original
+    emulator.switches.change({"rate_limits": False, "queue_seconds": QUEUE, "recorded_requests": 100_000})
+    emulator.behave("*", replies=[])
+    for task in tasks:
+        past = chance.choice(("stranger", "contact", "conversation", "other spelling"))
+        spelled = task["to"].replace("|119", "|11") if past == "other spelling" else task["to"]
+        if past == "contact":
+            with emulator.state.lock:
+                emulator.state.add_contact({"phoneNumber": task["to"], "name": "Cliente"})
+        elif past != "stranger" and (past == "conversation" or emulator.switches.ninth_digit == "either"):
+            emulator.contact_writes(spelled, "Bom dia", "+55|1140028922")
+            with emulator.state.lock:
+                session = emulator.state.sessions.by_creation()[-1]
+                session["metadata"] = chance.choice(({}, {"etapa": "inicio"}))
+    emulator.advance((datetime.now(UTC) - emulator.clock.datetime()).total_seconds())
+
+
+def break_things(emulator: Emulator, chance: random.Random, *, sends: float, reads: float, refusals: bool) -> None:
+    """Set faults, and answers that come late."""
+    for operations, faults, probability in (
+        (SEND_OPERATIONS, OF_SENDS, sends),
+        (READ_OPERATIONS, OF_READS + (REFUSALS_OF_READS if refusals else []), reads),
+    ):
+        for operation_id in operations:
+            for fault in faults:
+                drawn = {**fault, "probability": probability / len(faults), "seed": chance.randrange(10**9)}
+                emulator.faults.add(operation_id=operation_id, times=None, **drawn)
+            late = {"probability": probability / 5, "seed": chance.randrange(10**9)}
+            emulator.faults.add("latency", seconds=LATE, operation_id=operation_id, times=None, **late)
+
+
+def tasks_of_a_round(chance: random.Random, number: int, *, kinds: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Draw tasks; some recipients are written to by two of them at the same time."""
+    tasks: list[dict[str, Any]] = []
+    while len(tasks) < number:
+        to = f"+55|119{chance.randrange(6 * 10**7, 10**8)}"
+        # Of two sends without a mark nobody could say later which of them it was.
+        twins = 2 if "unmarked" not in kinds and len(tasks) < number - 1 and chance.random() < 0.15 else 1
+        for twin in range(twins):
+            kind = chance.choice(kinds)
+            task = {"id": len(tasks), "task_id": f"send{twin}", "to": to, "kind": kind, "retries": chance.randrange(4)}
+            tasks.append(task)
+    return tasks
+
+
+def counted(emulator: Emulator) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Return how often each send reached somebody, by its key; what each recipient got; and the faults that hit."""
+    by_key: Counter[str] = Counter()
+    by_recipient: Counter[str] = Counter()
+    for delivery in emulator.deliveries:
+        if not delivery.by_bot:
+            by_key[delivery.sender_id or "unmarked"] += 1
+            by_recipient[delivery.to.replace("|119", "|11")] += 1
+    faults = Counter(request.fault for request in emulator.requests if request.fault)
+    return by_key, by_recipient, faults
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("promise", ["never twice", "exactly once"])
+def test_every_customer_is_messaged_once_or_named(campaign: Campaign, tmp_path: Path, promise: str) -> None:
+    friendly = promise == "exactly once"
+    total = SENDS // 4 if friendly else SENDS - SENDS // 4
+    chance = random.Random(f"{SEED}:{promise}")
+    summary: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    problems: list[str] = []
+    started = time.monotonic()
+    with Emulator() as emulator:
+        for number in range(-(-total // SENDS_OF_A_ROUND)):
+            switches = {} if friendly else {name: chance.choice(values) for name, values in UNFRIENDLY.items()}
+            emulator.switches.change(switches)
+            kinds = ("chatbot", "text", "template") if friendly or chance.random() < 0.6 else ("text", "unmarked")
+            tasks = tasks_of_a_round(chance, min(SENDS_OF_A_ROUND, total - number * SENDS_OF_A_ROUND), kinds=kinds)
+            begin(emulator, chance, tasks)
+            emulator.switches.change(switches)
+            break_things(emulator, chance, sends=chance.choice((0.15, 0.4)), reads=0.06, refusals=not friendly)
+            ledgers = ["none", "files", "store"] if HAS_STATE_STORE else ["none", "files"]
+            ledger = ledgers[number % len(ledgers)]
+            bot = next(bot for bot in emulator.state.chatbots.by_creation() if bot["name"] == "Cobrança")
+            template = next(one for one in emulator.state.templates.by_creation() if one["name"] == "saudacao")
+            results = campaign.play(
+                url=emulator.url,
+                token=emulator.token,
+                seed=f"{SEED}:{promise}:{number}",
+                run_id=f"{'friendly' if friendly else 'any'}-{number}",
+                tasks=tasks,
+                ledger=ledger,
+                folder=str(tmp_path),
+                lanes=LANES,
+                timeout=TIMEOUT,
+                grace=GRACE,
+                kill=0.35,
+                on_unknown="resend" if friendly else "fail",
+                bot_key=bot["key"],
+                channel="+55|1140028922",
+                template_id=template.id,
+            )
+            # What still hangs at the service may take effect.
+            time.sleep(LATE + QUEUE + 0.3)
+            by_key, by_recipient, hit = counted(emulator)
+            faults += hit
+            where = f"round {number}, ledger {ledger}, {switches}"
+            problems += [f"{where}: {text}" for text in judged(results, by_key, by_recipient, ledger, friendly)]
+            summary.update(tally(results, by_key))
+    summary["faults"] = faults.total()
+    seconds = time.monotonic() - started
+    words = ", ".join(f"{summary[name]} {name}" for name in sorted(summary))
+    print(f"\n{promise}: seed {SEED}, {words}, {seconds:.0f} s; faults {dict(faults)}")
+    assert not problems, f"seed {SEED}\n" + "\n".join(problems[:20])
+    assert summary["sends"] == total
+    assert summary["kills"] > total / 20
+    assert summary["faults"] > total / 20
+
+
+def judged(
+    results: list[dict[str, Any]],
+    by_key: Counter[str],
+    by_recipient: Counter[str],
+    ledger: str,
+    friendly: bool,
+) -> Iterator[str]:
+    """Say what is wrong with a round."""
+    wanted: Counter[str] = Counter()
+    for result in results:
+        task, last, words = result["task"], result["last"], result["words"]
+        to, name = task["to"], f"{task['kind']} {task['task_id']}[{task['id']}]"
+        marked = task["kind"] != "unmarked"
+        anew = max(len(result["keys"]), 1)
+        wanted[to.replace("|119", "|11")] += anew
+        got = (
+            by_key[result["keys"][-1]] if marked and result["keys"] else min(1, by_recipient[to.replace("|119", "|11")])
+        )
+        for key in result["keys"]:
+            if marked and by_key[key] > 1:
+                yield f"{name} was received {by_key[key]} times: {result}"
+        for text in result["unexpected"]:
+            yield f"{name}: {text}"
+        if not got and last == "sent":
+            yield f"{name} is said to be sent, and was not: {result}"
+        if not got and last == "unknown" and to not in words:
+            yield f"{name} is undecided, and the recipient is not named: {words}"
+        if not got and last not in ("sent", "unknown", "not_sent", "refused"):
+            yield f"{name} was not received, and its end says nothing: {result}"
+        if got and last in ("not_sent", "refused") and to not in words:
+            yield f"{name} is said not to be sent, and was: {result}"
+        if friendly and (last != "sent" or got != 1):
+            yield f"{name} was received {got} times, and ended as {last}: {words}"
+        if ledger == "none" and len(result["keys"]) > 1:
+            yield f"{name} has several keys: {result}"
+    for recipient, number in by_recipient.items():
+        if number > wanted[recipient]:
+            yield f"{recipient} got {number} messages of {wanted[recipient]} at the most"
+
+
+def tally(results: list[dict[str, Any]], by_key: Counter[str]) -> Iterator[str]:
+    """Name what happened, each as often as it did."""
+    for result in results:
+        yield "sends"
+        yield from ["tries"] * result["tries"]
+        yield from ["kills"] * result["kills"]
+        yield from ["clears"] * result["clears"]
+        yield from ["doubles"] * sum(by_key[key] > 1 for key in result["keys"])
+        yield from ["sent anew after a clear"] * (len(result["keys"]) - 1)
+        yield f"ended as {result['last']}"

@@ -1,0 +1,272 @@
+"""The ledger: what a task remembers of its sends, and when it begins anew."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.sending.key import TaskIdentity
+from airflow_provider_wts.sending.ledger import HEADER, FileStore, Ledger, TaskStateStore, store_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TASK = TaskIdentity("dag", "run", "task", -1)
+
+
+class Pages:
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, Any] = {}
+
+    def get(self, name: str) -> Any:
+        return self.pages.get(name)
+
+    def set(self, name: str, value: dict[str, Any]) -> None:
+        self.pages[name] = {**value, "sends": dict(value["sends"])}
+
+
+@pytest.fixture
+def pages() -> Pages:
+    return Pages()
+
+
+def finished(pages: Pages, max_tries: int = 0) -> None:
+    ledger = Ledger(pages, max_tries=max_tries)
+    ledger.intend("key", "digest")
+    ledger.receive("key", {"id": 1}, finished=True)
+
+
+# Generations ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_ledger_knows_nothing(pages: Pages) -> None:
+    ledger = Ledger(pages, max_tries=2)
+    assert ledger.generation == 2
+    assert not ledger.finished
+    assert ledger.entry("key") is None
+
+
+def test_a_retry_finds_the_receipt(pages: Pages) -> None:
+    finished(pages)
+    assert Ledger(pages, max_tries=0).entry("key")["receipt"] == {"id": 1}
+
+
+def test_a_retry_of_an_unfinished_task_goes_on(pages: Pages) -> None:
+    Ledger(pages, max_tries=0).intend("key", "digest")
+    again = Ledger(pages, max_tries=0)
+    assert "receipt" not in again.entry("key")
+    assert again.generation == 0
+
+
+@pytest.mark.parametrize("on_clear", ["auto", "continue"])
+def test_a_clear_of_an_unfinished_task_goes_on(pages: Pages, on_clear: Any) -> None:
+    Ledger(pages, max_tries=0).intend("key", "digest")
+    cleared = Ledger(pages, max_tries=1, on_clear=on_clear)
+    assert cleared.generation == 0
+    assert cleared.entry("key") is not None
+
+
+def test_a_clear_of_a_finished_task_begins_anew(pages: Pages) -> None:
+    finished(pages)
+    cleared = Ledger(pages, max_tries=1)
+    assert cleared.generation == 1
+    assert cleared.entry("key") is None
+
+
+def test_on_clear_continue_never_begins_anew(pages: Pages) -> None:
+    finished(pages)
+    assert Ledger(pages, max_tries=1, on_clear="continue").entry("key")["receipt"] == {"id": 1}
+
+
+def test_on_clear_resend_begins_anew_even_where_the_task_is_unfinished(pages: Pages) -> None:
+    Ledger(pages, max_tries=0).intend("key", "digest")
+    assert Ledger(pages, max_tries=1, on_clear="resend").generation == 1
+
+
+def test_on_clear_resend_takes_no_retry_for_a_clear(pages: Pages) -> None:
+    finished(pages)
+    assert Ledger(pages, max_tries=0, on_clear="resend").generation == 0
+
+
+def test_a_retry_after_the_end_of_a_continued_run_is_no_second_clear(pages: Pages) -> None:
+    Ledger(pages, max_tries=0).intend("key", "digest")
+    cleared = Ledger(pages, max_tries=3)
+    cleared.intend("key", "digest")
+    cleared.receive("key", {"id": 1}, finished=True)
+    retried = Ledger(pages, max_tries=3)
+    assert retried.generation == 0
+    assert retried.entry("key")["receipt"] == {"id": 1}
+
+
+def test_a_generation_never_comes_back_even_when_retries_are_edited(pages: Pages) -> None:
+    finished(pages, max_tries=5)
+    seen = [5]
+    # With fewer retries than before, a clear lowers max_tries; later clears raise it again.
+    for max_tries in (1, 2, 3, 4, 5, 6):
+        ledger = Ledger(pages, max_tries=max_tries)
+        seen.append(ledger.generation)
+        ledger.intend("key", "digest")
+        ledger.receive("key", {}, finished=True)
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_new_send_after_the_end_makes_the_task_unfinished_again(pages: Pages) -> None:
+    finished(pages)
+    Ledger(pages, max_tries=0).intend("key of another recipient", "digest")
+    # Cleared now, it must not forget that the second send is open.
+    cleared = Ledger(pages, max_tries=1)
+    assert cleared.generation == 0
+    assert cleared.entry("key of another recipient") is not None
+
+
+# Entries --------------------------------------------------------------------------------------------------------------
+
+
+def test_an_intent_says_when_and_what(pages: Pages) -> None:
+    before = datetime.now(UTC)
+    Ledger(pages, max_tries=0).intend("key", "digest")
+    entry = Ledger(pages, max_tries=0).entry("key")
+    assert entry["content"] == "digest"
+    assert before <= datetime.fromisoformat(entry["intent"]) <= datetime.now(UTC)
+
+
+def test_an_intent_can_go_back_to_the_first_attempt_that_is_in_doubt(pages: Pages) -> None:
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    Ledger(pages, max_tries=0).intend("key", "digest", since=first)
+    assert Ledger(pages, max_tries=0).entry("key")["intent"] == first.isoformat()
+
+
+def test_a_retracted_send_is_forgotten(pages: Pages) -> None:
+    ledger = Ledger(pages, max_tries=0)
+    ledger.intend("key", "digest")
+    ledger.retract("key")
+    assert Ledger(pages, max_tries=0).entry("key") is None
+
+
+def test_retracting_what_is_not_there_does_no_harm(pages: Pages) -> None:
+    Ledger(pages, max_tries=0).retract("key")
+
+
+def test_an_answer_of_null_is_a_receipt(pages: Pages) -> None:
+    ledger = Ledger(pages, max_tries=0)
+    ledger.intend("key", "digest")
+    ledger.receive("key", None, finished=True)
+    assert "receipt" in Ledger(pages, max_tries=0).entry("key")
+
+
+# What cannot be read or written ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "text",
+        [],
+        {},
+        {"version": 2},
+        {"version": 1},
+        {"version": 1, "generation": 0, "finished": False},
+        {"version": 1, "generation": 0, "finished": False, "sends": None},
+        {"version": 1, "generation": "0", "finished": False, "sends": {}},
+    ],
+    ids=str,
+)
+def test_a_ledger_that_is_not_understood_is_an_error(pages: Pages, page: Any) -> None:
+    pages.pages[HEADER] = page
+    with pytest.raises(WtsInvalidRequestError, match="Nothing was sent"):
+        Ledger(pages, max_tries=0)
+
+
+@pytest.mark.parametrize(("error", "kind"), [(OSError("away"), WtsError), (ValueError("torn"), WtsInvalidRequestError)])
+def test_a_ledger_that_cannot_be_read_is_an_error(pages: Pages, error: Exception, kind: type[Exception]) -> None:
+    def get(name: str) -> Any:
+        raise error
+
+    pages.get = get  # type: ignore[method-assign]
+    with pytest.raises(kind, match="cannot be read"):
+        Ledger(pages, max_tries=0)
+
+
+def test_an_intent_that_cannot_be_written_is_an_error(pages: Pages) -> None:
+    def set(name: str, value: Any) -> None:
+        raise RuntimeError("not yours any more")
+
+    ledger = Ledger(pages, max_tries=0)
+    pages.set = set  # type: ignore[method-assign]
+    with pytest.raises(WtsError, match="nothing was sent"):
+        ledger.intend("key", "digest")
+
+
+# Where it is kept -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["file", "memory"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"file://{tmp_path}/ledgers" if request.param == "file" else f"memory://{tmp_path}/ledgers"
+
+
+def test_files_keep_what_is_written(root: str) -> None:
+    assert FileStore(root, TASK).get(HEADER) is None
+    FileStore(root, TASK).set(HEADER, {"a": "á"})
+    FileStore(root, TASK).set(HEADER, {"a": 2})
+    assert FileStore(root, TASK).get(HEADER) == {"a": 2}
+
+
+def test_each_task_has_files_of_its_own(root: str) -> None:
+    FileStore(root, TASK).set(HEADER, {"a": 1})
+    assert FileStore(root, TASK._replace(map_index=0)).get(HEADER) is None
+
+
+def test_no_path_names_the_run(tmp_path: Path) -> None:
+    task = TASK._replace(run_id="manual__+5511999998888")
+    FileStore(f"file://{tmp_path}", task).set(HEADER, {"a": 1})
+    assert not any("5511999998888" in str(path) for path in tmp_path.rglob("*"))
+
+
+def test_nothing_is_left_beside_a_file(tmp_path: Path) -> None:
+    FileStore(f"file://{tmp_path}", TASK).set(HEADER, {"a": 1})
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["wts_ledger.json"]
+
+
+def test_a_plain_path_is_a_ledger_path_too(tmp_path: Path) -> None:
+    FileStore(str(tmp_path), TASK).set(HEADER, {"a": 1})
+    assert FileStore(f"file://{tmp_path}", TASK).get(HEADER) == {"a": 1}
+
+
+@pytest.mark.parametrize("torn", ["", "{", "\ufffd", '{"version": 1'])
+def test_a_torn_file_is_an_error_and_not_nothing(tmp_path: Path, torn: str) -> None:
+    FileStore(str(tmp_path), TASK).set(HEADER, {"a": 1})
+    (file,) = tmp_path.rglob("*.json")
+    file.write_text(torn)
+    with pytest.raises(WtsInvalidRequestError, match="cannot be read"):
+        Ledger(FileStore(str(tmp_path), TASK), max_tries=0)
+
+
+def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:
+    FileStore(str(tmp_path), TASK).set(HEADER, {"a": 1})
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    folder.rename(tmp_path / "away")
+    folder.write_text("no folder")
+    with pytest.raises(WtsError, match="cannot be read"):
+        Ledger(FileStore(str(tmp_path), TASK), max_tries=0)
+
+
+def test_the_configured_path_is_used_before_airflows_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", str(tmp_path))
+    assert isinstance(store_of({"task_state_store": object()}, TASK), FileStore)
+
+
+def test_airflows_store_is_used_where_there_is_one(store: Any) -> None:
+    found = store_of({"task_state_store": store}, TASK)
+    assert isinstance(found, TaskStateStore)
+    found.set(HEADER, {"a": 1})
+    assert found.get(HEADER) == {"a": 1}
+
+
+def test_below_airflow_3_3_there_is_no_store_unless_a_path_is_configured() -> None:
+    assert store_of({}, TASK) is None

@@ -1,0 +1,532 @@
+"""One send, exactly once: over tries, clears, lost answers and a ledger that fails."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wts.api import sends
+from airflow_provider_wts.api.chatbots import send_chatbot
+from airflow_provider_wts.api.errors import (
+    WtsError,
+    WtsInvalidRequestError,
+    WtsNotSentError,
+    WtsRateLimitError,
+    WtsRejectedError,
+    WtsUnknownOutcomeError,
+)
+from airflow_provider_wts.hooks.failures import is_final
+from airflow_provider_wts.sending import once as module
+from airflow_provider_wts.sending.ledger import HEADER
+from airflow_provider_wts.sending.once import Once
+from airflow_provider_wts.sending.reconcile import Finding, Found, InSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.hooks.wts import WtsHook
+    from airflow_provider_wts.sending.key import Mark
+
+PHONE = "+55|11999998888"
+CHANNEL = "+55|1140028922"
+
+
+class Sender:
+    """Sends to a customer, in tries of a task."""
+
+    def __init__(self, hook: WtsHook, emulator: Emulator, bot_key: str) -> None:
+        self.hook, self.emulator, self.bot_key = hook, emulator, bot_key
+
+    def chatbot(
+        self, context: dict[str, Any], *, to: str = PHONE, permit: Any = None, grace: float = 0, **how: Any
+    ) -> Any:
+        def build(mark: Mark) -> Any:
+            return send_chatbot(bot_key=self.bot_key, to=to, session_metadata=mark.metadata(), sender_id=mark.key)
+
+        once = Once(self.hook, context, grace=grace, **how)
+        more = {} if permit is None else {"permit": permit}
+        return once.send(to, build, InSession(recipient=to, by_metadata=True), **more)
+
+    def text(self, context: dict[str, Any], *, marked: bool = True, text: str = "Olá", **how: Any) -> Any:
+        def build(mark: Mark) -> Any:
+            return sends.send_text(text, to=PHONE, sender_id=mark.key)
+
+        once = Once(self.hook, context, **{"grace": 0, **how})
+        return once.send(PHONE, build, InSession(recipient=PHONE, by_sender=True) if marked else None)
+
+    @property
+    def received(self) -> int:
+        return len(self.emulator.received(PHONE))
+
+    @property
+    def asked(self) -> list[str | None]:
+        return [request.operation_id for request in self.emulator.requests]
+
+
+@pytest.fixture
+def sender(hook: WtsHook, emulator: Emulator, bot_key: str) -> Sender:
+    return Sender(hook, emulator, bot_key)
+
+
+@pytest.fixture(params=["ledger", "no ledger"])
+def any_task(request: pytest.FixtureRequest, task: Any, make_task: Any) -> Any:
+    """A task on an Airflow with a ledger, and one without."""
+    return task if request.param == "ledger" else make_task()
+
+
+def intent(task: Any) -> dict[str, Any] | None:
+    entries = task.store.get(HEADER)["sends"]
+    return next(iter(entries.values())) if entries else None
+
+
+# When nothing goes wrong ----------------------------------------------------------------------------------------------
+
+
+def test_a_send_costs_one_request_and_two_writes(sender: Sender, any_task: Any) -> None:
+    sender.chatbot(any_task.next_try())
+    assert sender.asked == ["send_chatbot"]
+    assert sender.received == 1
+    if any_task.store:
+        assert len(any_task.store.writes) == 2
+
+
+def test_the_intent_is_written_before_the_request_goes_out(sender: Sender, task: Any) -> None:
+    written: list[Any] = []
+    run = sender.hook.run
+    sender.hook.run = lambda call: (written.append(intent(task)), run(call))[1]  # type: ignore[method-assign]
+    sender.chatbot(task.next_try())
+    assert "intent" in written[0]
+    assert "receipt" not in written[0]
+
+
+def test_a_retry_returns_the_receipt_and_asks_nobody(sender: Sender, task: Any) -> None:
+    first = sender.chatbot(task.next_try())
+    assert sender.chatbot(task.next_try()) == first
+    assert sender.asked == ["send_chatbot"]
+
+
+def test_without_a_ledger_a_retry_finds_the_send_and_returns_its_session(sender: Sender, make_task: Any) -> None:
+    task = make_task()
+    first = sender.chatbot(task.next_try())
+    assert sender.chatbot(task.next_try())["id"] == first["id"]
+    assert sender.received == 1
+
+
+def test_a_content_that_changed_is_no_second_message(
+    sender: Sender, task: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender.text(task.next_try(), text="Agora são 10:00")
+    sender.text(task.next_try(), text="Agora são 10:05")
+    assert sender.received == 1
+    assert "has changed since an earlier try" in caplog.text
+
+
+def test_each_recipient_of_a_task_is_a_send_of_its_own(sender: Sender, task: Any) -> None:
+    context = task.next_try()
+    sender.chatbot(context)
+    sender.chatbot(context, to="+55|11977776666")
+    assert sender.received == 1
+    assert len(sender.emulator.received("+55|11977776666")) == 1
+
+
+# Clears ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_clear_after_success_sends_again(sender: Sender, task: Any) -> None:
+    sender.chatbot(task.next_try())
+    task.clear()
+    sender.chatbot(task.next_try())
+    assert sender.received == 2
+
+
+def test_a_clear_after_success_sends_nothing_without_a_ledger(sender: Sender, make_task: Any) -> None:
+    task = make_task()
+    sender.chatbot(task.next_try())
+    task.clear()
+    sender.chatbot(task.next_try())
+    assert sender.received == 1
+
+
+def test_on_clear_continue_sends_nothing(sender: Sender, task: Any) -> None:
+    sender.chatbot(task.next_try())
+    task.clear()
+    sender.chatbot(task.next_try(), on_clear="continue")
+    assert sender.received == 1
+
+
+def test_a_clear_after_a_crash_goes_on_where_it_stopped(sender: Sender, task: Any, crash: Any) -> None:
+    with crash("after the call"):
+        sender.chatbot(task.next_try())
+    task.clear(retries=2)
+    sender.chatbot(task.next_try())
+    task.next_try()
+    sender.chatbot(task.next_try())
+    assert sender.received == 1
+
+
+def test_edited_retries_are_no_clear(sender: Sender, task: Any) -> None:
+    # Airflow leaves max_tries alone when somebody edits the DAG's retries between two tries.
+    sender.chatbot(task.next_try())
+    context = task.next_try()
+    context["task"] = SimpleNamespace(retries=17)
+    sender.chatbot(context)
+    assert sender.received == 1
+
+
+def test_on_clear_resend_needs_a_ledger(sender: Sender, make_task: Any) -> None:
+    with pytest.raises(WtsInvalidRequestError, match="ledger_path"):
+        sender.chatbot(make_task().next_try(), on_clear="resend")
+
+
+@pytest.mark.parametrize("how", [{"on_unknown": "ask"}, {"on_clear": "never"}], ids=str)
+def test_a_choice_that_is_none_is_refused(sender: Sender, task: Any, how: dict[str, Any]) -> None:
+    with pytest.raises(WtsInvalidRequestError, match="is none of"):
+        sender.chatbot(task.next_try(), **how)
+    assert sender.asked == []
+
+
+# Crashes --------------------------------------------------------------------------------------------------------------
+
+
+class Crash(BaseException):
+    """The end of a process."""
+
+
+@pytest.fixture
+def crash(sender: Sender) -> Callable[[str], Any]:
+    """Let the process end around the call."""
+    run = sender.hook.run
+
+    class Crashing:
+        def __init__(self, when: str) -> None:
+            self._when = when
+
+        def __enter__(self) -> None:
+            def crashing(call: Any) -> Any:
+                if self._when == "after the call":
+                    run(call)
+                raise Crash
+
+            sender.hook.run = crashing  # type: ignore[method-assign]
+
+        def __exit__(self, kind: Any, error: Any, traceback: Any) -> bool:
+            sender.hook.run = run  # type: ignore[method-assign]
+            return kind is Crash
+
+    return Crashing
+
+
+@pytest.mark.parametrize("kind", ["chatbot", "text"])
+@pytest.mark.parametrize("when", ["before the call", "after the call"])
+def test_after_a_crash_each_customer_has_one_message(
+    sender: Sender, any_task: Any, crash: Any, when: str, kind: str
+) -> None:
+    with crash(when):
+        getattr(sender, kind)(any_task.next_try())
+    assert sender.received == (when == "after the call")
+    getattr(sender, kind)(any_task.next_try())
+    assert sender.received == 1
+
+
+def test_after_a_crash_a_send_without_a_mark_stops_and_names_whom_to_look_at(
+    sender: Sender, any_task: Any, crash: Any
+) -> None:
+    with crash("after the call"):
+        sender.text(any_task.next_try(), marked=False)
+    with pytest.raises(WtsUnknownOutcomeError) as caught:
+        sender.text(any_task.next_try(), marked=False)
+    assert PHONE in str(caught.value)
+    assert "Look at the conversation in WTS Chat" in str(caught.value)
+    assert "on_unknown='resend'" in str(caught.value)
+    assert is_final(caught.value)
+    assert sender.received == 1
+
+
+def test_on_unknown_resend_sends_what_nobody_knows(sender: Sender, any_task: Any, crash: Any) -> None:
+    with crash("before the call"):
+        sender.text(any_task.next_try(), marked=False)
+    sender.text(any_task.next_try(), marked=False, on_unknown="resend")
+    assert sender.received == 1
+
+
+def test_an_undecided_send_stays_undecided_at_every_later_try(sender: Sender, task: Any, crash: Any) -> None:
+    sender.emulator.switches.change({"session_metadata": "replace"})
+    with crash("after the call"):
+        sender.chatbot(task.next_try())
+    sender.hook.run(send_chatbot(bot_key=sender.bot_key, to=PHONE, session_metadata={"x": 1}))
+    for _ in range(3):
+        with pytest.raises(WtsUnknownOutcomeError, match="1 session"):
+            sender.chatbot(task.next_try())
+        task.clear()
+    assert sender.received == 2
+
+
+def test_an_intent_of_unreadable_time_is_searched_for_from_the_begin_of_the_run(
+    sender: Sender, task: Any, crash: Any
+) -> None:
+    with crash("after the call"):
+        sender.chatbot(task.next_try())
+    header = task.store.get(HEADER)
+    next(iter(header["sends"].values()))["intent"] = "?"
+    task.store.set(HEADER, header)
+    # Found by its session's change alone: the mark is gone.
+    for session in sender.emulator.state.sessions.by_creation():
+        session["metadata"] = {}
+    with pytest.raises(WtsUnknownOutcomeError):
+        sender.chatbot(task.next_try())
+    assert sender.received == 1
+
+
+# Answers that are lost ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["chatbot", "text"])
+@pytest.mark.parametrize("fault", ["reset", "close", "hang", "truncated", "not_json", "garbage"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_answer_is_looked_up_in_the_same_try(
+    sender: Sender, any_task: Any, kind: str, fault: Any, when: Any
+) -> None:
+    sender.emulator.faults.add(fault, when=when, operation_id=f"send_{kind}")
+    getattr(sender, kind)(any_task.next_try())
+    assert sender.received == 1
+    if any_task.store:
+        assert "receipt" in intent(any_task)
+
+
+def test_two_lost_answers_in_a_row_leave_the_rest_to_the_next_try(sender: Sender, any_task: Any) -> None:
+    sender.emulator.faults.add("reset", operation_id="send_chatbot", times=2)
+    with pytest.raises(WtsNotSentError, match="Trying again is safe") as caught:
+        sender.chatbot(any_task.next_try())
+    assert PHONE in str(caught.value)
+    assert not is_final(caught.value)
+    sender.chatbot(any_task.next_try())
+    assert sender.received == 1
+
+
+def test_with_resend_two_lost_answers_in_a_row_are_tried_again_later(sender: Sender, any_task: Any) -> None:
+    sender.emulator.faults.add("reset", operation_id="send_text", times=2)
+    with pytest.raises(WtsUnknownOutcomeError) as caught:
+        sender.text(any_task.next_try(), marked=False, on_unknown="resend")
+    assert PHONE in str(caught.value)
+    assert not is_final(caught.value)
+
+
+@pytest.mark.parametrize("grace", [0.0, 12.0])
+def test_absence_is_concluded_only_when_the_grace_is_over(
+    sender: Sender, task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch, grace: float
+) -> None:
+    now, looks = [1000.0], []
+
+    class Slow:
+        def search(self, hook: Any, mark: Any, since: Any) -> Found:
+            looks.append(now[0])
+            now[0] += 4.0
+            return Found(Finding.ABSENT)
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0], time=lambda: now[0], sleep=sleep))
+    with crash("before the call"):
+        sender.chatbot(task.next_try())
+    # However long ago the intent was written: a rate limit may have held the request until a moment ago.
+    header = task.store.get(HEADER)
+    next(iter(header["sends"].values()))["intent"] = "2026-01-01T00:00:00+00:00"
+    task.store.set(HEADER, header)
+    once = Once(sender.hook, task.next_try(), grace=grace)
+    once.send(PHONE, lambda mark: send_chatbot(bot_key=sender.bot_key, to=PHONE), Slow())
+    # The last look begins after the grace, so that nothing can come behind its back.
+    assert looks[-1] >= 1000.0 + grace
+
+
+def test_a_late_effect_within_the_grace_is_seen(sender: Sender, task: Any) -> None:
+    sender.emulator.faults.add("latency", seconds=0.7, operation_id="send_chatbot")
+    sender.chatbot(task.next_try(), grace=1.0)
+    assert sender.received == 1
+    assert sender.asked.count("send_chatbot") == 1
+
+
+# Searches that fail ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "reset"}, {"kind": "status", "status": 503}, {"kind": "status", "status": 429}], ids=str
+)
+def test_a_search_that_fails_leaves_the_send_to_the_next_try(
+    sender: Sender, any_task: Any, crash: Any, fault: dict[str, Any]
+) -> None:
+    with crash("after the call"):
+        sender.chatbot(any_task.next_try())
+    sender.emulator.faults.add(operation_id="list_sessions", times=None, **fault)
+    with pytest.raises(WtsUnknownOutcomeError) as caught:
+        sender.chatbot(any_task.next_try(), on_unknown="resend")
+    assert PHONE in str(caught.value)
+    assert not is_final(caught.value)
+    sender.emulator.faults.clear()
+    sender.chatbot(any_task.next_try())
+    assert sender.received == 1
+
+
+def test_a_search_that_is_refused_leaves_the_send_undecided(sender: Sender, any_task: Any, crash: Any) -> None:
+    with crash("after the call"):
+        sender.chatbot(any_task.next_try())
+    sender.emulator.faults.add("status", status=403, operation_id="list_sessions", times=None)
+    with pytest.raises(WtsUnknownOutcomeError, match="does not tell") as caught:
+        sender.chatbot(any_task.next_try())
+    assert PHONE in str(caught.value)
+    assert is_final(caught.value)
+
+
+def test_a_session_that_is_gone_leaves_a_send_into_it_undecided(sender: Sender, task: Any, crash: Any) -> None:
+    gone = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
+
+    def send() -> Any:
+        trace = InSession(session_id=gone, by_metadata=True)
+        return Once(sender.hook, task.next_try(), grace=0).send(
+            gone, lambda mark: send_chatbot(bot_key=sender.bot_key, session_id=gone), trace
+        )
+
+    with crash("before the call"):
+        send()
+    with pytest.raises(WtsUnknownOutcomeError, match=gone):
+        send()
+
+
+# What is definitely not sent ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"kind": "status", "status": 429, "retry_after": "7"}, WtsRateLimitError),
+        ({"kind": "status", "status": 400}, WtsRejectedError),
+        ({"kind": "status", "status": 500, "envelope": "business"}, WtsRejectedError),
+        ({"kind": "redirect"}, WtsRejectedError),
+    ],
+    ids=str,
+)
+def test_a_definite_non_send_leaves_no_intent(
+    sender: Sender, task: Any, fault: dict[str, Any], kind: type[Exception]
+) -> None:
+    sender.emulator.faults.add(operation_id="send_chatbot", **fault)
+    with pytest.raises(kind):
+        sender.chatbot(task.next_try())
+    assert intent(task) is None
+    sender.chatbot(task.next_try())
+    assert sender.asked == ["send_chatbot", "send_chatbot"]
+    assert sender.received == 1
+
+
+def test_a_definite_non_send_does_not_settle_an_earlier_doubt(sender: Sender, task: Any, crash: Any) -> None:
+    with crash("after the call"):
+        sender.text(task.next_try(), marked=False)
+    first = intent(task)
+    sender.emulator.faults.add("status", status=400, operation_id="send_text")
+    with pytest.raises(WtsRejectedError) as caught:
+        sender.text(task.next_try(), marked=False, on_unknown="resend")
+    # The doubt stands, since when it arose, and the error names whom it is about.
+    assert PHONE in "".join(caught.value.__notes__)
+    assert intent(task)["intent"] == first["intent"]
+    with pytest.raises(WtsUnknownOutcomeError):
+        sender.text(task.next_try(), marked=False)
+    assert sender.received == 1
+
+
+def test_what_is_not_permitted_is_not_sent_and_leaves_no_intent(sender: Sender, task: Any) -> None:
+    def refuse() -> None:
+        raise LookupError("not now")
+
+    with pytest.raises(LookupError):
+        sender.chatbot(task.next_try(), permit=refuse)
+    assert task.store.writes == []
+    assert sender.asked == []
+
+
+def test_permission_is_not_asked_for_what_is_sent_already(sender: Sender, task: Any) -> None:
+    asked: list[int] = []
+    sender.chatbot(task.next_try(), permit=lambda: asked.append(1))
+    sender.chatbot(task.next_try(), permit=lambda: asked.append(2))
+    assert asked == [1]
+
+
+# A ledger that fails --------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_sent_when_the_intent_cannot_be_written(sender: Sender, task: Any) -> None:
+    task.store.fails_at = {1: RuntimeError("this task instance is not running any more")}
+    with pytest.raises(WtsError, match="nothing was sent"):
+        sender.chatbot(task.next_try())
+    assert sender.asked == []
+
+
+def test_nothing_is_sent_when_the_ledger_cannot_be_read(sender: Sender, task: Any) -> None:
+    task.store.values[HEADER] = "{"
+    with pytest.raises(WtsError, match="cannot be read"):
+        sender.chatbot(task.next_try())
+    assert sender.asked == []
+
+
+def test_what_is_sent_is_a_success_even_when_the_receipt_cannot_be_written(
+    sender: Sender, task: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    task.store.fails_at = {2: OSError("away")}
+    session = sender.chatbot(task.next_try())
+    assert session["id"]
+    assert "It is sent, but the ledger" in caplog.text
+    assert sender.chatbot(task.next_try())["id"] == session["id"]
+    assert sender.received == 1
+
+
+def test_the_reason_is_told_even_when_the_intent_cannot_be_retracted(sender: Sender, task: Any) -> None:
+    task.store.fails_at = {2: OSError("away")}
+    sender.emulator.faults.add("status", status=400, operation_id="send_chatbot")
+    with pytest.raises(WtsRejectedError):
+        sender.chatbot(task.next_try())
+    sender.chatbot(task.next_try())
+    assert sender.received == 1
+
+
+def test_a_ledger_in_files_does_the_same(
+    sender: Sender, make_task: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, crash: Any
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}")
+    task = make_task()
+    with crash("after the call"):
+        sender.chatbot(task.next_try())
+    first = sender.chatbot(task.next_try())
+    before = len(sender.asked)
+    assert sender.chatbot(task.next_try())["id"] == first["id"]
+    assert len(sender.asked) == before
+    task.clear()
+    sender.chatbot(task.next_try())
+    assert sender.received == 2
+
+
+def test_no_key_of_the_ledger_names_a_customer(sender: Sender, task: Any) -> None:
+    sender.chatbot(task.next_try())
+    header = task.store.get(HEADER)
+    assert not any("99998888" in name for name in (*task.store.values, *header, *header["sends"]))
+
+
+def test_a_second_try_on_airflow_2_11_looks_back_to_the_begin_of_the_run(sender: Sender, make_task: Any) -> None:
+    task = make_task()
+    sender.chatbot(task.next_try())
+    context = task.next_try()
+    # No run_after there; a clear moves the start, but not the logical date.
+    context["dag_run"] = SimpleNamespace(logical_date=task.begun, start_date=None, queued_at=None)
+    sender.chatbot(context)
+    assert sender.received == 1
+
+
+def test_nothing_of_a_send_is_logged_at_info_but_what_happened(
+    sender: Sender, task: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        sender.chatbot(task.next_try())
+        sender.chatbot(task.next_try())
+    assert "nothing is sent again" in caplog.text
+    assert "99998888" not in caplog.text

@@ -1,0 +1,331 @@
+"""What the operators that write to customers share, shown at the one that starts chatbots."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
+
+from airflow_provider_wts.api.errors import WtsRateLimitError
+from airflow_provider_wts.operators import sending as module
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+from airflow_provider_wts.operators.retry import use_retry_policy
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator import Emulator
+
+PHONE = "+55|11999998888"
+NIGHT, DAY = datetime(2026, 11, 23, 3, tzinfo=UTC), datetime(2026, 11, 23, 15, tzinfo=UTC)
+WINDOW = "08:00-20:00 America/Sao_Paulo"
+OPENING = datetime(2026, 11, 23, 11, tzinfo=UTC)
+
+
+class Clock:
+    """The clock of a worker, whose sleeping takes no time."""
+
+    def __init__(self) -> None:
+        self.now_ = DAY
+        self.slept: list[float] = []
+        self.on_waking: Any = lambda: None
+
+    def now(self, zone: Any = None) -> datetime:
+        return self.now_
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_ += timedelta(seconds=seconds)
+        self.on_waking()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "datetime", clock)
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def operator(bot_key: str = "Cobrança", **parameters: Any) -> WtsSendChatbotOperator:
+    return WtsSendChatbotOperator(**{"task_id": "send", "chatbot": bot_key, "to": PHONE, **parameters})
+
+
+@pytest.fixture
+def received(wts_connection: Emulator) -> Any:
+    wts_connection.switches.change({"rate_limits": False})
+    return lambda: len(wts_connection.received(PHONE))
+
+
+# The cost -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_send_by_key_and_number_is_one_request(
+    wts_connection: Emulator, stateful_context: dict[str, Any], bot_key: str
+) -> None:
+    operator(bot_key, channel="+55|1140028922").execute(stateful_context)
+    assert [request.operation_id for request in wts_connection.requests] == ["send_chatbot"]
+
+
+# dry_run --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", [True, "true", "True", "1"])
+def test_a_dry_run_returns_the_request_and_sends_nothing(
+    wts_connection: Emulator, stateful_context: dict[str, Any], bot_key: str, flag: Any
+) -> None:
+    request = operator(bot_key, dry_run=flag, channel="+55|1140028922").execute(stateful_context)
+    assert request["dry_run"] is True
+    assert (request["method"], request["path"]) == ("POST", "/chat/v1/chatbot/send")
+    assert request["body"]["to"] == PHONE
+    assert json.dumps(request)
+    assert wts_connection.requests == []
+    assert stateful_context["task_state_store"].values == {}
+
+
+@pytest.mark.parametrize("flag", [False, "false", "0"])
+def test_no_dry_run_sends(received: Any, context: dict[str, Any], flag: Any) -> None:
+    operator(dry_run=flag).execute(context)
+    assert received() == 1
+
+
+@pytest.mark.parametrize("flag", ["maybe", "", 2])
+def test_a_dry_run_that_is_neither_yes_nor_no_sends_nothing(received: Any, context: dict[str, Any], flag: Any) -> None:
+    with pytest.raises(AirflowFailException, match="dry_run"):
+        operator(dry_run=flag).execute(context)
+    assert received() == 0
+
+
+def test_a_dry_run_tells_the_log_nothing_about_the_customer(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with caplog.at_level(logging.INFO):
+        operator(dry_run=True, session_metadata={"cpf": "123.456.789-09"}).execute(context)
+    # Airflow 3 writes the logs of tasks to stdout here.
+    logged = caplog.text + capsys.readouterr().out
+    assert "nothing is sent" in logged
+    assert "99998888" not in logged
+    assert "123.456" not in logged
+
+
+# not_after ------------------------------------------------------------------------------------------------------------
+
+
+def test_after_not_after_nothing_is_sent(received: Any, context: dict[str, Any], clock: Clock) -> None:
+    with pytest.raises(AirflowSkipException, match="not_after"):
+        operator(not_after="2026-11-23T14:59:00+00:00").execute(context)
+    assert received() == 0
+
+
+def test_before_not_after_it_is_sent(received: Any, context: dict[str, Any], clock: Clock) -> None:
+    operator(not_after="2026-11-23T15:01:00+00:00").execute(context)
+    assert received() == 1
+
+
+def test_a_window_that_opens_after_not_after_is_not_waited_for(
+    received: Any, context: dict[str, Any], clock: Clock
+) -> None:
+    clock.now_ = NIGHT
+    with pytest.raises(AirflowSkipException, match="not_after"):
+        operator(not_after="2026-11-23T10:00:00+00:00", send_window=WINDOW).execute(context)
+    assert clock.slept == []
+
+
+def test_a_late_retry_returns_what_was_sent_in_time(
+    received: Any, stateful_context: dict[str, Any], clock: Clock
+) -> None:
+    send = operator(not_after="2026-11-23T15:01:00+00:00")
+    first = send.execute(stateful_context)
+    clock.now_ += timedelta(hours=1)
+    assert send.execute(stateful_context) == first
+
+
+# send_window ----------------------------------------------------------------------------------------------------------
+
+
+def test_inside_the_window_it_is_sent_at_once(received: Any, context: dict[str, Any], clock: Clock) -> None:
+    operator(send_window=WINDOW).execute(context)
+    assert (received(), clock.slept) == (1, [])
+
+
+def test_outside_the_window_the_worker_waits(received: Any, context: dict[str, Any], clock: Clock) -> None:
+    clock.now_ = NIGHT
+    clock.on_waking = lambda: clock.slept.append(received())
+    operator(send_window=WINDOW, deferrable=False).execute(context)
+    assert clock.slept == [8 * 3600, 0]
+    assert received() == 1
+
+
+def test_outside_the_window_a_task_can_be_skipped(received: Any, context: dict[str, Any], clock: Clock) -> None:
+    clock.now_ = NIGHT
+    with pytest.raises(AirflowSkipException, match="opens again at 2026-11-23T11:00"):
+        operator(send_window=WINDOW, outside_window="skip").execute(context)
+    assert received() == 0
+
+
+@pytest.mark.parametrize("now", [DAY, NIGHT])
+def test_a_choice_that_is_none_is_refused_and_skips_nobody(
+    received: Any, context: dict[str, Any], clock: Clock, now: datetime
+) -> None:
+    clock.now_ = now
+    with pytest.raises(AirflowFailException, match="outside_window"):
+        operator(send_window=WINDOW, outside_window="Wait").execute(context)
+
+
+def test_outside_the_window_a_deferrable_task_leaves_the_worker(
+    received: Any, stateful_context: dict[str, Any], clock: Clock
+) -> None:
+    clock.now_ = NIGHT
+    send = operator(send_window=WINDOW, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        send.execute(stateful_context)
+    path, kwargs = deferred.value.trigger.serialize()
+    assert path.endswith("DateTimeTrigger")
+    assert kwargs["moment"] == OPENING
+    assert stateful_context["task_state_store"].values == {}
+    clock.now_ = OPENING
+    getattr(send, deferred.value.method_name)(stateful_context, event=None)
+    assert received() == 1
+
+
+def test_a_task_that_wakes_too_early_waits_on(received: Any, context: dict[str, Any], clock: Clock) -> None:
+    clock.now_ = NIGHT
+    send = operator(send_window=WINDOW, deferrable=True)
+    with pytest.raises(TaskDeferred):
+        send.execute_in_window(context, event=None)
+    assert received() == 0
+
+
+def test_a_wait_of_seconds_is_not_worth_a_deferral(received: Any, context: dict[str, Any], clock: Clock) -> None:
+    clock.now_ = OPENING - timedelta(seconds=30)
+    operator(send_window=WINDOW, deferrable=True).execute(context)
+    assert clock.slept == [30]
+    assert received() == 1
+
+
+def test_a_customer_who_opted_out_while_the_worker_waited_is_spared(
+    received: Any, wts_connection: Emulator, context: dict[str, Any], clock: Clock
+) -> None:
+    clock.now_ = NIGHT
+    vip = next(tag.id for tag in wts_connection.state.tags.by_creation() if tag["name"] == "VIP")
+
+    def opt_out() -> None:
+        with wts_connection.state.lock:
+            wts_connection.state.add_contact({"phoneNumber": PHONE, "tagIds": [vip]})
+
+    clock.on_waking = opt_out
+    with pytest.raises(AirflowSkipException, match="exclude_tags"):
+        operator(send_window=WINDOW, exclude_tags=["VIP"]).execute(context)
+    assert received() == 0
+
+
+# exclude_tags and exclude_blocked -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["BLOCKED", "ACTIVE"])
+def test_a_blocked_contact_is_spared(
+    received: Any, wts_connection: Emulator, context: dict[str, Any], status: str
+) -> None:
+    with wts_connection.state.lock:
+        wts_connection.state.add_contact({"phoneNumber": PHONE, "status": status})
+    send = operator(exclude_blocked=True)
+    if status == "ACTIVE":
+        send.execute(context)
+    else:
+        with pytest.raises(AirflowSkipException, match="blocked"):
+            send.execute(context)
+    assert received() == (status == "ACTIVE")
+
+
+def test_nothing_is_sent_where_the_tags_cannot_be_looked_up(
+    received: Any, wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    wts_connection.faults.add("status", status=403, operation_id="get_contact_by_phone", times=None)
+    with pytest.raises(AirflowFailException):
+        operator(exclude_tags=["VIP"]).execute(context)
+    assert received() == 0
+
+
+# Ends of a task -------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_outcome_fails_the_task_for_good_and_names_the_recipient(
+    received: Any, wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wts_connection.faults.add("reset", when="after", operation_id="send_chatbot")
+    with pytest.raises(AirflowFailException) as failed:
+        operator(mark_session=False).execute(context)
+    assert PHONE in str(failed.value)
+    assert "on_unknown='resend'" in str(failed.value)
+    assert received() == 1
+
+
+def test_a_session_may_stand_in_the_place_of_a_blank_recipient(
+    received: Any, wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    session = wts_connection.contact_writes(PHONE, "Oi", "+55|1140028922")["sessionId"]
+    operator(to=" ", session_id=session).execute(context)
+    assert received() == 1
+
+
+# The retry policy -----------------------------------------------------------------------------------------------------
+
+has_policies = pytest.mark.skipif(
+    not hasattr(WtsSendChatbotOperator(task_id="x", chatbot="x"), "retry_policy"),
+    reason="this Airflow has no retry policies",
+)
+
+
+@has_policies
+def test_the_rate_limit_says_when_the_task_is_tried_again() -> None:
+    error = WtsRateLimitError("used up", retry_after=42.0)
+    decision = operator().retry_policy.evaluate(error, 1, 3)
+    assert decision.action.value == "retry"
+    assert decision.retry_delay == timedelta(seconds=42)
+
+
+@has_policies
+def test_every_other_error_is_left_to_the_task() -> None:
+    assert operator().retry_policy.evaluate(RuntimeError(), 1, 3).action.value == "default"
+
+
+@has_policies
+def test_a_mapped_task_has_the_policy_too() -> None:
+    with DAG("mapped", schedule=None):
+        mapped = WtsSendChatbotOperator.partial(task_id="send", chatbot="x").expand(to=[PHONE])
+    assert mapped.unmap({"to": PHONE}).retry_policy is not None
+
+
+@has_policies
+def test_a_policy_of_the_author_stays() -> None:
+    from airflow.sdk import ExceptionRetryPolicy
+
+    mine = ExceptionRetryPolicy(rules=[])
+    assert operator(retry_policy=mine).retry_policy is mine
+    with DAG("defaults", schedule=None, default_args={"retry_policy": mine}):
+        assert operator().retry_policy is mine
+
+
+@has_policies
+def test_a_task_with_the_policy_can_be_copied_and_serialized() -> None:
+    with DAG("serialized", schedule=None) as dag:
+        copied = copy.deepcopy(operator())
+    assert copied.retry_policy is not None
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    assert DagSerialization.to_dict(dag)["dag"]["tasks"]
+
+
+def test_an_airflow_without_policies_is_left_as_it_is() -> None:
+    class Operator:
+        pass
+
+    old = Operator()
+    use_retry_policy(old)  # type: ignore[arg-type]
+    assert not hasattr(old, "retry_policy")
