@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-@pytest.mark.parametrize("name", ["README.md"])
+@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md"])
 def test_the_dag_in_the_readme_runs(run_dag, tmp_path, wts_connection, fast_emulator, name):
     (code,) = re.findall(r"<!-- .*test_readme\.py -->\n```python\n(.*?)```", (ROOT / name).read_text("utf-8"), re.S)
     path = tmp_path / "shown.py"
