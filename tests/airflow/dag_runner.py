@@ -6,6 +6,7 @@ the pipe's descriptor as its argument; standard output and standard error are th
 
 from __future__ import annotations
 
+import functools
 import json
 import operator
 import os
@@ -21,6 +22,7 @@ DAGS = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 
 def main() -> None:
     """Answer requests until standard input ends."""
+    _keep_api_server()
     with os.fdopen(int(sys.argv[1]), "w") as answers:
         for line in sys.stdin:
             request = json.loads(line)
@@ -69,6 +71,16 @@ def serialized(path: str) -> dict[str, Any]:
 
     (dag,) = _load(_only_file(path)).values()
     return getattr(serialized_objects, "DagSerialization", serialized_objects.SerializedDAG).to_dict(dag)
+
+
+def _keep_api_server() -> None:
+    """Make one API server for all tasks, as Airflow 3.3 does; 3.1 builds one for each, which takes seconds."""
+    try:
+        from airflow.sdk.execution_time import supervisor
+    except ImportError:
+        return
+    if not hasattr(supervisor.in_process_api_server, "cache_info"):
+        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
 
 
 def _forget_secrets_backends() -> None:
