@@ -100,10 +100,16 @@ PROVIDER_INFO: dict[str, Any] = {
         },
     ],
     "sensors": [
-        {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.sensors.session"]},
+        {
+            "integration-name": "WTS Chat",
+            "python-modules": ["airflow_provider_wts.sensors.message", "airflow_provider_wts.sensors.session"],
+        },
     ],
     "triggers": [
-        {"integration-name": "WTS Chat", "python-modules": ["airflow_provider_wts.triggers.session"]},
+        {
+            "integration-name": "WTS Chat",
+            "python-modules": ["airflow_provider_wts.triggers.message", "airflow_provider_wts.triggers.session"],
+        },
     ],
     "config": {
         "wts": {
