@@ -1,0 +1,164 @@
+"""A notifier: tells people over WTS Chat what became of a DAG, a task or a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseNotifier
+
+from airflow_provider_wts.api.call import NOT_GIVEN
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.hooks.wts import WtsHook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_provider_wts.api.call import Call
+
+
+class WtsNotifier(BaseNotifier):
+    """Send a text, a template or a chatbot from a callback.
+
+    For ``on_failure_callback`` and its like of DAGs and tasks, for ``sla_miss_callback`` (Airflow 2.11), and with
+    ``AsyncCallback`` for deadline alerts (Airflow 3.1 and later).
+
+    **A callback has no ledger.** Airflow may run one twice, or not at all when its process dies, and so may this
+    message come. What has to arrive exactly once is the work of a task with ``WtsSendTextOperator`` and its like. For
+    the same reason nothing is sent again when its outcome is unknown.
+
+    Whatever goes wrong stands in the log and goes no further: a run is what it is, whether somebody was told or not.
+    On official WhatsApp channels a text reaches only who wrote within the last 24 hours; use a template for people
+    who do not.
+
+    :param to: recipient, or a list of them: phone numbers in any usual spelling, or ``@handle``. There is no default
+        (templated).
+    :param text: the text; give exactly one of this, ``template`` and ``chatbot`` (templated).
+    :param template: name or id of a template (templated).
+    :param parameters: values by the name of the template's variable (templated, deep).
+    :param chatbot: name or key of a chatbot to start (templated).
+    :param session_metadata: object kept with the session of the template or chatbot (templated, deep).
+    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's channel. A
+        template needs one (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :param kwargs: what Airflow's ``BaseNotifier`` takes.
+    """
+
+    template_fields: Sequence[str] = (
+        *("wts_conn_id", "to", "text", "template", "parameters", "chatbot", "session_metadata", "channel"),
+    )
+
+    def __init__(
+        self,
+        *,
+        to: str | Sequence[str],
+        text: str | None = None,
+        template: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        chatbot: str | None = None,
+        session_metadata: Mapping[str, Any] | None = None,
+        channel: str | None = None,
+        wts_conn_id: str = WtsHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.to = to
+        self.text = text
+        self.template = template
+        self.parameters = parameters
+        self.chatbot = chatbot
+        self.session_metadata = session_metadata
+        self.channel = channel
+        self.wts_conn_id = wts_conn_id
+
+    def __call__(self, *args: Any) -> None:
+        """Render the templates and send; errors are logged.
+
+        :param args: the context, or what Airflow 2.11 hands to ``sla_miss_callback``.
+        """
+        try:
+            super().__call__(*args)
+        except Exception:
+            # A mistake in a template, say.
+            self.log.exception("The notification was not sent.")
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Render the templates and send, off the event loop; errors are logged."""
+        try:
+            yield from super().__await__()
+        except Exception:
+            self.log.exception("The notification was not sent.")
+
+    def notify(self, context: Context) -> None:
+        """Send to all recipients; what fails for one does not hold up the others.
+
+        :param context: the context of the callback; it is not looked at.
+        """
+        try:
+            sends = self._sends()
+        except Exception as error:
+            self._failed("The notification was not sent", error)
+            return
+        for number, send in enumerate(sends, start=1):
+            try:
+                answer = send()
+            except Exception as error:
+                self._failed(f"The notification did not reach recipient {number} of {len(sends)}", error)
+            else:
+                self.log.info("Notified recipient %s of %s: %s.", number, len(sends), answer.get("id"))
+
+    async def async_notify(self, context: Context) -> None:
+        """Send to all recipients from a thread: the event loop belongs to all triggers.
+
+        :param context: the context of the callback; it is not looked at.
+        """
+        await asyncio.to_thread(self.notify, context)
+
+    def _sends(self) -> list[Callable[[], dict[str, Any]]]:
+        """Return what sends to each recipient; everything that can be wrong for all of them is found out here."""
+        from airflow_provider_wts.operators import values
+
+        given = [name for name in ("text", "template", "chatbot") if getattr(self, name) not in (None, "")]
+        if len(given) != 1:
+            raise WtsInvalidRequestError(f"text, template, chatbot: give exactly one of them, not {given or 'none'}.")
+        recipients = values.texts("to", self.to) or []
+        if not recipients:
+            raise WtsInvalidRequestError("to: is empty. A good value is ['+55 11 99999-8888'].")
+        hook = WtsHook(self.wts_conn_id)
+        build = self._call(hook, hook.channel(self.channel or None))
+
+        def send(to: str) -> dict[str, Any]:
+            return dict(hook.run(build(hook.recipient(to))) or {})
+
+        # A number that is written twice is one person.
+        return [lambda to=to: send(to) for to in dict.fromkeys(map(str, recipients))]  # type: ignore[misc]
+
+    def _call(self, hook: WtsHook, channel: str | None) -> Callable[[str], Call[Any]]:
+        from airflow_provider_wts.api import chatbots, sends
+        from airflow_provider_wts.operators import message_content
+
+        metadata = self.session_metadata or NOT_GIVEN
+        if self.chatbot:
+            key = hook.names.chatbot(self.chatbot)
+            return lambda to: chatbots.send_chatbot(
+                bot_key=key, to=to, from_=channel or NOT_GIVEN, session_metadata=metadata
+            )
+        if self.template:
+            if channel is None:
+                raise WtsInvalidRequestError(
+                    "channel: is empty, and a template needs one. Name it here or in the connection."
+                )
+            sender: str = channel
+            template_id = hook.names.template(self.template, sender)
+            filling = message_content.template_parameters("parameters", self.parameters or NOT_GIVEN)
+            return lambda to: sends.send_template(
+                to, sender, template_id, parameters=filling, session_metadata=metadata
+            )
+        text = message_content.needed_text("text", self.text)
+        return lambda to: sends.send_text(text, to=to, from_=channel or NOT_GIVEN)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        # A traceback says something only where this code is at fault.
+        self.log.error("%s: %s", what, error, exc_info=None if isinstance(error, WtsError) else error)

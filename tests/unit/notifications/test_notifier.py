@@ -1,0 +1,157 @@
+"""Telling people from a callback, which must never get into the way of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseNotifier
+
+from airflow_provider_wts.notifications.wts import WtsNotifier
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator import Emulator
+
+PHONES = ["+5511999998888", "+5511999997777"]
+
+
+@pytest.fixture
+def dag_context() -> dict[str, Any]:
+    """The context of a callback, as far as templates look into it."""
+    with DAG(dag_id="billing", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        pass
+    return {"dag": dag, "run_id": "manual", "params": {"who": PHONES[0]}}
+
+
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What notifiers log as errors."""
+    found: list[str] = []
+
+    class Log:
+        def info(self, *_: Any, **__: Any) -> None:
+            pass
+
+        warning = debug = info
+
+        def error(self, text: str, *args: Any, **_: Any) -> None:
+            found.append(text % args)
+
+        exception = error
+
+    monkeypatch.setattr(WtsNotifier, "log", Log())
+    return found
+
+
+def test_a_text_goes_to_every_recipient(wts_connection: Emulator, dag_context: dict[str, Any]) -> None:
+    WtsNotifier(to=[*PHONES, PHONES[0]], text="{{ dag.dag_id }} failed in {{ run_id }}")(dag_context)
+    wts_connection.advance(1)
+    received = [wts_connection.received(phone) for phone in PHONES]
+    assert [[one.text for one in by_one] for by_one in received] == [["billing failed in manual"]] * 2
+
+
+def test_a_template_is_filled_in(wts_connection: Emulator, dag_context: dict[str, Any]) -> None:
+    WtsNotifier(
+        to="{{ params.who }}",
+        template="saudacao",
+        parameters={"nome": "{{ dag.dag_id }}"},
+        channel="WhatsApp principal",
+        session_metadata={"dag": "{{ dag.dag_id }}"},
+    )(dag_context)
+    wts_connection.advance(1)
+    assert [one.text for one in wts_connection.received(PHONES[0])] == ["Olá billing, tudo bem?"]
+    (request,) = wts_connection.requests_of("send_template")
+    assert request.body["sessionMetadata"] == {"dag": "billing"}
+
+
+def test_a_chatbot_is_started(wts_connection: Emulator, dag_context: dict[str, Any]) -> None:
+    WtsNotifier(to=PHONES[0], chatbot="Cobrança")(dag_context)
+    assert [one.kind for one in wts_connection.received(PHONES[0])] == ["chatbot"]
+
+
+def test_it_can_be_awaited_and_leaves_the_event_loop_alone(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch, dag_context: dict[str, Any]
+) -> None:
+    threads: list[int] = []
+    notify = WtsNotifier.notify
+
+    def watched(self: WtsNotifier, context: Any) -> None:
+        threads.append(threading.get_ident())
+        notify(self, context)
+
+    monkeypatch.setattr(WtsNotifier, "notify", watched)
+    notifier = WtsNotifier(to=PHONES[0], text="Prazo perdido")
+    asyncio.run(notifier.async_notify(dag_context))
+    assert threads != [threading.get_ident()]
+    wts_connection.advance(1)
+    assert [one.text for one in wts_connection.received(PHONES[0])] == ["Prazo perdido"]
+
+
+@pytest.mark.skipif(
+    "context" not in inspect.signature(BaseNotifier.__init__).parameters, reason="no deadline alerts before Airflow 3.1"
+)
+def test_a_deadline_alert_awaits_it(wts_connection: Emulator, errors: list[str]) -> None:
+    async def call_back(**kwargs: Any) -> None:
+        await WtsNotifier(**kwargs)
+
+    context = {"dag_run": {"dag_id": "billing"}}
+    asyncio.run(call_back(to=PHONES[0], text="{{ dag_run.dag_id }} is late", context=context))
+    asyncio.run(call_back(to=PHONES[0], text="{{ no end", context=context))
+    wts_connection.advance(1)
+    assert [one.text for one in wts_connection.received(PHONES[0])] == ["billing is late"]
+    assert errors == ["The notification was not sent."]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"to": PHONES[0]}, "give exactly one of them, not none"),
+        ({"to": PHONES[0], "text": "a", "chatbot": "b"}, "give exactly one"),
+        ({"to": [], "text": "a"}, "to: is empty"),
+        ({"to": "", "text": "a"}, "to: is blank"),
+        ({"to": "nobody", "text": "a"}, "recipient 1 of 1"),
+        ({"to": PHONES[0], "text": "{{ broken"}, "was not sent"),
+        ({"to": PHONES[0], "text": "a", "wts_conn_id": "missing"}, "was not sent"),
+        ({"to": PHONES[0], "template": "saudacao"}, "a template needs one"),
+        ({"to": PHONES[0], "chatbot": "Nenhum"}, "Nenhum"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_logged_and_go_no_further(
+    wts_connection: Emulator,
+    dag_context: dict[str, Any],
+    errors: list[str],
+    parameters: dict[str, Any],
+    words: str,
+) -> None:
+    WtsNotifier(**parameters)(dag_context)
+    assert len(errors) == 1
+    assert words in errors[0]
+    assert not wts_connection.deliveries
+
+
+def test_one_recipient_that_fails_does_not_hold_up_the_others(
+    wts_connection: Emulator, dag_context: dict[str, Any], errors: list[str]
+) -> None:
+    WtsNotifier(to=["123", *PHONES], text="Olá")(dag_context)
+    wts_connection.advance(1)
+    assert len(errors) == 1
+    assert [len(wts_connection.received(phone)) for phone in PHONES] == [1, 1]
+
+
+def test_an_unknown_outcome_is_not_sent_again(
+    wts_connection: Emulator, dag_context: dict[str, Any], errors: list[str]
+) -> None:
+    wts_connection.faults.add("reset", when="after", operation_id="send_text")
+    WtsNotifier(to=PHONES[0], text="Olá")(dag_context)
+    wts_connection.advance(1)
+    assert len(errors) == 1
+    assert len(wts_connection.received(PHONES[0])) == 1
+
+
+def test_there_is_no_default_recipient() -> None:
+    assert inspect.signature(WtsNotifier).parameters["to"].default is inspect.Parameter.empty
