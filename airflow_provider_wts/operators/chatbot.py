@@ -13,6 +13,7 @@ from airflow_provider_wts.api.sessions import get_session
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators import parameters
+from airflow_provider_wts.operators.batch import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.chatbot_reading import WtsListChannelsOperator, WtsListChatbotsOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
 from airflow_provider_wts.waiting.completion import completed_event, defer_until_completed, wait_until_completed
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.reconcile import InSession
 
-__all__ = ["WtsListChannelsOperator", "WtsListChatbotsOperator", "WtsSendChatbotOperator"]
+__all__ = [
+    "WtsListChannelsOperator",
+    "WtsListChatbotsOperator",
+    "WtsSendChatbotBatchOperator",
+    "WtsSendChatbotOperator",
+]
 
 
 class WtsSendChatbotOperator(WtsSendingOperator):

@@ -9,6 +9,7 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundE
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, parameters, values
 from airflow_provider_wts.operators.base import WtsOperator
+from airflow_provider_wts.operators.batch import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.message_sending import WtsSendFileOperator, WtsSendTextOperator
 from airflow_provider_wts.operators.message_template import WtsScheduleMessageOperator, WtsSendTemplateOperator
@@ -37,7 +38,9 @@ __all__ = [
     "WtsListTemplatesOperator",
     "WtsScheduleMessageOperator",
     "WtsSendFileOperator",
+    "WtsSendTemplateBatchOperator",
     "WtsSendTemplateOperator",
+    "WtsSendTextBatchOperator",
     "WtsSendTextOperator",
     "WtsUploadFileOperator",
 ]

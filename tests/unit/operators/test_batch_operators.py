@@ -1,0 +1,465 @@
+"""Campaigns: one task that sends to many, each exactly once, and says what became of each."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+
+from airflow_provider_wts.operators import batch_campaign
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
+from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
+from airflow_provider_wts.sending.batch import Result
+from airflow_provider_wts.sending.recipients import Recipient
+from airflow_provider_wts.sending.results import Tally
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_wts.emulator import Emulator
+
+BOT = "Cobrança"
+
+
+def number(index: int) -> str:
+    return f"+55 11 9{10_000_000 + index:08d}"
+
+
+def numbers(count: int) -> list[str]:
+    return [number(index) for index in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def quiet(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator.behave("*", replies=[])
+    emulator.switches.whatsapp_window = "off"
+    monkeypatch.setattr("airflow_provider_wts.sending.batch.GRACE", 0.3)
+    monkeypatch.setattr("airflow_provider_wts.sending.inquiry._QUEUE_INTERVAL", 0.1)
+
+
+@pytest.fixture
+def context(stateful_context: dict[str, Any]) -> dict[str, Any]:
+    return stateful_context
+
+
+def chatbot(**parameters: Any) -> WtsSendChatbotBatchOperator:
+    return WtsSendChatbotBatchOperator(**{"task_id": "send", "chatbot": BOT, **parameters})
+
+
+def template(**parameters: Any) -> WtsSendTemplateBatchOperator:
+    given = {"task_id": "send", "template": "saudacao", "channel": "WhatsApp principal", **parameters}
+    return WtsSendTemplateBatchOperator(**given)
+
+
+def text(**parameters: Any) -> WtsSendTextBatchOperator:
+    return WtsSendTextBatchOperator(**{"task_id": "send", "row_text": "Olá!", **parameters})
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def received(emulator: Emulator, to: str) -> int:
+    return len(emulator.received(to.replace(" ", "")))
+
+
+def settle(emulator: Emulator) -> None:
+    """Let the queue of the platform run empty."""
+    emulator.advance(2)
+
+
+# Many in few requests -------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_chatbots_are_ten_requests(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    counts = chatbot(recipients=numbers(1000)).execute(context)
+    assert counts["sent"] == counts["recipients"] == 1000
+    assert len(wts_connection.requests_of("queue_chatbot_batch")) == 10
+    assert len(wts_connection.requests) == 11  # and the list of chatbots
+    settle(wts_connection)
+    assert len(wts_connection.deliveries) >= 1000
+    assert {received(wts_connection, number(index)) for index in range(0, 1000, 97)} == {1}
+    assert wts_connection.violations == []
+
+
+def test_templates_go_out_a_hundred_a_request(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    rows = [{"to": number(index), "name": f"Cliente {index}"} for index in range(250)]
+    counts = template(recipients=rows, row_parameters={"nome": "{{ row.name }}"}).execute(context)
+    assert counts["sent"] == 250
+    requests = wts_connection.requests_of("send_template_batch")
+    assert [len(request.body["messages"]) for request in requests] == [100, 100, 50]
+    settle(wts_connection)
+    assert wts_connection.received("+55|11910000007")[0].text == "Olá Cliente 7, tudo bem?"
+    assert wts_connection.violations == []
+
+
+def test_texts_go_out_one_by_one_each_with_its_mark(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    rows = [{"to": number(index), "name": f"Cliente {index}"} for index in range(60)]
+    counts = text(recipients=rows, row_text="Olá {{ row.name }}!", parallelism=8).execute(context)
+    assert counts["sent"] == 60
+    settle(wts_connection)
+    assert [received(wts_connection, number(index)) for index in range(60)] == [1] * 60
+    assert wts_connection.received("+55|11910000003")[0].text == "Olá Cliente 3!"
+    assert len({request.body["senderId"] for request in wts_connection.requests_of("send_text")}) == 60
+    assert wts_connection.violations == []
+
+
+# Where recipients come from -------------------------------------------------------------------------------------------
+
+
+def test_a_csv_file_as_excel_in_brazil_writes_it(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    source = tmp_path / "campaign.csv"
+    source.write_text("telefone;fatura;valor\n(11) 91000-0001;118;149.9\n11 91000-0002;119;20\n", encoding="utf-8-sig")
+    metadata = {"invoice": "{{ row.fatura }}", "amount": "{{ row.valor | float }}", "text": "R$ {{ row.valor }}"}
+    chatbot(
+        recipients_path=str(source), row_to="{{ row.telefone }}", row_session_metadata=metadata, mark_session=False
+    ).execute(context)
+    messages = wts_connection.requests_of("queue_chatbot_batch")[0].body["messages"]
+    assert [message["to"] for message in messages] == ["+55|11910000001", "+55|11910000002"]
+    assert messages[0]["sessionMetadata"] == {"invoice": "118", "amount": 149.9, "text": "R$ 149.9"}
+
+
+def test_a_json_lines_file_with_columns_named_as_the_parameters(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    source = tmp_path / "campaign.jsonl"
+    rows = [{"to": number(index), "session_metadata": {"n": index}} for index in range(3)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert chatbot(recipients_path=f"file://{source}").execute(context)["sent"] == 3
+    messages = wts_connection.requests_of("queue_chatbot_batch")[0].body["messages"]
+    assert [message["sessionMetadata"]["n"] for message in messages] == [0, 1, 2]
+
+
+def test_the_output_of_a_task_as_json_text(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    assert chatbot(recipients=json.dumps(numbers(2))).execute(context)["sent"] == 2
+
+
+def test_duplicates_are_left_out_however_they_are_spelled(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    results = tmp_path / "results.jsonl"
+    given = ["+55 11 91000-0001", "11910000001", "+55|1110000001", "+55 (11) 91000-0002", "+5511 9 9100-0003"]
+    given[2] = "+55|11 9100-0003"  # the same subscriber, without the ninth digit
+    counts = chatbot(recipients=given, results_path=str(results)).execute(context)
+    assert (counts["sent"], counts["duplicates"]) == (3, 2)
+    assert [(line["line"], line["status"]) for line in lines(results)] == [
+        (2, "duplicate"),
+        (5, "duplicate"),
+        (1, "sent"),
+        (3, "sent"),
+        (4, "sent"),
+    ]
+
+
+def test_one_bad_row_and_nothing_is_sent(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
+    source = tmp_path / "campaign.csv"
+    source.write_text("to,name\n11910000001,Ana\n12,Bia\n11910000003,Caio,extra\n")
+    with pytest.raises(AirflowFailException, match=r"2 of 3 rows are bad.*Line 3: to: '12'.*Line 4: has 3 columns"):
+        chatbot(recipients_path=str(source)).execute(context)
+    assert wts_connection.requests_of("queue_chatbot_batch") == []
+
+
+def test_bad_rows_can_be_skipped_and_are_listed(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    results = tmp_path / "deep" / "results.jsonl"
+    counts = chatbot(recipients=[number(1), "12", None], on_bad_row="skip", results_path=str(results)).execute(context)
+    assert (counts["sent"], counts["bad_rows"]) == (1, 2)
+    bad = [line for line in lines(results) if line["status"] == "bad_row"]
+    assert [line["line"] for line in bad] == [2, 3]
+    manifest = json.loads((tmp_path / "deep" / "results.jsonl.manifest.json").read_text())
+    assert (manifest["sent"], manifest["bad_rows"], manifest["task_id"]) == (1, 2, "send")
+
+
+def test_parameters_that_do_not_fit_the_template_are_bad_rows(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    with pytest.raises(AirflowFailException, match="Line 1: .*'nome' missing"):
+        template(recipients=numbers(2)).execute(context)
+    assert wts_connection.requests_of("send_template_batch") == []
+
+
+def test_a_connection_that_allows_few_recipients(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {
+        "conn_type": "wts",
+        "host": wts_connection.url,
+        "password": wts_connection.token,
+        "extra": {"allowed_recipients": number(1)},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    counts = chatbot(recipients=numbers(3), on_bad_row="skip").execute(context)
+    assert (counts["sent"], counts["bad_rows"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({}, "give exactly one of them"),
+        ({"recipients": "+55 11 91000-0001"}, "recipients: is no JSON|must be a list"),
+        ({"recipients": {"to": "1"}}, "recipients: must be a list, not dict"),
+        ({"recipients_path": "/nowhere/at/all.csv"}, "there is no file"),
+        ({"recipients": ["1"], "max_failures": "many"}, "rows are bad|max_failures"),
+        ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' is neither"),
+        ({"recipients": numbers(1), "on_bad_row": "ignore"}, "on_bad_row: 'ignore' is unknown"),
+        ({"recipients": numbers(1), "chunk_size": 101}, "chunk_size: 101 is no whole number from 1 to 100"),
+        ({"recipients": numbers(1), "outside_window": "maybe"}, "outside_window"),
+        ({"recipients": numbers(1), "row_to": "{{ row.phone }}"}, "there is no column 'phone'"),
+        ({"recipients": numbers(1), "row_to": "{{ row.phone"}, "row_to: is no template"),
+    ],
+    ids=str,
+)
+def test_impossible_input(
+    wts_connection: Emulator, context: dict[str, Any], parameters: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=words):
+        chatbot(**parameters).execute(context)
+    assert wts_connection.requests_of("queue_chatbot_batch") == []
+
+
+def test_no_recipients_is_no_failure(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    assert chatbot(recipients=[]).execute(context)["recipients"] == 0
+
+
+def test_a_parquet_file(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    source = tmp_path / "campaign.parquet"
+    due = datetime(2026, 3, 1, 12, 0)
+    rows = [{"phone": 5511910000000 + index, "amount": index / 2, "due": due} for index in range(1, 4)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), source)
+    metadata = {"amount": "{{ row.amount }}", "due": "{{ row.due }}"}
+    chatbot(
+        recipients_path=str(source), row_to="+{{ row.phone }}", row_session_metadata=metadata, mark_session=False
+    ).execute(context)
+    messages = wts_connection.requests_of("queue_chatbot_batch")[0].body["messages"]
+    assert [message["to"] for message in messages] == [f"+55|1191000000{index}" for index in (1, 2, 3)]
+    assert messages[2]["sessionMetadata"] == {"amount": 1.5, "due": "2026-03-01T12:00:00"}
+
+
+# What fails -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reading", ["entries", "all"])
+def test_bad_entries_fail_alone_under_both_readings_of_the_api(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    tmp_path: Path,
+    reading: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wts_connection.switches.batch_partial_failure = reading
+    # The API knows countries that our check of numbers does not.
+    monkeypatch.setattr("airflow_provider_wts.hooks.wts.WtsHook.recipient", lambda self, to: to.replace(" ", ""))
+    given = [f"+55|119{10_000_000 + index:08d}" for index in range(200)]
+    given[33], given[150] = "+55|12ab", "+55|x"
+    results = tmp_path / "results.jsonl"
+    counts = chatbot(recipients=given, results_path=str(results)).execute(context)
+    assert (counts["sent"], counts["failed"]) == (198, 2)
+    settle(wts_connection)
+    assert received(wts_connection, number(32)) == received(wts_connection, number(199)) == 1
+    assert [line["line"] for line in lines(results) if line["status"] == "failed"] == [34, 151]
+    assert all(line["reason"] for line in lines(results) if line["status"] == "failed")
+
+
+def test_results_in_another_order_reach_the_right_recipients(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    wts_connection.switches.batch_order = "shuffled"
+    results = tmp_path / "results.jsonl"
+    chatbot(recipients=numbers(50), results_path=str(results)).execute(context)
+    sends = {send.id: send.to for send in wts_connection.sends}
+    assert [sends[line["id"]] for line in lines(results)] == [line["to"] for line in lines(results)]
+
+
+def test_a_refusal_of_everything_ends_the_campaign_soon(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    with pytest.raises(AirflowFailException):
+        chatbot(chatbot="00000000-0000-4000-8000-000000000000", recipients=numbers(300)).execute(context)
+    assert len(wts_connection.requests_of("queue_chatbot_batch")) < 20
+
+
+def test_failures_beyond_the_limit_stop_the_campaign_and_a_clear_goes_on(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    wts_connection.switches.whatsapp_window = "refuse"
+    failing = text(recipients=numbers(100), max_failures="1%", chunk_size=4, parallelism=1)
+    with pytest.raises(AirflowFailException, match="More than 1 messages failed"):
+        failing.execute(context)
+    assert len(wts_connection.requests_of("send_text")) == 4
+    assert context["ti"].xcoms["return_value"]["not_sent"] == 96
+    wts_connection.switches.whatsapp_window = "off"
+    context["ti"].max_tries, context["ti"].try_number = 1, 2
+    assert text(recipients=numbers(100)).execute(context)["sent"] == 100
+
+
+def test_a_campaign_that_reaches_nobody_has_failed(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    wts_connection.switches.whatsapp_window = "refuse"
+    with pytest.raises(AirflowFailException, match="All 3 messages failed"):
+        text(recipients=numbers(3)).execute(context)
+
+
+# Care -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_sends_nothing(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
+    results = tmp_path / "results.jsonl"
+    shown = chatbot(recipients=numbers(250), dry_run=True, results_path=str(results)).execute(context)
+    assert (shown["recipients"], shown["requests"]) == (250, 3)
+    assert shown["first_request"]["body"]["messages"][0]["to"] == "+55|11910000000"
+    assert wts_connection.requests_of("queue_chatbot_batch") == []
+    assert not results.exists()
+    assert context["task_state_store"].values == {}
+
+
+def test_contacts_with_a_tag_are_spared_by_one_walk(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    vips = ("+55|11910000002", "+55|11910000005")
+    wts_connection.seed(contacts=[{"name": phone, "phone": phone, "tags": ["VIP"]} for phone in vips])
+    results = tmp_path / "results.jsonl"
+    counts = chatbot(recipients=numbers(120), exclude_tags=["VIP"], results_path=str(results)).execute(context)
+    assert (counts["sent"], counts["skipped"]) == (118, 2)
+    assert [line["to"] for line in lines(results) if line["status"] == "skipped"] == list(vips)
+    assert len(wts_connection.requests_of("filter_contacts")) == 3
+    assert wts_connection.requests_of("get_contact_by_phone") == []
+
+
+def test_after_not_after_nothing_goes_out(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    with pytest.raises(AirflowSkipException, match="not_after"):
+        chatbot(recipients=numbers(3), not_after="2020-01-01T00:00:00-03:00").execute(context)
+    assert wts_connection.requests_of("queue_chatbot_batch") == []
+
+
+class Window:
+    """A send window that closes after some chunks."""
+
+    def __init__(self, chunks: int) -> None:
+        self.chunks = chunks
+
+    def next_opening(self, now: datetime) -> datetime:
+        self.chunks -= 1
+        return now if self.chunks >= 0 else now + timedelta(hours=12)
+
+
+def window_of(monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
+    window = Window(chunks)
+    fake = SimpleNamespace(read=lambda text: window)
+    monkeypatch.setattr(batch_campaign.care, "SendWindow", fake)
+
+
+def test_a_campaign_that_the_window_closes_on_is_deferred_and_goes_on(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window_of(monkeypatch, 2)
+    given = {"recipients": numbers(50), "chunk_size": 10, "send_window": "08:00-20:00 America/Sao_Paulo"}
+    with pytest.raises(TaskDeferred):
+        chatbot(**given, deferrable=True).execute(context)
+    assert len(wts_connection.requests_of("queue_chatbot_batch")) == 2
+    window_of(monkeypatch, 100)
+    assert chatbot(**given, deferrable=True).execute_in_window(context, {})["sent"] == 50
+    assert len(wts_connection.requests_of("queue_chatbot_batch")) == 5
+    settle(wts_connection)
+    assert [received(wts_connection, to) for to in numbers(50)] == [1] * 50
+
+
+def test_a_campaign_that_the_window_closes_on_can_end_there(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    window_of(monkeypatch, 2)
+    results = tmp_path / "results.jsonl"
+    given = {"recipients": numbers(50), "chunk_size": 10, "send_window": "08:00-20:00 America/Sao_Paulo"}
+    counts = chatbot(**given, outside_window="skip", results_path=str(results)).execute(context)
+    assert (counts["sent"], counts["not_sent"]) == (20, 30)
+    assert counts["stopped"].startswith("the send window opens again")
+    assert len(lines(results)) == 50
+    window_of(monkeypatch, 100)
+    context["ti"].max_tries, context["ti"].try_number = 1, 2
+    assert chatbot(**given).execute(context)["sent"] == 50
+    settle(wts_connection)
+    assert [received(wts_connection, to) for to in numbers(50)] == [1] * 50
+
+
+def test_without_a_ledger_a_campaign_waits_on_its_worker(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window_of(monkeypatch, 1)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        window_of(monkeypatch, 100)
+        campaigns[0]._window = Window(100)
+
+    campaigns: list[Any] = []
+    made = batch_campaign.Campaign.__init__
+
+    def remember(self: Any, *arguments: Any) -> None:
+        made(self, *arguments)
+        campaigns.append(self)
+
+    monkeypatch.setattr(batch_campaign.Campaign, "__init__", remember)
+    monkeypatch.setattr(batch_campaign.time, "sleep", sleep)
+    del context["task_state_store"]
+    operator = chatbot(
+        recipients=numbers(20), chunk_size=10, deferrable=True, send_window="08:00-20:00 America/Sao_Paulo"
+    )
+    assert operator.execute(context)["sent"] == 20
+    assert slept[0] > 3600
+
+
+# What Airflow sees ----------------------------------------------------------------------------------------------------
+
+
+def test_the_counts_go_into_the_events_of_the_outlets(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    from airflow.providers.common.compat.sdk import Asset
+
+    asset = Asset(uri="file:///results", name="results")
+    event = SimpleNamespace(extra={})
+    context["outlet_events"] = {asset: event}
+    operator = chatbot(recipients=numbers(3), results_path=str(tmp_path / "results.jsonl"), outlets=[asset])
+    operator.execute(context)
+    assert event.extra["sent"] == 3
+    assert event.extra["results_path"] == str(tmp_path / "results.jsonl")
+
+
+def test_templates_of_rows_see_the_run_and_are_left_alone_by_airflow(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    assert not [name for name in chatbot().template_fields if name.startswith("row_")]
+    context |= {"ds": "2026-03-01", "params": {"campaign": "março"}}
+    metadata = {"day": "{{ ds }}", "campaign": "{{ params.campaign }}", "paid": "{{ row.n > 1 }}", "n": 7}
+    rows = [{"to": number(1), "n": 1}]
+    chatbot(recipients=rows, row_session_metadata=metadata, mark_session=False).execute(context)
+    sent = wts_connection.requests_of("queue_chatbot_batch")[0].body["messages"][0]["sessionMetadata"]
+    assert sent == {"day": "2026-03-01", "campaign": "março", "paid": False, "n": 7}
+
+
+def test_progress_is_told_in_the_log() -> None:
+    told: list[str] = []
+    log: Any = SimpleNamespace(info=lambda text, *values: told.append(text % values))
+    tally = Tally(4000, log, 0.0, None)
+    for line in range(3):
+        tally.report(Recipient(line, "+55|11910000001", {}), Result("failed" if line else "sent"))
+    assert told[-1].startswith("3 of 4,000 recipients done, 2 failed; ")
+    assert " a second, about " in told[-1]
+
+
+def test_rows_of_csv_with_a_comma_inside(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
+    source = tmp_path / "campaign.csv"
+    with source.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["to", "text"])
+        writer.writerow([number(1), "Olá, Ana;\ntudo bem?"])
+    assert text(recipients_path=str(source), row_text=None).execute(context)["sent"] == 1
+    assert wts_connection.requests_of("send_text")[0].body["text"] == "Olá, Ana;\ntudo bem?"
