@@ -69,6 +69,12 @@ test-scheduler: .venv/.ready ## Kill processes of a whole Airflow on PostgreSQL,
 	@$(call also,psycopg2-binary asyncpg apache-airflow-providers-celery redis)
 	@$(BIN)/python -m pytest -m scheduler tests/airflow $(TESTS)
 
+.PHONY: docs
+docs: .venv/.ready ## Build the documentation; warnings are errors
+	@$(call also,"sphinx>=8" "furo>=2024.8.6" "myst-parser>=4")
+	@$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@echo "The documentation is in docs/_build/html/index.html"
+
 .PHONY: demo
 demo: .venv/.ready ## Send chatbots to customers of a local WTS Chat, on real Airflow, and show what they answered
 	@$(BIN)/python tools/demo.py

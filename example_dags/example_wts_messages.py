@@ -7,6 +7,8 @@ outside of that, use a template. It needs a connection ``wts_default``. The defa
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_wts.operators.message import (
@@ -15,6 +17,7 @@ from airflow_provider_wts.operators.message import (
     WtsSendFileOperator,
     WtsSendTextOperator,
 )
+from airflow_provider_wts.sensors.message import WtsMessageStatusSensor
 
 with DAG(
     dag_id="example_wts_messages",
@@ -56,10 +59,21 @@ with DAG(
     )
     # [END send_file]
 
-    # [START get_message_status]
+    # [START wait_for_delivery]
     # QUEUED and SENT prove nothing yet; DELIVERED and READ do.
+    wait_for_delivery = WtsMessageStatusSensor(
+        task_id="wait_for_delivery",
+        message_id="{{ ti.xcom_pull(task_ids='send_text')['id'] }}",
+        target_status="DELIVERED",
+        poke_interval=15,
+        timeout=timedelta(hours=1).total_seconds(),
+        deferrable=True,
+    )
+    # [END wait_for_delivery]
+
+    # [START get_message_status]
     get_status = WtsGetMessageStatusOperator(
-        task_id="get_status", message_id="{{ ti.xcom_pull(task_ids='send_text')['id'] }}"
+        task_id="get_status", message_id="{{ ti.xcom_pull(task_ids='send_receipt')['id'] }}"
     )
     # [END get_message_status]
 
@@ -69,4 +83,4 @@ with DAG(
     )
     # [END list_messages]
 
-    send_text >> send_receipt >> get_status >> list_messages
+    send_text >> send_receipt >> wait_for_delivery >> get_status >> list_messages

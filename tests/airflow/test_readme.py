@@ -18,4 +18,4 @@ def test_the_dag_in_the_readme_runs(run_dag, tmp_path, wts_connection, fast_emul
     outcome = run_dag(path, connections=wts_connection)
     assert outcome.state == "success", outcome.logs[-5000:]
     assert outcome.task("remind").returned["status"] == "COMPLETED"
-    assert len(fast_emulator.received("+55 11 99999-0001")) == 1
+    assert len(fast_emulator.received("+5511999990001")) == 1
