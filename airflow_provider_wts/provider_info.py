@@ -108,7 +108,11 @@ PROVIDER_INFO: dict[str, Any] = {
     "triggers": [
         {
             "integration-name": "WTS Chat",
-            "python-modules": ["airflow_provider_wts.triggers.message", "airflow_provider_wts.triggers.session"],
+            "python-modules": [
+                "airflow_provider_wts.triggers.events",
+                "airflow_provider_wts.triggers.message",
+                "airflow_provider_wts.triggers.session",
+            ],
         },
     ],
     "config": {
@@ -127,5 +131,6 @@ PROVIDER_INFO: dict[str, Any] = {
             },
         }
     },
+    "notifications": ["airflow_provider_wts.notifications.wts.WtsNotifier"],
     "extra-links": ["airflow_provider_wts.links.session.WtsSessionLink"],
 }

@@ -1,0 +1,322 @@
+"""Events of conversations: each is told once, in order, also after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+
+from airflow_provider_wts.api.sessions import complete_session
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.waiting.events import OVERLAP, Batch, Position
+
+try:
+    from airflow_provider_wts.triggers import events as trigger_module
+    from airflow_provider_wts.triggers.events import WtsSessionEventTrigger
+except AirflowOptionalProviderFeatureException as refusal:
+    REFUSAL = str(refusal)
+else:
+    REFUSAL = ""
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_provider_wts.emulator import Emulator
+
+PHONES = [f"+55|119{number:08}" for number in range(8)]
+
+needs_airflow_3 = pytest.mark.skipif(bool(REFUSAL), reason=REFUSAL)
+
+
+@pytest.mark.skipif(not REFUSAL, reason="this Airflow has events")
+def test_below_airflow_3_the_import_says_what_is_missing() -> None:
+    assert "needs Airflow 3" in REFUSAL
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks follow each other at once."""
+    if not REFUSAL:
+        monkeypatch.setattr(trigger_module, "SECONDS_PER_CALL", 0.0)
+
+
+class AssetStateStore:
+    """Airflow's asset state store, in memory: values are JSON, and outlive a trigger."""
+
+    def __init__(self, *, assets: int = 1) -> None:
+        self.values: dict[str, str] = {}
+        self._assets = assets
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        return self.get(key, default)
+
+    async def aset(self, key: str, value: Any) -> None:
+        self.set(key, value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self._assets != 1:
+            raise ValueError("several assets")
+        assert "/" not in key
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any) -> None:
+        if self._assets != 1:
+            raise ValueError("several assets")
+        self.values[key] = json.dumps(value)
+
+
+def watch(
+    *doings: Callable[[], Any],
+    events: str | Sequence[str] = "message_received",
+    store: AssetStateStore | None = None,
+    emulator: Emulator,
+    looks: int = 3,
+) -> list[dict[str, Any]]:
+    """Run a trigger, do things one after the other with some looks between, and return what it told."""
+
+    async def main() -> list[dict[str, Any]]:
+        trigger = WtsSessionEventTrigger(events=events, poll_interval=0.01)
+        if store is not None:
+            trigger.asset_state_store = store
+        told: list[dict[str, Any]] = []
+
+        async def listen() -> None:
+            async for event in trigger.run():
+                told.append(event.payload)
+
+        listening = asyncio.create_task(listen())
+        async with asyncio.timeout(30):
+            for do in (lambda: None, *doings):
+                await asyncio.to_thread(do)
+                wanted = len(emulator.requests_of("list_sessions")) + 2 * looks
+                while len(emulator.requests_of("list_sessions")) < wanted and not listening.done():
+                    await asyncio.sleep(0.01)
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        return told
+
+    return asyncio.run(main())
+
+
+def writes(emulator: Emulator, phone: str, text: str = "segredo") -> Callable[[], Any]:
+    return lambda: emulator.contact_writes(phone, text)
+
+
+@needs_airflow_3
+def test_a_message_is_told_once_with_ids_and_moments_only(wts_connection: Emulator) -> None:
+    (told,) = watch(writes(wts_connection, PHONES[0]), emulator=wts_connection)
+    (session,) = wts_connection.state.sessions.by_creation()
+    assert (told["event"], told["session_id"], told["contact_id"]) == (
+        "message_received",
+        session.id,
+        session.contact.id,
+    )
+    assert told["at"] == told["last_message_in"] == session["lastMessageIn"]
+    assert "segredo" not in json.dumps(told)
+    assert PHONES[0][4:] not in json.dumps(told)
+
+
+@needs_airflow_3
+def test_each_message_is_an_event_and_other_changes_are_none(wts_connection: Emulator) -> None:
+    def note() -> None:
+        (session,) = wts_connection.state.sessions.by_creation()
+        with wts_connection.state.lock:
+            wts_connection.state.touch(wts_connection.state.sessions, session)
+
+    write = writes(wts_connection, PHONES[0])
+    told = watch(write, note, write, note, emulator=wts_connection)
+    assert [one["event"] for one in told] == ["message_received"] * 2
+    assert told[0]["at"] < told[1]["at"]
+
+
+@needs_airflow_3
+def test_sessions_that_open_and_complete_are_told(wts_connection: Emulator) -> None:
+    def complete() -> None:
+        (session,) = wts_connection.state.sessions.by_creation()
+        WtsHook().run(complete_session(session.id))
+
+    told = watch(
+        writes(wts_connection, PHONES[0]),
+        complete,
+        events=["session_opened", "session_completed"],
+        emulator=wts_connection,
+    )
+    assert [one["event"] for one in told] == ["session_opened", "session_completed"]
+    assert told[1]["ended_at"] == told[1]["at"]
+
+
+@needs_airflow_3
+def test_what_happened_before_the_first_look_is_not_told(wts_connection: Emulator) -> None:
+    for phone in PHONES:
+        wts_connection.contact_writes(phone, "Olá")
+    assert watch(events=["message_received", "session_opened"], emulator=wts_connection) == []
+
+
+@needs_airflow_3
+@pytest.mark.parametrize("bounds", ["inclusive", "exclusive"])
+def test_events_of_one_look_come_in_order(wts_connection: Emulator, bounds: str) -> None:
+    wts_connection.switches.change({"date_bounds": bounds})
+
+    def all_write() -> None:
+        for phone in reversed(PHONES):
+            wts_connection.contact_writes(phone, "Olá")
+
+    told = watch(all_write, emulator=wts_connection)
+    assert len({one["session_id"] for one in told}) == len(told) == len(PHONES)
+    assert [one["at"] for one in told] == sorted(one["at"] for one in told)
+
+
+@needs_airflow_3
+def test_a_message_that_does_not_move_the_date_of_its_session_is_told(wts_connection: Emulator) -> None:
+    wts_connection.contact_writes(PHONES[0], "Olá")
+    wts_connection.advance(200)
+    wts_connection.switches.messages_touch_session = False
+    wts_connection.switches.answered_session_status = "PENDING"
+    wts_connection.contact_writes(PHONES[1], "Olá")
+    told = watch(writes(wts_connection, PHONES[0]), emulator=wts_connection)
+    assert len(told) == 1
+
+
+@needs_airflow_3
+def test_nothing_is_repeated_or_missed_over_a_restart(wts_connection: Emulator) -> None:
+    store = AssetStateStore()
+    first = watch(writes(wts_connection, PHONES[0]), store=store, emulator=wts_connection)
+    wts_connection.advance(30)
+    wts_connection.contact_writes(PHONES[1], "Olá")
+    second = watch(writes(wts_connection, PHONES[2]), store=store, emulator=wts_connection)
+    assert [len(first), len(second)] == [1, 2]
+    assert len({one["session_id"] for one in first + second}) == 3
+
+
+@needs_airflow_3
+def test_what_came_during_a_long_absence_is_told(wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = AssetStateStore()
+    watch(store=store, emulator=wts_connection)
+    wts_connection.contact_writes(PHONES[1], "Olá")
+    # The stream begins later than this trigger stopped.
+    monkeypatch.setattr(trigger_module, "CLOCK_SLACK", timedelta(seconds=-1))
+    (key,) = store.values
+    stored = json.loads(store.values[key])
+    stored["floor"] = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    store.values[key] = json.dumps(stored)
+    told = watch(store=store, emulator=wts_connection)
+    assert [one["event"] for one in told] == ["message_received"]
+
+
+@needs_airflow_3
+def test_state_that_cannot_be_read_is_a_new_beginning(wts_connection: Emulator) -> None:
+    store = AssetStateStore()
+    watch(store=store, emulator=wts_connection)
+    store.values = dict.fromkeys(store.values, '{"floor": 7}')
+    assert len(watch(writes(wts_connection, PHONES[0]), store=store, emulator=wts_connection)) == 1
+
+
+@needs_airflow_3
+def test_a_trigger_of_several_assets_keeps_its_position_in_memory(wts_connection: Emulator) -> None:
+    store = AssetStateStore(assets=2)
+    assert len(watch(writes(wts_connection, PHONES[0]), store=store, emulator=wts_connection)) == 1
+
+
+@needs_airflow_3
+def test_failures_do_not_end_it(wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_wts.api.client.UNKNOWN_BUDGET", 0)
+    wts_connection.faults.add("status", status=503, times=2)
+    wts_connection.faults.add("status", status=401, times=2)
+    assert len(watch(writes(wts_connection, PHONES[0]), emulator=wts_connection, looks=6)) == 1
+
+
+@needs_airflow_3
+def test_a_lasting_failure_is_not_asked_about_without_a_pause(wts_connection: Emulator) -> None:
+    wts_connection.faults.add("status", status=401, times=None)
+
+    async def main() -> None:
+        stream = WtsSessionEventTrigger.open_shared_stream({"wts_conn_id": "wts_default", "poll_interval": 0.1})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                async for _ in stream:
+                    raise AssertionError("nothing can be seen")
+
+    asyncio.run(main())
+    # 0.2, 0.4, 0.8 s and so on.
+    assert 2 <= len(wts_connection.requests) <= 5
+
+
+@needs_airflow_3
+def test_watchers_share_the_looks_and_each_tells_its_own(wts_connection: Emulator) -> None:
+    pytest.importorskip("airflow.triggers.shared_stream")
+
+    async def main() -> list[list[dict[str, Any]]]:
+        from airflow.triggers.shared_stream import SharedStreamManager
+
+        manager = SharedStreamManager(log=trigger_module.log)
+        kinds = ["message_received", "session_opened"]
+        told: list[list[dict[str, Any]]] = [[], []]
+
+        async def listen(number: int) -> None:
+            trigger = WtsSessionEventTrigger(events=kinds[number], poll_interval=0.02)
+            stream = manager.subscribe(trigger_id=number, trigger=trigger, key=trigger.shared_stream_key())
+            async for event in trigger.filter_shared_stream(stream):
+                told[number].append(event.payload)
+
+        tasks = [asyncio.create_task(listen(number)) for number in (0, 1)]
+        async with asyncio.timeout(30):
+            while len(wts_connection.requests_of("list_sessions")) < 4:
+                await asyncio.sleep(0.01)
+            wts_connection.contact_writes(PHONES[0], "Olá")
+            while not all(told):
+                await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await manager.stop_all()
+        return told
+
+    told = asyncio.run(main())
+    assert [[one["event"] for one in by_one] for by_one in told] == [["message_received"], ["session_opened"]]
+
+
+@needs_airflow_3
+def test_it_is_made_again_from_what_it_says_of_itself() -> None:
+    trigger = WtsSessionEventTrigger(events=("session_opened", "message_received"), poll_interval=30)
+    path, arguments = trigger.serialize()
+    assert path == "airflow_provider_wts.triggers.events.WtsSessionEventTrigger"
+    assert WtsSessionEventTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
+    assert trigger.shared_stream_key() == WtsSessionEventTrigger(poll_interval=30).shared_stream_key()
+
+
+@needs_airflow_3
+@pytest.mark.parametrize("parameters", [{"events": "answered"}, {"events": []}, {"poll_interval": 0}], ids=str)
+def test_impossible_input_is_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"events|poll_interval"):
+        WtsSessionEventTrigger(**parameters)
+
+
+def session(at: datetime) -> dict[str, Any]:
+    names = ("session_id", "status", "created_at", "updated_at", "ended_at", "last_message_in", "last_message_out")
+    return {**dict.fromkeys(names), "session_id": "s", "last_message_in": at.isoformat(), "updated_at": at.isoformat()}
+
+
+def test_a_position_forgets_what_is_over() -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    position = Position(begin)
+    for minute in range(60):
+        at = begin + timedelta(minutes=minute, seconds=1)
+        batch = Batch(at - OVERLAP, at, [session(at)], 2)
+        assert len(position.news(batch, ["message_received"])) == 1
+        assert position.news(batch, ["message_received"]) == []
+    assert len(position.as_json()["told"]) <= 3
+    assert Position.read(position.as_json()).as_json() == position.as_json()  # type: ignore[union-attr]
+
+
+def test_a_change_that_shows_late_is_told() -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    position = Position(begin)
+    late, later = begin + timedelta(seconds=10), begin + timedelta(seconds=100)
+    assert position.news(Batch(begin, later, [], 2), ["message_received"]) == []
+    assert len(position.news(Batch(begin, later, [session(late)], 2), ["message_received"])) == 1
