@@ -1,0 +1,138 @@
+"""The scheduler, the triggerer and workers in earnest, and what becomes of our tasks when they are killed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from whole_airflow import AIRFLOW_3, REDIS, WholeAirflow, tell
+
+from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.conversations import complete
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.scheduler, pytest.mark.timeout(1500)]
+
+DAGS = Path(__file__).with_name("dags_for_scheduler")
+SENSORS = 100
+RECIPIENTS = 40
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+def connection(emulator: Emulator) -> dict[str, Any]:
+    return {"conn_type": "wts", "host": emulator.url, "password": emulator.token, "extra": {"timeout": 600}}
+
+
+@pytest.fixture
+def local_airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
+    airflow = WholeAirflow([DAGS / "many_sensors.py"], connection(emulator))
+    try:
+        yield airflow.start()
+    finally:
+        airflow.stop()
+
+
+@pytest.fixture
+def celery_airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
+    if not AIRFLOW_3:
+        pytest.skip("runs on Airflow 3")
+    if importlib.util.find_spec("airflow.providers.celery") is None:
+        pytest.skip("needs apache-airflow-providers-celery")
+    redis = pytest.importorskip("redis", reason="needs the package redis")
+    try:
+        redis.Redis.from_url(REDIS).ping()
+    except redis.RedisError as problem:
+        pytest.skip(f"needs a Redis server at {REDIS} (WTS_TEST_REDIS names another): {problem}")
+    airflow = WholeAirflow(
+        [DAGS / "mapped_sends.py"], connection(emulator), executor="CeleryExecutor", workers=2, parallelism=8
+    )
+    try:
+        yield airflow.start()
+    finally:
+        airflow.stop()
+
+
+def test_deferred_sensors_survive_the_death_of_the_triggerer(local_airflow: WholeAirflow, emulator: Emulator) -> None:
+    airflow = local_airflow
+    numbers = [f"+5511970{number:06}" for number in range(SENSORS)]
+    sessions = [emulator.state.sessions.find(emulator.contact_writes(one, "Oi")["sessionId"]) for one in numbers]
+    run_id = airflow.trigger("many_sensors", sessions=[session.id for session in sessions])
+
+    airflow.wait_for_tasks(
+        run_id, lambda counts: counts.get("deferred", 0) >= SENSORS // 2, "half of the sensors are deferred", 600
+    )
+    airflow.processes.kill("triggerer")
+    # Some conversations end while nobody looks, and others while more tasks are on their way to the triggerer.
+    for session in sessions[:30]:
+        with emulator.state.lock:
+            complete(emulator.state, session, stop_bot=True)
+    airflow.start_part("triggerer")
+    airflow.wait_for_tasks(
+        run_id,
+        lambda counts: sum(counts.get(state, 0) for state in ("deferred", "success")) > SENSORS,
+        "all sensors have looked once",
+        600,
+    )
+    for session in sessions[30:]:
+        with emulator.state.lock:
+            complete(emulator.state, session, stop_bot=True)
+    state = airflow.wait_for_end(run_id, 600)
+    tasks = [task for task in airflow.tasks(run_id) if task["task_id"] == "wait"]
+    requests = Counter(request.operation_id for request in emulator.requests)
+    tell(f"sensors: {Counter(task['state'] for task in tasks)}, tries {Counter(task['try_number'] for task in tasks)}")
+    tell(f"requests: {dict(requests)}")
+    assert state == "success", airflow.task_logs(run_id, "rror")[-20:]
+    assert len(tasks) == SENSORS
+    # One try each: none was failed by the scheduler and run again.
+    assert {(task["state"], task["try_number"]) for task in tasks} == {("success", 1)}
+    # Each sensor looks once before it defers and once at its end; all polling together costs little beside.
+    assert requests["get_session"] + requests["list_sessions"] - 2 * SENSORS < SENSORS
+    assert emulator.violations == []
+
+
+def test_a_worker_that_dies_while_it_sends_costs_nobody_a_message(
+    celery_airflow: WholeAirflow, emulator: Emulator
+) -> None:
+    airflow = celery_airflow
+    numbers = [f"+5511960{number:06}" for number in range(RECIPIENTS)]
+    # Every fifth send hangs: one half of them after the customer got it, the other before.
+    hanging = [
+        emulator.faults.add(
+            "hang", when=("after", "before")[index // 5 % 2], operation_id="send_chatbot", body=number[3:]
+        )
+        for index, number in enumerate(numbers)
+        if index % 5 == 0
+    ]
+    run_id = airflow.trigger("mapped_sends", to=numbers)
+
+    def say() -> str:
+        return str(airflow.counts(run_id))
+
+    # Both workers have a send that hangs: whichever dies, dies in mid-send.
+    airflow.wait(lambda: sum(fault.hits for fault in hanging) >= 5, "Some hanging sends", 300, say)
+    hung = sum(fault.hits for fault in hanging)
+    airflow.processes.kill("worker-1")
+    for fault in hanging:
+        if not fault.hits:
+            # The rest of the story is about the tasks that were killed.
+            fault.times = 0
+    airflow.start_part("worker-1")
+    airflow.processes.kill("worker-2")
+    airflow.start_part("worker-2")
+    state = airflow.wait_for_end(run_id, 900)
+    received = Counter(len(emulator.received(number)) for number in numbers)
+    tries = Counter(task["try_number"] for task in airflow.tasks(run_id) if task["task_id"] == "send")
+    tell(f"{hung} sends hung when their worker died; messages per customer: {dict(received)}; tries: {dict(tries)}")
+    assert state == "success", airflow.task_logs(run_id, "rror")[-20:]
+    assert received == {1: RECIPIENTS}
+    assert max(tries) > 1
