@@ -138,11 +138,16 @@ class _Redis:
     def _take(self, account: str, limits: Sequence[Limit]) -> float:
         from limits import RateLimitItemPerSecond
 
-        items = [RateLimitItemPerSecond(limit.requests, limit.seconds, namespace=limit.name) for limit in limits]
+        # The shortest window first: what is taken from it in vain comes back soonest.
+        items = [
+            RateLimitItemPerSecond(limit.requests, limit.seconds, namespace=limit.name)
+            for limit in sorted(limits, key=lambda limit: limit.seconds)
+        ]
         with self._lock:
             wait = max(self._wait_for(item, account) for item in items)
-            # Another process may take the last place between the two looks: then the hit fails, and we look again.
-            if wait <= 0 and not all([self._limiter.hit(item, account) for item in items]):
+            # Another process may take the last place between the two looks: then the hit fails, the longer windows
+            # are left alone, and we look again.
+            if wait <= 0 and not all(self._limiter.hit(item, account) for item in items):
                 wait = 0.01
         return wait
 
