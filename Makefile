@@ -75,6 +75,10 @@ docs: .venv/.ready ## Build the documentation; warnings are errors
 	@$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
 
+.PHONY: chaos
+chaos: .venv/.ready ## Send 10,000 times through every fault, with tasks killed at random, and count the messages
+	@WTS_CHAOS_SENDS=$${WTS_CHAOS_SENDS:-10000} $(BIN)/python -m pytest tests/chaos --timeout=7200 $(TESTS)
+
 .PHONY: demo
 demo: .venv/.ready ## Send chatbots to customers of a local WTS Chat, on real Airflow, and show what they answered
 	@$(BIN)/python tools/demo.py

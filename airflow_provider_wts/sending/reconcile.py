@@ -34,12 +34,14 @@ MOST_SESSIONS = 2000
 MOST_OF_A_CONTACT = 200
 MOST_MESSAGES = 500
 
-#: Sessions or cards that a search reads one by one, where a list does not show their metadata.
+#: Sessions or cards that a search looks into one by one, for their messages or for metadata that a list leaves out.
 MOST_SINGLY = 50
 
 #: All of them by name: whether a list without this filter leaves some out is not documented.
 _ALL_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
 _ALL_CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")
+
+_TOO_MANY = "too many sessions changed since then to look into each of them"
 
 # A detail asked for may be what makes the API show the metadata, too.
 _DETAILS = ("ContactDetails",)
@@ -116,23 +118,30 @@ class InSession:
         """
         since = since - CLOCK_SLACK
         sessions = self._sessions(hook, since)
-        touched = hidden = 0
+        gap = sessions.gap
+        touched = hidden = singly = 0
         for session in sessions.items:
             if self._by_metadata and mark.stands_in(session):
                 return Found(Finding.FOUND, _as_answered(session))
             written = False
-            if self._by_sender:
+            # What names its session may go into one that has ended; what names a recipient does not.
+            ended = self._session_id is None and _ended(session, since)
+            if self._by_sender and not ended:
+                singly += 1
+                if singly > MOST_SINGLY:
+                    gap = gap or _TOO_MANY
+                    continue
                 message, written = self._message(hook, session, mark, since)
                 if message is not None:
                     return Found(Finding.FOUND, message)
             touched += written or _touched(session, since)
-            hidden += not self._by_sender and not _shows_metadata(session) and not _ended(session, since)
+            hidden += not self._by_sender and not _shows_metadata(session) and not ended
         if touched:
             reason = f"{touched} session(s) of this contact changed since then, and none shows the mark"
         elif hidden:
             reason = f"{hidden} session(s) of this contact do not show their metadata"
         else:
-            reason = sessions.gap
+            reason = gap
         return Found(Finding.UNDECIDED, reason=reason) if reason else Found(Finding.ABSENT)
 
     def _sessions(self, hook: WtsHook, since: datetime) -> _Sessions:
@@ -174,7 +183,7 @@ class InSession:
             singly += 1
             if singly > MOST_SINGLY:
                 whole += sessions[len(whole) :]
-                return _Sessions(whole, gap or "too many sessions changed since then to look into each of them")
+                return _Sessions(whole, gap or _TOO_MANY)
             try:
                 whole.append(_whole(hook, session["id"]))
             except WtsNotFoundError:

@@ -330,7 +330,8 @@ def main() -> None:
     for line in sys.stdin:
         settings = json.loads(line)
         settings.setdefault("run_after", (datetime.now(UTC) - timedelta(seconds=1)).isoformat())
-        print(json.dumps(round_of(settings)), flush=True)
+        sys.stdout.write(json.dumps(round_of(settings)) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 SENDS = int(os.environ.get("WTS_CHAOS_SENDS", "2000"))
 SEED = int(os.environ.get("WTS_CHAOS_SEED") or random.SystemRandom().randrange(10**6))
 
-SENDS_OF_A_ROUND = 250
-LANES = 40
-TIMEOUT = 0.4
-GRACE = 1.4
+SENDS_OF_A_ROUND = 200
+LANES = 24
+TIMEOUT = 0.7
+GRACE = 1.6
 #: A request may take effect so long after it came, which is after its client has given up, and within the grace.
-LATE = 0.6
+LATE = 0.9
 QUEUE = 0.1
 
 HAS_STATE_STORE = tuple(int(part) for part in version("apache-airflow").split(".")[:2]) >= (3, 3)
@@ -196,9 +196,11 @@ def counted(emulator: Emulator) -> tuple[Counter[str], Counter[str], Counter[str
     return by_key, by_recipient, faults
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("promise", ["never twice", "exactly once"])
-def test_every_customer_is_messaged_once_or_named(campaign: Campaign, tmp_path: Path, promise: str) -> None:
+def test_every_customer_is_messaged_once_or_named(
+    campaign: Campaign, tmp_path: Path, capsys: pytest.CaptureFixture[str], promise: str
+) -> None:
     friendly = promise == "exactly once"
     total = SENDS // 4 if friendly else SENDS - SENDS // 4
     chance = random.Random(f"{SEED}:{promise}")
@@ -214,7 +216,7 @@ def test_every_customer_is_messaged_once_or_named(campaign: Campaign, tmp_path: 
             tasks = tasks_of_a_round(chance, min(SENDS_OF_A_ROUND, total - number * SENDS_OF_A_ROUND), kinds=kinds)
             begin(emulator, chance, tasks)
             emulator.switches.change(switches)
-            break_things(emulator, chance, sends=chance.choice((0.15, 0.4)), reads=0.06, refusals=not friendly)
+            break_things(emulator, chance, sends=chance.choice((0.15, 0.4)), reads=0.04, refusals=not friendly)
             ledgers = ["none", "files", "store"] if HAS_STATE_STORE else ["none", "files"]
             ledger = ledgers[number % len(ledgers)]
             bot = next(bot for bot in emulator.state.chatbots.by_creation() if bot["name"] == "Cobrança")
@@ -246,7 +248,8 @@ def test_every_customer_is_messaged_once_or_named(campaign: Campaign, tmp_path: 
     summary["faults"] = faults.total()
     seconds = time.monotonic() - started
     words = ", ".join(f"{summary[name]} {name}" for name in sorted(summary))
-    print(f"\n{promise}: seed {SEED}, {words}, {seconds:.0f} s; faults {dict(faults)}")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{promise}: seed {SEED}, {words}, {seconds:.0f} s; faults {dict(faults)}\n")
     assert not problems, f"seed {SEED}\n" + "\n".join(problems[:20])
     assert summary["sends"] == total
     assert summary["kills"] > total / 20
@@ -261,36 +264,36 @@ def judged(
     friendly: bool,
 ) -> Iterator[str]:
     """Say what is wrong with a round."""
-    wanted: Counter[str] = Counter()
+    allowed: Counter[str] = Counter()
     for result in results:
-        task, last, words = result["task"], result["last"], result["words"]
-        to, name = task["to"], f"{task['kind']} {task['task_id']}[{task['id']}]"
-        marked = task["kind"] != "unmarked"
-        anew = max(len(result["keys"]), 1)
-        wanted[to.replace("|119", "|11")] += anew
-        got = (
-            by_key[result["keys"][-1]] if marked and result["keys"] else min(1, by_recipient[to.replace("|119", "|11")])
-        )
-        for key in result["keys"]:
-            if marked and by_key[key] > 1:
-                yield f"{name} was received {by_key[key]} times: {result}"
-        for text in result["unexpected"]:
-            yield f"{name}: {text}"
-        if not got and last == "sent":
-            yield f"{name} is said to be sent, and was not: {result}"
-        if not got and last == "unknown" and to not in words:
-            yield f"{name} is undecided, and the recipient is not named: {words}"
-        if not got and last not in ("sent", "unknown", "not_sent", "refused"):
-            yield f"{name} was not received, and its end says nothing: {result}"
-        if got and last in ("not_sent", "refused") and to not in words:
-            yield f"{name} is said not to be sent, and was: {result}"
-        if friendly and (last != "sent" or got != 1):
-            yield f"{name} was received {got} times, and ended as {last}: {words}"
-        if ledger == "none" and len(result["keys"]) > 1:
-            yield f"{name} has several keys: {result}"
+        task, keys = result["task"], result["keys"]
+        recipient = task["to"].replace("|119", "|11")
+        allowed[recipient] += max(len(keys), 1)
+        if task["kind"] == "unmarked":
+            got = min(1, by_recipient[recipient])
+        else:
+            got = by_key[keys[-1]] if keys else 0
+            yield from (f"received {by_key[key]} times: {result}" for key in keys if by_key[key] > 1)
+        yield from result["unexpected"]
+        if ledger == "none" and len(keys) > 1:
+            yield f"several keys: {result}"
+        if (wrong := untrue(result, got)) or (friendly and (result["last"] != "sent" or got != 1)):
+            yield f"{wrong or 'not exactly once'}; received {got} times: {result}"
     for recipient, number in by_recipient.items():
-        if number > wanted[recipient]:
-            yield f"{recipient} got {number} messages of {wanted[recipient]} at the most"
+        if number > allowed[recipient]:
+            yield f"{recipient} got {number} messages of {allowed[recipient]} at the most"
+
+
+def untrue(result: dict[str, Any], got: int) -> str | None:
+    """Say what is wrong with the end of a task, given how often its customer got its message."""
+    last, named = result["last"], result["task"]["to"] in result["words"]
+    if got:
+        return "said not to be sent" if last in ("not_sent", "refused") and not named else None
+    if last == "sent":
+        return "said to be sent"
+    if last == "unknown" and not named:
+        return "undecided, and the recipient is not named"
+    return None if last in ("unknown", "not_sent", "refused") else "no word about a customer who got nothing"
 
 
 def tally(results: list[dict[str, Any]], by_key: Counter[str]) -> Iterator[str]:

@@ -276,6 +276,25 @@ def test_a_search_reads_only_so_many_sessions_one_by_one(customer: Customer, mon
     assert len(customer.emulator.requests_of("get_session")) == 2
 
 
+def test_a_search_looks_for_messages_in_only_so_many_sessions(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer.emulator.switches.change({"null_objects": True})
+    monkeypatch.setattr(reconcile, "MOST_SINGLY", 2)
+    for number in range(4):
+        customer.gets_chatbot(mark=None, to=f"+55|1196666555{number}")
+    reason(customer, BY_SENDER)
+    assert len(customer.emulator.requests_of("list_messages")) == 2
+
+
+def test_a_conversation_that_ended_before_is_not_looked_into(customer: Customer) -> None:
+    session = customer.had_conversation()
+    with customer._in_the_past():
+        customer.hook.run(complete_session(session.id))
+    assert customer.search(BY_SENDER) is Finding.ABSENT
+    assert customer.emulator.requests_of("list_messages") == []
+
+
 # Cards and contacts ---------------------------------------------------------------------------------------------------
 
 

