@@ -90,7 +90,7 @@ class Demo:
             state = str(self._call("GET", run_path)["state"])
             return state if state in ("success", "failed") else None
 
-        state = self._processes.wait_for("The end of the DAG run", over, seconds=240, every=1)
+        state = self._processes.wait_for("The end of the DAG run", over, seconds=600, every=1)
         self._say(f"The DAG run ended: {state}.")
         if state != "success":
             print(_failures(), flush=True)
@@ -111,7 +111,7 @@ class Demo:
             told = re.search(r"AIRFLOW_CONN_WTS_DEFAULT='(.*)'", self._processes.tail("emulator"))
             return json.loads(told[1]) if told else None
 
-        found = self._processes.wait_for("The start of the emulator", connection, seconds=30, every=0.1)
+        found = self._processes.wait_for("The start of the emulator", connection, seconds=60, every=0.1)
         return found["host"], found["password"]
 
     def _start_airflow(self) -> None:
@@ -131,10 +131,10 @@ class Demo:
         def parsed() -> bool | None:
             return True if self._call("GET", f"dags/{DAG_ID}", missing_is_fine=True) else None
 
-        self._processes.wait_for("The start of Airflow", ready, seconds=120)
+        self._processes.wait_for("The start of Airflow", ready, seconds=300)
         token = self._get(f"http://127.0.0.1:{self._port}/auth/token")["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
-        self._processes.wait_for("The reading of the DAG file", parsed, seconds=60)
+        self._processes.wait_for("The reading of the DAG file", parsed, seconds=180)
 
     def _airflow(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *arguments]
