@@ -138,7 +138,7 @@ def connected(
     address = urlsplit(emulator.url)
     page.find("input[name=host]").send_keys(f"http://{address.hostname}")
     page.find("input[name=password]").send_keys(emulator.token)
-    # In its own field: for an empty one the Test button of Airflow 3.3.2 posts port 0, and gets 400 from Airflow itself.
+    # In its own field: for an empty one the Test button of Airflow 3.3.2 posts port 0, and Airflow itself refuses it.
     page.find("input[name=port]").send_keys(str(address.port))
     dialog = page.text("[role=dialog]")
     for label in UI_FIELD_BEHAVIOUR["relabeling"].values():
