@@ -9,7 +9,7 @@ import tempfile
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="wts-docs-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-from airflow_provider_wts import __version__  # noqa: E402
+from airflow_provider_wts import __version__
 
 project = "airflow-provider-wts"
 author = "The airflow-provider-wts authors"

@@ -10,7 +10,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseNotifier, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowOptionalProviderFeatureException,
+    BaseNotifier,
+    BaseOperator,
+)
 from airflow.triggers.base import BaseTrigger
 
 import airflow_provider_wts
@@ -31,7 +35,12 @@ def classes() -> Iterator[type]:
             continue
         folder = importlib.import_module(f"airflow_provider_wts.{package}")
         for module in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
-            for name, value in vars(importlib.import_module(module.name)).items():
+            try:
+                loaded = importlib.import_module(module.name)
+            except AirflowOptionalProviderFeatureException:
+                # It needs a later Airflow.
+                continue
+            for name, value in vars(loaded).items():
                 ours = inspect.isclass(value) and value.__module__.startswith(airflow_provider_wts.__name__)
                 if ours and not name.startswith("_") and issubclass(value, (BaseOperator, BaseTrigger, BaseNotifier)):
                     found[value.__qualname__] = value
@@ -102,6 +111,6 @@ def test_every_template_field_is_taken(cls):
 
 @pytest.mark.parametrize("cls", [cls for cls in ALL if issubclass(cls, BaseOperator)], ids=lambda cls: cls.__qualname__)
 def test_a_docstring_says_what_it_calls(cls):
-    is_base = cls.__module__.rpartition(".")[2] in ("base", "sending", "listing", "message_base", "card_content")
-    if not is_base and cls.__name__ != "WtsSessionOperator":
-        assert re.search(r"^(Calls|Waits|Call any)\b", inspect.cleandoc(cls.__doc__), re.MULTILINE), cls.__qualname__
+    doc = inspect.cleandoc(cls.__doc__)
+    if not doc.startswith("Base of "):
+        assert re.search(r"^(Calls|Waits|Call any)\b", doc, re.MULTILINE)
