@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators import checks, message_content, parameters, values
+from airflow_provider_wts.operators import checks, parameters, values
 from airflow_provider_wts.operators.batch_base import WtsBatchOperator
 
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         return {"parameters": self._filling, "file": _file, "session_metadata": _metadata("session_metadata")}
 
     def _filling(self, value: Any) -> Mapping[str, Any] | None:
+        from airflow_provider_wts.operators import message_content
+
         filling = message_content.template_parameters("parameters", NOT_GIVEN if value is None else value)
         if self._details is not None:
             message_content.check_template(self._details, filling)
@@ -295,10 +297,14 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         """Return what checks the values of a row."""
+        from airflow_provider_wts.operators import message_content
+
         return {"text": lambda value: message_content.needed_text("text", value)}
 
 
 def _session_options(operator: WtsSendTemplateBatchOperator | WtsSendTextBatchOperator) -> SendOptions:
+    from airflow_provider_wts.operators import message_content
+
     options: SendOptions = {
         "hidden_session": parameters.flag("hidden_session", operator.hidden_session),
         "force_start_session": parameters.flag("force_start_session", operator.force_start_session),

@@ -181,7 +181,7 @@ def test_bad_rows_can_be_skipped_and_are_listed(
 def test_parameters_that_do_not_fit_the_template_are_bad_rows(
     wts_connection: Emulator, context: dict[str, Any]
 ) -> None:
-    with pytest.raises(AirflowFailException, match="Line 1: .*'nome' missing"):
+    with pytest.raises(AirflowFailException, match=r"Line 1: .*'nome' missing"):
         template(recipients=numbers(2)).execute(context)
     assert wts_connection.requests_of("send_template_batch") == []
 
