@@ -226,7 +226,7 @@ def test_waiting_on_the_worker_returns_the_completed_session(wts_connection: Emu
 def test_a_session_that_does_not_end_fails_the_task_and_is_not_sent_again(
     wts_connection: Emulator, context: dict[str, Any]
 ) -> None:
-    with pytest.raises(AirflowFailException, match="is still .* at the end of completion_timeout"):
+    with pytest.raises(AirflowFailException, match=r"is still .* at the end of completion_timeout"):
         operator(wait_for_completion=True, poll_interval=0.01, completion_timeout=0).execute(context)
 
 

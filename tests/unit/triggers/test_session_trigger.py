@@ -147,9 +147,7 @@ def test_a_list_that_does_not_show_the_changes_is_noticed(
     assert {one["outcome"] for one in told} == {"reached"}
 
 
-def test_one_waiter_that_is_cancelled_leaves_the_others_waiting(
-    wts_connection: Emulator, sessions: list[str]
-) -> None:
+def test_one_waiter_that_is_cancelled_leaves_the_others_waiting(wts_connection: Emulator, sessions: list[str]) -> None:
     async def cancel_the_first() -> dict[str, Any]:
         first = asyncio.create_task(event(trigger(sessions[0])))
         second = asyncio.create_task(event(trigger(sessions[1])))
