@@ -79,6 +79,11 @@ docs: .venv/.ready ## Build the documentation; warnings are errors
 chaos: .venv/.ready ## Send 10,000 times through every fault, with tasks killed at random, and count the messages
 	@WTS_CHAOS_SENDS=$${WTS_CHAOS_SENDS:-10000} $(BIN)/python -m pytest tests/chaos --timeout=7200 $(TESTS)
 
+.PHONY: bench
+bench: .venv/.ready ## Measure speed and cost, and renew docs/benchmarks.md; one of them: make bench BENCH=waiting
+	@$(call also,apache-airflow-providers-http apache-airflow-providers-slack psycopg2-binary asyncpg redis)
+	@$(BIN)/python tests/benchmarks/run.py $(BENCH)
+
 .PHONY: demo
 demo: .venv/.ready ## Send chatbots to customers of a local WTS Chat, on real Airflow, and show what they answered
 	@$(BIN)/python tools/demo.py

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_wts.waiting.session import SESSION_STATUSES, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from airflow_provider_wts.api.errors import WtsError
@@ -35,13 +35,17 @@ class Subscription:
     :param interval: seconds between two looks.
     """
 
+    # A triggerer may hold tens of thousands: slots, no dict before there is something in it, and no Event, which
+    # alone takes most of a kilobyte.
+    __slots__ = ("_error", "_known", "_news", "_waiter", "ids", "interval")
+
     def __init__(self, ids: Iterable[str], *, interval: float) -> None:
-        self.ids = frozenset(ids)
+        self.ids = tuple(dict.fromkeys(ids))
         self.interval = interval
-        self._known: dict[str, Seen] = {}
-        self._news: dict[str, Seen] = {}
+        self._known: dict[str, Seen] | None = None
+        self._news: dict[str, Seen] | None = None
         self._error: WtsError | None = None
-        self._told = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
 
     async def next(self, timeout: float) -> dict[str, Seen]:
         """Return what was seen since the last call, by id; empty when the time passed.
@@ -49,16 +53,26 @@ class Subscription:
         :param timeout: seconds to wait for news.
         :raises WtsError: when the poll failed for good.
         """
-        try:
-            async with asyncio.timeout(max(timeout, 0.0)):
-                await self._told.wait()
-        except TimeoutError:
-            return {}
+        if self._news is None and self._error is None and timeout > 0:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(timeout, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
         if self._error is not None:
             raise self._error
-        self._told.clear()
-        news, self._news = self._news, {}
-        return news
+        news, self._news = self._news, None
+        return news or {}
+
+    def known(self, one: str) -> Seen | None:
+        """Return what was reported last of a session or message.
+
+        :param one: its id.
+        """
+        return self._known.get(one) if self._known else None
 
     def tell(self, one: str, seen: Seen) -> None:
         """Report what was seen.
@@ -66,8 +80,12 @@ class Subscription:
         :param one: the session or message.
         :param seen: what a look kept of it.
         """
+        if self._known is None:
+            self._known = {}
+        if self._news is None:
+            self._news = {}
         self._known[one] = self._news[one] = seen
-        self._told.set()
+        self._wake()
 
     def fail(self, error: WtsError) -> None:
         """End the wait with an error.
@@ -75,7 +93,11 @@ class Subscription:
         :param error: what the poll raised.
         """
         self._error = error
-        self._told.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class SessionSubscription(Subscription):
@@ -87,9 +109,11 @@ class SessionSubscription(Subscription):
     :param interval: seconds between two looks.
     """
 
+    __slots__ = ("since", "statuses")
+
     def __init__(self, ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float) -> None:
         super().__init__(ids, interval=interval)
-        self.statuses = frozenset(statuses)
+        self.statuses = tuple(statuses)
         self.since = since
 
     def interesting(self, seen: Seen) -> bool:
@@ -105,7 +129,8 @@ class SessionSubscription(Subscription):
         :param one: the session.
         :param seen: what a look kept of it.
         """
-        return one in self._known and self._known[one].status == seen.status
+        known = self.known(one)
+        return known is not None and known.status == seen.status
 
 
 class ReplySubscription(SessionSubscription):
@@ -116,6 +141,8 @@ class ReplySubscription(SessionSubscription):
     :param since: no change before this is of interest: it was looked at already.
     :param interval: seconds between two looks.
     """
+
+    __slots__ = ("after",)
 
     def __init__(self, session_id: str, *, after: datetime, since: datetime, interval: float) -> None:
         # A reply may come in any status.
@@ -135,7 +162,8 @@ class ReplySubscription(SessionSubscription):
         :param one: the session.
         :param seen: what a look kept of it.
         """
-        return one in self._known and self._known[one].last_in == seen.last_in
+        known = self.known(one)
+        return known is not None and known.last_in == seen.last_in
 
 
 class MessageSubscription(Subscription):
@@ -145,6 +173,8 @@ class MessageSubscription(Subscription):
     :param id_of: ``send`` or ``message``, where it is known which of the two the id belongs to.
     :param interval: seconds between two looks.
     """
+
+    __slots__ = ("id_of",)
 
     def __init__(self, message_id: str, id_of: str | None, *, interval: float) -> None:
         super().__init__([message_id], interval=interval)
@@ -172,7 +202,7 @@ class Board:
     """Who waits for what, and whose turn it is to be looked at singly."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, set[Any]] = {}
+        self._waiting: dict[str, list[Any]] = {}
         self._in_turn: deque[str] = deque()
 
     def __len__(self) -> int:
@@ -185,9 +215,9 @@ class Board:
         """
         for one in subscription.ids:
             if one not in self._waiting:
-                self._waiting[one] = set()
+                self._waiting[one] = []
                 self._in_turn.append(one)
-            self._waiting[one].add(subscription)
+            self._waiting[one].append(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         """Stop to report to a subscription.
@@ -196,17 +226,17 @@ class Board:
         """
         for one in subscription.ids:
             waiting = self._waiting.get(one)
-            if waiting is not None:
-                waiting.discard(subscription)
+            if waiting is not None and subscription in waiting:
+                waiting.remove(subscription)
                 if not waiting:
                     del self._waiting[one]
 
-    def waiting_for(self, one: str) -> set[Any]:
+    def waiting_for(self, one: str) -> Sequence[Any]:
         """Return the subscriptions for a session or message.
 
         :param one: its id.
         """
-        return self._waiting.get(one, set())
+        return self._waiting.get(one, ())
 
     def next_in_turn(self, count: int) -> list[str]:
         """Return whom to look at singly now.
