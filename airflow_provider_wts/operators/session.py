@@ -9,6 +9,7 @@ from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators.conversations import WtsExportConversationsOperator
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 from airflow_provider_wts.operators.session_reading import (
     WtsGetSessionOperator,
@@ -32,6 +33,7 @@ __all__ = [
     "WtsChangeSessionStatusOperator",
     "WtsCompleteSessionOperator",
     "WtsCreateSessionNoteOperator",
+    "WtsExportConversationsOperator",
     "WtsGetSessionOperator",
     "WtsListSessionsOperator",
     "WtsTransferSessionOperator",

@@ -1,0 +1,132 @@
+"""The operator that brings conversations home: sessions with their messages, as files for the warehouse."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators.base import WtsOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_provider_wts.operators.conversation_export import Wanted
+
+_DETAILS = (
+    *("AgentDetails", "DepartmentsDetails", "ContactDetails"),
+    *("ChannelTypeDetails", "ClassificationDetails", "ChannelDetails"),
+)
+
+
+class WtsExportConversationsOperator(WtsOperator):
+    """Write the conversations that changed in an interval to files, with contact, classification and all messages.
+
+    Calls ``list_sessions`` (100 a request) and, for each session that has messages, ``list_messages`` (100 a
+    request). How many conversations a minute that gives, the account's rate limit says.
+
+    One row is one session as it is now. A session that changes again comes again in a later interval, so load the
+    rows as an upsert by ``id``. A session counts as changed when it was updated or written in.
+
+    The rows go into part files of 100 sessions in the folder ``output_path``, and a manifest names them when all are
+    complete. A task that dies goes on behind its last complete part: no row comes twice, and none is missing, whatever
+    changes meanwhile. A finished task that is cleared exports anew and replaces its files; runs that share a folder
+    leave each other's files alone. The work between stands in a folder ``_staging-...`` beside them until then. Where
+    the parts stand is kept as the sends of other operators are (Airflow 3.3, or ``[wts] ledger_path``), else beside
+    the files.
+
+    :param output_path: folder: any address that ``ObjectStoragePath`` takes, such as
+        ``s3://aws_default@bucket/conversations/{{ ds }}`` (templated).
+    :param updated_after: begin of the interval: an aware datetime, or ISO 8601 text with an offset; the begin of the
+        run's data interval when left out. It belongs to the interval (templated).
+    :param updated_before: end of the interval, which does not belong to it; the end of the run's data interval when
+        left out (templated).
+    :param file_format: ``jsonl`` (default): one JSON object a line, as the API answers it, with its messages in
+        ``messages``; ``parquet``: columns with types, objects as JSON text; needs the extra ``parquet`` (templated).
+    :param include_messages: whether the messages are read; without them 100 sessions take two requests (templated).
+    :param include_details: what the API adds to each session: ``ContactDetails`` and ``ClassificationDetails``
+        (default), ``AgentDetails``, ``ChannelDetails``, ``ChannelTypeDetails``, ``DepartmentsDetails`` (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: ``path``, ``manifest`` (a file that names the parts), ``file_format``, ``parts``, ``sessions``,
+        ``messages``, ``updated_after``, ``updated_before``.
+    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsOperator.template_fields,
+        "output_path",
+        "updated_after",
+        "updated_before",
+        "file_format",
+        "include_messages",
+        "include_details",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
+
+    def __init__(
+        self,
+        *,
+        output_path: str,
+        updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        file_format: str = "jsonl",
+        include_messages: bool | str = True,
+        include_details: Sequence[str] | str = ("ContactDetails", "ClassificationDetails"),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.output_path = output_path
+        self.updated_after = updated_after
+        self.updated_before = updated_before
+        self.file_format = file_format
+        self.include_messages = include_messages
+        self.include_details = include_details
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Export, or go on where an earlier try stopped.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.operators.conversation_export import Export
+
+        with readable_failures():
+            return Export(self.hook, context, self._wanted(context), self.log).run()
+
+    def _wanted(self, context: Context) -> Wanted:
+        from airflow_provider_wts.operators.conversation_export import Wanted
+
+        output_path = parameters.text("output_path", self.output_path)
+        if not isinstance(output_path, str) or not output_path.strip():
+            raise WtsInvalidRequestError(
+                "output_path: is empty. A good value is 's3://aws_default@bucket/conversations/{{ ds }}'."
+            )
+        after = self._bound("updated_after", context.get("data_interval_start"))
+        before = self._bound("updated_before", context.get("data_interval_end"))
+        if datetime.fromisoformat(after) >= datetime.fromisoformat(before):
+            raise WtsInvalidRequestError(
+                f"updated_after: {after} is not before updated_before, {before}. A run without a data interval, such "
+                "as one that was started by hand, needs both of them."
+            )
+        details = checks.details(self.include_details, _DETAILS)
+        return Wanted(
+            wts_conn_id=self.wts_conn_id,
+            output_path=output_path.strip().rstrip("/"),
+            updated_after=after,
+            updated_before=before,
+            file_format=str(values.choice("file_format", self.file_format or "", ("jsonl", "parquet"))),
+            include_messages=parameters.flag("include_messages", self.include_messages) is not False,
+            include_details=tuple(details or ()),
+        )
+
+    def _bound(self, name: str, otherwise: Any) -> str:
+        given = getattr(self, name)
+        found = values.moment(name, otherwise if parameters.missing(given) else given)
+        if not isinstance(found, str):
+            raise WtsInvalidRequestError(
+                f"{name}: is empty, and this run has no data interval. A good value is '2026-12-24T00:00:00-03:00'."
+            )
+        return found

@@ -1,0 +1,332 @@
+"""Bringing conversations home: each once, none missing, also when the task dies on the way."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.sessions import update_session
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.operators import conversation_export, conversation_files
+from airflow_provider_wts.operators.session import WtsExportConversationsOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.emulator import Emulator
+
+# The task state store came with Airflow 3.3.
+STORES = ["context", "stateful_context"] if version("apache-airflow") >= "3.3" else ["context"]
+
+
+@pytest.fixture
+def interval() -> dict[str, datetime]:
+    """The hours around now."""
+    now = datetime.now(UTC)
+    return {"updated_after": now - timedelta(hours=2), "updated_before": now + timedelta(hours=2)}
+
+
+@pytest.fixture
+def export(tmp_path: Path, interval: dict[str, datetime]) -> Callable[..., WtsExportConversationsOperator]:
+    def make(**parameters: Any) -> WtsExportConversationsOperator:
+        given = {"output_path": f"file://{tmp_path}/out", **interval, **parameters}
+        return WtsExportConversationsOperator(task_id="export", **given)
+
+    return make
+
+
+def fill(emulator: Emulator, sessions: int, *, talking: int, messages: int = 1) -> None:
+    """Make up sessions; in some of them the contact writes."""
+    emulator.seed(sessions=sessions)
+    # Whoever has a completed session would open another one.
+    talkers = [one for one in emulator.state.sessions.by_creation() if one["status"] != "COMPLETED"][:talking]
+    for number in range(messages):
+        for session in talkers:
+            emulator.contact_writes(session.contact["phoneNumber"], f"Mensagem {number}")
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(row) for file in sorted(folder.glob("conversations-*.jsonl")) for row in file.open()]
+
+
+def all_ids(emulator: Emulator) -> list[str]:
+    return sorted(session.id for session in emulator.state.sessions.by_creation())
+
+
+def ids(folder: Path) -> list[str]:
+    return sorted(row["id"] for row in rows(folder))
+
+
+def test_each_session_is_a_row_with_its_messages(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], tmp_path: Path
+) -> None:
+    fill(wts_connection, 3, talking=0)
+    wts_connection.contact_writes("+55|11999990001", "Olá")
+    wts_connection.contact_writes("+55|11999990001", "Tudo bem?")
+    (session,) = (one for one in wts_connection.state.sessions.by_creation() if one.messages)
+    classification = {"category": "WON", "amount": 10.5}
+    WtsHook().run(update_session(session.id, metadata={"fatura": "118"}, classification=classification))
+    counts = export().execute(context)
+    assert {name: counts[name] for name in ("parts", "sessions", "messages", "file_format")} == {
+        "parts": 1,
+        "sessions": len(wts_connection.state.sessions),
+        "messages": 2,
+        "file_format": "jsonl",
+    }
+    (row,) = (one for one in rows(tmp_path / "out") if one["id"] == session.id)
+    assert [message["text"] for message in row["messages"]] == ["Olá", "Tudo bem?"]
+    assert row["contactDetails"]["name"] == "Carla Dias"
+    assert row["metadata"] == {"fatura": "118"}
+    assert row["classification"]["category"] == "WON"
+    manifest = json.loads(Path(counts["manifest"].removeprefix("file://")).read_text())
+    assert [name for name in manifest["files"] if not (tmp_path / "out" / name).exists()] == []
+    assert not list((tmp_path / "out").glob("_staging*"))
+
+
+def test_it_takes_as_few_requests_as_the_api_allows(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any]
+) -> None:
+    fill(wts_connection, 150, talking=5)
+    export().execute(context)
+    assert len(wts_connection.requests_of("list_sessions")) == 4
+    assert len(wts_connection.requests_of("list_messages")) == 5
+    assert len(wts_connection.requests) == 9
+
+
+@pytest.mark.parametrize("context_name", STORES)
+@pytest.mark.parametrize("moment", ["listing", "reading", "written", "last"])
+def test_a_task_that_dies_goes_on_without_repeating_or_missing_a_row(
+    wts_connection: Emulator,
+    request: pytest.FixtureRequest,
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    context_name: str,
+    moment: str,
+) -> None:
+    context = request.getfixturevalue(context_name)
+    monkeypatch.setattr(conversation_export, "PART", 20)
+    fill(wts_connection, 200, talking=40)
+    expected = all_ids(wts_connection)
+    written: list[str] = []
+    write_rows, write_state = conversation_files.write_rows, conversation_export.Export._write
+
+    def dying_write(path: Any, *arguments: Any) -> None:
+        if moment == "listing" and path.name == "00006.jsonl" and "_staging" in str(path):
+            raise KeyboardInterrupt
+        if moment == "reading" and path.name.endswith("00006.jsonl") and "conversations" in path.name:
+            raise KeyboardInterrupt
+        write_rows(path, *arguments)
+        written.append(path.name)
+
+    def dying_state(self: Any, state: dict[str, Any]) -> None:
+        if (moment == "written" and len(state["parts"]) == 6) or (moment == "last" and state["finished"]):
+            raise KeyboardInterrupt
+        write_state(self, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conversation_files, "write_rows", dying_write)
+        patched.setattr(conversation_export.Export, "_write", dying_state)
+        with pytest.raises(KeyboardInterrupt):
+            export().execute(context)
+    # Meanwhile customers go on writing, which moves sessions from one page of the list to another.
+    wts_connection.advance(10)
+    before = len(wts_connection.requests_of("list_messages"))
+    for session in [one for one in wts_connection.state.sessions.by_creation() if one["status"] == "PENDING"][:30]:
+        wts_connection.contact_writes(session.contact["phoneNumber"], "Ainda aí?")
+    counts = export().execute(context)
+    assert counts["sessions"] == len(expected)
+    assert ids(tmp_path / "out") == expected
+    if moment != "listing":
+        assert len(wts_connection.requests_of("list_sessions")) == 4
+    if moment == "last":
+        assert len(wts_connection.requests_of("list_messages")) == before
+    assert not list((tmp_path / "out").glob("_staging*"))
+
+
+def test_a_finished_export_is_not_made_again_by_a_retry(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any]
+) -> None:
+    fill(wts_connection, 10, talking=2)
+    first = export().execute(context)
+    requests = len(wts_connection.requests)
+    assert export().execute(context) == first
+    assert len(wts_connection.requests) == requests
+
+
+def test_a_clear_exports_anew_and_leaves_no_old_file(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation_export, "PART", 5)
+    fill(wts_connection, 20, talking=2)
+    export().execute(context)
+    (tmp_path / "out" / "conversations-of-somebody-else.jsonl").write_text("")
+    monkeypatch.setattr(conversation_export, "PART", 10)
+    context["ti"].max_tries += 1
+    export().execute(context)
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+    assert len(list((tmp_path / "out").glob("conversations-*"))) == 2 + 1
+
+
+def test_runs_that_share_a_folder_leave_each_other_alone(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], tmp_path: Path
+) -> None:
+    fill(wts_connection, 10, talking=0)
+    export().execute(context)
+    context["ti"].run_id = "another"
+    export().execute(context)
+    assert len(rows(tmp_path / "out")) == 2 * len(wts_connection.state.sessions)
+
+
+def test_the_data_interval_counts_where_no_bounds_are_given(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], tmp_path: Path
+) -> None:
+    fill(wts_connection, 10, talking=0)
+    changed = [one.updated for one in wts_connection.state.sessions.by_creation()]
+    begin, end = (datetime.fromisoformat(wts_connection.clock.text(ticks)) for ticks in (changed[3], changed[7]))
+    context |= {"data_interval_start": begin, "data_interval_end": end}
+    export(updated_after=None, updated_before=None).execute(context)
+    # The begin belongs to the interval, the end does not.
+    assert ids(tmp_path / "out") == sorted(one.id for one in wts_connection.state.sessions.by_creation()[3:7])
+
+
+@pytest.mark.parametrize("bounds", ["inclusive", "exclusive"])
+@pytest.mark.parametrize("date", ["moves", "stays"])
+def test_it_copes_with_every_reading_of_the_dates(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    bounds: str,
+    date: str,
+) -> None:
+    wts_connection.seed(sessions=10)
+    wts_connection.advance(3600)
+    wts_connection.switches.change({"date_bounds": bounds, "messages_touch_session": date == "moves"})
+    wts_connection.switches.answered_session_status = "PENDING"
+    now = datetime.fromisoformat(wts_connection.state.now_text())
+    (session,) = [one for one in wts_connection.state.sessions.by_creation() if one["status"] == "IN_PROGRESS"][:1]
+    wts_connection.contact_writes(session.contact["phoneNumber"], "Olá")
+    export(updated_after=now - timedelta(minutes=1), updated_before=now + timedelta(minutes=1)).execute(context)
+    assert ids(tmp_path / "out") == [session.id]
+
+
+@pytest.mark.parametrize("switch", [{}, {"metadata_in_session_list": False}, {"metadata_needs_details": True}])
+def test_metadata_comes_along_even_where_the_list_leaves_it_out(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    switch: dict[str, bool],
+) -> None:
+    wts_connection.switches.change(switch)
+    wts_connection.seed(sessions=[{"contact": "+55|11999990001", "metadata": {"fatura": "118"}}])
+    export().execute(context)
+    assert [row["metadata"] for row in rows(tmp_path / "out")] == [{"fatura": "118"}]
+
+
+def test_a_list_that_changes_while_it_is_read_is_read_again(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(wts_connection, 250, talking=0)
+    pages = WtsHook.pages
+    walked: list[int] = []
+
+    def shifting(self: WtsHook, call: Any, **given: Any) -> Any:
+        for page in pages(self, call, **given):
+            walked.append(1)
+            # As if a row had moved to the page before.
+            yield {**page, "items": page["items"][1:]} if len(walked) == 2 else page
+
+    monkeypatch.setattr(WtsHook, "pages", shifting)
+    export().execute(context)
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+
+
+def test_a_list_that_never_stands_still_is_left_to_the_next_try(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(wts_connection, 5, talking=0)
+    pages = WtsHook.pages
+    monkeypatch.setattr(
+        WtsHook,
+        "pages",
+        lambda self, call: ({**page, "items": page["items"][1:]} for page in pages(self, call)),
+    )
+    with pytest.raises(WtsError, match="changed again and again"):
+        export().execute(context)
+
+
+def test_messages_can_be_left_out(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any]
+) -> None:
+    fill(wts_connection, 5, talking=2)
+    assert export(include_messages="false").execute(context)["messages"] == 0
+    assert not wts_connection.requests_of("list_messages")
+
+
+def test_nothing_to_export_is_an_empty_manifest(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any]
+) -> None:
+    counts = export().execute(context)
+    assert (counts["parts"], counts["sessions"], counts["messages"]) == (0, 0, 0)
+    assert json.loads(Path(counts["manifest"].removeprefix("file://")).read_text())["files"] == []
+
+
+def test_parquet_has_columns_with_types(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    wts_connection.switches.extra_properties = True
+    wts_connection.contact_writes("+55|11999990001", "Olá")
+    fill(wts_connection, 5, talking=0)
+    counts = export(file_format="parquet").execute(context)
+    (file,) = (tmp_path / "out").glob("*.parquet")
+    found = parquet.read_table(file).to_pylist()
+    assert len(found) == counts["sessions"]
+    (row,) = (one for one in found if one["messages"])
+    assert row["createdAt"].tzinfo is not None
+    assert json.loads(row["contactDetails"])["name"] == "Carla Dias"
+    assert row["messages"][0]["text"] == "Olá"
+    assert row["unreadCount"] == 1
+    # What the contract does not know is kept.
+    assert json.loads(row["other"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"output_path": ""}, "output_path: is empty"),
+        ({"output_path": "nowhere://x/y"}, "cannot be written to"),
+        ({"file_format": "csv"}, "file_format: 'csv' is unknown"),
+        ({"updated_after": None}, "updated_after: is empty, and this run has no data interval"),
+        ({"updated_after": "2030-01-01T00:00:00Z"}, "is not before updated_before"),
+        ({"include_details": "Everything"}, "include_details"),
+    ],
+    ids=str,
+)
+def test_impossible_input_is_refused_without_a_call(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    parameters: dict[str, Any],
+    words: str,
+) -> None:
+    with pytest.raises(AirflowFailException, match=words):
+        export(**parameters).execute(context)
+    assert wts_connection.requests == []
