@@ -272,6 +272,18 @@ def utc(moment: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
+def moment(text: Any) -> datetime:
+    """Read a moment as the API writes it, with 0 to 7 digits of a fraction.
+
+    :param text: the moment; one that cannot be read is taken for the end of time.
+    """
+    try:
+        parsed = datetime.fromisoformat(str(text))
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
 def json_value(value: object) -> object:
     """Turn what JSON does not know into what the API expects: moments, dates, enums, sets and mappings.
 

@@ -14,14 +14,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api.call import NOT_GIVEN
+from airflow_provider_wts.api.call import NOT_GIVEN, moment
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import get_session, list_sessions
 from airflow_provider_wts.operators import conversation_files as files
 from airflow_provider_wts.sending.key import TaskIdentity
 from airflow_provider_wts.sending.ledger import FileStore, store_of
-from airflow_provider_wts.waiting.session import SESSION_STATUSES, moment
+from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,8 +6,8 @@ import io
 import json
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.waiting.session import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

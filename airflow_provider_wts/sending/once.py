@@ -15,6 +15,7 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
+from airflow_provider_wts.hooks.context import first_moment
 from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
 from airflow_provider_wts.sending.ledger import Ledger, OnClear, store_of
 from airflow_provider_wts.sending.reconcile import Finding, Found
@@ -71,7 +72,7 @@ class Once:
         self.ledger: Ledger | None = None
         if store is not None:
             self.ledger = Ledger(store, max_tries=self._task_instance.max_tries, on_clear=on_clear)
-        self._first_moment = _first_moment(context)
+        self._first_moment = first_moment(context)
 
     def send(
         self,
@@ -273,11 +274,3 @@ def _digest(call: Call[Any]) -> str:
 def _note_changes(entry: Mapping[str, Any], call: Call[Any]) -> None:
     if entry.get("content") not in (None, _digest(call)):
         log.warning("What is to be sent has changed since an earlier try; it is still the same send.")
-
-
-def _first_moment(context: Mapping[str, Any]) -> datetime:
-    """Return a moment before the first try of the task. A clear moves the start of a run, but not its dates."""
-    run = context.get("dag_run")
-    moments = [getattr(run, name, None) for name in ("logical_date", "run_after", "queued_at", "start_date")]
-    known = [value for value in moments if isinstance(value, datetime)]
-    return min(known) if known else datetime.fromtimestamp(0, UTC)

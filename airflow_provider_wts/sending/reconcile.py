@@ -7,11 +7,12 @@ document counts as undecided.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.errors import WtsNotFoundError
 from airflow_provider_wts.api.sessions import get_session, list_sessions
 from airflow_provider_wts.sending.contacts import contacts_of, contacts_of_handle
@@ -339,18 +340,6 @@ def _touched(session: Mapping[str, Any], since: datetime) -> bool:
     """Whether anything happened in a session since; a moment that cannot be read counts as recent."""
     names = ("createdAt", "startAt", "endAt", "updatedAt", "lastMessageOut", "lastInteractionDate")
     return any(moment(session[name]) >= since for name in names if session.get(name))
-
-
-def moment(text: Any) -> datetime:
-    """Read a moment as the API writes it, with 0 to 7 digits of a fraction.
-
-    :param text: the moment; one that cannot be read is taken for the end of time.
-    """
-    try:
-        parsed = datetime.fromisoformat(str(text))
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def _digits(text: Any) -> str:

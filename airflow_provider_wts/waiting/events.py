@@ -11,8 +11,9 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.sessions import list_sessions
-from airflow_provider_wts.waiting.session import SESSION_STATUSES, moment
+from airflow_provider_wts.waiting.session import SESSION_STATUSES
 from airflow_provider_wts.waiting.sweep import CLOCK_SLACK
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.hooks.failures import is_final
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.waiting.message import look_at_messages
-from airflow_provider_wts.waiting.session import FailedLooks, Verdict, moment
+from airflow_provider_wts.waiting.session import FailedLooks, Verdict
 from airflow_provider_wts.waiting.subscription import Board, MessageSubscription, SessionSubscription, session_seen
 from airflow_provider_wts.waiting.sweep import CLOCK_SLACK, OVERLAP, Sweep, look_singly, sweep
 

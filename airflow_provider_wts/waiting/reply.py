@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.call import utc
+from airflow_provider_wts.api.call import moment, utc
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.messages import list_messages
-from airflow_provider_wts.waiting.session import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,6 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -145,18 +144,6 @@ class FailedLooks:
         self._in_a_row += 1
         log.warning("Look %d of %d failed: %s", self._in_a_row, MOST_FAILED_LOOKS, error)
         return self._in_a_row >= MOST_FAILED_LOOKS
-
-
-def moment(text: Any) -> datetime:
-    """Read a moment as the API writes it, with 0 to 7 digits of a fraction.
-
-    :param text: the moment; one that cannot be read is taken for the end of time.
-    """
-    try:
-        parsed = datetime.fromisoformat(str(text))
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def _statuses(name: str, value: Any) -> tuple[str, ...]:

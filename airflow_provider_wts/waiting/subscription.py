@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.waiting.session import SESSION_STATUSES, moment
+from airflow_provider_wts.api.call import moment
+from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

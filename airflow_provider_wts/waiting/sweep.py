@@ -6,9 +6,10 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.errors import WtsNotFoundError, WtsRejectedError
 from airflow_provider_wts.api.sessions import get_session, list_sessions
-from airflow_provider_wts.waiting.session import NOT_FOUND, moment
+from airflow_provider_wts.waiting.session import NOT_FOUND
 from airflow_provider_wts.waiting.subscription import Seen, session_seen
 
 if TYPE_CHECKING:
