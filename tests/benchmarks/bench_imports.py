@@ -42,9 +42,7 @@ def main() -> Table:
         ratio = ours / cost
         other = name != "airflow-provider-wts"
         target = "≤ 0.1" if other else f"< {import_cost.BUDGET_MS:.0f} ms"
-        table.add(
-            name, len(first["imported"]), len(first["added"]), cost, f"{ratio:.3f}" if other else "", target
-        )
+        table.add(name, len(first["imported"]), len(first["added"]), cost, f"{ratio:.3f}" if other else "", target)
         if other:
             table.check(f"import: {ratio:.2f} of the {name}'s CPU time ≤ 0.1", ratio <= 0.1)
         else:

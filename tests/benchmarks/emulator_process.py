@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -55,18 +58,24 @@ class Service:
 
 @contextlib.contextmanager
 def emulator_process(
-    *, switches: Mapping[str, Any] | None = None, speed: float = 1.0, latency: float = 0.0
+    *,
+    switches: Mapping[str, Any] | None = None,
+    speed: float = 1.0,
+    latency: float = 0.0,
+    conversations: int = 0,
+    messages: int = 0,
 ) -> Iterator[Service]:
     """Run an emulator.
 
     :param switches: switches to change.
     :param speed: emulated seconds per real second.
-    :param latency: milliseconds that each answer takes longer.
+    :param latency: seconds that each answer takes longer.
+    :param conversations: contacts who have written.
+    :param messages: messages of each of them.
     """
-    command = [sys.executable, "-m", "airflow_provider_wts.emulator", "--port", "0"]
-    command += ["--speed", str(speed), "--latency", str(latency)]
-    for name, value in (switches or {}).items():
-        command += ["--switch", f"{name}={json.dumps(value)}"]
+    settings = {"emulator": {"switches": dict(switches or {}), "speed": speed, "latency": latency}}
+    settings |= {"conversations": conversations, "messages": messages}
+    command = [sys.executable, __file__, json.dumps(settings)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             told = re.search(r"http://\S+", process.stdout.readline())
@@ -75,3 +84,26 @@ def emulator_process(
             yield Service(told[0])
         finally:
             process.terminate()
+
+
+def _serve(settings: dict[str, Any]) -> None:
+    from airflow_provider_wts.emulator import Emulator
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    parent = os.getppid()
+    with Emulator(**settings["emulator"]) as emulator:
+        # Nobody answers a chatbot.
+        emulator.behave("*", replies=[])
+        for number in range(settings["conversations"]):
+            for text in range(settings["messages"]):
+                emulator.contact_writes(f"+55|119{70_000_000 + number:08}", f"Mensagem {text}")
+        sys.stdout.write(f"{emulator.url}\n")
+        sys.stdout.flush()
+        # An orphan ends by itself.
+        while not stop.wait(0.2) and os.getppid() == parent:
+            pass
+
+
+if __name__ == "__main__":
+    _serve(json.loads(sys.argv[1]))
