@@ -15,5 +15,5 @@ with DAG("mapped_sends", schedule=None, catchup=False, params={"to": Param([], t
         return params["to"]
 
     WtsSendChatbotOperator.partial(
-        task_id="send", chatbot="Cobrança", retries=3, retry_delay=timedelta(seconds=1)
+        task_id="send", chatbot="Cobrança", retries=6, retry_delay=timedelta(seconds=1)
     ).expand(to=pick())
