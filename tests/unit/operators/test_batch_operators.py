@@ -43,8 +43,10 @@ def quiet(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def context(stateful_context: dict[str, Any]) -> dict[str, Any]:
-    return stateful_context
+def context(context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The context of a try, with a ledger that all versions of Airflow can have."""
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    return context
 
 
 def chatbot(**parameters: Any) -> WtsSendChatbotBatchOperator:
@@ -317,7 +319,7 @@ def test_a_dry_run_sends_nothing(wts_connection: Emulator, context: dict[str, An
     assert shown["first_request"]["body"]["messages"][0]["to"] == "+55|11910000000"
     assert wts_connection.requests_of("queue_chatbot_batch") == []
     assert not results.exists()
-    assert context["task_state_store"].values == {}
+    assert not (tmp_path / "ledger").exists()
 
 
 def test_contacts_with_a_tag_are_spared_by_one_walk(
@@ -408,7 +410,7 @@ def test_without_a_ledger_a_campaign_waits_on_its_worker(
 
     monkeypatch.setattr(batch_campaign.Campaign, "__init__", remember)
     monkeypatch.setattr(batch_campaign.time, "sleep", sleep)
-    del context["task_state_store"]
+    monkeypatch.delenv("AIRFLOW__WTS__LEDGER_PATH")
     operator = chatbot(
         recipients=numbers(20), chunk_size=10, deferrable=True, send_window="08:00-20:00 America/Sao_Paulo"
     )
@@ -424,7 +426,7 @@ def test_the_counts_go_into_the_events_of_the_outlets(
 ) -> None:
     from airflow.providers.common.compat.sdk import Asset
 
-    asset = Asset(uri="file:///results", name="results")
+    asset = Asset("file:///results")
     event = SimpleNamespace(extra={})
     context["outlet_events"] = {asset: event}
     operator = chatbot(recipients=numbers(3), results_path=str(tmp_path / "results.jsonl"), outlets=[asset])
