@@ -97,12 +97,12 @@ def task(store: Store) -> Task:
 
 @pytest.fixture
 def hook(emulator: Emulator) -> WtsHook:
-    """A hook whose client gives up soon."""
+    """A hook whose client wastes no time between two attempts."""
     emulator.switches.change({"rate_limits": False, "queue_seconds": 0})
     emulator.behave("*", replies=[])
     made = WtsHook()
     made.__dict__["client"] = WtsClient(
-        emulator.token, base_url=emulator.url, timeout=0.5, rate_limit_wait=0.0, sleep=lambda seconds: None
+        emulator.token, base_url=emulator.url, timeout=10.0, rate_limit_wait=0.0, sleep=lambda seconds: None
     )
     return made
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
@@ -115,6 +115,7 @@ zones = st.sampled_from(["America/Sao_Paulo", "America/New_York", "Europe/Lisbon
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(minutes, minutes, zones, st.sets(st.integers(0, 6), min_size=1), moments)
 def test_every_opening_lies_in_the_window_and_none_is_passed_over(
     opens: time, closes: time, zone: str, days: set[int], now: datetime

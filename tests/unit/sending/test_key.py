@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_wts.api.call import NOT_GIVEN
@@ -42,6 +42,7 @@ def test_another_dag_run_task_or_map_index_is_another_send(change: dict[str, Any
     assert send_key(TASK._replace(**change), **SAME) != send_key(TASK, **SAME)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.tuples(*[st.text(max_size=5)] * 3), st.tuples(*[st.text(max_size=5)] * 3))
 def test_no_two_tasks_share_a_key(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     keys = [send_key(TaskIdentity(*task, -1), **SAME) for task in (one, other)]

@@ -290,6 +290,8 @@ def test_an_intent_of_unreadable_time_is_searched_for_from_the_begin_of_the_run(
 def test_a_lost_answer_is_looked_up_in_the_same_try(
     sender: Sender, any_task: Any, kind: str, fault: Any, when: Any
 ) -> None:
+    if fault == "hang":
+        sender.hook.client.timeout = 0.5
     sender.emulator.faults.add(fault, when=when, operation_id=f"send_{kind}")
     getattr(sender, kind)(any_task.next_try())
     assert sender.received == 1
@@ -344,6 +346,7 @@ def test_absence_is_concluded_only_when_the_grace_is_over(
 
 
 def test_a_late_effect_within_the_grace_is_seen(sender: Sender, task: Any) -> None:
+    sender.hook.client.timeout = 0.5
     sender.emulator.faults.add("latency", seconds=0.7, operation_id="send_chatbot")
     sender.chatbot(task.next_try(), grace=1.0)
     assert sender.received == 1
