@@ -8,6 +8,9 @@ from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 
+# A retry that follows the failure too closely meets a scheduler that still books it, and is failed by it.
+RETRY_DELAY = timedelta(seconds=20)
+
 with DAG("send_and_wait", schedule=None, catchup=False, params={"to": Param([], type="array")}):
 
     @task
@@ -18,7 +21,7 @@ with DAG("send_and_wait", schedule=None, catchup=False, params={"to": Param([], 
         task_id="send",
         chatbot="Cobrança",
         retries=2,
-        retry_delay=timedelta(seconds=1),
+        retry_delay=RETRY_DELAY,
         wait_for_completion=True,
         deferrable=True,
         poll_interval=5,
