@@ -221,7 +221,7 @@ class WtsClient:
                 fresh=not call.repeatable,
             )
         except ExchangeFailed as failure:
-            return judge_failure(operation, failure)
+            return judge_failure(operation, failure, urlsplit(self.base_url).netloc)
         judgement = judge_reply(operation, reply)
         if judgement.error is not None:
             self._auth.hide_in(judgement.error)

@@ -122,11 +122,12 @@ def judge_reply(operation: Operation, reply: Reply) -> Judgement:
     return _unknown(operation, f"HTTP {status}{_quote(envelope)}", status)
 
 
-def judge_failure(operation: Operation, failure: ExchangeFailed) -> Judgement:
+def judge_failure(operation: Operation, failure: ExchangeFailed, host: str = "the WTS Chat host") -> Judgement:
     """Judge an attempt that brought no complete answer.
 
     :param operation: the operation that was called.
     :param failure: what ended it.
+    :param host: where the request went to, for the error.
     """
     reason = reason_of(failure)
     if failure.written:
@@ -136,7 +137,7 @@ def judge_failure(operation: Operation, failure: ExchangeFailed) -> Judgement:
     if any(isinstance(error, ssl.SSLCertVerificationError) for error in chain):
         return _not_sent(
             WtsUnreachableError(
-                f"{name}: the server's certificate is not trusted ({reason}). Nothing was sent. Check the base URL; "
+                f"{name}: the certificate of {host} is not trusted ({reason}). Nothing was sent. Check the base URL; "
                 "behind a company proxy set the connection's CA bundle.",
                 operation_id=name,
                 passing=False,
@@ -153,7 +154,7 @@ def judge_failure(operation: Operation, failure: ExchangeFailed) -> Judgement:
     if any(_speaks_no_tls(error) for error in chain):
         return _not_sent(
             WtsUnreachableError(
-                f"{name}: the server does not speak TLS at this address ({reason}). Nothing was sent. Check scheme and "
+                f"{name}: {host} does not speak TLS ({reason}). Nothing was sent. Check scheme and "
                 "port of the connection's base URL.",
                 operation_id=name,
             )
@@ -161,14 +162,14 @@ def judge_failure(operation: Operation, failure: ExchangeFailed) -> Judgement:
     if any(_is_nowhere(error) for error in chain):
         return _not_sent(
             WtsUnreachableError(
-                f"{name}: the WTS Chat host cannot be reached ({reason}). Nothing was sent. Check the base URL of the "
-                "connection and whether this machine may reach it.",
+                f"{name}: {host} cannot be reached ({reason}). Nothing was sent. Check the base URL of the connection "
+                "and whether this machine may reach it.",
                 operation_id=name,
             )
         )
     return _not_sent(
         WtsNotSentError(
-            f"{name}: no connection to WTS Chat could be made ({reason}). Nothing was sent; trying again is safe.",
+            f"{name}: no connection to {host} could be made ({reason}). Nothing was sent; trying again is safe.",
             operation_id=name,
         )
     )
