@@ -96,7 +96,10 @@ class Database:
 
 
 class Processes:
-    """Background processes. Each marks its descendants, also those that leave its process group.
+    """Background processes, each in a session of its own, which its descendants share.
+
+    They also inherit a mark in their environment, for those that leave the session. The mark alone would not do: a
+    process that writes itself a title writes over the environment that others can read.
 
     :param logs: folder for their output.
     """
@@ -104,12 +107,13 @@ class Processes:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: set[int] = set()
         self._run = uuid.uuid4().hex
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start a process; its log is kept under its name."""
         with (self._logs / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 env={**environment, _MARK: f"{self._run}-{name}"},
                 cwd=self._logs,
@@ -118,6 +122,8 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._running[name] = process
+        self._sessions.add(process.pid)
 
     def run(self, name: str, command: Sequence[str], environment: Mapping[str, str], seconds: float = 240) -> None:
         """Run a process to its end."""
@@ -129,9 +135,8 @@ class Processes:
     def kill(self, name: str) -> None:
         """SIGKILL a process with all its descendants, as a machine that goes away does."""
         process = self._running.pop(name)
-        for pid in self._marked(f"{self._run}-{name}"):
+        for pid in _alive({process.pid}, f"{self._run}-{name}"):
             _signal(pid, signal.SIGKILL)
-        _signal(process.pid, signal.SIGKILL)
         process.wait(10)
 
     def check(self) -> None:
@@ -146,32 +151,34 @@ class Processes:
 
     def stop(self) -> None:
         """End all, and make sure of it."""
-        for number, seconds in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
-            for pid in self._marked(self._run):
+        for number, seconds in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 10.0)):
+            for pid in self._left():
                 _signal(pid, number)
             end = time.monotonic() + seconds
-            while self._alive() and time.monotonic() < end:
+            while self._left() and time.monotonic() < end:
                 time.sleep(0.1)
-            if not self._alive():
-                break
-        left = self._alive()
+        left = self._left()
         self._running.clear()
         assert not left, f"These processes could not be ended: {left}"
 
-    def _alive(self) -> list[int]:
+    def _left(self) -> list[int]:
         for process in self._running.values():
             process.poll()
-        return self._marked(self._run)
+        return _alive(self._sessions, self._run)
 
-    def _marked(self, mark: str) -> list[int]:
-        wanted = f"{_MARK}={mark}".encode()
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            # A process that ended meanwhile, or is somebody else's, cannot be read.
-            with contextlib.suppress(OSError):
-                if any(part.startswith(wanted) for part in (folder / "environ").read_bytes().split(b"\0")):
-                    found.append(int(folder.name))
-        return found
+
+def _alive(sessions: set[int], mark: str) -> list[int]:
+    """Return the living processes of some sessions, and those that carry a mark."""
+    wanted = f"{_MARK}={mark}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        # A process that ended meanwhile, or is somebody else's, cannot be read.
+        with contextlib.suppress(OSError):
+            state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            marked = any(part.startswith(wanted) for part in (folder / "environ").read_bytes().split(b"\0"))
+            if state != "Z" and (int(session) in sessions or marked):
+                found.append(int(folder.name))
+    return found
 
 
 def _signal(pid: int, number: int) -> None:
