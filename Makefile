@@ -60,7 +60,7 @@ also = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(
 also_with = --constraint requirements/airflow-$(AIRFLOW_VERSION).txt
 
 .PHONY: test-browser
-test-browser: .venv/.ready ## Look at Airflow and the emulator with Chromium; renews docs/images
+test-browser: .venv/.ready ## Look at Airflow and the emulator with Chromium (WTS_RENEW_IMAGES=1 renews docs/images)
 	@$(call also,"selenium>=4.20")
 	@$(BIN)/python -m pytest -m browser tests/browser $(TESTS)
 

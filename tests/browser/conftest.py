@@ -13,7 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: The pictures of the docs are renewed only where that is asked for: each has a clock in it, so no two are alike.
 IMAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
+RENEW = "WTS_RENEW_IMAGES"
 
 _MISSING = "needs {}: install {} (Debian and Ubuntu: apt install chromium chromium-driver; pip install selenium)"
 
@@ -79,12 +81,13 @@ def until(browser: Any) -> Any:
 
 
 @pytest.fixture
-def picture(browser: Any) -> Any:
-    """Keep a screenshot for the docs."""
+def picture(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Take a screenshot that the docs show."""
 
     def take(name: str) -> Path:
-        IMAGES.mkdir(parents=True, exist_ok=True)
-        path = IMAGES / f"{name}.png"
+        folder = IMAGES if os.environ.get(RENEW) else tmp_path_factory.mktemp("images")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.png"
         assert browser.save_screenshot(str(path))
         assert path.stat().st_size < 200 * 1024, f"{path.name} is too large for the docs"
         return path
