@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow_provider_wts.api import panels
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_wts.api import panels
     from airflow_provider_wts.api.types import PanelCardV2
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.reconcile import InCards
@@ -71,6 +71,8 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import panels
+
         with readable_failures():
             step = checks.needed_name("step", self.step)
             if parameters.missing(self.title):
@@ -169,6 +171,8 @@ class WtsUpdateCardOperator(WtsCardWriter):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import panels
+
         with readable_failures():
             change = self._change()
             self.look_up(change)
@@ -272,6 +276,8 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import panels
+
         with readable_failures():
             card_id = checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
             step = checks.named("copy_to_step", self.copy_to_step)

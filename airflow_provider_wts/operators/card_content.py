@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import panels
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators import checks, parameters, values
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from airflow_provider_wts.api import panels
     from airflow_provider_wts.api.types import PanelCardV2
     from airflow_provider_wts.hooks.panel_names import PanelNames
 
@@ -192,6 +192,8 @@ def panel_of_card(operator: WtsOperator, card_id: str) -> str:
     :param operator: the operator that needs it.
     :param card_id: the card.
     """
+    from airflow_provider_wts.api import panels
+
     panel_id = operator.hook.run(panels.get_card(card_id)).get("panelId")
     if not panel_id:
         raise WtsInvalidRequestError(f"panel: WTS Chat does not say which panel card {card_id} is on. Give it here.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import panels
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
@@ -43,6 +42,8 @@ class WtsListCardNotesOperator(WtsListOperator):
 
     def list_call(self) -> Call[PanelCardNotePage]:
         """Return the call."""
+        from airflow_provider_wts.api import panels
+
         return panels.list_card_notes(checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
 
 
@@ -82,6 +83,8 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import panels
+
         with readable_failures():
             card_id = checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
             text = checks.bounded_text("text", self.text, most=8000)
@@ -117,6 +120,8 @@ class WtsDeleteCardNoteOperator(WtsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import panels
+
         with readable_failures():
             card_id = checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
             example = "{{ ti.xcom_pull(task_ids='create_note')['id'] }}"

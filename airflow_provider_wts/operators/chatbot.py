@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
-from airflow_provider_wts.api.chatbots import BotStart, send_chatbot
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.sessions import get_session
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.batch import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.chatbot_reading import WtsListChannelsOperator, WtsListChatbotsOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
-from airflow_provider_wts.waiting.completion import completed_event, defer_until_completed, wait_until_completed
 from airflow_provider_wts.waiting.session import SessionWait
 
 if TYPE_CHECKING:
@@ -25,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.chatbots import BotStart
     from airflow_provider_wts.api.types import Session, SessionV2
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.reconcile import InSession
@@ -132,6 +130,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api.chatbots import send_chatbot
+
         with readable_failures():
             start = self._start()
         marks: list[Mark] = []
@@ -158,6 +158,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         :param event: what the trigger sent.
         :return: the session as it stands at the end.
         """
+        from airflow_provider_wts.waiting.completion import completed_event
+
         return completed_event(self.hook, event)
 
     def _start(self) -> BotStart:
@@ -223,6 +225,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         return InSession(session_id=str(start["session_id"]), by_metadata=True)
 
     def _completed(self, session: Session, start: BotStart, mark: Mark) -> SessionV2:
+        from airflow_provider_wts.waiting.completion import defer_until_completed, wait_until_completed
+
         if self._was_skipped(session, start, mark):
             raise AirflowSkipException(
                 f"WTS Chat started nothing in session {session.get('id')}, because a skip_if_... applied. There is "
@@ -240,6 +244,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         return wait_until_completed(self.hook, wait, poll_interval=self.poll_interval, timeout=self.completion_timeout)
 
     def _was_skipped(self, session: Session, start: BotStart, mark: Mark) -> bool:
+        from airflow_provider_wts.api.sessions import get_session
+
         may_skip = True in (start["skip_if_bot_in_execution"], start["skip_if_in_progress"])
         if not may_skip or not self.mark_session or mark.stands_in(session):
             return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import chatbots, directory
 from airflow_provider_wts.operators import checks
 from airflow_provider_wts.operators.listing import WtsListOperator
 
@@ -61,6 +60,8 @@ class WtsListChatbotsOperator(WtsListOperator):
 
     def list_call(self) -> Call[ChatbotPage]:
         """Return the call with the filters."""
+        from airflow_provider_wts.api import chatbots
+
         statuses = ("Not_Published", "Publishing", "Ready", "Failed")
         usages = ("Api", "Manual", "Campaign", "Sequence")
         return chatbots.list_chatbots(
@@ -90,5 +91,7 @@ class WtsListChannelsOperator(WtsListOperator):
 
     def list_call(self) -> Call[list[Channel]]:
         """Return the call with the filter."""
+        from airflow_provider_wts.api import directory
+
         types = ("All", "Whatsapp", "Messenger", "Instagram")
         return directory.list_channels(channel_type=checks.filter_choice("channel_type", self.channel_type, types))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import contacts as calls
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional, given
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_wts.api import contacts as calls
     from airflow_provider_wts.api.types import Contact
     from airflow_provider_wts.sending.reconcile import Trace
 
@@ -132,6 +132,8 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import contacts as calls
+
         with readable_failures():
             rules = SaveRules.read(self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists)
             fields = self._fields()
@@ -225,6 +227,8 @@ class WtsUpdateContactOperator(_ContactWriteOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import contacts as calls
+
         with readable_failures():
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             fields = self._fields()
@@ -290,6 +294,8 @@ class WtsGetContactOperator(WtsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import contacts as calls
+
         with readable_failures():
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             details = checks.details(self.include_details, contact_fields.DETAILS)
@@ -339,6 +345,8 @@ class WtsUpdateContactTagsOperator(WtsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import contacts as calls
+
         with readable_failures():
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             operation = contact_fields.tag_operation(self.tag_operation)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
-from airflow_provider_wts.api.contacts import ContactFields
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
 from airflow_provider_wts.operators import parameters, values
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
+    from airflow_provider_wts.api.contacts import ContactFields
     from airflow_provider_wts.hooks.names import Names
 
 #: Names by which users give a contact's fields.
@@ -94,6 +94,8 @@ def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> Co
     :param prefix: where the fields stand, for the errors.
     :raises WtsNameError: when a name matches nothing, or more than one thing.
     """
+    from airflow_provider_wts.api.contacts import ContactFields
+
     return ContactFields(
         name=fields.get("name", NOT_GIVEN),
         phone_number=fields.get("phone_number", NOT_GIVEN),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven
-from airflow_provider_wts.api.contacts import filter_contacts, list_contacts
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators import checks, contact_fields, parameters
 from airflow_provider_wts.operators.listing import WtsListOperator
@@ -94,6 +93,8 @@ class WtsListContactsOperator(WtsListOperator):
 
     def list_call(self) -> Call[Any]:
         """Return the call with the filters."""
+        from airflow_provider_wts.api.contacts import filter_contacts, list_contacts
+
         status = checks.filter_choice("status", self.status, contact_fields.STATUSES)
         details = checks.details(self.include_details, contact_fields.DETAILS)
         if all(parameters.missing(getattr(self, name)) for name in _FILTERS):

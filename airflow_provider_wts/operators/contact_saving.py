@@ -6,13 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional, given
-from airflow_provider_wts.api.contacts import (
-    ContactFields,
-    SaveOptions,
-    batch_save_contacts,
-    changed_fields,
-    contact_item,
-)
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import contact_fields, parameters, values
@@ -25,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.contacts import ContactFields, SaveOptions
     from airflow_provider_wts.api.types import Contact
 
 #: The most contacts that one call takes.
@@ -102,6 +96,8 @@ class WtsSaveContactsOperator(WtsOperator):
         return {"saved": saved, "calls": len(calls), "contact_ids": ids if len(ids) <= _IDS_IN_ANSWER else None}
 
     def _calls(self) -> Iterator[Call[list[Contact]]]:
+        from airflow_provider_wts.api.contacts import batch_save_contacts, contact_item
+
         rules = SaveRules.read(self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists, default=True)
         rows = contact_rows(self.contacts)
         for index, row in enumerate(rows):
@@ -189,6 +185,8 @@ class SaveRules:
 
         :param contact: the contact as the API takes it.
         """
+        from airflow_provider_wts.api.contacts import changed_fields, contact_item
+
         return self.fields if isinstance(self.fields, list) else changed_fields(contact_item(contact))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import messages, scheduled, sends, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, parameters, values
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_wts.api import templates
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.types import (
         FileV2,
@@ -72,6 +72,8 @@ class WtsGetMessageOperator(WtsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import messages
+
         with readable_failures():
             message_id = checks.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
         message = self.run_call(messages.get_message(message_id))
@@ -116,6 +118,8 @@ class WtsGetMessageStatusOperator(WtsOperator):
         return answer
 
     def _status(self, message_id: str, id_of: str | None) -> RespSendMessage | MessageQuickSend:
+        from airflow_provider_wts.api import messages, sends
+
         if id_of != "message":
             try:
                 return self.hook.run(sends.get_sent_message_status(message_id))
@@ -145,6 +149,8 @@ class WtsListMessagesOperator(WtsListOperator):
 
     def list_call(self) -> Call[MessagePage]:
         """Return the call."""
+        from airflow_provider_wts.api import messages
+
         return messages.list_messages(checks.needed_identity("session_id", self.session_id, example=_SESSION_EXAMPLE))
 
 
@@ -203,6 +209,8 @@ class WtsListTemplatesOperator(WtsListOperator):
 
     def list_call(self) -> Call[TemplatePage]:
         """Return the call with the filters."""
+        from airflow_provider_wts.api import templates
+
         uses = ("QUICKREPLY", "ATTENDANCE", "CAMPAIGN", "SEQUENCE", "SCHEDULEDMESSAGE", "AUTHENTICATION")
         filters: templates.TemplateFilters = {
             "name": checks.filter_text("name", self.name),
@@ -295,6 +303,8 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import scheduled
+
         with readable_failures():
             ids = self._ids()
         if ids is None:

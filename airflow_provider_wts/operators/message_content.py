@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from airflow_provider_wts.api import messages
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators import checks, parameters, values
@@ -79,6 +78,8 @@ class Envelope(NamedTuple):
 
         :param content: what the message says.
         """
+        from airflow_provider_wts.api import messages
+
         if self.session_id is not None:
             if self.synchronous:
                 return messages.send_session_message_sync(self.session_id, **content)

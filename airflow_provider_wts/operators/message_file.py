@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_wts.api import sends
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators import checks, parameters
 
@@ -139,6 +138,8 @@ def media_call(kind: str, reference: str, text: Optional[str], send: SendTo) -> 
     :param text: caption.
     :param send: where it goes, and how.
     """
+    from airflow_provider_wts.api import sends
+
     if kind == "audio":
         return sends.send_audio(reference, **send)
     call = {"image": sends.send_image, "video": sends.send_video, "document": sends.send_document}[kind]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api import sends
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
@@ -63,6 +62,8 @@ class WtsSendTextOperator(WtsMessageOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import sends
+
         with readable_failures():
             text = message_content.needed_text("text", self.text)
             reply_to = parameters.identity("reply_to", self.reply_to)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_wts.api import scheduled, sends
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional, given
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
@@ -97,6 +96,8 @@ class WtsSendTemplateOperator(WtsMessageOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import sends
+
         with readable_failures():
             name = checks.needed_name("template", self.template)
             filling = message_content.template_parameters("parameters", self.parameters)
@@ -215,6 +216,8 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import scheduled
+
         with readable_failures():
             moment = self._moment()
             # A later try may find the moment past, and that it was scheduled in time.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import panels
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks
 from airflow_provider_wts.operators.base import WtsOperator
@@ -78,6 +77,8 @@ class WtsListPanelsOperator(WtsListOperator):
 
     def list_call(self) -> Call[PanelPage]:
         """Return the call with the filters."""
+        from airflow_provider_wts.api import panels
+
         known = ("Tags", "Steps", "StepsCardCount", "PanelCardOverdueCount")
         return panels.list_panels(
             title=checks.filter_text("title", self.title),
@@ -113,6 +114,8 @@ class WtsGetPanelOperator(WtsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import panels
+
         with readable_failures():
             panel = checks.needed_name("panel", self.panel)
             known = ("Tags", "Steps", "StepsFields", "StepsCardCount", "Cards")
@@ -176,6 +179,8 @@ class WtsListCardsOperator(WtsListOperator):
 
     def list_call(self) -> Call[PanelCardV2Page]:
         """Return the call with the filters."""
+        from airflow_provider_wts.api import panels
+
         panel = checks.needed_name("panel", self.panel)
         step = checks.filter_text("step", self.step)
         user = checks.filter_text("responsible_user", self.responsible_user)
@@ -224,6 +229,8 @@ class WtsGetCardOperator(WtsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import panels
+
         with readable_failures():
             card_id = checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
             call = panels.get_card(card_id, include_details=checks.details(self.include_details, _CARD_DETAILS))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_wts.api.contacts import get_contact
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators import parameters
 
@@ -23,6 +22,8 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
     :param contact_id: the contact's id, to look its number up where ``phone`` is not known.
     :raises WtsInvalidRequestError: when the connection does not allow it.
     """
+    from airflow_provider_wts.api.contacts import get_contact
+
     allowed = hook.connection.allowed_recipients
     if not allowed:
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import sequences as calls
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, contact_fields, parameters, values
@@ -59,6 +58,8 @@ class WtsListSequencesOperator(WtsListOperator):
 
     def list_call(self) -> Call[Any]:
         """Return the call with the filters."""
+        from airflow_provider_wts.api import sequences as calls
+
         return calls.list_sequences(
             name=checks.filter_text("name", self.name),
             contact_id=checks.filter_identity("contact_id", self.contact_id),
@@ -111,6 +112,8 @@ class WtsListSequenceContactsOperator(WtsListOperator):
 
     def list_call(self) -> Call[Any]:
         """Return the call with the filters."""
+        from airflow_provider_wts.api import sequences as calls
+
         sequence = checks.needed_name("sequence", self.sequence)
         phone = checks.filter_text("phone", self.phone)
         filters: dict[str, Any] = {
@@ -255,6 +258,8 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
         :param sequence_id: the sequence.
         :param members: the contact.
         """
+        from airflow_provider_wts.api import sequences as calls
+
         return calls.add_sequence_contact(sequence_id, **members.of_one())
 
     def many(self, sequence_id: str, members: _Members) -> Call[Any]:
@@ -263,6 +268,8 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
         :param sequence_id: the sequence.
         :param members: the contacts.
         """
+        from airflow_provider_wts.api import sequences as calls
+
         return calls.add_sequence_contacts_batch(sequence_id, **members.of_many())
 
 
@@ -288,6 +295,8 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         :param sequence_id: the sequence.
         :param members: the contact.
         """
+        from airflow_provider_wts.api import sequences as calls
+
         return calls.remove_sequence_contact(sequence_id, **members.of_one())
 
     def many(self, sequence_id: str, members: _Members) -> Call[Any]:
@@ -296,6 +305,8 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         :param sequence_id: the sequence.
         :param members: the contacts.
         """
+        from airflow_provider_wts.api import sequences as calls
+
         return calls.remove_sequence_contacts_batch(sequence_id, **members.of_many())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import sessions
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
@@ -69,6 +68,8 @@ class WtsChangeSessionStatusOperator(WtsSessionOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import sessions
+
         with readable_failures():
             call = sessions.change_session_status(
                 self.checked_session(),
@@ -114,6 +115,8 @@ class WtsCompleteSessionOperator(WtsSessionOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import sessions
+
         with readable_failures():
             call = sessions.complete_session(
                 self.checked_session(),
@@ -167,6 +170,8 @@ class WtsTransferSessionOperator(WtsSessionOperator):
         return self.settle(context, call)
 
     def _call(self) -> Call[Session]:
+        from airflow_provider_wts.api import sessions
+
         if parameters.missing(self.department) == parameters.missing(self.user):
             raise WtsInvalidRequestError(
                 "department, user: give exactly one of them. A good value is department='Vendas'."
@@ -210,6 +215,8 @@ class WtsAssignSessionOperator(WtsSessionOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import sessions
+
         with readable_failures():
             name = checks.needed_name("user", self.user)
             session = self.checked_session()
@@ -286,6 +293,8 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         return self.settle(context, call)
 
     def _call(self) -> Call[Session]:
+        from airflow_provider_wts.api import sessions
+
         session = self.checked_session()
         status = values.choice("status", self.status, SESSION_STATUSES)
         end_at = checks.moment("end_at", self.end_at)
@@ -355,6 +364,8 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import sessions
+
         with readable_failures():
             session = self.checked_session()
             text = parameters.text("text", self.text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from airflow_provider_wts.api import sessions
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators import checks, values
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_wts.api import sessions
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.types import Session, SessionV2, SessionV2Page
 
@@ -92,6 +92,8 @@ class WtsGetSessionOperator(WtsSessionOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import sessions
+
         with readable_failures():
             details = checks.details(self.include_details, _DETAILS)
             call = sessions.get_session(self.checked_session(), include_details=details)
@@ -188,6 +190,8 @@ class WtsListSessionsOperator(WtsListOperator):
 
     def list_call(self) -> Call[SessionV2Page]:
         """Return the call with the filters."""
+        from airflow_provider_wts.api import sessions
+
         filters: sessions.SessionFilters = {
             "status": checks.filter_list("status", self.status, SESSION_STATUSES),
             "contact_id": checks.filter_identity("contact_id", self.contact_id),

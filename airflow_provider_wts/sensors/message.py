@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturnValue
 
-from airflow_provider_wts.api.sessions import get_session
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.sensors.base import WtsSensor
 from airflow_provider_wts.waiting import message as messages
-from airflow_provider_wts.waiting import reply
-from airflow_provider_wts.waiting.deferral import checked_event
 from airflow_provider_wts.waiting.message import MessageWait
 from airflow_provider_wts.waiting.session import SessionWait, Verdict
 from airflow_provider_wts.waiting.subscription import session_seen, wrote_after
@@ -53,6 +50,9 @@ class WtsSessionReplySensor(WtsSensor):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api.sessions import get_session
+        from airflow_provider_wts.waiting import reply
+
         with readable_failures():
             session_id = SessionWait.of(self.session_id, "COMPLETED", ()).session_id
             since = reply.given_since(self.since)
@@ -77,6 +77,9 @@ class WtsSessionReplySensor(WtsSensor):
         :param event: what the trigger sent.
         :return: what the contact wrote.
         """
+        from airflow_provider_wts.waiting import reply
+        from airflow_provider_wts.waiting.deferral import checked_event
+
         told = checked_event(event, "session_id")
         self.fail_unless_reached(told)
         with readable_failures():
@@ -90,6 +93,8 @@ class WtsSessionReplySensor(WtsSensor):
         return found
 
     def _defer(self, session_id: str, since: datetime) -> None:
+        from airflow_provider_wts.waiting import reply
+
         trigger, timeout = reply.reply_trigger(
             session_id, since, wts_conn_id=self.wts_conn_id, poll_interval=self.poke_interval, timeout=self.timeout
         )
@@ -174,6 +179,8 @@ class WtsMessageStatusSensor(WtsSensor):
         :param event: what the trigger sent.
         :return: the status, as the API answers it.
         """
+        from airflow_provider_wts.waiting.deferral import checked_event
+
         told = checked_event(event, "message_id")
         self.fail_unless_reached(told)
         with readable_failures():

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturnValue
 
-from airflow_provider_wts.api.sessions import get_session
 from airflow_provider_wts.hooks.context import first_moment
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.sensors.base import WtsSensor
-from airflow_provider_wts.waiting.deferral import checked_event, session_trigger, sessions_trigger
 from airflow_provider_wts.waiting.session import NOT_REACHED, SessionsWait, SessionWait, Verdict
 
 if TYPE_CHECKING:
@@ -63,6 +61,8 @@ class WtsSessionSensor(WtsSensor):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api.sessions import get_session
+
         wait = self._wait()
         session = self.look(lambda: self.hook.run(get_session(wait.session_id)))
         if session is None:
@@ -81,6 +81,8 @@ class WtsSessionSensor(WtsSensor):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.waiting.deferral import session_trigger
+
         trigger, timeout = session_trigger(
             self._wait(), wts_conn_id=self.wts_conn_id, poll_interval=self.poke_interval, timeout=self.timeout
         )
@@ -93,6 +95,9 @@ class WtsSessionSensor(WtsSensor):
         :param event: what the trigger sent.
         :return: the session.
         """
+        from airflow_provider_wts.api.sessions import get_session
+        from airflow_provider_wts.waiting.deferral import checked_event
+
         told = checked_event(event, "session_id")
         self.fail_unless_reached(told)
         with readable_failures():
@@ -166,6 +171,8 @@ class WtsSessionsSensor(WtsSensor):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.waiting.deferral import sessions_trigger
+
         trigger, timeout = sessions_trigger(
             self._wait(),
             wts_conn_id=self.wts_conn_id,
@@ -182,6 +189,8 @@ class WtsSessionsSensor(WtsSensor):
         :param event: what the trigger sent.
         :return: sessions by status.
         """
+        from airflow_provider_wts.waiting.deferral import checked_event
+
         told = checked_event(event, "counts")
         self.fail_unless_reached(told)
         self.log.info(told["message"])

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.api.sessions import get_session
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.waiting.deferral import checked_event, session_trigger
 from airflow_provider_wts.waiting.session import FailedLooks, SessionWait, Verdict
 
 if TYPE_CHECKING:
@@ -31,6 +29,8 @@ def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: flo
     :raises AirflowFailException: when the time is over, or the API refuses to tell.
     :raises WtsError: when the API could not be asked several times in a row.
     """
+    from airflow_provider_wts.api.sessions import get_session
+
     deadline = time.monotonic() + timeout
     failed_looks = FailedLooks()
     status = None
@@ -63,6 +63,8 @@ def defer_until_completed(
     :param poll_interval: seconds between two looks.
     :param timeout: seconds for the whole wait.
     """
+    from airflow_provider_wts.waiting.deferral import session_trigger
+
     trigger, longest = session_trigger(wait, wts_conn_id=wts_conn_id, poll_interval=poll_interval, timeout=timeout)
     operator.defer(trigger=trigger, method_name="execute_complete", timeout=longest)
     raise AssertionError("defer() does not return")
@@ -77,6 +79,9 @@ def completed_event(hook: WtsHook, event: Any) -> SessionV2:
     :raises AirflowFailException: when it did not complete in time, or the API refuses to tell.
     :raises WtsError: when the API could not be asked several times in a row, or the event makes no sense.
     """
+    from airflow_provider_wts.api.sessions import get_session
+    from airflow_provider_wts.waiting.deferral import checked_event
+
     told = checked_event(event, "session_id")
     if told["outcome"] == "reached":
         with readable_failures():

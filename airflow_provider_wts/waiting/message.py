@@ -7,8 +7,6 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, WtsRejectedError
-from airflow_provider_wts.api.messages import get_message_status
-from airflow_provider_wts.api.sends import get_sent_message_status
 from airflow_provider_wts.waiting.session import NOT_FOUND, Verdict
 from airflow_provider_wts.waiting.subscription import Seen
 
@@ -90,6 +88,9 @@ def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | 
     :param id_of: ``send`` or ``message``; where it is neither, the first is tried, and then the second.
     :raises WtsNotFoundError: when there is no such message.
     """
+    from airflow_provider_wts.api.messages import get_message_status
+    from airflow_provider_wts.api.sends import get_sent_message_status
+
     if id_of != "message":
         try:
             return dict(read(get_sent_message_status(message_id))), "send"
