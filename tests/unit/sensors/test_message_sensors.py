@@ -122,7 +122,7 @@ def test_a_list_with_another_reading_of_dates_is_read_without_bounds(
     asked = messages.list_messages
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     monkeypatch.setattr(
-        "airflow_provider_wts.waiting.reply.list_messages",
+        "airflow_provider_wts.api.messages.list_messages",
         lambda session_id, **window: asked(session_id, **({"created_after": tomorrow} if window else {})),
     )
     assert [one["text"] for one in reply_sensor(session_id).execute(context)] == ["10"]
