@@ -78,7 +78,8 @@ class WtsBatchOperator(WtsSendingOperator):
         ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets`` (templated).
     :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
         ``0.05`` or ``"5%"``. ``None`` = no bound (templated).
-    :param chunk_size: recipients of one page of the ledger, and of one request where a request takes many; 1 to 100.
+    :param chunk_size: recipients of one request, 1 to 100. Two requests are under way at a time, and both stand on one
+        page of the ledger: so many recipients are in doubt after a crash.
     :param progress_interval: seconds between two lines of progress in the log.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``on_unknown``,
@@ -175,6 +176,7 @@ class WtsBatchOperator(WtsSendingOperator):
                 return self._dry_run_of(context, way, recipients)
             if results is not None:
                 stack.enter_context(results)
+            chunk_size *= way.parallelism if way.request_size > 1 else 1
             return Campaign(self, context, way, recipients, results).run(chunk_size)
 
     def wait_for(self, opening: datetime) -> None:

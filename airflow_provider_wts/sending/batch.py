@@ -1,6 +1,6 @@
 """Many sends, each exactly once: chunk by chunk, with a ledger that a crash or a clear goes on from.
 
-The intents of a chunk are written before its request, the receipts after it. So a crash leaves one chunk at most of
+The intents of a chunk are written before its requests, the receipts after them. So a crash leaves one chunk at most of
 which nobody knows whether it happened, and one walk over the sessions of the account tells
 (:mod:`airflow_provider_wts.sending.sweep`).
 """
@@ -226,10 +226,9 @@ class Batch:
         if changed := sum(content not in (None, contents[key]) for key, content in known.items()):
             log.warning("What is to be sent to %s recipients has changed since an earlier try.", changed)
         since = min((self._doubtful_since[key] for key in contents if key in self._doubtful_since), default=None)
-        whole = len(sends) <= self._way.request_size
         if self.ledger is None:
-            return Page(0, since or datetime.now(UTC), {key: {} for key in contents}, whole=whole)
-        return self.ledger.open_page(contents, whole=whole, since=since)
+            return Page(0, since or datetime.now(UTC), {key: {} for key in contents}, self._way.request_size)
+        return self.ledger.open_page(contents, self._way.request_size, since=since)
 
     def _keep(self, page: Page) -> None:
         if self.ledger is not None and not self.ledger.keep(page):
@@ -249,17 +248,16 @@ class Batch:
         log.info("An earlier try left %s recipients of whom nobody knows; asking WTS Chat.", len(doubtful))
         if self.ledger is None:
             page_of = self._pages_without_ledger(doubtful)
-        by_page: dict[int, list[Send]] = {}
-        for send in doubtful:
-            by_page.setdefault(page_of[send.mark.key].number, []).append(send)
-        groups = [(page_of[sends[0].mark.key], sends) for sends in by_page.values()]
-        lost = [Lost(sends, whole=page.whole and len(sends) == len(page.sends)) for page, sends in groups]
-        since = min(page.intent for page, _ in groups)
-        found = self._inquiry.later(lost, since, list(self._delivery.recent), in_order=self.ledger is None)
-        for page, sends in groups:
-            self._open_again(found, sends, page)
-            self._entries |= {send.mark.key: page.sends[send.mark.key] for send in sends}
+        sends = {send.mark.key: send for send in doubtful}
+        pages = list({page_of[key].number: page_of[key] for key in sends}.values())
+        lost = [one for page in pages for one in _lost(page, sends, page_of)]
+        since = min(page.intent for page in pages)
+        at_a_time = 0 if self.ledger else self._way.parallelism if self._way.request_size > 1 else 1
+        found = self._inquiry.later(lost, since, list(self._delivery.recent), at_a_time=at_a_time)
+        for page in pages:
+            self._open_again(found, [send for key, send in sends.items() if page_of[key] is page], page)
             self._keep(page)
+            self._entries |= {key: page.sends[key] for key in sends if page_of[key] is page}
 
     def _doubtful(self, recipients: Iterable[Recipient]) -> list[Send]:
         # Without a ledger nothing is remembered, so nobody can be ruled out.
@@ -275,8 +273,7 @@ class Batch:
         pages: dict[str, Page] = {}
         for number, start in enumerate(range(0, len(sends), self._chunk_size)):
             keys = [send.mark.key for send in sends[start : start + self._chunk_size]]
-            whole = len(keys) <= self._way.request_size
-            page = Page(number, self._first_moment, {key: {} for key in keys}, whole=whole)
+            page = Page(number, self._first_moment, {key: {} for key in keys}, self._way.request_size)
             pages |= dict.fromkeys(keys, page)
         return pages
 
@@ -297,6 +294,16 @@ class Batch:
                 self._undecided[key] = one.reason
         log.info("WTS Chat shows what became of %s of %s recipients.", _decided(found, sends), len(sends))
         return again
+
+
+def _lost(page: Page, sends: Mapping[str, Send], page_of: Mapping[str, Page]) -> list[Lost]:
+    """Return the sends of a page of which nobody knows, by request."""
+    lost = []
+    for keys in page.requests():
+        mine = [sends[key] for key in keys if key in sends and page_of[key] is page]
+        if mine:
+            lost.append(Lost(mine, whole=page.request_size > 1 and len(mine) == len(keys)))
+    return lost
 
 
 def _decided(found: Mapping[str, Found], sends: list[Send]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_wts.api.errors import (
@@ -89,7 +90,8 @@ class Delivery:
     def __init__(self, hook: WtsHook, way: Way, keep: Callable[[Page], None]) -> None:
         self._hook = hook
         self._way = way
-        self._keep = keep
+        self._write = keep
+        self._writing = Lock()
         self._accepted = self._refused = 0
         self._pool: ThreadPoolExecutor | None = None
         #: Ids of the sends that the API took last.
@@ -116,7 +118,7 @@ class Delivery:
             except WtsError as error:
                 errors.append(error)
 
-        if self._way.parallelism > 1:
+        if self._way.parallelism > 1 and len(requests) > 1:
             # One pool for all chunks: a thread keeps its connection.
             self._pool = self._pool or ThreadPoolExecutor(self._way.parallelism, thread_name_prefix="wts-send")
             list(self._pool.map(make, requests))
@@ -136,7 +138,8 @@ class Delivery:
         :param page: the page of the send.
         """
         receipt = receipt_of(answer)
-        page.sends[key]["receipt"] = receipt
+        # In one step: another thread may write the page.
+        page.sends[key] = {**page.sends[key], "receipt": receipt}
         self.remember(receipt)
 
     def remember(self, receipt: Mapping[str, Any]) -> None:
@@ -154,6 +157,10 @@ class Delivery:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
+    def _keep(self, page: Page) -> None:
+        with self._writing:
+            self._write(page)
+
     def _request(self, sends: list[Send], page: Page, lost: list[Lost]) -> None:
         try:
             answer = self._hook.run(self._way.call(sends))
@@ -170,6 +177,7 @@ class Delivery:
                 self.received(key, found, page)
             if missing := [send for send in sends if send.mark.key not in matched]:
                 log.warning("WTS Chat answered without a word about %s of %s recipients.", len(missing), len(sends))
+                page.request_size = 1
                 lost.append(Lost(missing, whole=False))
 
     def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, lost: list[Lost]) -> None:
@@ -178,9 +186,9 @@ class Delivery:
         Whether one bad entry fails alone or brings down its whole request is not documented.
         """
         if len(sends) > 1:
-            if page.whole:
+            if page.request_size > 1:
                 log.info("The request for %s recipients was refused; looking for those that are to blame.", len(sends))
-                page.whole = False
+                page.request_size = 1
                 self._keep(page)
             middle = len(sends) // 2
             for half in (sends[:middle], sends[middle:]):

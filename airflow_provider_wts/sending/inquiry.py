@@ -58,25 +58,26 @@ class Inquiry:
         return self._settled(lost, since, recent)
 
     def later(
-        self, lost: Sequence[Lost], since: datetime, recent: Iterable[str], *, in_order: bool
+        self, lost: Sequence[Lost], since: datetime, recent: Iterable[str], *, at_a_time: int
     ) -> dict[str, Found]:
         """Ask about what an earlier try left, with one search.
 
         :param lost: the sends.
         :param since: no earlier than this were they sent.
         :param recent: ids of sends that the API took before them.
-        :param in_order: whether they went out one after the other, in this order.
+        :param at_a_time: how many may have been under way at a time, where they went out in this order; 0 = nothing
+            is known of their order.
         """
         if datetime.now(UTC) - since < _SETTLED_AGE:
             # The request may have gone out a moment ago, whenever its intent was written: a limit may have held it.
             time.sleep(self._grace)
-        return self._settled(lost, since, recent, in_order=in_order)
+        return self._settled(lost, since, recent, at_a_time=at_a_time)
 
     def _settled(
-        self, lost: Sequence[Lost], since: datetime, recent: Iterable[str], *, in_order: bool = False
+        self, lost: Sequence[Lost], since: datetime, recent: Iterable[str], *, at_a_time: int = 0
     ) -> dict[str, Found]:
         moved_on = self._queue_moved_on(list(recent))
-        found = self._search(lost, since, in_order=in_order)
+        found = self._search(lost, since, at_a_time=at_a_time)
         if moved_on:
             return found
         reason = "WTS Chat is still at work on what it was given before"
@@ -85,10 +86,10 @@ class Inquiry:
             for key, one in found.items()
         }
 
-    def _search(self, lost: Sequence[Lost], since: datetime, *, in_order: bool = False) -> dict[str, Found]:
+    def _search(self, lost: Sequence[Lost], since: datetime, *, at_a_time: int = 0) -> dict[str, Found]:
         groups = [Group([Doubt(send.mark.key, send.recipient.to) for send in one.sends], one.whole) for one in lost]
         try:
-            return Sweep(self._hook, self._way.traces, since).search(groups, in_order=in_order)
+            return Sweep(self._hook, self._way.traces, since).search(groups, at_a_time=at_a_time)
         except WtsError as error:
             raise WtsUnknownOutcomeError(
                 f"It is not known whether an earlier request took effect, and WTS Chat could not be asked: {error} "

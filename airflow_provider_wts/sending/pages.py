@@ -1,9 +1,9 @@
 """The ledger of a campaign: one page for each chunk of recipients, beside the header that all ledgers have.
 
-A page is ``{"intent": time, "whole": ..., "sends": {"key of send": {"content": digest, "receipt": answer}}}``. It is
-written before the chunk's request with the intents alone, and after it with the receipts. So a crash leaves at most
-one page where a receipt is missing. A page holds 100 sends at most and stays far below the 64 KB from which on Airflow
-warns. The header says how many pages there may be, since the names in a store cannot be listed.
+A page is ``{"intent": time, "request_size": n, "sends": {"key of send": {"content": digest, "receipt": answer}}}``. It
+is written before the chunk's requests with the intents alone, and after them with the receipts. So a crash leaves at
+most one page where a receipt is missing. A page holds 200 sends at most and stays below the 64 KB from which on
+Airflow warns. The header says how many pages there may be, since the names in a store cannot be listed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PAGES_PER_HEADER = 25
 
 #: Characters of the API's reason for a failure that are kept.
-_MOST_REASON = 200
+_MOST_REASON = 120
 
 #: Statuses of a send that did not reach its recipient.
 NOT_REACHED = ("FAILED", "DELETED")
@@ -36,14 +36,19 @@ class Page:
     :param number: its place.
     :param intent: no earlier than this was it sent.
     :param sends: what is known of each send, by key.
-    :param whole: whether all of it went out in one request, as far as that is known.
+    :param request_size: sends of one request, in their order; 1 where that is not known any more.
     """
 
-    def __init__(self, number: int, intent: datetime, sends: dict[str, dict[str, Any]], *, whole: bool) -> None:
+    def __init__(self, number: int, intent: datetime, sends: dict[str, dict[str, Any]], request_size: int) -> None:
         self.number = number
         self.intent = intent
         self.sends = sends
-        self.whole = whole
+        self.request_size = request_size
+
+    def requests(self) -> list[list[str]]:
+        """Return the keys of the sends that went out together."""
+        keys, size = list(self.sends), self.request_size if self.request_size > 1 else len(self.sends)
+        return [keys[start : start + size] for start in range(0, len(keys), size)]
 
     def take_back(self, keys: Iterable[str]) -> None:
         """Forget intents of sends that certainly did not happen.
@@ -89,16 +94,16 @@ class PagedLedger(Ledger):
         self._used = len(pages)
         return pages
 
-    def open_page(self, contents: Mapping[str, str], *, whole: bool, since: datetime | None = None) -> Page:
+    def open_page(self, contents: Mapping[str, str], request_size: int, *, since: datetime | None = None) -> Page:
         """Write that a chunk is about to be sent. Without this, nothing may be sent.
 
         :param contents: digest of what is sent, by the key of the send.
-        :param whole: whether it goes out in one request.
+        :param request_size: sends of one request.
         :param since: when the first of the attempts began that may have reached one of them.
         :raises WtsError: when it cannot be written.
         """
         sends = {key: {"content": content} for key, content in contents.items()}
-        page = Page(self._used, since or datetime.now(UTC), sends, whole=whole)
+        page = Page(self._used, since or datetime.now(UTC), sends, request_size)
         try:
             # One page without receipts is the most that may be left behind.
             for unwritten in list(self._unwritten.values()):
@@ -138,7 +143,7 @@ class PagedLedger(Ledger):
         self._write()
 
     def _write_page(self, page: Page) -> None:
-        value = {"intent": page.intent.isoformat(), "whole": page.whole, "sends": page.sends}
+        value = {"intent": page.intent.isoformat(), "request_size": page.request_size, "sends": page.sends}
         self._store.set(self._name(page.number), value)
         self._unwritten.pop(page.number, None)
 
@@ -152,7 +157,9 @@ class PagedLedger(Ledger):
         if found is None:
             return None
         try:
-            return Page(number, datetime.fromisoformat(found["intent"]), dict(found["sends"]), whole=found["whole"])
+            return Page(
+                number, datetime.fromisoformat(found["intent"]), dict(found["sends"]), int(found["request_size"])
+            )
         except (KeyError, TypeError, ValueError):
             raise WtsInvalidRequestError(f"Page {number} of this task's ledger is damaged. {_UNREADABLE}") from None
 

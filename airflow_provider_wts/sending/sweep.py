@@ -89,11 +89,12 @@ class Sweep:
         self._nobodys: list[dict[str, Any]] = []
         self._gap = ""
 
-    def search(self, groups: Sequence[Group], *, in_order: bool = False) -> dict[str, Found]:
+    def search(self, groups: Sequence[Group], *, at_a_time: int = 0) -> dict[str, Found]:
         """Look for all sends, and say of each what became of it.
 
         :param groups: the sends.
-        :param in_order: whether a group went out only after the one before it had an answer.
+        :param at_a_time: how many groups may have been under way at a time, where they went out in this order;
+            0 = nothing is known of their order.
         """
         doubts = {doubt.key: doubt for group in groups for doubt in group.doubts}
         if not self._traces.by_metadata and not self._traces.by_sender:
@@ -105,7 +106,7 @@ class Sweep:
         except WtsRejectedError as error:
             reason = f"WTS Chat does not tell ({error})"
             return {key: self._found.get(key, Found(Finding.UNDECIDED, reason=reason)) for key in doubts}
-        self._decide(groups, in_order=in_order)
+        self._decide(groups, at_a_time)
         return self._found
 
     def _walk(self, doubts: dict[str, Doubt]) -> None:
@@ -156,11 +157,12 @@ class Sweep:
                 self._found[key] = Found(Finding.FOUND, {**message, "sessionId": session["id"]})
                 return
 
-    def _decide(self, groups: Sequence[Group], *, in_order: bool) -> None:
+    def _decide(self, groups: Sequence[Group], at_a_time: int) -> None:
         """Decide on what the walk left open, group by group."""
         last_seen = max(
             (n for n, group in enumerate(groups) if any(d.key in self._found for d in group.doubts)), default=-1
         )
+        absent_in_a_row = 0
         for number, group in enumerate(groups):
             left = [doubt for doubt in group.doubts if doubt.key not in self._found]
             none_found = len(left) == len(group.doubts)
@@ -170,8 +172,9 @@ class Sweep:
                 if doubt.key not in self._found:
                     self._found[doubt.key] = self._look_singly(doubt)
             all_absent = all(self._found[doubt.key].finding is Finding.ABSENT for doubt in group.doubts)
-            if in_order and number > last_seen and all_absent and len(left) >= SAMPLE:
-                # Behind a group that never went out, nothing did.
+            absent_in_a_row = absent_in_a_row + 1 if all_absent and number > last_seen else 0
+            if 0 < at_a_time <= absent_in_a_row and len(left) >= SAMPLE:
+                # Behind those that never went out, nothing did.
                 later = (doubt for group in groups[number + 1 :] for doubt in group.doubts)
                 self._found.update({doubt.key: Found(Finding.ABSENT) for doubt in later})
                 return

@@ -23,7 +23,9 @@ MOST_IN_REQUEST = 100
 class _BatchWay:
     """A request for many recipients, whose marks stand in the metadata of their sessions and as ``senderId``."""
 
-    parallelism = 1
+    # One is on its way while another one is worked on. More in flight would be more in doubt after a crash, and more
+    # than fits into a page of the ledger.
+    parallelism = 2
 
     def __init__(self, request_size: int, callback_url: Optional[str], *, mark_session: bool) -> None:
         self.request_size = request_size

@@ -94,7 +94,7 @@ def test_templates_go_out_a_hundred_a_request(wts_connection: Emulator, context:
     counts = template(recipients=rows, row_parameters={"nome": "{{ row.name }}"}).execute(context)
     assert counts["sent"] == 250
     requests = wts_connection.requests_of("send_template_batch")
-    assert [len(request.body["messages"]) for request in requests] == [100, 100, 50]
+    assert sorted(len(request.body["messages"]) for request in requests) == [50, 100, 100]
     settle(wts_connection)
     assert wts_connection.received("+55|11910000007")[0].text == "Olá Cliente 7, tudo bem?"
     assert wts_connection.violations == []
@@ -286,7 +286,7 @@ def test_results_in_another_order_reach_the_right_recipients(
 def test_a_refusal_of_everything_ends_the_campaign_soon(wts_connection: Emulator, context: dict[str, Any]) -> None:
     with pytest.raises(AirflowFailException):
         chatbot(chatbot="00000000-0000-4000-8000-000000000000", recipients=numbers(300)).execute(context)
-    assert len(wts_connection.requests_of("queue_chatbot_batch")) < 20
+    assert len(wts_connection.requests_of("queue_chatbot_batch")) < 30
 
 
 def test_failures_beyond_the_limit_stop_the_campaign_and_a_clear_goes_on(
@@ -362,13 +362,13 @@ def test_a_campaign_that_the_window_closes_on_is_deferred_and_goes_on(
     wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window_of(monkeypatch, 2)
-    given = {"recipients": numbers(50), "chunk_size": 10, "send_window": "08:00-20:00 America/Sao_Paulo"}
+    given = {"recipients": numbers(50), "chunk_size": 5, "send_window": "08:00-20:00 America/Sao_Paulo"}
     with pytest.raises(TaskDeferred):
         chatbot(**given, deferrable=True).execute(context)
-    assert len(wts_connection.requests_of("queue_chatbot_batch")) == 2
+    assert len(wts_connection.requests_of("queue_chatbot_batch")) == 4
     window_of(monkeypatch, 100)
     assert chatbot(**given, deferrable=True).execute_in_window(context, {})["sent"] == 50
-    assert len(wts_connection.requests_of("queue_chatbot_batch")) == 5
+    assert len(wts_connection.requests_of("queue_chatbot_batch")) == 10
     settle(wts_connection)
     assert [received(wts_connection, to) for to in numbers(50)] == [1] * 50
 
@@ -378,7 +378,7 @@ def test_a_campaign_that_the_window_closes_on_can_end_there(
 ) -> None:
     window_of(monkeypatch, 2)
     results = tmp_path / "results.jsonl"
-    given = {"recipients": numbers(50), "chunk_size": 10, "send_window": "08:00-20:00 America/Sao_Paulo"}
+    given = {"recipients": numbers(50), "chunk_size": 5, "send_window": "08:00-20:00 America/Sao_Paulo"}
     counts = chatbot(**given, outside_window="skip", results_path=str(results)).execute(context)
     assert (counts["sent"], counts["not_sent"]) == (20, 30)
     assert counts["stopped"].startswith("the send window opens again")
@@ -412,7 +412,7 @@ def test_without_a_ledger_a_campaign_waits_on_its_worker(
     monkeypatch.setattr(batch_campaign.time, "sleep", sleep)
     monkeypatch.delenv("AIRFLOW__WTS__LEDGER_PATH")
     operator = chatbot(
-        recipients=numbers(20), chunk_size=10, deferrable=True, send_window="08:00-20:00 America/Sao_Paulo"
+        recipients=numbers(20), chunk_size=5, deferrable=True, send_window="08:00-20:00 America/Sao_Paulo"
     )
     assert operator.execute(context)["sent"] == 20
     assert slept[0] > 3600

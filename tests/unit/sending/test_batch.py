@@ -222,6 +222,23 @@ def test_a_request_that_killed_its_task_is_reconciled_by_one_sweep(
 
 
 @pytest.mark.parametrize("after", [False, True])
+def test_one_of_two_requests_under_way_took_effect(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay, after: bool
+) -> None:
+    campaign, everybody = Campaign(hook, task, chatbot, size=20), people(100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "GRACE", 0.2)
+        Death(patch, hook, store, "queue_chatbot_batch", 6).after = after
+        with pytest.raises(Killed):
+            campaign.run(everybody)
+    emulator.advance(5)
+    before = calls(emulator, *SEARCHES)
+    assert campaign.run(everybody) == {"sent": 100}
+    assert received(emulator, everybody) == [1] * 100
+    assert calls(emulator, *SEARCHES) - before <= 10
+
+
+@pytest.mark.parametrize("after", [False, True])
 def test_texts_whose_task_was_killed(
     hook: WtsHook, emulator: Emulator, task: Any, store: Any, text: TextWay, after: bool
 ) -> None:
@@ -483,10 +500,10 @@ def test_failed_messages_are_tried_again_after_a_clear_only(
 def test_pages_stay_below_64_kb(hook: WtsHook, emulator: Emulator, task: Any, store: Any, bot_key: str) -> None:
     emulator.switches.batch_partial_failure = "entries"
     way = ChatbotWay(bot_key, CHANNEL, {}, request_size=100)
-    bad = [Recipient(index, f"+55|bad{index}", {}) for index in range(50)]
-    campaign = Campaign(hook, task, way, size=100)
-    campaign.run(people(150) + bad)
-    assert max(len(value) for value in store.values.values()) < 48_000
+    bad = [Recipient(index, f"+55|bad{index}", {}) for index in range(150)]
+    campaign = Campaign(hook, task, way, size=200)
+    campaign.run(people(50) + bad)
+    assert 30_000 < max(len(value) for value in store.values.values()) < 64_000
     assert not [key for key in store.values if "/" in key]
     assert "+55" not in json.dumps(store.values)
 
