@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_wts.api import messages, sends
 from airflow_provider_wts.api.chatbots import send_chatbot
+from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.sensors.message import WtsMessageStatusSensor, WtsSessionReplySensor
@@ -119,11 +120,9 @@ def test_a_list_with_another_reading_of_dates_is_read_without_bounds(
 ) -> None:
     silent.advance(5)
     silent.contact_writes(PHONE, "10")
-    asked = messages.list_messages
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    items = WtsClient.items
     monkeypatch.setattr(
-        "airflow_provider_wts.api.messages.list_messages",
-        lambda session_id, **window: asked(session_id, **({"created_after": tomorrow} if window else {})),
+        WtsClient, "items", lambda self, call: [] if "CreatedAt.After" in call.query else items(self, call)
     )
     assert [one["text"] for one in reply_sensor(session_id).execute(context)] == ["10"]
 
