@@ -14,7 +14,6 @@ from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.batch import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.chatbot_reading import WtsListChannelsOperator, WtsListChatbotsOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
-from airflow_provider_wts.waiting.session import SessionWait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -226,6 +225,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _completed(self, session: Session, start: BotStart, mark: Mark) -> SessionV2:
         from airflow_provider_wts.waiting.completion import defer_until_completed, wait_until_completed
+        from airflow_provider_wts.waiting.session import SessionWait
 
         if self._was_skipped(session, start, mark):
             raise AirflowSkipException(

@@ -15,7 +15,6 @@ from airflow_provider_wts.operators.session_reading import (
     WtsListSessionsOperator,
     WtsSessionOperator,
 )
-from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +68,7 @@ class WtsChangeSessionStatusOperator(WtsSessionOperator):
         :param context: the task's context.
         """
         from airflow_provider_wts.api import sessions
+        from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
         with readable_failures():
             call = sessions.change_session_status(
@@ -294,6 +294,7 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
 
     def _call(self) -> Call[Session]:
         from airflow_provider_wts.api import sessions
+        from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
         session = self.checked_session()
         status = values.choice("status", self.status, SESSION_STATUSES)

@@ -9,7 +9,6 @@ from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators import checks, values
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
-from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,6 +190,7 @@ class WtsListSessionsOperator(WtsListOperator):
     def list_call(self) -> Call[SessionV2Page]:
         """Return the call with the filters."""
         from airflow_provider_wts.api import sessions
+        from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
         filters: sessions.SessionFilters = {
             "status": checks.filter_list("status", self.status, SESSION_STATUSES),

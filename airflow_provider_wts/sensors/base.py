@@ -16,12 +16,13 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.waiting.session import FailedLooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import Context
+
+    from airflow_provider_wts.waiting.session import FailedLooks
 
 T = TypeVar("T")
 
@@ -60,6 +61,8 @@ class WtsSensor(BaseSensorOperator):
     @cached_property
     def failed_looks(self) -> FailedLooks:
         """Failed looks in a row."""
+        from airflow_provider_wts.waiting.session import FailedLooks
+
         return FailedLooks()
 
     def look(self, read: Callable[[], T]) -> T | None:

@@ -9,15 +9,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturn
 
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.sensors.base import WtsSensor
-from airflow_provider_wts.waiting import message as messages
-from airflow_provider_wts.waiting.message import MessageWait
-from airflow_provider_wts.waiting.session import SessionWait, Verdict
-from airflow_provider_wts.waiting.subscription import session_seen, wrote_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+
+    from airflow_provider_wts.waiting.message import MessageWait
 
 
 class WtsSessionReplySensor(WtsSensor):
@@ -52,6 +50,8 @@ class WtsSessionReplySensor(WtsSensor):
         """
         from airflow_provider_wts.api.sessions import get_session
         from airflow_provider_wts.waiting import reply
+        from airflow_provider_wts.waiting.session import SessionWait
+        from airflow_provider_wts.waiting.subscription import session_seen, wrote_after
 
         with readable_failures():
             session_id = SessionWait.of(self.session_id, "COMPLETED", ()).session_id
@@ -154,6 +154,9 @@ class WtsMessageStatusSensor(WtsSensor):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.waiting import message as messages
+        from airflow_provider_wts.waiting.session import Verdict
+
         wait = self._wait()
         looked = self.look(lambda: messages.read_status(self.hook.run, wait.message_id, wait.id_of))
         if looked is not None:
@@ -179,6 +182,7 @@ class WtsMessageStatusSensor(WtsSensor):
         :param event: what the trigger sent.
         :return: the status, as the API answers it.
         """
+        from airflow_provider_wts.waiting import message as messages
         from airflow_provider_wts.waiting.deferral import checked_event
 
         told = checked_event(event, "message_id")
@@ -187,5 +191,7 @@ class WtsMessageStatusSensor(WtsSensor):
             return messages.read_status(self.hook.run, told["message_id"], self._wait().id_of)[0]
 
     def _wait(self) -> MessageWait:
+        from airflow_provider_wts.waiting.message import MessageWait
+
         with readable_failures():
             return MessageWait.of(self.message_id, self.target_status, self.id_of)

@@ -11,7 +11,6 @@ from airflow_provider_wts.hooks.context import first_moment
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.sensors.base import WtsSensor
-from airflow_provider_wts.waiting.session import NOT_REACHED, SessionsWait, SessionWait, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.types import SessionV2
+    from airflow_provider_wts.waiting.session import SessionsWait, SessionWait
 
 #: Up to so many sessions it takes fewer requests to read each than to list what changed.
 _FEW = 5
@@ -62,6 +62,7 @@ class WtsSessionSensor(WtsSensor):
         :param context: the task's context.
         """
         from airflow_provider_wts.api.sessions import get_session
+        from airflow_provider_wts.waiting.session import Verdict
 
         wait = self._wait()
         session = self.look(lambda: self.hook.run(get_session(wait.session_id)))
@@ -104,6 +105,8 @@ class WtsSessionSensor(WtsSensor):
             return self.hook.run(get_session(told["session_id"]))
 
     def _wait(self) -> SessionWait:
+        from airflow_provider_wts.waiting.session import SessionWait
+
         with readable_failures():
             return SessionWait.of(self.session_id, self.target_status, self.failed_status)
 
@@ -154,6 +157,8 @@ class WtsSessionsSensor(WtsSensor):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.waiting.session import Verdict
+
         wait = self._wait()
         statuses = self.look(lambda: self._statuses(wait, context))
         if statuses is None:
@@ -197,6 +202,8 @@ class WtsSessionsSensor(WtsSensor):
         return dict(told["counts"])
 
     def _wait(self) -> SessionsWait:
+        from airflow_provider_wts.waiting.session import SessionsWait
+
         with readable_failures():
             return SessionsWait.of(self.session_ids, self.needed, self.target_status, self.failed_status)
 
@@ -232,6 +239,8 @@ class WtsSessionsSensor(WtsSensor):
 
 
 def _counts(wait: SessionsWait, statuses: dict[str, str]) -> dict[str, int]:
+    from airflow_provider_wts.waiting.session import NOT_REACHED
+
     counts: dict[str, int] = {}
     for session_id in wait.session_ids:
         status = statuses.get(session_id) or NOT_REACHED
