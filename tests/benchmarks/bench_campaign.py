@@ -25,7 +25,7 @@ MAPPED = int(os.environ.get("WTS_BENCH_MAPPED", "200"))
 LATENCY = 0.1
 BOT = "Cobrança"
 
-DAG = '''
+DAG = """
 from airflow.sdk import DAG
 from airflow.providers.http.operators.http import HttpOperator
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator, WtsSendChatbotOperator
@@ -40,7 +40,7 @@ with DAG("http", schedule=None, max_active_tasks=64):
         task_id="send", http_conn_id="wts_http", endpoint={path!r}, method="POST",
         headers={{"Authorization": "Bearer {token}", "Content-Type": "application/json"}},
     ).expand(data=[json.dumps({{"botKey": {key!r}, "to": phone}}) for phone in PHONES])
-'''
+"""
 
 
 class Airflow:

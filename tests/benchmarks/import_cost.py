@@ -19,17 +19,20 @@ OURS = [f"airflow_provider_wts.{folder}" for folder in ("operators", "sensors", 
 
 # What any DAG file imports anyhow comes before the clock starts.
 MEASURE = """
-import gc, importlib, json, pkgutil, sys, time
+import gc, importlib.util, json, pkgutil, sys, time
 from airflow.sdk import DAG, BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink, BaseSensorOperator, Param, task
 import airflow.providers.common.compat.sdk
 
 names = []
 for package in sys.argv[1:]:
     try:
-        folder = importlib.import_module(package).__path__
+        folder = importlib.util.find_spec(package).submodule_search_locations
     except ModuleNotFoundError:
         continue
-    names += [module.name for module in pkgutil.iter_modules(folder, f"{package}.")]
+    if folder is None:
+        names.append(package)
+    else:
+        names += [module.name for module in pkgutil.iter_modules(folder, f"{package}.")]
 before = set(sys.modules)
 gc.disable()
 began = time.process_time()
@@ -43,7 +46,7 @@ print(json.dumps({"ms": took * 1000, "added": sorted(set(sys.modules) - before),
 def measure(packages: list[str] = OURS) -> dict[str, Any]:
     """Measure once, in a fresh process.
 
-    :param packages: the packages all modules of which are imported.
+    :param packages: modules to import; of a package, all modules.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", MEASURE, *packages]
