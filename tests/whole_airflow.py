@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import uuid
 from importlib.metadata import version
@@ -287,12 +288,21 @@ class WholeAirflow:
             body = {"dry_run": False, "dag_run_id": run_id, "only_failed": only_failed, "reset_dag_runs": True}
             self.call("POST", f"dags/{dag_id}/clearTaskInstances", body)
             return
-        code = (
-            "from airflow.models.dagbag import DagBag;"
-            f"dag = DagBag({str(self.home / 'dags')!r}, include_examples=False).get_dag({dag_id!r});"
-            f"print(dag.clear(dag_run_id={run_id!r}, only_failed={only_failed!r}))"
-        )
-        self.processes.run(f"clear-{uuid.uuid4().hex[:6]}", [sys.executable, "-c", code], self.environment)
+        # The command line of 2.11 knows dates, and no run: this is what its web interface does.
+        code = f"""
+            from airflow.models.dagbag import DagBag
+            from airflow.models.taskinstance import TaskInstance, clear_task_instances
+            from airflow.utils.session import create_session
+
+            dag = DagBag({str(self.home / "dags")!r}, include_examples=False).get_dag({dag_id!r})
+            with create_session() as session:
+                chosen = session.query(TaskInstance).filter_by(dag_id={dag_id!r}, run_id={run_id!r}).all()
+                if {only_failed!r}:
+                    chosen = [one for one in chosen if one.state in ("failed", "upstream_failed")]
+                clear_task_instances(chosen, session, dag=dag)
+        """
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        self.processes.run(f"clear-{uuid.uuid4().hex[:6]}", command, self.environment)
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """Return the task instances of a run."""
