@@ -14,7 +14,7 @@ from airflow_provider_wts.waiting.session import NOT_REACHED, SessionsWait
 from airflow_provider_wts.waiting.subscription import SessionSubscription
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from airflow_provider_wts.waiting.poller import End
     from airflow_provider_wts.waiting.subscription import Seen
@@ -65,7 +65,7 @@ class WtsSessionTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for news of the shared poll; send one event."""
-        end, statuses = await _end_of_wait(
+        end = await _end_of_wait(
             self.wts_conn_id,
             SessionsWait([self.session_id], 1, tuple(self.target_status), tuple(self.failed_status)),
             poll_interval=self.poll_interval,
@@ -76,7 +76,7 @@ class WtsSessionTrigger(BaseTrigger):
             {
                 "outcome": end.outcome,
                 "session_id": self.session_id,
-                "status": statuses.get(self.session_id),
+                "status": _statuses(end.seen).get(self.session_id),
                 "message": end.message,
                 "final": end.final,
             }
@@ -134,7 +134,7 @@ class WtsSessionsTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for news of the shared poll; send one event."""
-        end, statuses = await _end_of_wait(
+        end = await _end_of_wait(
             self.wts_conn_id,
             SessionsWait(self.session_ids, self.needed, tuple(self.target_status), tuple(self.failed_status)),
             poll_interval=self.poll_interval,
@@ -142,13 +142,14 @@ class WtsSessionsTrigger(BaseTrigger):
             deadline=datetime.fromisoformat(self.deadline),
             changed_since=datetime.fromisoformat(self.changed_since),
         )
+        statuses = _statuses(end.seen)
         counts = Counter(statuses.get(session_id) or NOT_REACHED for session_id in self.session_ids)
         yield TriggerEvent(  # type: ignore[no-untyped-call]
             {"outcome": end.outcome, "counts": dict(counts), "message": end.message, "final": end.final}
         )
 
 
-async def _end_of_wait(
+def _end_of_wait(
     wts_conn_id: str,
     wait: SessionsWait,
     *,
@@ -156,8 +157,8 @@ async def _end_of_wait(
     earliest: datetime,
     deadline: datetime,
     changed_since: datetime | None = None,
-) -> tuple[End, dict[str, str]]:
-    """Wait, and return the end with the statuses seen last."""
+) -> Coroutine[Any, Any, End]:
+    """Wait for sessions; no coroutine of its own, because each waiting one costs memory."""
 
     def subscription() -> SessionSubscription:
         return SessionSubscription(
@@ -167,14 +168,13 @@ async def _end_of_wait(
             interval=poll_interval,
         )
 
-    end = await end_of_wait(
+    return end_of_wait(
         wts_conn_id,
         subscription,
         lambda seen: wait.verdict(_statuses(seen)),
         earliest=earliest,
         deadline=deadline,
     )
-    return end, _statuses(end.seen)
 
 
 def _statuses(seen: dict[str, Seen]) -> dict[str, str]:

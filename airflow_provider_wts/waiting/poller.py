@@ -279,6 +279,8 @@ async def end_of_wait(
     """
     await asyncio.sleep(max(0.0, _left(earliest)))
     subscription = subscribe()
+    # What thousands of waiting triggers need no more should not be kept by them.
+    del subscribe
     poller = poller_of(wts_conn_id)
     poller.subscribe(subscription)
     seen: dict[str, Seen] = {}

@@ -18,7 +18,7 @@ from emulator_process import TOKEN, Service, emulator_process
 from report import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))
-from demo_processes import Processes, free_port  # noqa: E402
+from demo_processes import Processes, free_port
 
 RECIPIENTS = 10_000
 MAPPED = int(os.environ.get("WTS_BENCH_MAPPED", "200"))
@@ -179,10 +179,10 @@ def _table(took: dict[str, float], calls: dict[str, int], refused: int) -> Table
     table = Table(
         f"A chatbot for {RECIPIENTS:,} customers",
         ("way", "measured for", "requests", "seconds", f"for {RECIPIENTS:,}", "ratio", "target"),
-        f"Airflow 3 with scheduler, LocalExecutor (4 processes) and SQLite; {LATENCY * 1000:.0f} ms latency, documented "
-        f"limits. The batch is one task, by Airflow's own times. The mapped tasks are counted from the first start to "
-        f"the last end and extrapolated from {MAPPED}; with {RECIPIENTS:,} of them, the limit of 1,000 requests in 5 "
-        "minutes and the scheduler's own work would come on top.",
+        f"Airflow 3 with scheduler, LocalExecutor (4 processes) and SQLite; {LATENCY * 1000:.0f} ms latency, "
+        "documented limits. The batch is one task, by Airflow's own times. The mapped tasks are counted from the first "
+        f"start to the last end and extrapolated from {MAPPED}; with {RECIPIENTS:,} of them, the limit of 1,000 "
+        "requests in 5 minutes and the scheduler's own work would come on top.",
     )
     batch = took["batch"]
     table.add(
