@@ -173,7 +173,7 @@ class Test429:
         [
             ("7", 7, 8.8),
             ("0.5", 0.5, 0.7),
-            (time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 90)), 20, 113),
+            ("in 90 s", 20, 113),
             (None, 5, 6.3),
             ("soon", 5, 6.3),
             ("-3", 5, 6.3),
@@ -192,6 +192,9 @@ class Test429:
         impatient: WtsClient,
         sleeps: list[float],
     ) -> None:
+        if header == "in 90 s":
+            # Written now, and not when the tests were collected.
+            header = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 90))
         emulator.faults.add("status", status=429, retry_after=header)
         impatient.perform(SEND)
         assert len(sleeps) == 1

@@ -370,6 +370,7 @@ def test_every_parameter_is_templated_and_mapping_keeps_the_connection(name):
         "session_id": SOME_ID,
         "new_status": "PENDING",
         "user": "Ana Souza",
+        "output_path": "/tmp/sessions",
     }
     accepted = {key: value for key, value in required.items() if key in operator_class.template_fields}
     operator = operator_class(task_id="task", **accepted)
