@@ -49,8 +49,9 @@ def celery_airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
     if importlib.util.find_spec("airflow.providers.celery") is None:
         pytest.skip("needs apache-airflow-providers-celery")
     redis = pytest.importorskip("redis", reason="needs the package redis")
+    server = redis.Redis.from_url(REDIS)
     try:
-        redis.Redis.from_url(REDIS).ping()
+        before = set(server.keys())
     except redis.RedisError as problem:
         pytest.skip(f"needs a Redis server at {REDIS} (WTS_TEST_REDIS names another): {problem}")
     airflow = WholeAirflow(
@@ -59,7 +60,12 @@ def celery_airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
     try:
         yield airflow.start()
     finally:
-        airflow.stop()
+        try:
+            airflow.stop()
+        finally:
+            # Celery leaves the names of its queues, and what dead workers had taken.
+            if left := set(server.keys()) - before:
+                server.delete(*left)
 
 
 def test_deferred_sensors_survive_the_death_of_the_triggerer(local_airflow: WholeAirflow, emulator: Emulator) -> None:
