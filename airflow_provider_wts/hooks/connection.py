@@ -89,8 +89,8 @@ def _base_url(host: str | None, port: int | str | None) -> str:
     base_url = (host or "").strip().rstrip("/") or DEFAULT_BASE_URL
     if "://" not in base_url:
         base_url = f"https://{base_url}"
-    # Some secrets backends deliver an unset port as ''.
-    if port in (None, ""):
+    # Some secrets backends deliver an unset port as '', and Airflow's Test button as 0.
+    if port in (None, "", 0, "0"):
         return base_url
     try:
         number = int(str(port))
