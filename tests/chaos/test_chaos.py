@@ -273,7 +273,8 @@ def judged(
         recipient = task["to"].replace("|119", "|11")
         allowed[recipient] += max(len(keys), 1)
         if task["kind"] == "unmarked":
-            got = min(1, by_recipient[recipient])
+            # Without a mark messages cannot be told apart; each key before the last ended with one.
+            got = min(1, max(0, by_recipient[recipient] - (max(len(keys), 1) - 1)))
         else:
             got = by_key[keys[-1]] if keys else 0
             yield from (f"received {by_key[key]} times: {result}" for key in keys if by_key[key] > 1)
