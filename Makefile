@@ -75,6 +75,10 @@ docs: .venv/.ready ## Build the documentation; warnings are errors
 	@$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
 
+.PHONY: dist
+dist: .venv/.ready ## Build wheel and sdist into dist/, and run the installed wheel on Airflow 2.11.2 and 3.3.2
+	@$(BIN)/python tools/dist.py
+
 .PHONY: chaos
 chaos: .venv/.ready ## Send 10,000 times through every fault, with tasks killed at random, and count the messages
 	@WTS_CHAOS_SENDS=$${WTS_CHAOS_SENDS:-10000} $(BIN)/python -m pytest tests/chaos --timeout=7200 $(TESTS)

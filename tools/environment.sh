@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Makes a virtual environment with one Airflow version, this project, and what its tests need:
 #   tools/environment.sh <airflow version> <folder>
+# or, as a user has it, with that Airflow and a built wheel of this project, and what the wheel itself asks for:
+#   tools/environment.sh <airflow version> <folder> <wheel>
+# Paths are absolute, or begin at this project.
 # The versions of all packages stand in requirements/. PYTHON=... chooses the Python.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 version=$1
 folder=$2
+wheel=${3:-}
 requirements=requirements/airflow-$version.txt
 
 fail() {
@@ -56,8 +60,14 @@ else
     "$python" -m venv --clear "$folder"
     install=("$folder/bin/python" -m pip install --quiet --disable-pip-version-check)
 fi
-# --no-deps: the file names everything, so nothing else can come in.
-"${install[@]}" --no-deps --requirement "$requirements" || fail "not all packages could be installed; see above."
-"${install[@]}" --no-deps --editable . || fail "this project could not be installed; see above."
+if [ -n "$wheel" ]; then
+    # The locked versions only bound what is installed: what the wheel does not ask for is not there.
+    "${install[@]}" --constraint "$requirements" "apache-airflow==$version" "$wheel[emulator]" ||
+        fail "the wheel could not be installed; see above."
+else
+    # --no-deps: the file names everything, so nothing else can come in.
+    "${install[@]}" --no-deps --requirement "$requirements" || fail "not all packages could be installed; see above."
+    "${install[@]}" --no-deps --editable . || fail "this project could not be installed; see above."
+fi
 touch "$folder/.ready"
 echo "== $folder: ready ($("$folder/bin/python" --version))"
