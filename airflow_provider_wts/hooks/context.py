@@ -18,3 +18,11 @@ def first_moment(context: Mapping[str, Any]) -> datetime:
     moments = [getattr(run, name, None) for name in ("logical_date", "run_after", "queued_at", "start_date")]
     known = [value for value in moments if isinstance(value, datetime)]
     return min(known) if known else datetime.fromtimestamp(0, UTC)
+
+
+def is_first_try(context: Mapping[str, Any]) -> bool:
+    """Whether no try of this task can have been before.
+
+    :param context: the task's context.
+    """
+    return context["ti"].try_number in (None, 0, 1)

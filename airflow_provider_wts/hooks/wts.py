@@ -15,7 +15,7 @@ from airflow_provider_wts.api.errors import (
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.client import WtsClient
@@ -119,14 +119,16 @@ class WtsHook(BaseHook):
         """Return the client."""
         return self.client
 
-    def run(self, call: Call[T]) -> T:
+    def run(self, call: Call[T], *, before_attempt: Callable[[], None] = lambda: None) -> T:
         """Perform a call.
 
         :param call: what to call, made by a function of :mod:`airflow_provider_wts.api`.
+        :param before_attempt: called right before each request goes out, when all waiting is over; what it raises ends
+            the call, and is raised.
         :return: the API's answer, parsed.
         :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
         """
-        return self.client.perform(call)
+        return self.client.perform(call, before_attempt=before_attempt)
 
     def pages(self, call: Call[T], *, page_size: int = 100) -> Iterator[T]:
         """Walk the pages of a list.

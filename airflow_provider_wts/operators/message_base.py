@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.sends import SendOptions
+    from airflow_provider_wts.operators.message_file import OutgoingFile
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.reconcile import InSession
 
@@ -136,17 +137,13 @@ class WtsMessageOperator(WtsSendingOperator):
         """Whether only the older quick sends can express what is asked for."""
         return checks.switch("synchronous", self.synchronous) is True or not parameters.missing(self.reply_bot)
 
-    @property
-    def shows_only(self) -> bool:
-        """Whether nothing is to be sent."""
-        return parameters.flag("dry_run", self.is_dry_run) is True
-
     def deliver(
         self,
         context: Context,
         envelope: Envelope,
         build: Callable[[Mark], Call[Any]],
         *,
+        file: OutgoingFile | None = None,
         by_metadata: bool = False,
     ) -> Any:
         """Send, and fail where the API says at once that the message failed.
@@ -154,12 +151,17 @@ class WtsMessageOperator(WtsSendingOperator):
         :param context: the task's context.
         :param envelope: where the message goes.
         :param build: makes the call.
+        :param file: a file in it, which is uploaded where it has to be, unless an earlier try sent it.
         :param by_metadata: whether the call leaves its mark in the session's metadata.
         :return: the API's answer; under ``dry_run`` the request.
         :raises AirflowFailException: when the message failed.
         """
         answer = self.send_once(
-            context, recipient=envelope.recipient, build=build, trace=_trace(envelope, by_metadata=by_metadata)
+            context,
+            recipient=envelope.recipient,
+            build=build,
+            trace=_trace(envelope, by_metadata=by_metadata),
+            prepare=None if file is None else file.upload,
         )
         if not isinstance(answer, dict) or "dry_run" in answer:
             return answer

@@ -23,15 +23,17 @@ NOT_UPLOADED = "(id of the file, which is uploaded when it is sent)"
 
 
 class OutgoingFile:
-    """A file as the user named it. One that has to be uploaded is uploaded when it is needed, once.
+    """A file as the user named it. One that has to be uploaded is uploaded right before the message goes out.
+
+    Not sooner: a later try that finds its message sent needs no file, which may be gone by then.
 
     :param hook: the hook of the task's connection.
     :param value: public address, id, local path, or any other address that ``ObjectStoragePath`` takes.
     :param parameter: the parameter's name, for errors.
     :param name: name under which it is uploaded.
     :param mime_type: its MIME type, where it is known.
-    :param show_only: upload nothing.
-    :raises WtsInvalidRequestError: when nothing is given, or there is no such file.
+    :param check: whether to look at once if there is such a file.
+    :raises WtsInvalidRequestError: when nothing is given, or the check finds no such file.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class OutgoingFile:
         parameter: str = "file",
         name: Any = None,
         mime_type: Any = None,
-        show_only: bool = False,
+        check: bool = True,
     ) -> None:
         from airflow_provider_wts.hooks.names import is_uuid
 
@@ -53,12 +55,12 @@ class OutgoingFile:
         self._parameter = parameter
         self._name = checks.filter_text("file_name", name) or None
         self._mime_type = checks.filter_text("mime_type", mime_type) or None
-        self._show_only = show_only
+        self._kind: str | None = None
         self._uploaded: str | None = None
         self.given = given.strip()
         self.is_address = self.given.lower().startswith(("http://", "https://"))
         self.is_local = not self.is_address and not is_uuid(self.given)
-        if self.is_local:
+        if self.is_local and check:
             from airflow_provider_wts.hooks.files import Source
 
             Source.of(self.given, parameter=parameter)
@@ -69,39 +71,29 @@ class OutgoingFile:
         :param given: one of :data:`KINDS`, or nothing: then the name tells.
         :raises WtsInvalidRequestError: when it is none of them, or nothing tells.
         """
-        from airflow_provider_wts.hooks.files import file_type_of
-
         chosen = checks.filter_choice("kind", given, KINDS)
-        if isinstance(chosen, str):
-            return chosen
-        told = self._told_type()
-        if told is None and not self.is_local:
-            what = "this address" if self.is_address else "an id"
-            raise WtsInvalidRequestError(
-                f"kind: {what} does not tell it. Good values are {', '.join(map(repr, KINDS))}."
-            )
-        kind = file_type_of(told).lower()
-        return kind if kind in KINDS else "document"
+        self._kind = chosen if isinstance(chosen, str) else self._told_kind()
+        return self._kind
 
-    def reference(self, kind: str | None = None) -> str:
-        """Return the address or id by which the API knows the file; uploads it where it has none.
+    def upload(self) -> None:
+        """Upload the file where it has to be.
 
-        :param kind: what it is sent as, where that is known.
+        :raises WtsInvalidRequestError: when there is no such file.
         """
-        if not self.is_local:
-            return self.given
-        if self._show_only:
-            return NOT_UPLOADED
-        if self._uploaded is None:
+        if self.is_local and self._uploaded is None:
             saved = self._hook.upload(
                 self.given,
-                file_type=self._uploaded_as(kind),
+                file_type=self._uploaded_as(),
                 name=self._name,
                 mime_type=self._mime_type,
                 parameter=self._parameter,
             )
             self._uploaded = str(saved["id"])
-        return self._uploaded
+
+    @property
+    def reference(self) -> str:
+        """The address or id by which the API knows the file, once it is uploaded."""
+        return (self._uploaded or NOT_UPLOADED) if self.is_local else self.given
 
     def put_into(self, content: QuickContent) -> None:
         """Name the file in the content of a quick send.
@@ -111,7 +103,19 @@ class OutgoingFile:
         if self.is_address:
             content["file_url"] = self.given
         else:
-            content["file_id"] = self.reference()
+            content["file_id"] = self.reference
+
+    def _told_kind(self) -> str:
+        from airflow_provider_wts.hooks.files import file_type_of
+
+        told = self._told_type()
+        if told is None and not self.is_local:
+            what = "this address" if self.is_address else "an id"
+            raise WtsInvalidRequestError(
+                f"kind: {what} does not tell it. Good values are {', '.join(map(repr, KINDS))}."
+            )
+        kind = file_type_of(told).lower()
+        return kind if kind in KINDS else "document"
 
     def _told_type(self) -> str | None:
         from airflow_provider_wts.hooks.files import mime_type_of
@@ -120,14 +124,14 @@ class OutgoingFile:
             return self._mime_type
         return mime_type_of(self._name or (urlsplit(self.given).path if self.is_address else self.given))
 
-    def _uploaded_as(self, kind: str | None) -> str | None:
+    def _uploaded_as(self) -> str | None:
         """Return the type of an upload: the platform transforms images and videos, and leaves documents alone."""
         from airflow_provider_wts.hooks.files import file_type_of
 
         told = file_type_of(self._told_type())
-        if kind == "document":
+        if self._kind == "document":
             return "DOCUMENT" if told in ("IMAGE", "AUDIO", "VIDEO") else told
-        return kind.upper() if kind else None
+        return self._kind.upper() if self._kind else None
 
 
 def media_call(kind: str, reference: str, text: Optional[str], send: SendTo) -> Call[Any]:

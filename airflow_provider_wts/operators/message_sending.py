@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import message_content, parameters
 from airflow_provider_wts.operators.message_base import WtsMessageOperator
@@ -84,8 +85,8 @@ class WtsSendFileOperator(WtsMessageOperator):
 
     Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``; with ``synchronous`` or ``reply_bot``
     the older ``send_message`` or ``send_message_sync``, in a session ``send_session_message_sync``, where the platform
-    tells the kind by itself. A local file is uploaded first, in three steps; the upload may happen again in a later
-    try, which does no harm, while the message goes out once.
+    tells the kind by itself. A local file is uploaded first, in three steps; after a failure the upload may happen
+    again, which does no harm, while the message goes out once.
 
     The parameters of all sends, from ``to`` to ``callback_url``, are told at
     :class:`~airflow_provider_wts.operators.message_base.WtsMessageOperator`. The rules of
@@ -144,9 +145,8 @@ class WtsSendFileOperator(WtsMessageOperator):
         :param context: the task's context.
         """
         with readable_failures():
-            file = OutgoingFile(
-                self.hook, self.file, name=self.file_name, mime_type=self.mime_type, show_only=self.shows_only
-            )
+            first = is_first_try(context)
+            file = OutgoingFile(self.hook, self.file, name=self.file_name, mime_type=self.mime_type, check=first)
             # The quick sends leave the kind to the platform.
             kind = None if self.is_quick else file.kind(self.kind)
             text = parameters.text("text", self.text)
@@ -162,6 +162,6 @@ class WtsSendFileOperator(WtsMessageOperator):
                 file.put_into(content)
                 return envelope.quick_call(content)
             send = envelope.send_to(mark, reply_to=reply_to, delay=delay)
-            return media_call(kind, file.reference(kind), text, send)
+            return media_call(kind, file.reference, text, send)
 
-        return self.deliver(context, envelope, build)
+        return self.deliver(context, envelope, build, file=file)

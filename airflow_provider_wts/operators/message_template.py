@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional, given
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import checks, message_content, parameters, values
 from airflow_provider_wts.operators.message_base import WtsMessageOperator
@@ -104,7 +105,7 @@ class WtsSendTemplateOperator(WtsMessageOperator):
             metadata = parameters.metadata("session_metadata", self.session_metadata)
             file = None
             if not parameters.missing(self.file):
-                file = OutgoingFile(self.hook, self.file, show_only=self.shows_only)
+                file = OutgoingFile(self.hook, self.file, check=is_first_try(context))
             envelope = self.envelope()
             to, channel = envelope.to, envelope.channel
             if not envelope.quick:
@@ -126,14 +127,14 @@ class WtsSendTemplateOperator(WtsMessageOperator):
                 **envelope.options,
                 "parameters": filling,
                 "session_metadata": mark.metadata(metadata) if self.mark_session else metadata,
-                "file_id_or_url": NOT_GIVEN if file is None else file.reference(),
+                "file_id_or_url": NOT_GIVEN if file is None else file.reference,
                 "session_id": common.get("session_id", NOT_GIVEN),
                 "callback_url": common["callback_url"],
                 "sender_id": common["sender_id"],
             }
             return sends.send_template(str(to), str(channel), template_id, **send)
 
-        return self.deliver(context, envelope, build, by_metadata=self.mark_session)
+        return self.deliver(context, envelope, build, file=file, by_metadata=self.mark_session)
 
 
 class WtsScheduleMessageOperator(WtsSendingOperator):
@@ -221,19 +222,21 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         with readable_failures():
             moment = self._moment()
             # A later try may find the moment past, and that it was scheduled in time.
-            if context["ti"].try_number in (None, 0, 1):
+            first = is_first_try(context)
+            if first:
                 _refuse_past(moment)
-            schedule, file = self._schedule()
+            schedule, file = self._schedule(check_file=first)
             to = self.hook.recipient(checks.needed_name("to", self.to))
             self._look_up(schedule)
         schedule["scheduling"] = moment
 
         def build(mark: Mark) -> Call[Any]:
             if file is not None:
-                schedule["file_url" if file.is_address else "file_id"] = file.reference()
+                schedule["file_url" if file.is_address else "file_id"] = file.reference
             return scheduled.create_scheduled_message(to, **schedule)
 
-        answer = self.send_once(context, recipient=to, build=build, trace=None)
+        upload = None if file is None else file.upload
+        answer = self.send_once(context, recipient=to, build=build, trace=None, prepare=upload)
         if "dry_run" not in answer:
             self.log.info("Scheduled message %s for %s.", answer.get("id"), moment)
         return answer
@@ -244,13 +247,13 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             raise WtsInvalidRequestError("scheduling: is empty. A good value is '2026-12-24T10:00:00-03:00'.")
         return moment
 
-    def _schedule(self) -> tuple[dict[str, Any], OutgoingFile | None]:
+    def _schedule(self, *, check_file: bool) -> tuple[dict[str, Any], OutgoingFile | None]:
         if parameters.missing(self.template) == parameters.missing(self.chatbot):
             raise WtsInvalidRequestError("template, chatbot: give exactly one of them.")
         filling = message_content.template_parameters("parameters", self.parameters)
         file = None
         if not parameters.missing(self.file):
-            file = OutgoingFile(self.hook, self.file, show_only=parameters.flag("dry_run", self.is_dry_run) is True)
+            file = OutgoingFile(self.hook, self.file, check=check_file)
         if parameters.missing(self.template) and (filling or file is not None):
             raise WtsInvalidRequestError("parameters, file: they belong to a template, and a chatbot takes none.")
         schedule = given(

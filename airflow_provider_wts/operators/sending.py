@@ -58,6 +58,7 @@ class WtsOnceOperator(WtsOperator):
         build: Callable[[Mark], Call[T]],
         trace: Trace | None,
         permit: Callable[[], None] = lambda: None,
+        prepare: Callable[[], None] | None = None,
         last: bool = True,
     ) -> T:
         """Perform a call exactly once over all tries of this task.
@@ -67,6 +68,8 @@ class WtsOnceOperator(WtsOperator):
         :param build: makes the call, with the mark in it where the API takes one.
         :param trace: where the send leaves its mark; ``None`` where it leaves none.
         :param permit: called right before anything goes out; raises where it must not.
+        :param prepare: called after it, for what the call needs and what may be done again, such as an upload; then
+            ``build`` is asked anew.
         :param last: whether the task is finished with this call.
         :return: the API's answer, of this try or of an earlier one.
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
@@ -75,7 +78,7 @@ class WtsOnceOperator(WtsOperator):
 
         with readable_failures():
             once = Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear)
-            return once.send(recipient, build, trace, permit, last=last)
+            return once.send(recipient, build, trace, permit, prepare=prepare, last=last)
 
 
 class WtsSendingOperator(WtsOnceOperator):
@@ -125,7 +128,13 @@ class WtsSendingOperator(WtsOnceOperator):
         self.deferrable = deferrable
 
     def send_once(
-        self, context: Context, *, recipient: str, build: Callable[[Mark], Call[Any]], trace: Trace | None
+        self,
+        context: Context,
+        *,
+        recipient: str,
+        build: Callable[[Mark], Call[Any]],
+        trace: Trace | None,
+        prepare: Callable[[], None] | None = None,
     ) -> Any:
         """Write to a customer exactly once, where and when that is allowed.
 
@@ -133,6 +142,8 @@ class WtsSendingOperator(WtsOnceOperator):
         :param recipient: phone number or handle as the API spells it, or the id of a session.
         :param build: makes the call, with the mark in it where the API takes one.
         :param trace: where the send leaves its mark; ``None`` where it leaves none.
+        :param prepare: called right before the send, for what the call needs and what may be done again, such as an
+            upload; then ``build`` is asked anew.
         :return: the API's answer, of this try or of an earlier one; under ``dry_run`` the request.
         :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
@@ -141,7 +152,12 @@ class WtsSendingOperator(WtsOnceOperator):
             if parameters.flag("dry_run", self.is_dry_run) is True:
                 return self._dry_run(context, recipient, build)
         return self.run_once(
-            context, recipient=recipient, build=build, trace=trace, permit=lambda: self._permit(recipient)
+            context,
+            recipient=recipient,
+            build=build,
+            trace=trace,
+            permit=lambda: self._permit(recipient),
+            prepare=prepare,
         )
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:

@@ -85,12 +85,14 @@ class Delivery:
     :param hook: the hook of the task's connection.
     :param way: how the messages go out.
     :param keep: writes a page.
+    :param check: called right before a request goes out; raises where another try of the task has taken over.
     """
 
-    def __init__(self, hook: WtsHook, way: Way, keep: Callable[[Page], None]) -> None:
+    def __init__(self, hook: WtsHook, way: Way, keep: Callable[[Page], None], check: Callable[[], None]) -> None:
         self._hook = hook
         self._way = way
         self._write = keep
+        self._check = check
         self._writing = Lock()
         self._accepted = self._refused = 0
         self._pool: ThreadPoolExecutor | None = None
@@ -163,7 +165,7 @@ class Delivery:
 
     def _request(self, sends: list[Send], page: Page, lost: list[Lost]) -> None:
         try:
-            answer = self._hook.run(self._way.call(sends))
+            answer = self._hook.run(self._way.call(sends), before_attempt=self._check)
         except WtsAuthenticationError:
             raise
         except WtsRejectedError as error:

@@ -2,7 +2,8 @@
 
 It lives in Airflow's task state store (Airflow 3.3 and later), which survives retries, deferral and clears, or in
 files at an ObjectStoragePath where the deployment configures one (``[wts] ledger_path``). A failing write of an
-intent prevents the send; so a task that Airflow has given up, but that still runs, cannot send either.
+intent prevents the send. The header names the try that wrote last, so a try that Airflow has given up, but that still
+runs and waits for its turn, sees that another one has taken over, and sends nothing more.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
+import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_wts.sending.key import TaskIdentity
 
@@ -28,6 +31,9 @@ OnClear = Literal["auto", "continue", "resend"]
 HEADER = "wts_ledger"
 
 _VERSION = 1
+
+#: Seconds after which a try looks again whether it is still the one that counts.
+FRESH = 1.0
 
 _UNREADABLE = (
     "Nothing was sent, because nobody knows what was sent before. Look into WTS Chat, then delete the task's state to "
@@ -129,7 +135,10 @@ class Ledger:
     def __init__(self, store: Store, *, max_tries: int, on_clear: OnClear | str = "auto") -> None:
         self._store = store
         self._max_tries = max_tries
+        self._writer = uuid.uuid4().hex
         header = self._read()
+        self._seen = time.monotonic()
+        self._writers = {(header or {}).get("writer"), self._writer}
         if header is None:
             header = self._new(generation=max_tries)
         elif self._starts_anew(header, on_clear):
@@ -156,6 +165,25 @@ class Ledger:
         entry = self._header["sends"].get(key)
         return entry if isinstance(entry, dict) else None
 
+    def claim(self) -> None:
+        """Write that this try is the one that counts now; none that was before it sends anything after that.
+
+        :raises WtsError: when it cannot be written, or another try has taken over already.
+        """
+        self._ensure(self._write)
+
+    def check(self) -> None:
+        """Make sure that no other try has taken over, where some time has passed since the last look.
+
+        :raises WtsError: when one has, or nobody can tell.
+        """
+        if time.monotonic() - self._seen < FRESH:
+            return
+        header = self._read()
+        if (header or {}).get("writer") not in self._writers:
+            raise WtsError("Another try of this task has taken over, so this one sends nothing more.")
+        self._seen = time.monotonic()
+
     def intend(self, key: str, content: str, *, since: datetime | None = None) -> None:
         """Write that a send is about to happen. Without this, nothing may be sent.
 
@@ -166,10 +194,7 @@ class Ledger:
         """
         self._header["sends"][key] = {"intent": (since or datetime.now(UTC)).isoformat(), "content": content}
         self._header["finished"] = False
-        try:
-            self._write()
-        except Exception as error:
-            raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
+        self._ensure(self._write)
 
     def retract(self, key: str) -> None:
         """Write that a send did not happen, for certain.
@@ -190,10 +215,23 @@ class Ledger:
         self._header["finished"] = finished
         self._write()
 
+    def _ensure(self, write: Callable[[], None]) -> None:
+        """Write what must stand before anything is sent."""
+        try:
+            write()
+        except WtsError:
+            raise
+        except Exception as error:
+            raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
+
     def _write(self) -> None:
+        self.check()
         # As last seen, so that a retry after the end is not taken for another clear.
         self._header["max_tries"] = self._max_tries
+        self._header["writer"] = self._writer
         self._store.set(HEADER, self._header)
+        self._writers = {self._writer}
+        self._seen = time.monotonic()
 
     def _read(self) -> dict[str, Any] | None:
         """Return what is there; what cannot be read is an error, and not "nothing known"."""

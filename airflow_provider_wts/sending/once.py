@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 from airflow_provider_wts.api.errors import (
     WtsError,
@@ -38,6 +38,16 @@ GRACE = 20.0
 
 #: Seconds between two looks during the grace.
 _LOOK_INTERVAL = 5.0
+
+
+class _Send(NamedTuple):
+    """One send: its mark, whom it goes to, where it leaves the mark, the call, and a digest of its content."""
+
+    mark: Mark
+    recipient: str
+    trace: Trace | None
+    call: Call[Any]
+    content: str
 
 
 class Once:
@@ -81,6 +91,7 @@ class Once:
         trace: Trace | None,
         permit: Callable[[], None] = lambda: None,
         *,
+        prepare: Callable[[], None] | None = None,
         last: bool = True,
     ) -> T:
         """Send, unless an earlier try did.
@@ -89,6 +100,8 @@ class Once:
         :param build: makes the call, with the mark in it where the API takes one.
         :param trace: where the send leaves its mark; ``None`` where it leaves none.
         :param permit: called right before anything goes out, and only then; raises where it must not.
+        :param prepare: called after it, for what the call needs and what may be done again, such as an upload; then
+            ``build`` is asked anew.
         :param last: whether the task is finished with this send.
         :return: the API's answer; for a send of an earlier try what is known of it.
         :raises WtsUnknownOutcomeError: when nobody knows whether it happened, and ``on_unknown`` is ``fail``.
@@ -100,35 +113,33 @@ class Once:
             send_key(self._task, generation=generation, wts_conn_id=self._hook.wts_conn_id, recipient=recipient)
         )
         call = build(mark)
+        send = _Send(mark, recipient, trace, call, _digest(call))
         # Names were looked up and the call was built, so a mistake in the input costs no intent.
         entry = self.ledger.entry(mark.key) if self.ledger else None
         if entry is not None:
-            _note_changes(entry, call)
+            _note_changes(entry, send.content)
         if entry is not None and "receipt" in entry:
             log.info("An earlier try of this task sent this at %s; nothing is sent again.", entry.get("intent"))
             return cast("T", entry["receipt"])
         doubtful_since: datetime | None = None
         if entry is not None or self._may_have_been_tried():
             intended = self._intended(entry)
-            found = self._look(mark, call, recipient, trace, intended)
+            if self.ledger:
+                # An earlier try may still run, and wait for its turn. After this it sends nothing more.
+                self.ledger.claim()
+            found = self._look(send, intended)
             if found.finding is Finding.FOUND:
                 log.info("WTS Chat shows that an earlier try sent this; nothing is sent again.")
-                return self._received(mark, cast("T", found.answer))
-            self._decide(call, found, recipient)
+                return cast("T", self._received(mark, found.answer))
+            self._decide(send, found)
             doubtful_since = None if found.finding is Finding.ABSENT else intended
         permit()
-        return self._perform(mark, call, recipient, trace, doubtful_since)
+        if prepare is not None:
+            prepare()
+            send = send._replace(call=build(mark))
+        return cast("T", self._perform(send, doubtful_since))
 
-    def _perform(
-        self,
-        mark: Mark,
-        call: Call[T],
-        recipient: str,
-        trace: Trace | None,
-        doubtful_since: datetime | None,
-        *,
-        again: bool = True,
-    ) -> T:
+    def _perform(self, send: _Send, doubtful_since: datetime | None, *, again: bool = True) -> Any:
         """Write the intent, call, write the receipt.
 
         ``doubtful_since``: when the first of the attempts began that may have reached somebody. ``again``: another
@@ -136,45 +147,50 @@ class Once:
         """
         started = doubtful_since or datetime.now(UTC)
         if self.ledger:
-            self.ledger.intend(mark.key, _digest(call), since=started)
+            self.ledger.intend(send.mark.key, send.content, since=started)
         try:
-            answer = self._hook.run(call)
+            answer = self._hook.run(send.call, before_attempt=self._check)
         except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError) as error:
             if doubtful_since is None:
-                self._retract(mark)
+                self._retract(send.mark)
             else:
                 error.add_note(
-                    f"That holds for this attempt. It is not known whether an earlier one reached {recipient}."
+                    f"That holds for this attempt. It is not known whether an earlier one reached {send.recipient}."
                 )
             raise
         except WtsUnknownOutcomeError as error:
             log.warning("%s Asking WTS Chat what became of it.", error)
         else:
-            return self._received(mark, answer)
-        found = self._look(mark, call, recipient, trace, started)
+            return self._received(send.mark, answer)
+        found = self._look(send, started)
         if found.finding is Finding.FOUND:
             log.info("WTS Chat shows that it was sent.")
-            return self._received(mark, cast("T", found.answer))
-        self._decide(call, found, recipient)
+            return self._received(send.mark, found.answer)
+        self._decide(send, found)
         absent = found.finding is Finding.ABSENT
         if again:
-            return self._perform(mark, call, recipient, trace, None if absent else started, again=False)
+            return self._perform(send, None if absent else started, again=False)
         # A third attempt is for the next try of the task.
+        operation_id = send.call.operation_id
         if absent:
-            self._retract(mark)
+            self._retract(send.mark)
             raise WtsNotSentError(
-                f"{call.operation_id}: twice no answer came, and WTS Chat shows that nothing was sent to {recipient}. "
+                f"{operation_id}: twice no answer came, and WTS Chat shows that nothing was sent to {send.recipient}. "
                 "Trying again is safe.",
-                operation_id=call.operation_id,
+                operation_id=operation_id,
             )
         raise WtsUnknownOutcomeError(
-            f"{call.operation_id}: no answer came, twice, and it is not known whether this reached {recipient}: "
+            f"{operation_id}: no answer came, twice, and it is not known whether this reached {send.recipient}: "
             f"{found.reason}.",
-            operation_id=call.operation_id,
+            operation_id=operation_id,
             repeatable=True,
         )
 
-    def _received(self, mark: Mark, answer: T) -> T:
+    def _check(self) -> None:
+        if self.ledger:
+            self.ledger.check()
+
+    def _received(self, mark: Mark, answer: Any) -> Any:
         if self.ledger:
             try:
                 self.ledger.receive(mark.key, answer, finished=self._last)
@@ -203,37 +219,37 @@ class Once:
         # A ledger that knows nothing of a send knows that it was not tried.
         return self.ledger is None and int(self._task_instance.try_number or 1) > 1
 
-    def _look(self, mark: Mark, call: Call[Any], recipient: str, trace: Trace | None, since: datetime) -> Found:
+    def _look(self, send: _Send, since: datetime) -> Found:
         """Search until the send is found, or until the API can no longer be at work on it.
 
         The request may have gone out a moment ago, whenever its intent was written: a rate limit may have held it.
         """
-        if trace is None:
+        if send.trace is None:
             return Found(Finding.UNDECIDED, reason="this kind of send leaves no mark that could be searched for")
         settled_at = time.monotonic() + self._grace
         while True:
             # The last search begins after the grace: a long one may have read its first page before.
             left = settled_at - time.monotonic()
-            found = self._search(mark, call, recipient, trace, since)
+            found = self._search(send, send.trace, since)
             if found.finding is Finding.FOUND or left <= 0:
                 return found
             time.sleep(max(0.0, min(settled_at - time.monotonic(), _LOOK_INTERVAL)))
 
-    def _search(self, mark: Mark, call: Call[Any], recipient: str, trace: Trace, since: datetime) -> Found:
+    def _search(self, send: _Send, trace: Trace, since: datetime) -> Found:
         try:
-            return trace.search(self._hook, mark, since)
+            return trace.search(self._hook, send.mark, since)
         except WtsRejectedError as error:
             return Found(Finding.UNDECIDED, reason=f"WTS Chat does not tell ({error})")
         except WtsError as error:
             # It may tell later, so another try of the task makes sense; the intent stays till then.
             raise WtsUnknownOutcomeError(
-                f"{call.operation_id}: it is not known whether this reached {recipient}, and WTS Chat could not be "
-                f"asked: {error} Another try asks again before it sends.",
-                operation_id=call.operation_id,
+                f"{send.call.operation_id}: it is not known whether this reached {send.recipient}, and WTS "
+                f"Chat could not be asked: {error} Another try asks again before it sends.",
+                operation_id=send.call.operation_id,
                 repeatable=True,
             ) from error
 
-    def _decide(self, call: Call[Any], found: Found, recipient: str) -> None:
+    def _decide(self, send: _Send, found: Found) -> None:
         """Let a send go ahead, or not."""
         if found.finding is Finding.ABSENT:
             log.info("WTS Chat shows that it was not sent; sending it now.")
@@ -242,10 +258,10 @@ class Once:
             log.warning("It is not known whether this was sent before (%s); on_unknown is 'resend'.", found.reason)
             return
         raise WtsUnknownOutcomeError(
-            f"{call.operation_id}: it is not known whether this reached {recipient}: {found.reason}. Nothing is sent "
-            "again by itself. Look at the conversation in WTS Chat. If it is there, mark the task as success; if not, "
-            "set on_unknown='resend' and clear the task.",
-            operation_id=call.operation_id,
+            f"{send.call.operation_id}: it is not known whether this reached {send.recipient}: {found.reason}. "
+            "Nothing is sent again by itself. Look at the conversation in WTS Chat. If it is there, mark the task as "
+            "success; if not, set on_unknown='resend' and clear the task.",
+            operation_id=send.call.operation_id,
         )
 
 
@@ -271,6 +287,6 @@ def _digest(call: Call[Any]) -> str:
     return hashlib.sha256(call.content or b"").hexdigest()[:16]
 
 
-def _note_changes(entry: Mapping[str, Any], call: Call[Any]) -> None:
-    if entry.get("content") not in (None, _digest(call)):
+def _note_changes(entry: Mapping[str, Any], content: str) -> None:
+    if entry.get("content") not in (None, content):
         log.warning("What is to be sent has changed since an earlier try; it is still the same send.")

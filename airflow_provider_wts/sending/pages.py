@@ -104,18 +104,7 @@ class PagedLedger(Ledger):
         """
         sends = {key: {"content": content} for key, content in contents.items()}
         page = Page(self._used, since or datetime.now(UTC), sends, request_size)
-        try:
-            # One page without receipts is the most that may be left behind.
-            for unwritten in list(self._unwritten.values()):
-                self._write_page(unwritten)
-            if page.number >= self._header.get("pages", 0) or not self._begun:
-                self._header["pages"] = max(self._header.get("pages", 0), page.number + _PAGES_PER_HEADER)
-                self._header["finished"] = False
-                self._write()
-                self._begun = True
-            self._write_page(page)
-        except Exception as error:
-            raise WtsError(f"The ledger of this task cannot be written, so nothing more was sent: {error}") from error
+        self._ensure(lambda: self._begin(page))
         self._used += 1
         return page
 
@@ -142,7 +131,20 @@ class PagedLedger(Ledger):
         self._header.setdefault("pages", 0)
         self._write()
 
+    def _begin(self, page: Page) -> None:
+        # One page without receipts is the most that may be left behind.
+        for unwritten in list(self._unwritten.values()):
+            self._write_page(unwritten)
+        if page.number >= self._header.get("pages", 0) or not self._begun:
+            self._header["pages"] = max(self._header.get("pages", 0), page.number + _PAGES_PER_HEADER)
+            self._header["finished"] = False
+            self._write()
+            self._begun = True
+        self._write_page(page)
+
     def _write_page(self, page: Page) -> None:
+        # A try that was given up would take back what its successor did.
+        self.check()
         value = {"intent": page.intent.isoformat(), "request_size": page.request_size, "sends": page.sends}
         self._store.set(self._name(page.number), value)
         self._unwritten.pop(page.number, None)

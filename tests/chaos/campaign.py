@@ -129,12 +129,12 @@ class Hook(WtsHook):
         self.__dict__["client"] = client
         self._death = death
 
-    def run(self, call: Any) -> Any:
+    def run(self, call: Any, **settings: Any) -> Any:
         if call.repeatable:
-            return super().run(call)
+            return super().run(call, **settings)
         self._death.at("call:before")
         self._death.at("call:meanwhile")
-        answer = super().run(call)
+        answer = super().run(call, **settings)
         self._death.at("call:after")
         return answer
 

@@ -267,9 +267,9 @@ def test_a_file_in_the_making_has_another_name(account, context, tmp_path, monke
     path, seen = tmp_path / "contacts.jsonl", []
     perform = client.WtsClient.perform
 
-    def look(self: Any, call: Any) -> Any:
+    def look(self: Any, call: Any, **more: Any) -> Any:
         seen.append([file.name for file in tmp_path.iterdir()])
-        return perform(self, call)
+        return perform(self, call, **more)
 
     monkeypatch.setattr(client.WtsClient, "perform", look)
     run(context, output_path=str(path))

@@ -336,6 +336,33 @@ def test_the_refusal_outside_the_24_hours_is_told(wts_connection, context):
         send_text(context, to=TO)
 
 
+def test_a_retry_of_what_is_sent_uploads_nothing_and_needs_no_file(wts_connection, ledger_context, invoice):
+    first = run(WtsSendFileOperator, ledger_context, file=str(invoice), to=TO)
+    invoice.unlink()
+    ledger_context["ti"].try_number = 2
+    assert run(WtsSendFileOperator, ledger_context, file=str(invoice), to=TO) == first
+    assert len(wts_connection.requests_of("get_file_upload_url")) == 1
+    assert len(wts_connection.requests_of("send_document")) == 1
+
+
+def test_a_file_that_is_gone_at_a_retry_of_what_is_not_sent_stops_it(wts_connection, ledger_context, invoice):
+    wts_connection.faults.add("status", status=500, envelope="business", operation_id="send_document", times=1)
+    with pytest.raises(AirflowFailException):
+        run(WtsSendFileOperator, ledger_context, file=str(invoice), to=TO)
+    invoice.unlink()
+    ledger_context["ti"].try_number = 2
+    with pytest.raises(AirflowFailException, match="does not exist"):
+        run(WtsSendFileOperator, ledger_context, file=str(invoice), to=TO)
+    assert len(wts_connection.requests_of("send_document")) == 1
+
+
+def test_another_upload_of_the_same_file_is_no_changed_content(wts_connection, ledger_context, invoice, caplog):
+    run(WtsSendFileOperator, ledger_context, file=str(invoice), to=TO)
+    ledger_context["ti"].try_number = 2
+    run(WtsSendFileOperator, ledger_context, file=str(invoice), to=TO)
+    assert "has changed" not in caplog.text
+
+
 def test_a_dry_run_sends_and_uploads_nothing(wts_connection, context, invoice):
     request = run(WtsSendFileOperator, context, to=TO, file=str(invoice), text="Sua fatura", dry_run="true")
 

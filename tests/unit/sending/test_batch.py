@@ -20,7 +20,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
 )
 from airflow_provider_wts.sending import batch as batches
-from airflow_provider_wts.sending import inquiry
+from airflow_provider_wts.sending import inquiry, ledger
 from airflow_provider_wts.sending.batch import Batch, Result
 from airflow_provider_wts.sending.recipients import Recipient
 from airflow_provider_wts.sending.ways import ChatbotWay, TemplateWay, TextWay
@@ -168,14 +168,14 @@ class Death:
         run, keep = hook.run, store.set
         dead = []
 
-        def dying(call: Any) -> Any:
+        def dying(call: Any, **more: Any) -> Any:
             if call.operation_id != name or dead:
-                return run(call)
+                return run(call, **more)
             self.left -= 1
             if self.left:
-                return run(call)
+                return run(call, **more)
             if self.after:
-                run(call)
+                run(call, **more)
             dead.append(True)
             raise Killed
 
@@ -512,10 +512,34 @@ def test_no_send_without_its_intent(hook: WtsHook, emulator: Emulator, task: Any
     campaign, everybody = Campaign(hook, task, way), people(40)
     # Header, page 0, its receipts, page 1, its receipts, then page 2.
     store.fails_at[6] = RuntimeError("the task is not yours any more")
-    with pytest.raises(WtsError, match="cannot be written, so nothing more was sent"):
+    with pytest.raises(WtsError, match="cannot be written, so nothing was sent"):
         campaign.run(everybody)
     assert sum(received(emulator, everybody)) == 20
     assert campaign.run(everybody) == {"sent": 40}
+    assert received(emulator, everybody) == [1] * 40
+
+
+def test_a_campaign_that_was_given_up_while_it_waited_sends_nothing_more(
+    hook: WtsHook, emulator: Emulator, task: Any, way: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "FRESH", 0.0)
+    everybody, meanwhile = people(40), []
+
+    class Waiting:
+        """A budget whose third request of the campaign waits until another try has done everything."""
+
+        def acquire(self, asked: Any) -> float:
+            if asked.operation_id == operation(way):
+                meanwhile.append(asked)
+                if len(meanwhile) == 3:
+                    assert Campaign(hook, task, way).run(everybody) == {"sent": 40}
+            return 0.0
+
+    hook.client._budget = Waiting()  # type: ignore[assignment]
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        Campaign(hook, task, way).run(everybody)
+    assert received(emulator, everybody) == [1] * 40
+    assert Campaign(hook, task, way).run(everybody) == {"sent": 40}
     assert received(emulator, everybody) == [1] * 40
 
 

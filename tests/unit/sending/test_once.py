@@ -19,6 +19,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
 )
 from airflow_provider_wts.hooks.failures import is_final
+from airflow_provider_wts.sending import ledger
 from airflow_provider_wts.sending import once as module
 from airflow_provider_wts.sending.ledger import HEADER
 from airflow_provider_wts.sending.once import Once
@@ -26,6 +27,7 @@ from airflow_provider_wts.sending.reconcile import Finding, Found, InSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from airflow_provider_wts.emulator import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
@@ -97,7 +99,7 @@ def test_a_send_costs_one_request_and_two_writes(sender: Sender, any_task: Any) 
 def test_the_intent_is_written_before_the_request_goes_out(sender: Sender, task: Any) -> None:
     written: list[Any] = []
     run = sender.hook.run
-    sender.hook.run = lambda call: (written.append(intent(task)), run(call))[1]  # type: ignore[method-assign]
+    sender.hook.run = lambda call, **more: (written.append(intent(task)), run(call, **more))[1]  # type: ignore[method-assign]
     sender.chatbot(task.next_try())
     assert "intent" in written[0]
     assert "receipt" not in written[0]
@@ -206,9 +208,9 @@ def crash(sender: Sender) -> Callable[[str], Any]:
             self._when = when
 
         def __enter__(self) -> None:
-            def crashing(call: Any) -> Any:
+            def crashing(call: Any, **more: Any) -> Any:
                 if self._when == "after the call":
-                    run(call)
+                    run(call, **more)
                 raise Crash
 
             sender.hook.run = crashing  # type: ignore[method-assign]
@@ -351,6 +353,98 @@ def test_a_late_effect_within_the_grace_is_seen(sender: Sender, task: Any) -> No
     sender.chatbot(task.next_try(), grace=1.0)
     assert sender.received == 1
     assert sender.asked.count("send_chatbot") == 1
+
+
+# Tries that Airflow gave up, and that still run -----------------------------------------------------------------------
+
+
+class Meanwhile:
+    """A budget for which a try waits so long that Airflow gives it up; then something happens before it goes on."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self._happens: Callable[[], None] | None = happens
+
+    def acquire(self, operation: Any) -> float:
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            happens()
+        return 0.0
+
+
+@pytest.fixture
+def ledger_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}")
+
+
+@pytest.fixture(params=["store", "files"])
+def any_ledger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger of either kind; it has just grown old for everybody who looked."""
+    monkeypatch.setattr(ledger, "FRESH", 0.0)
+    if request.param == "files":
+        request.getfixturevalue("ledger_in_files")
+
+
+def sends_meanwhile(sender: Sender, send: Callable[[], Any]) -> None:
+    sender.hook.client._budget = Meanwhile(lambda: (send(), None)[1])
+
+
+@pytest.mark.usefixtures("any_ledger")
+@pytest.mark.parametrize("kind", ["chatbot", "text"])
+def test_a_try_that_was_given_up_while_it_waited_sends_nothing(sender: Sender, task: Any, kind: str) -> None:
+    send = getattr(sender, kind)
+    given_up = task.next_try()
+    sends_meanwhile(sender, lambda: send(task.next_try()))
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        send(given_up)
+    assert sender.received == 1
+    send(task.next_try())
+    assert sender.received == 1
+
+
+@pytest.mark.usefixtures("any_ledger")
+def test_a_try_that_was_given_up_leaves_a_new_generation_alone(sender: Sender, task: Any) -> None:
+    given_up = task.next_try()
+
+    def succeed_and_clear() -> None:
+        sender.chatbot(task.next_try())
+        task.clear()
+        sender.chatbot(task.next_try())
+
+    sends_meanwhile(sender, succeed_and_clear)
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        sender.chatbot(given_up)
+    sender.chatbot(task.next_try())
+    assert sender.received == 2
+
+
+@pytest.mark.usefixtures("any_ledger")
+def test_a_try_that_was_given_up_before_its_intent_sends_nothing(sender: Sender, task: Any) -> None:
+    given_up = task.next_try()
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        sender.chatbot(given_up, permit=lambda: (sender.chatbot(task.next_try()), None)[1])
+    assert sender.received == 1
+
+
+@pytest.mark.usefixtures("any_ledger")
+def test_a_try_that_was_given_up_after_its_request_takes_nothing_back(
+    sender: Sender, task: Any, emulator: Emulator
+) -> None:
+    given_up = task.next_try()
+    emulator.faults.add("status", status=500, envelope="business", operation_id="send_chatbot", times=1)
+    run = sender.hook.run
+
+    def refused_late(call: Any, **more: Any) -> Any:
+        sender.hook.run = run  # type: ignore[method-assign]
+        try:
+            return run(call, **more)
+        finally:
+            sender.chatbot(task.next_try())
+
+    sender.hook.run = refused_late  # type: ignore[method-assign]
+    with pytest.raises(WtsRejectedError):
+        sender.chatbot(given_up)
+    sender.chatbot(task.next_try())
+    assert sender.received == 1
 
 
 # Searches that fail ---------------------------------------------------------------------------------------------------

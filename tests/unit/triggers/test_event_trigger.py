@@ -236,10 +236,10 @@ def test_a_lasting_failure_is_not_asked_about_without_a_pause(wts_connection: Em
     wts_connection.faults.add("status", status=401, times=None)
 
     async def main() -> None:
-        stream = WtsSessionEventTrigger.open_shared_stream({"wts_conn_id": "wts_default", "poll_interval": 0.1})
+        trigger = WtsSessionEventTrigger(poll_interval=0.1)
         with suppress(TimeoutError):
             async with asyncio.timeout(2):
-                async for _ in stream:
+                async for _ in trigger.run():
                     raise AssertionError("nothing can be seen")
 
     asyncio.run(main())
