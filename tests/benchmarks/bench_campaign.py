@@ -163,11 +163,12 @@ def main() -> Table:
         try:
             airflow = Airflow(home, processes, {"wts_default": service.connection, "wts_http": http})
             airflow.start()
-            for dag_id in ("batch", "mapped", "http"):
+            # The first task of a fresh Airflow waits for what its API server loads once; the others do not.
+            for name, dag_id in (("first", "batch"), ("batch", "batch"), ("mapped", "mapped"), ("http", "http")):
                 before = service.requests()
-                took[dag_id] = seconds_of(airflow.run(dag_id))
+                took[name] = seconds_of(airflow.run(dag_id))
                 after = service.requests()
-                calls[dag_id] = after["total"] - before["total"]
+                calls[name] = after["total"] - before["total"]
                 refused += after.get("429", 0) - before.get("429", 0) if dag_id == "batch" else 0
                 # The limits of the next one are its own.
                 time.sleep(5)
@@ -182,23 +183,26 @@ def _table(took: dict[str, float], calls: dict[str, int], refused: int) -> Table
         ("way", "measured for", "requests", "seconds", f"for {RECIPIENTS:,}", "ratio", "target"),
         f"Airflow 3 with scheduler, LocalExecutor (4 processes) and SQLite; {LATENCY * 1000:.0f} ms latency, "
         "documented limits; what the batch queues is started after the measurement only, since a real service has "
-        "cores of its own. The batch is one task, by Airflow's own times. The mapped tasks are counted from the first "
-        f"start to the last end and extrapolated from {MAPPED}; with {RECIPIENTS:,} of them, the limit of 1,000 "
-        "requests in 5 minutes and the scheduler's own work would come on top.",
+        "cores of its own. The batch is one task, by Airflow's own times, once as the first task that this Airflow runs "
+        "at all, and once more. The mapped tasks are counted from the first start to the last end and extrapolated "
+        f"from {MAPPED}; with {RECIPIENTS:,} of them, the limit of 1,000 requests in 5 minutes and the scheduler's own "
+        "work would come on top.",
     )
     batch = took["batch"]
-    table.add(
-        "`WtsSendChatbotBatchOperator`, one task", RECIPIENTS, calls["batch"], batch, f"{batch:.1f} s", 1, "< 15 s"
-    )
+    for name, way in (("first", ", the first of a fresh Airflow"), ("batch", "")):
+        seconds = took[name]
+        way = f"`WtsSendChatbotBatchOperator`, one task{way}"
+        ratio = 1 if name == "batch" else round(seconds / batch, 1)
+        table.add(way, RECIPIENTS, calls[name], seconds, f"{seconds:.1f} s", ratio, "< 15 s")
+        table.check(f"campaign: {seconds:.1f} s < 15 s", seconds < 15)
+        # One more looks up the key of the chatbot.
+        table.check(f"campaign: {calls[name]} requests", calls[name] <= RECIPIENTS / 100 + 1)
     for dag_id, name in (("mapped", "`WtsSendChatbotOperator`, mapped"), ("http", "`HttpOperator`, mapped")):
         whole = took[dag_id] * RECIPIENTS / MAPPED
         table.add(
             name, MAPPED, calls[dag_id], took[dag_id], f"{whole / 60:.0f} min", round(whole / batch), "ratio ≥ 300"
         )
         table.check(f"campaign: {whole / batch:.0f} times faster than {name} ≥ 300", whole / batch >= 300)
-    table.check(f"campaign: {batch:.1f} s < 15 s", batch < 15)
-    # One more looks up the key of the chatbot.
-    table.check(f"campaign: {calls['batch']} requests", calls["batch"] <= RECIPIENTS / 100 + 1)
     table.check(f"campaign: {refused} refused with 429", refused == 0)
     return table
 
