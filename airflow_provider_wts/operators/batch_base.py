@@ -54,7 +54,8 @@ class WtsBatchOperator(WtsSendingOperator):
     parameter comes from the row's column of the same name: ``to``, ``session_metadata`` and so on.
 
     **Exactly once** needs a ledger: Airflow 3.3, or ``[wts] ledger_path``. A task that died or was cleared half way
-    goes on with those who did not get the message yet; of one chunk at most it has to ask the API what became of it.
+    goes on with those who did not get the message yet; only what was under way is in doubt, and one
+    walk over the sessions that changed since tells what became of it.
     Without a ledger, every later try asks about all recipients, which takes long and may leave many undecided.
 
     **Results**: a line for each row in ``results_path``, and counts as the returned value. ``sent`` means that the
@@ -79,7 +80,7 @@ class WtsBatchOperator(WtsSendingOperator):
     :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
         ``0.05`` or ``"5%"``. ``None`` = no bound (templated).
     :param chunk_size: recipients of one request, 1 to 100. Two requests are under way at a time, and both stand on one
-        page of the ledger: so many recipients are in doubt after a crash.
+        page of the ledger: twice so many recipients are in doubt after a crash.
     :param progress_interval: seconds between two lines of progress in the log.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``on_unknown``,

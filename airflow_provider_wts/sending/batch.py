@@ -1,7 +1,8 @@
 """Many sends, each exactly once: chunk by chunk, with a ledger that a crash or a clear goes on from.
 
-The intents of a chunk are written before its requests, the receipts after them. So a crash leaves one chunk at most of
-which nobody knows whether it happened, and one walk over the sessions of the account tells
+The intents of a chunk are written before its requests, the receipts after them. A chunk is what stands on one page of
+the ledger: the recipients of the requests that are under way together. So a crash leaves one chunk at most of which
+nobody knows whether it happened, and one walk over the sessions of the account tells
 (:mod:`airflow_provider_wts.sending.sweep`).
 """
 
