@@ -36,6 +36,18 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "process counts alone.",
         "schema": {"type": ["string", "null"]},
     },
+    "rate_limit_key": {
+        "label": "Rate limit key",
+        "description": "A name for the account, the same in all connections to it: they then count its requests "
+        "together. Without it every token counts apart. Example: loja-centro",
+        "schema": {"type": ["string", "null"]},
+    },
+    "send_limit_is_separate": {
+        "label": "Sends count apart",
+        "description": "Sends count against their own limit only, and not against the account's, too. Set it if WTS "
+        "Chat told you so: it is not documented.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
     "allow_http": {
         "label": "Allow http",
         "description": "Allow a base URL without TLS that is not on this machine. The token then travels in the "

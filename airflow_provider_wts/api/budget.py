@@ -201,13 +201,14 @@ class Budget:
         return waited
 
 
-def account_key(base_url: str, token: str) -> str:
+def account_key(base_url: str, token: str, *, name: str | None = None) -> str:
     """Return what the limits of an account are kept under; it tells neither the address nor the token.
 
     :param base_url: where the API stands.
     :param token: the account's token.
+    :param name: a name for the account, in place of base URL and token: one account may have several of both.
     """
-    return hashlib.sha256(f"{base_url}\0{token}".encode()).hexdigest()[:32]
+    return hashlib.sha256((f"\0{name}" if name else f"{base_url}\0{token}").encode()).hexdigest()[:32]
 
 
 def _parts(limits: tuple[Limit, ...], percent: int) -> tuple[Limit, ...]:

@@ -32,6 +32,8 @@ class WtsConnection:
     :param timeout: seconds for one request.
     :param rate_limit_percent: part of the account's limits that may be used, 1 to 100.
     :param rate_limit_conn_id: a Redis connection through which workers share the limits.
+    :param rate_limit_key: name under which the limits of the account are counted; ``None``: base URL and token tell it.
+    :param send_limit_is_separate: whether sends count against their own limit only.
     :param allow_http: allow an address without TLS that is not on this machine.
     :param allowed_recipients: the only recipients, as WTS Chat spells them; empty: no restriction.
     :param ca_bundle: path of a file with certificate authorities.
@@ -43,6 +45,8 @@ class WtsConnection:
     timeout: int = DEFAULT_TIMEOUT
     rate_limit_percent: int = 100
     rate_limit_conn_id: str | None = None
+    rate_limit_key: str | None = None
+    send_limit_is_separate: bool = False
     allow_http: bool = False
     allowed_recipients: frozenset[str] = frozenset()
     ca_bundle: str | None = None
@@ -62,6 +66,8 @@ class WtsConnection:
             timeout=_number(extra, "timeout", default=DEFAULT_TIMEOUT, least=1, most=3600),
             rate_limit_percent=_number(extra, "rate_limit_percent", default=100, least=1, most=100),
             rate_limit_conn_id=_text(extra, "rate_limit_conn_id"),
+            rate_limit_key=_text(extra, "rate_limit_key"),
+            send_limit_is_separate=_flag(extra, "send_limit_is_separate"),
             allow_http=_flag(extra, "allow_http"),
             allowed_recipients=_recipients(extra),
             ca_bundle=_text(extra, "ca_bundle"),

@@ -102,9 +102,10 @@ class WtsHook(BaseHook):
             ca_bundle=connection.ca_bundle,
             allow_http=connection.allow_http,
             budget=Budget(
-                account_key(connection.base_url, token),
+                account_key(connection.base_url, token, name=connection.rate_limit_key),
                 percent=connection.rate_limit_percent,
                 redis_url=self._rate_limit_url(),
+                send_limit_is_separate=connection.send_limit_is_separate,
             ),
         )
 

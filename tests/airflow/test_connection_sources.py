@@ -23,6 +23,8 @@ with DAG(DAG_ID, schedule=None):
             "timeout": said.timeout,
             "rate_limit_percent": said.rate_limit_percent,
             "rate_limit_conn_id": said.rate_limit_conn_id,
+            "rate_limit_key": said.rate_limit_key,
+            "send_limit_is_separate": said.send_limit_is_separate,
             "allow_http": said.allow_http,
             "allowed_recipients": sorted(said.allowed_recipients),
             "ca_bundle": said.ca_bundle,
@@ -36,6 +38,8 @@ EXTRA = {
     "channel": "Vendas",
     "timeout": 30,
     "rate_limit_percent": "50",
+    "rate_limit_key": "loja",
+    "send_limit_is_separate": "true",
     "allow_http": "true",
     "allowed_recipients": "+55 11 99999-8888, @Maria.Silva",
 }
@@ -46,6 +50,8 @@ READ = {
     "timeout": 30,
     "rate_limit_percent": 50,
     "rate_limit_conn_id": None,
+    "rate_limit_key": "loja",
+    "send_limit_is_separate": True,
     "allow_http": True,
     "allowed_recipients": ["+55|11999998888", "@maria.silva"],
     "ca_bundle": None,
@@ -57,6 +63,8 @@ DEFAULTS = {
     "timeout": 60,
     "rate_limit_percent": 100,
     "rate_limit_conn_id": None,
+    "rate_limit_key": None,
+    "send_limit_is_separate": False,
     "allow_http": False,
     "allowed_recipients": [],
     "ca_bundle": None,
@@ -98,7 +106,8 @@ def test_uri_in_the_environment(read):
 
 def test_uri_written_by_hand(read):
     uri = "wts://:pn_source%3A%2F%3F%23%25%C3%A9@https%3A%2F%2Fwts.example.com:8443/?channel=Vendas&timeout=30"
-    uri += "&rate_limit_percent=50&allow_http=true&allowed_recipients=%2B5511999998888%2C%40maria.silva"
+    uri += "&rate_limit_percent=50&rate_limit_key=loja&send_limit_is_separate=true"
+    uri += "&allow_http=true&allowed_recipients=%2B5511999998888%2C%40maria.silva"
     assert read(connections={"wts_source": uri}) == READ
 
 
@@ -115,6 +124,8 @@ def test_blank_fields_mean_the_defaults(read, blank):
             "timeout",
             "rate_limit_percent",
             "rate_limit_conn_id",
+            "rate_limit_key",
+            "send_limit_is_separate",
             "allow_http",
             "allowed_recipients",
             "ca_bundle",
@@ -153,6 +164,7 @@ def test_database_as_the_form_stores_it(read, airflow_home):
     from airflow.utils.session import create_session
 
     extra = {"channel": None, "timeout": None, "rate_limit_percent": None, "rate_limit_conn_id": None}
+    extra |= {"rate_limit_key": None, "send_limit_is_separate": False}
     extra |= {"allow_http": False, "allowed_recipients": None, "ca_bundle": None}
     with create_session() as session:
         session.add(stored(host="", login="", schema="", port=None, extra=json.dumps(extra)))

@@ -47,10 +47,9 @@ def measure(folder: Path, *, account_wide: bool, speed: float) -> tuple[dict[str
         task = start_task(
             "airflow_provider_wts.operators.message:WtsSendTextBatchOperator",
             {"recipients_path": str(recipients), "row_text": "Olá!", "chunk_size": 100},
-            connection=service.connection,
+            connection={**service.connection, "extra": {"send_limit_is_separate": not account_wide}},
             ledger=str(folder / "ledger"),
             speed=speed,
-            send_limit_is_separate=not account_wide,
         )
         told = result_of(task)
         sends = [one for one in service.control("requests") if one["operation_id"] == "send_text"]

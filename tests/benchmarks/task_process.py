@@ -21,7 +21,6 @@ def start_task(
     ledger: str,
     try_number: int = 1,
     speed: float = 1.0,
-    send_limit_is_separate: bool = False,
 ) -> subprocess.Popen[str]:
     """Start a try of a task; its standard output ends with ``{"result": ..., "seconds": ...}``.
 
@@ -31,14 +30,12 @@ def start_task(
     :param ledger: folder of the ledger.
     :param try_number: number of the try.
     :param speed: seconds of the rate limiter's clock per real second.
-    :param send_limit_is_separate: as the client has it.
     """
     settings = {
         "operator": operator,
         "parameters": parameters,
         "try_number": try_number,
         "speed": speed,
-        "send_limit_is_separate": send_limit_is_separate,
     }
     environment = {
         **os.environ,
@@ -58,7 +55,7 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     return json.loads(output.splitlines()[-1])
 
 
-def _hurry(speed: float, *, send_limit_is_separate: bool) -> None:
+def _hurry(speed: float) -> None:
     """Let the rate limiter's clock run faster, as the emulator's does."""
     from airflow_provider_wts.api import budget
 
@@ -66,13 +63,13 @@ def _hurry(speed: float, *, send_limit_is_separate: bool) -> None:
         time.sleep(seconds / speed)
 
     budget.time = SimpleNamespace(monotonic=lambda: time.monotonic() * speed, time=lambda: time.time() * speed)
-    budget.Budget = functools.partial(budget.Budget, sleep=sleep, send_limit_is_separate=send_limit_is_separate)
+    budget.Budget = functools.partial(budget.Budget, sleep=sleep)
 
 
 def _main(settings: dict[str, Any]) -> None:
     module, _, name = settings["operator"].partition(":")
     operator = getattr(importlib.import_module(module), name)(task_id="task", **settings["parameters"])
-    _hurry(settings["speed"], send_limit_is_separate=settings["send_limit_is_separate"])
+    _hurry(settings["speed"])
     task_instance = SimpleNamespace(
         dag_id="benchmark",
         run_id="run",

@@ -201,6 +201,13 @@ def test_the_key_of_an_account_tells_neither_address_nor_token() -> None:
     assert "wts" not in key
 
 
+def test_a_name_tells_an_account_in_place_of_address_and_token() -> None:
+    key = account_key("https://api.wts.chat", "pn_one", name="loja")
+    assert key == account_key("https://chat.example.com", "pn_other", name="loja")
+    assert key != account_key("https://api.wts.chat", "pn_one", name="outra")
+    assert "loja" not in key
+
+
 class TestRedis:
     def test_a_server_that_is_away_stops_nothing_and_is_told_once(
         self, clock: FakeTime, caplog: pytest.LogCaptureFixture

@@ -79,28 +79,29 @@ class TestNumbers:
             read({"rate_limit_percent": value})
 
 
+@pytest.mark.parametrize("name", ["allow_http", "send_limit_is_separate"])
 class TestFlag:
     @pytest.mark.parametrize("value", [True, "true", "True", " yes ", "on", 1, "1"])
-    def test_yes(self, value: Any) -> None:
-        assert read({"allow_http": value}).allow_http is True
+    def test_yes(self, name: str, value: Any) -> None:
+        assert getattr(read({name: value}), name) is True
 
     @pytest.mark.parametrize("value", [False, "false", "No", "off", 0, "0", *BLANK])
-    def test_no(self, value: Any) -> None:
-        assert read({"allow_http": value}).allow_http is False
+    def test_no(self, name: str, value: Any) -> None:
+        assert getattr(read({name: value}), name) is False
 
     @pytest.mark.parametrize("value", ["maybe", 2, [], {}])
-    def test_anything_else_is_refused(self, value: Any) -> None:
-        with pytest.raises(WtsInvalidRequestError, match="'allow_http'"):
-            read({"allow_http": value})
+    def test_anything_else_is_refused(self, name: str, value: Any) -> None:
+        with pytest.raises(WtsInvalidRequestError, match=f"'{name}'"):
+            read({name: value})
 
 
 class TestTexts:
-    @pytest.mark.parametrize("name", ["channel", "rate_limit_conn_id", "ca_bundle"])
+    @pytest.mark.parametrize("name", ["channel", "rate_limit_conn_id", "rate_limit_key", "ca_bundle"])
     @pytest.mark.parametrize(("value", "taken"), [(None, None), ("", None), ("  ", None), (" x ", "x")])
     def test_blank_is_none(self, name: str, value: Any, taken: str | None) -> None:
         assert getattr(read({name: value}), name) == taken
 
-    @pytest.mark.parametrize("name", ["channel", "rate_limit_conn_id", "ca_bundle"])
+    @pytest.mark.parametrize("name", ["channel", "rate_limit_conn_id", "rate_limit_key", "ca_bundle"])
     def test_another_kind_is_refused(self, name: str) -> None:
         with pytest.raises(WtsInvalidRequestError, match=name):
             read({name: ["x"]})

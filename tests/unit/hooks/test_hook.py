@@ -8,12 +8,14 @@ import logging
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.sends import send_text
 from airflow_provider_wts.emulator import Emulator
 from airflow_provider_wts.hooks.wts import WtsHook
 
@@ -181,6 +183,57 @@ class TestDiscretion:
         hook = hook_of(password=f" Bearer {TOKEN} ")
         assert hook.client
         assert masked == [TOKEN]
+
+
+class Waits(Exception):
+    """A call would have to wait for the rate limit."""
+
+
+def unwilling_to_wait(hook: WtsHook) -> WtsHook:
+    def wait(seconds: float) -> None:
+        raise Waits
+
+    hook.client._budget._sleep = wait
+    return hook
+
+
+class TestLimitsOfTheAccount:
+    # At 1 percent, one call in 5 seconds and nine sends in 2 minutes are left.
+    LITTLE: ClassVar[dict[str, Any]] = {"rate_limit_percent": 1}
+
+    def test_connections_with_the_same_key_count_together(
+        self, hook_of: Callable[..., WtsHook], emulator: Emulator
+    ) -> None:
+        extra = {**self.LITTLE, "rate_limit_key": str(uuid.uuid4())}
+        elsewhere = emulator.url.replace("127.0.0.1", "localhost")
+        unwilling_to_wait(hook_of(extra)).run(Call("list_channels"))
+        with pytest.raises(Waits):
+            unwilling_to_wait(hook_of(extra, host=elsewhere)).run(Call("list_channels"))
+
+    def test_connections_with_another_key_count_apart(self, hook_of: Callable[..., WtsHook]) -> None:
+        for key in (str(uuid.uuid4()), str(uuid.uuid4())):
+            unwilling_to_wait(hook_of({**self.LITTLE, "rate_limit_key": key})).run(Call("list_channels"))
+
+    def test_sends_that_count_apart_leave_the_account_its_limit(
+        self, hook_of: Callable[..., WtsHook], emulator: Emulator
+    ) -> None:
+        emulator.switches.change({"whatsapp_window": "off"})
+        extra = {**self.LITTLE, "rate_limit_key": str(uuid.uuid4()), "send_limit_is_separate": True}
+        hook = unwilling_to_wait(hook_of(extra))
+        for _ in range(9):
+            hook.run(send_text("Olá!", to="+55|11999998888"))
+        hook.run(Call("list_channels"))
+        with pytest.raises(Waits):
+            hook.run(send_text("Olá!", to="+55|11999998888"))
+
+    def test_sends_count_against_both_limits_unless_told_otherwise(
+        self, hook_of: Callable[..., WtsHook], emulator: Emulator
+    ) -> None:
+        emulator.switches.change({"whatsapp_window": "off"})
+        hook = unwilling_to_wait(hook_of({**self.LITTLE, "rate_limit_key": str(uuid.uuid4())}))
+        hook.run(send_text("Olá!", to="+55|11999998888"))
+        with pytest.raises(Waits):
+            hook.run(send_text("Olá!", to="+55|11999998888"))
 
 
 class TestSharedLimits:
