@@ -85,7 +85,8 @@ class Connection:
     def reset(self) -> None:
         """Break the connection: the client gets a RST."""
         raw = self.wire.transport.get_extra_info("socket")
-        if raw is not None:
+        # A client that is gone already has closed it.
+        if raw is not None and raw.fileno() >= 0:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.wire.transport.abort()
 

@@ -2,7 +2,8 @@
 
 Reads one round of tasks as a line of JSON from stdin, and answers with a line of JSON on stdout. A round is worked on
 by several lanes at once; a lane is a forked process that forks every try. So a try can be killed with SIGKILL at any
-moment, as Airflow's processes are, and a campaign of thousands of sends takes minutes.
+moment, as Airflow's processes are, or be given up while it still runs, and a campaign of thousands of sends takes
+minutes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 import os
 import random
+import select
 import signal
 import sys
 import threading
@@ -122,16 +124,20 @@ class Hook(WtsHook):
 
     :param client: the client.
     :param death: where the try is killed.
+    :param tell: is told the key of what goes out.
     """
 
-    def __init__(self, client: WtsClient, death: Death) -> None:
+    def __init__(self, client: WtsClient, death: Death, tell: Any) -> None:
         super().__init__()
         self.__dict__["client"] = client
         self._death = death
+        self._tell = tell
+        self.key = ""
 
     def run(self, call: Any, **settings: Any) -> Any:
         if call.repeatable:
             return super().run(call, **settings)
+        self._tell({"key": self.key})
         self._death.at("call:before")
         self._death.at("call:meanwhile")
         answer = super().run(call, **settings)
@@ -139,11 +145,19 @@ class Hook(WtsHook):
         return answer
 
 
-class NoLimits:
-    """A budget that never waits."""
+class Stall:
+    """A budget for which a send waits, and nothing else.
+
+    :param seconds: how long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
 
     def acquire(self, operation: Any) -> float:
-        return 0.0
+        if operation.effect == "once":
+            time.sleep(self._seconds)
+        return self._seconds
 
 
 def attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any], tell: Any) -> None:
@@ -154,7 +168,7 @@ def attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any
         settings["token"],
         base_url="http://127.0.0.1:9" if state["unreachable"] else settings["url"],
         timeout=settings["timeout"],
-        budget=NoLimits(),  # type: ignore[arg-type]
+        budget=Stall(state["stall"]),  # type: ignore[arg-type]
         rate_limit_wait=0.0,
         sleep=lambda seconds: time.sleep(seconds / HURRY),
     )
@@ -179,9 +193,11 @@ def attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any
     elif settings["ledger"] == "files":
         os.environ["AIRFLOW__WTS__LEDGER_PATH"] = settings["folder"]
     to = task["to"]
+    hook = Hook(client, death, tell)
 
     def build(mark: Any) -> Any:
-        tell({"key": mark.key})
+        hook.key = mark.key
+        tell({"ready": True})
         kind, text = task["kind"], f"Olá, agora são {time.time_ns()}"
         if kind == "chatbot":
             return chatbots.send_chatbot(
@@ -206,96 +222,159 @@ def attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any
         "template": InSession(recipient=to, by_metadata=True, by_sender=True),
     }
     try:
-        once = Once(Hook(client, death), context, on_unknown=settings["on_unknown"], grace=settings["grace"])
+        once = Once(hook, context, on_unknown=settings["on_unknown"], grace=settings["grace"])
         once.send(to, build, traces.get(task["kind"]))
     except Exception as error:
         known = {WtsUnknownOutcomeError: "unknown", WtsNotSentError: "not_sent", WtsRejectedError: "refused"}
         outcome = next((name for kind, name in known.items() if isinstance(error, kind)), "error")
         words = " ".join([str(error), *getattr(error, "__notes__", ())])
         tell({"outcome": outcome, "words": words, "kind": type(error).__name__, "final": is_final(error)})
-        if outcome == "error" and "ledger" not in words:
+        if outcome == "error" and "ledger" not in words and "has taken over" not in words:
             tell({"traceback": traceback.format_exc()})
     else:
         tell({"outcome": "sent"})
 
 
-def forked_attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """Do one try in a process of its own, and return what is known of it afterwards."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        with contextlib.suppress(BaseException):
-            attempt(settings, task, state, lambda told: os.write(writing, json.dumps(told).encode() + b"\n"))
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as lines:
-        told = [json.loads(line) for line in lines]
-    _, status = os.waitpid(child, 0)
-    result: dict[str, Any] = {
-        "outcome": "killed" if os.WIFSIGNALED(status) else "vanished",
-        "final": False,
-        "words": "",
-    }
-    for one in told:
-        result.update(one)
-    if os.WIFSIGNALED(status):
-        # Whatever it was about to say, Airflow has seen a process die.
-        result["outcome"], result["final"] = "killed", False
-    return result
+class Try:
+    """One try of a task, in a process of its own.
+
+    :param settings: those of the round.
+    :param task: the task.
+    :param state: what happens to this try.
+    """
+
+    def __init__(self, settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any]) -> None:
+        self._reading, writing = os.pipe()
+        self._told = b""
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._reading)
+            with contextlib.suppress(BaseException):
+                attempt(settings, task, state, lambda told: os.write(writing, json.dumps(told).encode() + b"\n"))
+            os._exit(0)
+        os.close(writing)
+
+    def outlasts(self, seconds: float) -> bool:
+        """Whether it still runs so long after it knew what to send."""
+        while b"\n" not in self._told:
+            if not self._listen():
+                return False
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if select.select([self._reading], [], [], left)[0] and not self._listen():
+                return False
+        return True
+
+    def end(self) -> dict[str, Any]:
+        """Wait for its end, and return what is known of it afterwards."""
+        while self._listen():
+            pass
+        os.close(self._reading)
+        _, status = os.waitpid(self._pid, 0)
+        result: dict[str, Any] = {
+            "outcome": "killed" if os.WIFSIGNALED(status) else "vanished",
+            "final": False,
+            "words": "",
+        }
+        for line in self._told.splitlines():
+            result.update(json.loads(line))
+        if os.WIFSIGNALED(status):
+            # Whatever it was about to say, Airflow has seen a process die.
+            result["outcome"], result["final"] = "killed", False
+        return result
+
+    def _listen(self) -> bool:
+        told = os.read(self._reading, 65536)
+        self._told += told
+        return bool(told)
 
 
-def play(settings: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
-    """Try a task as Airflow and its users do, until it is done or given up."""
-    chance = random.Random(f"{settings['seed']}:{task['task_id']}:{task['id']}")
-    retries = task["retries"]
-    max_tries, try_number, clears, successes = retries, 0, 0, 0
-    result: dict[str, Any] = {"task": task, "keys": [], "tries": 0, "kills": 0, "unexpected": []}
-    while True:
-        try_number += 1
-        calm = clears > MOST_CLEARS - 3
+class Play:
+    """Tries a task as Airflow and its users do, until it is done or given up.
+
+    :param settings: those of the round.
+    :param task: the task.
+    """
+
+    def __init__(self, settings: dict[str, Any], task: dict[str, Any]) -> None:
+        self._settings = settings
+        self._task = task
+        self._chance = random.Random(f"{settings['seed']}:{task['task_id']}:{task['id']}")
+        self._clears = self._try_number = 0
+        self._max_tries = self._retries = task["retries"]
+        self._ghosts: list[Try] = []
+        self._result: dict[str, Any] = {"task": task, "keys": [], "kills": 0, "unexpected": []}
+
+    def run(self) -> dict[str, Any]:
+        """Return what came of it."""
+        while True:
+            last = self._try()
+            self._result["last"], self._result["words"] = last["outcome"], last["words"]
+            if not self._goes_on(last):
+                break
+        for ghost in self._ghosts:
+            self._take_in(ghost.end(), late=True)
+        counts = {"tries": self._try_number, "clears": self._clears, "ghosts": len(self._ghosts)}
+        return {**self._result, **counts}
+
+    def _try(self) -> dict[str, Any]:
+        self._try_number += 1
+        settings, chance = self._settings, self._chance
+        calm = self._clears > MOST_CLEARS - 3
+        # Without a ledger, nothing can stop a try that Airflow gave up.
+        given_up = settings["ledger"] != "none" and not calm and chance.random() < 0.08
+        stalls = (0.5, 1.0, settings["grace"] / 2, settings["grace"] + 1.0)
         state = {
-            "try_number": try_number,
-            "max_tries": max_tries,
+            "try_number": self._try_number,
+            "max_tries": self._max_tries,
             "kill": chance.choice(KILL_POINTS) if not calm and chance.random() < settings["kill"] else None,
             "kill_after": chance.random() * chance.choice((0.05, settings["timeout"], settings["grace"])),
             "store_fails": chance.choice(("before", "after")) if not calm and chance.random() < 0.04 else None,
             "unreachable": not calm and chance.random() < 0.03,
+            "stall": chance.choice(stalls) if given_up else 0.0,
         }
-        last = forked_attempt(settings, task, state)
-        result["tries"] += 1
-        result["kills"] += last["outcome"] == "killed"
-        if last.get("key") and last["key"] not in result["keys"]:
-            result["keys"].append(last["key"])
-        if "traceback" in last or last["outcome"] == "vanished":
-            result["unexpected"].append(last.get("traceback", "a try ended without a word"))
-        result["last"], result["words"] = last["outcome"], last["words"]
+        started = Try(settings, self._task, state)
+        if given_up and started.outlasts(chance.choice((0.3, 0.8, 1.5))):
+            self._ghosts.append(started)
+            return {"outcome": "killed", "final": False, "words": ""}
+        last = started.end()
+        self._result["kills"] += last["outcome"] == "killed"
+        self._take_in(last)
+        return last
+
+    def _take_in(self, seen: dict[str, Any], *, late: bool = False) -> None:
+        keys = self._result["keys"]
+        if seen.get("key") and seen["key"] not in keys:
+            keys.insert(0 if late else len(keys), seen["key"])
+        if "traceback" in seen or seen["outcome"] == "vanished":
+            self._result["unexpected"].append(seen.get("traceback", "a try ended without a word"))
+
+    def _goes_on(self, last: dict[str, Any]) -> bool:
+        chance, may_retry = self._chance, self._try_number <= self._max_tries
         if last["outcome"] == "sent":
-            successes += 1
             draw = chance.random()
-            if draw < 0.1 and try_number <= max_tries:
-                continue  # what came after the send failed, so Airflow tries the task again
-            if draw < 0.15 and clears < MOST_CLEARS:
-                clears += 1
-                max_tries = try_number + retries
-                continue
-            break
-        if try_number <= max_tries and not last["final"]:
-            continue
-        # The task has failed. A process that died says nothing about its customer, so somebody looks again.
-        must = settings["on_unknown"] == "resend" or last["outcome"] in ("killed", "error")
-        if clears >= MOST_CLEARS or not (must or chance.random() < 0.3):
-            break
-        clears += 1
-        # Sometimes together with a new number of retries.
-        retries = chance.choice((retries, 0, 2))
-        max_tries = try_number + retries
-    return {**result, "clears": clears, "successes": successes}
+            if draw < 0.1 and may_retry:
+                return True  # what came after the send failed, so Airflow tries the task again
+            return draw < 0.15 and self._clear(self._retries)
+        if may_retry and not last["final"]:
+            return True
+        # The task has failed. A process that died says nothing about its customer, so somebody looks again;
+        # sometimes together with a new number of retries.
+        must = self._settings["on_unknown"] == "resend" or last["outcome"] in ("killed", "error")
+        return (must or chance.random() < 0.3) and self._clear(chance.choice((self._retries, 0, 2)))
+
+    def _clear(self, retries: int) -> bool:
+        if self._clears >= MOST_CLEARS:
+            return False
+        self._clears += 1
+        self._retries = retries
+        self._max_tries = self._try_number + retries
+        return True
 
 
 def lane(settings: dict[str, Any], tasks: list[dict[str, Any]], path: Path) -> None:
     """Do the tasks of a lane, one after the other."""
-    path.write_text(json.dumps([play(settings, task) for task in tasks]))
+    path.write_text(json.dumps([Play(settings, task).run() for task in tasks]))
 
 
 def round_of(settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -325,6 +404,8 @@ def round_of(settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
+    # Tries follow one another faster here.
+    ledger.FRESH = 0.0
     operations()
     # From here on a fork shares all that was read; nothing here has a thread that would be lost.
     for line in sys.stdin:
@@ -335,5 +416,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert ledger.HEADER
     main()
