@@ -291,7 +291,8 @@ def test_nothing_to_export_is_an_empty_manifest(
 def test_parquet_has_columns_with_types(
     wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], tmp_path: Path
 ) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     wts_connection.switches.extra_properties = True
     wts_connection.contact_writes("+55|11999990001", "Olá")
     fill(wts_connection, 5, talking=0)

@@ -228,7 +228,7 @@ def test_json_lines_with_a_line_that_is_none(tmp_path: Path) -> None:
 
 
 def test_parquet_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow import parquet
 
     monkeypatch.setattr(rows, "_PARQUET_ROWS", 10)
