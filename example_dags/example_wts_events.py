@@ -44,8 +44,7 @@ if Asset is not None:
         dag_id="example_wts_events",
         schedule=[customer_messages],
         catchup=False,
-        # Several events may stand behind one run; more runs at a time would only look at the same conversations.
-        max_active_runs=1,
+        # No max_active_runs: up to Airflow 3.3.2, events that come while a run is held back wait for the next event.
         tags=["example", "wts"],
         doc_md=__doc__,
         params={"patience": Param(5, type="integer", title="Patience", description="Seconds until a note is left.")},
@@ -55,8 +54,8 @@ if Asset is not None:
         def waiting_customers(triggering_asset_events: Any = None) -> list[str]:
             """Take the conversations out of the events; a run that was started by hand has none."""
             events = [event for events in (triggering_asset_events or {}).values() for event in events]
-            payloads = [event.extra.get("payload", event.extra) for event in events]
-            return sorted({payload["session_id"] for payload in payloads if payload.get("session_id")})
+            messages = [message for event in events for message in event.extra["payload"]["events"]]
+            return sorted({message["session_id"] for message in messages})
 
         # [END read_events]
 

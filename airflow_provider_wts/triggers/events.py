@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
@@ -28,29 +30,39 @@ except ImportError:
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Hashable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 
 log = logging.getLogger(__name__)
 
 #: The longest pause after failures, in seconds.
 LONGEST_PAUSE = 900.0
 
+#: Seconds between two events for Airflow. Up to 3.3.2 its scheduler starts a run for the first of two that come closer
+#: than it looks, and leaves the second until a third comes (https://github.com/apache/airflow/issues/56050).
+SPACING = 15.0
+
+#: The most that one event for Airflow holds; it becomes a row of Airflow's database.
+MOST = 200
+
 
 class WtsSessionEventTrigger(BaseEventTrigger):
-    """Sends an event for each thing that happens in the account's conversations.
+    """Sends an event with what happened in the account's conversations since the last one.
 
     Calls ``list_sessions``, two requests a look. From Airflow 3.3 on, all watchers of a connection share the looks,
     and each keeps its position with its asset: events that come while no triggerer runs are told later. Before 3.3,
     and for a trigger that watches several assets, the position is lost with the process: what comes meanwhile is
     not told.
 
-    Each event is told once; where a triggerer dies between telling and keeping its position, it is told again.
-    Events of one look come in the order of their moments. Several messages of one contact between two looks are one
-    event: read them with ``WtsListMessagesOperator``. What happened before the first look is not told.
+    What happened is told once. The position moves on when Airflow has the event in its database: where a triggerer
+    dies in the second or two between, it is told again under the same ``id``, and nothing is lost. Several messages of
+    one contact between two looks are told as one: read them with ``WtsListMessagesOperator``. What happened before the
+    first look is not told.
 
-    The event's payload holds ``event``, ``at`` (its moment), ``session_id``, ``contact_id``, ``channel_id``,
-    ``department_id``, ``user_id``, ``status``, ``created_at``, ``updated_at``, ``ended_at``, ``last_message_in`` and
-    ``last_message_out``: ids and moments, and nothing that the contact wrote.
+    Airflow gets at most one event a look, and none within 15 seconds after another: up to 3.3.2 it leaves the second
+    of two that come close without a run until a third comes. The event's payload is ``{"events": [...]}``, in the
+    order of their moments. Each holds ``id``, ``event``, ``at`` (its moment), ``session_id``, ``contact_id``,
+    ``channel_id``, ``department_id``, ``user_id``, ``status``, ``created_at``, ``updated_at``, ``ended_at``,
+    ``last_message_in`` and ``last_message_out``: ids and moments, and nothing that the contact wrote.
 
     :param events: ``message_received`` (default), ``session_opened``, ``session_completed``; one or a list.
     :param wts_conn_id: id of the Airflow connection.
@@ -84,53 +96,48 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         return ("wts-sessions", self.wts_conn_id, self.poll_interval)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Batch]:
-        """Look at the account's sessions again and again, and yield what changed.
-
-        It never ends by itself: Airflow would open it anew every second. After a failure it waits longer and longer.
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
+        """Return the looks that Airflow shares among triggers; it says when what they told is stored.
 
         :param kwargs: arguments of one of the triggers.
         """
-        pause = poll_interval = float(kwargs["poll_interval"])
-        changes = _Changes(kwargs["wts_conn_id"])
-        cursor = datetime.now(UTC) - CLOCK_SLACK + OVERLAP
-        try:
-            while True:
-                try:
-                    batch = await changes.since(cursor - OVERLAP)
-                except WtsError as error:
-                    pause = min(2 * pause, max(LONGEST_PAUSE, poll_interval))
-                    hint = " It does not go away by itself." if is_final(error) else ""
-                    log.error("Cannot look for events: %s%s The next look is in %.0f s.", error, hint, pause)
-                else:
-                    cursor = batch.cursor
-                    yield batch
-                    pause = max(poll_interval, batch.calls * SECONDS_PER_CALL)
-                await asyncio.sleep(pause)
-        except Exception:
-            # Nobody knows what it is; it must not come back every second.
-            await asyncio.sleep(poll_interval)
-            raise
-        finally:
-            changes.close()
+        return _SharedLooks(kwargs["wts_conn_id"], float(kwargs["poll_interval"]))
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Batch]) -> AsyncIterator[TriggerEvent]:
-        """Tell the events that this trigger is for, and keep the position.
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[_Look]) -> AsyncIterator[TriggerEvent]:
+        """Tell the events that this trigger is for, and keep the position once they are stored.
 
         :param shared_stream: what changed, look by look.
         """
         position = await self._stored_position()
-        async for batch in shared_stream:
-            before = position.as_json()
-            for stretch in await self._without_gap(position, batch):
-                for event in position.news(stretch, self.events):
-                    yield TriggerEvent(event)  # type: ignore[no-untyped-call]
-            if position.as_json() != before:
-                await self._store(position)
+        kept = position.as_json()
+        untold: list[dict[str, Any]] = []
+        # Also after a start: the triggerer that died may have told something just before.
+        next_telling = time.monotonic() + SPACING
+        async for look in shared_stream:
+            for stretch in await self._without_gap(position, look.batch):
+                untold += position.news(stretch, self.events)
+            if untold and time.monotonic() >= next_telling:
+                next_telling = time.monotonic() + SPACING
+                telling, untold = untold[:MOST], untold[MOST:]
+                yield TriggerEvent({"events": telling})  # type: ignore[no-untyped-call]
+            # What is not told yet must be found again by a triggerer that starts anew.
+            if not untold and (now := position.as_json()) != kept:
+                kept = now
+                look.when_stored.append(partial(self._store, now))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look and tell alone, where Airflow (before 3.3) cannot share the looks."""
-        async for event in self.filter_shared_stream(self.open_shared_stream(self.serialize()[1])):
+
+        async def alone() -> AsyncIterator[_Look]:
+            last = None
+            async for look in _looks(self.wts_conn_id, self.poll_interval):
+                # Nobody says when an event is stored. It has had the time between two looks.
+                if last is not None:
+                    await last.stored()
+                last = look
+                yield look
+
+        async for event in self.filter_shared_stream(alone()):
             yield event
 
     async def _without_gap(self, position: Position, batch: Batch) -> list[Batch]:
@@ -172,11 +179,10 @@ class WtsSessionEventTrigger(BaseEventTrigger):
             self._warn("what is stored cannot be read")
         return position or Position()
 
-    async def _store(self, position: Position) -> None:
+    async def _store(self, value: dict[str, Any]) -> None:
         store = getattr(self, "asset_state_store", None)
         if store is None:
             return
-        value = position.as_json()
         try:
             await (
                 store.aset(self._key, value)
@@ -192,6 +198,74 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         if not self._warned:
             self._warned = True
             self.log.warning("The position among the events is kept in memory only, because %s.", reason)
+
+
+class _Look:
+    """What a look saw, and what is to be done when Airflow has stored the events that were told of it.
+
+    :param batch: what it saw.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.when_stored: list[Callable[[], Awaitable[None]]] = []
+
+    async def stored(self) -> None:
+        """Do what was waiting for that."""
+        for do in self.when_stored:
+            await do()
+
+
+async def _looks(wts_conn_id: str, poll_interval: float) -> AsyncIterator[_Look]:
+    """Look at the account's sessions again and again, and yield what changed.
+
+    It never ends by itself: Airflow would open it anew every second. After a failure it waits longer and longer.
+    """
+    pause = poll_interval
+    changes = _Changes(wts_conn_id)
+    cursor = datetime.now(UTC) - CLOCK_SLACK + OVERLAP
+    try:
+        while True:
+            try:
+                batch = await changes.since(cursor - OVERLAP)
+            except WtsError as error:
+                pause = min(2 * pause, max(LONGEST_PAUSE, poll_interval))
+                hint = " It does not go away by itself." if is_final(error) else ""
+                log.error("Cannot look for events: %s%s The next look is in %.0f s.", error, hint, pause)
+            else:
+                cursor = batch.cursor
+                yield _Look(batch)
+                pause = max(poll_interval, batch.calls * SECONDS_PER_CALL)
+            await asyncio.sleep(pause)
+    except Exception:
+        # Nobody knows what it is; it must not come back every second.
+        await asyncio.sleep(poll_interval)
+        raise
+    finally:
+        changes.close()
+
+
+class _SharedLooks:
+    """The looks as Airflow shares them (its ``SharedStreamProducer``, which is there from 3.3 on)."""
+
+    def __init__(self, wts_conn_id: str, poll_interval: float) -> None:
+        self._looks = _looks(wts_conn_id, poll_interval)
+
+    async def open_stream(self) -> AsyncIterator[tuple[_Look, _Look]]:
+        async for look in self._looks:
+            yield look, look
+
+    async def advance(self, batch: Sequence[Any]) -> None:
+        for item in batch:
+            # Of a trigger that Airflow gave up, nobody knows what is stored. The others move on with a later look.
+            if not item.outcome.failed:
+                await item.broker_payload.stored()
+
+    def get_advance_lane(self, broker_payload: Any) -> None:
+        """All looks are settled in their order."""
+
+    async def aclose(self) -> None:
+        await self._looks.aclose()  # type: ignore[attr-defined]  # it is a generator
 
 
 class _Changes:

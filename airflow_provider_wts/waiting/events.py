@@ -153,7 +153,7 @@ class Position:
                     # It cannot be read, or it is none.
                     continue
                 name = hashlib.sha256(f"{kind}\0{session['session_id']}\0{at.isoformat()}".encode()).hexdigest()[:16]
-                yield name, at, {"event": kind, "at": text, **session}
+                yield name, at, {"id": name, "event": kind, "at": text, **session}
 
 
 _NAMES = {wire: name for name, wire in _TOLD.items()}

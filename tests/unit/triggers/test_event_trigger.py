@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks follow each other at once."""
     if not REFUSAL:
         monkeypatch.setattr(trigger_module, "SECONDS_PER_CALL", 0.0)
+        monkeypatch.setattr(trigger_module, "SPACING", 0.0)
 
 
 class AssetStateStore:
@@ -87,7 +89,7 @@ def watch(
 
         async def listen() -> None:
             async for event in trigger.run():
-                told.append(event.payload)
+                told.extend(event.payload["events"])
 
         listening = asyncio.create_task(listen())
         async with asyncio.timeout(30):
@@ -262,7 +264,7 @@ def test_watchers_share_the_looks_and_each_tells_its_own(wts_connection: Emulato
             trigger = WtsSessionEventTrigger(events=kinds[number], poll_interval=0.02)
             stream = manager.subscribe(trigger_id=number, trigger=trigger, key=trigger.shared_stream_key())
             async for event in trigger.filter_shared_stream(stream):
-                told[number].append(event.payload)
+                told[number].extend(event.payload["events"])
 
         tasks = [asyncio.create_task(listen(number)) for number in (0, 1)]
         async with asyncio.timeout(30):
@@ -279,6 +281,112 @@ def test_watchers_share_the_looks_and_each_tells_its_own(wts_connection: Emulato
 
     told = asyncio.run(main())
     assert [[one["event"] for one in by_one] for by_one in told] == [["message_received"], ["session_opened"]]
+
+
+@needs_airflow_3
+def test_the_position_moves_on_only_when_airflow_has_stored_the_event(wts_connection: Emulator) -> None:
+    pytest.importorskip("airflow.triggers.shared_stream")
+    store = AssetStateStore()
+
+    def floors() -> list[str]:
+        return [json.loads(value)["floor"] for value in store.values.values()]
+
+    async def main() -> tuple[dict[str, str], dict[str, str]]:
+        from airflow.triggers.shared_stream import SharedStreamManager
+
+        manager = SharedStreamManager(log=trigger_module.log)
+        trigger = WtsSessionEventTrigger(poll_interval=0.02)
+        trigger.asset_state_store = store  # type: ignore[assignment]
+        key = trigger.shared_stream_key()
+        sequence: list[int | None] = []
+
+        async def listen() -> None:
+            stream = manager.subscribe(trigger_id=1, trigger=trigger, key=key)
+            async for _ in trigger.filter_shared_stream(stream):
+                sequence.append(manager.bind_pending_event(trigger_id=1, key=key))
+
+        async def until(true: Callable[[], Any]) -> None:
+            while not true():
+                await asyncio.sleep(0.01)
+
+        listening = asyncio.create_task(listen())
+        async with asyncio.timeout(30):
+            await until(floors)
+            wts_connection.contact_writes(PHONES[0], "Olá")
+            await until(lambda: sequence)
+            looks = len(wts_connection.requests_of("list_sessions"))
+            await until(lambda: len(wts_connection.requests_of("list_sessions")) > looks + 6)
+            before = dict(store.values)
+            manager.confirm_persisted([number for number in sequence if number is not None])
+            await until(lambda: store.values != before)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await manager.stop_all()
+        return before, store.values
+
+    before, after = (json.loads(*states.values()) for states in asyncio.run(main()))
+    assert before["told"] == {}
+    assert len(after["told"]) == 1
+
+
+def tellings(emulator: Emulator, *doings: Callable[[], Any]) -> list[tuple[float, list[dict[str, Any]]]]:
+    """Run a trigger, do something at its begin and after each event for Airflow, and return these and their times."""
+    following = iter(doings)
+    told: list[tuple[float, list[dict[str, Any]]]] = []
+
+    async def listen() -> None:
+        async for event in WtsSessionEventTrigger(poll_interval=0.02).run():
+            told.append((time.monotonic(), event.payload["events"]))
+            do = next(following, None)
+            if do is None:
+                return
+            do()
+
+    async def main() -> None:
+        async with asyncio.timeout(30):
+            listening = asyncio.create_task(listen())
+            while len(emulator.requests_of("list_sessions")) < 4:
+                await asyncio.sleep(0.01)
+            next(following)()
+            await listening
+
+    asyncio.run(main())
+    return told
+
+
+@needs_airflow_3
+def test_what_happens_soon_after_an_event_is_told_later_and_together(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trigger_module, "SPACING", 1.0)
+
+    def more_write() -> None:
+        for phone in PHONES[1:4]:
+            wts_connection.contact_writes(phone, "Oi")
+
+    began = time.monotonic()
+    (first, one), (second, three) = tellings(wts_connection, writes(wts_connection, PHONES[0]), more_write)
+    assert first - began >= 1.0
+    assert second - first >= 1.0
+    assert (len(one), len(three)) == (1, 3)
+    assert len({event["id"] for event in [*one, *three]}) == 4
+
+
+@needs_airflow_3
+def test_an_event_holds_no_more_than_a_row_may(wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trigger_module, "MOST", 2)
+
+    def all_write() -> None:
+        with wts_connection.state.lock:
+            for phone in PHONES[:5]:
+                wts_connection.contact_writes(phone, "Oi")
+
+    def nothing() -> None:
+        pass
+
+    told = [events for _, events in tellings(wts_connection, all_write, nothing, nothing)]
+    assert [len(events) for events in told] == [2, 2, 1]
+    assert len({event["id"] for events in told for event in events}) == 5
 
 
 @needs_airflow_3
