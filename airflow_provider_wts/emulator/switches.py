@@ -152,6 +152,10 @@ class Switches:
     recorded_requests: int = 10_000
     webhooks_to: Literal["loopback", "none"] = "loopback"
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # A misspelled value must not pass for the other choice.
+        super().__setattr__(name, _accepted(name, value))
+
     def change(self, changes: Mapping[str, object]) -> None:
         """Set several switches by name, all or none; a wrong name or value raises ``ValueError``.
 

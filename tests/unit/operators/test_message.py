@@ -43,7 +43,7 @@ def sent(emulator: Any, operation_id: str) -> Any:
 
 def write(emulator: Any, text: str = "Olá") -> Any:
     """Send a text, and return the message that became of it."""
-    emulator.switches.whatsapp_window = "allow"
+    emulator.switches.whatsapp_window = "off"
     answer = WtsHook().run(send_text(text, to=CARLA, from_=WHATSAPP))
     emulator.advance(5)
     return answer
@@ -103,7 +103,7 @@ def test_action_12_message_get_all_of_a_session(wts_connection, context, tmp_pat
 
 
 def test_a_status_is_looked_up_where_the_message_came_from(wts_connection, context):
-    wts_connection.switches.whatsapp_window = "allow"
+    wts_connection.switches.whatsapp_window = "off"
     quick = WtsHook().run(send_message(CARLA, text="Olá", from_=WHATSAPP))["id"]
     wts_connection.advance(5)
 

@@ -23,7 +23,7 @@ PDF = "https://example.com/invoices/118.pdf?signature=a"
 @pytest.fixture
 def emulator(emulator):
     # Texts may go out at any time; that a platform refuses them is a test of its own.
-    emulator.switches.whatsapp_window = "allow"
+    emulator.switches.whatsapp_window = "off"
     return emulator
 
 
