@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,22 @@ def test_the_notifier_example_tells_who_is_on_call(run_dag, wts_connection, fast
     run_dag(example, connections=wts_connection)
     told = [delivery.text for delivery in fast_emulator.received("+5511999990001")]
     assert told == ["Olá equipe: close_the_books terminou, tudo bem?"]
+
+
+def test_the_campaign_example_reaches_everybody_once_and_says_what_became_of_each_row(
+    run_dag, wts_connection, fast_emulator, tmp_path
+):
+    example = next(path for path in EXAMPLES if path.stem == "example_wts_campaign")
+    outcome = run_dag(example, conf={"folder": f"file://{tmp_path}"}, connections=wts_connection)
+    assert outcome.state == "success", outcome.logs[-5000:]
+    assert [len(fast_emulator.received(f"+551199999000{number}")) for number in (1, 2, 3)] == [1, 1, 1]
+    # One request for all.
+    assert len(fast_emulator.requests_of("queue_chatbot_batch")) == 1
+    counts = outcome.task("send").returned
+    assert (counts["sent"], counts["duplicates"], counts["bad_rows"]) == (3, 1, 1)
+    (results,) = tmp_path.glob("results-*.jsonl")
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert len([line for line in lines if line["status"] == "sent"]) == 3
+    summed = outcome.task("sum_up").returned
+    assert summed["sessions"] == {"COMPLETED": 3}
+    assert summed["rows"]["sent"] == 3
