@@ -205,3 +205,35 @@ def test_retries_may_be_edited_between_two_tries(airflow: WholeAirflow, emulator
     (task,) = sends(airflow, run_id)
     assert task["try_number"] == 2
     assert received(emulator, [number]) == [1]
+
+
+def test_while_a_task_waits_and_afterwards_the_token_is_nowhere(airflow: WholeAirflow, emulator: Emulator) -> None:
+    (number,) = numbers_of(76, 1)
+    emulator.behave(number, replies=[])
+    run_id = airflow.trigger("send_and_wait", to=[number])
+    airflow.wait(
+        lambda: airflow.counts(run_id).get("deferred") == 1, "The deferral", 240, lambda: str(airflow.counts(run_id))
+    )
+    # Proof that the search sees what waits: the trigger names its session.
+    (session,) = emulator.state.sessions
+    assert "trigger" in places_with(airflow, session.id)
+    assert places_with(airflow, emulator.token) == set()
+    # Its bot asks for one answer.
+    emulator.contact_writes(number, "Sim", "+55|1140028922")
+    assert airflow.wait_for_end(run_id, 300) == "success", failures(airflow, run_id)
+    assert places_with(airflow, emulator.token) == set()
+
+
+def places_with(airflow: WholeAirflow, words: str) -> set[str]:
+    """Name the tables and files of a whole Airflow that hold some words."""
+    assert airflow.database is not None
+    tables = airflow.database.rows("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
+    found = {
+        table["name"]
+        for table in tables
+        if airflow.database.rows(
+            f'SELECT 1 AS one FROM "{table["name"]}" AS line WHERE strpos(line::text, %s) > 0 LIMIT 1', words
+        )
+    }
+    files = (path for path in airflow.home.rglob("*") if path.is_file())
+    return found | {str(path.relative_to(airflow.home)) for path in files if words.encode() in path.read_bytes()}
