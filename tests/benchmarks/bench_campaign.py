@@ -192,9 +192,8 @@ def _table(took: dict[str, float], calls: dict[str, int], refused: int) -> Table
     one_task = "`WtsSendChatbotBatchOperator`, one task"
     for name, way in (("first", f"{one_task}, the first of a fresh Airflow"), ("batch", one_task)):
         seconds = took[name]
-        ratio = 1 if name == "batch" else round(seconds / batch, 1)
-        table.add(way, RECIPIENTS, calls[name], seconds, f"{seconds:.1f} s", ratio, "< 15 s")
-        table.check(f"campaign: {seconds:.1f} s < 15 s", seconds < 15)
+        ratio, target = (1, "< 15 s") if name == "batch" else (round(seconds / batch, 1), "")
+        table.add(way, RECIPIENTS, calls[name], seconds, f"{seconds:.1f} s", ratio, target)
         # One more looks up the key of the chatbot.
         table.check(f"campaign: {calls[name]} requests", calls[name] <= RECIPIENTS / 100 + 1)
     for dag_id, name in (("mapped", "`WtsSendChatbotOperator`, mapped"), ("http", "`HttpOperator`, mapped")):
@@ -203,6 +202,7 @@ def _table(took: dict[str, float], calls: dict[str, int], refused: int) -> Table
             name, MAPPED, calls[dag_id], took[dag_id], f"{whole / 60:.0f} min", round(whole / batch), "ratio ≥ 300"
         )
         table.check(f"campaign: {whole / batch:.0f} times faster than {name} ≥ 300", whole / batch >= 300)
+    table.check(f"campaign: {batch:.1f} s < 15 s", batch < 15)
     table.check(f"campaign: {refused} refused with 429", refused == 0)
     return table
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,14 +65,17 @@ def _run(name: str) -> str | None:
             "WTS_BENCH_OUT": str(Path(home, "table.md")),
         }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        benchmark = subprocess.Popen([sys.executable, __file__, "--one", name], env=environment)
         try:
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", name], env=environment, timeout=LONGEST, check=False
-            )
+            code = benchmark.wait(LONGEST)
         except subprocess.TimeoutExpired:
             return None
+        finally:
+            # Gently: what it has started is its own to end.
+            benchmark.terminate()
+            benchmark.wait()
         table = Path(home, "table.md")
-        return None if done.returncode else table.read_text(encoding="utf-8") if table.exists() else ""
+        return None if code else table.read_text(encoding="utf-8") if table.exists() else ""
 
 
 def _one(name: str) -> None:
@@ -95,6 +99,8 @@ def _write(name: str, section: str) -> None:
 
 
 if __name__ == "__main__":
+    # An end from outside goes through every "finally", so that no process is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if sys.argv[1:2] == ["--one"]:
         _one(sys.argv[2])
     else:
