@@ -118,12 +118,12 @@ class WtsNotifier(BaseNotifier):
 
     def _sends(self) -> list[Callable[[], dict[str, Any]]]:
         """Return what sends to each recipient; everything that can be wrong for all of them is found out here."""
-        from airflow_provider_wts.operators import values
+        from airflow_provider_wts.operators import parameters
 
         given = [name for name in ("text", "template", "chatbot") if getattr(self, name) not in (None, "")]
         if len(given) != 1:
             raise WtsInvalidRequestError(f"text, template, chatbot: give exactly one of them, not {given or 'none'}.")
-        recipients = values.texts("to", self.to) or []
+        recipients = parameters.texts("to", self.to) or []
         if not recipients:
             raise WtsInvalidRequestError("to: is empty. A good value is ['+55 11 99999-8888'].")
         hook = WtsHook(self.wts_conn_id)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.batch_base import WtsBatchOperator
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         """
         from airflow_provider_wts.sending.ways import ChatbotWay
 
-        name = checks.needed_name("chatbot", self.chatbot)
+        name = parameters.needed_name("chatbot", self.chatbot)
         names = ("force_start_session", "skip_if_bot_in_execution", "skip_if_in_progress", "hidden_session")
         flags = {name: parameters.flag(name, getattr(self, name)) for name in names}
         if flags["force_start_session"] is True and flags["skip_if_in_progress"] is True:
@@ -94,7 +94,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
             "hidden_session": flags["hidden_session"],
         }
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = self.hook.channel(checks.filter_text("channel", self.channel) or None)
+        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
         return ChatbotWay(
             self.hook.names.chatbot(name),
             channel,
@@ -184,9 +184,9 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         """
         from airflow_provider_wts.sending.ways import TemplateWay
 
-        name = checks.needed_name("template", self.template)
+        name = parameters.needed_name("template", self.template)
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = self.hook.channel(checks.filter_text("channel", self.channel) or None)
+        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
         if channel is None:
             raise WtsInvalidRequestError(
                 "channel: a template needs the channel that it goes out from. Give one here, for example "
@@ -286,9 +286,9 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
         """
         from airflow_provider_wts.sending.ways import TextWay
 
-        parallelism = values.whole("parallelism", self.parallelism, least=1, most=_MOST_PARALLEL)
+        parallelism = parameters.whole("parallelism", self.parallelism, least=1, most=_MOST_PARALLEL)
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = self.hook.channel(checks.filter_text("channel", self.channel) or None)
+        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
         return TextWay(channel, _session_options(self), parallelism=int(parallelism or 1), callback_url=callback_url)
 
     def row_templates(self) -> dict[str, Any]:
@@ -326,7 +326,7 @@ def _metadata(name: str) -> Callable[[Any], Any]:
 def _file(value: Any) -> str | None:
     from airflow_provider_wts.hooks.names import is_uuid
 
-    found: str | NotGiven = checks.filter_text("file", value)
+    found: str | NotGiven = parameters.filter_text("file", value)
     if not isinstance(found, str):
         return None
     if not is_uuid(found) and not found.lower().startswith(("http://", "https://")):

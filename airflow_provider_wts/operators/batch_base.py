@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.sending import WtsSendingOperator
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ class WtsBatchOperator(WtsSendingOperator):
         from airflow_provider_wts.operators.batch_campaign import Campaign
 
         with readable_failures(), ExitStack() as stack:
-            chunk_size = int(values.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
-            on_bad_row = checks.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
+            chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
+            on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
             results = self._results()
             way = self.way(chunk_size)
             recipients = stack.enter_context(self._recipients(context))
@@ -206,7 +206,7 @@ class WtsBatchOperator(WtsSendingOperator):
         plan = RowPlan(templates, self.row_templates(), self.row_checks(), self.hook.recipient)
         if parameters.missing(self.recipients_path):
             return Recipients(rows.listed(self.recipients), plan)
-        file_format = checks.filter_choice("recipients_format", self.recipients_format, ("csv", "jsonl", "parquet"))
+        file_format = parameters.filter_choice("recipients_format", self.recipients_format, ("csv", "jsonl", "parquet"))
         return Recipients(rows.in_file(str(self.recipients_path).strip(), file_format or None), plan)
 
     def _dry_run_of(self, context: Context, way: Way, recipients: Recipients) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_wts.api.call import NOT_GIVEN, Call
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.collecting import Collector
 
@@ -108,8 +108,8 @@ class WtsCallOperator(WtsOperator):
     def _collect(self, call: Call[Any]) -> list[Any] | dict[str, Any]:
         if not call.reads:
             raise WtsInvalidRequestError(f"paged: {call.operation_id} lists nothing.")
-        size = values.whole("page_size", self.page_size, least=1, most=100)
-        most = None if parameters.missing(self.max_items) else values.whole("max_items", self.max_items, least=1)
+        size = parameters.whole("page_size", self.page_size, least=1, most=100)
+        most = None if parameters.missing(self.max_items) else parameters.whole("max_items", self.max_items, least=1)
         collector = Collector(self.hook.run, call, self.log, int(size or 100), most or None)
         if parameters.missing(self.output_path):
             return collector.inline()
@@ -126,14 +126,14 @@ def _body(value: Any) -> Any:
     # No operation takes null for its body.
     if parameters.missing(value):
         return NOT_GIVEN
-    return values.json_text("body", value) if isinstance(value, str) else value
+    return parameters.json_text("body", value) if isinstance(value, str) else value
 
 
 def _typed(parameter: Parameter | None, value: Any) -> Any:
     """Return a query value with the type that the contract says: a template makes text of numbers and yes/no."""
     schema = parameter.schema if parameter is not None else {}
     if parameter is not None and schema.get("format") == "date-time":
-        return values.moment(parameter.name, value)
+        return parameters.filter_moment(parameter.name, value)
     kinds = schema.get("type", ())
     kinds = (kinds,) if isinstance(kinds, str) else kinds
     if "array" in kinds and isinstance(value, (str, int)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.card_content import CARD_STATUSES, EXAMPLE_CARD, WtsCardWriter, panel_of_card
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 
@@ -74,12 +74,12 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         from airflow_provider_wts.api import panels
 
         with readable_failures():
-            step = checks.needed_name("step", self.step)
+            step = parameters.needed_name("step", self.step)
             if parameters.missing(self.title):
                 raise WtsInvalidRequestError("title: is empty. A card needs a title of 1 to 500 characters.")
-            title = str(checks.bounded_text("title", self.title, most=500))
+            title = str(parameters.bounded_text("title", self.title, most=500))
             content = self.checked_content()
-            if not checks.is_id(step) and parameters.missing(self.panel):
+            if not parameters.is_id(step) and parameters.missing(self.panel):
                 raise WtsInvalidRequestError(
                     f"panel: is empty, and the step {step!r} is a title, which many panels may have. Give the title or "
                     "id of the panel, or the id of the step."
@@ -97,7 +97,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
 
     def own_panel(self) -> str:
         """Return the panel to look names up in where the user gave none."""
-        return self.panel_names.panel_of_step(checks.needed_name("step", self.step))
+        return self.panel_names.panel_of_step(parameters.needed_name("step", self.step))
 
     def _trace(self, step_id: str) -> InCards:
         from airflow_provider_wts.sending.reconcile import InCards
@@ -185,10 +185,10 @@ class WtsUpdateCardOperator(WtsCardWriter):
         self._card()
         change: panels.CardChange = {
             **self.checked_content(),
-            "step_id": checks.named("step", self.step),
-            "title": checks.bounded_text("title", self.title, most=500),
-            "status": values.choice("status", self.status, CARD_STATUSES),
-            "lost_reason_id": checks.named("lost_reason", self.lost_reason),
+            "step_id": parameters.named("step", self.step),
+            "title": parameters.bounded_text("title", self.title, most=500),
+            "status": parameters.choice("status", self.status, CARD_STATUSES),
+            "lost_reason_id": parameters.named("lost_reason", self.lost_reason),
             "upsert_tag_operation": NOT_GIVEN,
         }
         if all(value is NOT_GIVEN for value in change.values()):
@@ -199,7 +199,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         if not parameters.missing(self.upsert_tag_operation):
             if change["tag_ids"] is NOT_GIVEN and change["tag_names"] is NOT_GIVEN:
                 raise WtsInvalidRequestError("upsert_tag_operation: says what to do with tags, and there are none.")
-            operation = values.choice("upsert_tag_operation", self.upsert_tag_operation, _TAG_OPERATIONS)
+            operation = parameters.choice("upsert_tag_operation", self.upsert_tag_operation, _TAG_OPERATIONS)
             change["upsert_tag_operation"] = operation
         return change
 
@@ -213,12 +213,12 @@ class WtsUpdateCardOperator(WtsCardWriter):
         if isinstance(step, str):
             change["step_id"] = self.step_id(step)
         if isinstance(reason, str):
-            found = reason if checks.is_id(reason) else self.panel_names.lost_reason(reason, self.panel_id)
+            found = reason if parameters.is_id(reason) else self.panel_names.lost_reason(reason, self.panel_id)
             change["lost_reason_id"] = found
         super().look_up(content)
 
     def _card(self) -> str:
-        return checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+        return parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
 
     def own_panel(self) -> str:
         """Return the panel to look names up in where the user gave none."""
@@ -279,11 +279,11 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         from airflow_provider_wts.api import panels
 
         with readable_failures():
-            card_id = checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
-            step = checks.named("copy_to_step", self.copy_to_step)
-            archive = checks.switch("archive_original_card", self.archive_original_card)
-            copied = values.choices_of("fields", self.fields, _COPIED)
-            if isinstance(step, str) and not checks.is_id(step):
+            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+            step = parameters.named("copy_to_step", self.copy_to_step)
+            archive = parameters.switch("archive_original_card", self.archive_original_card)
+            copied = parameters.choices_of("fields", self.fields, _COPIED)
+            if isinstance(step, str) and not parameters.is_id(step):
                 step = self.hook.names.panels.step(step, self._panel(card_id))
             call = panels.duplicate_card(card_id, copy_to_step_id=step, archive_original_card=archive, fields=copied)
         card = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None)
@@ -293,4 +293,4 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
     def _panel(self, card_id: str) -> str:
         if parameters.missing(self.panel):
             return panel_of_card(self, card_id)
-        return self.hook.names.panels.panel(checks.needed_name("panel", self.panel))
+        return self.hook.names.panels.panel(parameters.needed_name("panel", self.panel))

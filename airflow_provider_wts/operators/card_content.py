@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class WtsCardWriter(WtsOperator):
     def panel_id(self) -> str:
         """The panel in which names are looked up; asked for only where a name has to be."""
         if not parameters.missing(self.panel):
-            return self.panel_names.panel(checks.needed_name("panel", self.panel))
+            return self.panel_names.panel(parameters.needed_name("panel", self.panel))
         return self.own_panel()
 
     def own_panel(self) -> str:
@@ -127,22 +127,22 @@ class WtsCardWriter(WtsOperator):
 
         :raises WtsInvalidRequestError: when a parameter is impossible.
         """
-        tags, tag_names = values.texts("tags", self.tags), values.texts("tag_names", self.tag_names)
+        tags, tag_names = parameters.texts("tags", self.tags), parameters.texts("tag_names", self.tag_names)
         if tags is not NOT_GIVEN and tag_names is not NOT_GIVEN:
             raise WtsInvalidRequestError("tag_names: the API ignores it beside tags. Give one of them.")
-        contacts = values.texts("contacts", self.contacts)
+        contacts = parameters.texts("contacts", self.contacts)
         if isinstance(contacts, list):
             contacts = [checked_contact(f"contacts[{index}]", contact) for index, contact in enumerate(contacts)]
         return {
-            "description": checks.bounded_text("description", self.description, most=8000),
-            "position": checks.number("position", self.position, least=0, most=_MOST_POSITION),
-            "due_date": checks.moment("due_date", self.due_date),
-            "responsible_user_id": checks.named("responsible_user", self.responsible_user),
+            "description": parameters.bounded_text("description", self.description, most=8000),
+            "position": parameters.number("position", self.position, least=0, most=_MOST_POSITION),
+            "due_date": parameters.moment("due_date", self.due_date),
+            "responsible_user_id": parameters.named("responsible_user", self.responsible_user),
             "tag_ids": tags,
             "tag_names": tag_names,
             "contact_ids": contacts,
             "session_id": parameters.identity("session_id", self.session_id),
-            "monetary_amount": checks.number("monetary_amount", self.monetary_amount),
+            "monetary_amount": parameters.number("monetary_amount", self.monetary_amount),
             "custom_fields": parameters.metadata("custom_fields", self.custom_fields),
             "metadata": parameters.metadata("metadata", self.metadata),
         }
@@ -176,14 +176,14 @@ class WtsCardWriter(WtsOperator):
         return card
 
     def _tag_id(self, tag: str) -> str:
-        return tag if checks.is_id(tag) else self.panel_names.tag(tag, self.panel_id)
+        return tag if parameters.is_id(tag) else self.panel_names.tag(tag, self.panel_id)
 
     def step_id(self, step: str) -> str:
         """Return the id of a step.
 
         :param step: title or id.
         """
-        return step if checks.is_id(step) else self.panel_names.step(step, self.panel_id)
+        return step if parameters.is_id(step) else self.panel_names.step(step, self.panel_id)
 
 
 def panel_of_card(operator: WtsOperator, card_id: str) -> str:
@@ -209,7 +209,7 @@ def checked_contact(name: str, text: str) -> str:
     """
     from airflow_provider_wts.api.phone import number
 
-    return text if checks.is_id(text) else number(text, name=name)
+    return text if parameters.is_id(text) else number(text, name=name)
 
 
 def contact_id(operator: WtsOperator, contact: str) -> str:
@@ -219,7 +219,7 @@ def contact_id(operator: WtsOperator, contact: str) -> str:
     :param contact: what :func:`checked_contact` returned.
     :raises WtsRejectedError: when no contact has the number.
     """
-    if checks.is_id(contact):
+    if parameters.is_id(contact):
         return contact
     from airflow_provider_wts.api.contacts import get_contact_by_phone
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, parameters
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card_content import EXAMPLE_CARD
 from airflow_provider_wts.operators.listing import WtsListOperator
@@ -44,7 +44,7 @@ class WtsListCardNotesOperator(WtsListOperator):
         """Return the call."""
         from airflow_provider_wts.api import panels
 
-        return panels.list_card_notes(checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
+        return panels.list_card_notes(parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
 
 
 class WtsCreateCardNoteOperator(WtsOnceOperator):
@@ -86,9 +86,9 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
         from airflow_provider_wts.api import panels
 
         with readable_failures():
-            card_id = checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
-            text = checks.bounded_text("text", self.text, most=8000)
-            urls = checks.urls("file_urls", self.file_urls, most=3)
+            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+            text = parameters.bounded_text("text", self.text, most=8000)
+            urls = parameters.urls("file_urls", self.file_urls, most=3)
             if parameters.missing(text) and not urls:
                 raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
             call = panels.create_card_note(card_id, text=text, file_urls=urls)
@@ -123,9 +123,9 @@ class WtsDeleteCardNoteOperator(WtsOperator):
         from airflow_provider_wts.api import panels
 
         with readable_failures():
-            card_id = checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
             example = "{{ ti.xcom_pull(task_ids='create_note')['id'] }}"
-            note_id = checks.needed_identity("note_id", self.note_id, example=example)
+            note_id = parameters.needed_identity("note_id", self.note_id, example=example)
             call = panels.delete_card_note(card_id, note_id)
         self.run_call(call)
         self.log.info("Note %s of card %s is deleted.", note_id, card_id)

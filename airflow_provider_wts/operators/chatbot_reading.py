@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.operators import checks
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.listing import WtsListOperator
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ class WtsListChatbotsOperator(WtsListOperator):
         statuses = ("Not_Published", "Publishing", "Ready", "Failed")
         usages = ("Api", "Manual", "Campaign", "Sequence")
         return chatbots.list_chatbots(
-            name=checks.filter_text("name", self.name),
-            types=checks.filter_list("types", self.types, ("Reactive", "Automation")),
-            publish_statuses=checks.filter_list("publish_statuses", self.publish_statuses, statuses),
-            automation_usages=checks.filter_list("automation_usages", self.automation_usages, usages),
+            name=parameters.filter_text("name", self.name),
+            types=parameters.filter_list("types", self.types, ("Reactive", "Automation")),
+            publish_statuses=parameters.filter_list("publish_statuses", self.publish_statuses, statuses),
+            automation_usages=parameters.filter_list("automation_usages", self.automation_usages, usages),
         )
 
 
@@ -94,4 +94,4 @@ class WtsListChannelsOperator(WtsListOperator):
         from airflow_provider_wts.api import directory
 
         types = ("All", "Whatsapp", "Messenger", "Instagram")
-        return directory.list_channels(channel_type=checks.filter_choice("channel_type", self.channel_type, types))
+        return directory.list_channels(channel_type=parameters.filter_choice("channel_type", self.channel_type, types))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional, given
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, contact_fields, parameters, values
+from airflow_provider_wts.operators import contact_fields, parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.contact_listing import WtsListContactsOperator
 from airflow_provider_wts.operators.contact_saving import SaveRules, WtsSaveContactsOperator
@@ -233,7 +233,7 @@ class WtsUpdateContactOperator(_ContactWriteOperator):
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             fields = self._fields()
             changes: calls.ContactChanges = {
-                "status": values.choice("status", self.status, contact_fields.STATUSES),
+                "status": parameters.choice("status", self.status, contact_fields.STATUSES),
                 "picture_url": parameters.text("picture_url", self.picture_url),
                 "utm": contact_fields.utm(self.utm),
                 "tags_operation": self._tags_operation(fields),
@@ -298,7 +298,7 @@ class WtsGetContactOperator(WtsOperator):
 
         with readable_failures():
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
-            details = checks.details(self.include_details, contact_fields.DETAILS)
+            details = parameters.details(self.include_details, contact_fields.DETAILS)
             call = (
                 calls.get_contact(contact_id, include_details=details)
                 if contact_id is not None
@@ -350,7 +350,7 @@ class WtsUpdateContactTagsOperator(WtsOperator):
         with readable_failures():
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             operation = contact_fields.tag_operation(self.tag_operation)
-            tags = values.texts("tags", self.tags)
+            tags = parameters.texts("tags", self.tags)
             if not isinstance(tags, list) or (not tags and operation != "ReplaceAll"):
                 raise WtsInvalidRequestError("tags: is empty. Give names or ids, or [] with tag_operation='replace'.")
             tag_ids = contact_fields.ids("tags", tags, self.hook.names.tag)

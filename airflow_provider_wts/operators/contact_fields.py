@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
-from airflow_provider_wts.operators import parameters, values
+from airflow_provider_wts.operators import parameters
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -77,9 +77,9 @@ def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
         "email_address": email_address,
         "instagram": short_text,
         "annotation": parameters.text,
-        "tags": values.texts,
-        "portfolios": values.texts,
-        "sequences": values.texts,
+        "tags": parameters.texts,
+        "portfolios": parameters.texts,
+        "sequences": parameters.texts,
         "custom_fields": parameters.metadata,
         "metadata": parameters.metadata,
     }
@@ -216,7 +216,7 @@ def tag_operation(value: Any) -> str:
     :param value: ``add``, ``remove``, ``replace``, or the API's own word in any case.
     :raises WtsInvalidRequestError: when it is none of them.
     """
-    found = values.choice("tag_operation", "add" if parameters.missing(value) else value, _TAG_OPERATIONS)
+    found = parameters.choice("tag_operation", "add" if parameters.missing(value) else value, _TAG_OPERATIONS)
     return str(found)
 
 
@@ -235,10 +235,10 @@ def mask(name: str, value: Any) -> Optional[list[str]]:
     :param value: our names (``phone_number``) or the API's (``PhoneNumber``).
     :raises WtsInvalidRequestError: when one is unknown.
     """
-    found = values.texts(name, value)
+    found = parameters.texts(name, value)
     if not isinstance(found, list):
         return found
-    return list(dict.fromkeys(str(values.choice(name, text.replace("_", ""), _MASK_NAMES)) for text in found))
+    return list(dict.fromkeys(str(parameters.choice(name, text.replace("_", ""), _MASK_NAMES)) for text in found))
 
 
 def utm(value: Any) -> dict[str, Any] | NotGiven:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators import checks, contact_fields, parameters
+from airflow_provider_wts.operators import contact_fields, parameters
 from airflow_provider_wts.operators.listing import WtsListOperator
 
 if TYPE_CHECKING:
@@ -95,15 +95,17 @@ class WtsListContactsOperator(WtsListOperator):
         """Return the call with the filters."""
         from airflow_provider_wts.api.contacts import filter_contacts, list_contacts
 
-        status = checks.filter_choice("status", self.status, contact_fields.STATUSES)
-        details = checks.details(self.include_details, contact_fields.DETAILS)
+        status = parameters.filter_choice("status", self.status, contact_fields.STATUSES)
+        details = parameters.details(self.include_details, contact_fields.DETAILS)
         if all(parameters.missing(getattr(self, name)) for name in _FILTERS):
             return list_contacts(status=status, include_details=details)
-        number = checks.filter_text("phone_number", self.phone_number)
-        plain = {name: checks.filter_text(name, getattr(self, name)) for name in ("text_filter", "name", "instagram")}
-        tags = checks.filter_list("tags", self.tags)
-        portfolios = checks.filter_list("portfolios", self.portfolios)
-        origin = checks.filter_choice("origin", self.origin, _ORIGINS)
+        number = parameters.filter_text("phone_number", self.phone_number)
+        plain = {
+            name: parameters.filter_text(name, getattr(self, name)) for name in ("text_filter", "name", "instagram")
+        }
+        tags = parameters.filter_list("tags", self.tags)
+        portfolios = parameters.filter_list("portfolios", self.portfolios)
+        origin = parameters.filter_choice("origin", self.origin, _ORIGINS)
         custom = _filter_object("custom_fields", self.custom_fields)
         if isinstance(number, str):
             number = str(contact_fields.phone_number("phone_number", number))
@@ -111,7 +113,7 @@ class WtsListContactsOperator(WtsListOperator):
             status=status,
             include_details=details,
             phone_number=number,
-            email=checks.filter_text("email_address", self.email_address),
+            email=parameters.filter_text("email_address", self.email_address),
             origin=origin,
             metadata=_texts("metadata", _filter_object("metadata", self.metadata)),
             # Looked up last, because that may cost a call, and a mistake above should cost none.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional, given
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import contact_fields, parameters, values
+from airflow_provider_wts.operators import contact_fields, parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.recipients import refuse_unless_allowed
 
@@ -196,7 +196,7 @@ def contact_rows(value: Any) -> list[dict[str, Any]]:
     :param value: a list of objects, or the list as JSON text; ``email`` may stand for ``email_address`` in them.
     :raises WtsInvalidRequestError: naming the row and the field.
     """
-    rows = values.items("contacts", value)
+    rows = parameters.items("contacts", value)
     if not isinstance(rows, list):
         raise WtsInvalidRequestError("contacts: is empty. Give a list of objects; [] saves nothing.")
     checked = [_row(index, row) for index, row in enumerate(rows)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
@@ -111,20 +111,20 @@ class WtsExportConversationsOperator(WtsOperator):
                 f"updated_after: {after} is not before updated_before, {before}. A run without a data interval, such "
                 "as one that was started by hand, needs both of them."
             )
-        details = checks.details(self.include_details, _DETAILS)
+        details = parameters.details(self.include_details, _DETAILS)
         return Wanted(
             wts_conn_id=self.wts_conn_id,
             output_path=output_path.strip().rstrip("/"),
             updated_after=after,
             updated_before=before,
-            file_format=str(values.choice("file_format", self.file_format or "", ("jsonl", "parquet"))),
+            file_format=str(parameters.choice("file_format", self.file_format or "", ("jsonl", "parquet"))),
             include_messages=parameters.flag("include_messages", self.include_messages) is not False,
             include_details=tuple(details or ()),
         )
 
     def _bound(self, name: str, otherwise: Any) -> str:
         given = getattr(self, name)
-        found = values.moment(name, otherwise if parameters.missing(given) else given)
+        found = parameters.filter_moment(name, otherwise if parameters.missing(given) else given)
         if not isinstance(found, str):
             raise WtsInvalidRequestError(
                 f"{name}: is empty, and this run has no data interval. A good value is '2026-12-24T00:00:00-03:00'."

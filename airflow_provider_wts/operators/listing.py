@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.api.call import NOT_GIVEN, Call, given, given_or_left_out
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.collecting import Collector
 
@@ -105,10 +105,12 @@ class WtsListOperator(WtsOperator):
         """
         with readable_failures():
             shared = {**self._bounds(), **self._order()}
-            size = values.whole(
+            size = parameters.whole(
                 "page_size", 100 if parameters.missing(self.page_size) else self.page_size, least=1, most=100
             )
-            most = None if parameters.missing(self.max_items) else values.whole("max_items", self.max_items, least=1)
+            most = (
+                None if parameters.missing(self.max_items) else parameters.whole("max_items", self.max_items, least=1)
+            )
             output_path = parameters.text("output_path", self.output_path)
             call = narrowed(self.list_call(), shared)
             collector = Collector(self.hook.run, call, self.log, int(size or 100), most or None)
@@ -119,7 +121,7 @@ class WtsListOperator(WtsOperator):
     def _bounds(self) -> dict[str, str]:
         """Return the bounds that were given, by the name of their parameter."""
         names = ("created_after", "created_before", "updated_after", "updated_before")
-        bounds = given(**{name: values.moment(name, getattr(self, name)) for name in names})
+        bounds = given(**{name: parameters.filter_moment(name, getattr(self, name)) for name in names})
         for kind in ("created", "updated"):
             first, last = bounds.get(f"{kind}_after"), bounds.get(f"{kind}_before")
             if first is not None and last is not None and _moment(first) > _moment(last):
@@ -134,7 +136,7 @@ class WtsListOperator(WtsOperator):
         if not parameters.missing(self.order_by):
             found["order_by"] = str(parameters.text("order_by", self.order_by))
         if not parameters.missing(self.order_direction):
-            found["order_direction"] = str(values.choice("order_direction", self.order_direction, _DIRECTIONS))
+            found["order_direction"] = str(parameters.choice("order_direction", self.order_direction, _DIRECTIONS))
         return found
 
 

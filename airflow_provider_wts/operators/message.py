@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.batch import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
@@ -75,7 +75,7 @@ class WtsGetMessageOperator(WtsOperator):
         from airflow_provider_wts.api import messages
 
         with readable_failures():
-            message_id = checks.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
+            message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
         message = self.run_call(messages.get_message(message_id))
         self.log.info("Message %s is %s.", message.get("id"), message.get("status"))
         return message
@@ -111,8 +111,8 @@ class WtsGetMessageStatusOperator(WtsOperator):
         :param context: the task's context.
         """
         with readable_failures():
-            message_id = checks.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
-            id_of = checks.filter_choice("id_of", self.id_of, ("send", "message"))
+            message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
+            id_of = parameters.filter_choice("id_of", self.id_of, ("send", "message"))
             answer = self._status(message_id, str(id_of) if id_of else None)
         self.log.info("Message %s is %s.", message_id, answer.get("status"))
         return answer
@@ -151,7 +151,9 @@ class WtsListMessagesOperator(WtsListOperator):
         """Return the call."""
         from airflow_provider_wts.api import messages
 
-        return messages.list_messages(checks.needed_identity("session_id", self.session_id, example=_SESSION_EXAMPLE))
+        return messages.list_messages(
+            parameters.needed_identity("session_id", self.session_id, example=_SESSION_EXAMPLE)
+        )
 
 
 class WtsListTemplatesOperator(WtsListOperator):
@@ -213,14 +215,14 @@ class WtsListTemplatesOperator(WtsListOperator):
 
         uses = ("QUICKREPLY", "ATTENDANCE", "CAMPAIGN", "SEQUENCE", "SCHEDULEDMESSAGE", "AUTHENTICATION")
         filters: templates.TemplateFilters = {
-            "name": checks.filter_text("name", self.name),
-            "searchable_text": checks.filter_text("searchable_text", self.searchable_text),
-            "approved_only": checks.switch("approved_only", self.approved_only),
-            "archived": checks.switch("archived", self.archived),
-            "template_type": checks.filter_choice("template_type", self.template_type, uses),
-            "include_details": checks.details(self.include_details, ("All", "Params", "File", "Interactive")),
+            "name": parameters.filter_text("name", self.name),
+            "searchable_text": parameters.filter_text("searchable_text", self.searchable_text),
+            "approved_only": parameters.switch("approved_only", self.approved_only),
+            "archived": parameters.switch("archived", self.archived),
+            "template_type": parameters.filter_choice("template_type", self.template_type, uses),
+            "include_details": parameters.details(self.include_details, ("All", "Params", "File", "Interactive")),
         }
-        channel = checks.filter_text("channel", self.channel)
+        channel = parameters.filter_text("channel", self.channel)
         # Looked up last, because it may cost a call, and a mistake above should cost none.
         if isinstance(channel, str):
             filters["channel_id"] = self.hook.names.channel_id(channel)
@@ -273,9 +275,9 @@ class WtsUploadFileOperator(WtsOperator):
                 raise WtsInvalidRequestError("file: is empty. A good value is '/opt/airflow/invoices/118.pdf'.")
             return self.hook.upload(
                 str(self.file).strip(),
-                file_type=checks.filter_choice("file_type", self.file_type, _FILE_TYPES) or None,
-                name=checks.filter_text("file_name", self.file_name) or None,
-                mime_type=checks.filter_text("mime_type", self.mime_type) or None,
+                file_type=parameters.filter_choice("file_type", self.file_type, _FILE_TYPES) or None,
+                name=parameters.filter_text("file_name", self.file_name) or None,
+                mime_type=parameters.filter_text("mime_type", self.mime_type) or None,
             )
 
 
@@ -325,10 +327,10 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         value = self.scheduled_message_id
         example = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
         if isinstance(value, str) and not value.lstrip().startswith("["):
-            return checks.needed_identity("scheduled_message_id", value, example=example)
-        found = values.texts("scheduled_message_id", value)
+            return parameters.needed_identity("scheduled_message_id", value, example=example)
+        found = parameters.texts("scheduled_message_id", value)
         if not isinstance(found, list):
             raise WtsInvalidRequestError(f"scheduled_message_id: is empty. A good value is {example!r}.")
-        checked = [checks.needed_identity("scheduled_message_id", one, example=example) for one in found]
+        checked = [parameters.needed_identity("scheduled_message_id", one, example=example) for one in found]
         # Twice the same id is one message.
         return list(dict.fromkeys(checked)) or None

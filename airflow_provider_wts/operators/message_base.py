@@ -8,7 +8,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators import checks, message_content, parameters
+from airflow_provider_wts.operators import message_content, parameters
 from airflow_provider_wts.operators.message_content import Envelope
 from airflow_provider_wts.operators.sending import WtsSendingOperator
 
@@ -127,15 +127,15 @@ class WtsMessageOperator(WtsSendingOperator):
         to, session_id = self._destination()
         channel = self._channel(session_id)
         options["user"] = message_content.user(self.user, self.hook.names.user)
-        reply_bot = checks.filter_text("reply_bot", self.reply_bot)
+        reply_bot = parameters.filter_text("reply_bot", self.reply_bot)
         bot_key = self.hook.names.chatbot(reply_bot) if isinstance(reply_bot, str) else None
-        synchronous = checks.switch("synchronous", self.synchronous) is True
+        synchronous = parameters.switch("synchronous", self.synchronous) is True
         return Envelope(to, session_id, channel, options, sender_id, callback_url, bot_key, synchronous)
 
     @property
     def is_quick(self) -> bool:
         """Whether only the older quick sends can express what is asked for."""
-        return checks.switch("synchronous", self.synchronous) is True or not parameters.missing(self.reply_bot)
+        return parameters.switch("synchronous", self.synchronous) is True or not parameters.missing(self.reply_bot)
 
     def deliver(
         self,
@@ -183,13 +183,13 @@ class WtsMessageOperator(WtsSendingOperator):
     def _destination(self) -> tuple[str | None, str | None]:
         if parameters.missing(self.session_id):
             return self.hook.recipient(str(parameters.text("to", self.to))), None
-        session_id = checks.needed_identity("session_id", self.session_id, example=_EXAMPLE)
+        session_id = parameters.needed_identity("session_id", self.session_id, example=_EXAMPLE)
         if self.hook.connection.allowed_recipients:
             self.session_contact(session_id)
         return None, session_id
 
     def _channel(self, session_id: str | None) -> str | None:
-        channel = checks.filter_text("channel", self.channel) or None
+        channel = parameters.filter_text("channel", self.channel) or None
         if session_id is not None and channel is None:
             # The session has a channel of its own.
             return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def delay_typing(value: Any) -> int | NotGiven | None:
     """
     if isinstance(value, str) and not value.strip():
         return NOT_GIVEN
-    return values.whole("delay_typing", value, least=0, most=MOST_TYPING)
+    return parameters.whole("delay_typing", value, least=0, most=MOST_TYPING)
 
 
 def department(value: Any) -> DepartmentReference | NotGiven:
@@ -126,7 +126,7 @@ def department(value: Any) -> DepartmentReference | NotGiven:
     """
     from airflow_provider_wts.hooks.names import is_uuid
 
-    found = checks.named("department", value)
+    found = parameters.named("department", value)
     if not isinstance(found, str):
         return NOT_GIVEN
     return {"id": found} if is_uuid(found) else {"name": found}
@@ -142,7 +142,7 @@ def user(value: Any, lookup: Callable[[str], str]) -> UserReference | NotGiven:
     from airflow_provider_wts.api.phone import looks_like_number, number
     from airflow_provider_wts.hooks.names import is_uuid
 
-    found = checks.named("user", value)
+    found = parameters.named("user", value)
     if not isinstance(found, str):
         return NOT_GIVEN
     if is_uuid(found):

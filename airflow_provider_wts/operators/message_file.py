@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators import checks, parameters
+from airflow_provider_wts.operators import parameters
 
 if TYPE_CHECKING:
     from airflow_provider_wts.api.call import Call, Optional
@@ -53,8 +53,8 @@ class OutgoingFile:
             raise WtsInvalidRequestError(f"{parameter}: is empty. {_EXAMPLE}")
         self._hook = hook
         self._parameter = parameter
-        self._name = checks.filter_text("file_name", name) or None
-        self._mime_type = checks.filter_text("mime_type", mime_type) or None
+        self._name = parameters.filter_text("file_name", name) or None
+        self._mime_type = parameters.filter_text("mime_type", mime_type) or None
         self._kind: str | None = None
         self._uploaded: str | None = None
         self.given = given.strip()
@@ -71,7 +71,7 @@ class OutgoingFile:
         :param given: one of :data:`KINDS`, or nothing: then the name tells.
         :raises WtsInvalidRequestError: when it is none of them, or nothing tells.
         """
-        chosen = checks.filter_choice("kind", given, KINDS)
+        chosen = parameters.filter_choice("kind", given, KINDS)
         self._kind = chosen if isinstance(chosen, str) else self._told_kind()
         return self._kind
 

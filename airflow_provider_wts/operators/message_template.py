@@ -11,7 +11,7 @@ from airflow_provider_wts.api.call import NOT_GIVEN, Optional, given
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, message_content, parameters, values
+from airflow_provider_wts.operators import message_content, parameters
 from airflow_provider_wts.operators.message_base import WtsMessageOperator
 from airflow_provider_wts.operators.message_file import OutgoingFile
 from airflow_provider_wts.operators.sending import WtsSendingOperator
@@ -100,7 +100,7 @@ class WtsSendTemplateOperator(WtsMessageOperator):
         from airflow_provider_wts.api import sends
 
         with readable_failures():
-            name = checks.needed_name("template", self.template)
+            name = parameters.needed_name("template", self.template)
             filling = message_content.template_parameters("parameters", self.parameters)
             metadata = parameters.metadata("session_metadata", self.session_metadata)
             file = None
@@ -226,7 +226,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             if first:
                 _refuse_past(moment)
             schedule, file = self._schedule(check_file=first)
-            to = self.hook.recipient(checks.needed_name("to", self.to))
+            to = self.hook.recipient(parameters.needed_name("to", self.to))
             self._look_up(schedule)
         schedule["scheduling"] = moment
 
@@ -242,7 +242,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         return answer
 
     def _moment(self) -> str:
-        moment = values.moment("scheduling", self.scheduling)
+        moment = parameters.filter_moment("scheduling", self.scheduling)
         if not isinstance(moment, str):
             raise WtsInvalidRequestError("scheduling: is empty. A good value is '2026-12-24T10:00:00-03:00'.")
         return moment
@@ -259,22 +259,22 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         schedule = given(
             parameters=filling,
             department=message_content.department(self.department),
-            hidden_session=checks.switch("hidden_session", self.hidden_session),
+            hidden_session=parameters.switch("hidden_session", self.hidden_session),
         )
         return schedule, file
 
     def _look_up(self, schedule: dict[str, Any]) -> None:
-        channel = self.hook.channel(checks.filter_text("channel", self.channel) or None)
+        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
         if channel is not None:
             schedule["from_"] = channel
         if parameters.missing(self.template):
             schedule["scheduled_type"] = "CHATBOT"
-            schedule["bot_key"] = self.hook.names.chatbot(checks.needed_name("chatbot", self.chatbot))
+            schedule["bot_key"] = self.hook.names.chatbot(parameters.needed_name("chatbot", self.chatbot))
             return
         schedule["scheduled_type"] = "TEMPLATE"
         schedule["template_id"] = looked_up(
             self.hook.names,
-            checks.needed_name("template", self.template),
+            parameters.needed_name("template", self.template),
             channel,
             schedule.get("parameters"),
             check=self.check_parameters,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card import (
     WtsCreateCardOperator,
@@ -81,9 +81,9 @@ class WtsListPanelsOperator(WtsListOperator):
 
         known = ("Tags", "Steps", "StepsCardCount", "PanelCardOverdueCount")
         return panels.list_panels(
-            title=checks.filter_text("title", self.title),
-            panel_type=checks.filter_choice("panel_type", self.panel_type, ("MANAGEMENT", "SALES")),
-            include_details=checks.details(self.include_details, known),
+            title=parameters.filter_text("title", self.title),
+            panel_type=parameters.filter_choice("panel_type", self.panel_type, ("MANAGEMENT", "SALES")),
+            include_details=parameters.details(self.include_details, known),
         )
 
 
@@ -117,9 +117,9 @@ class WtsGetPanelOperator(WtsOperator):
         from airflow_provider_wts.api import panels
 
         with readable_failures():
-            panel = checks.needed_name("panel", self.panel)
+            panel = parameters.needed_name("panel", self.panel)
             known = ("Tags", "Steps", "StepsFields", "StepsCardCount", "Cards")
-            details = checks.details(self.include_details, known)
+            details = parameters.details(self.include_details, known)
             call = panels.get_panel(self.hook.names.panels.panel(panel), include_details=details)
         return self.run_call(call)
 
@@ -181,14 +181,14 @@ class WtsListCardsOperator(WtsListOperator):
         """Return the call with the filters."""
         from airflow_provider_wts.api import panels
 
-        panel = checks.needed_name("panel", self.panel)
-        step = checks.filter_text("step", self.step)
-        user = checks.filter_text("responsible_user", self.responsible_user)
-        contact = checks.filter_text("contact", self.contact)
+        panel = parameters.needed_name("panel", self.panel)
+        step = parameters.filter_text("step", self.step)
+        user = parameters.filter_text("responsible_user", self.responsible_user)
+        contact = parameters.filter_text("contact", self.contact)
         contact = checked_contact("contact", contact) if isinstance(contact, str) else contact
-        text_filter = checks.filter_text("text_filter", self.text_filter)
-        statuses = checks.filter_list("statuses", self.statuses, CARD_STATUSES)
-        details = checks.details(self.include_details, _CARD_DETAILS)
+        text_filter = parameters.filter_text("text_filter", self.text_filter)
+        statuses = parameters.filter_list("statuses", self.statuses, CARD_STATUSES)
+        details = parameters.details(self.include_details, _CARD_DETAILS)
         # Looked up last, because it may cost a call, and a mistake above should cost none.
         names = self.hook.names
         panel_id = names.panels.panel(panel)
@@ -232,6 +232,6 @@ class WtsGetCardOperator(WtsOperator):
         from airflow_provider_wts.api import panels
 
         with readable_failures():
-            card_id = checks.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
-            call = panels.get_card(card_id, include_details=checks.details(self.include_details, _CARD_DETAILS))
+            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+            call = panels.get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))
         return self.run_call(call)

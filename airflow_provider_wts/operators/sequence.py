@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, contact_fields, parameters, values
+from airflow_provider_wts.operators import contact_fields, parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.recipients import refuse_unless_allowed
@@ -61,9 +61,9 @@ class WtsListSequencesOperator(WtsListOperator):
         from airflow_provider_wts.api import sequences as calls
 
         return calls.list_sequences(
-            name=checks.filter_text("name", self.name),
-            contact_id=checks.filter_identity("contact_id", self.contact_id),
-            include_details=checks.details(self.include_details, ("ContactExecutingCount", "ExecutionStats")),
+            name=parameters.filter_text("name", self.name),
+            contact_id=parameters.filter_identity("contact_id", self.contact_id),
+            include_details=parameters.details(self.include_details, ("ContactExecutingCount", "ExecutionStats")),
         )
 
 
@@ -114,13 +114,13 @@ class WtsListSequenceContactsOperator(WtsListOperator):
         """Return the call with the filters."""
         from airflow_provider_wts.api import sequences as calls
 
-        sequence = checks.needed_name("sequence", self.sequence)
-        phone = checks.filter_text("phone", self.phone)
+        sequence = parameters.needed_name("sequence", self.sequence)
+        phone = parameters.filter_text("phone", self.phone)
         filters: dict[str, Any] = {
-            "name": checks.filter_text("name", self.name),
-            "contact_id": checks.filter_identity("contact_id", self.contact_id),
+            "name": parameters.filter_text("name", self.name),
+            "contact_id": parameters.filter_identity("contact_id", self.contact_id),
             "phone_number": contact_fields.phone_number("phone", phone),
-            "include_details": checks.details(self.include_details, ("ContactDetails",)),
+            "include_details": parameters.details(self.include_details, ("ContactDetails",)),
         }
         return calls.list_sequence_contacts(self.hook.names.sequence(sequence), **filters)
 
@@ -165,7 +165,7 @@ class _SequenceMembersOperator(WtsOperator):
         """
         with readable_failures():
             members = self._members()
-            sequence = checks.needed_name("sequence", self.sequence)
+            sequence = parameters.needed_name("sequence", self.sequence)
             if self.sends:
                 members.refuse_unless_allowed(self.hook)
             sequence_id = self.hook.names.sequence(sequence)
@@ -214,8 +214,8 @@ class _SequenceMembersOperator(WtsOperator):
             raise WtsInvalidRequestError(
                 "contact_ids, phones: stand beside contact_id or phone. Name one contact, or lists of them."
             )
-        ids = None if parameters.missing(self.contact_ids) else checks.identities("contact_ids", self.contact_ids)
-        phones = None if parameters.missing(self.phones) else values.texts("phones", self.phones)
+        ids = None if parameters.missing(self.contact_ids) else parameters.identities("contact_ids", self.contact_ids)
+        phones = None if parameters.missing(self.phones) else parameters.texts("phones", self.phones)
         numbers = [str(contact_fields.phone_number(f"phones[{i}]", text)) for i, text in enumerate(phones or [])]
         return _Members(list(dict.fromkeys(ids or [])), list(dict.fromkeys(numbers)))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import checks, parameters, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.conversations import WtsExportConversationsOperator
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 from airflow_provider_wts.operators.session_reading import (
@@ -73,8 +73,8 @@ class WtsChangeSessionStatusOperator(WtsSessionOperator):
         with readable_failures():
             call = sessions.change_session_status(
                 self.checked_session(),
-                str(values.choice("new_status", self.new_status or "", SESSION_STATUSES)),
-                stop_bot_in_execution=checks.switch("stop_bot_in_execution", self.stop_bot_in_execution),
+                str(parameters.choice("new_status", self.new_status or "", SESSION_STATUSES)),
+                stop_bot_in_execution=parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution),
             )
         return self.settle(context, call)
 
@@ -120,8 +120,10 @@ class WtsCompleteSessionOperator(WtsSessionOperator):
         with readable_failures():
             call = sessions.complete_session(
                 self.checked_session(),
-                reactivate_on_new_message=checks.switch("reactivate_on_new_message", self.reactivate_on_new_message),
-                stop_bot_in_execution=checks.switch("stop_bot_in_execution", self.stop_bot_in_execution),
+                reactivate_on_new_message=parameters.switch(
+                    "reactivate_on_new_message", self.reactivate_on_new_message
+                ),
+                stop_bot_in_execution=parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution),
             )
         return self.settle(context, call)
 
@@ -177,14 +179,14 @@ class WtsTransferSessionOperator(WtsSessionOperator):
                 "department, user: give exactly one of them. A good value is department='Vendas'."
             )
         session = self.checked_session()
-        stop_bot = checks.switch("stop_bot_in_execution", self.stop_bot_in_execution)
+        stop_bot = parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
         # Looked up last, because it may cost a call, and a mistake above should cost none.
         if parameters.missing(self.user):
-            department = self.hook.names.department(checks.needed_name("department", self.department))
+            department = self.hook.names.department(parameters.needed_name("department", self.department))
             return sessions.transfer_session(
                 session, "DEPARTMENT", new_department_id=department, stop_bot_in_execution=stop_bot
             )
-        user = self.hook.names.user(checks.needed_name("user", self.user))
+        user = self.hook.names.user(parameters.needed_name("user", self.user))
         return sessions.transfer_session(session, "USER", new_user_id=user, stop_bot_in_execution=stop_bot)
 
 
@@ -218,9 +220,9 @@ class WtsAssignSessionOperator(WtsSessionOperator):
         from airflow_provider_wts.api import sessions
 
         with readable_failures():
-            name = checks.needed_name("user", self.user)
+            name = parameters.needed_name("user", self.user)
             session = self.checked_session()
-            stop_bot = checks.switch("stop_bot_in_execution", self.stop_bot_in_execution)
+            stop_bot = parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
             call = sessions.assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
         return self.settle(context, call)
 
@@ -297,16 +299,16 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
         session = self.checked_session()
-        status = values.choice("status", self.status, SESSION_STATUSES)
-        end_at = checks.moment("end_at", self.end_at)
+        status = parameters.choice("status", self.status, SESSION_STATUSES)
+        end_at = parameters.moment("end_at", self.end_at)
         number = parameters.text("number", self.number)
-        classification = checks.classification("classification", self.classification)
+        classification = parameters.classification("classification", self.classification)
         metadata = parameters.metadata("metadata", self.metadata)
-        stop_bot = checks.switch("stop_bot_in_execution", self.stop_bot_in_execution)
-        department, user = checks.named("department", self.department), checks.named("user", self.user)
+        stop_bot = parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
+        department, user = parameters.named("department", self.department), parameters.named("user", self.user)
         changes = (status, end_at, number, classification, metadata, department, user)
         if all(change is NOT_GIVEN for change in changes) and stop_bot is not True:
-            raise WtsInvalidRequestError("There is nothing to change. Give at least one of the session's checks.")
+            raise WtsInvalidRequestError("There is nothing to change. Give at least one of the session's fields.")
         return sessions.update_session(
             session,
             status=status,
@@ -370,8 +372,8 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
         with readable_failures():
             session = self.checked_session()
             text = parameters.text("text", self.text)
-            urls = checks.urls("file_urls", self.file_urls)
-            ids = checks.identities("file_ids", self.file_ids)
+            urls = parameters.urls("file_urls", self.file_urls)
+            ids = parameters.identities("file_ids", self.file_ids)
             if parameters.missing(text) and not urls and not ids:
                 raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
             call = sessions.create_session_note(session, text=text, file_urls=urls, file_ids=ids)

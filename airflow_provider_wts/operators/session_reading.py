@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
-from airflow_provider_wts.operators import checks, values
+from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 
@@ -51,7 +51,7 @@ class WtsSessionOperator(WtsOperator):
 
         :raises WtsInvalidRequestError: when it is missing or no UUID.
         """
-        return checks.needed_identity("session_id", self.session_id, example=_EXAMPLE)
+        return parameters.needed_identity("session_id", self.session_id, example=_EXAMPLE)
 
     def settle(self, context: Context, call: Call[SessionT]) -> SessionT:
         """Perform a call that answers the session, and leave its address for the link.
@@ -94,7 +94,7 @@ class WtsGetSessionOperator(WtsSessionOperator):
         from airflow_provider_wts.api import sessions
 
         with readable_failures():
-            details = checks.details(self.include_details, _DETAILS)
+            details = parameters.details(self.include_details, _DETAILS)
             call = sessions.get_session(self.checked_session(), include_details=details)
         return self.settle(context, call)
 
@@ -193,20 +193,25 @@ class WtsListSessionsOperator(WtsListOperator):
         from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
         filters: sessions.SessionFilters = {
-            "status": checks.filter_list("status", self.status, SESSION_STATUSES),
-            "contact_id": checks.filter_identity("contact_id", self.contact_id),
-            "channel_ids": checks.filter_identities("channel_ids", self.channel_ids),
-            "ended_after": values.moment("ended_after", self.ended_after),
-            "ended_before": values.moment("ended_before", self.ended_before),
-            "active_after": values.moment("active_after", self.active_after),
-            "active_before": values.moment("active_before", self.active_before),
-            "last_interaction_after": values.moment("last_interaction_after", self.last_interaction_after),
-            "last_interaction_before": values.moment("last_interaction_before", self.last_interaction_before),
-            "session_type": checks.filter_choice("session_type", self.session_type, ("INDIVIDUAL", "GROUP")),
-            "include_details": checks.details(self.include_details, _DETAILS),
+            "status": parameters.filter_list("status", self.status, SESSION_STATUSES),
+            "contact_id": parameters.filter_identity("contact_id", self.contact_id),
+            "channel_ids": parameters.filter_identities("channel_ids", self.channel_ids),
+            "ended_after": parameters.filter_moment("ended_after", self.ended_after),
+            "ended_before": parameters.filter_moment("ended_before", self.ended_before),
+            "active_after": parameters.filter_moment("active_after", self.active_after),
+            "active_before": parameters.filter_moment("active_before", self.active_before),
+            "last_interaction_after": parameters.filter_moment("last_interaction_after", self.last_interaction_after),
+            "last_interaction_before": parameters.filter_moment(
+                "last_interaction_before", self.last_interaction_before
+            ),
+            "session_type": parameters.filter_choice("session_type", self.session_type, ("INDIVIDUAL", "GROUP")),
+            "include_details": parameters.details(self.include_details, _DETAILS),
         }
-        department, user = checks.filter_text("department", self.department), checks.filter_text("user", self.user)
-        tags = checks.filter_list("tags", self.tags)
+        department, user = (
+            parameters.filter_text("department", self.department),
+            parameters.filter_text("user", self.user),
+        )
+        tags = parameters.filter_list("tags", self.tags)
         # Looked up last, because it may cost a call, and a mistake above should cost none.
         names = self.hook.names
         if isinstance(department, str):

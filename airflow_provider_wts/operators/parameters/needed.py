@@ -1,0 +1,61 @@
+"""Names and ids: what must be there, and what must not be blank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_wts.api.call import NOT_GIVEN, Optional
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.operators.parameters.single import identity, missing, text
+
+
+def needed_identity(name: str, value: Any, *, example: str) -> str:
+    """Return an id that must be there.
+
+    :param name: the parameter's name, for the error.
+    :param value: a UUID, as text or as itself.
+    :param example: a good value, for the error.
+    :raises WtsInvalidRequestError: when it is missing or no UUID.
+    """
+    found = NOT_GIVEN if missing(value) or str(value).strip() == "None" else value
+    found = identity(name, found)
+    if not isinstance(found, str):
+        raise WtsInvalidRequestError(f"{name}: is empty. A good value is {example!r}.")
+    return found
+
+
+def needed_name(name: str, value: Any) -> str:
+    """Return a name or id that must be there.
+
+    :param name: the parameter's name, for the error.
+    :param value: a name or an id.
+    :raises WtsInvalidRequestError: when it is missing or no text.
+    """
+    found = text(name, value)
+    if not isinstance(found, str) or not found.strip() or found.strip() == "None":
+        raise WtsInvalidRequestError(f"{name}: is empty. Give a name or an id.")
+    return found.strip()
+
+
+def named(name: str, value: Any) -> Optional[str]:
+    """Return a name or id; ``None`` clears, and blank text is a mistake, since it would clear unseen.
+
+    :param name: the parameter's name, for the error.
+    :param value: a name or an id.
+    :raises WtsInvalidRequestError: when it is blank or no text.
+    """
+    found = text(name, value)
+    if isinstance(found, str) and not found.strip():
+        raise WtsInvalidRequestError(f"{name}: is blank. Give a name or an id.")
+    return found.strip() if isinstance(found, str) else found
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is an id and no name, so that nothing has to be looked up.
+
+    :param text: what the user wrote.
+    """
+    # Here, because names bring the calls of all that has names, and a DAG file needs none of them.
+    from airflow_provider_wts.hooks.names import is_uuid
+
+    return is_uuid(text)
