@@ -92,12 +92,12 @@ class WtsClient:
     def __repr__(self) -> str:
         return f"WtsClient({self.base_url!r})"
 
-    def perform(self, call: Call[T], *, before_attempt: Callable[[], None] = lambda: None) -> T:
+    def perform(self, call: Call[T], *, before_write: Callable[[], None] | None = None) -> T:
         """Perform a call, trying again where that is safe.
 
         :param call: what to call.
-        :param before_attempt: called right before each request goes out, when all waiting is over; what it raises ends
-            the call, and is raised.
+        :param before_write: called right before the first byte of each request, when all waiting is over and the
+            connection stands; what it raises ends the call, and is raised.
         :return: the answer, parsed; ``None`` where the operation answers nothing.
         :raises WtsInvalidRequestError: when the call cannot become a request. Nothing was sent.
         :raises WtsRejectedError: when the API refuses.
@@ -114,7 +114,7 @@ class WtsClient:
             sleep=self._sleep,
             before_sleep=retries.announce,
             retry_error_callback=_judgement,
-        )(self._attempt, call, retries, before_attempt)
+        )(self._attempt, call, retries, before_write)
         if judgement.error is not None:
             raise retries.final(judgement.error) from None
         value: T = judgement.value
@@ -206,14 +206,11 @@ class WtsClient:
     def _transport_to(self, url: str) -> Transport:
         return Transport(url, user_agent=f"airflow-provider-wts/{__version__}", ca_bundle=self._ca_bundle)
 
-    def _attempt(
-        self, call: Call[Any], retries: _Retries, before_attempt: Callable[[], None] = lambda: None
-    ) -> Judgement:
+    def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Judgement:
         operation, content = call.operation, call.content
         url = self.base_url + call.url_path
         timeout = self.timeout + (SYNCHRONOUS_WAIT if call.operation_id in _SYNCHRONOUS else 0)
         retries.waited_for_budget += self._budget.acquire(operation)
-        before_attempt()
         try:
             reply = self._transport.exchange(
                 operation.method,
@@ -224,6 +221,7 @@ class WtsClient:
                 auth=self._auth,
                 timeout=timeout,
                 fresh=not call.repeatable,
+                before_write=before_write,
             )
         except ExchangeFailed as failure:
             return judge_failure(operation, failure, urlsplit(self.base_url).netloc)

@@ -30,7 +30,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import allowed_gai_family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from urllib3.poolmanager import PoolManager
 
@@ -41,6 +41,10 @@ IDLE_LIMIT_OF_SENDS = 1.0
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 CONNECT_TIMEOUT = 10.0
+
+#: Seconds after which the system drops what the other side did not confirm. It would send it again for minutes, also
+#: for a process that is gone: after the search for the message has concluded that nothing was sent.
+UNCONFIRMED = 15.0
 
 _CHUNK = 64 * 1024
 
@@ -111,16 +115,31 @@ class BearerToken(AuthBase):
 class _Exchange:
     """What is known about the request that a thread is making."""
 
-    __slots__ = ("deadline", "finished", "fresh", "late", "lock", "sock", "written")
+    __slots__ = ("_before_write", "deadline", "finished", "fresh", "late", "lock", "refusal", "sock", "written")
 
-    def __init__(self, deadline: float, *, fresh: bool) -> None:
+    def __init__(self, deadline: float, *, fresh: bool, before_write: Callable[[], None] | None = None) -> None:
         self.deadline = deadline
         self.fresh = fresh
+        self._before_write = before_write
+        self.refusal: Exception | None = None
         self.written = False
         self.late = False
         self.finished = False
         self.sock: socket.socket | None = None
         self.lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Note that the first byte of the request is about to be written, if it may be."""
+        if self._before_write is not None:
+            try:
+                self._before_write()
+            except Exception as error:
+                self.refusal = error
+                raise
+        if time.monotonic() >= self.deadline:
+            self.late = True
+            raise TimeoutError("the deadline passed")
+        self.written = True
 
     def watch(self, sock: socket.socket | None) -> None:
         """Name the socket that the watchdog has to shut."""
@@ -251,6 +270,8 @@ class _NotingMixin:
                 sock = socket.socket(family, kind, protocol)
                 for option in self.socket_options or ():  # type: ignore[attr-defined]
                     sock.setsockopt(*option)
+                if hasattr(socket, "TCP_USER_TIMEOUT"):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNCONFIRMED * 1000))
                 sock.settimeout(share)
                 sock.connect(address)
                 sock.settimeout(max(until - time.monotonic(), 0.001))
@@ -269,10 +290,7 @@ class _NotingMixin:
         exchange: _Exchange | None = getattr(_local, "exchange", None)
         if exchange is not None and not self._connecting and not exchange.written:
             exchange.watch(self.sock)
-            if time.monotonic() >= exchange.deadline:
-                exchange.late = True
-                raise TimeoutError("the deadline passed")
-            exchange.written = True
+            exchange.begin()
         super().send(data)  # type: ignore[misc]
 
 
@@ -372,6 +390,7 @@ class Transport:
         auth: AuthBase | None = None,
         timeout: float,
         fresh: bool,
+        before_write: Callable[[], None] | None = None,
     ) -> Reply:
         """Send one request and read its whole answer.
 
@@ -383,10 +402,12 @@ class Transport:
         :param auth: what authenticates the request, if anything does.
         :param timeout: seconds for the whole exchange, connecting included.
         :param fresh: take no connection that has been idle for over a second.
+        :param before_write: called right before the first byte, when the connection stands; what it raises is raised,
+            and nothing is written.
         :return: the complete answer, whatever its status.
         :raises ExchangeFailed: when no complete answer came.
         """
-        exchange = _Exchange(time.monotonic() + timeout, fresh=fresh)
+        exchange = _Exchange(time.monotonic() + timeout, fresh=fresh, before_write=before_write)
         status: int | None = None
         response: requests.Response | None = None
         _local.exchange = exchange
@@ -410,6 +431,8 @@ class Transport:
                 raise TimeoutError("the deadline passed")
             return Reply(status, response.headers, body)
         except Exception as error:
+            if error is exchange.refusal:
+                raise
             raise ExchangeFailed(error, written=exchange.written, status=status, late=exchange.late) from None
         finally:
             exchange.finish()

@@ -120,16 +120,16 @@ class WtsHook(BaseHook):
         """Return the client."""
         return self.client
 
-    def run(self, call: Call[T], *, before_attempt: Callable[[], None] = lambda: None) -> T:
+    def run(self, call: Call[T], *, before_write: Callable[[], None] | None = None) -> T:
         """Perform a call.
 
         :param call: what to call, made by a function of :mod:`airflow_provider_wts.api`.
-        :param before_attempt: called right before each request goes out, when all waiting is over; what it raises ends
-            the call, and is raised.
+        :param before_write: called right before the first byte of each request, when all waiting is over and the
+            connection stands; what it raises ends the call, and is raised.
         :return: the API's answer, parsed.
         :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
         """
-        return self.client.perform(call, before_attempt=before_attempt)
+        return self.client.perform(call, before_write=before_write)
 
     def pages(self, call: Call[T], *, page_size: int = 100) -> Iterator[T]:
         """Walk the pages of a list.

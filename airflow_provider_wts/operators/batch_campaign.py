@@ -13,8 +13,9 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.sending import care
 from airflow_provider_wts.sending.batch import Batch, Stopped
+from airflow_provider_wts.sending.contacts import identity_of
 from airflow_provider_wts.sending.exclusions import exclusions
-from airflow_provider_wts.sending.recipients import Left, identity_of
+from airflow_provider_wts.sending.recipients import Left
 from airflow_provider_wts.sending.results import Tally
 
 if TYPE_CHECKING:

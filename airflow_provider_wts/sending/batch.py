@@ -105,7 +105,12 @@ class Batch:
         check_policies(on_unknown, on_clear, has_ledger=store is not None)
         self.ledger: PagedLedger | None = None
         if store is not None:
-            self.ledger = PagedLedger(store, max_tries=self._task_instance.max_tries, on_clear=on_clear)
+            self.ledger = PagedLedger(
+                store,
+                max_tries=self._task_instance.max_tries,
+                try_number=int(self._task_instance.try_number or 1),
+                on_clear=on_clear,
+            )
         self._first_moment = first_moment(context)
         self._delivery = Delivery(hook, way, self._keep, self.ledger.check if self.ledger else lambda: None)
         self._inquiry = Inquiry(hook, way, GRACE)
@@ -249,9 +254,6 @@ class Batch:
         log.info("An earlier try left %s recipients of whom nobody knows; asking WTS Chat.", len(doubtful))
         if self.ledger is None:
             page_of = self._pages_without_ledger(doubtful)
-        else:
-            # An earlier try may still run, and wait for its turn. After this it sends nothing more.
-            self.ledger.claim()
         sends = {send.mark.key: send for send in doubtful}
         pages = list({page_of[key].number: page_of[key] for key in sends}.values())
         lost = [one for page in pages for one in _lost(page, sends, page_of)]

@@ -65,3 +65,11 @@ def contacts_of_handle(hook: WtsHook, handle: str) -> list[dict[str, Any]]:
         for contact in hook.client.items(filter_contacts(status=status, instagram=wanted))
         if str(contact.get("instagram") or "").lstrip("@").lower() == wanted
     ]
+
+
+def identity_of(recipient: str) -> str:
+    """Return what stays the same however a recipient is spelled.
+
+    :param recipient: phone number or handle, as the API spells it.
+    """
+    return max(spellings(recipient), key=len).lower()

@@ -165,7 +165,7 @@ class Delivery:
 
     def _request(self, sends: list[Send], page: Page, lost: list[Lost]) -> None:
         try:
-            answer = self._hook.run(self._way.call(sends), before_attempt=self._check)
+            answer = self._hook.run(self._way.call(sends), before_write=self._check)
         except WtsAuthenticationError:
             raise
         except WtsRejectedError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.api.contacts import filter_contacts
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.phone import recipient
-from airflow_provider_wts.sending.recipients import identity_of
+from airflow_provider_wts.sending.contacts import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

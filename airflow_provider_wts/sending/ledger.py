@@ -2,8 +2,8 @@
 
 It lives in Airflow's task state store (Airflow 3.3 and later), which survives retries, deferral and clears, or in
 files at an ObjectStoragePath where the deployment configures one (``[wts] ledger_path``). A failing write of an
-intent prevents the send. The header names the try that wrote last, so a try that Airflow has given up, but that still
-runs and waits for its turn, sees that another one has taken over, and sends nothing more.
+intent prevents the send. Every try after the first takes the ledger over before it reads it, so a try that Airflow has
+given up, but that still runs and waits for its turn, sees that, and sends nothing more.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ OnClear = Literal["auto", "continue", "resend"]
 
 #: Name under which the ledger stands in the store.
 HEADER = "wts_ledger"
+
+#: Name under which the try stands that took the ledger over last. Apart, so that neither writes over the other.
+HOLDER = "wts_ledger_holder"
 
 _VERSION = 1
 
@@ -99,7 +102,8 @@ class FileStore:
         target = self._folder / f"{name}.json"
         text = json.dumps(value)
         if target.protocol in ("file", "local", ""):
-            fresh = self._folder / f"{name}.json.new"
+            # A name of its own: another try may be writing the same page.
+            fresh = self._folder / f"{name}.{uuid.uuid4().hex}.new"
             fresh.write_text(text)
             fresh.replace(target)
         else:
@@ -127,18 +131,22 @@ class Ledger:
     page, beside a header in the same object. Nothing in it names a phone number; a receipt is the API's answer.
 
     :param store: where it is kept.
+    :param try_number: ``ti.try_number``. From the second on, the ledger is taken over first, which takes a second.
     :param max_tries: ``ti.max_tries``. Only a clear changes it, so it tells a clear from a retry.
     :param on_clear: ``auto``: a finished task that is cleared sends anew, an unfinished one goes on where it stopped;
         ``continue``: never anew; ``resend``: anew after any clear.
     """
 
-    def __init__(self, store: Store, *, max_tries: int, on_clear: OnClear | str = "auto") -> None:
+    def __init__(self, store: Store, *, max_tries: int, try_number: int = 1, on_clear: OnClear | str = "auto") -> None:
         self._store = store
         self._max_tries = max_tries
-        self._writer = uuid.uuid4().hex
+        self._holder: str | None = None
+        if try_number > 1:
+            self._take_over()
         header = self._read()
-        self._seen = time.monotonic()
-        self._writers = {(header or {}).get("writer"), self._writer}
+        self._note_look()
+        if header is not None and try_number <= 1:
+            self._holder = header.get("holder")
         if header is None:
             header = self._new(generation=max_tries)
         elif self._starts_anew(header, on_clear):
@@ -165,24 +173,18 @@ class Ledger:
         entry = self._header["sends"].get(key)
         return entry if isinstance(entry, dict) else None
 
-    def claim(self) -> None:
-        """Write that this try is the one that counts now; none that was before it sends anything after that.
-
-        :raises WtsError: when it cannot be written, or another try has taken over already.
-        """
-        self._ensure(self._write)
-
     def check(self) -> None:
         """Make sure that no other try has taken over, where some time has passed since the last look.
 
         :raises WtsError: when one has, or nobody can tell.
         """
-        if time.monotonic() - self._seen < FRESH:
+        # The one clock stands still while a machine sleeps, the other can be set.
+        if time.monotonic() - self._looked[0] < FRESH and abs(time.time() - self._looked[1]) < FRESH:
             return
-        header = self._read()
-        if (header or {}).get("writer") not in self._writers:
+        found = self._get(HOLDER)
+        if (found or {}).get("holder") != self._holder:
             raise WtsError("Another try of this task has taken over, so this one sends nothing more.")
-        self._seen = time.monotonic()
+        self._note_look()
 
     def intend(self, key: str, content: str, *, since: datetime | None = None) -> None:
         """Write that a send is about to happen. Without this, nothing may be sent.
@@ -202,6 +204,11 @@ class Ledger:
         :param key: the key of the send.
         """
         self._header["sends"].pop(key, None)
+        self._write()
+
+    def finish(self) -> None:
+        """Write that the task is done with its sends: a clear from now on means to send anew."""
+        self._header["finished"] = True
         self._write()
 
     def receive(self, key: str, receipt: Any, *, finished: bool) -> None:
@@ -228,19 +235,21 @@ class Ledger:
         self.check()
         # As last seen, so that a retry after the end is not taken for another clear.
         self._header["max_tries"] = self._max_tries
-        self._header["writer"] = self._writer
+        self._header["holder"] = self._holder
         self._store.set(HEADER, self._header)
-        self._writers = {self._writer}
-        self._seen = time.monotonic()
+
+    def _take_over(self) -> None:
+        self._holder = uuid.uuid4().hex
+        self._ensure(lambda: self._store.set(HOLDER, {"holder": self._holder}))
+        # One that looked a moment ago does not look again before that is over. Afterwards all that it did can be read.
+        time.sleep(FRESH * 1.1)
+
+    def _note_look(self) -> None:
+        self._looked = time.monotonic(), time.time()
 
     def _read(self) -> dict[str, Any] | None:
         """Return what is there; what cannot be read is an error, and not "nothing known"."""
-        try:
-            header = self._store.get(HEADER)
-        except ValueError as error:
-            raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
-        except Exception as error:
-            raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
+        header = self._get(HEADER)
         if header is None:
             return None
         kinds = {"generation": int, "finished": bool, "sends": dict}
@@ -250,6 +259,14 @@ class Ledger:
                 f"The ledger of this task was written by another version of airflow-provider-wts. {_UNREADABLE}"
             )
         return dict(header)
+
+    def _get(self, name: str) -> Any:
+        try:
+            return self._store.get(name)
+        except ValueError as error:
+            raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
+        except Exception as error:
+            raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
 
     def _starts_anew(self, header: dict[str, Any], on_clear: OnClear | str) -> bool:
         cleared = header.get("max_tries") != self._max_tries

@@ -16,6 +16,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
 )
 from airflow_provider_wts.hooks.context import first_moment
+from airflow_provider_wts.sending.contacts import identity_of
 from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
 from airflow_provider_wts.sending.ledger import Ledger, OnClear, store_of
 from airflow_provider_wts.sending.reconcile import Finding, Found
@@ -81,7 +82,12 @@ class Once:
         check_policies(on_unknown, on_clear, has_ledger=store is not None)
         self.ledger: Ledger | None = None
         if store is not None:
-            self.ledger = Ledger(store, max_tries=self._task_instance.max_tries, on_clear=on_clear)
+            self.ledger = Ledger(
+                store,
+                max_tries=self._task_instance.max_tries,
+                try_number=int(self._task_instance.try_number or 1),
+                on_clear=on_clear,
+            )
         self._first_moment = first_moment(context)
 
     def send(
@@ -110,7 +116,12 @@ class Once:
         self._last = last
         generation = self.ledger.generation if self.ledger else 0
         mark = Mark(
-            send_key(self._task, generation=generation, wts_conn_id=self._hook.wts_conn_id, recipient=recipient)
+            send_key(
+                self._task,
+                generation=generation,
+                wts_conn_id=self._hook.wts_conn_id,
+                recipient=identity_of(recipient),
+            )
         )
         call = build(mark)
         send = _Send(mark, recipient, trace, call, _digest(call))
@@ -124,9 +135,6 @@ class Once:
         doubtful_since: datetime | None = None
         if entry is not None or self._may_have_been_tried():
             intended = self._intended(entry)
-            if self.ledger:
-                # An earlier try may still run, and wait for its turn. After this it sends nothing more.
-                self.ledger.claim()
             found = self._look(send, intended)
             if found.finding is Finding.FOUND:
                 log.info("WTS Chat shows that an earlier try sent this; nothing is sent again.")
@@ -149,7 +157,7 @@ class Once:
         if self.ledger:
             self.ledger.intend(send.mark.key, send.content, since=started)
         try:
-            answer = self._hook.run(send.call, before_attempt=self._check)
+            answer = self._hook.run(send.call, before_write=self._check)
         except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError) as error:
             if doubtful_since is None:
                 self._retract(send.mark)

@@ -65,11 +65,12 @@ class PagedLedger(Ledger):
 
     :param store: where it is kept.
     :param max_tries: ``ti.max_tries``.
+    :param try_number: ``ti.try_number``.
     :param on_clear: as in :class:`~airflow_provider_wts.sending.ledger.Ledger`.
     """
 
-    def __init__(self, store: Store, *, max_tries: int, on_clear: OnClear | str = "auto") -> None:
-        super().__init__(store, max_tries=max_tries, on_clear=on_clear)
+    def __init__(self, store: Store, *, max_tries: int, try_number: int = 1, on_clear: OnClear | str = "auto") -> None:
+        super().__init__(store, max_tries=max_tries, try_number=try_number, on_clear=on_clear)
         #: Whether a person has cleared the task since the ledger was written to.
         self.cleared = self._header["max_tries"] != max_tries
         self._begun = False

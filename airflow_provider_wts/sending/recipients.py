@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.call import json_value
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.sending.contacts import spellings
+from airflow_provider_wts.sending.contacts import identity_of
 from airflow_provider_wts.sending.row_templates import RowError, RowValues
 
 if TYPE_CHECKING:
@@ -182,14 +182,6 @@ class Recipients:
             return _written(Left(row.line, "duplicate", f"the recipient stands in line {first} already"))
         self.count += 1
         return kept
-
-
-def identity_of(recipient: str) -> str:
-    """Return what stays the same however a recipient is spelled.
-
-    :param recipient: phone number or handle, as the API spells it.
-    """
-    return max(spellings(recipient), key=len).lower()
 
 
 def _written(entry: Recipient | Left) -> bytes:

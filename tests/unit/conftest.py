@@ -70,3 +70,9 @@ def stateful_context(context: dict[str, Any]) -> dict[str, Any]:
     if not hasattr(sdk, "NEVER_EXPIRE"):
         pytest.skip("Airflow has a task state store from 3.3 on")
     return {**context, "task_state_store": TaskStateStore()}
+
+
+@pytest.fixture(autouse=True)
+def _later_tries_take_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second try take the ledger over without the pause that a real one needs."""
+    monkeypatch.setattr("airflow_provider_wts.sending.ledger.FRESH", 0.0)

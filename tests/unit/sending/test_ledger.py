@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.sending import ledger as ledger_module
 from airflow_provider_wts.sending.key import TaskIdentity
 from airflow_provider_wts.sending.ledger import HEADER, FileStore, Ledger, TaskStateStore, store_of
 
@@ -29,7 +31,7 @@ class Pages:
         return self.pages.get(name)
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        self.pages[name] = {**value, "sends": dict(value["sends"])}
+        self.pages[name] = json.loads(json.dumps(value))
 
 
 @pytest.fixture
@@ -274,3 +276,41 @@ def test_airflows_store_is_used_where_there_is_one(store: Any) -> None:
 
 def test_below_airflow_3_3_there_is_no_store_unless_a_path_is_configured() -> None:
     assert store_of({}, TASK) is None
+
+
+# Tries that take over -------------------------------------------------------------------------------------------------
+
+
+def test_a_first_try_reads_once_and_writes_nothing(pages: Any) -> None:
+    Ledger(pages, max_tries=0)
+    assert pages.pages == {}
+
+
+def test_a_later_try_takes_over_before_it_reads(pages: Any) -> None:
+    first = Ledger(pages, max_tries=1)
+    first.intend("key", "digest")
+    second = Ledger(pages, max_tries=1, try_number=2)
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        first.check()
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        first.intend("another key", "digest")
+    second.check()
+    assert second.entry("key") is not None
+
+
+def test_what_a_late_try_writes_between_two_looks_of_its_own_is_read_by_its_successor(
+    pages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "FRESH", 30.0)
+    first = Ledger(pages, max_tries=1)
+    # In the pause in which the second waits until all that the first did without a look can be read.
+    monkeypatch.setattr(ledger_module.time, "sleep", lambda seconds: first.intend("key", "digest"))
+    assert Ledger(pages, max_tries=1, try_number=2).entry("key") is not None
+
+
+def test_a_run_that_was_made_anew_under_its_old_name_is_not_locked_out(pages: Any) -> None:
+    second = Ledger(pages, max_tries=1, try_number=2)
+    second.intend("key", "digest")
+    again = Ledger(pages, max_tries=1)
+    again.check()
+    assert again.entry("key") is not None
