@@ -140,7 +140,11 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             return send_chatbot(**self._marked(start, mark))
 
         answer = self.send_once(
-            context, recipient=str(start["to"] or start["session_id"]), build=build, trace=self._trace(start)
+            context,
+            recipient=str(start["to"] or start["session_id"]),
+            build=build,
+            trace=self._trace(start),
+            last=not self.wait_for_completion,
         )
         # What the API answers when it skipped the bot is not documented; it may be nothing.
         session = cast("Session", answer or {})
@@ -148,7 +152,17 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             return session
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         self.log.info("Chatbot %r: session %s is %s.", self.chatbot, session.get("id"), session.get("status"))
-        return self._completed(session, start, marks[0]) if self.wait_for_completion else session
+        if not self.wait_for_completion:
+            return session
+        if self._was_skipped(session, start, marks[0]):
+            self.finish_sending(context)
+            raise AirflowSkipException(
+                f"WTS Chat started nothing in session {session.get('id')}, because a skip_if_... applied. There is "
+                "nothing to wait for."
+            )
+        completed = self._completed(session)
+        self.finish_sending(context)
+        return completed
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SessionV2:
         """Take the wait back from the trigger.
@@ -159,7 +173,10 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         """
         from airflow_provider_wts.waiting.completion import completed_event
 
-        return completed_event(self.hook, event)
+        completed = completed_event(self.hook, event)
+        # Not before: a clear of a task that failed while it waited goes on waiting.
+        self.finish_sending(context)
+        return completed
 
     def _start(self) -> BotStart:
         if parameters.missing(self.chatbot):
@@ -223,15 +240,10 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             return InSession(recipient=str(start["to"]), by_metadata=True)
         return InSession(session_id=str(start["session_id"]), by_metadata=True)
 
-    def _completed(self, session: Session, start: BotStart, mark: Mark) -> SessionV2:
+    def _completed(self, session: Session) -> SessionV2:
         from airflow_provider_wts.waiting.completion import defer_until_completed, wait_until_completed
         from airflow_provider_wts.waiting.session import SessionWait
 
-        if self._was_skipped(session, start, mark):
-            raise AirflowSkipException(
-                f"WTS Chat started nothing in session {session.get('id')}, because a skip_if_... applied. There is "
-                "nothing to wait for."
-            )
         wait = SessionWait.of(session.get("id"), "COMPLETED", ())
         if self.deferrable:
             defer_until_completed(

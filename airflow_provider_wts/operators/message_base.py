@@ -144,6 +144,7 @@ class WtsMessageOperator(WtsSendingOperator):
         build: Callable[[Mark], Call[Any]],
         *,
         file: OutgoingFile | None = None,
+        delay: Optional[int] = NOT_GIVEN,
         by_metadata: bool = False,
     ) -> Any:
         """Send, and fail where the API says at once that the message failed.
@@ -152,6 +153,7 @@ class WtsMessageOperator(WtsSendingOperator):
         :param envelope: where the message goes.
         :param build: makes the call.
         :param file: a file in it, which is uploaded where it has to be, unless an earlier try sent it.
+        :param delay: seconds of "typing..." before it goes out.
         :param by_metadata: whether the call leaves its mark in the session's metadata.
         :return: the API's answer; under ``dry_run`` the request.
         :raises AirflowFailException: when the message failed.
@@ -162,6 +164,7 @@ class WtsMessageOperator(WtsSendingOperator):
             build=build,
             trace=_trace(envelope, by_metadata=by_metadata),
             prepare=None if file is None else file.upload,
+            held_back=float(delay or 0),
         )
         if not isinstance(answer, dict) or "dry_run" in answer:
             return answer

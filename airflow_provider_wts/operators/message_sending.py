@@ -77,7 +77,7 @@ class WtsSendTextOperator(WtsMessageOperator):
                 return envelope.quick_call({"text": text, "ref_id": reply_to})
             return sends.send_text(text, **envelope.send_to(mark, reply_to=reply_to, delay=delay))
 
-        return self.deliver(context, envelope, build)
+        return self.deliver(context, envelope, build, delay=delay)
 
 
 class WtsSendFileOperator(WtsMessageOperator):
@@ -164,4 +164,4 @@ class WtsSendFileOperator(WtsMessageOperator):
             send = envelope.send_to(mark, reply_to=reply_to, delay=delay)
             return media_call(kind, file.reference, text, send)
 
-        return self.deliver(context, envelope, build, file=file)
+        return self.deliver(context, envelope, build, file=file, delay=delay)

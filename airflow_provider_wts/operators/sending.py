@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.types import SessionV2
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.ledger import OnClear
-    from airflow_provider_wts.sending.once import OnUnknown
+    from airflow_provider_wts.sending.once import Once, OnUnknown
     from airflow_provider_wts.sending.reconcile import Trace
 
 T = TypeVar("T")
@@ -59,6 +59,7 @@ class WtsOnceOperator(WtsOperator):
         trace: Trace | None,
         permit: Callable[[], None] = lambda: None,
         prepare: Callable[[], None] | None = None,
+        held_back: float = 0.0,
         last: bool = True,
     ) -> T:
         """Perform a call exactly once over all tries of this task.
@@ -70,15 +71,29 @@ class WtsOnceOperator(WtsOperator):
         :param permit: called right before anything goes out; raises where it must not.
         :param prepare: called after it, for what the call needs and what may be done again, such as an upload; then
             ``build`` is asked anew.
-        :param last: whether the task is finished with this call.
+        :param held_back: seconds for which the platform holds it back by itself.
+        :param last: whether the task is done with this call, so that a clear from then on sends anew; else
+            :meth:`finish_sending` tells that.
         :return: the API's answer, of this try or of an earlier one.
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
         """
-        from airflow_provider_wts.sending.once import Once
-
         with readable_failures():
-            once = Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear)
+            once = self._once(context, held_back)
             return once.send(recipient, build, trace, permit, prepare=prepare, last=last)
+
+    def finish_sending(self, context: Context) -> None:
+        """Write that the task has done what it is for: a clear from now on sends anew.
+
+        :param context: the task's context.
+        """
+        with readable_failures():
+            self._once(context).finish()
+
+    def _once(self, context: Context, held_back: float = 0.0) -> Once:
+        from airflow_provider_wts.sending.once import GRACE, Once
+
+        grace = GRACE + held_back
+        return Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear, grace=grace)
 
 
 class WtsSendingOperator(WtsOnceOperator):
@@ -135,6 +150,8 @@ class WtsSendingOperator(WtsOnceOperator):
         build: Callable[[Mark], Call[Any]],
         trace: Trace | None,
         prepare: Callable[[], None] | None = None,
+        held_back: float = 0.0,
+        last: bool = True,
     ) -> Any:
         """Write to a customer exactly once, where and when that is allowed.
 
@@ -144,6 +161,8 @@ class WtsSendingOperator(WtsOnceOperator):
         :param trace: where the send leaves its mark; ``None`` where it leaves none.
         :param prepare: called right before the send, for what the call needs and what may be done again, such as an
             upload; then ``build`` is asked anew.
+        :param held_back: seconds for which the platform holds it back by itself.
+        :param last: whether the task is done with this send.
         :return: the API's answer, of this try or of an earlier one; under ``dry_run`` the request.
         :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
@@ -158,6 +177,8 @@ class WtsSendingOperator(WtsOnceOperator):
             trace=trace,
             permit=lambda: self._permit(recipient),
             prepare=prepare,
+            held_back=held_back,
+            last=last,
         )
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
@@ -197,9 +218,11 @@ class WtsSendingOperator(WtsOnceOperator):
         return known[session_id]
 
     def _dry_run(self, context: Context, recipient: str, build: Callable[[Mark], Call[Any]]) -> dict[str, Any]:
+        from airflow_provider_wts.sending.contacts import identity_of
         from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
 
-        key = send_key(TaskIdentity.of(context["ti"]), generation=0, wts_conn_id=self.wts_conn_id, recipient=recipient)
+        identity = identity_of(recipient)
+        key = send_key(TaskIdentity.of(context["ti"]), generation=0, wts_conn_id=self.wts_conn_id, recipient=identity)
         call = build(Mark(key))
         request = {
             "dry_run": True,

@@ -90,6 +90,15 @@ class Once:
             )
         self._first_moment = first_moment(context)
 
+    def finish(self) -> None:
+        """Write that the task is done, where :meth:`send` was told that more would come."""
+        if self.ledger and not self.ledger.finished:
+            try:
+                self.ledger.finish()
+            except Exception as error:
+                # All is sent. A clear would only go on, where it should send anew.
+                log.warning("The ledger of this task cannot be written: %s", type(error).__name__)
+
     def send(
         self,
         recipient: str,
@@ -108,7 +117,7 @@ class Once:
         :param permit: called right before anything goes out, and only then; raises where it must not.
         :param prepare: called after it, for what the call needs and what may be done again, such as an upload; then
             ``build`` is asked anew.
-        :param last: whether the task is finished with this send.
+        :param last: whether the task is done with this send, so that a clear from then on sends anew.
         :return: the API's answer; for a send of an earlier try what is known of it.
         :raises WtsUnknownOutcomeError: when nobody knows whether it happened, and ``on_unknown`` is ``fail``.
         :raises WtsError: as :meth:`~airflow_provider_wts.api.client.WtsClient.perform`; then nothing was sent.

@@ -17,11 +17,20 @@ from airflow_provider_wts.api.contract.check import check_request
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provider_wts.emulator import Emulator
 
 PHONE = "+55|11999998888"
 NUMBER = "+55 (11) 99999-8888"
 BOT = "Cobrança"
+
+
+@pytest.fixture
+def ledger_context(context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The context of a task whose sends are remembered over its tries, on every version of Airflow."""
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    return context
 
 
 def sends(emulator: Emulator) -> list[Any]:
@@ -228,6 +237,59 @@ def test_a_session_that_does_not_end_fails_the_task_and_is_not_sent_again(
 ) -> None:
     with pytest.raises(AirflowFailException, match=r"is still .* at the end of completion_timeout"):
         operator(wait_for_completion=True, poll_interval=0.01, completion_timeout=0).execute(context)
+
+
+def clear(context: dict[str, Any]) -> None:
+    """Clear the task, as Airflow does: only this changes ``max_tries``."""
+    context["ti"].max_tries = context["ti"].try_number
+    context["ti"].try_number += 1
+
+
+def test_a_clear_of_a_task_that_waited_too_long_goes_on_waiting(
+    wts_connection: Emulator, ledger_context: dict[str, Any]
+) -> None:
+    waiting = {"wait_for_completion": True, "poll_interval": 0.05}
+    with pytest.raises(AirflowFailException, match="at the end of completion_timeout"):
+        operator(**waiting, completion_timeout=0).execute(ledger_context)
+    clear(ledger_context)
+    wts_connection.clock.speed = 2000
+    assert operator(**waiting, completion_timeout=30).execute(ledger_context)["status"] == "COMPLETED"
+    assert len(sends(wts_connection)) == 1
+
+
+def test_a_clear_of_a_task_whose_deferred_wait_failed_goes_on_waiting(
+    wts_connection: Emulator, ledger_context: dict[str, Any]
+) -> None:
+    task = operator(wait_for_completion=True, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(ledger_context)
+    session_id = deferred.value.trigger.serialize()[1]["session_id"]
+    event = {"outcome": "timeout", "session_id": session_id, "status": "STARTED", "message": ""}
+    with pytest.raises(AirflowFailException, match="at the end of completion_timeout"):
+        task.execute_complete(ledger_context, event)
+    clear(ledger_context)
+    with pytest.raises(TaskDeferred):
+        task.execute(ledger_context)
+    assert len(sends(wts_connection)) == 1
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_clear_of_a_task_that_saw_the_session_end_sends_anew(
+    wts_connection: Emulator, ledger_context: dict[str, Any], deferrable: bool
+) -> None:
+    wts_connection.clock.speed = 2000
+    task = operator(wait_for_completion=True, deferrable=deferrable, poll_interval=0.05)
+    for number in (1, 2):
+        if deferrable:
+            with pytest.raises(TaskDeferred) as deferred:
+                task.execute(ledger_context)
+            session_id = deferred.value.trigger.serialize()[1]["session_id"]
+            event = {"outcome": "reached", "session_id": session_id, "status": "COMPLETED", "message": ""}
+            task.execute_complete(ledger_context, event)
+        else:
+            task.execute(ledger_context)
+        assert len(sends(wts_connection)) == number
+        clear(ledger_context)
 
 
 def test_a_deferrable_task_leaves_the_worker_with_plain_json(wts_connection: Emulator, context: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -311,6 +312,20 @@ def test_a_send_whose_answer_was_lost_is_found_by_its_sender_id(wts_connection, 
     wts_connection.advance(5)
     assert len(wts_connection.received(CARLA)) == 1
     assert answer["text"] == "Olá"
+
+
+def test_a_message_that_the_platform_holds_back_is_searched_for_until_it_must_be_out(
+    wts_connection, ledger_context, monkeypatch
+):
+    from airflow_provider_wts.sending import once
+
+    clock = SimpleNamespace(sleep=wts_connection.advance, monotonic=lambda: wts_connection.clock.datetime().timestamp())
+    monkeypatch.setattr(once, "time", clock)
+    wts_connection.faults.add("reset", when="after", operation_id="send_text")
+
+    send_text(ledger_context, to=TO, delay_typing=25)
+
+    assert len(wts_connection.requests_of("send_text")) == 1
 
 
 def test_a_quick_send_whose_answer_was_lost_is_not_repeated(wts_connection, ledger_context):

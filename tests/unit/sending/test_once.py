@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wts.api import sends
+from airflow_provider_wts.api import sends, transport
 from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.api.errors import (
     WtsError,
@@ -445,6 +446,44 @@ def test_a_try_that_was_given_up_after_its_request_takes_nothing_back(
         sender.chatbot(given_up)
     sender.chatbot(task.next_try())
     assert sender.received == 1
+
+
+def test_a_try_that_was_given_up_while_its_connection_was_made_sends_nothing(
+    sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport.socket, "getaddrinfo", resolving := Resolving(transport.socket.getaddrinfo))
+    given_up = task.next_try()
+    resolving.happens = lambda: sender.chatbot(task.next_try())
+    sender.hook.client.close()
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        sender.chatbot(given_up)
+    assert sender.received == 1
+
+
+class Resolving:
+    """The look-up of a name, which takes so long that something happens meanwhile."""
+
+    def __init__(self, really: Callable[..., Any]) -> None:
+        self._really = really
+        self.happens: Callable[[], Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            # Another process would have a connection of its own.
+            thread = threading.Thread(target=happens)
+            thread.start()
+            thread.join()
+        return self._really(*args)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(PHONE, "+55|1199998888"), ("@Maria.Silva", "@maria.silva")], ids=["ninth digit", "handle"]
+)
+def test_a_recipient_is_the_same_however_it_is_spelled(sender: Sender, task: Any, first: str, second: str) -> None:
+    sender.chatbot(task.next_try(), to=first)
+    sender.chatbot(task.next_try(), to=second)
+    assert sender.asked == ["send_chatbot"]
 
 
 # Searches that fail ---------------------------------------------------------------------------------------------------
