@@ -26,6 +26,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
+from airflow_provider_wts.sending import once
 
 READ: Call[Any] = Call("list_channels")
 SEND: Call[Any] = Call("send_text", body={"to": "+55|11999990001", "text": "x"})
@@ -283,3 +284,18 @@ def test_a_thread_that_cannot_be_started_means_nothing_was_sent(
         with pytest.raises(WtsNotSentError):
             client_of(server.url).perform_once(SEND)
         assert not server.requests
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such timeout")
+def test_the_system_drops_what_nobody_confirms_before_a_search_concludes_that_it_is_absent(
+    client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[socket.socket] = []
+    connected = transport._NotingMixin._connected
+    monkeypatch.setattr(
+        transport._NotingMixin, "_connected", lambda *args: (made.append(connected(*args)), made[-1])[1]
+    )
+    with RawServer(http()) as server:
+        client_of(server.url).perform(SEND)
+        milliseconds = made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert 0 < milliseconds < once.GRACE * 1000
