@@ -300,5 +300,5 @@ def test_the_system_drops_what_nobody_confirms_before_a_search_concludes_that_it
 
     monkeypatch.setattr(transport._NotingMixin, "_connected", noting)
     with RawServer(http()) as server:
-        client_of(server.url).perform(SEND)
+        client_of(server.url).perform(READ)
     assert 0 < bounds[0] < once.GRACE * 1000
