@@ -7,12 +7,12 @@ import os
 import shutil
 import tempfile
 
+from airflow_provider_wts import __version__
+
 # Importing Airflow writes to its home; the documentation has none.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="wts-docs-")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-
-from airflow_provider_wts import __version__
 
 project = "airflow-provider-wts"
 author = "The airflow-provider-wts authors"
