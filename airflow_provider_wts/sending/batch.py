@@ -115,6 +115,7 @@ class Batch:
         self._delivery = Delivery(hook, way, self._keep, self.ledger.check if self.ledger else lambda: None)
         self._inquiry = Inquiry(hook, way, GRACE)
         self._entries: dict[str, dict[str, Any]] = {}
+        self._max_tries_of: dict[str, int] = {}
         self._undecided: dict[str, str] = {}
         self._doubtful_since: dict[str, datetime] = {}
         self.stopped = ""
@@ -156,16 +157,24 @@ class Batch:
             log.warning("The ledger of this task cannot be written: %s", type(error).__name__)
 
     def _mark(self, recipient: Recipient) -> Mark:
+        """Return the mark of a send: a new one for each time that it failed before the task was cleared.
+
+        A person clears a task after mending what made messages fail; a retry by itself would fail again.
+        """
         generation = self.ledger.generation if self.ledger else 0
-        conn_id = self._hook.wts_conn_id
-        return Mark(send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=recipient.identity))
+        conn_id, who = self._hook.wts_conn_id, recipient.identity
+        attempt = 0
+        while True:
+            key = send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=who, attempt=attempt)
+            failed = self._entries.get(key, {}).get("receipt", {}).get("status") in NOT_REACHED
+            if not failed or self._max_tries_of[key] == self._task_instance.max_tries:
+                return Mark(key)
+            attempt += 1
 
     def _settled(self, send: Send) -> Result | None:
         """Return what became of a recipient already, or ``None`` where a message has to go out."""
         receipt = self._entries.get(send.mark.key, {}).get("receipt")
-        # A person clears a task after mending what made messages fail; a retry by itself would fail again.
-        cleared = self.ledger is not None and self.ledger.cleared
-        if receipt is not None and not (cleared and receipt.get("status") in NOT_REACHED):
+        if receipt is not None:
             return Result.of(receipt)
         if (reason := self._undecided.get(send.mark.key)) is not None:
             return Result("undecided", reason=reason)
@@ -191,11 +200,17 @@ class Batch:
                 # Every receipt that is written now is one recipient less to ask about.
                 self._delivery.close()
                 self._keep(page)
+                self._report_all(
+                    {key: Result.of(one["receipt"]) for key, one in page.sends.items() if "receipt" in one}, sends
+                )
                 raise
             self._keep(page)
             settled |= {send.mark.key: self._outcome(send, page) for send in pending}
+        self._report_all(settled, sends)
+
+    def _report_all(self, results: Mapping[str, Result | None], sends: list[Send]) -> None:
         for send in sends:
-            if (result := settled[send.mark.key]) is not None:
+            if (result := results.get(send.mark.key)) is not None:
                 self._report(send.recipient, result)
 
     def _outcome(self, send: Send, page: Page) -> Result:
@@ -245,7 +260,7 @@ class Batch:
         page_of: dict[str, Page] = {}
         for page in self.ledger.load() if self.ledger else []:
             for key, entry in page.sends.items():
-                self._entries[key], page_of[key] = entry, page
+                self._entries[key], self._max_tries_of[key], page_of[key] = entry, page.max_tries, page
                 if "receipt" in entry:
                     self._delivery.remember(entry["receipt"])
         doubtful = self._doubtful(recipients)
@@ -263,7 +278,9 @@ class Batch:
         for page in pages:
             self._open_again(found, [send for key, send in sends.items() if page_of[key] is page], page)
             self._keep(page)
-            self._entries |= {key: page.sends[key] for key in sends if page_of[key] is page}
+            mine = [key for key in sends if page_of[key] is page]
+            self._entries |= {key: page.sends[key] for key in mine}
+            self._max_tries_of |= dict.fromkeys(mine, page.max_tries)
 
     def _doubtful(self, recipients: Iterable[Recipient]) -> list[Send]:
         # Without a ledger nothing is remembered, so nobody can be ruled out.
@@ -272,14 +289,18 @@ class Batch:
         if not everybody and not keys:
             return []
         sends = (Send(recipient, self._mark(recipient)) for recipient in recipients)
-        return [send for send in sends if everybody or send.mark.key in keys]
+        if everybody:
+            # Who is spared now was most likely spared then, and stood in no request.
+            return [send for send in sends if self._spare(send.recipient.to) is None]
+        return [send for send in sends if send.mark.key in keys]
 
     def _pages_without_ledger(self, sends: list[Send]) -> dict[str, Page]:
         """Return the pages that an earlier try had, if the recipients are as they were."""
         pages: dict[str, Page] = {}
+        max_tries = self._task_instance.max_tries
         for number, start in enumerate(range(0, len(sends), self._chunk_size)):
             keys = [send.mark.key for send in sends[start : start + self._chunk_size]]
-            page = Page(number, self._first_moment, {key: {} for key in keys}, self._way.request_size)
+            page = Page(number, self._first_moment, {key: {} for key in keys}, self._way.request_size, max_tries)
             pages |= dict.fromkeys(keys, page)
         return pages
 
@@ -307,8 +328,10 @@ def _lost(page: Page, sends: Mapping[str, Send], page_of: Mapping[str, Page]) ->
     lost = []
     for keys in page.requests():
         mine = [sends[key] for key in keys if key in sends and page_of[key] is page]
+        known = page.request_size > 1
         if mine:
-            lost.append(Lost(mine, whole=page.request_size > 1 and len(mine) == len(keys)))
+            taken = known and any("receipt" in page.sends[key] for key in keys)
+            lost.append(Lost(mine, whole=known and len(mine) == len(keys), taken=taken))
     return lost
 
 

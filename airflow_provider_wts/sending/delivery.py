@@ -17,7 +17,7 @@ from airflow_provider_wts.api.errors import (
 from airflow_provider_wts.sending.pages import NOT_REACHED, receipt_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.hooks.wts import WtsHook
@@ -48,10 +48,12 @@ class Lost(NamedTuple):
 
     :param sends: the sends.
     :param whole: whether they are all of one request, which happened as a whole or not at all.
+    :param taken: whether the API is known to have taken the request that they were in.
     """
 
     sends: list[Send]
     whole: bool
+    taken: bool = False
 
 
 class Way(Protocol):
@@ -109,6 +111,10 @@ class Delivery:
         """
         size = self._way.request_size
         requests = [sends[start : start + size] for start in range(0, len(sends), size)]
+        if page.request_size > 1 and any([send.mark.key for send in one] not in page.requests() for one in requests):
+            # The second time, what is left may go out in other requests than those that the page tells.
+            page.request_size = 1
+            self._keep(page)
         lost: list[Lost] = []
         errors: list[WtsError] = []
 
@@ -128,7 +134,9 @@ class Delivery:
             for request in requests:
                 make(request)
         if errors:
-            page.take_back(set(page.sends) - {send.mark.key for one in lost for send in one.sends} - set(in_doubt))
+            # Only what was to be sent here: of others of the page it may be unknown whether they happened.
+            mine, unknown = _keys(sends), {key for one in lost for key in _keys(one.sends)}
+            page.take_back(mine - unknown - set(in_doubt))
             raise errors[0]
         return lost
 
@@ -149,7 +157,10 @@ class Delivery:
 
         :param receipt: the receipt.
         """
-        self._accepted += receipt.get("status") not in NOT_REACHED
+        if receipt.get("status") in NOT_REACHED:
+            # What failed at once was never in the queue, and tells nothing of it.
+            return
+        self._accepted += 1
         if receipt.get("id"):
             self.recent.append(str(receipt["id"]))
 
@@ -180,7 +191,7 @@ class Delivery:
             if missing := [send for send in sends if send.mark.key not in matched]:
                 log.warning("WTS Chat answered without a word about %s of %s recipients.", len(missing), len(sends))
                 page.request_size = 1
-                lost.append(Lost(missing, whole=False))
+                lost.append(Lost(missing, whole=False, taken=True))
 
     def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, lost: list[Lost]) -> None:
         """Find the recipients for whom a request is refused, and send to the others.
@@ -204,9 +215,17 @@ class Delivery:
             raise error
 
 
+def _keys(sends: Iterable[Send]) -> set[str]:
+    return {send.mark.key for send in sends}
+
+
 def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the answers by the key of their send; by their order, which is not documented, only for lack of more."""
+    """Return the answers by the key of their send; by their order, which is not documented, only for lack of more.
+
+    Not where one of them failed: the failure of one recipient must not be taken for that of another.
+    """
     named = {str(answer["senderId"]): answer for answer in answers if answer.get("senderId")}
-    if not named and len(answers) == len(sends):
+    alike = len(sends) == 1 or not any(answer.get("status") in NOT_REACHED for answer in answers)
+    if not named and alike and len(answers) == len(sends):
         return {send.mark.key: answer for send, answer in zip(sends, answers, strict=True)}
     return {send.mark.key: named[send.mark.key] for send in sends if send.mark.key in named}

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_wts.api.errors import WtsError, WtsUnknownOutcomeError
 from airflow_provider_wts.sending.reconcile import Finding, Found
-from airflow_provider_wts.sending.sweep import Doubt, Group, Sweep
+from airflow_provider_wts.sending.sweep import TAKEN, Doubt, Group, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from airflow_provider_wts.hooks.wts import WtsHook
     from airflow_provider_wts.sending.delivery import Lost, Way
 
 log = logging.getLogger(__name__)
 
-#: Seconds to wait for what the platform was given before, until absence means anything.
-QUEUE_WAIT = 120.0
+#: Seconds to wait for what the platform was given before, until absence means anything. Nothing is documented about how
+#: long a send may stay in its queue; where nothing shows how far the platform is, all of this time is waited.
+QUEUE_WAIT = 300.0
 
 _QUEUE_INTERVAL = 5.0
 
-_IN_QUEUE = ("QUEUED", "PROCESSING", "SAVED")
+#: Seconds between two looks for the rest of a request that was taken, and without anything new until it is given up.
+_REST_INTERVAL = 15.0
+_STANDSTILL = 60.0
 
-#: An intent so old cannot belong to a request that is still on its way, whatever held it.
-_SETTLED_AGE = timedelta(minutes=15)
+_IN_QUEUE = ("QUEUED", "PROCESSING", "SAVED")
 
 
 class Inquiry:
@@ -68,26 +70,46 @@ class Inquiry:
         :param at_a_time: how many may have been under way at a time, where they went out in this order; 0 = nothing
             is known of their order.
         """
-        if datetime.now(UTC) - since < _SETTLED_AGE:
-            # The request may have gone out a moment ago, whenever its intent was written: a limit may have held it.
-            time.sleep(self._grace)
+        # However old an intent is: a limit may have held its request until a moment ago.
+        time.sleep(self._grace)
         return self._settled(lost, since, recent, at_a_time=at_a_time)
 
     def _settled(
         self, lost: Sequence[Lost], since: datetime, recent: Iterable[str], *, at_a_time: int = 0
     ) -> dict[str, Found]:
-        moved_on = self._queue_moved_on(list(recent))
+        known = list(recent)
+        moved_on = not known or self._queue_moved_on(known)
         found = self._search(lost, since, at_a_time=at_a_time)
-        if moved_on:
-            return found
-        reason = "WTS Chat is still at work on what it was given before"
-        return {
-            key: Found(Finding.UNDECIDED, reason=reason) if one.finding is Finding.ABSENT else one
-            for key, one in found.items()
-        }
+        if not known and any(one.finding is Finding.ABSENT for one in found.values()):
+            log.info("Nothing shows how far WTS Chat is with its queue; looking again in %.0f s.", QUEUE_WAIT)
+            time.sleep(QUEUE_WAIT)
+            found = self._search(lost, since, at_a_time=at_a_time)
+        if not moved_on:
+            reason = "WTS Chat is still at work on what it was given before"
+            behind = Found(Finding.UNDECIDED, reason=reason)
+            found = {key: behind if one.finding is Finding.ABSENT else one for key, one in found.items()}
+        return self._with_the_rest(lost, since, found)
+
+    def _with_the_rest(self, lost: Sequence[Lost], since: datetime, found: dict[str, Found]) -> dict[str, Found]:
+        """Wait for the rest of requests that were taken, as long as more and more of it shows."""
+        begun = moved = time.monotonic()
+        while left := [doubt for doubt in _doubts(lost) if found[doubt.key].reason == TAKEN]:
+            now = time.monotonic()
+            if now - begun >= QUEUE_WAIT or now - moved >= _STANDSTILL:
+                break
+            time.sleep(_REST_INTERVAL)
+            try:
+                new = Sweep(self._hook, self._way.traces, since).seen(left)
+            except WtsError as error:
+                log.info("WTS Chat does not tell how far it is: %s", error)
+                continue
+            if new:
+                found, moved = found | new, time.monotonic()
+        return found
 
     def _search(self, lost: Sequence[Lost], since: datetime, *, at_a_time: int = 0) -> dict[str, Found]:
-        groups = [Group([Doubt(send.mark.key, send.recipient.to) for send in one.sends], one.whole) for one in lost]
+        shared = self._way.request_size > 1
+        groups = [Group(_doubts([one]), one.whole, shared, one.taken) for one in lost]
         try:
             return Sweep(self._hook, self._way.traces, since).search(groups, at_a_time=at_a_time)
         except WtsError as error:
@@ -100,17 +122,28 @@ class Inquiry:
     def _queue_moved_on(self, recent: list[str]) -> bool:
         """Wait until the platform has worked on what it was given before; only then absence means anything."""
         until = time.monotonic() + QUEUE_WAIT
-        while recent:
-            try:
-                # The last one first: where it is done, one call is enough.
-                if any(
-                    self._hook.run(self._way.status_call(one)).get("status") not in _IN_QUEUE for one in recent[::-1]
-                ):
-                    return True
-            except WtsError as error:
-                log.info("WTS Chat does not tell how far it is: %s", error)
-                return True
+        waited = False
+        while not self._one_is_done(recent):
             if time.monotonic() > until:
                 return False
+            waited = True
             time.sleep(_QUEUE_INTERVAL)
+        if waited:
+            # It has only now come to what was given after that.
+            time.sleep(self._grace)
         return True
+
+    def _one_is_done(self, recent: list[str]) -> bool:
+        # The last one first: where it is done, one call is enough.
+        for one in recent[::-1]:
+            try:
+                if self._hook.run(self._way.status_call(one)).get("status") not in (None, *_IN_QUEUE):
+                    return True
+            except WtsError as error:
+                # No answer is no sign that the queue has moved.
+                log.info("WTS Chat does not tell how far it is: %s", error)
+        return False
+
+
+def _doubts(lost: Sequence[Lost]) -> list[Doubt]:
+    return [Doubt(send.mark.key, send.recipient.to) for one in lost for send in one.sends]

@@ -37,7 +37,7 @@ class TaskIdentity(NamedTuple):
         )
 
 
-def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient: str) -> str:
+def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient: str, attempt: int = 0) -> str:
     """Return the key of a send, a UUID.
 
     The content is no part of it: a template that renders the clock must not become a second message.
@@ -46,8 +46,10 @@ def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient
     :param generation: how often a person has asked for the whole task anew.
     :param wts_conn_id: the Airflow connection; another account is another send.
     :param recipient: phone number or handle as the API spells it, or the id of a session or card.
+    :param attempt: how often it failed before and a person wanted it again. What failed may have left a trace, which
+        must not be taken for that of the next one.
     """
-    parts = (*map(str, task), str(generation), wts_conn_id, recipient)
+    parts = (*map(str, task), str(generation), wts_conn_id, recipient, *([str(attempt)] if attempt else ()))
     return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
 

@@ -1,15 +1,15 @@
 """The ledger of a campaign: one page for each chunk of recipients, beside the header that all ledgers have.
 
-A page is ``{"intent": time, "request_size": n, "sends": {"key of send": {"content": digest, "receipt": answer}}}``. It
-is written before the chunk's requests with the intents alone, and after them with the receipts. So a crash leaves at
-most one page where a receipt is missing. A page holds 200 sends at most and stays below the 64 KB from which on
-Airflow warns. The header says how many pages there may be, since the names in a store cannot be listed.
+A page is ``{"intent": time, "request_size": n, "max_tries": n, "sends": {"key of send": {"content": digest, "receipt":
+answer}}}``. It is written before the chunk's requests with the intents alone, and after them with the receipts. So a
+crash leaves at most one page where a receipt is missing. A page holds 200 sends at most and stays below the 64 KB from
+which on Airflow warns. The header says how many pages there may be, since the names in a store cannot be listed.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.sending.ledger import _UNREADABLE, HEADER, Ledger, OnClear, Store
@@ -37,17 +37,27 @@ class Page:
     :param intent: no earlier than this was it sent.
     :param sends: what is known of each send, by key.
     :param request_size: sends of one request, in their order; 1 where that is not known any more.
+    :param max_tries: ``ti.max_tries`` of the try that sent it. Only a clear changes it.
     """
 
-    def __init__(self, number: int, intent: datetime, sends: dict[str, dict[str, Any]], request_size: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        intent: datetime,
+        sends: dict[str, dict[str, Any]],
+        request_size: int,
+        max_tries: int = 0,
+    ) -> None:
         self.number = number
         self.intent = intent
         self.sends = sends
         self.request_size = request_size
+        self.max_tries = max_tries
 
     def requests(self) -> list[list[str]]:
         """Return the keys of the sends that went out together."""
-        keys, size = list(self.sends), self.request_size if self.request_size > 1 else len(self.sends)
+        keys = list(self.sends)
+        size = self.request_size if self.request_size > 1 else max(1, len(keys))
         return [keys[start : start + size] for start in range(0, len(keys), size)]
 
     def take_back(self, keys: Iterable[str]) -> None:
@@ -55,9 +65,12 @@ class Page:
 
         :param keys: the keys of the sends; those with a receipt stay.
         """
-        for key in keys:
-            if "receipt" not in self.sends.get(key, {}):
-                self.sends.pop(key, None)
+        gone = {key for key in keys if "receipt" not in self.sends.get(key, {})}
+        left = [[key for key in request if key not in gone] for request in self.requests()]
+        for key in gone:
+            self.sends.pop(key, None)
+        if self.requests() != [request for request in left if request]:
+            self.request_size = 1
 
 
 class PagedLedger(Ledger):
@@ -71,8 +84,7 @@ class PagedLedger(Ledger):
 
     def __init__(self, store: Store, *, max_tries: int, try_number: int = 1, on_clear: OnClear | str = "auto") -> None:
         super().__init__(store, max_tries=max_tries, try_number=try_number, on_clear=on_clear)
-        #: Whether a person has cleared the task since the ledger was written to.
-        self.cleared = self._header["max_tries"] != max_tries
+        self._last_max_tries: int = self._header["max_tries"]
         self._begun = False
         self._used = 0
         self._unwritten: dict[int, Page] = {}
@@ -83,15 +95,13 @@ class PagedLedger(Ledger):
         :raises WtsError: when one cannot be read; then nothing may be sent.
         """
         pages: list[Page] = []
-        missing: int | None = None
         for number in range(self._header.get("pages", 0)):
             found = self._page(number)
             if found is None:
-                missing = number if missing is None else missing
-            elif missing is not None:
-                raise WtsInvalidRequestError(f"Page {missing} of this task's ledger is missing. {_UNREADABLE}")
-            else:
-                pages.append(found)
+                continue
+            # Another try that still runs may have written them since they were looked for.
+            pages += [self._page(skipped) or self._missing(skipped) for skipped in range(len(pages), number)]
+            pages.append(found)
         self._used = len(pages)
         return pages
 
@@ -104,7 +114,7 @@ class PagedLedger(Ledger):
         :raises WtsError: when it cannot be written.
         """
         sends = {key: {"content": content} for key, content in contents.items()}
-        page = Page(self._used, since or datetime.now(UTC), sends, request_size)
+        page = Page(self._used, since or datetime.now(UTC), sends, request_size, self._max_tries)
         self._ensure(lambda: self._begin(page))
         self._used += 1
         return page
@@ -146,7 +156,12 @@ class PagedLedger(Ledger):
     def _write_page(self, page: Page) -> None:
         # A try that was given up would take back what its successor did.
         self.check()
-        value = {"intent": page.intent.isoformat(), "request_size": page.request_size, "sends": page.sends}
+        value = {
+            "intent": page.intent.isoformat(),
+            "request_size": page.request_size,
+            "max_tries": page.max_tries,
+            "sends": page.sends,
+        }
         self._store.set(self._name(page.number), value)
         self._unwritten.pop(page.number, None)
 
@@ -161,10 +176,19 @@ class PagedLedger(Ledger):
             return None
         try:
             return Page(
-                number, datetime.fromisoformat(found["intent"]), dict(found["sends"]), int(found["request_size"])
+                number,
+                datetime.fromisoformat(found["intent"]),
+                dict(found["sends"]),
+                int(found["request_size"]),
+                # Pages of the first version do not tell; the header tells of the last try that wrote.
+                int(found.get("max_tries", self._last_max_tries)),
             )
         except (KeyError, TypeError, ValueError):
             raise WtsInvalidRequestError(f"Page {number} of this task's ledger is damaged. {_UNREADABLE}") from None
+
+    @staticmethod
+    def _missing(number: int) -> NoReturn:
+        raise WtsInvalidRequestError(f"Page {number} of this task's ledger is missing. {_UNREADABLE}")
 
     def _name(self, number: int) -> str:
         # Pages of an earlier generation stay where they are.

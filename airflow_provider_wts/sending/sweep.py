@@ -1,8 +1,9 @@
 """Asking the API what became of many sends at once.
 
 One walk over the sessions that changed since finds the marks of a whole chunk. Only what it leaves open is looked at
-singly. Where the sends went out in one request and none of them left a trace, a few of them speak for all: the
-request was taken as a whole, or not at all.
+singly. Where the sends went out in one request and none of them left a trace, a few of them speak for all whose
+sessions nobody touched: the request was taken as a whole, or not at all. Where one of them is found, it was taken, and
+the platform may be at work on the rest: none of them is absent.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ SAMPLE = 3
 #: Sessions that are read one by one, and recipients that are looked at singly, at the most.
 MOST_SINGLY = 300
 
+#: Why a send is undecided whose request was taken.
+TAKEN = "WTS Chat took the request that it was in, and does not show it yet"
+
 _MOST_MESSAGES = 500
 
 
@@ -53,10 +57,14 @@ class Group(NamedTuple):
 
     :param doubts: the sends.
     :param whole: whether they went out in one request, which happened as a whole or not at all.
+    :param shared: whether requests of this kind hold many sends, even if nobody knows any more which.
+    :param taken: whether the API is known to have taken the request.
     """
 
     doubts: list[Doubt]
     whole: bool
+    shared: bool = False
+    taken: bool = False
 
 
 class Traces(NamedTuple):
@@ -68,6 +76,9 @@ class Traces(NamedTuple):
 
     by_metadata: bool
     by_sender: bool
+
+
+_ABSENT = Found(Finding.ABSENT)
 
 
 class Sweep:
@@ -107,6 +118,18 @@ class Sweep:
             reason = f"WTS Chat does not tell ({error})"
             return {key: self._found.get(key, Found(Finding.UNDECIDED, reason=reason)) for key in doubts}
         self._decide(groups, at_a_time)
+        for group in groups:
+            self._doubt_absence(group)
+        return self._found
+
+    def seen(self, doubts: Iterable[Doubt]) -> dict[str, Found]:
+        """Look for sends in the changed sessions only, and return those that are there.
+
+        :param doubts: the sends.
+        """
+        by_key = {doubt.key: doubt for doubt in doubts}
+        self._walk(by_key)
+        self._look_into_candidates(by_key)
         return self._found
 
     def _walk(self, doubts: dict[str, Doubt]) -> None:
@@ -166,22 +189,36 @@ class Sweep:
         for number, group in enumerate(groups):
             left = [doubt for doubt in group.doubts if doubt.key not in self._found]
             none_found = len(left) == len(group.doubts)
-            if none_found and group.whole and self._sample_is_absent(left):
-                self._found.update({doubt.key: Found(Finding.ABSENT) for doubt in left})
+            if none_found and group.whole and not group.taken and self._sample_is_absent(left):
+                self._found.update(dict.fromkeys((doubt.key for doubt in left if self._is_quiet(doubt)), _ABSENT))
             for doubt in left:
                 if doubt.key not in self._found:
                     self._found[doubt.key] = self._look_singly(doubt)
             all_absent = all(self._found[doubt.key].finding is Finding.ABSENT for doubt in group.doubts)
             absent_in_a_row = absent_in_a_row + 1 if all_absent and number > last_seen else 0
             if 0 < at_a_time <= absent_in_a_row and len(left) >= SAMPLE:
-                # Behind those that never went out, nothing did.
-                later = (doubt for group in groups[number + 1 :] for doubt in group.doubts)
-                self._found.update({doubt.key: Found(Finding.ABSENT) for doubt in later})
+                # Behind those that never went out, nothing did, where nothing speaks against it.
+                later = [doubt for group in groups[number + 1 :] for doubt in group.doubts]
+                self._found.update(
+                    {doubt.key: _ABSENT if self._is_quiet(doubt) else self._look_singly(doubt) for doubt in later}
+                )
                 return
+
+    def _doubt_absence(self, group: Group) -> None:
+        """Where one send of a request happened, the rest may be about to happen."""
+        findings = [self._found[doubt.key].finding for doubt in group.doubts]
+        if group.taken or (group.shared and Finding.FOUND in findings):
+            for doubt, finding in zip(group.doubts, findings, strict=True):
+                if finding is Finding.ABSENT:
+                    self._found[doubt.key] = Found(Finding.UNDECIDED, reason=TAKEN)
+
+    def _is_quiet(self, doubt: Doubt) -> bool:
+        """Whether none of the changed sessions is the recipient's, as far as they tell."""
+        return address_of(doubt.to) not in self._candidates
 
     def _sample_is_absent(self, left: Sequence[Doubt]) -> bool:
         """Whether a few sends of a request, spread over all of it, conclusively did not happen."""
-        quiet = [doubt for doubt in left if address_of(doubt.to) not in self._candidates]
+        quiet = [doubt for doubt in left if self._is_quiet(doubt)]
         if len(left) <= SAMPLE or len(quiet) < SAMPLE:
             return False
         sample = [quiet[0], quiet[len(quiet) // 2], quiet[-1]]

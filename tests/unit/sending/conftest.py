@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.sending.ways import ChatbotWay, TemplateWay, TextWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator import Emulator
 
 PHONE = "+55|11999998888"
+CHANNEL = "+55|1140028922"
 
 
 class Store:
@@ -110,6 +112,22 @@ def hook(emulator: Emulator) -> WtsHook:
 @pytest.fixture
 def bot_key(emulator: Emulator) -> str:
     return next(str(bot["key"]) for bot in emulator.state.chatbots.by_creation() if bot["name"] == "Cobrança")
+
+
+@pytest.fixture
+def chatbot(bot_key: str) -> ChatbotWay:
+    return ChatbotWay(bot_key, CHANNEL, {}, request_size=10)
+
+
+@pytest.fixture
+def template(emulator: Emulator) -> TemplateWay:
+    found = next(one for one in emulator.state.templates.by_creation() if one["name"] == "pesquisa")
+    return TemplateWay(str(found.id), CHANNEL, {}, request_size=10)
+
+
+@pytest.fixture
+def text() -> TextWay:
+    return TextWay(CHANNEL, {}, parallelism=4)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from campaigns import CHANNEL, SEARCHES, Campaign, Death, Killed, calls, operation, people, received
 
 from airflow_provider_wts.api.errors import (
     WtsError,
@@ -21,58 +22,14 @@ from airflow_provider_wts.api.errors import (
 )
 from airflow_provider_wts.sending import batch as batches
 from airflow_provider_wts.sending import inquiry, ledger
-from airflow_provider_wts.sending.batch import Batch, Result
 from airflow_provider_wts.sending.recipients import Recipient
-from airflow_provider_wts.sending.ways import ChatbotWay, TemplateWay, TextWay
+from airflow_provider_wts.sending.ways import ChatbotWay, TextWay
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_wts.emulator import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
-
-CHANNEL = "+55|1140028922"
-
-
-class Killed(BaseException):
-    """The end of a process, as far as code in it can tell."""
-
-
-def people(count: int) -> list[Recipient]:
-    return [Recipient(index + 1, f"+55|119{10_000_000 + index:08d}", {"text": "Olá!"}) for index in range(count)]
-
-
-class Campaign:
-    """Tries of one campaign."""
-
-    def __init__(self, hook: WtsHook, task: Any, way: Any, size: int = 10) -> None:
-        self.hook, self.task, self.way, self.size = hook, task, way, size
-        self.results: dict[str, Result] = {}
-        self.permits = 0
-        self.killed_at: int | None = None
-        self.batch: Batch | None = None
-
-    def permit(self) -> None:
-        self.permits += 1
-        if self.killed_at is not None and self.permits > self.killed_at:
-            raise Killed
-
-    def run(self, recipients: list[Recipient], *, finished: bool = True, **settings: Any) -> dict[str, int]:
-        self.results = {}
-        self.batch = Batch(
-            self.hook,
-            self.task.next_try(),
-            self.way,
-            chunk_size=self.size,
-            permit=self.permit,
-            spare=lambda to: None,
-            report=lambda recipient, result: self.results.__setitem__(recipient.to, result),
-            **settings,
-        )
-        self.batch.run(recipients)
-        self.batch.close(finished=finished)
-        statuses = [result.status for result in self.results.values()]
-        return {status: statuses.count(status) for status in set(statuses)}
 
 
 @pytest.fixture(autouse=True)
@@ -82,50 +39,14 @@ def hurry(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, hook: WtsHook) ->
     monkeypatch.setattr(batches, "GRACE", 0.2)
     monkeypatch.setattr(inquiry, "_QUEUE_INTERVAL", 0.05)
     monkeypatch.setattr(inquiry, "QUEUE_WAIT", 0.3)
+    monkeypatch.setattr(inquiry, "_REST_INTERVAL", 0.05)
+    monkeypatch.setattr(inquiry, "_STANDSTILL", 0.3)
     emulator.switches.whatsapp_window = "off"
-
-
-@pytest.fixture
-def chatbot(bot_key: str) -> ChatbotWay:
-    return ChatbotWay(bot_key, CHANNEL, {}, request_size=10)
-
-
-@pytest.fixture
-def template(emulator: Emulator) -> TemplateWay:
-    found = next(one for one in emulator.state.templates.by_creation() if one["name"] == "pesquisa")
-    return TemplateWay(str(found.id), CHANNEL, {}, request_size=10)
-
-
-@pytest.fixture
-def text() -> TextWay:
-    return TextWay(CHANNEL, {}, parallelism=4)
 
 
 @pytest.fixture(params=["chatbot", "template", "text"])
 def way(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
-
-
-def operation(way: Any) -> str:
-    return {"ChatbotWay": "queue_chatbot_batch", "TemplateWay": "send_template_batch"}.get(
-        type(way).__name__, "send_text"
-    )
-
-
-def received(emulator: Emulator, recipients: list[Recipient]) -> list[int]:
-    emulator.advance(5)
-    counts: dict[str, int] = {}
-    for delivery in emulator.deliveries:
-        if not delivery.by_bot or delivery.kind == "chatbot":
-            counts[delivery.to] = counts.get(delivery.to, 0) + 1
-    return [counts.get(recipient.to, 0) for recipient in recipients]
-
-
-def calls(emulator: Emulator, *operations: str) -> int:
-    return sum(len(emulator.requests_of(one)) for one in operations)
-
-
-SEARCHES = ("list_sessions", "get_contact_by_phone", "get_session", "list_messages", "filter_contacts")
 
 
 # Killed ---------------------------------------------------------------------------------------------------------------
@@ -158,34 +79,6 @@ def test_killed_and_cleared_before_the_end_it_goes_on(hook: WtsHook, emulator: E
     campaign.killed_at = None
     assert campaign.run(everybody) == {"sent": 60}
     assert received(emulator, everybody) == [1] * 60
-
-
-class Death:
-    """Kills a campaign at one request, before or after it took effect; nothing is written any more."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, hook: WtsHook, store: Any, name: str, nth: int) -> None:
-        self.left = nth
-        run, keep = hook.run, store.set
-        dead = []
-
-        def dying(call: Any, **more: Any) -> Any:
-            if call.operation_id != name or dead:
-                return run(call, **more)
-            self.left -= 1
-            if self.left:
-                return run(call, **more)
-            if self.after:
-                run(call, **more)
-            dead.append(True)
-            raise Killed
-
-        def silent(key: str, value: Any, **settings: Any) -> None:
-            if not dead:
-                keep(key, value, **settings)
-
-        monkeypatch.setattr(hook, "run", dying, raising=False)
-        monkeypatch.setattr(store, "set", silent, raising=False)
-        self.after = True
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
