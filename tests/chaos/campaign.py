@@ -44,6 +44,8 @@ HURRY = 100
 
 KILL_POINTS = (
     "start",
+    "holder:before",
+    "holder:after",
     "intent:before",
     "intent:torn",
     "intent:after",
@@ -88,7 +90,7 @@ class Death:
 class Disk:
     """Stands for Airflow's task state store: survives tries and clears, may fail, and may be killed in the middle.
 
-    :param path: the file.
+    :param path: the file, to whose name that of what it holds is added.
     :param death: where the try is killed.
     :param fails: ``before`` = the first write fails, ``after`` = it is done and fails all the same, or nothing.
     """
@@ -100,23 +102,29 @@ class Disk:
 
     def get(self, key: str, default: Any = None) -> Any:
         try:
-            return json.loads(self._path.read_text())[key]
+            return json.loads(self._file(key).read_text())
         except FileNotFoundError:
             return default
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        step = "receipt" if any("receipt" in entry for entry in value["sends"].values()) else "intent"
+        step = "holder"
+        if key == ledger.HEADER:
+            step = "receipt" if any("receipt" in entry for entry in value["sends"].values()) else "intent"
         self._death.at(f"{step}:before")
         fails, self._fails = self._fails, None
         if fails == "before":
             raise OSError("the database is away")
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps({key: value}))
+        file = self._file(key)
+        fresh = file.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps(value))
         self._death.at(f"{step}:torn")
-        fresh.replace(self._path)
+        fresh.replace(file)
         self._death.at(f"{step}:after")
         if fails == "after":
             raise OSError("the database is away")
+
+    def _file(self, key: str) -> Path:
+        return self._path.with_name(f"{self._path.name}-{key}.json")
 
 
 class Hook(WtsHook):
@@ -188,7 +196,7 @@ def attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any
         "dag_run": type("DagRun", (), {"run_after": datetime.fromisoformat(settings["run_after"])})(),
     }
     if settings["ledger"] == "store":
-        path = Path(settings["folder"], f"{settings['run_id']}-{task['task_id']}-{task['id']}.json")
+        path = Path(settings["folder"], f"{settings['run_id']}-{task['task_id']}-{task['id']}")
         context["task_state_store"] = Disk(path, death, state["store_fails"])
     elif settings["ledger"] == "files":
         os.environ["AIRFLOW__WTS__LEDGER_PATH"] = settings["folder"]
