@@ -83,9 +83,15 @@ class Campaign:
             on_clear=self._operator.on_clear,
         )
         self._batch.run(self._recipients)
-        problem = self._problem()
-        self._batch.close(finished=not problem)
-        return self._end(problem)
+        problem, finished = self._problem(), False
+        try:
+            summary = self._summary()
+            self._tell(summary, problem)
+            finished = not problem
+        finally:
+            # Last of all: a clear of a campaign that finished sends everything anew, so it must not end in an error.
+            self._batch.close(finished=finished)
+        return self._end(summary, problem)
 
     def _permit(self) -> None:
         """Let the next chunk go out, or wait until it may, or stop the campaign."""
@@ -132,8 +138,8 @@ class Campaign:
         if counts["undecided"]:
             return (
                 f"It is not known whether {counts['undecided']} recipients got the message, so nothing was sent to "
-                "them again. Look at their conversations in WTS Chat; set on_unknown='resend' and clear the task to "
-                "send to them, or mark it as success."
+                f"them again: {self._tally.undecided()}. Look at their conversations in WTS Chat; set "
+                "on_unknown='resend' and clear the task to send to them, or mark it as success."
             )
         if counts["failed"] and not counts["sent"] and not counts["skipped"]:
             return f"All {counts['failed']} messages failed."
@@ -141,25 +147,32 @@ class Campaign:
             return "All rows are bad."
         return ""
 
-    def _end(self, problem: str) -> dict[str, Any]:
-        counts, stopped = self._tally.counts, self._batch.stopped if self._batch else ""
-        summary: dict[str, Any] = {
+    def _summary(self) -> dict[str, Any]:
+        return {
             "recipients": self._recipients.count,
-            **counts,
+            **self._tally.counts,
             "bad_rows": self._recipients.bad_rows,
             "duplicates": self._recipients.duplicates,
             "results_path": self._results.address if self._results else None,
             "manifest_path": self._results.manifest_address if self._results else None,
-            "stopped": stopped or None,
+            "stopped": (self._batch.stopped if self._batch else "") or None,
         }
+
+    def _tell(self, summary: dict[str, Any], problem: str) -> None:
+        """Write down how it ended, wherever somebody looks for it."""
         if self._results is not None:
             task_instance = self._context["ti"]
             names = ("dag_id", "run_id", "task_id", "map_index")
             self._results.complete({**{name: getattr(task_instance, name, None) for name in names}, **summary})
         self._tell_outlets(summary)
-        self._log.info("The campaign: %s.", ", ".join(f"{count:,} {name}" for name, count in counts.items()))
         if problem:
             self._context["ti"].xcom_push(key="return_value", value=summary)
+        told = ", ".join(f"{count:,} {name}" for name, count in self._tally.counts.items())
+        self._log.info("The campaign: %s.", told)
+
+    def _end(self, summary: dict[str, Any], problem: str) -> dict[str, Any]:
+        counts, stopped = self._tally.counts, summary["stopped"]
+        if problem:
             where = f" The results are in {self._results.address}." if self._results else ""
             raise AirflowFailException(f"{problem}{where}")
         if stopped and not counts["sent"] and not counts["failed"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.batch import Result
     from airflow_provider_wts.sending.recipients import Left, Recipient
 
+log = logging.getLogger(__name__)
+
 _EXAMPLE = "A good value is 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
+
+#: Recipients that an error names.
+_MOST_NAMED = 20
 
 #: What can become of a recipient.
 STATUSES = ("sent", "failed", "skipped", "undecided", "not_sent")
@@ -42,10 +48,13 @@ class ResultsFile:
             raise WtsInvalidRequestError(
                 f"results_path: {address!r} cannot be written to: {error}. {_EXAMPLE}"
             ) from None
-        self._partial: ObjectStoragePath = self._path.with_name(f"{self._path.name}.{uuid4().hex[:8]}.part")
+        suffix = f".{uuid4().hex[:8]}.part"
+        self._partial: ObjectStoragePath = self._path.with_name(f"{self._path.name}{suffix}")
+        self.partial_address = f"{address}{suffix}"
         self.address = address
         self.manifest_address = f"{address}.manifest.json"
         self._file: IO[bytes] | None = None
+        self._begun = False
 
     def __enter__(self) -> ResultsFile:
         # Object stores have no folders, and some would take this for the order to make a bucket.
@@ -54,7 +63,19 @@ class ResultsFile:
         self._file = cast("IO[bytes]", self._partial.open("wb"))  # type: ignore[no-untyped-call]
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        from airflow.providers.common.compat.sdk import TaskDeferred
+
+        # A task that waits in the triggerer begins its file anew.
+        if not self._begun or kind is None or issubclass(kind, TaskDeferred):
+            self._discard()
+        elif self._file is not None:
+            with suppress(Exception):
+                self._file.close()
+                self._file = None
+                log.warning("What became of the recipients until here is in %s.", self.partial_address)
+
+    def _discard(self) -> None:
         if self._file is not None:
             with suppress(Exception):
                 self._file.close()
@@ -68,6 +89,7 @@ class ResultsFile:
         """
         if self._file is not None:
             # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
+            self._begun = True
             self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
     def complete(self, manifest: dict[str, Any]) -> None:
@@ -78,8 +100,8 @@ class ResultsFile:
         if self._file is None:
             return
         self._file.close()
-        self._file = None
         self._path.fs.mv(self._partial.path, self._path.path)
+        self._file = None
         self._path.with_name(f"{self._path.name}.manifest.json").write_text(json.dumps(manifest, indent=2))
 
 
@@ -94,6 +116,7 @@ class Tally:
 
     def __init__(self, total: int, log: Logger, interval: float, file: ResultsFile | None) -> None:
         self.counts = dict.fromkeys(STATUSES, 0)
+        self._undecided: list[Recipient] = []
         self._total = total
         self._log = log
         self._interval = interval
@@ -114,6 +137,8 @@ class Tally:
         :param result: what became of it.
         """
         self.counts[result.status] += 1
+        if result.status == "undecided" and len(self._undecided) < _MOST_NAMED:
+            self._undecided.append(recipient)
         line = {"line": recipient.line, "to": recipient.to, "status": result.status}
         line |= {"reason": result.reason} if result.reason else {}
         names = {"id": "id", "status": "api_status", "sessionId": "session_id"}
@@ -122,6 +147,12 @@ class Tally:
         if now - self._said >= self._interval:
             self._said = now
             self._say(now - self._begun)
+
+    def undecided(self) -> str:
+        """Return the first of the undecided recipients by line and name, and how many there are beside them."""
+        named = ", ".join(f"{one.to} (line {one.line})" for one in self._undecided)
+        more = self.counts["undecided"] - len(self._undecided)
+        return f"{named} and {more:,} more" if more else named
 
     def _say(self, seconds: float) -> None:
         done = sum(self.counts.values())

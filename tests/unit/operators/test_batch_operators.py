@@ -16,7 +16,7 @@ from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
 from airflow_provider_wts.sending.batch import Result
 from airflow_provider_wts.sending.recipients import Recipient
-from airflow_provider_wts.sending.results import Tally
+from airflow_provider_wts.sending.results import ResultsFile, Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -307,6 +307,68 @@ def test_a_campaign_that_reaches_nobody_has_failed(wts_connection: Emulator, con
     wts_connection.switches.whatsapp_window = "refuse"
     with pytest.raises(AirflowFailException, match="All 3 messages failed"):
         text(recipients=numbers(3)).execute(context)
+
+
+def undecided(emulator: Emulator, count: int, **parameters: Any) -> WtsSendChatbotBatchOperator:
+    """A campaign whose answer is lost, and which leaves no mark that could be searched for."""
+    emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
+    return chatbot(recipients=numbers(count), mark_session=False, **parameters)
+
+
+def test_the_error_names_those_of_whom_nobody_knows(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    with pytest.raises(AirflowFailException) as caught:
+        undecided(wts_connection, 8, chunk_size=2).execute(context)
+    assert "+55|11910000000 (line 1), +55|11910000001 (line 2). Look" in str(caught.value)
+
+
+def test_the_error_names_twenty_and_says_how_many_more_there_are(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    with pytest.raises(AirflowFailException) as caught:
+        undecided(wts_connection, 30).execute(context)
+    assert str(caught.value).count("(line ") == 20
+    assert "+55|11910000019 (line 20) and 10 more. Look" in str(caught.value)
+
+
+def test_a_try_that_raises_half_way_keeps_its_results(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    wts_connection.faults.add("status", status=401, operation_id="queue_chatbot_batch", nth=3, times=None)
+    results = tmp_path / "results.jsonl"
+    with pytest.raises(AirflowFailException):
+        chatbot(recipients=numbers(50), chunk_size=5, results_path=str(results)).execute(context)
+    assert not results.exists()
+    (partial,) = tmp_path.glob("results.jsonl.*.part")
+    sent = [line["to"].replace("|", "") for line in lines(partial) if line["status"] == "sent"]
+    assert sent[:10] == [to.replace(" ", "") for to in numbers(10)]
+
+
+def test_a_task_whose_results_cannot_be_written_is_not_finished(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "results.jsonl"
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultsFile, "complete", lambda self, manifest: (_ for _ in ()).throw(PermissionError("no")))
+        with pytest.raises(PermissionError):
+            chatbot(recipients=numbers(30), results_path=str(results)).execute(context)
+    assert len(list(tmp_path.glob("results.jsonl.*.part"))) == 1
+    context["ti"].max_tries, context["ti"].try_number = 1, 2
+    assert chatbot(recipients=numbers(30), results_path=str(results)).execute(context)["sent"] == 30
+    settle(wts_connection)
+    assert [received(wts_connection, to) for to in numbers(30)] == [1] * 30
+
+
+@pytest.mark.parametrize(("on_clear", "again"), [("auto", 10), ("continue", 1)])
+def test_a_clear_of_a_campaign_that_finished_with_failures(
+    wts_connection: Emulator, context: dict[str, Any], on_clear: str, again: int
+) -> None:
+    wts_connection.faults.add("status", status=400, operation_id="send_text", nth=3)
+    given = {"recipients": numbers(10), "on_clear": on_clear}
+    assert text(**given).execute(context)["failed"] == 1
+    before = len(wts_connection.requests_of("send_text"))
+    context["ti"].max_tries, context["ti"].try_number = 1, 2
+    assert text(**given).execute(context)["sent"] == 10
+    assert len(wts_connection.requests_of("send_text")) - before == again
 
 
 # Care -----------------------------------------------------------------------------------------------------------------
