@@ -60,7 +60,13 @@ class WtsBatchOperator(WtsSendingOperator):
 
     **Results**: a line for each row in ``results_path``, and counts as the returned value. ``sent`` means that the
     platform took the message; later failures show in its status. A message that fails is counted, and fails the task
-    only beyond ``max_failures``, or when nobody was reached. After a clear, those whose message failed are tried again.
+    only beyond ``max_failures``, or when nobody was reached. A task that raises half way leaves its results so far in a
+    file of the same name with ``.part`` at its end; the log says where.
+
+    **A clear** of a campaign that *succeeded* sends to **everybody** anew, also where some messages had failed; with
+    ``on_clear="continue"`` it sends to those whose message failed, and to nobody else. A clear of a campaign that
+    *failed* or was stopped goes on: with those who were not reached yet, and with those whose message failed. A retry
+    by Airflow does not try failed messages again.
 
     :param recipients: list of objects or of plain numbers, its JSON text, or the output of a task. A number without a
         country code is read as Brazilian. Exactly one of this and ``recipients_path`` (templated).
