@@ -71,6 +71,8 @@ class Call(Generic[T]):
     :param path: values of the path parameters by name.
     :param query: values of the query parameters by their exact name; a list is sent as a repeated name.
     :param body: the JSON body; :data:`NOT_GIVEN` sends none.
+    :param acts_again: a second identical request acts again, also where the contract says that the operation leaves the
+        state that the first one left: what stands in this body starts something.
     :raises WtsInvalidRequestError: when the contract has no such operation.
     """
 
@@ -81,11 +83,14 @@ class Call(Generic[T]):
         path: Mapping[str, object] | None = None,
         query: Mapping[str, object] | None = None,
         body: object = NOT_GIVEN,
+        *,
+        acts_again: bool = False,
     ) -> None:
         self.operation_id = operation_id
         self.path = path or {}
         self.query = query or {}
         self.body = body
+        self.acts_again = acts_again
 
     def __repr__(self) -> str:
         # No values: they are personal data.
@@ -93,13 +98,16 @@ class Call(Generic[T]):
 
     @cached_property
     def operation(self) -> Operation:
-        """The operation as the contract describes it."""
+        """The operation as the contract describes it, with the effect that it has with this body."""
+        from dataclasses import replace
+
         from airflow_provider_wts.api.contract import operations
 
         try:
-            return operations()[self.operation_id]
+            found = operations()[self.operation_id]
         except KeyError:
             raise WtsInvalidRequestError(_unknown_operation(self.operation_id, operations())) from None
+        return replace(found, effect="once") if self.acts_again else found
 
     @property
     def method(self) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from airflow_provider_wts.api.types import Contact, ContactPage
@@ -117,7 +118,8 @@ def update_contact(contact_id: str, **changes: Unpack[ContactChanges]) -> Call[C
     :param contact_id: the contact.
     :param changes: see :class:`ContactChanges`.
     """
-    return Call("update_contact", path={"id": contact_id}, body=_changes(changes))
+    body = _changes(changes)
+    return Call("update_contact", path={"id": contact_id}, body=body, acts_again=starts_sequence(body))
 
 
 def update_contact_by_phone(phone: str, **changes: Unpack[ContactChanges]) -> Call[Contact]:
@@ -126,7 +128,8 @@ def update_contact_by_phone(phone: str, **changes: Unpack[ContactChanges]) -> Ca
     :param phone: the contact's number.
     :param changes: see :class:`ContactChanges`.
     """
-    return Call("update_contact_by_phone", path={"phone": phone}, body=_changes(changes))
+    body = _changes(changes)
+    return Call("update_contact_by_phone", path={"phone": phone}, body=body, acts_again=starts_sequence(body))
 
 
 def get_contact(contact_id: str, *, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[Contact]:
@@ -291,6 +294,14 @@ def update_contact_tags_by_phone(
         path={"phone": phone},
         body=given(tagIds=tag_ids, tagNames=tag_names, operation=operation),
     )
+
+
+def starts_sequence(body: object) -> bool:
+    """Whether a contact is put into a sequence, which then writes to it: doing that twice may write twice.
+
+    :param body: the body of a call.
+    """
+    return isinstance(body, Mapping) and bool(body.get("sequenceIds"))
 
 
 def changed_fields(body: Mapping[str, Any]) -> list[str]:

@@ -96,13 +96,17 @@ class WtsCallOperator(WtsOperator):
     def _call(self) -> Call[Any]:
         if parameters.missing(self.operation_id):
             raise WtsInvalidRequestError("operation_id: is empty. A good value is 'list_departments'.")
+        from airflow_provider_wts.api.contacts import starts_sequence
+
         call: Call[Any] = Call(str(self.operation_id).strip())
         typed = {parameter.name: parameter for parameter in call.operation.parameters}
+        body = _body(self.body)
         return Call(
             call.operation_id,
             {name: value for name, value in _object("path", self.path).items() if value is not None},
             {name: _typed(typed.get(name), value) for name, value in _object("query", self.query).items()},
-            _body(self.body),
+            body,
+            acts_again=starts_sequence(body),
         ).checked()
 
     def _collect(self, call: Call[Any]) -> list[Any] | dict[str, Any]:

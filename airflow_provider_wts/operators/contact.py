@@ -90,7 +90,9 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :param tag_operation: with ``upsert``: ``add`` to the tags that are there (default), ``remove`` from them, or
         ``replace`` them (templated).
     :param portfolios: names or ids of portfolios (templated).
-    :param sequences: names or ids of sequences to put the contact into (templated).
+    :param sequences: names or ids of sequences to put the contact into. They write to it, so where the answer is lost,
+        nothing is repeated by itself, whatever ``upsert`` and ``get_if_exists`` say; ``on_unknown`` decides
+        (templated).
     :param custom_fields: values by key or name, an object or its JSON text; an unknown field is refused, because the
         API would drop it silently (templated, deep).
     :param metadata: object kept with the contact, or its JSON text; merged by key, ``null`` removes a key
@@ -154,7 +156,8 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
         from airflow_provider_wts.sending.reconcile import ByPhone, Harmless
 
         phone = contact.get("phone_number")
-        if not phone:
+        # That there is such a contact says nothing of its sequences, and putting it into one twice may write twice.
+        if not phone or contact.get("sequence_ids"):
             return None
         finds_itself = parameters.flag("upsert", self.upsert) or parameters.flag("get_if_exists", self.get_if_exists)
         return Harmless() if finds_itself else ByPhone(str(phone))
@@ -165,7 +168,7 @@ def _who(contact: Mapping[str, Any]) -> str:
     return next(str(contact[name]) for name in ("phone_number", "email", "instagram", "name") if contact.get(name))
 
 
-class WtsUpdateContactOperator(_ContactWriteOperator):
+class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     """Change a contact; what is left out stays as it is.
 
     Calls ``update_contact``, or ``update_contact_by_phone``. ``None`` and ``""`` clear a text, ``[]`` a list.
@@ -182,7 +185,8 @@ class WtsUpdateContactOperator(_ContactWriteOperator):
         clear them: ``tags=[]`` and ``replace`` (templated).
     :param portfolios: names or ids of portfolios; whether they replace those that are there is not documented
         (templated).
-    :param sequences: names or ids of sequences (templated).
+    :param sequences: names or ids of sequences. They write to the contact, so where the answer is lost, nothing is
+        repeated by itself: ``on_unknown`` decides. It and ``on_clear`` are of no effect without sequences (templated).
     :param custom_fields: values by key or name, an object or its JSON text; an unknown field is refused
         (templated, deep).
     :param metadata: merged by key, ``null`` removes a key; an object or its JSON text (templated, deep).
@@ -197,6 +201,8 @@ class WtsUpdateContactOperator(_ContactWriteOperator):
 
     template_fields: Sequence[str] = (
         *_ContactWriteOperator.template_fields,
+        "on_unknown",
+        "on_clear",
         "contact_id",
         "phone",
         "status",
@@ -248,7 +254,10 @@ class WtsUpdateContactOperator(_ContactWriteOperator):
                 if contact_id is not None
                 else calls.update_contact_by_phone(phone, **changes)
             )
-        answer = self.run_call(call)
+        if call.repeatable:
+            answer = self.run_call(call)
+        else:
+            answer = self.run_once(context, recipient=contact_id or phone, build=lambda _: call, trace=None)
         contact_fields.report_dropped(self.log, changes["custom_fields"], answer)
         return answer
 

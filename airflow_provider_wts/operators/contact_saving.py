@@ -9,32 +9,31 @@ from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional, given
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import contact_fields, parameters
-from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.recipients import refuse_unless_allowed
+from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.contacts import ContactFields, SaveOptions
     from airflow_provider_wts.api.types import Contact
-
-#: The most contacts that one call takes.
-CHUNK = 100
+    from airflow_provider_wts.sending.parts import Parts
 
 #: The most ids in the answer of a task; Airflow keeps it in its database.
 _IDS_IN_ANSWER = 1000
 
 
-class WtsSaveContactsOperator(WtsOperator):
+class WtsSaveContactsOperator(WtsOnceOperator):
     """Save many contacts: create those that are new, update those that exist.
 
     Calls ``batch_save_contacts``, once per 100 contacts. All rows are checked before the first call; a bad one is
     named by its index, and nothing is saved. Rows that hold the same fields go out together, because a call says once
     for all its contacts which fields an update may change. When a call fails, the ones before it have taken effect;
-    saving them again does no harm.
+    saving them again does no harm. Rows with ``sequences`` are another matter, since these write to the contact: they
+    go out last, and each once over all tries of the task. ``on_unknown`` and ``on_clear`` are for them alone.
 
     :param contacts: the contacts, a list of objects or its JSON text. Their keys: ``name``, ``phone_number``,
         ``email`` or ``email_address``, ``instagram``, ``annotation``, ``tags``, ``portfolios``, ``sequences``,
@@ -53,7 +52,7 @@ class WtsSaveContactsOperator(WtsOperator):
     """
 
     template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
+        *WtsOnceOperator.template_fields,
         "contacts",
         "upsert",
         "upsert_fields",
@@ -84,33 +83,82 @@ class WtsSaveContactsOperator(WtsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.sending.parts import chunks
+
         with readable_failures():
-            calls = list(self._calls())
-        saved = 0
-        ids: list[str | None] = []
-        for number, call in enumerate(calls, start=1):
-            answer = self.run_call(call)
-            saved += len(answer or [])
-            ids += [contact.get("id") for contact in answer or []]
-            self.log.info("Call %s of %s: %s contacts are saved.", number, len(calls), f"{saved:,}")
-        return {"saved": saved, "calls": len(calls), "contact_ids": ids if len(ids) <= _IDS_IN_ANSWER else None}
+            rules = SaveRules.read(
+                self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists, default=True
+            )
+            contacts = list(self._contacts())
+            plain = list(chunks((one for one in contacts if not one.get("sequence_ids")), rules.group))
+            starting = self._starting(context, [one for one in contacts if one.get("sequence_ids")], rules)
+            saved = _Saved()
+            for chunk in plain:
+                saved.add(self.hook.run(_save(chunk, rules)))
+                self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
+            if starting is not None:
+                for part in starting.parts:
+                    saved.add(starting.send(part, lambda chunk: _save(chunk, rules)))
+                    self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
+                starting.finish()
+        return saved.answer()
 
-    def _calls(self) -> Iterator[Call[list[Contact]]]:
-        from airflow_provider_wts.api.contacts import batch_save_contacts, contact_item
-
-        rules = SaveRules.read(self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists, default=True)
+    def _contacts(self) -> Iterator[ContactFields]:
         rows = contact_rows(self.contacts)
         for index, row in enumerate(rows):
             if row.get("sequences"):
                 refuse_unless_allowed(self.hook, f"contacts[{index}].phone_number", row.get("phone_number"))
-        contacts = [
-            contact_fields.resolved(row, self.hook.names, prefix=f"contacts[{index}].")
-            for index, row in enumerate(rows)
-        ]
-        for alike in _alike(contacts, rules):
-            for start in range(0, len(alike), CHUNK):
-                chunk = alike[start : start + CHUNK]
-                yield batch_save_contacts([contact_item(contact) for contact in chunk], **rules.options(chunk[0]))
+        for index, row in enumerate(rows):
+            yield contact_fields.resolved(row, self.hook.names, prefix=f"contacts[{index}].")
+
+    def _starting(
+        self, context: Context, contacts: list[ContactFields], rules: SaveRules
+    ) -> Parts[ContactFields] | None:
+        """Return the contacts that are put into sequences, each once over all tries of the task."""
+        from airflow_provider_wts.sending.parts import Parts
+
+        if not contacts:
+            return None
+        members: dict[str, ContactFields] = {}
+        for contact in contacts:
+            if members.setdefault(_identity(contact), contact) is not contact:
+                raise WtsInvalidRequestError(
+                    f"contacts: {_name(contact)} and {_name(members[_identity(contact)])} are one contact, which would "
+                    "be put into sequences twice. Give one row for it."
+                )
+        return Parts(
+            self._once(context),
+            self.hook,
+            context,
+            what="sequences",
+            members=members,
+            alike=rules.group,
+            name=_name,
+            resend=self.on_unknown == "resend",
+        )
+
+
+class _Saved:
+    """What the calls answered so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.calls = 0
+        self._ids: list[str | None] = []
+
+    def add(self, answer: list[Contact] | None) -> None:
+        """Take the answer of a call in.
+
+        :param answer: the contacts.
+        """
+        self.calls += 1
+        self.count += len(answer or [])
+        self._ids += [contact.get("id") for contact in answer or []]
+
+    def answer(self) -> dict[str, Any]:
+        """Return the answer of the task."""
+        ids = self._ids if len(self._ids) <= _IDS_IN_ANSWER else None
+        return {"saved": self.count, "calls": self.calls, "contact_ids": ids}
 
 
 class SaveRules:
@@ -180,6 +228,14 @@ class SaveRules:
                 options["upsert_tag_operation"] = contact_fields.upsert_spelling(self.tag_operation)
         return options
 
+    def group(self, contact: ContactFields) -> Hashable:
+        """Return what contacts of one call have in common: what an update of them may change, and having tags.
+
+        :param contact: the contact as the API takes it.
+        """
+        tagged = contact.get("tag_ids", NOT_GIVEN) is not NOT_GIVEN
+        return (tagged, *(self.mask(contact) if self.upsert else ()))
+
     def mask(self, contact: ContactFields) -> list[str]:
         """Return what an update of a contact may change.
 
@@ -204,13 +260,22 @@ def contact_rows(value: Any) -> list[dict[str, Any]]:
     return checked
 
 
-def _alike(contacts: Iterable[ContactFields], rules: SaveRules) -> Iterable[list[ContactFields]]:
-    """Group contacts by what an update of them may change, and by whether they have tags."""
-    groups: dict[tuple[object, ...], list[ContactFields]] = {}
-    for contact in contacts:
-        tagged = contact.get("tag_ids", NOT_GIVEN) is not NOT_GIVEN
-        groups.setdefault((tagged, *(rules.mask(contact) if rules.upsert else ())), []).append(contact)
-    return groups.values()
+def _save(contacts: list[ContactFields], rules: SaveRules) -> Call[list[Contact]]:
+    from airflow_provider_wts.api.contacts import batch_save_contacts, contact_item
+
+    return batch_save_contacts([contact_item(contact) for contact in contacts], **rules.options(contacts[0]))
+
+
+def _name(contact: ContactFields) -> str:
+    """Return what tells a contact from others: its number, else its address, else its user."""
+    return next(str(contact[name]) for name in ("phone_number", "email", "instagram") if contact.get(name))
+
+
+def _identity(contact: ContactFields) -> str:
+    """Return what stays the same however a contact is written."""
+    from airflow_provider_wts.sending.contacts import identity_of
+
+    return identity_of(_name(contact).strip().removeprefix("@"))
 
 
 def _row(index: int, row: Any) -> dict[str, Any]:

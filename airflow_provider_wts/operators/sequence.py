@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
@@ -14,16 +13,30 @@ from airflow_provider_wts.operators.recipients import refuse_unless_allowed
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.types import SequenceContact
-    from airflow_provider_wts.hooks.wts import WtsHook
 
-#: Contacts per call of a batch. The API documents no limit; other batches of it take 100.
-CHUNK = 100
+
+class _Member(NamedTuple):
+    """A contact for a sequence.
+
+    :param by: by what it is named: ``contact_id`` or ``phone_number``.
+    :param value: its id, or its number as WTS Chat spells it.
+    """
+
+    by: str
+    value: str
+
+    @property
+    def identity(self) -> str:
+        """What stays the same however the contact was written: with the ninth digit, where Brazil has one."""
+        from airflow_provider_wts.sending.contacts import identity_of
+
+        return self.value.lower() if self.by == "contact_id" else identity_of(self.value)
 
 
 class WtsListSequencesOperator(WtsListOperator):
@@ -138,9 +151,6 @@ class _SequenceMembersOperator(WtsOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"contact_ids": "json", "phones": "json"}
 
-    #: Whether the call makes the account write to the contacts.
-    sends = False
-
     def __init__(
         self,
         *,
@@ -166,50 +176,43 @@ class _SequenceMembersOperator(WtsOperator):
         with readable_failures():
             members = self._members()
             sequence = parameters.needed_name("sequence", self.sequence)
-            if self.sends:
-                members.refuse_unless_allowed(self.hook)
+            self.check(members)
             sequence_id = self.hook.names.sequence(sequence)
-        if members.single:
-            member: SequenceContact | None = self.perform(context, self.one(sequence_id, members), last=True)
-            return member
-        chunks = list(members.chunks())
-        named = 0
-        for count, chunk in enumerate(chunks, start=1):
-            self.perform(context, self.many(sequence_id, chunk), last=count == len(chunks))
-            named += len(chunk.ids) + len(chunk.numbers)
-            self.log.info("Call %s of %s: %s contacts.", count, len(chunks), f"{named:,}")
-        return {"contacts": named, "calls": len(chunks)}
+            if self._is_single():
+                return self.one(context, sequence_id, members[0])
+            return {"contacts": len(members), "calls": self.many(context, sequence_id, members)}
 
-    def perform(self, context: Context, call: Call[Any], *, last: bool) -> Any:
-        """Perform one of the calls.
+    def check(self, members: list[_Member]) -> None:
+        """Refuse contacts, before anything is looked up.
+
+        :param members: the contacts.
+        """
+
+    def one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
+        """Name one contact to the API.
 
         :param context: the task's context.
-        :param call: the call.
-        :param last: whether it is the last one.
-        """
-        return self.run_call(call)
-
-    def one(self, sequence_id: str, members: _Members) -> Call[Any]:
-        """Return the call for one contact.
-
         :param sequence_id: the sequence.
-        :param members: the contact.
+        :param member: the contact.
         """
         raise NotImplementedError
 
-    def many(self, sequence_id: str, members: _Members) -> Call[Any]:
-        """Return the call for at most 100 contacts.
+    def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
+        """Name contacts to the API, and return in how many calls.
 
+        :param context: the task's context.
         :param sequence_id: the sequence.
-        :param members: the contacts, all by id or all by number.
+        :param members: the contacts.
         """
         raise NotImplementedError
 
-    def _members(self) -> _Members:
-        many = not (parameters.missing(self.contact_ids) and parameters.missing(self.phones))
-        if not many:
+    def _is_single(self) -> bool:
+        return parameters.missing(self.contact_ids) and parameters.missing(self.phones)
+
+    def _members(self) -> list[_Member]:
+        if self._is_single():
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
-            return _Members([contact_id] if contact_id else [], [phone] if phone else [], single=True)
+            return [_Member("contact_id", contact_id) if contact_id else _Member("phone_number", phone)]
         if not (parameters.missing(self.contact_id) and parameters.missing(self.phone)):
             raise WtsInvalidRequestError(
                 "contact_ids, phones: stand beside contact_id or phone. Name one contact, or lists of them."
@@ -217,60 +220,95 @@ class _SequenceMembersOperator(WtsOperator):
         ids = None if parameters.missing(self.contact_ids) else parameters.identities("contact_ids", self.contact_ids)
         phones = None if parameters.missing(self.phones) else parameters.texts("phones", self.phones)
         numbers = [str(contact_fields.phone_number(f"phones[{i}]", text)) for i, text in enumerate(phones or [])]
-        return _Members(list(dict.fromkeys(ids or [])), list(dict.fromkeys(numbers)))
+        named = [*(_Member("contact_id", one) for one in ids or []), *(_Member("phone_number", one) for one in numbers)]
+        return list(dict.fromkeys(named))
 
 
 class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
     """Add one contact or many to a sequence, which then sends them its messages.
 
     Calls ``add_sequence_contact`` where one contact is named, and ``add_sequence_contacts_batch`` for lists, once per
-    100 contacts. What the API does with a contact that is in the sequence already is not documented. When a call of
-    many fails, the ones before it have taken effect.
+    100 contacts. What the API does with a contact that is in the sequence already is not documented, so each is named
+    once over all tries of the task, also where the list changes between them: with a ledger, a later try names those
+    whom none before it named. When a call of many fails, the ones before it have taken effect.
 
     :param sequence: name or id of the sequence (templated).
     :param contact_id: the contact; this, ``phone``, or lists (templated).
     :param phone: the contact's number, in any usual spelling (templated).
     :param contact_ids: many contacts, a list or its JSON text; may stand beside ``phones`` (templated).
-    :param phones: numbers of many contacts, a list or its JSON text (templated).
+    :param phones: numbers of many contacts, a list or its JSON text. With and without Brazil's ninth digit a number is
+        the same (templated).
     :param wts_conn_id: id of the Airflow connection; its ``allowed_recipients`` hold here too (templated).
     :return: for one contact its place in the sequence; for lists ``contacts``, how many, and ``calls``.
     :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
     """
 
     template_fields: Sequence[str] = (*_SequenceMembersOperator.template_fields, "on_unknown", "on_clear")
-    sends = True
 
-    def perform(self, context: Context, call: Call[Any], *, last: bool) -> Any:
-        """Perform one of the calls, exactly once over all tries: a sequence writes to whom it is given.
+    def check(self, members: list[_Member]) -> None:
+        """Hold the connection's ``allowed_recipients``.
+
+        :param members: the contacts.
+        :raises WtsInvalidRequestError: when one contact is not allowed.
+        """
+        single = self._is_single()
+        for by, name in (("phone_number", "phone"), ("contact_id", "contact_id")):
+            for index, member in enumerate(member for member in members if member.by == by):
+                where = name if single else f"{name}s[{index}]"
+                if by == "phone_number":
+                    refuse_unless_allowed(self.hook, where, member.value)
+                else:
+                    refuse_unless_allowed(self.hook, where, None, contact_id=member.value)
+
+    def one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
+        """Add one contact, exactly once over all tries: a sequence writes to whom it is given.
 
         :param context: the task's context.
-        :param call: the call.
-        :param last: whether it is the last one.
-        """
-        members = hashlib.sha256(call.content or b"").hexdigest()
-        return self.run_once(
-            context, recipient=f"{call.url_path} {members}", build=lambda _: call, trace=None, last=last
-        )
-
-    def one(self, sequence_id: str, members: _Members) -> Call[Any]:
-        """Return the call for one contact.
-
         :param sequence_id: the sequence.
-        :param members: the contact.
+        :param member: the contact.
         """
         from airflow_provider_wts.api import sequences as calls
 
-        return calls.add_sequence_contact(sequence_id, **members.of_one())
+        named: Any = {member.by: member.value}
+        call = calls.add_sequence_contact(sequence_id, **named)
+        recipient = f"{member.identity} in sequence {sequence_id}"
+        return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None)
 
-    def many(self, sequence_id: str, members: _Members) -> Call[Any]:
-        """Return the call for at most 100 contacts.
+    def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
+        """Add contacts, each exactly once over all tries.
 
+        :param context: the task's context.
         :param sequence_id: the sequence.
         :param members: the contacts.
         """
         from airflow_provider_wts.api import sequences as calls
+        from airflow_provider_wts.sending.parts import Parts
 
-        return calls.add_sequence_contacts_batch(sequence_id, **members.of_many())
+        def build(chunk: list[_Member]) -> Call[Any]:
+            named: Any = {f"{chunk[0].by}s": [member.value for member in chunk]}
+            return calls.add_sequence_contacts_batch(sequence_id, **named)
+
+        parts = Parts(
+            self._once(context),
+            self.hook,
+            context,
+            what=f"sequence {sequence_id}",
+            members={member.identity: member for member in members},
+            alike=_by,
+            name=lambda member: member.value,
+            resend=self.on_unknown == "resend",
+        )
+        for count, part in enumerate(parts.parts, start=1):
+            parts.send(part, build)
+            self.log.info("Call %s of %s: %s contacts.", count, len(parts.parts), len(part.members))
+        parts.finish()
+        return len(parts.parts)
+
+    def _members(self) -> list[_Member]:
+        unique: dict[str, _Member] = {}
+        for member in super()._members():
+            unique.setdefault(member.identity, member)
+        return list(unique.values())
 
 
 class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
@@ -289,63 +327,36 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
     :raises AirflowFailException: when the input is impossible, or the API refuses.
     """
 
-    def one(self, sequence_id: str, members: _Members) -> Call[Any]:
-        """Return the call for one contact.
+    def one(self, context: Context, sequence_id: str, member: _Member) -> None:
+        """Remove one contact.
 
+        :param context: not used.
         :param sequence_id: the sequence.
-        :param members: the contact.
+        :param member: the contact.
         """
         from airflow_provider_wts.api import sequences as calls
 
-        return calls.remove_sequence_contact(sequence_id, **members.of_one())
+        named: Any = {member.by: member.value}
+        self.run_call(calls.remove_sequence_contact(sequence_id, **named))
 
-    def many(self, sequence_id: str, members: _Members) -> Call[Any]:
-        """Return the call for at most 100 contacts.
+    def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
+        """Remove contacts.
 
+        :param context: not used.
         :param sequence_id: the sequence.
         :param members: the contacts.
         """
         from airflow_provider_wts.api import sequences as calls
+        from airflow_provider_wts.sending.parts import chunks
 
-        return calls.remove_sequence_contacts_batch(sequence_id, **members.of_many())
+        parts = list(chunks(members, _by))
+        for count, part in enumerate(parts, start=1):
+            named: Any = {f"{part[0].by}s": [member.value for member in part]}
+            self.run_call(calls.remove_sequence_contacts_batch(sequence_id, **named))
+            self.log.info("Call %s of %s: %s contacts.", count, len(parts), len(part))
+        return len(parts)
 
 
-class _Members:
-    """Contacts by id and by number, each once.
-
-    :param ids: ids.
-    :param numbers: numbers, as WTS Chat spells them.
-    :param single: whether one contact was named, and no list.
-    """
-
-    def __init__(self, ids: list[str], numbers: list[str], single: bool = False) -> None:
-        self.ids = ids
-        self.numbers = numbers
-        self.single = single
-
-    def chunks(self) -> Iterator[_Members]:
-        """Cut into what one call takes; what the API does with ids and numbers in one call is not documented."""
-        for start in range(0, len(self.ids), CHUNK):
-            yield _Members(self.ids[start : start + CHUNK], [])
-        for start in range(0, len(self.numbers), CHUNK):
-            yield _Members([], self.numbers[start : start + CHUNK])
-
-    def of_one(self) -> dict[str, Any]:
-        """Return the parameter of a call for one contact."""
-        return {"contact_id": self.ids[0]} if self.ids else {"phone_number": self.numbers[0]}
-
-    def of_many(self) -> dict[str, Any]:
-        """Return the parameter of a call for many contacts."""
-        return {"contact_ids": self.ids} if self.ids else {"phone_numbers": self.numbers}
-
-    def refuse_unless_allowed(self, hook: WtsHook) -> None:
-        """Hold the connection's ``allowed_recipients``.
-
-        :param hook: the task's hook.
-        :raises WtsInvalidRequestError: when one contact is not allowed.
-        """
-        for index, phone in enumerate(self.numbers):
-            refuse_unless_allowed(hook, "phone" if self.single else f"phones[{index}]", phone)
-        for index, contact_id in enumerate(self.ids):
-            name = "contact_id" if self.single else f"contact_ids[{index}]"
-            refuse_unless_allowed(hook, name, None, contact_id=contact_id)
+def _by(member: _Member) -> str:
+    # What the API does with ids and numbers in one call is not documented.
+    return member.by

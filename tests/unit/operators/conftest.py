@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_wts.operators.base import WtsOperator
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class LoggedLines:
@@ -29,3 +32,10 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> LoggedLines:
     lines = LoggedLines()
     monkeypatch.setattr(WtsOperator, "log", lines, raising=False)
     return lines
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of ledgers in files, which every version of Airflow can have."""
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}")
+    return tmp_path

@@ -67,6 +67,21 @@ def test_an_operation_without_an_answer_returns_nothing(wts_connection, context)
     assert run(context, operation_id="delete_tag", path={"id": tag["id"]}, body={}) is None
 
 
+def test_a_body_that_starts_a_sequence_goes_out_once(wts_connection, context):
+    wts_connection.faults.add("reset", when="after", operation_id="update_contact_by_phone")
+    sequences = [str(sequence.id) for sequence in wts_connection.state.sequences.by_creation()]
+
+    with pytest.raises(AirflowFailException, match="It may have taken effect"):
+        run(
+            context,
+            operation_id="update_contact_by_phone",
+            path={"phone": CARLA},
+            body={"fields": ["SequenceIds"], "sequenceIds": sequences},
+        )
+
+    assert len(wts_connection.requests_of("update_contact_by_phone")) == 1
+
+
 def test_all_pages_are_walked(wts_connection, context):
     wts_connection.seed(contacts=230)
 

@@ -300,6 +300,111 @@ def test_no_contacts_need_no_call(wts_connection, context):
     assert wts_connection.requests == []
 
 
+# Sequences write to the contact, so nothing that starts one is repeated -----------------------------------------------
+
+
+def next_try(context: Any) -> Any:
+    context["ti"].try_number += 1
+    return context
+
+
+@pytest.mark.parametrize("options", [{}, {"upsert": True}, {"get_if_exists": True}])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_creating_with_sequences_is_undecided_where_the_answer_is_lost(wts_connection, context, ledger, when, options):
+    wts_connection.switches.duplicate_contact = "return"
+    wts_connection.faults.add("reset", when=when, operation_id="create_contact")
+    options = {"phone_number": CARLA, "sequences": "Pós-venda", **options}
+
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match=r"it is not known whether this reached \+55\|11999990001"):
+            run(WtsCreateContactOperator, context, **options)
+        next_try(context)
+
+    assert len(wts_connection.requests_of("create_contact")) == 1
+
+
+@pytest.mark.parametrize("by", ["phone", "contact_id"])
+def test_changing_with_sequences_is_undecided_where_the_answer_is_lost(wts_connection, context, ledger, by):
+    operation_id = "update_contact_by_phone" if by == "phone" else "update_contact"
+    whom = {by: CARLA if by == "phone" else id_of()}
+    wts_connection.faults.add("reset", when="after", operation_id=operation_id)
+
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match="it is not known whether this reached"):
+            run(WtsUpdateContactOperator, context, sequences="Pós-venda", **whom)
+        next_try(context)
+
+    assert len(wts_connection.requests_of(operation_id)) == 1
+
+
+def test_changing_with_sequences_happens_once_over_all_tries(wts_connection, context, ledger):
+    for _ in range(2):
+        contact = run(WtsUpdateContactOperator, context, phone=CARLA, sequences="Pós-venda")
+        next_try(context)
+
+    assert contact["phoneNumber"] == CARLA
+    sent(wts_connection, "update_contact_by_phone")
+
+
+def test_changing_without_sequences_is_repeated(wts_connection, context):
+    wts_connection.faults.add("reset", when="after", operation_id="update_contact_by_phone")
+
+    assert run(WtsUpdateContactOperator, context, phone=CARLA, name="Carla D.")["name"] == "Carla D."
+
+
+def in_sequence(emulator) -> list[str]:
+    """Return the numbers that were saved with a sequence, each as often as it was."""
+    return [
+        item["phoneNumber"]
+        for request in emulator.requests_of("batch_save_contacts")
+        for item in request.body["items"]
+        if item.get("sequenceIds") and request.status != 400
+    ]
+
+
+def test_rows_with_sequences_are_saved_once_over_all_tries(wts_connection, context, ledger):
+    rows = [{"phone_number": f"+55|11977770{number:03}", "sequences": "Pós-venda"} for number in range(150)]
+    wts_connection.faults.add("status", status=400, operation_id="batch_save_contacts", nth=2)
+    with pytest.raises(AirflowFailException, match="HTTP 400"):
+        run(WtsSaveContactsOperator, context, contacts=rows)
+
+    later = [{"phone_number": NOBODY, "sequences": "Pós-venda"}, *rows[::-1]]
+    answer = run(WtsSaveContactsOperator, next_try(context), contacts=later)
+
+    assert (answer["saved"], answer["calls"], len(answer["contact_ids"])) == (151, 2, 151)
+    assert len(in_sequence(wts_connection)) == len(set(in_sequence(wts_connection))) == 151
+
+
+def test_rows_with_sequences_whose_fields_change_after_a_doubt_go_out_again_on_demand(wts_connection, context, ledger):
+    rows = [{"phone_number": CARLA, "sequences": "Pós-venda"}, {"phone_number": NOBODY, "sequences": "Pós-venda"}]
+    wts_connection.faults.add("reset", when="after", operation_id="batch_save_contacts")
+    with pytest.raises(AirflowFailException, match="it is not known"):
+        run(WtsSaveContactsOperator, context, contacts=rows)
+
+    rows[1]["name"] = "Fábio"
+    answer = run(WtsSaveContactsOperator, next_try(context), contacts=rows, on_unknown="resend")
+
+    assert (answer["saved"], answer["calls"]) == (2, 2)
+    assert run(WtsGetContactOperator, context, phone=NOBODY)["name"] == "Fábio"
+
+
+def test_rows_with_sequences_in_doubt_are_named(wts_connection, context, ledger):
+    wts_connection.faults.add("reset", when="after", operation_id="batch_save_contacts", body="sequenceIds")
+    rows = [{"phone_number": "+55|11999990002"}, {"phone_number": CARLA, "sequences": "Pós-venda"}]
+
+    with pytest.raises(AirflowFailException, match=r"The contacts: \+55\|11999990001\.$"):
+        run(WtsSaveContactsOperator, context, contacts=rows)
+
+
+def test_a_contact_in_two_rows_with_sequences_is_refused(wts_connection, context):
+    rows = [{"phone_number": phone, "sequences": "Pós-venda"} for phone in ("+5511998765432", "+551198765432")]
+
+    with pytest.raises(AirflowFailException, match="are one contact"):
+        run(WtsSaveContactsOperator, context, contacts=rows)
+
+    assert wts_connection.requests_of("batch_save_contacts") == []
+
+
 # Filters --------------------------------------------------------------------------------------------------------------
 
 

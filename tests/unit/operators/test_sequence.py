@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_wts.api.contacts import get_contact_by_phone
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.sequences import add_sequence_contacts_batch
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.sequence import (
@@ -18,6 +19,7 @@ from airflow_provider_wts.operators.sequence import (
     WtsListSequencesOperator,
     WtsRemoveFromSequenceOperator,
 )
+from airflow_provider_wts.sending.once import Once
 
 SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 CARLA = "+55|11999990001"
@@ -136,6 +138,21 @@ def test_a_contact_that_stands_there_twice_goes_out_once(wts_connection, context
     assert sent(wts_connection, "add_sequence_contacts_batch").body == {"phoneNumbers": [CARLA]}
 
 
+def test_with_and_without_the_ninth_digit_a_number_is_added_once(wts_connection, context):
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=["+55 11 99876-5432", "+55 11 9876-5432"])
+
+    assert sent(wts_connection, "add_sequence_contacts_batch").body == {"phoneNumbers": ["+55|11998765432"]}
+
+
+def test_with_and_without_the_ninth_digit_a_number_is_removed(wts_connection, context):
+    phones = ["+55|11998765432", "+55|1198765432"]
+    add(*phones)
+
+    run(WtsRemoveFromSequenceOperator, context, sequence="Pós-venda", phones=phones)
+
+    assert sent(wts_connection, "remove_sequence_contacts_batch").body == {"phoneNumbers": phones}
+
+
 def test_a_bare_number_where_a_list_is_due_is_one_number(wts_connection, context):
     run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones="11 99999-0001")
 
@@ -156,6 +173,160 @@ def test_a_sequence_by_id_costs_no_call(wts_connection, context):
     run(WtsAddToSequenceOperator, context, sequence=sequence_id, phone=CARLA)
 
     assert len(wts_connection.requests_of("list_sequences")) == before
+
+
+# Over all tries of a task ---------------------------------------------------------------------------------------------
+
+
+def added(emulator) -> list[str]:
+    """Return the numbers that were added, each as often as it was, also where the answer was lost."""
+    requests = emulator.requests_of("add_sequence_contacts_batch")
+    return [phone for request in requests if request.status != 400 for phone in request.body["phoneNumbers"]]
+
+
+def next_try(context: Any, *, cleared: bool = False) -> Any:
+    task_instance = context["ti"]
+    task_instance.try_number += 1
+    if cleared:
+        task_instance.max_tries = task_instance.try_number - 1
+    return context
+
+
+def add_until_a_refusal(emulator, context: Any, phones: list[str], *, of_call: int) -> None:
+    emulator.faults.add("status", status=400, operation_id="add_sequence_contacts_batch", nth=of_call)
+    with pytest.raises(AirflowFailException, match="HTTP 400"):
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=phones)
+
+
+def add_until_an_answer_is_lost(emulator, context: Any, phones: list[str], *, of_call: int = 1, **more: Any) -> str:
+    emulator.faults.add("reset", when="after", operation_id="add_sequence_contacts_batch", nth=of_call)
+    with pytest.raises(AirflowFailException, match="it is not known") as caught:
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=phones, **more)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [["+55|11955554444", *NUMBERS], NUMBERS[::-1], [number.replace("|119", "|11") for number in NUMBERS]],
+    ids=["one more at its head", "in another order", "in another spelling"],
+)
+def test_a_list_that_changes_between_two_tries_adds_nobody_twice(wts_connection, context, ledger, later):
+    add_until_a_refusal(wts_connection, context, NUMBERS, of_call=2)
+
+    run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=later)
+
+    assert members(wts_connection) == len(later) == len(added(wts_connection))
+
+
+def test_a_list_that_has_grown_after_the_last_call_adds_the_new_ones(wts_connection, context, ledger):
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=[CARLA])
+
+    answer = run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=[DIEGO, CARLA])
+
+    assert answer == {"contacts": 2, "calls": 2}
+    assert added(wts_connection) == [CARLA, DIEGO]
+
+
+def test_a_list_that_has_shrunk_to_what_is_done_finishes_the_task(wts_connection, context, ledger):
+    add_until_a_refusal(wts_connection, context, NUMBERS, of_call=2)
+    run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=NUMBERS[:10])
+
+    run(WtsAddToSequenceOperator, next_try(context, cleared=True), sequence="Pós-venda", phones=NUMBERS[:10])
+
+    assert added(wts_connection) == [*NUMBERS[:100], *NUMBERS[:10]]
+
+
+def test_a_finished_task_that_is_cleared_adds_everybody_anew(wts_connection, context, ledger):
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=[CARLA, DIEGO])
+
+    run(WtsAddToSequenceOperator, next_try(context, cleared=True), sequence="Pós-venda", phones=[DIEGO, CARLA])
+
+    assert added(wts_connection) == [CARLA, DIEGO, DIEGO, CARLA]
+
+
+def test_contacts_in_doubt_are_not_added_again_where_the_list_has_changed(wts_connection, context, ledger):
+    add_until_an_answer_is_lost(wts_connection, context, [CARLA])
+
+    with pytest.raises(AirflowFailException, match="it is not known"):
+        run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=[DIEGO, CARLA])
+
+    assert added(wts_connection) == [CARLA]
+
+
+def test_contacts_in_doubt_go_out_again_on_demand_and_then_the_others(wts_connection, context, ledger):
+    add_until_an_answer_is_lost(wts_connection, context, NUMBERS, of_call=2)
+
+    run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=NUMBERS[::-1], on_unknown="resend")
+
+    assert sorted(added(wts_connection)) == sorted(NUMBERS + NUMBERS[100:200])
+
+
+def test_contacts_that_had_their_doubt_settled_are_done(wts_connection, context, ledger):
+    add_until_an_answer_is_lost(wts_connection, context, [CARLA])
+    run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=[CARLA], on_unknown="resend")
+
+    run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=[CARLA])
+
+    assert added(wts_connection) == [CARLA, CARLA]
+
+
+def test_contacts_in_doubt_are_named(wts_connection, context, ledger):
+    words = add_until_an_answer_is_lost(wts_connection, context, NUMBERS)
+
+    assert all(number in words for number in NUMBERS[:20])
+    assert NUMBERS[20] not in words
+    assert "and 80 more" in words
+    assert "The 150 contacts after them had no turn yet" in words
+
+
+def test_a_single_contact_in_doubt_is_named(wts_connection, context, ledger):
+    wts_connection.faults.add("reset", when="after", operation_id="add_sequence_contact")
+
+    with pytest.raises(AirflowFailException, match=r"reached \+55\|11999990001 in sequence"):
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phone=CARLA)
+
+
+def test_a_single_contact_is_added_once_however_its_number_is_written(wts_connection, context, ledger):
+    for phone in ("+55 11 99999-0001", "+55 11 9999-0001"):
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phone=phone)
+        next_try(context)
+
+    sent(wts_connection, "add_sequence_contact")
+
+
+def test_without_a_ledger_a_later_try_names_all_and_adds_nobody(wts_connection, context):
+    with pytest.raises(AirflowFailException, match="Nor is it known of the 150 contacts after them"):
+        run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=NUMBERS)
+
+    assert added(wts_connection) == []
+
+
+def test_the_ledger_names_no_number(wts_connection, context, ledger):
+    add_until_an_answer_is_lost(wts_connection, context, [CARLA])
+
+    text = "".join(path.read_text() for path in ledger.rglob("*.json"))
+    assert "99999" not in text
+
+
+def test_a_try_that_was_given_up_adds_nobody_more(wts_connection, context, ledger):
+    operator = WtsAddToSequenceOperator(task_id="task", sequence="Pós-venda", phones=NUMBERS)
+    perform = operator.hook.run
+
+    def perform_and_be_given_up(call: Any, **options: Any) -> Any:
+        answer = perform(call, **options)
+        if call.operation_id == "add_sequence_contacts_batch":
+            Once(operator.hook, next_try(context))
+        return answer
+
+    operator.hook.run = perform_and_be_given_up
+
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        operator.execute(next_try(context))
+
+    assert added(wts_connection) == NUMBERS[:100]
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
 
 
 def restrict(emulator, monkeypatch, recipients: str) -> None:
