@@ -73,7 +73,7 @@ def secret_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         running.behave("*", replies=[])
         connection = {"conn_type": "wts", "host": running.url, "password": TOKEN, "extra": {"timeout": 1}}
         monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
-        monkeypatch.setitem(once.Once.__init__.__kwdefaults__, "grace", 0.0)
+        monkeypatch.setattr(once, "GRACE", 0.0)
         yield running
 
 
