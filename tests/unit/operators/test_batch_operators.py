@@ -310,8 +310,9 @@ def test_a_campaign_that_reaches_nobody_has_failed(wts_connection: Emulator, con
 
 
 def undecided(emulator: Emulator, count: int, **parameters: Any) -> WtsSendChatbotBatchOperator:
-    """A campaign whose answer is lost, and which leaves no mark that could be searched for."""
-    emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
+    """A campaign whose first chunk gets no answer, and which leaves no mark that could be searched for."""
+    # By whom it holds: two requests are under way at a time.
+    emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch", body="11910000000")
     return chatbot(recipients=numbers(count), mark_session=False, **parameters)
 
 
