@@ -218,11 +218,9 @@ class WtsSendingOperator(WtsOnceOperator):
         return known[session_id]
 
     def _dry_run(self, context: Context, recipient: str, build: Callable[[Mark], Call[Any]]) -> dict[str, Any]:
-        from airflow_provider_wts.sending.contacts import identity_of
         from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
 
-        identity = identity_of(recipient)
-        key = send_key(TaskIdentity.of(context["ti"]), generation=0, wts_conn_id=self.wts_conn_id, recipient=identity)
+        key = send_key(TaskIdentity.of(context["ti"]), generation=0, wts_conn_id=self.wts_conn_id, recipient=recipient)
         call = build(Mark(key))
         request = {
             "dry_run": True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wts.sending.contacts import identity_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,11 +47,12 @@ def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient
     :param task: the task instance that sends.
     :param generation: how often a person has asked for the whole task anew.
     :param wts_conn_id: the Airflow connection; another account is another send.
-    :param recipient: phone number or handle as the API spells it, or the id of a session or card.
+    :param recipient: phone number or handle, the same in every spelling, or the id of a session or card.
     :param attempt: how often it failed before and a person wanted it again. What failed may have left a trace, which
         must not be taken for that of the next one.
     """
-    parts = (*map(str, task), str(generation), wts_conn_id, recipient, *([str(attempt)] if attempt else ()))
+    identity = identity_of(recipient)
+    parts = (*map(str, task), str(generation), wts_conn_id, identity, *([str(attempt)] if attempt else ()))
     return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
 

@@ -16,7 +16,6 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
 )
 from airflow_provider_wts.hooks.context import first_moment
-from airflow_provider_wts.sending.contacts import identity_of
 from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
 from airflow_provider_wts.sending.ledger import Ledger, OnClear, store_of
 from airflow_provider_wts.sending.reconcile import Finding, Found
@@ -125,12 +124,7 @@ class Once:
         self._last = last
         generation = self.ledger.generation if self.ledger else 0
         mark = Mark(
-            send_key(
-                self._task,
-                generation=generation,
-                wts_conn_id=self._hook.wts_conn_id,
-                recipient=identity_of(recipient),
-            )
+            send_key(self._task, generation=generation, wts_conn_id=self._hook.wts_conn_id, recipient=recipient)
         )
         call = build(mark)
         send = _Send(mark, recipient, trace, call, _digest(call))

@@ -11,7 +11,6 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from airflow_provider_wts.api.errors import WtsError, WtsUnknownOutcomeError
-from airflow_provider_wts.sending.contacts import identity_of
 from airflow_provider_wts.sending.key import TaskIdentity, send_key
 
 if TYPE_CHECKING:
@@ -181,9 +180,7 @@ class Parts(Generic[T]):
 
     def _key(self, recipient: str) -> str:
         generation = self._once.ledger.generation if self._once.ledger else 0
-        return send_key(
-            self._task, generation=generation, wts_conn_id=self._wts_conn_id, recipient=identity_of(recipient)
-        )
+        return send_key(self._task, generation=generation, wts_conn_id=self._wts_conn_id, recipient=recipient)
 
     def _hidden(self, identity: str) -> str:
         # Of this task alone, so that the same contact is not recognised from one ledger to another.
