@@ -16,20 +16,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.account import Behaviour, Delivery
     from airflow_provider_wts.emulator.faults import Fault
-    from airflow_provider_wts.emulator.recording import RecordedRequest
     from airflow_provider_wts.emulator.running import Emulator
+    from airflow_provider_wts.emulator.service import RecordedRequest
+    from airflow_provider_wts.emulator.state import Behaviour, Delivery
     from airflow_provider_wts.emulator.switches import Switches
 
 __all__ = ["Behaviour", "Delivery", "Emulator", "Fault", "RecordedRequest", "Switches"]
 
 _MODULES = {
-    "Behaviour": "account",
-    "Delivery": "account",
+    "Behaviour": "state",
+    "Delivery": "state",
     "Emulator": "running",
     "Fault": "faults",
-    "RecordedRequest": "recording",
+    "RecordedRequest": "service",
     "Switches": "switches",
 }
 

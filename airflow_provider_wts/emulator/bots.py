@@ -22,14 +22,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversations, events
-from airflow_provider_wts.emulator.account import Account, Delivery, log
+from airflow_provider_wts.emulator import conversation, webhooks
 from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.state import Account, Delivery, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_wts.emulator.records import Chatbot, Session
+    from airflow_provider_wts.emulator.state import Chatbot, Session
 
 _PLACE = re.compile(r"\{\{\s*([\w.\-]+)\s*\}\}")
 
@@ -60,7 +60,7 @@ def start(
     account.touch_session(session)
     account.deliver(
         Delivery(
-            to=conversations.address_of(session),
+            to=conversation.address_of(session),
             kind="chatbot",
             text=None,
             by_bot=False,
@@ -73,7 +73,7 @@ def start(
         )
     )
     told = {"id": send_id, "sessionId": session.id, "status": "STARTED", "senderId": sender_id, "failedReason": None}
-    events.call_back(account, callback_url, told)
+    webhooks.call_back(account, callback_url, told)
     account.agenda.after(0, run.go_on)
     return run
 
@@ -157,7 +157,7 @@ class BotRun:
         template = None
         if step.get("template"):
             template = next((t for t in self.account.templates.by_creation() if t["name"] == step["template"]), None)
-        conversations.company_writes(
+        conversation.company_writes(
             self.account,
             self.session,
             kind="TEXT",
@@ -179,7 +179,7 @@ class BotRun:
         self.message({**step, "message": step["ask"]})
         self.asked = True
         position = self._position
-        behaviour = self.account.behaviour_of(conversations.address_of(self.session))
+        behaviour = self.account.behaviour_of(conversation.address_of(self.session))
         reply = behaviour.next_reply() if behaviour.fails is None else None
 
         def still_asked() -> bool:
@@ -187,7 +187,7 @@ class BotRun:
 
         def reply_now() -> None:
             if still_asked() and reply is not None:
-                conversations.answer_in(self.account, self.session, reply)
+                conversation.answer_in(self.account, self.session, reply)
 
         def give_up() -> None:
             if still_asked():
@@ -230,16 +230,16 @@ class BotRun:
             department = self.account.department_of({"name": target["department"]})
             self.session["departmentId"] = department.id if department else None
             self.session["userId"] = None
-            conversations.set_status(self.account, self.session, "PENDING")
+            conversation.set_status(self.account, self.session, "PENDING")
         else:
             agent = self.account.agent_of({"email": target["agent"]})
             self.session["userId"] = agent["userId"] if agent else None
-            conversations.set_status(self.account, self.session, "IN_PROGRESS")
+            conversation.set_status(self.account, self.session, "IN_PROGRESS")
         return False
 
     def status(self, step: Mapping[str, Any]) -> bool:
         """Set the session's status."""
-        conversations.set_status(self.account, self.session, step["status"])
+        conversation.set_status(self.account, self.session, step["status"])
         return False
 
     def complete(self, step: Mapping[str, Any]) -> bool:
@@ -249,7 +249,7 @@ class BotRun:
         if self._position + 1 >= len(self.bot.steps):
             self.stop()
         reactivate = isinstance(given, dict) and bool(given.get("reactivate"))
-        conversations.complete(self.account, self.session, stop_bot=False, reactivate=reactivate)
+        conversation.complete(self.account, self.session, stop_bot=False, reactivate=reactivate)
         return False
 
     def fail(self, step: Mapping[str, Any]) -> bool:

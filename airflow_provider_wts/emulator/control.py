@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.breaking import Answer
+from airflow_provider_wts.emulator.crud import as_json
 from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.faults import Answer
 from airflow_provider_wts.emulator.page import page_data
-from airflow_provider_wts.emulator.serving import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

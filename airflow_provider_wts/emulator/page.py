@@ -13,25 +13,21 @@ from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_wts.emulator.breaking import Answer
 from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.faults import Answer
+from airflow_provider_wts.emulator.state import PREVIEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.recording import RecordedRequest
-    from airflow_provider_wts.emulator.records import Message, Session
-    from airflow_provider_wts.emulator.service import Service
+    from airflow_provider_wts.emulator.service import RecordedRequest, Service
+    from airflow_provider_wts.emulator.state import Account, Message, Session
 
 # What is shown at the most: a campaign of thousands must not fill the browser.
 MOST_CONVERSATIONS = 100
 MOST_MESSAGES = 50
 MOST_REQUESTS = 500
 MOST_SENDS = 500
-
-PREVIEW = "/preview/session/"
-"""Where the ``previewUrl`` of a session leads."""
 
 SENDS: Final = frozenset(
     {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.account import Account, Behaviour, Delivery
 from airflow_provider_wts.emulator.service import Service
+from airflow_provider_wts.emulator.state import Account, Behaviour, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.emulator.clock import Clock
     from airflow_provider_wts.emulator.faults import Faults
-    from airflow_provider_wts.emulator.posting import Post
-    from airflow_provider_wts.emulator.recording import RecordedRequest
-    from airflow_provider_wts.emulator.records import Message, Send
     from airflow_provider_wts.emulator.server import RunningServer
+    from airflow_provider_wts.emulator.service import RecordedRequest
+    from airflow_provider_wts.emulator.state import Message, Send
     from airflow_provider_wts.emulator.switches import Switches
+    from airflow_provider_wts.emulator.webhooks import Post
 
 MISSING_PACKAGES = (
     "The emulator needs uvicorn, which is not installed. "

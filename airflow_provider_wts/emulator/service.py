@@ -1,24 +1,202 @@
-"""Everything behind the HTTP server: the account with its faults, limits and records, and how they are driven."""
+"""What is behind the HTTP server: the account, its faults, rate limits and recorded requests, and how to drive them."""
 
 from __future__ import annotations
 
+import json
 import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversations
-from airflow_provider_wts.emulator.account import Account, Delivery, address_key
+from airflow_provider_wts.emulator import conversation
+from airflow_provider_wts.emulator.clock import TICKS, Clock
 from airflow_provider_wts.emulator.faults import Faults
-from airflow_provider_wts.emulator.limits import RateLimits
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
-from airflow_provider_wts.emulator.posting import Postman
-from airflow_provider_wts.emulator.recording import Recorder
-from airflow_provider_wts.emulator.seeding import seed_account, seed_default
+from airflow_provider_wts.emulator.seed import seed_account, seed_default
+from airflow_provider_wts.emulator.state import Account, Delivery, address_key
 from airflow_provider_wts.emulator.switches import Switches
+from airflow_provider_wts.emulator.webhooks import Postman
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_wts.emulator.records import Message
+    from airflow_provider_wts.api.contract import Operation
+    from airflow_provider_wts.emulator.state import Message
+
+
+class RateLimits:
+    """Counts requests by the emulator's clock.
+
+    :param clock: the clock.
+    :param switches: the limits and the readings of what is not documented.
+    """
+
+    def __init__(self, clock: Clock, switches: Switches) -> None:
+        self._clock = clock
+        self._switches = switches
+        self._windows: dict[str, _Window] = {}
+
+    def take(self, operation: Operation | None) -> float | None:
+        """Count a request; return ``None`` where it may pass, else the emulated seconds until one may.
+
+        A request that is over a limit counts nowhere.
+
+        :param operation: the operation; ``None`` where the path leads nowhere.
+        """
+        switches = self._switches
+        if not switches.rate_limits:
+            return None
+        sends = operation is not None and operation.send_limit
+        windows: list[_Window] = []
+        if operation is not None and sends:
+            name = operation.operation_id if switches.send_limit_per_operation else "send"
+            windows.append(self._window(name, switches.send_requests, 120))
+        if not sends or switches.sends_count_account_wide:
+            windows.append(self._window("account", switches.account_requests, 300))
+            windows.append(self._window("burst", switches.burst_requests, 5))
+        now = self._clock.now()
+        wait = max(window.wait(now, fixed=switches.window == "fixed") for window in windows)
+        if wait > 0:
+            return wait / TICKS
+        for window in windows:
+            window.count(now)
+        return None
+
+    def reset(self) -> None:
+        """Forget all requests."""
+        self._windows.clear()
+
+    def _window(self, name: str, limit: int, seconds: int) -> _Window:
+        window = self._windows.setdefault(name, _Window(seconds * TICKS))
+        window.limit = limit
+        return window
+
+
+class _Window:
+    """One limit; it keeps the times of the requests it lets pass, at most as many as the limit."""
+
+    def __init__(self, length: int) -> None:
+        self.limit = 0
+        self._length = length
+        self._times: deque[int] = deque()
+
+    def wait(self, now: int, *, fixed: bool) -> int:
+        """Return the ticks until one more request may pass, 0 = now."""
+        begin = now - now % self._length if fixed else now - self._length + 1
+        while self._times and self._times[0] < begin:
+            self._times.popleft()
+        if len(self._times) < self.limit:
+            return 0
+        if fixed or not self._times:
+            return begin + self._length - now
+        return self._times[-self.limit] + self._length - now
+
+    def count(self, now: int) -> None:
+        """Count a request that passes."""
+        self._times.append(now)
+
+
+@dataclass(slots=True)
+class RecordedRequest:
+    """A request as it came over the wire.
+
+    :param method: HTTP method.
+    :param path: the path, still encoded.
+    :param query: names and values of the query, decoded, in their order.
+    :param headers: names in lower case and values, in their order, nothing hidden.
+    :param raw_body: the body's bytes.
+    :param operation_id: the operation, ``None`` where the path leads nowhere.
+    :param at: when it came, in the emulator's time, as text.
+    :param status: the status answered; ``None`` while it is open, or where a fault answered nothing.
+    :param fault: kind of the fault that hit it.
+    :param took_effect: whether the operation was carried out.
+    :param violations: what it did that the contract does not know.
+    """
+
+    method: str
+    path: str
+    query: list[tuple[str, str]]
+    headers: list[tuple[str, str]]
+    raw_body: bytes
+    operation_id: str | None
+    at: str
+    status: int | None = None
+    fault: str | None = None
+    took_effect: bool = False
+    violations: list[str] = field(default_factory=list)
+
+    @property
+    def body(self) -> Any:
+        """The body, parsed; ``None`` where there is none or it is no JSON."""
+        try:
+            return json.loads(self.raw_body)
+        except ValueError:
+            return None
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header.
+
+        :param name: its name, in any case.
+        """
+        return next((value for key, value in self.headers if key == name.lower()), None)
+
+    def summary(self) -> dict[str, Any]:
+        """Return it as JSON data, without headers."""
+        names = ("method", "path", "query", "operation_id", "at", "status", "fault", "took_effect", "violations")
+        return {**{name: getattr(self, name) for name in names}, "body": self.body}
+
+
+class Recorder:
+    """Keeps the last requests, and counts all.
+
+    :param switches: say how many are kept.
+    """
+
+    def __init__(self, switches: Switches) -> None:
+        self._switches = switches
+        self._kept: deque[RecordedRequest] = deque()
+        self.counts: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.total = 0
+
+    def add(self, request: RecordedRequest) -> None:
+        """Take a request in.
+
+        :param request: the request.
+        """
+        self._kept.append(request)
+        while len(self._kept) > self._switches.recorded_requests:
+            self._kept.popleft()
+        self.total += 1
+        self.counts[request.operation_id or "unknown"] += 1
+
+    def answered(self, request: RecordedRequest, status: int) -> None:
+        """Note what was answered.
+
+        :param request: the request.
+        :param status: HTTP status.
+        """
+        request.status = status
+        self.statuses[status] += 1
+
+    def kept(self) -> list[RecordedRequest]:
+        """Return the requests that are kept, oldest first."""
+        return list(self._kept)
+
+    def last(self, most: int) -> list[RecordedRequest]:
+        """Return the last requests that are kept, oldest first.
+
+        :param most: how many at the most.
+        """
+        return list(islice(reversed(self._kept), most))[::-1]
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        self._kept.clear()
+        self.counts.clear()
+        self.statuses.clear()
+        self.total = 0
 
 
 class Service:
@@ -106,9 +284,9 @@ class Service:
         """
         with self.account.lock:
             self.account.run_due()
-            contact = conversations.contact_for(self.account, address)
+            contact = conversation.contact_for(self.account, address)
             found = self.account.channel_of(channel) if channel else None
-            message = conversations.contact_writes(self.account, contact, text, found)
+            message = conversation.contact_writes(self.account, contact, text, found)
             self.account.run_due()
             return message
 

@@ -11,7 +11,7 @@ import pytest
 from whole_airflow import AIRFLOW_3, REDIS, WholeAirflow, tell
 
 from airflow_provider_wts.emulator import Emulator
-from airflow_provider_wts.emulator.conversations import complete
+from airflow_provider_wts.emulator.conversation import complete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 from emulator_api import CARLA
 
+from airflow_provider_wts import emulator as emulator_package
 from airflow_provider_wts.emulator import Emulator
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from emulator_api import Api
 
 
@@ -82,6 +83,17 @@ def test_the_plugin_and_the_package_import_next_to_nothing() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout.replace("'", '"')) == []
+
+
+def test_it_imports_nothing_of_the_package_but_the_contract() -> None:
+    """It must not agree with the client because both ask the same code."""
+    imported = {
+        name
+        for path in Path(emulator_package.__file__).parent.rglob("*.py")
+        for name in re.findall(r"^\s*(?:from|import) airflow_provider_wts\.([\w.]+)", path.read_text(), re.MULTILINE)
+    }
+    outside = {name for name in imported if name.partition(".")[0] != "emulator"}
+    assert outside == {"api.contract", "api.contract.check"}
 
 
 def test_a_missing_server_package_is_named_with_its_extra() -> None:

@@ -7,11 +7,11 @@ from importlib import import_module
 _MODULES = (
     "agents",
     "cards",
+    "channels",
     "chatbots",
     "contacts",
     "custom_fields",
     "departments",
-    "directory",
     "files",
     "messages",
     "panels",
@@ -21,6 +21,7 @@ _MODULES = (
     "sequences",
     "sessions",
     "tags",
+    "templates",
     "webhooks",
 )
 

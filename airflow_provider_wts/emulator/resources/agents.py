@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversations
+from airflow_provider_wts.emulator import conversation
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, changes, handles, stamped
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, changes, handles, stamped
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.records import Record
+    from airflow_provider_wts.emulator.state import Account, Record
 
 _FIELDS = {
     "Name": ("name",),
@@ -86,10 +85,10 @@ def _delete(request: Request) -> Empty:
             session["userId"] = body["transferUserId"]
             account.touch(account.sessions, session)
         elif resolution == "COMPLETE":
-            conversations.complete(account, session, stop_bot=False)
+            conversation.complete(account, session, stop_bot=False)
         else:
             session["userId"] = None
-            conversations.set_status(account, session, "PENDING")
+            conversation.set_status(account, session, "PENDING")
     account.agents.remove(agent)
     return EMPTY
 

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import events
-from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
-from airflow_provider_wts.emulator.records import Record, named
-from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
-from airflow_provider_wts.emulator.resources.files import message_files
-from airflow_provider_wts.emulator.resources.panels import cards_of, is_overdue, steps_of
-from airflow_provider_wts.emulator.resources.sessions import merged
-from airflow_provider_wts.emulator.resources.tags import tags_after
-from airflow_provider_wts.emulator.serving import (
+from airflow_provider_wts.emulator import webhooks
+from airflow_provider_wts.emulator.crud import (
     EMPTY,
     Empty,
     Request,
@@ -20,17 +13,24 @@ from airflow_provider_wts.emulator.serving import (
     detail,
     handles,
     lower,
+    merged,
     page,
     plain,
     select,
     set_unless_null,
     within,
 )
+from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
+from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.panels import cards_of, is_overdue, steps_of
+from airflow_provider_wts.emulator.resources.tags import tags_after
+from airflow_provider_wts.emulator.state import Record, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.state import Account
 
 _FIELDS = {
     "StepId": ("stepId",),
@@ -91,7 +91,7 @@ def _create(request: Request) -> dict[str, Any]:
     given = {name: value for name, value in body.items() if name not in ("stepId", "title")}
     _apply(account, card, given, "ReplaceAll")
     account.cards.add(card)
-    events.emit_record(account, "PANEL_CARD_NEW", card)
+    webhooks.emit_record(account, "PANEL_CARD_NEW", card)
     return _show(request, card)
 
 
@@ -106,7 +106,7 @@ def _update(request: Request) -> dict[str, Any]:
     _apply(account, card, changes(request, _FIELDS), operation)
     account.touch(account.cards, card)
     moved = card["stepId"] != step_before
-    events.emit_record(account, "PANEL_CARD_STEP_CHANGE" if moved else "PANEL_CARD_UPDATE", card)
+    webhooks.emit_record(account, "PANEL_CARD_STEP_CHANGE" if moved else "PANEL_CARD_UPDATE", card)
     return _show(request, card)
 
 
@@ -129,7 +129,7 @@ def _duplicate(request: Request) -> dict[str, Any]:
     if options.get("archiveOriginalCard"):
         source["status"] = "ARCHIVED"
         account.touch(account.cards, source)
-    events.emit_record(account, "PANEL_CARD_NEW", card)
+    webhooks.emit_record(account, "PANEL_CARD_NEW", card)
     return _show(request, card)
 
 
@@ -158,7 +158,7 @@ def _create_note(request: Request) -> dict[str, Any]:
         "isFromPublicApi": True,
     }
     note = account.new(account.card_notes, values)
-    events.emit_record(account, "PANEL_CARD_NOTE_NEW", note)
+    webhooks.emit_record(account, "PANEL_CARD_NOTE_NEW", note)
     return plain(account, note)
 
 

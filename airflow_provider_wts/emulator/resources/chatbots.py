@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import bots, conversations, events
+from airflow_provider_wts.emulator import bots, conversation, webhooks
+from airflow_provider_wts.emulator.crud import Request, handles, lower, merged, page, plain, select, within
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send
-from airflow_provider_wts.emulator.resources.sessions import merged, show_session, write_metadata
-from airflow_provider_wts.emulator.serving import Request, handles, lower, page, plain, select, within
+from airflow_provider_wts.emulator.resources.sessions import show_session, write_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.records import Chatbot, Contact, Record, Send, Session
+    from airflow_provider_wts.emulator.state import Account, Chatbot, Contact, Record, Send, Session
 
 
 @handles("list_chatbots")
@@ -102,7 +101,7 @@ def _accept(
 ) -> Send:
     account = request.account
     session, _ = _target(account, item, sender)
-    to = conversations.address_of(session) if session is not None else item["to"]
+    to = conversation.address_of(session) if session is not None else item["to"]
     if not is_handle(to):
         to = stored_phone(to, account.switches)
     send = new_send(request, to, item)
@@ -121,7 +120,7 @@ def _accept(
             status = account.switches.skipped_queued_status
             update_send(account, send, status, reason=skipped if status == "FAILED" else None)
         told = {"id": send.id, "status": send["status"], "senderId": send["senderId"]}
-        events.call_back(account, item.get("callbackUrl"), {**told, "failedReason": send["failedReason"]})
+        webhooks.call_back(account, item.get("callbackUrl"), {**told, "failedReason": send["failedReason"]})
 
     account.agenda.after(account.switches.queue_seconds, process)
     return send
@@ -139,8 +138,8 @@ def _dispatch(
     """Start a bot, or skip; return the session, and why it was skipped."""
     session, channel = _target(account, item, sender)
     if session is None:
-        contact = conversations.contact_for(account, item["to"])
-        current = conversations.open_session_of(account, contact, channel)
+        contact = conversation.contact_for(account, item["to"])
+        current = conversation.open_session_of(account, contact, channel)
     else:
         contact, current = session.contact, session
     force = bool(options.get("forceStartSession"))
@@ -149,12 +148,12 @@ def _dispatch(
         if reason is not None:
             return current, reason
         if force and session is None:
-            conversations.complete(account, current, stop_bot=True)
+            conversation.complete(account, current, stop_bot=True)
             current = None
     if current is None:
         hidden = bool(options.get("hiddenSession"))
         department = account.departments.find(bot["defaultDepartmentId"])
-        current = conversations.open_session(account, contact, channel, hidden=hidden, department=department)
+        current = conversation.open_session(account, contact, channel, hidden=hidden, department=department)
     write_metadata(account, current, item.get("sessionMetadata"))
     _write_contact_metadata(account, contact, item.get("contactMetadata"))
     bots.start(

@@ -5,28 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import events
-from airflow_provider_wts.emulator.account import Account, address_key
-from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
-from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.records import Contact, Record, named
-from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
-from airflow_provider_wts.emulator.resources.portfolios import add_to_portfolio, remove_from_portfolio
-from airflow_provider_wts.emulator.resources.sequences import add_to_sequence
-from airflow_provider_wts.emulator.resources.sessions import merged
-from airflow_provider_wts.emulator.resources.tags import tag_ids, tags_after
-from airflow_provider_wts.emulator.serving import (
+from airflow_provider_wts.emulator import webhooks
+from airflow_provider_wts.emulator.crud import (
     Request,
     changes,
     date_bounds,
     detail,
     handles,
     lower,
+    merged,
     page,
     select,
     set_unless_null,
     stamped,
 )
+from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
+from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
+from airflow_provider_wts.emulator.resources.portfolios import add_to_portfolio, remove_from_portfolio
+from airflow_provider_wts.emulator.resources.sequences import add_to_sequence
+from airflow_provider_wts.emulator.resources.tags import tag_ids, tags_after
+from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -206,7 +205,7 @@ def _save(account: Account, given: Mapping[str, Any], options: Mapping[str, Any]
         resolved = _resolve(account, None, given, "ReplaceAll")
         contact = account.add_contact({"phoneNumber": resolved.phone})
         _apply(account, contact, given, resolved)
-        events.emit_contact(account, "CONTACT_NEW", contact)
+        webhooks.emit_contact(account, "CONTACT_NEW", contact)
         return contact
     if options.get("upsert"):
         allowed = {name for field in options.get("upsertFields") or _FIELDS for name in _FIELDS[field]}
@@ -234,7 +233,7 @@ def _write(account: Account, contact: Contact, given: Mapping[str, Any], tag_ope
     _apply(account, contact, given, _resolve(account, contact, given, tag_operation))
     account.touch(account.contacts, contact)
     changed = contact["tagIds"] != tags_before
-    events.emit_contact(account, "CONTACT_TAG_UPDATE" if changed else "CONTACT_UPDATE", contact)
+    webhooks.emit_contact(account, "CONTACT_TAG_UPDATE" if changed else "CONTACT_UPDATE", contact)
 
 
 def _resolve(account: Account, contact: Contact | None, given: Mapping[str, Any], tag_operation: str) -> _Resolved:

@@ -6,13 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.serving import Request, handles, plain
+from airflow_provider_wts.emulator.crud import Request, handles, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.records import Record
+    from airflow_provider_wts.emulator.state import Account, Record
 
 _TIME = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, changes, detail, handles, set_unless_null, stamped
 from airflow_provider_wts.emulator.errors import Refusal, not_found
-from airflow_provider_wts.emulator.serving import (
-    EMPTY,
-    Empty,
-    Request,
-    changes,
-    detail,
-    handles,
-    set_unless_null,
-    stamped,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.records import Record
+    from airflow_provider_wts.emulator.state import Account, Record
 
 _FIELDS = {
     "Name": ("name",),

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_wts.emulator.clock import TICKS
+from airflow_provider_wts.emulator.crud import Request, handles
 from airflow_provider_wts.emulator.errors import Refusal, not_found
-from airflow_provider_wts.emulator.serving import Request, handles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.records import Record
+    from airflow_provider_wts.emulator.state import Account, Record
 
 UPLOADS = "/_upload/"
 """Where the emulator takes the content of a file; the real service uses a storage of another host."""

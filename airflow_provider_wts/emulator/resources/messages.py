@@ -1,21 +1,21 @@
-"""The quick sends: a message to a number or into a session, queued or waited for."""
+"""Messages and notes of sessions, and the quick sends: to a number or into a session, queued or waited for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import bots, conversations
-from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator import bots, conversation
+from airflow_provider_wts.emulator.crud import Later, Request, handles, page, select, set_unless_null, stamped
+from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.resources.files import message_files
-from airflow_provider_wts.emulator.resources.sends import filled_template, message_is_settled, status_url
-from airflow_provider_wts.emulator.resources.sessions import session_of, show_message
-from airflow_provider_wts.emulator.serving import Later, Request, handles, stamped
+from airflow_provider_wts.emulator.resources.sends import message_is_settled, status_url
+from airflow_provider_wts.emulator.resources.sessions import session_of
+from airflow_provider_wts.emulator.resources.templates import filled_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.records import Message, Session
+    from airflow_provider_wts.emulator.state import Account, Message, Session
 
 _TYPES = {"IMAGE": "IMAGE", "AUDIO": "AUDIO", "VIDEO": "VIDEO"}
 
@@ -48,8 +48,8 @@ def _to_number(request: Request) -> Message:
     account.agent_of(body.get("user"))
     bot = account.chatbot_of(body["botKey"]) if body.get("botKey") else None
     write = _prepared(request, body["body"])
-    contact = conversations.contact_for(account, body["to"])
-    session = conversations.session_for_send(account, contact, channel, options)
+    contact = conversation.contact_for(account, body["to"])
+    session = conversation.session_for_send(account, contact, channel, options)
     message = write(session)
     if bot is not None:
         session.on_answer = lambda: _start(account, session, bot)
@@ -74,7 +74,7 @@ def _prepared(request: Request, content: dict[str, Any]) -> Callable[[Session], 
     given = content.get("fileId") or content.get("fileUrl")
     file = message_files(account, [given])[0] if given else None
     kind = _TYPES.get(file["type"], "DOCUMENT") if file else "TEXT"
-    return lambda session: conversations.company_writes(
+    return lambda session: conversation.company_writes(
         account, session, kind=kind, text=text, template=template, file=file, reference=content.get("refId")
     )
 
@@ -96,3 +96,90 @@ def _waited_for(request: Request, message: Message) -> Later:
         seconds=request.account.switches.sync_gives_up_after,
         answer=lambda: show_message(request, message),
     )
+
+
+def show_message(request: Request, message: Message) -> dict[str, Any]:
+    """Return a message as an answer carries it.
+
+    :param request: the request.
+    :param message: the message.
+    """
+    answer = {**stamped(request.account, message), **message.values}
+    set_unless_null(answer, "details", message["details"])
+    if not request.account.switches.sender_id_in_messages:
+        answer["senderId"] = None
+    return answer
+
+
+@handles("list_messages", "list_session_messages")
+def _messages(request: Request) -> dict[str, Any]:
+    account = request.account
+    identifier = request.query.get("SessionId") or request.path.get("id")
+    session = account.need(account.sessions, identifier, "A sessão")
+    messages = [message for message in session.messages if message["type"] != "NOTE"]
+    found = select(request, account.messages, among=messages)
+    return page(request, found, lambda message: show_message(request, message))
+
+
+@handles("get_message")
+def _message(request: Request) -> dict[str, Any]:
+    return show_message(request, _message_of(request))
+
+
+@handles("get_message_status")
+def _message_status(request: Request) -> dict[str, Any]:
+    message = _message_of(request)
+    return {
+        **stamped(request.account, message),
+        "sessionId": message["sessionId"],
+        "status": message["status"],
+        "failureReason": message["failedReason"],
+    }
+
+
+@handles("delete_message")
+def _delete_message(request: Request) -> dict[str, Any]:
+    return _delete(request, _message_of(request))
+
+
+@handles("list_session_notes")
+def _notes(request: Request) -> dict[str, Any]:
+    notes = [message for message in session_of(request).messages if message["type"] == "NOTE"]
+    found = select(request, request.account.messages, among=notes)
+    return page(request, found, lambda note: show_message(request, note))
+
+
+@handles("create_session_note")
+def _create_note(request: Request) -> dict[str, Any]:
+    body = request.body
+    if not (body.get("text") or body.get("filesIds") or body.get("filesUrls")):
+        raise Refusal("FORM_ERROR", "A nota deve ter texto ou arquivos.")
+    session = session_of(request)
+    files = message_files(request.account, [*(body.get("filesIds") or ()), *(body.get("filesUrls") or ())])
+    note = conversation.add_note(request.account, session, body.get("text"), [file["id"] for file in files])
+    note["details"] = {"files": files} if files else None
+    return show_message(request, note)
+
+
+@handles("get_session_note")
+def _note(request: Request) -> dict[str, Any]:
+    return show_message(request, _message_of(request, note=True))
+
+
+@handles("delete_session_note")
+def _delete_note(request: Request) -> dict[str, Any]:
+    return _delete(request, _message_of(request, note=True))
+
+
+def _message_of(request: Request, *, note: bool = False) -> Message:
+    account = request.account
+    message = account.messages.find(request.path["id"])
+    if message is None or (note and message["type"] != "NOTE"):
+        raise not_found("A nota" if note else "A mensagem")
+    return message
+
+
+def _delete(request: Request, message: Message) -> dict[str, Any]:
+    message["status"] = "DELETED"
+    request.account.touch(request.account.messages, message)
+    return show_message(request, message)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.clock import parse_ticks
+from airflow_provider_wts.emulator.crud import Request, detail, handles, page, plain, select, set_unless_null, whole
 from airflow_provider_wts.emulator.resources.custom_fields import arranged
-from airflow_provider_wts.emulator.serving import Request, detail, handles, page, plain, select, set_unless_null, whole
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.records import Record
+    from airflow_provider_wts.emulator.state import Account, Record
 
 _DEFAULT_FIELDS = ("title", "description", "dueDate", "responsibleUser", "tags", "contacts", "monetaryAmount")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversations
-from airflow_provider_wts.emulator.serving import (
+from airflow_provider_wts.emulator import conversation
+from airflow_provider_wts.emulator.crud import (
     EMPTY,
     Empty,
     Request,
@@ -21,8 +21,7 @@ from airflow_provider_wts.emulator.serving import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.account import Account
-    from airflow_provider_wts.emulator.records import Contact, Record
+    from airflow_provider_wts.emulator.state import Account, Contact, Record
 
 
 @handles("list_portfolios")
@@ -62,7 +61,7 @@ def _add(request: Request) -> dict[str, Any]:
 @handles("add_portfolio_contacts_batch")
 def _add_batch(request: Request) -> dict[str, Any]:
     account, portfolio = request.account, _portfolio_of(request)
-    contacts = conversations.contacts_named(account, request.body, create=True)
+    contacts = conversation.contacts_named(account, request.body, create=True)
     return whole([_show(account, add_to_portfolio(account, portfolio, contact)) for contact in contacts])
 
 
@@ -75,7 +74,7 @@ def _remove(request: Request) -> Empty:
 @handles("remove_portfolio_contacts_batch")
 def _remove_batch(request: Request) -> Empty:
     portfolio = _portfolio_of(request)
-    for contact in conversations.contacts_named(request.account, request.body, create=False):
+    for contact in conversation.contacts_named(request.account, request.body, create=False):
         remove_from_portfolio(request.account, portfolio, contact)
     return EMPTY
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import bots, conversations
-from airflow_provider_wts.emulator.account import Account, address_key
+from airflow_provider_wts.emulator import bots, conversation
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.errors import Refusal, not_found
-from airflow_provider_wts.emulator.records import ALWAYS, Record
-from airflow_provider_wts.emulator.resources.files import message_files
-from airflow_provider_wts.emulator.resources.sends import filled_template
-from airflow_provider_wts.emulator.serving import (
+from airflow_provider_wts.emulator.crud import (
     EMPTY,
     Empty,
     Request,
@@ -23,6 +18,10 @@ from airflow_provider_wts.emulator.serving import (
     select,
     stamped,
 )
+from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.templates import filled_template
+from airflow_provider_wts.emulator.state import ALWAYS, Account, Record, address_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,7 +164,7 @@ def _checked(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
     if department is not None and not _serves(department, channel):
         raise Refusal("ENTITY_NOT_FOUND", "A equipe não está vinculada ao canal.")
     return {
-        "contactId": conversations.contact_for(account, given["to"]).id,
+        "contactId": conversation.contact_for(account, given["to"]).id,
         "channelId": channel.id,
         "departmentId": department.id if department else None,
         "type": kind,
@@ -199,7 +198,7 @@ def _send(account: Account, message: Record) -> None:
         contact = account.need(account.contacts, message["contactId"], "O contato")
         channel = account.need(account.channels, message["channelId"], "O canal")
         options = {"hiddenSession": message["hiddenSession"], "department": {"id": message["departmentId"]}}
-        session = conversations.session_for_send(account, contact, channel, options)
+        session = conversation.session_for_send(account, contact, channel, options)
         message["sessionId"] = session.id
         if message["type"] == "CHATBOT":
             bots.start(account, session, account.chatbot_of(message["botId"]), send_id=message.id)
@@ -207,7 +206,7 @@ def _send(account: Account, message: Record) -> None:
         else:
             template, params = account.template_of(message["templateId"]), message["params"]
             reference = params.get("fileId") or params.get("fileUrl")
-            written = conversations.company_writes(
+            written = conversation.company_writes(
                 account,
                 session,
                 kind="TEXT",

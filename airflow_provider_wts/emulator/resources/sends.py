@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversations, events
-from airflow_provider_wts.emulator.account import Account, Delivery
+from airflow_provider_wts.emulator import conversation, webhooks
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, handles, stamped
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
-from airflow_provider_wts.emulator.records import Message, Record, Send, Session
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.sessions import write_metadata
-from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, handles, stamped
+from airflow_provider_wts.emulator.resources.templates import filled_template
+from airflow_provider_wts.emulator.state import Account, Delivery, Message, Record, Send, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -192,23 +192,6 @@ def _accept_template(
     return _accept(request, item, sender, options, kind="TEXT", text=text, file=file, template=template)
 
 
-def filled_template(template: Record, parameters: Mapping[str, str | None] | None) -> str:
-    """Return the text of a template with its variables filled in, or refuse.
-
-    :param template: the template.
-    :param parameters: values by the name of the variable.
-    """
-    if template["archived"] or template["status"] != "Approved":
-        raise Refusal("FORM_ERROR", "O template não está aprovado.")
-    text = str(template["text"])
-    for param in template["params"]:
-        value = (parameters or {}).get(param["name"])
-        if value is None:
-            raise Refusal("FORM_ERROR", f"O parâmetro {param['name']} do template é obrigatório.")
-        text = text.replace("{{" + param["name"] + "}}", value)
-    return text
-
-
 def _accept(
     request: Request,
     item: Mapping[str, Any],
@@ -226,7 +209,7 @@ def _accept(
     session: Session | None = None
     if item.get("sessionId"):
         session = account.need(account.sessions, item["sessionId"], "A sessão")
-        to = conversations.address_of(session)
+        to = conversation.address_of(session)
         channel = session.channel
     else:
         if not item.get("to"):
@@ -236,7 +219,7 @@ def _accept(
         account.department_of(options.get("department"))
         account.agent_of(options.get("user"))
         contact = account.contact_by_address(to)
-        current = conversations.open_session_of(account, contact, channel) if contact is not None else None
+        current = conversation.open_session_of(account, contact, channel) if contact is not None else None
         if template is None and not _may_write(account, current, channel):
             raise Refusal("FORM_ERROR", "Fora da janela de 24 horas: é necessário enviar um template.")
     send = new_send(request, to, item)
@@ -244,9 +227,9 @@ def _accept(
     def process() -> None:
         target = session
         if target is None:
-            target = conversations.session_for_send(account, conversations.contact_for(account, to), channel, options)
+            target = conversation.session_for_send(account, conversation.contact_for(account, to), channel, options)
         write_metadata(account, target, item.get("sessionMetadata"))
-        send.message = conversations.company_writes(
+        send.message = conversation.company_writes(
             account,
             target,
             kind=kind,
@@ -267,9 +250,9 @@ def _accept(
 
 
 def _may_write(account: Account, session: Session | None, channel: Record) -> bool:
-    if account.switches.whatsapp_window != "refuse" or channel["type"] not in conversations.OFFICIAL_WHATSAPP:
+    if account.switches.whatsapp_window != "refuse" or channel["type"] not in conversation.OFFICIAL_WHATSAPP:
         return True
-    return session is not None and conversations.window_status(account, session) == "ACTIVE"
+    return session is not None and conversation.window_status(account, session) == "ACTIVE"
 
 
 @handles("send_typing")
@@ -358,7 +341,7 @@ def _deliver_otp(account: Account, otp: Record, to: str, code: str) -> None:
             otp["status"], otp["failedReason"] = "FAILED", fails
             account.touch(account.otps, otp)
         told = {"id": otp.id, "status": otp["status"], "senderId": otp["senderId"]}
-        events.call_back(account, otp["callbackUrl"], {**told, "failedReason": otp["failedReason"]})
+        webhooks.call_back(account, otp["callbackUrl"], {**told, "failedReason": otp["failedReason"]})
 
     account.agenda.after(account.switches.queue_seconds + account.switches.sent_seconds, sent)
 

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversations
-from airflow_provider_wts.emulator.account import Account, address_key
+from airflow_provider_wts.emulator import conversation
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, detail, handles, page, plain, select, whole
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.serving import (
-    EMPTY,
-    Empty,
-    Request,
-    detail,
-    handles,
-    page,
-    plain,
-    select,
-    whole,
-)
+from airflow_provider_wts.emulator.state import Account, address_key
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.records import Contact, Record
+    from airflow_provider_wts.emulator.state import Contact, Record
 
 
 @handles("list_sequences")
@@ -72,7 +62,7 @@ def _add(request: Request) -> dict[str, Any]:
 @handles("add_sequence_contacts_batch")
 def _add_batch(request: Request) -> dict[str, Any]:
     account, sequence = request.account, _sequence_of(request)
-    contacts = conversations.contacts_named(account, request.body, create=True)
+    contacts = conversation.contacts_named(account, request.body, create=True)
     return whole([_show(request, add_to_sequence(account, sequence, contact)) for contact in contacts])
 
 
@@ -86,7 +76,7 @@ def _remove(request: Request) -> Empty:
 @handles("remove_sequence_contacts_batch")
 def _remove_batch(request: Request) -> Empty:
     sequence = _sequence_of(request)
-    for contact in conversations.contacts_named(request.account, request.body, create=False):
+    for contact in conversation.contacts_named(request.account, request.body, create=False):
         _remove_member(request.account, sequence, contact)
     return EMPTY
 

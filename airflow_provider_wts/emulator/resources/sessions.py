@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversations, events
+from airflow_provider_wts.emulator import conversation, webhooks
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
-from airflow_provider_wts.emulator.errors import Refusal, not_found
-from airflow_provider_wts.emulator.page import PREVIEW
-from airflow_provider_wts.emulator.records import ALWAYS, Message, Session
-from airflow_provider_wts.emulator.resources.files import message_files
-from airflow_provider_wts.emulator.serving import (
+from airflow_provider_wts.emulator.crud import (
     Request,
     changes,
     date_bounds,
     detail,
     handles,
     lower,
+    merged,
     page,
     select,
     set_unless_null,
     stamped,
     within,
 )
+from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.state import ALWAYS, PREVIEW, Session
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.state import Account
 
 _STATUS_TEXTS = {
     "UNDEFINED": "Indefinido",
@@ -54,7 +53,7 @@ def show_session(request: Request, session: Session, *, listed: bool = False, ve
         "statusDescription": _STATUS_TEXTS[values["status"]],
         "timeService": _duration(account, session),
         "timeWait": None,
-        "windowStatus": conversations.window_status(account, session),
+        "windowStatus": conversation.window_status(account, session),
     }
     switches = account.switches
     if (listed and not switches.metadata_in_session_list) or (switches.metadata_needs_details and not request.details):
@@ -139,7 +138,7 @@ def _get(request: Request) -> dict[str, Any]:
 @handles("complete_session")
 def _complete(request: Request) -> dict[str, Any]:
     session = session_of(request)
-    conversations.complete(
+    conversation.complete(
         request.account,
         session,
         stop_bot=bool(request.body.get("stopBotInExecution")),
@@ -152,7 +151,7 @@ def _complete(request: Request) -> dict[str, Any]:
 def _change_status(request: Request) -> dict[str, Any]:
     session = session_of(request)
     _stop_bot(request, session)
-    conversations.set_status(request.account, session, request.body["newStatus"])
+    conversation.set_status(request.account, session, request.body["newStatus"])
     return show_session(request, session)
 
 
@@ -163,7 +162,7 @@ def _assign(request: Request) -> dict[str, Any]:
     _stop_bot(request, session)
     session["userId"] = agent["userId"] if agent else None
     if session["status"] != "COMPLETED":
-        conversations.set_status(request.account, session, "IN_PROGRESS")
+        conversation.set_status(request.account, session, "IN_PROGRESS")
     return show_session(request, session)
 
 
@@ -181,7 +180,7 @@ def _transfer(request: Request) -> dict[str, Any]:
         agent = account.agent_of({"id": body["newUserId"]})
         session["userId"], status = agent["userId"] if agent else None, "IN_PROGRESS"
     _stop_bot(request, session)
-    conversations.set_status(account, session, status if session["status"] != "COMPLETED" else "COMPLETED")
+    conversation.set_status(account, session, status if session["status"] != "COMPLETED" else "COMPLETED")
     return show_session(request, session)
 
 
@@ -215,10 +214,10 @@ def _update(request: Request) -> dict[str, Any]:
     if "classification" in given:
         session["classification"] = _classified(account, given["classification"])
     if given.get("status"):
-        conversations.set_status(account, session, given["status"])
+        conversation.set_status(account, session, given["status"])
     else:
         account.touch(account.sessions, session)
-        events.emit_session(account, "SESSION_UPDATE", session)
+        webhooks.emit_session(account, "SESSION_UPDATE", session)
     if "endAt" in given:
         session["endAt"] = given["endAt"]
     return show_session(request, session)
@@ -236,17 +235,6 @@ def _classified(account: Account, given: dict[str, Any] | None) -> dict[str, Any
     }
 
 
-def merged(existing: dict[str, Any], given: dict[str, Any] | None, way: str = "merge") -> dict[str, Any]:
-    """Return metadata after a write: a null value removes its key.
-
-    :param existing: what is there.
-    :param given: what is written.
-    :param way: ``merge`` or ``replace``.
-    """
-    together = {**(existing if way == "merge" else {}), **(given or {})}
-    return {name: value for name, value in together.items() if value is not None}
-
-
 def write_metadata(account: Account, session: Session, given: dict[str, Any] | None) -> None:
     """Write the session metadata of a send.
 
@@ -257,96 +245,6 @@ def write_metadata(account: Account, session: Session, given: dict[str, Any] | N
     if given is not None:
         session["metadata"] = merged(session["metadata"], given, account.switches.session_metadata)
         account.touch_session(session)
-
-
-# Messages and notes -------------------------------------------------------------------------------------------------
-
-
-def show_message(request: Request, message: Message) -> dict[str, Any]:
-    """Return a message as an answer carries it.
-
-    :param request: the request.
-    :param message: the message.
-    """
-    answer = {**stamped(request.account, message), **message.values}
-    set_unless_null(answer, "details", message["details"])
-    if not request.account.switches.sender_id_in_messages:
-        answer["senderId"] = None
-    return answer
-
-
-@handles("list_messages", "list_session_messages")
-def _messages(request: Request) -> dict[str, Any]:
-    account = request.account
-    identifier = request.query.get("SessionId") or request.path.get("id")
-    session = account.need(account.sessions, identifier, "A sessão")
-    messages = [message for message in session.messages if message["type"] != "NOTE"]
-    found = select(request, account.messages, among=messages)
-    return page(request, found, lambda message: show_message(request, message))
-
-
-@handles("get_message")
-def _message(request: Request) -> dict[str, Any]:
-    return show_message(request, _message_of(request))
-
-
-@handles("get_message_status")
-def _message_status(request: Request) -> dict[str, Any]:
-    message = _message_of(request)
-    return {
-        **stamped(request.account, message),
-        "sessionId": message["sessionId"],
-        "status": message["status"],
-        "failureReason": message["failedReason"],
-    }
-
-
-@handles("delete_message")
-def _delete_message(request: Request) -> dict[str, Any]:
-    return _delete(request, _message_of(request))
-
-
-@handles("list_session_notes")
-def _notes(request: Request) -> dict[str, Any]:
-    notes = [message for message in session_of(request).messages if message["type"] == "NOTE"]
-    found = select(request, request.account.messages, among=notes)
-    return page(request, found, lambda note: show_message(request, note))
-
-
-@handles("create_session_note")
-def _create_note(request: Request) -> dict[str, Any]:
-    body = request.body
-    if not (body.get("text") or body.get("filesIds") or body.get("filesUrls")):
-        raise Refusal("FORM_ERROR", "A nota deve ter texto ou arquivos.")
-    session = session_of(request)
-    files = message_files(request.account, [*(body.get("filesIds") or ()), *(body.get("filesUrls") or ())])
-    note = conversations.add_note(request.account, session, body.get("text"), [file["id"] for file in files])
-    note["details"] = {"files": files} if files else None
-    return show_message(request, note)
-
-
-@handles("get_session_note")
-def _note(request: Request) -> dict[str, Any]:
-    return show_message(request, _message_of(request, note=True))
-
-
-@handles("delete_session_note")
-def _delete_note(request: Request) -> dict[str, Any]:
-    return _delete(request, _message_of(request, note=True))
-
-
-def _message_of(request: Request, *, note: bool = False) -> Message:
-    account = request.account
-    message = account.messages.find(request.path["id"])
-    if message is None or (note and message["type"] != "NOTE"):
-        raise not_found("A nota" if note else "A mensagem")
-    return message
-
-
-def _delete(request: Request, message: Message) -> dict[str, Any]:
-    message["status"] = "DELETED"
-    request.account.touch(request.account.messages, message)
-    return show_message(request, message)
 
 
 def _stop_bot(request: Request, session: Session) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.contract import document
-from airflow_provider_wts.emulator import events
+from airflow_provider_wts.emulator import webhooks
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, handles, plain
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.records import Record, named
-from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, handles, plain
+from airflow_provider_wts.emulator.state import Record, named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.state import Account
 
 _SHADES = {"BROWN": "8D6E63", "PURPLE": "7E57C2", "PINK": "EC407A", "RED": "E53935", "YELLOW": "FBC02D"} | {
     "GREEN": "43A047",
@@ -65,7 +65,7 @@ def _delete(request: Request) -> Empty:
     for contact in carriers:
         contact["tagIds"] = [one for one in contact["tagIds"] if one != tag.id]
         account.touch(account.contacts, contact)
-        events.emit_contact(account, "CONTACT_TAG_UPDATE", contact)
+        webhooks.emit_contact(account, "CONTACT_TAG_UPDATE", contact)
     account.tags.remove(tag)
     return EMPTY
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.contract import document
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, changes, handles, stamped
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.serving import EMPTY, Empty, Request, changes, handles, stamped
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.records import Record
+    from airflow_provider_wts.emulator.state import Record
 
 _FIELDS = {"Name": ("name",), "Url": ("url",), "Events": ("events",), "Enabled": ("enabled",)}
 

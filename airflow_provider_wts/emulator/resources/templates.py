@@ -1,13 +1,16 @@
-"""What a client looks up by name: channels, templates and the office hours."""
+"""Templates: the list, and a text filled in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.serving import Request, detail, handles, page, plain, select
+from airflow_provider_wts.emulator.crud import Request, detail, handles, page, plain, select
+from airflow_provider_wts.emulator.errors import Refusal
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.records import Record
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.emulator.state import Record
 
 # The filter's names are not those of the answer.
 _TEMPLATE_TYPES = {
@@ -18,17 +21,6 @@ _TEMPLATE_TYPES = {
     "SCHEDULEDMESSAGE": "TEMPLATE_SCHEDULED_MESSAGE",
     "AUTHENTICATION": "AUTHENTICATION",
 }
-
-
-@handles("list_channels")
-def _channels(request: Request) -> list[dict[str, Any]]:
-    wanted = str(request.query.get("ChannelType", "All")).lower()
-    channels = request.account.channels.by_creation()
-    return [
-        plain(request.account, channel)
-        for channel in channels
-        if wanted == "all" or wanted == channel["identity"]["platform"].lower()
-    ]
 
 
 @handles("list_templates")
@@ -58,6 +50,18 @@ def _templates(request: Request) -> dict[str, Any]:
     return page(request, select(request, request.account.templates, keep), show)
 
 
-@handles("get_office_hours")
-def _office_hours(request: Request) -> dict[str, Any]:
-    return request.account.office_hours
+def filled_template(template: Record, parameters: Mapping[str, str | None] | None) -> str:
+    """Return the text of a template with its variables filled in, or refuse.
+
+    :param template: the template.
+    :param parameters: values by the name of the variable.
+    """
+    if template["archived"] or template["status"] != "Approved":
+        raise Refusal("FORM_ERROR", "O template não está aprovado.")
+    text = str(template["text"])
+    for param in template["params"]:
+        value = (parameters or {}).get(param["name"])
+        if value is None:
+            raise Refusal("FORM_ERROR", f"O parâmetro {param['name']} do template é obrigatório.")
+        text = text.replace("{{" + param["name"] + "}}", value)
+    return text

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.records import ALWAYS, Bounds, Record, RecordT, Table
+from airflow_provider_wts.emulator.state import ALWAYS, Bounds, Record, RecordT, Table
 
 if TYPE_CHECKING:
     from airflow_provider_wts.api.contract import Operation
-    from airflow_provider_wts.emulator.account import Account
+    from airflow_provider_wts.emulator.state import Account
 
 
 @dataclass(frozen=True)
@@ -317,6 +317,17 @@ def changes(request: Request, sources: Mapping[str, tuple[str, ...]]) -> dict[st
             sent = {names[0]: None}
         found.update(sent)
     return found
+
+
+def merged(existing: dict[str, Any], given: dict[str, Any] | None, way: str = "merge") -> dict[str, Any]:
+    """Return metadata after a write: a null value removes its key.
+
+    :param existing: what is there.
+    :param given: what is written.
+    :param way: ``merge`` or ``replace``.
+    """
+    together = {**(existing if way == "merge" else {}), **(given or {})}
+    return {name: value for name, value in together.items() if value is not None}
 
 
 def as_json(answer: object) -> bytes:

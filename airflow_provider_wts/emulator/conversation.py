@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import events
-from airflow_provider_wts.emulator.account import Account, Delivery
+from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
-from airflow_provider_wts.emulator.records import Contact, Message, Record, Session
+from airflow_provider_wts.emulator.state import Account, Contact, Delivery, Message, Record, Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +33,7 @@ def contact_for(account: Account, address: str) -> Contact:
         else:
             phone = stored_phone(address, account.switches)
             contact = account.add_contact({"phoneNumber": phone, "name": phone, "origin": "CREATED_FROM_HUB"})
-        events.emit_contact(account, "CONTACT_NEW", contact)
+        webhooks.emit_contact(account, "CONTACT_NEW", contact)
     return contact
 
 
@@ -120,7 +119,7 @@ def open_session(
     account.sessions.add(session)
     contact.sessions.append(session)
     account.open_sessions[contact.id, channel.id] = session
-    events.emit_session(account, "SESSION_NEW", session)
+    webhooks.emit_session(account, "SESSION_NEW", session)
     return session
 
 
@@ -169,7 +168,7 @@ def set_status(account: Account, session: Session, status: str) -> None:
     if status == "COMPLETED":
         session["endAt"] = account.clock.text(session.updated)
     completing = status == "COMPLETED" and not completed_before
-    events.emit_session(account, "SESSION_COMPLETE" if completing else "SESSION_UPDATE", session)
+    webhooks.emit_session(account, "SESSION_COMPLETE" if completing else "SESSION_UPDATE", session)
 
 
 def complete(account: Account, session: Session, *, stop_bot: bool, reactivate: bool = False) -> None:
@@ -273,7 +272,7 @@ def company_writes(
         _plan_progress(account, message, "SENT", account.switches.sent_seconds, stays)
     if failure is None and behaviour.answers == "always" and bot_name is None and behaviour.replies:
         account.agenda.after(behaviour.delay, lambda: _reply(account, session))
-    events.emit_message(account, "MESSAGE_SENT", message)
+    webhooks.emit_message(account, "MESSAGE_SENT", message)
     return message
 
 
@@ -315,7 +314,7 @@ def answer_in(account: Account, session: Session, text: str) -> Message:
     session.last_in = message.created
     if session["status"] in ("HIDDEN", account.switches.opened_session_status):
         set_status(account, session, account.switches.answered_session_status)
-    events.emit_message(account, "MESSAGE_RECEIVED", message)
+    webhooks.emit_message(account, "MESSAGE_RECEIVED", message)
     if session.run is not None and session.run.asked:
         session.run.answered(text)
     elif session.run is None and session.on_answer is not None:
@@ -393,9 +392,9 @@ def _progress(account: Account, message: Message, status: str, last: str | None)
     if status == "READ":
         message["readContactAt"] = account.now_text()
     account.touch(account.messages, message)
-    events.emit_message(account, "MESSAGE_UPDATED", message)
+    webhooks.emit_message(account, "MESSAGE_UPDATED", message)
     if status == "SENT":
-        events.call_back(account, message.callback_url, _told(message))
+        webhooks.call_back(account, message.callback_url, _told(message))
     if status == last:
         return
     if status == "SENT":
@@ -410,8 +409,8 @@ def _fail(account: Account, message: Message, reason: str) -> None:
     error = {"date": account.now_text(), "origin": "PROVIDER", "key": "MESSAGE_FAILED", "text": reason}
     message["details"] = {**(message["details"] or {}), "errors": [error]}
     account.touch(account.messages, message)
-    events.emit_message(account, "MESSAGE_UPDATED", message)
-    events.call_back(account, message.callback_url, _told(message))
+    webhooks.emit_message(account, "MESSAGE_UPDATED", message)
+    webhooks.call_back(account, message.callback_url, _told(message))
 
 
 def _told(message: Message) -> dict[str, Any]:
