@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from airflow_provider_wts.emulator import Emulator, account
+from airflow_provider_wts.emulator import Emulator, state
 from airflow_provider_wts.emulator.clock import Clock
 
 if TYPE_CHECKING:
@@ -153,11 +153,11 @@ def begin(emulator: Emulator, chance: random.Random, tasks: list[dict[str, Any]]
     """Begin anew with an account that has a past: some recipients are known, some have an open conversation."""
     yesterday = datetime.now(UTC) - timedelta(days=1)
     with CLOCKS:
-        original, account.Clock = account.Clock, partial(Clock, start=yesterday)
+        original, state.Clock = state.Clock, partial(Clock, start=yesterday)
         try:
             emulator.reset()
         finally:
-            account.Clock = original
+            state.Clock = original
     emulator.switches.change({"rate_limits": False, "queue_seconds": QUEUE, "recorded_requests": 100_000})
     emulator.behave("*", replies=[])
     for task in tasks:
