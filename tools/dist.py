@@ -309,7 +309,9 @@ class Installed:
 
         def received(to: str, *, by_bots: bool) -> list[dict[str, Any]]:
             body = json.dumps({"to": to, "by_bots": by_bots}).encode()
-            with opener.open(f"{emulator}/_emulator/received", body, timeout=30) as answer:
+            headers = {"Content-Type": "application/json"}
+            question = urllib.request.Request(f"{emulator}/_emulator/received", body, headers)
+            with opener.open(question, timeout=30) as answer:
                 return list(json.load(answer))
 
         for customer in CUSTOMERS:

@@ -23,11 +23,11 @@ See what customers see, in a browser: http://127.0.0.1:8095/
 
 Look and drive it over HTTP, no token needed:
   curl http://127.0.0.1:8095/_emulator/state
-  curl -d '{"advance": 3600}' http://127.0.0.1:8095/_emulator/clock
-  curl -d '{"from": "+5511999990001", "text": "Oi"}' http://127.0.0.1:8095/_emulator/contact-reply
-  curl -d '{"kind": "status", "status": 503, "times": 3}' http://127.0.0.1:8095/_emulator/faults
-  curl -d '{"skipped_send": "refuse"}' http://127.0.0.1:8095/_emulator/switches
-  curl -d '{"contacts": 1000}' http://127.0.0.1:8095/_emulator/seed
+  curl --json '{"advance": 3600}' http://127.0.0.1:8095/_emulator/clock
+  curl --json '{"from": "+5511999990001", "text": "Oi"}' http://127.0.0.1:8095/_emulator/contact-reply
+  curl --json '{"kind": "status", "status": 503, "times": 3}' http://127.0.0.1:8095/_emulator/faults
+  curl --json '{"skipped_send": "refuse"}' http://127.0.0.1:8095/_emulator/switches
+  curl --json '{"contacts": 1000}' http://127.0.0.1:8095/_emulator/seed
   curl -X POST http://127.0.0.1:8095/_emulator/reset
 
 A seed file is a JSON object such as
@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             speed=options.speed,
             latency=options.latency / 1000,
             default_seed=not options.empty,
+            names=options.name,
         )
         for path in options.seed_file:
             emulator.service.seed(_seed_data(path))
@@ -87,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8095, help="port, 0 = a free one (default: %(default)s)")
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help="further name that leads here, such as a Docker service; repeatable",
+    )
     parser.add_argument("--token", default="pn_emulator", help="API token to accept (default: %(default)s)")
     parser.add_argument(
         "--speed", type=_positive, default=1.0, help="emulated seconds per real second (default: %(default)s)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import re
 import time
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 TICKS = 10_000_000
 """Ticks of a second: 100 nanoseconds each, the seven digits that the service shows."""
+
+END = 253_402_300_000 * TICKS
+"""Where emulated time ends, a moment before the year 9999 does: no timestamp has a fifth digit of the year."""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,8 @@ class Clock:
 
     @speed.setter
     def speed(self, speed: float) -> None:
+        if not 0 <= speed < math.inf:
+            raise ValueError("The speed of time is at least 0.")
         self._base, self._base_real = self._running(), time.monotonic()
         self._speed = speed
 
@@ -63,8 +69,10 @@ class Clock:
 
         :param seconds: emulated seconds, not negative.
         """
-        if seconds < 0:
+        if not 0 <= seconds < math.inf:
             raise ValueError("Time moves ahead only.")
+        if self.now() + int(seconds * TICKS) > END:
+            raise ValueError("Time ends in the year 9999.")
         self._base += int(seconds * TICKS)
 
     def stamp(self) -> int:
@@ -95,7 +103,7 @@ class Clock:
         return f"{text}.{digits}Z" if digits else f"{text}Z"
 
     def _running(self) -> int:
-        return self._base + int((time.monotonic() - self._base_real) * self._speed * TICKS)
+        return min(self._base + int((time.monotonic() - self._base_real) * self._speed * TICKS), END)
 
     def stand_at(self, ticks: int | None) -> None:
         """Hold the time at a moment of the past, or let it run again.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.crud import as_json
+from airflow_provider_wts.emulator.crud import as_json, read_json
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.faults import Answer
 from airflow_provider_wts.emulator.page import page_data
@@ -47,9 +46,9 @@ class Control:
         """
         name = path.removeprefix("/_emulator").strip("/")
         try:
-            body = json.loads(raw) if raw else {}
+            body = read_json(raw) if raw else {}
             result = self._do(method, name, body)
-        except (ValueError, TypeError, KeyError, Refusal) as problem:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Refusal) as problem:
             text = problem.text if isinstance(problem, Refusal) else str(problem)
             return Answer(400, as_json({"problem": text}))
         if result is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -73,6 +74,9 @@ class Later:
     seconds: float
     answer: Callable[[], Any]
 
+
+MOST_NESTED = 64
+"""How deep a body may be nested: the limit of .NET, which the service runs on."""
 
 Handler = Callable[[Request], Any]
 
@@ -335,7 +339,43 @@ def as_json(answer: object) -> bytes:
 
     :param answer: JSON data.
     """
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair has no bytes of its own; JSON can still spell it.
+        return json.dumps(answer, separators=(",", ":")).encode()
+
+
+def read_json(raw: bytes) -> Any:
+    """Read JSON; what is none, or more than the service's own reader takes, raises ``ValueError``.
+
+    :param raw: the text.
+    """
+    try:
+        value = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if raw.count(b"[") + raw.count(b"{") > MOST_NESTED and _is_deeper(value, MOST_NESTED):
+        raise ValueError("nested too deep")
+    return value
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    holders = [value]
+    for _ in range(levels):
+        parts = [part for one in holders for part in (one.values() if isinstance(one, dict) else one)]
+        holders = [part for part in parts if isinstance(part, (dict, list))]
+    return bool(holders)
 
 
 def _first(settings: Mapping[str, Any], *names: str, default: int) -> int:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 class Refusal(Exception):
     """The service refuses a request.
 
-    :param key: key of the envelope, such as ``FORM_ERROR``.
+    :param key: key of the envelope, such as ``FORM_ERROR``, if it has one.
     :param text: what is wrong, in Portuguese, as the service says it.
     :param status: HTTP status; ``None`` = the one of business refusals, which a switch sets.
     :param missing: whether an object was not found, whose status a switch of its own sets.
     """
 
-    def __init__(self, key: str, text: str, *, status: int | None = None, missing: bool = False) -> None:
+    def __init__(self, key: str | None, text: str, *, status: int | None = None, missing: bool = False) -> None:
         super().__init__(text)
         self.key = key
         self.text = text
@@ -52,7 +52,9 @@ def bad_request(problems: list[str], switches: Switches) -> Refusal:
     :param problems: what does not fit.
     :param switches: the emulator's readings.
     """
-    return Refusal("FORM_ERROR", "Requisição inválida: " + "; ".join(problems[:10]), status=switches.bad_body_status)
+    text = "Requisição inválida: " + "; ".join(problems[:10])
+    key = None if switches.bad_body_key == "none" else switches.bad_body_key
+    return Refusal(key, text, status=switches.bad_body_status)
 
 
 def envelope(status: int, key: str | None, text: str, *, clock: Clock, switches: Switches) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def envelope(status: int, key: str | None, text: str, *, clock: Clock, switches:
     identifier = str(uuid.uuid4())
     code: int | str = status
     if switches.status_code_in_envelope == "name" or (switches.status_code_in_envelope == "seen" and status >= 500):
-        code = HTTPStatus(status).phrase.replace(" ", "").upper()
+        code = _phrase(status).replace(" ", "").upper()
     body: dict[str, Any] = {
         "id": {"value": identifier, "shortValue": identifier[:8].upper()},
         "httpStatusCode": code,
@@ -85,6 +87,10 @@ def envelope(status: int, key: str | None, text: str, *, clock: Clock, switches:
     return body
 
 
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+
+
 def problem_details(status: int, text: str) -> dict[str, Any]:
     """Return the other error body, which the contract declares for the send family.
 
@@ -93,7 +99,7 @@ def problem_details(status: int, text: str) -> dict[str, Any]:
     """
     return {
         "type": f"https://httpstatuses.io/{status}",
-        "title": HTTPStatus(status).phrase,
+        "title": _phrase(status),
         "status": status,
         "detail": text,
         "instance": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import socket
 import struct
@@ -95,6 +96,17 @@ class Fault:
             raise ValueError("A fault comes 'before' or 'after' the request takes effect.")
         if self.envelope not in get_args(Envelope):
             raise ValueError(f"envelope is one of {list(get_args(Envelope))}.")
+        for name in ("nth", "every", "probability", "times", "status", "seconds", "size"):
+            value = getattr(self, name)
+            least = 1 if name in ("nth", "every") else 0
+            if value is not None and not (isinstance(value, (int, float)) and least <= value < math.inf):
+                raise ValueError(f"{name} is a number of at least {least}.")
+        if not 200 <= self.status < 600:
+            raise ValueError("status is an HTTP status from 200 to 599.")
+        for name in ("operation_id", "path", "body", "retry_after", "key", "location"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value.isprintable()):
+                raise ValueError(f"{name} is a text without line breaks.")
         if self.kind == "redirect" and not 300 <= self.status < 400:
             self.status = 302
         self._chance = random.Random(self.seed)

@@ -8,7 +8,7 @@ from airflow_provider_wts.emulator.service import Service
 from airflow_provider_wts.emulator.state import Account, Behaviour, Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from airflow_provider_wts.emulator.clock import Clock
@@ -37,6 +37,7 @@ class Emulator:
     :param latency: real seconds that each answer takes longer.
     :param default_seed: whether the default channels, chatbots and so on are there.
     :param switches: switches to change from their defaults.
+    :param names: further names that lead to it, such as that of a Docker service; a request for another one is refused.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Emulator:
         latency: float = 0.0,
         default_seed: bool = True,
         switches: Mapping[str, object] | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         self._host = host
         self._port = port
+        self._names = names
         self.service = Service(token=token, seed=seed, speed=speed, latency=latency, default_seed=default_seed)
         self.service.switches.change(switches or {})
         self._server: RunningServer | None = None
@@ -65,7 +68,7 @@ class Emulator:
             if problem.name is not None and problem.name.partition(".")[0] in ("uvicorn", "h11"):
                 raise ModuleNotFoundError(MISSING_PACKAGES, name=problem.name) from problem
             raise
-        self._server = RunningServer(self.service, self._host, self._port)
+        self._server = RunningServer(self.service, self._host, self._port, self._names)
         self._server.start()
         return self
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import json
+import ipaddress
 import logging
+import re
 import socket
 import threading
 import time
@@ -19,12 +20,12 @@ from urllib.parse import parse_qsl, unquote
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from airflow_provider_wts.api.contract import SERVICES, Operation, Parameter, operations
+from airflow_provider_wts.api.contract import SERVICES, Operation, Parameter, operations, resolve
 from airflow_provider_wts.api.contract.check import check_request
 from airflow_provider_wts.emulator import resources
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.control import Control
-from airflow_provider_wts.emulator.crud import HANDLERS, Empty, Later, Request, as_json
+from airflow_provider_wts.emulator.crud import HANDLERS, Empty, Later, Request, as_json, read_json
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, envelope, problem_details
 from airflow_provider_wts.emulator.faults import Answer, Connection, break_answer
 from airflow_provider_wts.emulator.page import html_page, is_page
@@ -32,10 +33,11 @@ from airflow_provider_wts.emulator.resources.files import UPLOADS, take_upload
 from airflow_provider_wts.emulator.service import RecordedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_wts.emulator.faults import Fault
     from airflow_provider_wts.emulator.service import Service
+    from airflow_provider_wts.emulator.switches import Switches
 
 
 @dataclass
@@ -65,13 +67,15 @@ def has_service(path: str) -> bool:
     return path.split("/", 2)[1:2] != [] and path.split("/", 2)[1] in SERVICES
 
 
-def find_route(method: str, path: str) -> Route | None:
+def find_route(method: str, path: str, *, trailing_slash: bool = True) -> Route | None:
     """Return what a request leads to, ``None`` where the path is unknown.
 
     :param method: HTTP method.
     :param path: the path, still encoded, so that ``%2F`` does not divide it.
+    :param trailing_slash: whether a slash at the end is overlooked.
     """
-    segments = [unquote(segment) for segment in path.strip("/").split("/")]
+    path = path.removesuffix("/") if trailing_slash else path
+    segments = [unquote(segment) for segment in path.removeprefix("/").split("/")]
     known = False
     for node, values in _matches(_tree(), segments, []):
         known = True
@@ -152,28 +156,52 @@ def _member(name: str) -> tuple[str, str]:
 
 def _value(schema: Mapping[str, Any], text: str) -> Any:
     kind = schema.get("type")
-    if kind == "integer":
-        try:
-            return int(text)
-        except ValueError:
-            return text
+    if kind == "integer" and _INTEGER.fullmatch(text):
+        return int(text)
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
-    choices = schema.get("enum") or _referred_choices(schema)
-    if choices:
-        return _same_ignoring_case(choices, text)
     return text
 
 
-def _same_ignoring_case(choices: Iterable[Any], text: str) -> str:
-    return next((choice for choice in choices if str(choice).lower() == text.lower()), text)
+def loosened(operation: Operation, schema: Mapping[str, Any], value: Any, switches: Switches, name: str = "") -> Any:
+    """Return what a request means to a service that reads it as loosely as the switches say.
+
+    :param operation: the operation.
+    :param schema: the contract's schema of the value.
+    :param value: what came.
+    :param switches: the readings.
+    :param name: name of the property or parameter.
+    """
+    schema = resolve(operation.service, schema)
+    schema = next((resolve(operation.service, one) for one in schema.get("anyOf", ()) if one != _NULL), schema)
+    if isinstance(value, dict) and "properties" in schema:
+        known = schema["properties"]
+        return {
+            key: loosened(operation, known[key], part, switches, key) if key in known else part
+            for key, part in value.items()
+            if (switches.strict if key not in known else not _is_ignored(operation, known[key], part, switches))
+        }
+    if isinstance(value, list) and "items" in schema:
+        return [loosened(operation, schema["items"], part, switches) for part in value]
+    if isinstance(value, str):
+        return _loosened_text(schema, value, switches)
+    if isinstance(value, int) and name.lower().startswith("page") and switches.page_out_of_range == "clamp":
+        return min(max(value, schema.get("minimum", value)), schema.get("maximum", value))
+    return value
 
 
-def _referred_choices(schema: Mapping[str, Any]) -> list[Any]:
-    for part in schema.get("anyOf", ()) or schema.get("allOf", ()):
-        if "enum" in part:
-            return list(part["enum"])
-    return []
+def _is_ignored(operation: Operation, schema: Mapping[str, Any], value: Any, switches: Switches) -> bool:
+    """Say whether a null counts as left out, where the contract wants an object."""
+    kind = resolve(operation.service, schema).get("type")
+    return value is None and kind == "object" and switches.null_for_object == "ignore"
+
+
+def _loosened_text(schema: Mapping[str, Any], text: str, switches: Switches) -> str:
+    if "enum" in schema and switches.enum_case == "any":
+        return next((choice for choice in schema["enum"] if str(choice).lower() == text.lower()), text)
+    if schema.get("format") == "date-time" and switches.date_without_zone == "utc" and _NO_ZONE.fullmatch(text):
+        return f"{text}Z"
+    return text
 
 
 @cache
@@ -182,23 +210,99 @@ def _query_parameters(operation_id: str) -> dict[str, Parameter]:
     return {parameter.name: parameter for parameter in found if parameter.location == "query"}
 
 
+_INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+_NO_ZONE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?", re.ASCII)
+_NULL = {"type": "null"}
+_CONTROL = "/_emulator"
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\s]+)(?::(\d{1,5}))?", re.ASCII)
+
+_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104
+
+
+def is_json(content_type: str | None) -> bool:
+    """Say whether a ``Content-Type`` is that of JSON.
+
+    :param content_type: value of the header.
+    """
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind in ("application/json", "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+@dataclass(frozen=True)
+class Door:
+    """Lets in only who means this emulator: a web page of another site must neither read nor drive it.
+
+    Such a page can let a name of its own lead to this machine (then the ``Host`` is that name), and can post blindly
+    (then the browser says so in ``Sec-Fetch-Site`` and ``Origin``, and cannot send JSON unasked).
+
+    :param host: the address that it listens at.
+    :param port: its port.
+    :param names: further names that lead to it, with a port where it is another one.
+    """
+
+    host: str
+    port: int
+    names: tuple[str, ...] = ()
+
+    def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> str | None:
+        """Say why a request is not answered, ``None`` where it is.
+
+        :param method: HTTP method.
+        :param path: the path.
+        :param headers: values by names in lower case.
+        """
+        host = headers.get("host", "").lower()
+        if not self._is_own(host):
+            return "Host: this emulator is not reached under that name. Allow it: --name NAME on the command line."
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return None
+        site = headers.get("sec-fetch-site", "none")
+        if site not in ("same-origin", "none") or headers.get("origin", f"http://{host}").lower() != f"http://{host}":
+            return "A web page of another site cannot write here."
+        drives = method == "POST" and path.startswith(_CONTROL)
+        # Every browser names the origin of a post, and a form the type even of an empty body.
+        bare = not headers.keys() & {"origin", "sec-fetch-site", "content-type"}
+        if drives and site != "same-origin" and not bare and not is_json(headers.get("content-type")):
+            return "Content-Type: must be application/json, with curl: --json '{}'."
+        return None
+
+    def _is_own(self, given: str) -> bool:
+        match = _HOST.fullmatch(given)
+        if match is None:
+            return False
+        if given in self.names:
+            return True
+        name = match[1].strip("[]")
+        if int(match[2] or 80) != self.port:
+            return False
+        if name in ("localhost", self.host.lower(), *self.names):
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return self.host in _EVERYWHERE and name == socket.gethostname().lower()
+        return address.is_loopback or self.host in _EVERYWHERE
+
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _POLL = 0.005
-_LARGEST_UPLOAD = 256 * 1024 * 1024
+_LARGEST_BODY = 256 * 1024 * 1024
 
 
 class Application:
     """Answers HTTP requests for a service.
 
     :param service: the account, the faults, the limits and the records.
+    :param door: says which requests it answers at all.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, door: Door) -> None:
         resources.load()
         self._service = service
+        self._door = door
         self._control = Control(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -215,9 +319,14 @@ class Application:
         if body is None:
             return
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        if is_page(path) and scope["method"] in ("GET", "HEAD"):
+        stranger = self._door.refusal(scope["method"], path, dict(headers))
+        if stranger is not None:
+            await _respond(send, self._envelope(403, "FORBIDDEN", stranger))
+        elif len(body) > _LARGEST_BODY:
+            await _respond(send, self._envelope(413, "PAYLOAD_TOO_LARGE", "A requisição é grande demais."))
+        elif is_page(path) and scope["method"] in ("GET", "HEAD"):
             await _respond(send, html_page())
-        elif path.startswith("/_emulator"):
+        elif path.startswith(_CONTROL):
             await _respond(send, self._control.answer(scope["method"], path, body))
         elif path.startswith(UPLOADS) and scope["method"] == "PUT":
             await _respond(send, self._upload(path, headers, body))
@@ -235,7 +344,8 @@ class Application:
         service = self._service
         path = _raw_path(scope)
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        route = find_route(scope["method"], path)
+        slash = service.switches.trailing_slash == "accept"
+        route = find_route(scope["method"], path, trailing_slash=slash)
         operation = route.operation if route else None
         name = operation.operation_id if operation else None
         with service.account.lock:
@@ -279,6 +389,10 @@ class Application:
                 result = self._handle(operation, path, recorded)
             except Refusal as refusal:
                 return self._refused(refusal, recorded)
+            except Exception:
+                # A defect of the emulator must look like one of the service's, and not end the connection.
+                log.exception("%s failed", recorded.operation_id)
+                return self._envelope(500, "INTERNAL_ERROR", "Erro interno do emulador.")
             if not isinstance(result, Later):
                 return self._good(result)
         limit = account.clock.now() + int(result.seconds * TICKS)
@@ -298,7 +412,7 @@ class Application:
         return Answer(200, as_json(self._dressed(result)))
 
     def _handle(self, operation: Operation | None, path: dict[str, str], recorded: RecordedRequest) -> Any:
-        service = self._service
+        service, switches = self._service, self._service.switches
         account = service.account
         if not self._authorized(recorded.header("authorization")):
             raise Refusal("ERROR_UNAUTHORIZED", "Acesso não autorizado.", status=401)
@@ -308,28 +422,39 @@ class Application:
         if wait is not None:
             raise _TooMany(wait)
         if operation is None:
-            raise Refusal("NOT_FOUND", "Recurso não encontrado.", status=404)
-        body, has_body = self._parsed(recorded.raw_body)
-        typed, unknown = typed_query(operation, recorded.query, ignore_case=account.switches.query_names_ignore_case)
-        problems = check_request(operation, path, typed, body, has_body=has_body)
-        for name in unknown:
-            self._note(recorded, f"{operation.operation_id}: query parameter {name!r} is unknown and was ignored")
-        if problems:
-            strict = account.switches.strict
-            unknown_properties = [problem for problem in problems if "is not in the contract" in problem]
-            for problem in unknown_properties:
-                self._note(recorded, f"{operation.operation_id}: {problem}")
-            serious = problems if strict else [one for one in problems if one not in unknown_properties]
-            if serious:
-                for problem in serious:
-                    self._note(recorded, f"{operation.operation_id}: {problem}")
-                raise bad_request(serious, account.switches)
-        result = HANDLERS[operation.operation_id](
-            Request(account, operation, path, typed, body if has_body and body is not None else {})
-        )
+            known = find_route("", recorded.path) is not None
+            raise Refusal("NOT_FOUND", "Recurso não encontrado.", status=switches.wrong_method_status if known else 404)
+        query, body, has_body = self._checked(operation, path, recorded)
+        given = body if has_body and body is not None else {}
+        result = HANDLERS[operation.operation_id](Request(account, operation, path, query, given))
         account.run_due()
         recorded.took_effect = True
         return result
+
+    def _checked(
+        self, operation: Operation, path: dict[str, str], recorded: RecordedRequest
+    ) -> tuple[dict[str, Any], Any, bool]:
+        """Return query and body as the service understands them; what breaks the contract is recorded, or refused."""
+        switches = self._service.switches
+        body, has_body = self._parsed(recorded)
+        pairs = [(name, text) for name, text in recorded.query if text]
+        empty = [f"query parameter {name!r} is empty" for name, text in recorded.query if not text]
+        query, unknown = typed_query(operation, pairs, ignore_case=switches.query_names_ignore_case)
+        for name in unknown:
+            self._note(recorded, f"{operation.operation_id}: query parameter {name!r} is unknown and was ignored")
+        problems = check_request(operation, path, query, body, has_body=has_body)
+        for problem in [*empty, *problems]:
+            self._note(recorded, f"{operation.operation_id}: {problem}")
+        if problems:
+            known = _query_parameters(operation.operation_id)
+            query = {name: loosened(operation, known[name].schema, one, switches, name) for name, one in query.items()}
+            body = loosened(operation, operation.body_schema or {}, body, switches)
+            problems = check_request(operation, path, query, body, has_body=has_body)
+        if switches.empty_query_values == "refuse":
+            problems += empty
+        if problems:
+            raise bad_request(problems, switches)
+        return query, body, has_body
 
     def _authorized(self, header: str | None) -> bool:
         token = (header or "").strip()
@@ -337,13 +462,15 @@ class Application:
             token = token[7:].strip()
         return hmac.compare_digest(token.encode(), self._service.token.encode())
 
-    def _parsed(self, raw: bytes) -> tuple[Any, bool]:
-        if not raw:
+    def _parsed(self, recorded: RecordedRequest) -> tuple[Any, bool]:
+        if not recorded.raw_body:
             return None, False
+        if not is_json(recorded.header("content-type")):
+            raise Refusal("UNSUPPORTED_MEDIA_TYPE", "O corpo deve ser application/json.", status=415)
         try:
-            return json.loads(raw), True
+            return read_json(recorded.raw_body), True
         except ValueError:
-            raise bad_request(["o corpo não é JSON"], self._service.account.switches) from None
+            raise bad_request(["o corpo não é JSON"], self._service.switches) from None
 
     def _note(self, recorded: RecordedRequest, text: str) -> None:
         recorded.violations.append(text)
@@ -356,13 +483,17 @@ class Application:
         if isinstance(refusal, _TooMany) and account.switches.retry_after:
             headers.append(("retry-after", str(max(1, -int(-refusal.wait // 1)))))
         if account.switches.problem_details and "/send/" in recorded.path and status < 500:
-            body = problem_details(status, refusal.text)
-        else:
-            body = envelope(status, refusal.key, refusal.text, clock=account.clock, switches=account.switches)
-        return Answer(status, as_json(body), headers)
+            return Answer(status, as_json(problem_details(status, refusal.text)), headers)
+        return self._envelope(status, refusal.key, refusal.text, headers)
+
+    def _envelope(
+        self, status: int, key: str | None, text: str, headers: list[tuple[str, str]] | None = None
+    ) -> Answer:
+        account = self._service.account
+        body = envelope(status, key, text, clock=account.clock, switches=account.switches)
+        return Answer(status, as_json(body), headers or [])
 
     def _faulty_status(self, fault: Fault) -> Answer:
-        account = self._service.account
         headers = [("retry-after", fault.retry_after)] if fault.retry_after is not None else []
         if fault.envelope == "none":
             return Answer(fault.status, b"", headers)
@@ -372,10 +503,7 @@ class Application:
         if fault.envelope == "problem":
             return Answer(fault.status, as_json(problem_details(fault.status, "Falha simulada.")), headers)
         default = "FORM_ERROR" if fault.envelope == "business" else "INTERNAL_ERROR"
-        body = envelope(
-            fault.status, fault.key or default, "Falha simulada.", clock=account.clock, switches=account.switches
-        )
-        return Answer(fault.status, as_json(body), headers)
+        return self._envelope(fault.status, fault.key or default, "Falha simulada.", headers)
 
     def _dressed(self, result: Any) -> Any:
         """Give an answer the properties and gaps that the switches ask for."""
@@ -386,8 +514,6 @@ class Application:
 
     def _upload(self, path: str, headers: list[tuple[str, str]], body: bytes) -> Answer:
         account = self._service.account
-        if len(body) > _LARGEST_UPLOAD:
-            return Answer(413, b"")
         authorized = any(name == "authorization" for name, _ in headers)
         with account.lock:
             status, text = take_upload(account, path.removeprefix(UPLOADS), body, authorized=authorized)
@@ -430,13 +556,17 @@ def _raw_path(scope: Scope) -> str:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Return the body, ``None`` where the client went away before it was whole."""
+    """Return the body, ``None`` where the client went away before it was whole; what is too large is not kept."""
     chunks: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        chunks.append(message.get("body", b""))
+        chunk: bytes = message.get("body", b"")
+        if size <= _LARGEST_BODY:
+            chunks.append(chunk)
+        size += len(chunk)
         if not message.get("more_body"):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -513,15 +643,17 @@ class RunningServer:
     :param service: what it serves.
     :param host: address to listen at.
     :param port: port, 0 = a free one.
+    :param names: further names that lead to it.
     """
 
-    def __init__(self, service: Service, host: str, port: int) -> None:
+    def __init__(self, service: Service, host: str, port: int, names: Sequence[str] = ()) -> None:
         self._service = service
-        application = Application(service)
         service.stopping.clear()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=512)
-        service.listens_at(f"http://{_reachable(host)}:{self._socket.getsockname()[1]}")
+        port = self._socket.getsockname()[1]
+        service.listens_at(f"http://{_reachable(host)}:{port}")
+        application = Application(service, Door(host, port, tuple(name.lower() for name in names)))
         config = uvicorn.Config(
             cast("Any", application),
             http=_Protocol,
@@ -567,6 +699,6 @@ class RunningServer:
 
 def _reachable(host: str) -> str:
     """Return the host for a URL; an address that stands for all of them is no destination."""
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104
+    if host in _EVERYWHERE:
         return "127.0.0.1" if host != "::" else "[::1]"
     return f"[{host}]" if ":" in host else host

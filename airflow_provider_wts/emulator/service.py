@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversation
 from airflow_provider_wts.emulator.clock import TICKS, Clock
+from airflow_provider_wts.emulator.crud import read_json
 from airflow_provider_wts.emulator.faults import Faults
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.seed import seed_account, seed_default
@@ -130,7 +130,7 @@ class RecordedRequest:
     def body(self) -> Any:
         """The body, parsed; ``None`` where there is none or it is no JSON."""
         try:
-            return json.loads(self.raw_body)
+            return read_json(self.raw_body)
         except ValueError:
             return None
 

@@ -64,9 +64,18 @@ class Switches:
     :param omit_nulls: whether answers leave out properties that are null.
     :param status_url: whether ``statusUrl`` is relative or absolute.
     :param order_direction_spelling: ``contract`` = the enum, ``short`` = "desc" or "asc", as once seen.
+    :param page_out_of_range: whether a page number or size outside of the contract's bounds is refused, or moved to the
+        nearest one inside.
     :param page_zero: what page 0 means: page 1, or refused.
     :param page_past_end: a page after the last: empty items, or refused.
     :param query_names_ignore_case: whether ``pagesize`` is understood as ``PageSize``.
+    :param empty_query_values: whether a query parameter without a value counts as left out, or is refused.
+    :param enum_case: whether a choice is understood in any case, or in the contract's only.
+    :param date_without_zone: whether a date that names no zone is taken as UTC, or refused.
+    :param null_for_object: whether ``null`` counts as left out where the contract wants an object, or is refused.
+    :param bad_body_key: key of the envelope of a request that does not fit the contract.
+    :param wrong_method_status: the HTTP status of a known path with a wrong method.
+    :param trailing_slash: whether a slash at the end of the path is overlooked, or leads nowhere.
     :param strict: whether properties that the contract does not know are refused instead of recorded.
     :param sync_gives_up_after: seconds, emulated or real, after which a synchronous send returns the last known state.
     :param timestamp_digits: digits of the fraction of a second, 0 to 7, or ``varied``.
@@ -129,9 +138,17 @@ class Switches:
     omit_nulls: bool = False
     status_url: Literal["relative", "absolute"] = "relative"
     order_direction_spelling: Literal["contract", "short"] = "contract"
+    page_out_of_range: Literal["refuse", "clamp"] = "refuse"
     page_zero: Literal["first", "refuse"] = "first"
     page_past_end: Literal["empty", "refuse"] = "empty"
     query_names_ignore_case: bool = False
+    empty_query_values: Literal["ignore", "refuse"] = "ignore"
+    enum_case: Literal["any", "exact"] = "any"
+    date_without_zone: Literal["utc", "refuse"] = "utc"
+    null_for_object: Literal["ignore", "refuse"] = "ignore"
+    bad_body_key: Literal["FORM_ERROR", "BAD_REQUEST", "none"] = "FORM_ERROR"
+    wrong_method_status: Literal[404, 405] = 404
+    trailing_slash: Literal["accept", "refuse"] = "accept"
     strict: bool = False
     sync_gives_up_after: float = 25.0
     timestamp_digits: Literal["varied", "0", "1", "2", "3", "4", "5", "6", "7"] = "varied"

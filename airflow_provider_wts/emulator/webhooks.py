@@ -207,7 +207,7 @@ class Postman:
             try:
                 path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 headers = {"Content-Type": "application/json"}
-                connection.request("POST", path, json.dumps(post.body, ensure_ascii=False).encode(), headers)
+                connection.request("POST", path, json.dumps(post.body).encode(), headers)
                 post.status = connection.getresponse().status
             except (OSError, http.client.HTTPException):
                 post.status = None

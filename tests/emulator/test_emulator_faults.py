@@ -37,7 +37,7 @@ def test_a_broken_connection_comes_before_or_after_the_effect(
 def test_a_reset_is_a_reset(emulator: Emulator) -> None:
     emulator.faults.add("reset")
     with socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2])), timeout=5) as client:
-        client.sendall(b"GET /chat/v1/channel HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"GET /chat/v1/channel HTTP/1.1\r\nHost: %b\r\n\r\n" % emulator.url[7:].encode())
         with pytest.raises(ConnectionResetError):
             client.recv(1)
 
@@ -135,7 +135,8 @@ def test_a_hanging_request_does_not_hold_up_the_stop(api: Api, emulator: Emulato
 @pytest.mark.parametrize("kind", ["close_after", "close_before_next"])
 def test_a_kept_connection_ends_without_a_word(emulator: Emulator, kind: Any) -> None:
     emulator.faults.add(kind)
-    request = b"GET /chat/v1/channel HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer pn_emulator\r\n\r\n"
+    head = b"GET /chat/v1/channel HTTP/1.1\r\nHost: %b\r\nAuthorization: Bearer pn_emulator\r\n\r\n"
+    request = head % emulator.url[7:].encode()
     with socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2])), timeout=5) as client:
         client.sendall(request)
         answer = client.recv(65_536)

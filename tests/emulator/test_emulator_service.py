@@ -86,7 +86,8 @@ def test_what_does_not_fit_the_contract_is_refused(
 
 
 def test_a_body_that_is_no_json_is_refused(api: Api, emulator: Emulator) -> None:
-    answer = api.session.post(emulator.url + "/chat/v1/send/text", data=b"{", timeout=5)
+    headers = {"Content-Type": "application/json"}
+    answer = api.session.post(emulator.url + "/chat/v1/send/text", data=b"{", headers=headers, timeout=5)
     assert answer.status_code == 400
 
 

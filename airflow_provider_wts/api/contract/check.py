@@ -7,8 +7,9 @@ modules together, and most tasks never check a request at run time.
 from __future__ import annotations
 
 import re
+import sys
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FORMATS = jsonschema.FormatChecker(formats=())
 
 _DATE_TIME = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2})(?:\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 @FORMATS.checks("uuid")
@@ -45,15 +47,25 @@ def _is_date_time(value: object) -> bool:
     if match is None:
         return False
     try:
-        datetime.fromisoformat(match[1] + match[2].upper().replace("Z", "+00:00"))
-    except ValueError:
+        datetime.fromisoformat(match[1] + match[2].upper().replace("Z", "+00:00")).astimezone(UTC)
+    except (ValueError, OverflowError):
         return False
     return True
 
 
+@FORMATS.checks("email")
+def _is_email(value: object) -> bool:
+    return not isinstance(value, str) or _EMAIL.fullmatch(value) is not None
+
+
 @FORMATS.checks("int32")
 def _is_int32(value: object) -> bool:
-    return not isinstance(value, int) or isinstance(value, bool) or -(2**31) <= value < 2**31
+    return not isinstance(value, (int, float)) or -(2**31) <= value < 2**31
+
+
+@FORMATS.checks("double")
+def _is_double(value: object) -> bool:
+    return not isinstance(value, int) or abs(value) <= sys.float_info.max
 
 
 def check_request(
