@@ -38,7 +38,9 @@ def a_value(service: str, schema: Mapping[str, Any], depth: int = 0) -> Any:
     kinds = schema.get("type", "object")
     match kinds if isinstance(kinds, str) else next(kind for kind in kinds if kind != "null"):
         case "string":
-            text = {"uuid": ID, "date-time": NOON, "uri": "https://a.example"}.get(schema.get("format", ""), "x")
+            text = {"uuid": ID, "date-time": NOON, "uri": "https://a.example", "email": "a@b.example"}.get(
+                schema.get("format", ""), "x"
+            )
             return text * max(1, schema.get("minLength", 1)) if text == "x" else text
         case "integer":
             return max(1, schema.get("minimum", 1))
@@ -155,8 +157,13 @@ def wrong_values(schema: Mapping[str, Any]) -> Iterator[object]:
             yield from ("nonsense", ID + "0", ID.replace("-", ""), f"{{{ID}}}", "")
         case "date-time":
             yield from ("nonsense", "2026-03-01", "2026-03-01T12:00:00", "2026-13-01T12:00:00Z", "2026-03-01 12:00Z")
+            yield from ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
+        case "email":
+            yield from ("nonsense", "@", "a@", "@b", "a@b@c", "a b@c", " ")
         case "int32":
-            yield from (2**31, 1.5, True, "1")
+            yield from (2**31, 1e300, 1.5, True, "1")
+        case "double":
+            yield from (10**400, True, "1")
 
 
 @each_operation

@@ -315,7 +315,7 @@ class TestNothingSent:
         port = int(emulator.url.rpartition(":")[2])
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in (nobody, ("127.0.0.1", port))]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        assert client_of("http://localhost:1").perform(SEND)
+        assert client_of(f"http://localhost:{port}").perform(SEND)
         assert len(emulator.requests) == 1
 
     def test_a_send_reaches_the_server_once_it_is_back(self, client_of: ClientOf, emulator: Emulator) -> None:
