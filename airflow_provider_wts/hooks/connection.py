@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.phone import recipient
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

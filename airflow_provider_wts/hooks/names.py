@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import chatbots, directory, sequences, templates
+from airflow_provider_wts.api.addresses import looks_like_number, number, recipient, same_person
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
-from airflow_provider_wts.api.phone import looks_like_number, number, recipient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -292,14 +292,9 @@ def _address(channel: dict[str, Any], text: str) -> str:
 
 def _is_at(channel: dict[str, Any], address: str) -> bool:
     """Whether a channel has a number or handle, however either of them is spelled."""
-    if address.startswith("@"):
-        handle = (channel.get("identity") or {}).get("humanId")
-        return str(handle or "").removeprefix("@").casefold() == address[1:].casefold()
-    return _digits(channel.get("number")) == _digits(address) != ""
-
-
-def _digits(text: object) -> str:
-    return "".join(character for character in str(text or "") if character.isdigit())
+    handle = (channel.get("identity") or {}).get("humanId")
+    shown = f"@{str(handle or '').removeprefix('@')}" if address.startswith("@") else str(channel.get("number") or "")
+    return same_person(shown, address)
 
 
 def _folded(name: str | None) -> str:

@@ -167,17 +167,17 @@ class WtsHook(BaseHook):
 
         return upload(self.client, path, file_type=file_type, name=name, mime_type=mime_type, parameter=parameter)
 
-    def recipient(self, to: str) -> str:
+    def recipient(self, to: object) -> str:
         """Return a recipient as WTS Chat spells it.
 
         :param to: phone number in any usual spelling, or ``@handle``.
         :raises WtsInvalidRequestError: when it is neither, or when the connection does not allow it.
         """
-        from airflow_provider_wts.api.phone import recipient
+        from airflow_provider_wts.api.addresses import recipient, same_person
 
         spelled = recipient(to)
         allowed = self.connection.allowed_recipients
-        if allowed and spelled.lower() not in allowed:
+        if allowed and not any(same_person(spelled, one) for one in allowed):
             raise WtsInvalidRequestError(
                 f"to: the connection {self.wts_conn_id!r} allows only the recipients named in its extra "
                 "'allowed_recipients', and this is none of them. Nothing was sent."

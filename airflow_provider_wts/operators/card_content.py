@@ -207,7 +207,7 @@ def checked_contact(name: str, text: str) -> str:
     :param text: id, or phone number in any usual spelling.
     :raises WtsInvalidRequestError: when it is neither.
     """
-    from airflow_provider_wts.api.phone import number
+    from airflow_provider_wts.api.addresses import number
 
     return text if parameters.is_id(text) else number(text, name=name)
 

@@ -167,7 +167,7 @@ def phone_number(name: str, value: Any) -> Optional[str]:
     text = parameters.text(name, value)
     if not isinstance(text, str) or not text.strip():
         return text
-    from airflow_provider_wts.api.phone import number
+    from airflow_provider_wts.api.addresses import number
 
     return number(text, name=name)
 

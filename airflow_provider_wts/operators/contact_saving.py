@@ -273,7 +273,7 @@ def _name(contact: ContactFields) -> str:
 
 def _identity(contact: ContactFields) -> str:
     """Return what stays the same however a contact is written."""
-    from airflow_provider_wts.sending.contacts import identity_of
+    from airflow_provider_wts.api.addresses import identity_of
 
     return identity_of(_name(contact).strip().removeprefix("@"))
 

@@ -139,7 +139,7 @@ def user(value: Any, lookup: Callable[[str], str]) -> UserReference | NotGiven:
     :param lookup: finds the id of a name.
     :raises WtsInvalidRequestError: when it is blank or no text.
     """
-    from airflow_provider_wts.api.phone import looks_like_number, number
+    from airflow_provider_wts.api.addresses import looks_like_number, number
     from airflow_provider_wts.hooks.names import is_uuid
 
     found = parameters.named("user", value)

@@ -22,6 +22,7 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
     :param contact_id: the contact's id, to look its number up where ``phone`` is not known.
     :raises WtsInvalidRequestError: when the connection does not allow it.
     """
+    from airflow_provider_wts.api.addresses import same_person
     from airflow_provider_wts.api.contacts import get_contact
 
     allowed = hook.connection.allowed_recipients
@@ -29,7 +30,7 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
         return
     if contact_id is not None and parameters.missing(phone):
         phone = hook.run(get_contact(contact_id)).get("phoneNumber")
-    if parameters.missing(phone) or str(phone).lower() not in allowed:
+    if parameters.missing(phone) or not any(same_person(str(phone), one) for one in allowed):
         raise WtsInvalidRequestError(
             f"{name}: the connection {hook.wts_conn_id!r} allows only the recipients named in its extra "
             "'allowed_recipients', and this is none of them. Nothing was sent."

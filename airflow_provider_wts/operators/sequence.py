@@ -34,7 +34,7 @@ class _Member(NamedTuple):
     @property
     def identity(self) -> str:
         """What stays the same however the contact was written: with the ninth digit, where Brazil has one."""
-        from airflow_provider_wts.sending.contacts import identity_of
+        from airflow_provider_wts.api.addresses import identity_of
 
         return self.value.lower() if self.by == "contact_id" else identity_of(self.value)
 

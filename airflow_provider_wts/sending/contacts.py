@@ -1,10 +1,10 @@
-"""The contacts of a phone number, under every spelling that the API may have stored."""
+"""The contacts of a phone number, under every spelling that the API may have stored, and of a handle."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.api.addresses import identity_of, spellings
 from airflow_provider_wts.api.errors import WtsNotFoundError
 
 if TYPE_CHECKING:
@@ -12,22 +12,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.hooks.wts import WtsHook
 
-_WITH_NINTH_DIGIT = re.compile(r"\+55\|(\d{2})9([6-9]\d{7})")
-_WITHOUT_NINTH_DIGIT = re.compile(r"\+55\|(\d{2})([6-9]\d{7})")
-
-
-def spellings(phone: str) -> list[str]:
-    """Return a number as it is written, and a Brazilian mobile number also with or without its ninth digit.
-
-    WhatsApp knows many Brazilian numbers by their older form; which of the two the API stores is not documented.
-
-    :param phone: phone number, as the API spells it.
-    """
-    if match := _WITH_NINTH_DIGIT.fullmatch(phone):
-        return [phone, f"+55|{match[1]}{match[2]}"]
-    if match := _WITHOUT_NINTH_DIGIT.fullmatch(phone):
-        return [phone, f"+55|{match[1]}9{match[2]}"]
-    return [phone]
+__all__ = ["contacts_of", "contacts_of_handle", "identity_of", "spellings"]
 
 
 def contacts_of(hook: WtsHook, phone: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -65,11 +50,3 @@ def contacts_of_handle(hook: WtsHook, handle: str) -> list[dict[str, Any]]:
         for contact in hook.client.items(filter_contacts(status=status, instagram=wanted))
         if str(contact.get("instagram") or "").lstrip("@").lower() == wanted
     ]
-
-
-def identity_of(recipient: str) -> str:
-    """Return what stays the same however a recipient is spelled.
-
-    :param recipient: phone number or handle, as the API spells it.
-    """
-    return max(spellings(recipient), key=len).lower()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.api.addresses import identity_of, recipient
 from airflow_provider_wts.api.contacts import filter_contacts
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
-from airflow_provider_wts.api.phone import recipient
-from airflow_provider_wts.sending.contacts import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

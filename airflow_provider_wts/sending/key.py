@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.sending.contacts import identity_of
+from airflow_provider_wts.api.addresses import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

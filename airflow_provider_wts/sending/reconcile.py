@@ -12,6 +12,7 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from airflow_provider_wts.api.addresses import may_be
 from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.errors import WtsNotFoundError
 from airflow_provider_wts.api.sessions import get_session, list_sessions
@@ -203,15 +204,12 @@ class InSession:
         details = session.get("contactDetails")
         if not isinstance(details, dict):
             return not contact_ids or session.get("contactId") is None
-        if self._recipient is not None and self._recipient.startswith("@"):
-            handle = details.get("instagram")
-            return not handle or handle.lstrip("@").lower() == self._recipient[1:].lower()
-        # The last eight digits: how the API matches Brazil's ninth digit is not documented.
-        stored = _digits(details.get("phonenumber"))
-        if stored:
-            return stored[-8:] == _digits(self._recipient)[-8:]
+        recipient = self._recipient or ""
+        shown = may_be(details, recipient)
+        if shown is not None:
+            return shown
         # A contact of another network shows no number; it cannot be the one that was looked up by its number.
-        return not contact_ids and not details.get("instagram")
+        return recipient.startswith("@") or (not contact_ids and not details.get("instagram"))
 
     def _message(
         self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime
@@ -340,7 +338,3 @@ def _touched(session: Mapping[str, Any], since: datetime) -> bool:
     """Whether anything happened in a session since; a moment that cannot be read counts as recent."""
     names = ("createdAt", "startAt", "endAt", "updatedAt", "lastMessageOut", "lastInteractionDate")
     return any(moment(session[name]) >= since for name in names if session.get(name))
-
-
-def _digits(text: Any) -> str:
-    return "".join(character for character in str(text or "") if character.isdigit())

@@ -12,6 +12,7 @@ import logging
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wts.api.addresses import ending_of, endings_in
 from airflow_provider_wts.api.errors import WtsNotFoundError, WtsRejectedError
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import get_session
@@ -134,7 +135,7 @@ class Sweep:
 
     def _walk(self, doubts: dict[str, Doubt]) -> None:
         """Read the sessions that changed, and stop as soon as all sends are found."""
-        addresses = {address_of(doubt.to) for doubt in doubts.values()}
+        addresses = {ending_of(doubt.to) for doubt in doubts.values()}
         changed = self._hook.client.items(changed_sessions(self._since - CLOCK_SLACK))
         for number, session in enumerate(changed):
             if number >= MOST_SESSIONS:
@@ -145,9 +146,11 @@ class Sweep:
                 for value in metadata.values():
                     if isinstance(value, str) and value in doubts and Mark(value).stands_in(session):
                         self._found[value] = _found_in(session)
-            if not isinstance(session.get("contactDetails"), dict):
+            details = session.get("contactDetails")
+            if not isinstance(details, dict):
                 self._nobodys.append(session)
-            for address in _addresses_of(session) & addresses:
+                details = {}
+            for address in endings_in(details) & addresses:
                 self._candidates.setdefault(address, []).append(session)
             if len(self._found) == len(doubts):
                 return
@@ -155,7 +158,7 @@ class Sweep:
     def _look_into_candidates(self, doubts: dict[str, Doubt]) -> None:
         """Look into the sessions whose list item does not say it all."""
         for doubt in doubts.values():
-            for session in self._candidates.get(address_of(doubt.to), ()):
+            for session in self._candidates.get(ending_of(doubt.to), ()):
                 if doubt.key in self._found or self._singly >= MOST_SINGLY:
                     break
                 if self._traces.by_metadata and not isinstance(session.get("metadata"), dict):
@@ -214,7 +217,7 @@ class Sweep:
 
     def _is_quiet(self, doubt: Doubt) -> bool:
         """Whether none of the changed sessions is the recipient's, as far as they tell."""
-        return address_of(doubt.to) not in self._candidates
+        return ending_of(doubt.to) not in self._candidates
 
     def _sample_is_absent(self, left: Sequence[Doubt]) -> bool:
         """Whether a few sends of a request, spread over all of it, conclusively did not happen."""
@@ -233,7 +236,7 @@ class Sweep:
         if self._singly >= MOST_SINGLY:
             return Found(Finding.UNDECIDED, reason="too many recipients are left to look at each of them")
         self._singly += 1
-        changed = self._candidates.get(address_of(doubt.to), []) + self._nobodys
+        changed = self._candidates.get(ending_of(doubt.to), []) + self._nobodys
         trace = _Seen(doubt.to, self._traces, changed)
         try:
             found = trace.search(self._hook, Mark(doubt.key), self._since)
@@ -255,31 +258,5 @@ class _Seen(InSession):
         return self._changed_sessions
 
 
-def address_of(recipient: str) -> str:
-    """Return what tells a recipient apart from others, however the API spells it.
-
-    :param recipient: phone number or handle.
-    """
-    if recipient.startswith("@"):
-        return recipient.lower()
-    # The last eight digits: how the API matches Brazil's ninth digit is not documented.
-    return _digits(recipient)[-8:]
-
-
-def _addresses_of(session: dict[str, Any]) -> set[str]:
-    details = session.get("contactDetails")
-    if not isinstance(details, dict):
-        return set()
-    addresses: Iterable[str] = (
-        _digits(details.get("phonenumber"))[-8:],
-        f"@{str(details.get('instagram') or '').removeprefix('@').lower()}",
-    )
-    return {address for address in addresses if len(address) > 1}
-
-
 def _found_in(session: dict[str, Any]) -> Found:
     return Found(Finding.FOUND, {"sessionId": session.get("id")})
-
-
-def _digits(text: object) -> str:
-    return "".join(character for character in str(text or "") if character.isdigit())

@@ -442,7 +442,7 @@ TWO = {"contact_id": SOME_ID, "phone": CARLA}
 IMPOSSIBLE = [
     (WtsCreateContactOperator, {}, "phone_number: is empty"),
     (WtsCreateContactOperator, {"name": "", "email_address": None}, "phone_number: is empty"),
-    (WtsCreateContactOperator, {"phone_number": "abc"}, "phone_number: 'abc' is no phone number"),
+    (WtsCreateContactOperator, {"phone_number": "abc"}, "phone_number: 'abc' is not a valid phone number"),
     (WtsCreateContactOperator, {"name": "x" * 256}, "name: has 256 characters"),
     (WtsCreateContactOperator, {"email_address": "ana"}, "email_address: 'ana' is no e-mail address"),
     (WtsCreateContactOperator, {"email_address": "a@b@c"}, "is no e-mail address"),
@@ -470,7 +470,7 @@ IMPOSSIBLE = [
     (WtsUpdateContactOperator, {"phone": CARLA, "utm": None}, "utm: is no object"),
     (WtsGetContactOperator, {}, "contact_id: is empty"),
     (WtsGetContactOperator, TWO, "contact_id: stands beside phone"),
-    (WtsGetContactOperator, {"phone": "@carla"}, "phone: '@carla' is no phone number"),
+    (WtsGetContactOperator, {"phone": "@carla"}, "phone: '@carla' is not a valid phone number"),
     (WtsGetContactOperator, {"phone": CARLA, "include_details": "Cards"}, "include_details: 'Cards' is unknown"),
     (WtsListContactsOperator, {"status": "GONE"}, "status: 'GONE' is unknown"),
     (WtsListContactsOperator, {"tags": []}, "tags: is an empty list"),

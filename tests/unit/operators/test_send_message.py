@@ -435,7 +435,7 @@ MISSING = "/no/such/file.pdf"
         (WtsSendTextOperator, {}, "to, session_id: give exactly one"),
         (WtsSendTextOperator, {"to": " ", "session_id": ""}, "to, session_id: give exactly one"),
         (WtsSendTextOperator, {"to": TO, "session_id": SOME_ID}, "to, session_id: give exactly one"),
-        (WtsSendTextOperator, {"to": "Carla"}, "to: 'Carla' is no phone number"),
+        (WtsSendTextOperator, {"to": "Carla"}, "to: 'Carla' is not a valid phone number"),
         (WtsSendTextOperator, {"session_id": "mine"}, "session_id: 'mine' is no id"),
         (WtsSendTextOperator, {"to": TO, "delay_typing": 26}, "delay_typing: 26 is no whole number from 0 to 25"),
         (WtsSendTextOperator, {"to": TO, "delay_typing": -1}, "delay_typing: -1"),

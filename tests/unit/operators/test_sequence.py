@@ -371,7 +371,7 @@ IMPOSSIBLE = [
     (WtsRemoveFromSequenceOperator, {"contact_id": "7"}, "contact_id: '7' is no id"),
     (WtsRemoveFromSequenceOperator, {"phones": [None]}, r"phones\[0\]: must be text"),
     (WtsListSequenceContactsOperator, {"sequence": None}, "sequence: is empty"),
-    (WtsListSequenceContactsOperator, {"phone": "x"}, "phone: 'x' is no phone number"),
+    (WtsListSequenceContactsOperator, {"phone": "x"}, "phone: 'x' is not a valid phone number"),
     (WtsListSequenceContactsOperator, {"contact_id": "x"}, "contact_id: 'x' is no id"),
     (WtsListSequenceContactsOperator, {"include_details": "Tags"}, "include_details: 'Tags' is unknown"),
     (WtsListSequencesOperator, {"sequence": None, "contact_id": "x"}, "contact_id: 'x' is no id"),

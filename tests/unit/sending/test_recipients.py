@@ -123,7 +123,7 @@ def test_a_row_is_a_number_or_an_object(row: Any) -> None:
         ({}, "to: is empty; say which column holds it with row_to"),
         ({"to": ""}, "to: is empty"),
         ({"to": None}, "to: is empty"),
-        ({"to": "12"}, "no possible phone number"),
+        ({"to": "12"}, "is not a valid phone number"),
         ({"to": NUMBER, "note": float("nan")}, "Out of range float values"),
         ({"to": NUMBER, "note": "\ud800"}, "surrogates not allowed"),
         ({"to": NUMBER, "note": object()}, "no JSON value"),

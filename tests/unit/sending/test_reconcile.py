@@ -14,7 +14,6 @@ from airflow_provider_wts.api.contacts import create_contact
 from airflow_provider_wts.api.panels import create_card, update_card
 from airflow_provider_wts.api.sessions import complete_session
 from airflow_provider_wts.sending import reconcile
-from airflow_provider_wts.sending.contacts import spellings
 from airflow_provider_wts.sending.key import Mark
 from airflow_provider_wts.sending.reconcile import ByPhone, Finding, InCards, InSession, moment
 
@@ -363,20 +362,6 @@ def test_a_contact_is_found_by_its_number_in_either_spelling(customer: Customer)
 
 
 # Details --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("phone", "expected"),
-    [
-        (PHONE, [PHONE, OLDER]),
-        (OLDER, [OLDER, PHONE]),
-        ("+55|1140028922", ["+55|1140028922"]),
-        ("+1|2025550123", ["+1|2025550123"]),
-        ("+351|911234567", ["+351|911234567"]),
-    ],
-)
-def test_only_brazilian_mobile_numbers_have_two_spellings(phone: str, expected: list[str]) -> None:
-    assert spellings(phone) == expected
 
 
 @pytest.mark.parametrize("text", ["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.1Z", "2026-11-22T10:00:00.1234567Z"])

@@ -1,0 +1,473 @@
+"""Phone numbers and handles: how they are read and spelled, and which of them mean the same person.
+
+WTS Chat stores ``+<country code>|<national number>``, such as ``+55|11999998888``. What else it accepts is not
+documented, so every number is sent in that form. People write numbers in many ways. What can mean one number only is
+read; everything else is refused, because a guess may reach a stranger. A number without a country code is Brazilian.
+``docs/addresses.md`` lists what a cell may hold and what becomes of it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from decimal import Decimal
+from numbers import Integral
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.parameters import is_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+T = TypeVar("T")
+
+EXAMPLE = "+55 11 99999-8888"
+
+_HANDLE = re.compile(r"@[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", re.ASCII)
+
+# Area codes of Anatel's numbering plan. A mobile number has nine digits and begins with 9, or is an older one of eight.
+_BRAZILIAN = re.compile(
+    r"(?:[14689][1-9]|2[12478]|3[1-578]|5[1345]|7[134579])(?:9[0-9]{8}|[2-9][0-9]{7})",
+)
+# Long-distance carriers, dialled between the zero and the area code (libphonenumber's metadata of Brazil).
+_CARRIERS = frozenset(["12", "14", "15", "21", "22", "23", "25", "31", "41", "43", "55", "65", "99"])
+
+_SEPARATED = re.compile(r"[0-9 ().\-]*[0-9][0-9 ().\-]*")
+_SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+")
+_DECIMAL = re.compile(r"([0-9]+)\.([0-9]{1,3})")
+# A number of a data frame that was put into a text: "(11.0) 98888-7777", "11 988887777.0".
+_TRACE_OF_FLOAT = re.compile(r"[^.]*[0-9]\.0{1,2}(?:[ )][^.]*)?")
+# Excel's mark of text, quotes, and the formula ="..." by which exports keep leading zeros.
+_QUOTED = re.compile(r"=\"(.*)\"|\"(.*)\"|['\u2018\u2019`\u00b4](.*?)['\u2018\u2019`\u00b4]?")
+_SCHEME = re.compile(r"(?:tel|whatsapp):(?!//)", re.IGNORECASE)
+_LINK = re.compile(
+    r"(?:https?://)?(?:www\.)?wa\.me/([^/?#]*)/?(?:[?#].*)?"
+    r"|(?:(?:https?://)?(?:(?:api|web|www)\.)?whatsapp\.com/send/?|whatsapp://send/?)\?([^#]*)(?:#.*)?",
+    re.IGNORECASE,
+)
+_LINKED_NUMBER = re.compile(r"\+?[1-9][0-9]{7,14}", re.ASCII)
+# "0xx11", "0**11": the carrier is left to the reader.
+_ANY_CARRIER = re.compile(r"(\(?)0 ?(?:xx|\*\*) ?", re.IGNORECASE)
+_SLASH_AFTER_AREA_CODE = re.compile(r"(\(?0?[1-9][0-9]\)?) ?/ ?(?=[0-9])")
+_PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
+
+# Zeros at the end of a float of which a spreadsheet showed six digits or fewer, as in 5.51199E+12.
+_ROUNDED = re.compile(r"[0-9]*0{6}")
+_LARGEST_EXACT = 2**53
+
+# Digits at the end of a number that all spellings of it share.
+_ENDING = 8
+
+#: Countries in which one person's number is written in two ways: the pattern of the longer form, of the shorter one,
+#: and how to write each of them. WhatsApp knows people by either, whatever is dialled.
+#:
+#: - Brazil's mobile numbers got a ninth digit between 2012 and 2016 (Anatel, Resolução 553/2010). It was put in front
+#:   of numbers that began with 6 to 9; later ones, such as 91234-5678, have no form without it.
+#: - Mexico dialled 1 before a mobile number from abroad until August 2019 (IFT, Plan Técnico Fundamental de
+#:   Numeración).
+#: - Argentina's mobile numbers have a 9 after the country code when they are dialled from abroad (ENACOM, Plan
+#:   Fundamental de Numeración Nacional).
+#:
+#: WhatsApp's own ids differ from what is dialled in just these places: Meta's "Phone numbers" page of the WhatsApp
+#: Business Platform (Brazil, Mexico), WhatsApp's FAQ about the international format (Argentina, Mexico), and the phone
+#: normalizers of chatwoot/chatwoot (all three).
+_TWO_FORMS = (
+    (re.compile(r"\+55\|(\d\d)9([6-9]\d{7})"), re.compile(r"\+55\|(\d\d)([6-9]\d{7})"), "+55|{}9{}", "+55|{}{}"),
+    (re.compile(r"\+52\|1(\d{10})"), re.compile(r"\+52\|([2-9]\d{9})"), "+52|1{}", "+52|{}"),
+    (re.compile(r"\+54\|9(\d{10})"), re.compile(r"\+54\|([1-8]\d{9})"), "+54|9{}", "+54|{}"),
+)
+_OLD_MEXICAN = re.compile(r"521[2-9][0-9]{9}")
+_STORED = re.compile(r"\+[1-9]\d{0,2}\|\d+", re.ASCII)
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def recipient(value: object, *, name: str = "to") -> str:
+    """Return a phone number as WTS Chat stores it, or a handle without its blanks.
+
+    :param value: a phone number in any usual spelling, or an ``@handle``.
+    :param name: the field's name, for the error.
+    :return: ``+<country code>|<national number>`` or ``@handle``.
+    :raises WtsInvalidRequestError: when it is neither, or may be more than one number.
+    """
+    text = _cleaned(value) if isinstance(value, str) else ""
+    if not text.startswith("@"):
+        return number(value, name=name)
+    if _HANDLE.fullmatch(text):
+        return text
+    raise WtsInvalidRequestError(f"{name}: {repr(value)[:80]} is not a valid handle. Example: '@maria.silva'.")
+
+
+def number(value: object, *, name: str = "phone") -> str:
+    """Return a phone number as WTS Chat stores it.
+
+    :param value: a phone number in any usual spelling; without a country code it is Brazilian. A value of a numeric
+        type counts as its digits, if these are a Brazilian number.
+    :param name: the field's name, for the error.
+    :return: ``+<country code>|<national number>``.
+    :raises WtsInvalidRequestError: when it is not a number, or may be more than one.
+    """
+    if is_missing(_cleaned(value) if isinstance(value, str) else value):
+        raise WtsInvalidRequestError(f"{name}: is empty: {value!r} came. Example: {EXAMPLE!r}.")
+    try:
+        return _text_number(value) if isinstance(value, str) else _typed_number(value)
+    except _NotANumber as error:
+        raise WtsInvalidRequestError(f"{name}: {repr(value)[:80]} {error}. Example: {EXAMPLE!r}.") from None
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether a text is written like a phone number rather than like a name.
+
+    :param text: what the user wrote.
+    """
+    cleaned = _cleaned(text)
+    if _LINK.fullmatch(cleaned) or _SCHEME.match(cleaned):
+        return True
+    plain = cleaned.replace("+", "").replace("|", "").replace("/", "")
+    return bool(_SEPARATED.fullmatch(plain)) and sum(map(str.isdigit, plain)) >= 8
+
+
+class _NotANumber(Exception):
+    """What is wrong with a value, as the end of a sentence that begins with it."""
+
+
+_NO_NUMBER = "is not a valid phone number; begin with + and the country code for a number outside Brazil"
+_LOST = "came as a number, so its plus sign and leading zeros are lost, and it is not a Brazilian one; give it as text"
+_ROUNDED_OFF = "lost digits: spreadsheets shorten long numbers so; format the column as text and export it again"
+
+
+def _typed_number(value: object) -> str:
+    """Read a value of a numeric type; its digits are all that is left of what was written."""
+    kind = type(value).__name__
+    if isinstance(value, bool) or kind.startswith("bool"):
+        raise _NotANumber("is not a phone number but a truth value")
+    if isinstance(value, Integral):
+        return _bare_digits(str(int(value)))
+    if isinstance(value, Decimal):
+        if not value.is_finite() or value != value.to_integral_value():
+            raise _NotANumber("is a fraction")
+        if int(value.as_tuple().exponent) > 0:
+            raise _NotANumber(f"is in scientific notation and {_ROUNDED_OFF}")
+        return _bare_digits(str(int(value)))
+    if not isinstance(value, float):
+        # Single and half precision hold seven digits and three.
+        narrow = "float" in kind
+        raise _NotANumber(_ROUNDED_OFF if narrow else f"is not text but {kind}")
+    if not value.is_integer():
+        raise _NotANumber("is a fraction")
+    if abs(value) >= _LARGEST_EXACT:
+        raise _NotANumber(f"is too large to be exact and {_ROUNDED_OFF}")
+    return _bare_float(str(int(value)))
+
+
+def _bare_float(digits: str) -> str:
+    if _ROUNDED.fullmatch(digits):
+        raise _NotANumber(_ROUNDED_OFF)
+    return _bare_digits(digits)
+
+
+def _bare_digits(digits: str) -> str:
+    if found := _brazilian(digits) or (_brazilian(digits[2:]) if digits.startswith("55") else None):
+        return found
+    raise _NotANumber(_LOST)
+
+
+def _brazilian(national: str) -> str | None:
+    return f"+55|{national}" if _BRAZILIAN.fullmatch(national) else None
+
+
+def _text_number(value: str) -> str:
+    text = _cleaned(value)
+    if link := _LINK.fullmatch(text):
+        return _linked(link)
+    text = _SCHEME.sub("", text, count=1).strip()
+    if _SCIENTIFIC.fullmatch(text):
+        raise _NotANumber(f"is in scientific notation and {_ROUNDED_OFF}")
+    if decimal := _DECIMAL.fullmatch(text):
+        if decimal[2].strip("0"):
+            raise _NotANumber("is a fraction")
+        return _bare_float(decimal[1])
+    if _TRACE_OF_FLOAT.fullmatch(text):
+        raise _NotANumber("has a part that was a fraction, so its digits are uncertain; give it as text")
+    if piped := _PIPED.fullmatch(text):
+        if not text.startswith(("+", "55|")):
+            raise _NotANumber(_NO_NUMBER)
+        return _with_country_code(piped[1] + _digits(piped[2]), country_code=piped[1])
+    return _written(text)
+
+
+def _written(text: str) -> str:
+    """Read digits with separators, with or without a plus sign."""
+    text = _ANY_CARRIER.sub(r"\g<1>0", text, count=1)
+    text = _SLASH_AFTER_AREA_CODE.sub(r"\1 ", text, count=1)
+    signed = re.match(r"\(? ?\+", text)
+    if signed:
+        text = text[: signed.end() - 1] + text[signed.end() :]
+    groups = re.findall(r"[0-9]+", text)
+    if not _SEPARATED.fullmatch(text) or text.startswith("-"):
+        raise _NotANumber(_NO_NUMBER)
+    if len(groups) > 1 and len(groups[-1]) == 1:
+        raise _NotANumber("ends with a single digit, which may be an extension or a second number")
+    digits = "".join(groups)
+    if signed:
+        return _with_country_code(digits)
+    if digits.startswith("0"):
+        return _with_zeros(digits)
+    if found := _brazilian(digits):
+        return found
+    if digits.startswith("55") and (found := _brazilian(digits[2:])):
+        if groups[0] == "55" and 2 < len(groups[1]) < 6:
+            # "55 3222-1111 22": area code 55 and an extension, or country code 55 and area code 32.
+            raise _NotANumber("may begin with the country code 55 or with the area code 55; begin with +55")
+        return found
+    raise _NotANumber(_NO_NUMBER)
+
+
+def _with_country_code(digits: str, country_code: str | None = None) -> str:
+    """Read a number whose first digits are its country code."""
+    import phonenumbers
+
+    if digits.startswith("55") and country_code in (None, "55"):
+        national = digits[2:]
+        if found := _brazilian(national) or _after_zero(national):
+            return found
+        raise _NotANumber(_NO_NUMBER)
+    if _OLD_MEXICAN.fullmatch(digits) and country_code in (None, "52"):
+        # Not dialled any more, but that is how WhatsApp knows many people.
+        return f"+52|{digits[2:]}"
+    try:
+        parsed = phonenumbers.parse(f"+{digits}", None)
+    except phonenumbers.NumberParseException:
+        raise _NotANumber(_NO_NUMBER) from None
+    reason = phonenumbers.is_possible_number_with_reason(parsed)
+    possible = reason == phonenumbers.ValidationResult.IS_POSSIBLE
+    if digits.startswith("0") or not possible or country_code not in (None, str(parsed.country_code)):
+        raise _NotANumber(_NO_NUMBER)
+    if _brazilian(digits) and not phonenumbers.is_valid_number(parsed):
+        raise _NotANumber(
+            f"is not a valid number of country code {parsed.country_code}, and looks like a Brazilian one without +55"
+        )
+    return f"+{parsed.country_code}|{phonenumbers.national_significant_number(parsed)}"
+
+
+def _after_zero(digits: str) -> str | None:
+    """Read what is dialled within Brazil: 0 and the area code, or 0, a carrier's code and the area code."""
+    if not digits.startswith("0"):
+        return None
+    return _brazilian(digits[1:]) or (_brazilian(digits[3:]) if digits[1:3] in _CARRIERS else None)
+
+
+def _with_zeros(digits: str) -> str:
+    """Read a number that begins with zeros: they are dialled in front of it, or pad it to a width."""
+    bare = digits.lstrip("0")
+    with_code = _brazilian(bare[2:]) if bare.startswith("55") else None
+    if digits.startswith("000"):
+        raise _NotANumber("begins with more zeros than are dialled")
+    if digits.startswith("00"):
+        if _brazilian(bare) or not (with_code or _is_valid_abroad(bare)):
+            raise _NotANumber(
+                "begins with two zeros, which are the prefix of a country code or pad the number; begin with +"
+            )
+        return _with_country_code(bare)
+    found = _after_zero(digits) or with_code
+    if not found:
+        raise _NotANumber(_NO_NUMBER)
+    if not _brazilian(bare) and not with_code and _is_valid_abroad(bare):
+        raise _NotANumber("begins with 0 and a carrier's code, or with 0 and a country code; begin with +")
+    return found
+
+
+def _is_valid_abroad(digits: str) -> bool:
+    import phonenumbers
+
+    if _OLD_MEXICAN.fullmatch(digits):
+        return True
+    try:
+        parsed = phonenumbers.parse(f"+{digits}", None)
+    except phonenumbers.NumberParseException:
+        return False
+    # What the library would change, such as a zero after the country code, is not certain.
+    as_written = f"{parsed.country_code}{phonenumbers.national_significant_number(parsed)}" == digits
+    return as_written and phonenumbers.is_valid_number(parsed)
+
+
+def _linked(link: re.Match[str]) -> str:
+    """Read the number of a link to WhatsApp, which has its country code and no plus sign."""
+    from urllib.parse import unquote
+
+    text = link[1]
+    if text is None:
+        fields = [field.partition("=")[2] for field in link[2].split("&") if field.lower().startswith("phone=")]
+        text = fields[0] if len(fields) == 1 else ""
+    text = _cleaned(unquote(text))
+    if not _LINKED_NUMBER.fullmatch(text):
+        raise _NotANumber("is a link without a phone number")
+    digits = text.removeprefix("+")
+    if text == digits and not digits.startswith("55"):
+        if _brazilian(digits):
+            raise _NotANumber("is a link whose number looks like a Brazilian one without 55")
+        if not _is_valid_abroad(digits):
+            raise _NotANumber("is a link whose number is not valid")
+    return _with_country_code(digits)
+
+
+def _cleaned(text: str) -> str:
+    """Return a text without what nobody sees, in plain characters: digits of any script, dashes, full-width signs."""
+    if not text.isascii():
+        text = "".join(map(_plain, text))
+    text = text.strip()
+    if quoted := _QUOTED.fullmatch(text):
+        text = next(part for part in quoted.groups() if part is not None).strip()
+    return text
+
+
+def _plain(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    if category == "Cf":
+        return ""
+    if category == "Zs":
+        return " "
+    if category == "Pd" or character == "\N{MINUS SIGN}":
+        return "-"
+    # The full-width forms of ASCII.
+    return chr(ord(character) - 0xFEE0) if "\uff01" <= character <= "\uff5e" else character
+
+
+def _digits(text: object) -> str:
+    return "".join(filter(str.isdecimal, str(text or "")))
+
+
+# Who it is ------------------------------------------------------------------------------------------------------------
+
+
+def spellings(address: str) -> list[str]:
+    """Return an address as it is written, and a number that one person has in two forms also in the other.
+
+    Which of the two the API stores is not documented.
+
+    :param address: phone number or handle, as WTS Chat spells it.
+    """
+    for longer, shorter, as_longer, as_shorter in _TWO_FORMS:
+        if match := longer.fullmatch(address):
+            return [address, as_shorter.format(*match.groups())]
+        if match := shorter.fullmatch(address):
+            return [address, as_longer.format(*match.groups())]
+    return [address]
+
+
+def identity_of(address: str) -> str:
+    """Return what stays the same however a person's address is spelled. What is no address stands for itself.
+
+    :param address: phone number or handle in any spelling, or the id of a session or card.
+    """
+    text = address.strip()
+    if not _STORED.fullmatch(text):
+        try:
+            text = recipient(text)
+        except WtsInvalidRequestError:
+            return text.lower()
+    return max(spellings(text), key=len).lower()
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two addresses are one person's.
+
+    :param one: phone number or handle.
+    :param other: phone number or handle.
+    """
+    return identity_of(one) == identity_of(other)
+
+
+def ending_of(address: str) -> str:
+    """Return what an address shares with every other one that may be the same person's.
+
+    Of a number these are the last eight digits: spellings of a country that is not known here differ before them.
+
+    :param address: phone number or handle, as anybody spells it.
+    """
+    text = address.strip()
+    return text.lower() if text.startswith("@") else _digits(text)[-_ENDING:]
+
+
+def addresses_in(record: Mapping[str, object]) -> Iterator[str]:
+    """Return the number and the handle that a contact shows, or the details of a session's contact, as stored.
+
+    :param record: as the API answered it.
+    """
+    for name in ("phoneNumber", "phonenumber"):
+        if not is_missing(record.get(name)):
+            yield str(record[name]).strip()
+            break
+    if not is_missing(record.get("instagram")) and (handle := str(record["instagram"]).strip().removeprefix("@")):
+        yield f"@{handle}"
+
+
+def endings_in(record: Mapping[str, object]) -> set[str]:
+    """Return :func:`ending_of` each address that a record of the API shows.
+
+    :param record: as the API answered it.
+    """
+    return {ending for address in addresses_in(record) if (ending := ending_of(address))}
+
+
+def may_be(record: Mapping[str, object], address: str) -> bool | None:
+    """Whether a record of the API may be about the person at an address; ``None`` = it shows no such address.
+
+    :param record: a contact, or the details of a session's contact.
+    :param address: phone number or handle.
+    """
+    by_handle = address.startswith("@")
+    shown = [ending_of(one) for one in addresses_in(record) if one.startswith("@") is by_handle]
+    return ending_of(address) in shown if any(shown) else None
+
+
+class People(Generic[T]):
+    """What is known about people, found under every spelling of their addresses.
+
+    A contact whose stored number cannot be read is found by the end of it: better to take a stranger for that contact
+    than to overlook the contact.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, T] = {}
+
+    def add(self, record: Mapping[str, object], value: T) -> bool:
+        """Note something about a contact; what was noted first stays.
+
+        :param record: the contact, as the API answered it.
+        :param value: what is known.
+        :return: whether the contact can be found: ``False`` where its number has too few digits to be anybody's.
+        """
+        keys = [_identity_or_ending(address) for address in addresses_in(record)]
+        for key in keys:
+            self._known.setdefault(key, value)
+        return all(len(key) >= len(_unread("")) + _ENDING for key in keys if not key.startswith("@"))
+
+    def get(self, address: str) -> T | None:
+        """Return what is known about a person, or ``None``.
+
+        :param address: phone number or handle, as WTS Chat spells it.
+        """
+        found = self._known.get(identity_of(address))
+        return found if found is not None else self._known.get(_unread(address))
+
+    def __contains__(self, address: str) -> bool:
+        return self.get(address) is not None
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _identity_or_ending(stored: str) -> str:
+    try:
+        return identity_of(recipient(stored))
+    except WtsInvalidRequestError:
+        return stored.lower() if stored.startswith("@") else _unread(stored)
+
+
+def _unread(address: str) -> str:
+    return f"...{ending_of(address)}"

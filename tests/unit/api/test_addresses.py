@@ -1,0 +1,370 @@
+"""Phone numbers and handles: how they are read, and which of them are one person's."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from decimal import Decimal
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_wts.api.addresses import (
+    People,
+    identity_of,
+    looks_like_number,
+    may_be,
+    number,
+    recipient,
+    same_person,
+    spellings,
+)
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.parameters import is_missing
+
+DOCUMENTED = Path(__file__).parents[3] / "docs" / "addresses.md"
+DIGITS = st.text("0123456789", min_size=8, max_size=8)
+
+
+# The documented table ---------------------------------------------------------------------------------------------
+
+
+def cell(text: str) -> Any:
+    """Return the value that a cell of the table shows."""
+    if decimal := re.fullmatch(r"Decimal\('(.*)'\)", text):
+        return Decimal(decimal[1])
+    return math.nan if text == "nan" else ast.literal_eval(text)
+
+
+def documented() -> list[tuple[str, str]]:
+    """Return the cells of the documented table, and what the table says becomes of them."""
+    section = DOCUMENTED.read_text().partition("## What a cell may hold")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \|", section.replace("\\|", "\0"), re.MULTILINE)
+    return [(shown.replace("\0", "|"), becomes.replace("\0", "|").strip("`")) for shown, becomes in rows]
+
+
+def test_the_documented_table_is_read() -> None:
+    assert len(documented()) > 95
+    assert {becomes for _, becomes in documented()} > {"refused", "missing", "+55|11988887777"}
+
+
+@pytest.mark.parametrize(("shown", "becomes"), documented())
+def test_a_cell_becomes_what_the_documentation_says(shown: str, becomes: str) -> None:
+    value = cell(shown)
+    assert is_missing(value) is (becomes == "missing")
+    if becomes not in ("refused", "missing"):
+        assert recipient(value) == becomes
+        return
+    with pytest.raises(WtsInvalidRequestError, match=r"^to: ") as caught:
+        recipient(value)
+    assert ("is empty" in str(caught.value)) is (becomes == "missing")
+    assert "Example: '" in str(caught.value)
+
+
+# Numbers --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+55|11999998888",
+        "+55 11 99999-8888",
+        "+55 (11) 99999-8888",
+        "5511999998888",
+        "55 11 99999 8888",
+        "0055 11 99999-8888",
+        "(11) 99999-8888",
+        "011 99999-8888",
+        "11 9 9999 8888",
+        "11.99999.8888",
+        "11.999998888",
+        "  +5511999998888\n",
+        "+55\u00a011\u00a099999\u20118888",
+        "+55 11 99999\u20138888",
+        "\u2066+55 11 99999\u22128888\u2069",
+        "(0xx11) 99999-8888",
+        "(0 XX 11) 99999-8888",
+        "021 (11) 99999-8888",
+        "\u201911999998888",
+        '"11999998888"',
+        "TEL: 11 99999-8888",
+        "http://www.wa.me/+5511999998888/",
+        "whatsapp://send?text=oi&phone=5511999998888",
+        "https://web.whatsapp.com/send?phone=5511999998888#x",
+    ],
+)
+def test_a_brazilian_number_is_understood_in_every_usual_spelling(text: str) -> None:
+    assert number(text) == "+55|11999998888"
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("+55 11 4000-1234", "+55|1140001234"),
+        ("+55 55 99999-8888", "+55|55999998888"),
+        ("+351 912 345 678", "+351|912345678"),
+        ("+33.6.12.34.56.00", "+33|612345600"),
+        ("+54 9 11 2345-6789", "+54|91123456789"),
+        ("+39 06 1234567", "+39|061234567"),
+        ("+595 981 123456", "+595|981123456"),
+        ("+1|4155552671", "+1|4155552671"),
+        ("00 1 415 555 2671", "+1|4155552671"),
+        ("00 52 1 55 1234 5678", "+52|15512345678"),
+    ],
+)
+def test_other_numbers(text: str, stored: str) -> None:
+    assert number(text) == stored
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "abc",
+        "+55 11 9999A-8888",
+        "123",
+        "+",
+        "+55 11 9999",
+        "+55 11 199998888",
+        "++5511999998888",
+        "+55+11999998888",
+        "+0055 11 99999-8888",
+        "5511999998888 5511999998888",
+        "+999 1234567",
+        "1" * 500,
+        "+55 11 99999-8888 ext. 5",
+        "=cmd()",
+        "#N/A",
+        "1\ufe0f\u20e31999998888",
+        "+55 11 \u00b99999-8888",
+        "wa.me/",
+        "https://api.whatsapp.com/send?text=5511999998888",
+        "https://api.whatsapp.com/send?phone=5511999998888&phone=5511999997777",
+        "https://wa.me.example.com/5511999998888",
+        "(11.0) 99999-8888",
+    ],
+)
+def test_what_cannot_be_a_number_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(WtsInvalidRequestError, match="99999-8888") as caught:
+        number(text, name="to")
+    assert str(caught.value).startswith("to: ")
+
+
+@pytest.mark.parametrize(("value", "what"), [([], "list"), ({}, "dict"), (b"+5511999998888", "bytes")])
+def test_what_is_neither_text_nor_a_number_is_refused(value: Any, what: str) -> None:
+    for read in (number, recipient):
+        with pytest.raises(WtsInvalidRequestError, match=f"is not text but {what}"):
+            read(value)
+
+
+class int64:
+    """An integer as numpy has it."""
+
+    def __int__(self) -> int:
+        return 5511999998888
+
+
+class float32:
+    """A number of single precision as numpy has it; what it holds is not what was put in."""
+
+    def __float__(self) -> float:
+        return 5511999913984.0
+
+
+class bool_:
+    """A truth value as numpy has it."""
+
+
+class NAType:
+    """The missing value of pandas: it compares to nothing, not even with a result."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+Integral.register(int64)
+
+
+def test_integers_of_data_frames_are_read_as_their_digits() -> None:
+    assert number(int64()) == "+55|11999998888"
+
+
+@pytest.mark.parametrize("value", [float32(), bool_()])
+def test_what_cannot_hold_a_phone_number_is_refused(value: Any) -> None:
+    with pytest.raises(WtsInvalidRequestError, match=r"lost digits|truth value"):
+        number(value)
+
+
+def test_the_missing_value_of_pandas_is_missing() -> None:
+    assert is_missing(NAType())
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("sNaN"), math.nan, None, "", " NaN ", "\u200b", "<NA>"])
+def test_missing_values(value: Any) -> None:
+    assert is_missing(value)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, Decimal(0), False, [], {}, b"", "0", "Nana", math.inf])
+def test_values_that_are_there(value: Any) -> None:
+    assert not is_missing(value)
+
+
+@given(st.integers(min_value=-(10**16), max_value=10**16))
+def test_a_number_is_its_digits_or_refused_in_every_numeric_type(digits: int) -> None:
+    read = []
+    for value in (digits, Decimal(digits), f"{digits}"):
+        try:
+            read.append(number(value))
+        except WtsInvalidRequestError:
+            read.append("refused")
+    assert read[0] == read[1]
+    if read[0] != "refused":
+        assert read[0].replace("+", "").replace("|", "") in (str(digits), f"55{digits}")
+        assert read[2] == read[0]
+
+
+@given(st.text(max_size=30) | st.from_regex(r"[+0]{0,2}[0-9 ().,/|-]{8,16}", fullmatch=True))
+def test_any_text_gives_a_number_or_a_refusal(text: str) -> None:
+    try:
+        stored = recipient(text)
+    except WtsInvalidRequestError:
+        return
+    assert stored.startswith(("+", "@"))
+    assert recipient(stored) == stored
+
+
+# Handles --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["@maria", "@maria.silva", "@m", "@Maria_1", " @maria-x "])
+def test_a_handle_stays_as_it_is_written(text: str) -> None:
+    assert recipient(text) == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text", ["@", "@ maria", "@maria silva", "@maria.", "@.maria", "@@maria", "@m\u00e1ria", "@a/b"]
+)
+def test_what_cannot_be_a_handle_is_refused(text: str) -> None:
+    with pytest.raises(WtsInvalidRequestError, match=r"@maria\.silva"):
+        recipient(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_number"),
+    [
+        ("+55 11 4000-1234", True),
+        ("\u200e(11) 99999-8888", True),
+        ("wa.me/5511999998888", True),
+        ("Vendas", False),
+        ("2024", False),
+        ("5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e", False),
+    ],
+)
+def test_names_and_numbers_are_told_apart(text: str, is_number: bool) -> None:
+    assert looks_like_number(text) is is_number
+
+
+# Who it is ------------------------------------------------------------------------------------------------------------
+
+PAIRS = [
+    ("+55|11988887777", "+55|1188887777"),
+    ("+52|15512345678", "+52|5512345678"),
+    ("+54|91123456789", "+54|1123456789"),
+    ("@Maria.Silva", "@maria.silva"),
+    ("+55|11988887777", "+55 11 98888-7777"),
+    ("+52 1 55 1234 5678", "+52|5512345678"),
+    ("+54 9 11 2345-6789", "+54 11 15 2345-6789"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_two_spellings_are_one_person(one: str, other: str) -> None:
+    assert same_person(one, other)
+    assert may_be({"phonenumber": one, "instagram": one.removeprefix("@")}, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("+55|11988887777", "+55|11988887778"),
+        ("+55|11988887777", "+55|21988887777"),
+        # A landline has no ninth digit, and a newer mobile number has no form without it.
+        ("+55|1140001234", "+55|11940001234"),
+        ("+1|5512345678", "+52|5512345678"),
+        ("@maria", "@maria1"),
+    ],
+)
+def test_two_people(one: str, other: str) -> None:
+    assert not same_person(one, other)
+
+
+@pytest.mark.parametrize(
+    ("phone", "expected"),
+    [
+        ("+55|11988887777", ["+55|11988887777", "+55|1188887777"]),
+        ("+55|1188887777", ["+55|1188887777", "+55|11988887777"]),
+        ("+52|5512345678", ["+52|5512345678", "+52|15512345678"]),
+        ("+54|91123456789", ["+54|91123456789", "+54|1123456789"]),
+        ("+55|1140028922", ["+55|1140028922"]),
+        ("+55|11940028922", ["+55|11940028922"]),
+        ("+1|2025550123", ["+1|2025550123"]),
+        ("+351|911234567", ["+351|911234567"]),
+        ("@maria", ["@maria"]),
+    ],
+)
+def test_spellings_of_a_number(phone: str, expected: list[str]) -> None:
+    assert spellings(phone) == expected
+
+
+def test_an_id_stands_for_itself() -> None:
+    assert identity_of("5F0C6C8E-2F3A-4D55-9A40-4F4B3A1D2C7E") == "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
+
+
+@given(st.sampled_from(["55119", "5511", "521", "52", "549", "54", "1", "351"]), DIGITS)
+def test_every_spelling_is_the_same_person(code: str, digits: str) -> None:
+    try:
+        stored = number(f"+{code}{digits}")
+    except WtsInvalidRequestError:
+        return
+    assert {identity_of(one) for one in spellings(stored)} == {identity_of(stored)}
+
+
+@pytest.mark.parametrize(
+    "stored", ["11 8888-7777", "+55|11988887777", "988887777", "ramal 5, 11 9.8888-7777", "+55|20988887777"]
+)
+def test_a_contact_is_found_however_its_number_is_stored(stored: str) -> None:
+    people: People[str] = People()
+    assert people.add({"phoneNumber": stored}, "opted out")
+    assert people.get("+55|11988887777") == "opted out"
+    assert "+55|11988887778" not in people
+
+
+def test_a_contact_with_a_number_of_nobody_is_reported() -> None:
+    people: People[str] = People()
+    assert not people.add({"phoneNumber": "123"}, "opted out")
+    assert people.add({"phoneNumber": None, "instagram": "@Maria"}, "opted out")
+    assert people.add({}, "opted out")
+    assert people.get("@maria") == "opted out"
+
+
+@pytest.mark.parametrize(
+    ("shown", "answer"),
+    [
+        ({"phonenumber": "+55|1188887777"}, True),
+        ({"phonenumber": "+55|1188887776"}, False),
+        ({"phoneNumber": "+55|11988887777"}, True),
+        ({"phonenumber": None, "instagram": "maria"}, None),
+        ({}, None),
+    ],
+)
+def test_whose_record_it_may_be(shown: dict[str, Any], answer: bool | None) -> None:
+    assert may_be(shown, "+55|11988887777") is answer
