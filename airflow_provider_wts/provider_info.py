@@ -140,6 +140,15 @@ PROVIDER_INFO: dict[str, Any] = {
                     "example": "s3://my-bucket/wts-ledger",
                     "default": "",
                 },
+                "results_path": {
+                    "description": "Folder, as any ObjectStoragePath, for the results of campaigns that name no "
+                    "results_path: a file for each task instance. Empty: only the first recipients who were not "
+                    "reached are named, in the log and in the XCom.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "example": "s3://my-bucket/wts-results",
+                    "default": "",
+                },
             },
         }
     },

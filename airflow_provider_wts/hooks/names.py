@@ -112,6 +112,19 @@ class Names:
         """
         return self._id("tag", name_or_id, directory.list_tags)
 
+    def existing_tag(self, name_or_id: str) -> str:
+        """Return the id of a tag of contacts, as the account lists it; an id is looked up, too.
+
+        :param name_or_id: name as WTS Chat shows it, or id.
+        :raises WtsNameError: when none or several tags match.
+        """
+        wanted = self.tag(name_or_id).lower()
+        tags = self._list("tags", directory.list_tags())
+        found = next((str(tag["id"]) for tag in tags if str(tag.get("id", "")).lower() == wanted), None)
+        if found is None:
+            raise WtsNameError(_none("tag", name_or_id, tags, lambda item: [item.get("name")]))
+        return found
+
     def sequence(self, name_or_id: str) -> str:
         """Return the id of a sequence.
 

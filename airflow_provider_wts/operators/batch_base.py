@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
+
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.sending.delivery import Way
-    from airflow_provider_wts.sending.recipients import Recipients
+    from airflow_provider_wts.sending.recipients import Recipient, Recipients
     from airflow_provider_wts.sending.results import ResultsFile
 
 #: What templates of rows see beside ``row``.
@@ -50,8 +52,14 @@ class WtsBatchOperator(WtsSendingOperator):
     ``row_session_metadata={"invoice": "{{ row.invoice }}", "run": "{{ ds }}"}``. Airflow does not render these
     parameters itself. They see ``row`` and the usual ``ds``, ``ts``, ``run_id``, ``params``, ``data_interval_start``,
     ``macros`` and filters, but no ``var`` and ``conn``. A template that is a single expression keeps its type, so a
-    number stays a number; columns of a CSV file are texts: ``{{ row.amount | float }}``. Without a template, a
-    parameter comes from the row's column of the same name: ``to``, ``session_metadata`` and so on.
+    number stays a number; columns of a CSV file are texts. Without a template, a parameter comes from the row's column
+    of the same name: ``to``, ``session_metadata`` and so on.
+
+    Filters read a cell strictly, or make the row a bad one: ``number_br`` (``1.234,56``), ``number`` (``1234.56``),
+    ``money`` (``R$ 1.234,56``) and ``date`` (``31/12/2026``); ``float`` and ``int`` are strict here, too. ``as_br``
+    writes a number or a date as a customer reads it: ``R$ {{ row.amount | number | as_br }}``. A cell without a value
+    (empty, ``None``, NaN, NaT, ``<NA>``) makes the row a bad one where it would be written, and is ``None`` in
+    metadata; ``| default('cliente')`` gives another text.
 
     **Exactly once** needs a ledger: Airflow 3.3, or ``[wts] ledger_path``. A task that died or was cleared half way
     goes on with those who did not get the message yet; only what was under way is in doubt, and one
@@ -68,12 +76,16 @@ class WtsBatchOperator(WtsSendingOperator):
     *failed* or was stopped goes on: with those who were not reached yet, and with those whose message failed. A retry
     by Airflow does not try failed messages again.
 
-    :param recipients: list of objects or of plain numbers, its JSON text, or the output of a task. A number without a
-        country code is read as Brazilian. Exactly one of this and ``recipients_path`` (templated).
-    :param recipients_path: CSV, JSON Lines or Parquet file (extra ``parquet``) at any address that
-        ``ObjectStoragePath`` takes. A CSV file is UTF-8, names its columns in the first line, and parts them by comma,
-        semicolon or tab (templated).
-    :param recipients_format: ``csv``, ``jsonl`` or ``parquet``; told from the file's name when left out (templated).
+    :param recipients: list of objects or of plain numbers, its JSON text, or the output of a task, also a data frame.
+        A number without a country code is read as Brazilian. Exactly one of this and ``recipients_path`` (templated).
+    :param recipients_path: CSV, JSON Lines, Excel (extra ``excel``) or Parquet file (extra ``parquet``) at any address
+        that ``ObjectStoragePath`` takes, also compressed with gzip. A CSV file names its columns in the first line, and
+        separates them by comma, semicolon or tab (templated).
+    :param recipients_format: ``csv``, ``jsonl``, ``xlsx`` or ``parquet``; inferred from the file's name if omitted
+        (templated).
+    :param recipients_encoding: encoding of a CSV or JSON Lines file, such as ``cp1252``, ``latin-1`` or ``utf-16``;
+        UTF-8 if omitted (templated).
+    :param recipients_sheet: sheet of an Excel file; if omitted, the only visible one that holds anything (templated).
     :param row_to: template of the recipient: phone number in any usual spelling, or ``@handle``.
     :param on_bad_row: ``fail`` (default): one bad row, and nothing is sent to anybody; the error lists the rows.
         ``skip``: bad rows are listed in the results, and the others get their message (templated).
@@ -82,7 +94,9 @@ class WtsBatchOperator(WtsSendingOperator):
     :param results_path: file for the results, one JSON object a line: ``line``, ``to``, ``status`` (``sent``,
         ``failed``, ``skipped``, ``undecided``, ``not_sent``, ``bad_row``, ``duplicate``), ``reason``, ``id``,
         ``api_status``, ``session_id``. A manifest with the counts stands beside it, under the name with
-        ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets`` (templated).
+        ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets``. If omitted, a file
+        below the folder ``[wts] results_path``, if that is set. Without either, the log and the returned value name
+        the first 20 recipients who were not reached, and nobody else (templated).
     :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
         ``0.05`` or ``"5%"``. ``None`` = no bound (templated).
     :param chunk_size: recipients of one request, 1 to 100. Two requests are under way at a time, and both stand on one
@@ -95,10 +109,11 @@ class WtsBatchOperator(WtsSendingOperator):
         blocks cost a few calls for the whole campaign. ``on_unknown="fail"`` leaves out those of whom nobody knows
         whether they were sent to, goes on with the others, and fails at the end.
     :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``undecided``, ``not_sent``, ``bad_rows``,
-        ``duplicates``; ``results_path``, ``manifest_path``, and why it was ``stopped``.
+        ``duplicates``; ``results_path``, ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20
+        recipients who were not reached, with the reason.
     :raises AirflowFailException: when the input is impossible, too many messages failed, nobody was reached, somebody
         is undecided, or the API refuses.
-    :raises AirflowSkipException: when ``not_after`` or ``send_window`` let nothing go out at all.
+    :raises AirflowSkipException: when there are no rows, or ``not_after`` or ``send_window`` let nothing go out.
     """
 
     template_fields: Sequence[str] = (
@@ -106,6 +121,8 @@ class WtsBatchOperator(WtsSendingOperator):
         "recipients",
         "recipients_path",
         "recipients_format",
+        "recipients_encoding",
+        "recipients_sheet",
         "on_bad_row",
         "channel",
         "callback_url",
@@ -120,6 +137,8 @@ class WtsBatchOperator(WtsSendingOperator):
         recipients: Any = None,
         recipients_path: str | None = None,
         recipients_format: str | None = None,
+        recipients_encoding: str | None = None,
+        recipients_sheet: str | None = None,
         row_to: str | None = None,
         on_bad_row: str = "fail",
         channel: str | None = None,
@@ -134,6 +153,8 @@ class WtsBatchOperator(WtsSendingOperator):
         self.recipients = recipients
         self.recipients_path = recipients_path
         self.recipients_format = recipients_format
+        self.recipients_encoding = recipients_encoding
+        self.recipients_sheet = recipients_sheet
         self.row_to = row_to
         self.on_bad_row = on_bad_row
         self.channel = channel
@@ -142,6 +163,15 @@ class WtsBatchOperator(WtsSendingOperator):
         self.max_failures = max_failures
         self.chunk_size = chunk_size
         self.progress_interval = progress_interval
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("row_") and any(XComArg.iter_xcom_references(value)):
+            # It would be filled in as text, and the task would not even wait for the other one.
+            raise WtsInvalidRequestError(
+                f"{name}: is the output of a task, and templates of rows take none. Put the value into the rows, or "
+                "into a template: {{ params.x }}, {{ row.x }}."
+            )
+        super().__setattr__(name, value)
 
     def way(self, chunk_size: int) -> Way:
         """Return how the messages go out; names are looked up here.
@@ -164,27 +194,38 @@ class WtsBatchOperator(WtsSendingOperator):
         :param context: the task's context.
         """
         from airflow_provider_wts.operators.batch_campaign import Campaign
+        from airflow_provider_wts.sending.results import MOST_NAMED
 
         with readable_failures(), ExitStack() as stack:
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
             on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
-            results = self._results()
+            rehearsal = parameters.flag("dry_run", self.is_dry_run) is True
+            results = self._results(context)
             way = self.way(chunk_size)
             recipients = stack.enter_context(self._recipients(context))
-            if on_bad_row != "skip":
-                recipients.refuse_bad_rows()
+            if not recipients.rows:
+                raise AirflowSkipException("Nothing was sent: there are no recipients, only an empty list or a header.")
+            campaign = Campaign(self, context, way, recipients, results)
+            if recipients.bad_rows and on_bad_row != "skip":
+                campaign.refuse_bad_rows(rehearsal=rehearsal)
             self.log.info(
                 "%s recipients; %s duplicates and %s bad rows are left out.",
                 f"{recipients.count:,}",
                 f"{recipients.duplicates:,}",
                 f"{recipients.bad_rows:,}",
             )
-            if parameters.flag("dry_run", self.is_dry_run) is True:
-                return self._dry_run_of(context, way, recipients)
+            if rehearsal:
+                return campaign.rehearse()
             if results is not None:
                 stack.enter_context(results)
+            else:
+                self.log.warning(
+                    "results_path: is not set. Only the first %s recipients who are not reached will be named, here "
+                    "and in the returned value. [wts] results_path sets a folder for all campaigns.",
+                    MOST_NAMED,
+                )
             chunk_size *= way.parallelism if way.request_size > 1 else 1
-            return Campaign(self, context, way, recipients, results).run(chunk_size)
+            return campaign.run(chunk_size)
 
     def wait_for(self, opening: datetime) -> None:
         """Wait until the send window opens: in the triggerer where ``deferrable``, else on the worker.
@@ -193,11 +234,19 @@ class WtsBatchOperator(WtsSendingOperator):
         """
         self._wait_for(opening)
 
-    def _results(self) -> ResultsFile | None:
-        from airflow_provider_wts.sending.results import ResultsFile
+    def rendered(self, recipient: Recipient) -> str | None:
+        """Return the text that a recipient would read; ``None`` where only WTS Chat knows it.
+
+        :param recipient: the recipient.
+        """
+        return None
+
+    def _results(self, context: Context) -> ResultsFile | None:
+        from airflow_provider_wts.sending.results import ResultsFile, default_address
 
         if parameters.missing(self.results_path):
-            return None
+            folder = conf.get("wts", "results_path", fallback="").strip()
+            return ResultsFile(default_address(folder, context["ti"])) if folder else None
         return ResultsFile(str(self.results_path).strip())
 
     def _recipients(self, context: Context) -> Recipients:
@@ -212,26 +261,11 @@ class WtsBatchOperator(WtsSendingOperator):
         plan = RowPlan(templates, self.row_templates(), self.row_checks(), self.hook.recipient)
         if parameters.missing(self.recipients_path):
             return Recipients(rows.listed(self.recipients), plan)
-        file_format = parameters.filter_choice("recipients_format", self.recipients_format, ("csv", "jsonl", "parquet"))
-        return Recipients(rows.in_file(str(self.recipients_path).strip(), file_format or None), plan)
-
-    def _dry_run_of(self, context: Context, way: Way, recipients: Recipients) -> dict[str, Any]:
-        from airflow_provider_wts.sending.delivery import Send
-        from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
-
-        first = next(iter(recipients), None)
-        request = None
-        if first is not None:
-            task = TaskIdentity.of(context["ti"])
-            mark = Mark(send_key(task, generation=0, wts_conn_id=self.wts_conn_id, recipient=first.identity))
-            call = way.call([Send(first, mark)])
-            request = {"operation_id": call.operation_id, "path": call.url_path, "body": call.json_body}
-        self.log.info("Dry run: nothing is sent. It would be sent to %s recipients.", f"{recipients.count:,}")
-        return {
-            "dry_run": True,
-            "recipients": recipients.count,
-            "bad_rows": recipients.bad_rows,
-            "duplicates": recipients.duplicates,
-            "requests": -(-recipients.count // way.request_size),
-            "first_request": request,
-        }
+        file_format = parameters.filter_choice("recipients_format", self.recipients_format, rows.FORMATS)
+        found = rows.in_file(
+            str(self.recipients_path).strip(),
+            file_format or None,
+            encoding=parameters.filter_text("recipients_encoding", self.recipients_encoding) or None,
+            sheet=parameters.filter_text("recipients_sheet", self.recipients_sheet) or None,
+        )
+        return Recipients(found, plan)

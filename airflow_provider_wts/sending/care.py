@@ -115,7 +115,7 @@ def reason_to_spare(hook: WtsHook, recipient: str, *, exclude_tags: Sequence[str
         )
     from airflow_provider_wts.sending.contacts import contacts_of
 
-    tag_ids = {hook.names.tag(tag) for tag in exclude_tags}
+    tag_ids = {hook.names.existing_tag(tag).lower() for tag in exclude_tags}
     for contact in contacts_of(hook, recipient, include_details=["Tags"]):
         if exclude_blocked and contact.get("status") == "BLOCKED":
             return "the contact is blocked"
@@ -123,7 +123,7 @@ def reason_to_spare(hook: WtsHook, recipient: str, *, exclude_tags: Sequence[str
             raise WtsError(
                 "WTS Chat does not show the tags of the contact, so exclude_tags cannot be kept. Nothing was sent."
             )
-        if tag_ids.intersection(contact.get("tagIds") or ()):
+        if tag_ids.intersection(str(tag).lower() for tag in contact.get("tagIds") or ()):
             return "the contact has a tag of exclude_tags"
     return None
 

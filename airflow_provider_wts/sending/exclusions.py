@@ -1,55 +1,180 @@
-"""Whom a campaign spares: one walk over the contacts with a tag, in place of a call for each recipient."""
+"""Whom a campaign excludes: the contacts with a tag, read from lists in place of a request for each recipient.
+
+Contacts change while their list is read: one that loses the tag shifts another onto a page that was read already. So
+the list is read until a pass shows nobody new, and whoever was seen in any pass stays excluded.
+"""
 
 from __future__ import annotations
 
+import logging
+import re
+import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from airflow_provider_wts.api.addresses import identity_of, recipient
+from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.contacts import filter_contacts
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.hooks.wts import WtsHook
+
+log = logging.getLogger(__name__)
 
 # The filter shows one status at a time.
 _STATUSES = ("ACTIVE", "ARCHIVED", "BLOCKED")
 
+#: Passes over the lists, of which the last must show nobody new.
+MOST_PASSES = 5
 
-def exclusions(hook: WtsHook, tags: Iterable[str], *, blocked: bool) -> dict[str, str]:
-    """Return why recipients must not be written to, by the recipient's identity.
+#: Seconds after which a chunk needs the exclusions read again.
+FRESH_FOR = 60.0
+
+#: Part of the account's rate limit that reading again takes at most while the campaign runs.
+_SHARE = 0.1
+
+#: Digits at the end of two numbers that make them one person's, where one of them cannot be read.
+_TELLING_DIGITS = 8
+
+
+def _seconds() -> float:
+    # What Linux calls monotonic stands still while the machine sleeps.
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Exclusions:
+    """Who must not be written to, and why.
 
     :param hook: the hook of the task's connection.
     :param tags: names or ids of tags that mean: do not write.
-    :param blocked: whether blocked contacts are spared.
-    :raises WtsError: when the API does not show the tags, so that nobody knows.
+    :param blocked: whether blocked contacts are excluded.
+    :param clock: counts seconds, also while a machine sleeps.
+    :param sleep: waits so many seconds.
     """
-    spared: dict[str, str] = {}
-    for tag_id in dict.fromkeys(hook.names.tag(tag) for tag in tags):
-        for status in _STATUSES:
-            call = filter_contacts(status=status, tag_ids=[tag_id], include_details=["Tags"])
-            for contact in hook.client.items(call):
-                if "tagIds" not in contact:
-                    raise WtsError(
-                        "WTS Chat does not show the tags of contacts, so exclude_tags cannot be kept. Nothing was sent."
-                    )
-                # A filter that the API does not know is ignored, and brings everybody.
-                if tag_id in (contact["tagIds"] or ()):
-                    spared |= dict.fromkeys(_identities(contact), "the contact has a tag of exclude_tags")
-    if blocked:
-        for contact in hook.client.items(filter_contacts(status="BLOCKED")):
-            if contact.get("status", "BLOCKED") == "BLOCKED":
-                spared |= dict.fromkeys(_identities(contact), "the contact is blocked")
-    return spared
+
+    def __init__(
+        self,
+        hook: WtsHook,
+        tags: Iterable[str],
+        *,
+        blocked: bool,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._hook = hook
+        self._tags = list(tags)
+        self._blocked = blocked
+        self._clock = clock or _seconds
+        self._sleep = sleep
+        self._reasons: dict[str, str] = {}
+        self._unreadable: dict[str, str] = {}
+        self._seen: set[str] = set()
+        self._read_at: float | None = None
+        self._requests: deque[float] = deque()
+
+    def read(self) -> None:
+        """Read the exclusions, unless they were read.
+
+        :raises WtsInvalidRequestError: when there is no such tag.
+        :raises WtsError: when the API does not show the tags, or the lists do not come to rest.
+        """
+        if self._read_at is None:
+            self._read(paced=False)
+
+    def read_again(self) -> None:
+        """Read the exclusions again before a chunk, where the last reading is more than a minute old.
+
+        :raises WtsError: as :meth:`read`.
+        """
+        if self._read_at is None or self._clock() - self._read_at > FRESH_FOR:
+            self._read(paced=self._read_at is not None)
+
+    def reason(self, to: str) -> str | None:
+        """Return why a recipient must not be written to, or ``None``.
+
+        :param to: phone number or handle, as the API spells it.
+        """
+        if not self._tags and not self._blocked:
+            return None
+        self.read()
+        return self._reasons.get(identity_of(to)) or self._unreadable.get(_last_digits(to))
+
+    def _read(self, *, paced: bool) -> None:
+        if not self._tags and not self._blocked:
+            return
+        tag_ids = list(dict.fromkeys(self._hook.names.existing_tag(tag) for tag in self._tags))
+        for _ in range(MOST_PASSES):
+            begun, known = self._clock(), len(self._seen)
+            self._pass(tag_ids, paced=paced)
+            if len(self._seen) == known:
+                # Whoever opted out after the pass began may be missing. A pass that takes long must not hold the
+                # campaign up for ever, so it counts as half as old at most.
+                self._read_at = max(begun, self._clock() - FRESH_FOR / 2)
+                return
+        raise WtsError(
+            f"exclude_tags: {MOST_PASSES} readings of the contacts with these tags each showed more of them, so it is "
+            "unknown who else has one. Nothing more was sent. Try again when they no longer change."
+        )
+
+    def _pass(self, tag_ids: Iterable[str], *, paced: bool) -> None:
+        for tag_id in tag_ids:
+            for status in _STATUSES:
+                call = filter_contacts(status=status, tag_ids=[tag_id], include_details=["Tags"])
+                for contact in self._contacts(call, paced=paced):
+                    # A filter that the API does not know is ignored, and brings everybody.
+                    if tag_id.lower() in _tag_ids(contact):
+                        self._exclude(contact, "the contact has a tag of exclude_tags")
+        if self._blocked:
+            for contact in self._contacts(filter_contacts(status="BLOCKED"), paced=paced):
+                if contact.get("status", "BLOCKED") == "BLOCKED":
+                    self._exclude(contact, "the contact is blocked")
+
+    def _contacts(self, call: Call[Any], *, paced: bool) -> Iterator[dict[str, Any]]:
+        pages = self._hook.pages(call)
+        while True:
+            if paced:
+                self._pace()
+            page: Any = next(pages, None)
+            if page is None:
+                return
+            yield from (contact for contact in page.get("items") or () if isinstance(contact, dict))
+
+    def _pace(self) -> None:
+        """Wait until one more request stays within our share of the rate limit."""
+        limit = ACCOUNT_LIMITS[0]
+        most = max(1, int(limit.requests * _SHARE * self._hook.connection.rate_limit_percent / 100))
+        if len(self._requests) >= most:
+            self._sleep(max(0.0, self._requests.popleft() + limit.seconds - self._clock()))
+        self._requests.append(self._clock())
+
+    def _exclude(self, contact: dict[str, Any], reason: str) -> None:
+        identity = str(contact.get("id") or contact.get("phoneNumber") or contact.get("instagram"))
+        is_new = identity not in self._seen
+        self._seen.add(identity)
+        if handle := str(contact.get("instagram") or "").removeprefix("@"):
+            self._reasons[identity_of(f"@{handle}")] = reason
+        if not (phone := contact.get("phoneNumber")):
+            return
+        try:
+            self._reasons[identity_of(recipient(str(phone)))] = reason
+        except WtsInvalidRequestError:
+            if digits := _last_digits(str(phone)):
+                self._unreadable[digits] = f"{reason}; its number cannot be read, and ends like this one"
+            elif is_new:
+                log.warning("Contact %s must not be written to, but its number cannot be read: %s.", identity, reason)
 
 
-def _identities(contact: dict[str, Any]) -> Iterator[str]:
-    handle = str(contact.get("instagram") or "").removeprefix("@")
-    for text in (contact.get("phoneNumber"), f"@{handle}" if handle else None):
-        if text:
-            try:
-                yield identity_of(recipient(str(text)))
-            except WtsInvalidRequestError:
-                # Nothing that a campaign could send to.
-                continue
+def _tag_ids(contact: dict[str, Any]) -> set[str]:
+    if "tagIds" not in contact:
+        raise WtsError("WTS Chat does not show the tags of contacts, so exclude_tags cannot be kept. Nothing was sent.")
+    return {str(tag).lower() for tag in contact["tagIds"] or ()}
+
+
+def _last_digits(phone: str) -> str:
+    digits = re.sub(r"[^0-9]", "", normalize("NFKC", phone))
+    return digits[-_TELLING_DIGITS:] if len(digits) >= _TELLING_DIGITS else ""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.call import json_value
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.sending.contacts import identity_of
 from airflow_provider_wts.sending.row_templates import RowError, RowValues
 
@@ -28,6 +30,9 @@ _IN_MEMORY = 8 * 1024 * 1024
 
 #: Bad rows that an error lists.
 _MOST_LISTED = 20
+
+#: What a customer reads: a cell without a value makes the row a bad one.
+_READ_BY_CUSTOMERS = frozenset(("text", "parameters"))
 
 
 class Recipient(NamedTuple):
@@ -78,10 +83,10 @@ class RowPlan:
         templates: RowTemplates,
         given: Mapping[str, Any],
         checks: Mapping[str, Callable[[Any], Any]],
-        spell: Callable[[str], str],
+        spell: Callable[[Any], str],
     ) -> None:
         self._fills = {
-            name: templates.compiled(f"row_{name}", template)
+            name: templates.compiled(f"row_{name}", template, needed=name == "to" or name in _READ_BY_CUSTOMERS)
             for name, template in given.items()
             if template is not None
         }
@@ -96,17 +101,18 @@ class RowPlan:
         """
         if row.problem:
             raise RowError(row.problem)
-        plain = isinstance(row.values, (str, int)) and not isinstance(row.values, bool)
-        columns = {"to": row.values} if plain else row.values
+        value = plain_number(row.values)
+        plain = isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool)
+        columns = {"to": value} if plain else value
         if not isinstance(columns, Mapping):
             raise RowError(f"is a {type(columns).__name__}; a row is an object, or a phone number")
         seen = RowValues(columns)
         to = self._value("to", columns, seen)
-        if to is None or isinstance(to, bool) or not isinstance(to, (str, int)) or not str(to).strip():
+        if is_blank(to):
             hint = "" if "to" in self._fills or "to" in columns else "; say which column holds it with row_to"
             raise RowError(f"to: is empty{hint}")
         try:
-            spelled = self._spell(str(to))
+            spelled = self._spell(to)
             values = {name: check(self._value(name, columns, seen)) for name, check in self._checks.items()}
         except WtsInvalidRequestError as error:
             raise RowError(str(error).removesuffix(".")) from None
@@ -114,7 +120,12 @@ class RowPlan:
 
     def _value(self, name: str, columns: Mapping[str, Any], seen: RowValues) -> Any:
         fill = self._fills.get(name)
-        return fill(seen) if fill is not None else columns.get(name)
+        if fill is not None:
+            return fill(seen)
+        value = columns.get(name)
+        if name in columns and name in _READ_BY_CUSTOMERS and is_missing(value):
+            raise RowError(f"{name}: the column {name!r} has no value")
+        return without_missing(value)
 
 
 class Recipients:
@@ -144,6 +155,11 @@ class Recipients:
         """Remove the temporary file."""
         self._file.close()
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are, whatever is in them."""
+        return self.count + self.bad_rows + self.duplicates
+
     def entries(self) -> Iterator[Recipient | Left]:
         """Walk all rows: the recipients, and what is left out. One walk at a time."""
         self._file.seek(0)
@@ -154,16 +170,23 @@ class Recipients:
     def __iter__(self) -> Iterator[Recipient]:
         return (entry for entry in self.entries() if isinstance(entry, Recipient))
 
-    def refuse_bad_rows(self) -> None:
+    def refuse_bad_rows(self, where: str = "") -> None:
         """Refuse the whole campaign where a row is bad.
 
+        :param where: says where all of them are, at the end of the first line.
         :raises WtsInvalidRequestError: listing the rows.
         """
         if self.bad_rows:
-            more = f" And {self.bad_rows - _MOST_LISTED} more." if self.bad_rows > _MOST_LISTED else ""
+            more = self.bad_rows - _MOST_LISTED
+            problems = [*self._problems, f"And {more:,} more."] if more > 0 else self._problems
             raise WtsInvalidRequestError(
-                f"{self.bad_rows} of {self.bad_rows + self.duplicates + self.count} rows are bad, so nothing was sent. "
-                f"{' '.join(self._problems)}{more} Mend them, or set on_bad_row='skip' to send to the others."
+                "\n".join(
+                    [
+                        f"{self.bad_rows:,} of {self.rows:,} rows are bad. Nothing was sent. Fix them, or set "
+                        f"on_bad_row='skip' to send to the others.{where}",
+                        *problems,
+                    ]
+                )
             )
 
     def _checked(self, row: Row, plan: RowPlan, lines: dict[str, int]) -> bytes:
@@ -190,8 +213,8 @@ def _written(entry: Recipient | Left) -> bytes:
 
 
 def _json(value: object) -> object:
-    """Turn what Parquet holds beside JSON's kinds, such as moments and decimals, into text or numbers."""
-    if isinstance(value, (datetime, date)):
+    """Turn what Parquet holds beside JSON's kinds, such as dates and decimals, into text or numbers."""
+    if isinstance(value, (datetime, date, time)):
         # Without a time zone it means what it meant to its author.
         return value.isoformat()
     return json_value(value)

@@ -7,6 +7,7 @@ import logging
 import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 from uuid import uuid4
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
@@ -22,11 +23,26 @@ log = logging.getLogger(__name__)
 
 _EXAMPLE = "A good value is 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
 
-#: Recipients that an error names.
-_MOST_NAMED = 20
+#: Recipients that an error, the log and the returned value name.
+MOST_NAMED = 20
+
+#: In this order those are named who were not reached.
+_NOT_REACHED = ("failed", "undecided", "bad_row", "not_sent", "skipped")
 
 #: What can become of a recipient.
 STATUSES = ("sent", "failed", "skipped", "undecided", "not_sent")
+
+
+def default_address(folder: str, task_instance: Any) -> str:
+    """Return where the results of a task go that names no file.
+
+    :param folder: the folder of ``[wts] results_path``.
+    :param task_instance: the task instance.
+    """
+    index = getattr(task_instance, "map_index", -1)
+    place = [task_instance.dag_id, task_instance.run_id, task_instance.task_id + (f".{index}" if index >= 0 else "")]
+    # Run ids hold colons and plus signs, which not every store takes in a name.
+    return "/".join([folder.rstrip("/"), *(quote(str(part), safe="") for part in place)]) + ".jsonl"
 
 
 class ResultsFile:
@@ -116,7 +132,8 @@ class Tally:
 
     def __init__(self, total: int, log: Logger, interval: float, file: ResultsFile | None) -> None:
         self.counts = dict.fromkeys(STATUSES, 0)
-        self._undecided: list[Recipient] = []
+        self._named: dict[str, list[dict[str, Any]]] = {status: [] for status in _NOT_REACHED}
+        self._bad_rows = 0
         self._total = total
         self._log = log
         self._interval = interval
@@ -128,7 +145,10 @@ class Tally:
 
         :param row: the row.
         """
-        self._write({"line": row.line, "to": None, "status": row.status, "reason": row.reason})
+        self._bad_rows += row.status == "bad_row"
+        line = {"line": row.line, "to": None, "status": row.status, "reason": row.reason}
+        self._name(line)
+        self._write(line)
 
     def report(self, recipient: Recipient, result: Result) -> None:
         """Take in what became of a recipient.
@@ -137,10 +157,9 @@ class Tally:
         :param result: what became of it.
         """
         self.counts[result.status] += 1
-        if result.status == "undecided" and len(self._undecided) < _MOST_NAMED:
-            self._undecided.append(recipient)
         line = {"line": recipient.line, "to": recipient.to, "status": result.status}
         line |= {"reason": result.reason} if result.reason else {}
+        self._name(line)
         names = {"id": "id", "status": "api_status", "sessionId": "session_id"}
         self._write(line | {ours: result.receipt[name] for name, ours in names.items() if name in result.receipt})
         now = time.monotonic()
@@ -150,9 +169,32 @@ class Tally:
 
     def undecided(self) -> str:
         """Return the first of the undecided recipients by line and name, and how many there are beside them."""
-        named = ", ".join(f"{one.to} (line {one.line})" for one in self._undecided)
-        more = self.counts["undecided"] - len(self._undecided)
+        first = self._named["undecided"]
+        named = ", ".join(f"{one['to']} (line {one['line']})" for one in first)
+        more = self.counts["undecided"] - len(first)
         return f"{named} and {more:,} more" if more else named
+
+    def not_reached(self) -> list[dict[str, Any]]:
+        """Return the first of those who were not reached: line, recipient, status and reason."""
+        return [line for lines in self._named.values() for line in lines][:MOST_NAMED]
+
+    def say_who_was_not_reached(self) -> None:
+        """Name the first of those who were not reached in the log."""
+        count = self._bad_rows + sum(self.counts[status] for status in _NOT_REACHED if status in self.counts)
+        named = self.not_reached()
+        for line in named:
+            to = str(line["to"] or "no recipient").replace("|", " ")
+            self._log.warning(
+                "Not reached: %s (line %s): %s. %s", to, line["line"], line["status"], line.get("reason") or ""
+            )
+        if count > len(named):
+            where = f"; the file {self._file.address} names all of them" if self._file else ""
+            self._log.warning("Not reached: %s more%s.", f"{count - len(named):,}", where)
+
+    def _name(self, line: dict[str, Any]) -> None:
+        named = self._named.get(line["status"])
+        if named is not None and len(named) < MOST_NAMED:
+            named.append(line)
 
     def _say(self, seconds: float) -> None:
         done = sum(self.counts.values())

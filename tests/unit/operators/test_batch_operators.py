@@ -163,7 +163,7 @@ def test_duplicates_are_left_out_however_they_are_spelled(
 def test_one_bad_row_and_nothing_is_sent(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
     source = tmp_path / "campaign.csv"
     source.write_text("to,name\n11910000001,Ana\n12,Bia\n11910000003,Caio,extra\n")
-    with pytest.raises(AirflowFailException, match=r"2 of 3 rows are bad.*Line 3: to: '12'.*Line 4: has 3 columns"):
+    with pytest.raises(AirflowFailException, match=r"(?s)2 of 3 rows are bad.*\nLine 3: to: '12'.*\nLine 4: has 3"):
         chatbot(recipients_path=str(source)).execute(context)
     assert wts_connection.requests_of("queue_chatbot_batch") == []
 
@@ -227,8 +227,18 @@ def test_impossible_input(
     assert wts_connection.requests_of("queue_chatbot_batch") == []
 
 
-def test_no_recipients_is_no_failure(wts_connection: Emulator, context: dict[str, Any]) -> None:
-    assert chatbot(recipients=[]).execute(context)["recipients"] == 0
+@pytest.mark.parametrize(
+    "given", [{"recipients": []}, {"recipients": "[]"}, {"recipients_path": "header.csv"}], ids=str
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_without_recipients_the_task_is_skipped_with_the_reason(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path, given: dict[str, Any], dry_run: bool
+) -> None:
+    if "recipients_path" in given:
+        (tmp_path / "header.csv").write_text("to;nome\n;\n")
+        given = {"recipients_path": str(tmp_path / "header.csv")}
+    with pytest.raises(AirflowSkipException, match="there are no recipients"):
+        chatbot(**given, dry_run=dry_run).execute(context)
 
 
 def test_a_parquet_file(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
@@ -394,7 +404,8 @@ def test_contacts_with_a_tag_are_spared_by_one_walk(
     counts = chatbot(recipients=numbers(120), exclude_tags=["VIP"], results_path=str(results)).execute(context)
     assert (counts["sent"], counts["skipped"]) == (118, 2)
     assert [line["to"] for line in lines(results) if line["status"] == "skipped"] == list(vips)
-    assert len(wts_connection.requests_of("filter_contacts")) == 3
+    # Two passes over three statuses: the second one shows nobody new.
+    assert len(wts_connection.requests_of("filter_contacts")) == 6
     assert wts_connection.requests_of("get_contact_by_phone") == []
 
 

@@ -101,6 +101,197 @@ def test_filters_and_macros_of_the_task_can_be_used() -> None:
     assert templates.compiled("row_text", "{{ company }}: {{ row.n | reais }}")(RowValues({"n": 5})) == "ACME: R$ 5"
 
 
+# Cells without a value, and the sandbox -------------------------------------------------------------------------------
+
+MISSING = [None, float("nan"), "nan", "NaN", "None", "NaT", "<NA>", "NULL", "#N/D", "", "  ", Decimal("NaN")]
+
+
+@pytest.mark.parametrize("cell", MISSING, ids=repr)
+@pytest.mark.parametrize(
+    "template",
+    [
+        "Olá {{ row.nome }}!",
+        "Olá {{ row['nome'] }}!",
+        "{{ row.nome }}!",
+        "{{ 'Olá ' ~ row.nome }}",
+        "{{ 'Olá %s' | format(row.nome) }}",
+        "{{ 'Olá {}'.format(row.nome) }}",
+        "{{ row.nome | upper }}",
+        "{{ row.nome | title | trim }}!",
+        "{{ row.nome | float }}",
+        "{{ row.nome | money | as_br }}",
+        "{{ row.cliente.nome }}!",
+        "{% for one in row.nomes %}{{ one }}{% endfor %}",
+        "Olá {{ [row.nome, row.nomes] }}",
+    ],
+)
+def test_a_cell_without_a_value_is_never_written(template: str, cell: Any) -> None:
+    if isinstance(cell, str) and "for one" in template:
+        pytest.skip("text within a list is text")
+    with pytest.raises(RowError, match=r"row_x: .*(nome|missing)"):
+        filled(template, nome=cell, cliente={"nome": cell}, nomes=["Ana", cell])
+
+
+@pytest.mark.parametrize("cell", MISSING, ids=repr)
+def test_a_cell_without_a_value_can_have_a_default_and_be_asked_for(cell: Any) -> None:
+    assert filled("Olá {{ row.nome | default('cliente') }}!", nome=cell) == "Olá cliente!"
+    assert filled("Olá{% if row.nome %} {{ row.nome }}{% endif %}!", nome=cell) == "Olá!"
+    assert filled("{{ row.nome is none }}", nome=cell) is True
+    assert filled("{{ row.nome or 'N/A' }}", nome=cell) == "N/A"
+
+
+@pytest.mark.parametrize("cell", [None, float("nan"), "nan", "NaT", Decimal("NaN")], ids=repr)
+def test_a_cell_without_a_value_is_null_in_metadata(cell: Any) -> None:
+    found = of([{"to": NUMBER, "nome": cell}], {"data": {"nome": "{{ row.nome }}", "all": ["{{ row.nome }}"]}}, "data")
+    assert [one.values for one in found] == [{"data": {"nome": None, "all": [None]}}]
+    found = of([{"to": NUMBER, "data": {"nome": cell}}], None, "data")
+    assert [one.values for one in found] == [{"data": {"nome": None}}]
+
+
+@pytest.mark.parametrize("given", [{"text": "{{ row.nome }}"}, {"text": {"nome": "{{ row.nome }}"}}, None], ids=str)
+@pytest.mark.parametrize("cell", [None, float("nan"), "nan", "<NA>"], ids=repr)
+def test_what_a_customer_would_read_and_is_missing_is_a_bad_row_that_names_the_column(given: Any, cell: Any) -> None:
+    found = of([{"to": NUMBER, "nome": cell, "text": cell}], given, "text")
+    (left,) = found.entries()
+    assert isinstance(left, Left)
+    assert f"{'nome' if given else 'text'!r} has no value" in left.reason
+
+
+ESCAPES = [
+    "{{ row.__class__ }}",
+    "{{ row.__class__.__mro__ }}",
+    "{{ row._values }}",
+    "{{ row['__class__'] }}",
+    "{{ row | attr('__class__') }}",
+    "{{ row.nome | attr('__class__') | attr('__mro__') }}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ lipsum.__globals__ }}",
+    "{{ lipsum.__globals__['os'].popen('id').read() }}",
+    "{{ cycler.__init__.__globals__ }}",
+    "{{ joiner.__init__.__globals__.os }}",
+    "{{ namespace.__init__.__globals__ }}",
+    "{{ dict.__base__ }}",
+    "{{ '{0.__class__}'.format(row) }}",
+    "{{ '{x.__class__.__mro__}'.format(x=row.nome) }}",
+    "{{ '{0.__class__}'.format_map({'0': row}) }}",
+    "{{ ('{0.__class__}' | attr('format'))(row) }}",
+    "{{ [row] | map(attribute='__class__') | list }}",
+    "{{ [row] | map('attr', '__class__') | list }}",
+    "{{ self.__init__.__globals__ }}",
+    "{{ range(100000000) | list }}",
+    "{{ macros.json.codecs.builtins.eval('1') }}",
+    "{{ macros.uuid.os.popen('id').read() }}",
+    "{{ macros.yaml.unsafe_load('1') }}",
+    "{{ task.hook.connection.token }}",
+    "{% set x = row.__class__ %}{{ x }}",
+]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("template", [*ESCAPES, *(f"x{escape}" for escape in ESCAPES)])
+def test_templates_of_rows_do_not_get_out_of_the_sandbox(template: str, native: bool) -> None:
+    from types import SimpleNamespace
+
+    import jinja2.nativetypes
+    from airflow.sdk.execution_time import macros
+
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+    environment: Any = jinja2.nativetypes.NativeEnvironment() if native else jinja2.Environment()
+    hook = WtsHook()
+    hook.__dict__["connection"] = SimpleNamespace(token="secret")
+    context = {"macros": macros, "task": SimpleNamespace(hook=hook)}
+    with pytest.raises(RowError):
+        RowTemplates(environment, context).compiled("row_x", template)(RowValues({"nome": "Ana"}))
+
+
+def test_templates_of_rows_use_what_is_harmless() -> None:
+    from airflow.sdk.execution_time import macros
+
+    templates = RowTemplates(None, {"macros": macros})
+    fill = templates.compiled(
+        "row_x", "{{ macros.datetime(2026, 3, 1).year }} {{ macros.dateutil.parser.parse('2026') }}"
+    )
+    assert fill(RowValues({})).startswith("2026 2026")
+    assert filled("{{ row._id }} {{ row['_id'] }}", _id=7) == "7 7"
+    assert filled("{{ 'Olá {}'.format(row.nome) }}", nome="Ana") == "Olá Ana"
+
+
+@pytest.mark.parametrize(("column", "used"), [("co\u0301digo", "código"), ("código", "co\u0301digo")])
+def test_an_accented_column_is_found_however_it_is_encoded(column: str, used: str) -> None:
+    assert filled(f"{{{{ row.{used} }}}}", **{column: 7}) == 7
+    assert filled(f"n={{{{ row['{used}'] }}}}", **{column: 7}) == "n=7"
+
+
+# Filters --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "expected"),
+    [
+        ("row.x | number_br", "1.234,56", 1234.56),
+        ("row.x | number_br", "10,50", 10.5),
+        ("row.x | number_br", "1.234", 1234),
+        ("row.x | number_br", "-7", -7),
+        ("row.x | number_br", 149.9, 149.9),
+        ("row.x | number", "1234.56", 1234.56),
+        ("row.x | number", " 118 ", 118),
+        ("row.x | money", "R$ 1.234,5", Decimal("1234.50")),
+        ("row.x | money", "R$\u00a0149,90", Decimal("149.90")),
+        ("row.x | money", "-R$ 3", Decimal("-3.00")),
+        ("row.x | money", 149.9, Decimal("149.90")),
+        ("row.x | money", 0.1 + 0.2, Decimal("0.30")),
+        ("row.x | date", "31/12/2026", date(2026, 12, 31)),
+        ("row.x | date", "1/2/2026", date(2026, 2, 1)),
+        ("row.x | date", "2026-12-31", date(2026, 12, 31)),
+        ("row.x | date", datetime(2026, 12, 31, 18), date(2026, 12, 31)),
+        ("row.x | float", "149.9", 149.9),
+        ("row.x | float", "149", 149.0),
+        ("row.x | float(0)", None, 0),
+        ("row.x | int", "149", 149),
+        ("row.x | int", 149.0, 149),
+        ("row.x | int(-1)", "", -1),
+        ("row.x | number | as_br", "149.9", "149,90"),
+        ("row.x | money | as_br", "R$ 1234567,8", "1.234.567,80"),
+        ("row.x | number | as_br(0)", "1234.4", "1.234"),
+        ("row.x | date | as_br", "2026-03-01", "01/03/2026"),
+        ("(row.x | number_br) * 2", "1,25", 2.5),
+    ],
+)
+def test_filters_read_and_write(expression: str, value: Any, expected: Any) -> None:
+    found = filled(f"{{{{ {expression} }}}}", x=value)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("float", value) for value in ("10,50", "1.234,56", "abc", "1_000", "inf", "0x10", "1e3", True, [1])),
+        *(("float(0)", value) for value in ("10,50", "abc")),
+        *(("int", value) for value in ("10.5", "10,0", "abc", "1_000", 10.5, "1.234")),
+        *(("number", value) for value in ("10,50", "abc", "R$ 10", "1.234.567")),
+        *(("number_br", value) for value in ("10.50", "1.23,4", "abc", "1,2,3", "12.34", "R$ 10")),
+        *(("money", value) for value in ("149.90", "US$ 10", "1,234", 0.125, "abc")),
+        *(
+            ("date", value)
+            for value in ("31/13/2026", "31-12/2026", "12/2026", "30/02/2026", "amanhã", 46022, "1/2/26")
+        ),
+        *(("as_br", value) for value in ("149.90", True, [1])),
+    ],
+)
+def test_a_filter_that_cannot_read_makes_a_bad_row(name: str, value: Any) -> None:
+    with pytest.raises(RowError, match=r"row_x: .*(not|neither|fractions)"):
+        filled(f"{{{{ row.x | {name} }}}}", x=value)
+
+
+def test_a_filter_of_the_dag_wins() -> None:
+    import jinja2
+
+    environment = jinja2.Environment()
+    environment.filters["money"] = lambda value: "mine"
+    assert RowTemplates(environment, {}).compiled("row_x", "{{ row.x | money }}")(RowValues({"x": 1})) == "mine"
+
+
 # Rows -----------------------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +315,7 @@ def test_a_row_is_a_number_or_an_object(row: Any) -> None:
         ({"to": ""}, "to: is empty"),
         ({"to": None}, "to: is empty"),
         ({"to": "12"}, "is not a valid phone number"),
-        ({"to": NUMBER, "note": float("nan")}, "Out of range float values"),
+        ({"to": NUMBER, "note": float("inf")}, "Out of range float values"),
         ({"to": NUMBER, "note": "\ud800"}, "surrogates not allowed"),
         ({"to": NUMBER, "note": object()}, "no JSON value"),
     ],
@@ -136,14 +327,16 @@ def test_a_bad_row_says_why(row: Any, reason: str) -> None:
     left = [entry for entry in found.entries() if isinstance(entry, Left)]
     assert left[0].line == 2
     assert reason in left[0].reason
-    with pytest.raises(WtsInvalidRequestError, match=r"1 of 3 rows are bad, so nothing was sent\. Line 2: "):
+    with pytest.raises(WtsInvalidRequestError, match=r"1 of 3 rows are bad\. Nothing was sent\. .*\nLine 2: "):
         found.refuse_bad_rows()
 
 
 def test_many_bad_rows_are_counted_and_the_first_are_listed() -> None:
     found = of([{"to": "1"}] * 50)
-    with pytest.raises(WtsInvalidRequestError, match="And 30 more"):
+    with pytest.raises(WtsInvalidRequestError, match="And 30 more") as caught:
         found.refuse_bad_rows()
+    # One row a line, so that the log of Airflow's UI shows them one below the other.
+    assert len(str(caught.value).splitlines()) == 22
 
 
 def test_duplicates_name_the_line_of_the_first() -> None:
@@ -251,7 +444,7 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path: Path, monkeypatch: 
 
 def test_a_format_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "export").write_text("to\n1\n")
-    with pytest.raises(WtsInvalidRequestError, match="does not tell its format"):
+    with pytest.raises(WtsInvalidRequestError, match=r"the format of .* does not show in its name"):
         rows.in_file(str(tmp_path / "export"))
     assert [row.values for row in rows.in_file(str(tmp_path / "export"), "csv")] == [{"to": "1"}]
 

@@ -1,0 +1,175 @@
+"""Filters for the templates of rows: each reads a cell strictly, or makes the row a bad one.
+
+Jinja's own ``float`` and ``int`` turn what they cannot read into 0, which a customer would then owe. These raise.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Thousands in groups of three with points, or no groups at all; a comma before the decimals.
+_BRAZILIAN = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+)(?:,[0-9]+)?")
+_PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
+
+_DAY_FIRST = re.compile(r"([0-9]{1,2})([/.-])([0-9]{1,2})\2([0-9]{4})")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
+
+#: No-break spaces, as Excel writes them after "R$", and the minus sign of typographers.
+_AS_ASCII = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2212": "-"})
+
+
+def number(value: Any) -> float:
+    """Read a number as a machine writes it: ``1234.56``.
+
+    :param value: a number, or its text.
+    :raises ValueError: when it is something else.
+    """
+    if (found := _as_number(value)) is not None:
+        return found
+    text = _text(value)
+    if not _PLAIN.fullmatch(text):
+        raise ValueError(f"{value!r} is not a number like 1234.56{_hint(text, _BRAZILIAN, 'number_br')}")
+    return float(text) if "." in text else int(text)
+
+
+def number_br(value: Any) -> float:
+    """Read a number as Brazil writes it: ``1.234,56``.
+
+    :param value: a number, or its text.
+    :raises ValueError: when it is something else.
+    """
+    if (found := _as_number(value)) is not None:
+        return found
+    text = _text(value)
+    if not _BRAZILIAN.fullmatch(text):
+        raise ValueError(f"{value!r} is not a number like 1.234,56{_hint(text, _PLAIN, 'number')}")
+    plain = text.replace(".", "").replace(",", ".")
+    return float(plain) if "." in plain else int(plain)
+
+
+def money(value: Any) -> Decimal:
+    """Read an amount of money as Brazil writes it, ``R$ 1.234,56``, or a number; it keeps two decimals.
+
+    :param value: the amount, a number or its text.
+    :raises ValueError: when it is something else, or has fractions of a cent.
+    """
+    text = value
+    if isinstance(value, str):
+        sign, text = re.fullmatch(r"(-?)\s*(?:R\$)?\s*(.*)", _text(value), re.DOTALL).groups()  # type: ignore[union-attr]
+        text = f"{sign}{text}"
+    try:
+        found = number_br(text)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an amount like R$ 1.234,56") from None
+    amount = Decimal(str(found))
+    cents = amount.quantize(Decimal("0.01"))
+    # A sum of floats, such as 149.90000000000001, is cents all the same.
+    if abs(amount - cents) > Decimal("0.000001"):
+        raise ValueError(f"{value!r} has fractions of a cent")
+    return cents
+
+
+def date_(value: Any) -> date:
+    """Read a date: ``31/12/2026``, ``2026-12-31``, or a date of a spreadsheet. The day stands before the month.
+
+    :param value: the date, or its text.
+    :raises ValueError: when it is something else, or the day does not exist.
+    """
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    text = _text(value)
+    try:
+        if match := _DAY_FIRST.fullmatch(text):
+            return date(int(match[4]), int(match[3]), int(match[1]))
+        if _ISO.fullmatch(text):
+            return datetime.fromisoformat(text).date()
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a date: {error}") from None
+    raise ValueError(f"{value!r} is not a date like 31/12/2026 or 2026-12-31")
+
+
+def as_br(value: Any, decimals: int = 2) -> str:
+    """Write a number or a date as a customer in Brazil reads it: ``1.234,56``, ``31/12/2026``.
+
+    :param value: a number or a date; text is refused, because only its author knows how it is written.
+    :param decimals: digits after the comma.
+    :raises ValueError: when it is neither.
+    """
+    if isinstance(value, datetime):
+        return value.strftime("%d/%m/%Y %H:%M")
+    if isinstance(value, date):
+        return value.strftime("%d/%m/%Y")
+    if isinstance(value, str) or (found := _as_number(value)) is None:
+        raise ValueError(f"{value!r} is neither a number nor a date; read it first, for example with '| number_br'")
+    exact = value if isinstance(value, Decimal) else Decimal(str(found))
+    return f"{exact:,.{decimals}f}".translate(str.maketrans(",.", ".,"))
+
+
+def _float(value: Any, default: Any = None) -> Any:
+    """Read as Jinja's ``float``, but strictly; the default is for a cell without a value."""
+    return float(number(value)) if default is None or not _has_no_value(value) else default
+
+
+def _int(value: Any, default: Any = None, base: int = 10) -> Any:
+    """Read as Jinja's ``int``, but strictly; the default is for a cell without a value."""
+    if default is not None and _has_no_value(value):
+        return default
+    if isinstance(value, str) and base != 10:
+        return int(value.strip(), base)
+    if isinstance(value, str) and not _WHOLE.fullmatch(_text(value)):
+        raise ValueError(f"{value!r} is not a whole number like 1234")
+    found = number(value)
+    if found != int(found):
+        raise ValueError(f"{value!r} is not a whole number like 1234")
+    return int(found)
+
+
+#: The filters by the names that templates call them by.
+FILTERS: dict[str, Callable[..., Any]] = {
+    "number": number,
+    "number_br": number_br,
+    "money": money,
+    "date": date_,
+    "as_br": as_br,
+    "float": _float,
+    "int": _int,
+}
+
+
+def _as_number(value: Any) -> float | None:
+    """Return a value that is a number as an int or float, and ``None`` for anything else."""
+    from airflow_provider_wts.campaigns.missing import is_missing, plain_number
+
+    found = plain_number(value)
+    if isinstance(found, bool) or not isinstance(found, (int, float, Decimal)) or is_missing(found):
+        return None
+    read = float(found) if isinstance(found, Decimal) else found
+    if math.isinf(read):
+        raise ValueError(f"{value!r} is not a number")
+    return read
+
+
+def _text(value: Any) -> str:
+    """Return a cell's text to read; ``str`` of a missing value raises, and names its column."""
+    if isinstance(value, (bool, list, tuple, dict)):
+        raise ValueError(f"{value!r} is not a text or a number")
+    return str(value).translate(_AS_ASCII).strip()
+
+
+def _has_no_value(value: Any) -> bool:
+    # Missing values are undefined to Jinja, and so falsy.
+    return value is None or (not value and not isinstance(value, (int, float, Decimal)))
+
+
+def _hint(text: str, other: re.Pattern[str], name: str) -> str:
+    return f"; the filter '{name}' reads it" if other.fullmatch(text) else ""
