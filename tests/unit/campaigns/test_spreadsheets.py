@@ -1,0 +1,330 @@
+"""Spreadsheets as people have them, and what becomes of each: a table."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from datetime import date, datetime
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from openpyxl import Workbook
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.phone import recipient
+from airflow_provider_wts.sending import rows
+from airflow_provider_wts.sending.recipients import Left, Recipients, RowPlan
+from airflow_provider_wts.sending.row_templates import RowTemplates
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ANA, BIA = "+55 11 91000-0001", "+55 11 91000-0002"
+TWO = [("+55|11910000001", "Ana"), ("+55|11910000002", "Bia")]
+BODY = f"{ANA};Ana\n{BIA};Bia\n"
+
+
+def excel(*rows_: Any, hidden: int | None = None, **sheets: list[Any]) -> bytes:
+    """An Excel file with one sheet, or more."""
+    book = Workbook()
+    sheet: Any = book.active
+    for row in rows_:
+        sheet.append(row)
+    if hidden:
+        sheet.row_dimensions[hidden].hidden = True
+    for title, content in sheets.items():
+        other = book.create_sheet(title)
+        for row in content:
+            other.append(row)
+    file = BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def with_hidden_sheet() -> bytes:
+    book = Workbook()
+    book.active.append(["to", "nome"])  # type: ignore[union-attr]
+    book.active.append([ANA, "Ana"])  # type: ignore[union-attr]
+    other = book.create_sheet("Apoio")
+    other.append(["lista"])
+    other.sheet_state = "hidden"
+    file = BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def merged() -> bytes:
+    book = Workbook()
+    sheet: Any = book.active
+    for row in (["to", "nome"], [ANA, "Ana"], [BIA, None]):
+        sheet.append(row)
+    sheet.merge_cells("B2:B3")
+    file = BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def formula() -> bytes:
+    """A file as Excel saves it: the formula, and the value that it had."""
+    source = zipfile.ZipFile(BytesIO(excel(["to", "nome"], [ANA, "=UPPER(A1)"])))
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("sheet1.xml"):
+                content = content.replace(b'<c r="B2"', b'<c r="B2" t="str"').replace(b"<v />", b"<v>ANA</v>")
+                content = content.replace(b"<v></v>", b"<v>ANA</v>")
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+#: Name of the file, its content, the options, and what becomes of it: the recipients with the name that they read,
+#: words of a bad row, or words of the error that refuses the file.
+TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
+    # CSV, as programs write it
+    "comma": ("a.csv", f"to,nome\n{ANA},Ana\n{BIA},Bia\n".encode(), {}, TWO),
+    "semicolon": ("a.csv", f"to;nome\n{BODY}".encode(), {}, TWO),
+    "tab": ("a.tsv", f"to;nome\n{BODY}".replace(";", "\t").encode(), {}, TWO),
+    "CRLF": ("a.csv", f"to;nome\n{BODY}".replace("\n", "\r\n").encode(), {}, TWO),
+    "CR of an old Mac": ("a.csv", f"to;nome\n{BODY}".replace("\n", "\r").encode(), {}, TWO),
+    "no line break at the end": ("a.csv", f"to;nome\n{BODY}".rstrip().encode(), {}, TWO),
+    "BOM": ("a.csv", f"\ufeffto;nome\n{BODY}".encode(), {}, TWO),
+    "doubled BOM": ("a.csv", f"\ufeff\ufeffto;nome\n{BODY}".encode(), {}, TWO),
+    "BOM before quotes": ("a.csv", f'\ufeff\ufeff"to";"nome"\n{BODY}'.encode(), {}, TWO),
+    "zero-width space in front": ("a.csv", f"\u200bto;nome\u200b\n{BODY}".encode(), {}, TWO),
+    "sep=": ("a.csv", f"sep=;\nto;nome\n{BODY}".encode(), {}, TWO),
+    "sep= with a BOM and CRLF": ("a.csv", f"\ufeffSEP=;\r\nto;nome\r\n{BODY}".encode(), {}, TWO),
+    "sep= that differs from the guess": ("a.csv", f"sep=|\nto|nome\n{ANA}|Ana\n{BIA}|Bia\n".encode(), {}, TWO),
+    "empty columns at the end": ("a.csv", f"to;nome;;;\n{BODY}".replace("\n", ";;;\n").encode(), {}, TWO),
+    "empty cells beyond the header": ("a.csv", f"to;nome\n{BODY}".replace("Ana\n", "Ana;;\n").encode(), {}, TWO),
+    "empty columns in the header alone": ("a.csv", f"to;nome;;\n{BODY}".encode(), {}, TWO),
+    "the index of pandas": ("a.csv", f",to,nome\n0,{ANA},Ana\n1,{BIA},Bia\n".encode(), {}, TWO),
+    "delimiter inside a quoted header": (
+        "a.csv",
+        f'to;"valor, com desconto, em R$";nome\n{ANA};1;Ana\n{BIA};2;Bia\n'.encode(),
+        {},
+        TWO,
+    ),
+    "delimiter inside an unquoted header": (
+        "a.csv",
+        f"to;obs (a, b, c);nome\n{ANA};1;Ana\n{BIA};2;Bia\n".encode(),
+        {},
+        TWO,
+    ),
+    "line break inside a header": ("a.csv", f'to;"nome\ncompleto"\n{BODY}'.encode(), {"name": "nome completo"}, TWO),
+    "blank lines": ("a.csv", f"\nto;nome\n\n{BODY}\n;\n".encode(), {}, TWO),
+    "blanks around names": ("a.csv", f" to ; nome \n{BODY}".encode(), {}, TWO),
+    "decomposed accents in a name": (
+        "a.csv",
+        f"to;proprieta\u0301rio\n{BODY}".encode(),
+        {"name": "proprietário"},
+        TWO,
+    ),
+    "latin-1": ("a.csv", f"to;nome\n{ANA};João\n".encode("latin-1"), {"encoding": "latin-1"}, [(TWO[0][0], "João")]),
+    "cp1252": ("a.csv", f"to;nome\n{ANA};João €\n".encode("cp1252"), {"encoding": "cp1252"}, [(TWO[0][0], "João €")]),
+    "UTF-16, Excel's 'Unicode text'": ("a.csv", f"to\tnome\n{ANA}\tJoão\n".encode("utf-16"), {"encoding": "utf-16"}, 1),
+    "UTF-16 without a mark": ("a.csv", f"to;nome\n{BODY}".encode("utf-16-le"), {"encoding": "utf-16-le"}, TWO),
+    "gzip": ("a.csv.gz", gzip.compress(f"to;nome\n{BODY}".encode()), {}, TWO),
+    "gzip without .gz": ("a.csv", gzip.compress(f"to;nome\n{BODY}".encode()), {}, TWO),
+    "gzip of latin-1": ("a.csv.gz", gzip.compress("to;nome\n".encode("latin-1")), {"encoding": "latin-1"}, []),
+    "JSON Lines in gzip": ("a.jsonl.gz", gzip.compress(f'{{"to": "{ANA}", "nome": "Ana"}}\n'.encode()), {}, TWO[:1]),
+    "JSON Lines with a BOM": ("a.jsonl", f'\ufeff{{"to": "{ANA}", "nome": "Ana"}}\n'.encode(), {}, TWO[:1]),
+    # CSV that is refused
+    "latin-1, taken for UTF-8": ("a.csv", "to;nome\n1;João\n".encode("latin-1"), {}, "recipients_encoding"),
+    "UTF-16, taken for UTF-8": ("a.csv", f"to;nome\n{BODY}".encode("utf-16"), {}, "recipients_encoding='utf-16'"),
+    "UTF-16 without a mark, taken for UTF-8": (
+        "a.csv",
+        f"to;nome\n{BODY}".encode("utf-16-le"),
+        {},
+        "recipients_encoding='utf-16'",
+    ),
+    "UTF-8, taken for latin-1": (
+        "a.csv",
+        f"\ufeffto;nome\n{BODY}".encode(),
+        {"encoding": "latin-1"},
+        "recipients_encoding='utf-8'",
+    ),
+    "an encoding that is none": ("a.csv", b"to\n", {"encoding": "excel"}, "recipients_encoding: 'excel' is not"),
+    "bytes for text": ("a.csv", b"to\n", {"encoding": "base64"}, "recipients_encoding: 'base64' is not"),
+    "gzip cut short": ("a.csv.gz", gzip.compress(BODY.encode() * 99)[:40], {}, "compressed file cannot be read"),
+    "no header": ("a.csv", f"{BODY}".encode(), {}, "looks like a phone number"),
+    "one column without a header": ("a.csv", f"{ANA}\n{BIA}\n".encode(), {}, "looks like a phone number"),
+    "empty file": ("a.csv", b"", {}, "no header line"),
+    "the same name twice": ("a.csv", b"to;nome;nome\n1;2;3\n", {}, "the same name, 'nome'"),
+    "the same name twice, but for accents": ("a.csv", "to;é;e\u0301\n".encode(), {}, "the same name"),
+    # CSV with bad rows
+    "a delimiter in an unquoted cell": (
+        "a.csv",
+        f"to,nome\n{ANA},Ana, Bia\n".encode(),
+        {},
+        {2: "column 3 has a value"},
+    ),
+    "a row cut short": ("a.csv", f"to;nome;valor\n{ANA};Ana\n".encode(), {}, {2: "has 2 columns, the header 3"}),
+    "a value under no name": (
+        "a.csv",
+        f"to;nome;\n{ANA};Ana;x\n".encode(),
+        {},
+        {2: "column 3 has a value, and no name"},
+    ),
+    "nan of pandas": ("a.csv", f"to,nome\n{ANA},nan\n{BIA},\n".encode(), {}, {2: "'nome' has no value", 3: "'nome'"}),
+    # Excel
+    "Excel": ("a.xlsx", excel(["to", "nome"], [ANA, "Ana"], [BIA, "Bia"]), {}, TWO),
+    "Excel, numbers as text and blank rows": (
+        "a.xlsx",
+        excel([], ["to", "nome", None], [], [ANA, "Ana"], [None, "  "], [BIA, "Bia", None]),
+        {},
+        TWO,
+    ),
+    "Excel, phone numbers as numbers": (
+        "a.xlsx",
+        excel(["to", "nome"], [5511910000001, "Ana"], [11910000002, "Bia"]),
+        {},
+        TWO,
+    ),
+    "Excel, dates": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, date(2026, 3, 1)], [BIA, datetime(2026, 3, 1, 18, 30)]),
+        {},
+        [(TWO[0][0], "2026-03-01"), (TWO[1][0], "2026-03-01 18:30:00")],
+    ),
+    "Excel, numbers": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, 149.9], [BIA, 20]),
+        {},
+        [(TWO[0][0], "149.9"), (TWO[1][0], "20")],
+    ),
+    "Excel, a formula's value": ("a.xlsx", formula(), {}, [(TWO[0][0], "ANA")]),
+    "Excel, an error of a formula": ("a.xlsx", excel(["to", "nome"], [ANA, "#N/A"]), {}, {2: "'nome' has no value"}),
+    "Excel, an empty cell": ("a.xlsx", excel(["to", "nome"], [ANA, None]), {}, {2: "'nome' has no value"}),
+    "Excel, merged cells": ("a.xlsx", merged(), {}, {3: "'nome' has no value"}),
+    "Excel, a title over the header": (
+        "a.xlsx",
+        excel(["Campanha de março"], ["to", "nome"], [ANA, "Ana"]),
+        {},
+        {2: "column 2 has a value, and no name", 3: "column 2"},
+    ),
+    "Excel, a hidden row": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, "Ana"], [BIA, "Bia"], hidden=3),
+        {},
+        {3: "is hidden in the spreadsheet"},
+    ),
+    "Excel, empty sheets": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, "Ana"], [BIA, "Bia"], Plan2=[], Plan3=[[None, " "]]),
+        {},
+        TWO,
+    ),
+    "Excel, a hidden sheet": ("a.xlsx", with_hidden_sheet(), {}, TWO[:1]),
+    "Excel, two sheets": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, "Ana"], Abril=[["to"], [BIA]]),
+        {},
+        "2 sheets that hold something: 'Sheet', 'Abril'",
+    ),
+    "Excel, two sheets and the name of one": (
+        "a.xlsx",
+        excel(["to"], [BIA], Março=[["to", "nome"], [ANA, "Ana"]]),
+        {"sheet": "Março"},
+        TWO[:1],
+    ),
+    "Excel, no such sheet": ("a.xlsx", excel(["to"], [ANA]), {"sheet": "Abril"}, "there is no sheet 'Abril'"),
+    "Excel, nothing in it": ("a.xlsx", excel(), {}, "no visible sheet with a header"),
+    "Excel, with a password": ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "without a password"),
+    "Excel of 2003": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "has to be saved as .xlsx"),
+    "a web page under the name of an Excel file": ("a.xlsx", b"<html>", {}, "the Excel file cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_a_spreadsheet_as_people_have_it(case: str, tmp_path: Path) -> None:
+    name, content, options, expected = TABLE[case]
+    (tmp_path / name).write_bytes(content)
+    given = {"text": f"{{{{ row['{options.get('name', 'nome')}'] }}}} "}
+    plan = RowPlan(RowTemplates(None, {}), given, {"text": str.strip}, recipient)
+
+    def read() -> list[Any]:
+        options_ = {key: value for key, value in options.items() if key != "name"}
+        return list(Recipients(rows.in_file(str(tmp_path / name), **options_), plan).entries())
+
+    if isinstance(expected, str):
+        with pytest.raises(WtsInvalidRequestError) as caught:
+            read()
+        assert expected in str(caught.value)
+        return
+    found = read()
+    if isinstance(expected, dict):
+        bad = {one.line: one.reason for one in found if isinstance(one, Left)}
+        assert bad.keys() == expected.keys()
+        assert all(words in bad[line] for line, words in expected.items())
+    elif isinstance(expected, int):
+        assert len(found) == expected
+    else:
+        assert [(one.to, one.values["text"]) for one in found] == expected
+
+
+def test_the_table_is_as_long_as_it_says() -> None:
+    assert len(TABLE) >= 60
+
+
+def test_an_excel_file_is_read_row_by_row(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(
+        excel(["to"], *([f"+55119{index:08d}"] for index in range(10_000_000, 10_001_500)))
+    )
+    found = rows.in_file(str(tmp_path / "a.xlsx"))
+    assert next(found) == rows.Row(2, {"to": "+5511910000000"})
+    assert sum(1 for _ in found) == 1499
+
+
+def test_hidden_rows_are_found_across_the_borders_of_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_wts.campaigns.spreadsheets._CHUNK", 7)
+    (tmp_path / "a.xlsx").write_bytes(excel(["to"], *([ANA] for _ in range(9)), hidden=8))
+    found = list(rows.in_file(str(tmp_path / "a.xlsx")))
+    assert [row.line for row in found if row.problem] == [8]
+
+
+def test_without_openpyxl_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    (tmp_path / "a.xlsx").write_bytes(excel(["to"]))
+    with pytest.raises(WtsInvalidRequestError, match=r"airflow-provider-wts\[excel\]"):
+        list(rows.in_file(str(tmp_path / "a.xlsx")))
+
+
+# Tables of other libraries --------------------------------------------------------------------------------------------
+
+
+class PandasFrame:
+    """As pandas shows a data frame to who does not import pandas."""
+
+    columns = ("to", "nome")
+
+    def to_dict(self) -> Any:
+        raise AssertionError
+
+    def itertuples(self, *, index: bool, name: None) -> Any:
+        return iter([(5511910000001.0, float("nan")), (11910000002, "Bia")])
+
+
+class PolarsFrame:
+    """As Polars shows a data frame to who does not import Polars."""
+
+    def iter_rows(self, *, named: bool) -> Any:
+        return iter([{"to": ANA, "nome": None}, {"to": BIA, "nome": "Bia"}])
+
+
+def arrow_table() -> Any:
+    import pyarrow
+
+    return pyarrow.table({"to": [ANA, BIA], "nome": [None, "Bia"]})
+
+
+@pytest.mark.parametrize("table", [PandasFrame, PolarsFrame, arrow_table])
+def test_a_data_frame_is_a_list_of_its_rows(table: Any) -> None:
+    found = [row.values for row in rows.listed(table())]
+    assert [row["nome"] for row in found][1] == "Bia"
+    assert len(found) == 2
