@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
-#: How programs write a missing value as text: pandas, databases, and Excel in English and Portuguese for a formula
-#: that failed. Compared exactly: "Nan" is a name.
+from airflow_provider_wts.api import parameters
+
+#: How other programs write a missing value: databases, and Excel in English and Portuguese for a formula that failed.
 _WRITTEN = frozenset(
     [
-        *("nan", "NaN", "NAN", "None", "NaT", "<NA>", "N/A", "n/a", "null", "NULL", "\\N", "#N/A", "#N/D", "#REF!"),
-        *("#VALUE!", "#VALOR!", "#DIV/0!", "#NUM!", "#NÚM!", "#NAME?", "#NOME?", "#NULL!", "#NULO!"),
+        *("NAN", "null", "NULL", "\\N", "N/A", "n/a", "#N/A", "#N/D", "#REF!", "#VALUE!", "#VALOR!", "#DIV/0!"),
+        *("#NUM!", "#NÚM!", "#NAME?", "#NOME?", "#NULL!", "#NULO!"),
     ]
 )
-
-#: ``pandas.NaT`` and ``pandas.NA``, known by name so that pandas need not be imported.
-_TYPES = frozenset(("NaTType", "NAType"))
-
-
-def is_missing(value: object) -> bool:
-    """Whether a cell holds no value: ``None``, NaN, NaT, ``pandas.NA``, their text, or an error of a spreadsheet.
-
-    :param value: the value of the cell.
-    """
-    value = plain_number(value)
-    if value is None or type(value).__name__ in _TYPES:
-        return True
-    if isinstance(value, str):
-        return value.strip() in _WRITTEN
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    return isinstance(value, float) and math.isnan(value)
 
 
 def is_blank(value: object) -> bool:
@@ -40,7 +21,15 @@ def is_blank(value: object) -> bool:
 
     :param value: the value of the cell.
     """
-    return is_missing(value) or (isinstance(value, str) and not value.strip())
+    return parameters.is_missing(value) or (isinstance(value, str) and parameters.visible(value) in _WRITTEN)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell holds no value: ``None``, NaN, NaT, ``pandas.NA``, their text, or an error of a spreadsheet.
+
+    :param value: the value of the cell.
+    """
+    return is_blank(value) and not (isinstance(value, str) and not parameters.visible(value))
 
 
 def without_missing(value: Any) -> Any:

@@ -54,7 +54,7 @@ class Header:
     """
 
     def __init__(self, cells: Sequence[Any], line: int) -> None:
-        from airflow_provider_wts.api.phone import looks_like_number
+        from airflow_provider_wts.api.addresses import looks_like_number
 
         self._line = line
         self._names = [column_name(cell) for cell in cells]

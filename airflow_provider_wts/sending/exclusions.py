@@ -7,16 +7,14 @@ the list is read until a pass shows nobody new, and whoever was seen in any pass
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
-from unicodedata import normalize
 
-from airflow_provider_wts.api.addresses import identity_of, recipient
+from airflow_provider_wts.api.addresses import People, addresses_in
 from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.contacts import filter_contacts
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,9 +35,6 @@ FRESH_FOR = 60.0
 
 #: Part of the account's rate limit that reading again takes at most while the campaign runs.
 _SHARE = 0.1
-
-#: Digits at the end of two numbers that make them one person's, where one of them cannot be read.
-_TELLING_DIGITS = 8
 
 
 def _seconds() -> float:
@@ -71,8 +66,7 @@ class Exclusions:
         self._blocked = blocked
         self._clock = clock or _seconds
         self._sleep = sleep
-        self._reasons: dict[str, str] = {}
-        self._unreadable: dict[str, str] = {}
+        self._people = People[str]()
         self._seen: set[str] = set()
         self._read_at: float | None = None
         self._requests: deque[float] = deque()
@@ -102,7 +96,7 @@ class Exclusions:
         if not self._tags and not self._blocked:
             return None
         self.read()
-        return self._reasons.get(identity_of(to)) or self._unreadable.get(_last_digits(to))
+        return self._people.get(to)
 
     def _read(self, *, paced: bool) -> None:
         if not self._tags and not self._blocked:
@@ -153,28 +147,14 @@ class Exclusions:
         self._requests.append(self._clock())
 
     def _exclude(self, contact: dict[str, Any], reason: str) -> None:
-        identity = str(contact.get("id") or contact.get("phoneNumber") or contact.get("instagram"))
+        identity = str(contact.get("id") or sorted(addresses_in(contact)))
         is_new = identity not in self._seen
         self._seen.add(identity)
-        if handle := str(contact.get("instagram") or "").removeprefix("@"):
-            self._reasons[identity_of(f"@{handle}")] = reason
-        if not (phone := contact.get("phoneNumber")):
-            return
-        try:
-            self._reasons[identity_of(recipient(str(phone)))] = reason
-        except WtsInvalidRequestError:
-            if digits := _last_digits(str(phone)):
-                self._unreadable[digits] = f"{reason}; its number cannot be read, and ends like this one"
-            elif is_new:
-                log.warning("Contact %s must not be written to, but its number cannot be read: %s.", identity, reason)
+        if not self._people.add(contact, reason) and is_new:
+            log.warning("Contact %s must not be written to, but its number cannot be read: %s.", identity, reason)
 
 
 def _tag_ids(contact: dict[str, Any]) -> set[str]:
     if "tagIds" not in contact:
         raise WtsError("WTS Chat does not show the tags of contacts, so exclude_tags cannot be kept. Nothing was sent.")
     return {str(tag).lower() for tag in contact["tagIds"] or ()}
-
-
-def _last_digits(phone: str) -> str:
-    digits = re.sub(r"[^0-9]", "", normalize("NFKC", phone))
-    return digits[-_TELLING_DIGITS:] if len(digits) >= _TELLING_DIGITS else ""

@@ -13,10 +13,10 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wts.api.addresses import identity_of
 from airflow_provider_wts.api.call import json_value
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
-from airflow_provider_wts.sending.contacts import identity_of
 from airflow_provider_wts.sending.row_templates import RowError, RowValues
 
 if TYPE_CHECKING:

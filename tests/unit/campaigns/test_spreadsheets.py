@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from openpyxl import Workbook
 
+from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.phone import recipient
 from airflow_provider_wts.sending import rows
 from airflow_provider_wts.sending.recipients import Left, Recipients, RowPlan
 from airflow_provider_wts.sending.row_templates import RowTemplates

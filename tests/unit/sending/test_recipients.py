@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.phone import recipient
 from airflow_provider_wts.sending import rows
 from airflow_provider_wts.sending.recipients import Left, Recipient, Recipients, RowPlan
 from airflow_provider_wts.sending.row_templates import RowError, RowTemplates, RowValues
