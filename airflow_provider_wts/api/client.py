@@ -6,7 +6,7 @@ import ipaddress
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,10 +24,13 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
-from airflow_provider_wts.api.outcome import Judgement, Outcome, judge_failure, judge_reply
+from airflow_provider_wts.api.outcome import Judgement, Outcome, date_of, judge_failure, judge_reply
+from airflow_provider_wts.api.pagination import PAGE_SIZE, PagedList
 from airflow_provider_wts.api.transport import BearerToken, ExchangeFailed, Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from airflow_provider_wts.api.call import Call
 
 log = logging.getLogger(__name__)
@@ -46,8 +49,6 @@ UNREACHABLE_BUDGET = 5.0
 NOT_SENT_BUDGET = 60.0
 UNKNOWN_BUDGET = 60.0
 RATE_LIMIT_WAIT = 300.0
-
-PAGE_SIZE = 100
 
 
 class WtsClient:
@@ -88,6 +89,9 @@ class WtsClient:
         self._ca_bundle = ca_bundle or None
         self._allow_http = allow_http
         self._transport = self._transport_to(self.base_url)
+        #: What the server's clock said in its last answer (``Date``), where it said anything.
+        self.server_date: datetime | None = None
+        self._dated_at = 0.0
 
     def __repr__(self) -> str:
         return f"WtsClient({self.base_url!r})"
@@ -134,49 +138,49 @@ class WtsClient:
         return value
 
     def pages(self, call: Call[T], *, page_size: int | None = PAGE_SIZE) -> Iterator[T]:
-        """Walk the pages of a list, one request each; a page that fails is tried again as a page.
+        """Walk the pages of a list; a page that fails is tried again as a page.
+
+        The API promises no snapshot: rows move between the pages while these are read. So a list of more than one page
+        is read again until a pass shows nothing new.
 
         :param call: a call of a paged operation.
         :param page_size: items per page, 1 to 100; ``None`` leaves it to the call.
-        :return: the pages, as the API sends them.
+        :return: the pages, as the API sends them, each with the items that no page before it had.
         :raises WtsInvalidRequestError: when the operation is not paged.
-        :raises WtsRejectedError: when the server gives another page than the one asked for, or one page twice.
+        :raises WtsIncompleteListError: at the end, when the list cannot be shown to be complete.
+        :raises WtsRejectedError: when the server returns another page than the requested one.
         :raises WtsError: as :meth:`perform`.
         """
-        number = 1
-        previous: Any = None
-        while True:
-            page: Any = self.perform(call.at_page(number, page_size))
-            _refuse_other_page(call, page, number, previous)
-            yield page
-            if not _has_more(page, number, page_size):
-                return
-            number, previous = number + 1, page
+        listed: Iterator[Any] = self._listed(call, page_size).pages()
+        return listed
 
     def items(self, call: Call[Any], *, page_size: int | None = PAGE_SIZE) -> Iterator[Any]:
-        """Walk the items of a list, paged or not.
+        """Walk the items of a list, paged or not, each once.
 
         :param call: a call of an operation that lists something.
         :param page_size: items per page, 1 to 100.
-        :return: the items, one after the other. The API promises no snapshot: an item that moved to the next page
-            while the pages were read comes once; one that moved to an earlier page is not seen.
+        :return: the items, one after the other.
+        :raises WtsIncompleteListError: as :meth:`pages`.
         :raises WtsError: as :meth:`perform`.
         """
         if not call.operation.paged:
             answer = self.perform(call)
             yield from answer if isinstance(answer, list) else []
             return
-        previous: set[Any] = set()
-        for page in self.pages(call, page_size=page_size):
-            ids = set()
-            for item in _items_of(page):
-                identity = item.get("id") if isinstance(item, dict) else None
-                if isinstance(identity, (str, int)):
-                    ids.add(identity)
-                    if identity in previous:
-                        continue
-                yield item
-            previous = ids
+        for page in self._listed(call, page_size).pages():
+            yield from page["items"]
+
+    def now(self) -> datetime:
+        """Return the server's time, by the ``Date`` of its last answer; this machine's time before there is one.
+
+        It is never ahead of the server's clock, and behind it by up to a second and the time of one request.
+        """
+        if self.server_date is None:
+            return datetime.now(UTC)
+        return self.server_date + timedelta(seconds=time.monotonic() - self._dated_at)
+
+    def _listed(self, call: Call[Any], page_size: int | None) -> PagedList:
+        return PagedList(self.perform, call, page_size=page_size, now=self.now, sleep=self._sleep)
 
     def put_content(self, url: str, file: IO[bytes], size: int, *, mime_type: str | None = None) -> None:
         """Put the content of a file to the address that ``get_file_upload_url`` answered, once and block by block.
@@ -225,6 +229,8 @@ class WtsClient:
             )
         except ExchangeFailed as failure:
             return judge_failure(operation, failure, urlsplit(self.base_url).netloc)
+        if (date := date_of(reply.headers)) is not None:
+            self.server_date, self._dated_at = date, time.monotonic()
         judgement = judge_reply(operation, reply)
         if judgement.error is not None:
             self._auth.hide_in(judgement.error)
@@ -393,36 +399,3 @@ def _judgement(state: RetryCallState) -> Judgement:
     assert state.outcome is not None  # noqa: S101  # tenacity asks only after an attempt
     judgement: Judgement = state.outcome.result()
     return judgement
-
-
-def _refuse_other_page(call: Call[Any], page: Any, number: int, previous: Any) -> None:
-    """Refuse a page that was not asked for: a server that ignores the number would keep us on its first page."""
-    got = page.get("pageNumber") if isinstance(page, Mapping) else None
-    if isinstance(got, int) and got != number:
-        raise WtsRejectedError(
-            f"{call.operation_id}: page {number} was asked for, and page {got} came.", operation_id=call.operation_id
-        )
-    items = _items_of(page)
-    if items and previous is not None and items == _items_of(previous):
-        raise WtsRejectedError(
-            f"{call.operation_id}: page {number} holds the same items as the page before it.",
-            operation_id=call.operation_id,
-        )
-
-
-def _items_of(page: Any) -> list[Any]:
-    items = page.get("items") if isinstance(page, Mapping) else None
-    return items if isinstance(items, list) else []
-
-
-def _has_more(page: Any, number: int, page_size: int | None) -> bool:
-    items = _items_of(page)
-    if not items:
-        return False
-    more = page.get("hasMorePages")
-    if isinstance(more, bool):
-        return more
-    total = page.get("totalPages")
-    if isinstance(total, int):
-        return number < total
-    return page_size is not None and len(items) >= page_size

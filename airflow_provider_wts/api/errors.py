@@ -10,6 +10,7 @@
         ``WtsUnreachableError``: the address itself is wrong: no such host, nothing listens, a bad certificate.
         ``WtsRateLimitError``: the account's limit is used up.
     ``WtsUnknownOutcomeError``: the request was sent and no usable answer came: it may have taken effect.
+    ``WtsIncompleteListError``: a list was read, and cannot be shown to be complete.
 """
 
 from __future__ import annotations
@@ -121,3 +122,7 @@ class WtsUnknownOutcomeError(WtsError):
         super().__init__(message, operation_id=operation_id)
         self.status = status
         self.repeatable = repeatable
+
+
+class WtsIncompleteListError(WtsError):
+    """A list was read several times, and rows may still be missing: it kept changing, or shows less than its count."""

@@ -195,6 +195,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(seconds, 3600.0) if seconds > 0 else None
 
 
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """Read ``Date``, the server's clock; ``None`` where it is missing or cannot be read.
+
+    :param headers: the answer's headers.
+    """
+    try:
+        date = email.utils.parsedate_to_datetime(headers.get("Date") or "")
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
 def _judge_success(operation: Operation, reply: Reply) -> Judgement:
     body = reply.body.strip()
     schema = operation.answer_schema

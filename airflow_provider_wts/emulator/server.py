@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import hmac
 import ipaddress
 import logging
@@ -314,6 +315,7 @@ class Application:
         """
         if scope["type"] != "http":
             return
+        send = _dated(send, self._service)
         path = _raw_path(scope)
         body = await _read_body(receive)
         if body is None:
@@ -571,6 +573,18 @@ async def _read_body(receive: Receive) -> bytes | None:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+def _dated(send: Send, service: Service) -> Send:
+    """Put the emulated time into an answer as its ``Date``."""
+
+    async def dated(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            date = email.utils.format_datetime(service.account.clock.datetime(), usegmt=True)
+            message["headers"] = [*message["headers"], (b"date", date.encode())]
+        await send(message)
+
+    return dated
+
+
 async def _respond(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers()})
     await send({"type": "http.response.body", "body": answer.body})
@@ -663,6 +677,8 @@ class RunningServer:
             log_config=None,
             access_log=False,
             proxy_headers=False,
+            # The server's own clock would contradict the dates in the answers.
+            date_header=False,
             timeout_keep_alive=75,
             backlog=512,
         )

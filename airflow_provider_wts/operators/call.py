@@ -114,7 +114,7 @@ class WtsCallOperator(WtsOperator):
             raise WtsInvalidRequestError(f"paged: {call.operation_id} lists nothing.")
         size = parameters.whole("page_size", self.page_size, least=1, most=100)
         most = None if parameters.missing(self.max_items) else parameters.whole("max_items", self.max_items, least=1)
-        collector = Collector(self.hook.run, call, self.log, int(size or 100), most or None)
+        collector = Collector(self.hook.run, call, self.log, int(size or 100), most or None, now=self.hook.client.now)
         if parameters.missing(self.output_path):
             return collector.inline()
         return collector.to_file(str(self.output_path).strip())

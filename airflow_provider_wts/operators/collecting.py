@@ -1,28 +1,27 @@
 """Collects a list of the API, page by page: into a small answer, or into a JSON Lines file with a manifest.
 
-One page is in memory at a time, so that a list of 100,000 items takes no more than one of 100. A page that fails is
-tried again as that page: a long list does not begin anew because of a minute without network.
+One page and the ids are in memory at a time, so that a list of 100,000 items takes some 15 MB. A page that fails is
+tried again as that page: a long list does not start over because of a minute without network.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError
+from airflow_provider_wts.api.pagination import PagedList, utc_now
 from airflow_provider_wts.hooks.failures import is_final
+from airflow_provider_wts.hooks.output_files import output_file, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
     from typing import IO
 
-    from airflow.sdk import ObjectStoragePath
     from airflow.sdk.types import Logger
 
     from airflow_provider_wts.api.call import Call
@@ -38,6 +37,9 @@ PAGES_PER_LINE = 10
 PAGE_RETRIES = 3
 PAGE_RETRY_SECONDS = 30.0
 
+#: A good value of ``output_path``.
+EXAMPLE = "'s3://aws_default@bucket/contacts/{{ ds }}.jsonl'"
+
 
 class Collector:
     """Walks one list.
@@ -47,6 +49,9 @@ class Collector:
     :param log: where progress goes.
     :param page_size: items per page, 1 to 100.
     :param max_items: end after so many items; ``None`` = all.
+    :param page: read this page alone, counted from 1; ``None`` = all.
+    :param allow_incomplete: keep what was found if the list cannot be shown to be complete.
+    :param now: tells the server's time.
     """
 
     # A plain class, as everything that a DAG file imports: making a dataclass takes longer than the rest of a module.
@@ -57,17 +62,25 @@ class Collector:
         log: Logger,
         page_size: int = 100,
         max_items: int | None = None,
+        *,
+        page: int | None = None,
+        allow_incomplete: bool = False,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.run = run
         self.call = call
         self.log = log
-        self.page_size = page_size
+        self.page_size = min(page_size, max_items or page_size)
         self.max_items = max_items
+        self.page = page
+        self.allow_incomplete = allow_incomplete
         self.pages = 0
         self.items = 0
         self.total: int | None = None
         self.cut = False
+        self.complete = page is None
         self._more = False
+        self._listed = PagedList(self._perform, call, page_size=self.page_size, now=now)
 
     def inline(self) -> list[Any]:
         """Return the items.
@@ -80,7 +93,7 @@ class Collector:
             found += batch
             size += sum(len(_line(item)) for item in batch)
             # What page 1 says spares the calls for a list that will not fit anyway.
-            expected = min(self.total or 0, self.max_items or self.total or 0)
+            expected = min(self.total or 0, self.max_items or self.total or 0) if self.page is None else 0
             if max(len(found), expected) > INLINE_ITEMS or size > INLINE_BYTES:
                 raise AirflowFailException(
                     f"{self.call.operation_id}: the list is too large for XCom: at least {max(len(found), expected):,} "
@@ -94,23 +107,15 @@ class Collector:
     def to_file(self, output_path: str) -> dict[str, Any]:
         """Write the items as JSON Lines, and return what was written.
 
-        The file gets its name when it is complete; until then it has another one beside it.
-
-        :param output_path: any address that Airflow's ``ObjectStoragePath`` takes.
-        :return: the manifest: path, items, pages, bytes, total_items as the API counts them, and whether max_items
-            cut the list.
-        :raises WtsInvalidRequestError: when the address names no file, before anything is asked for.
+        :param output_path: the file, any address that ``ObjectStoragePath`` takes. It is there when it is complete.
+        :return: the manifest: path, items, pages, bytes, total_items as the API counts them, whether max_items cut the
+            list, and whether the file holds all of it.
+        :raises WtsInvalidRequestError: when the address cannot be a file, before anything is read.
+        :raises WtsError: when the list cannot be read or shown to be complete; a file of that name is left as it was.
         """
-        path = _path(output_path)
-        partial = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
-        _make_folder(path)
-        try:
-            with cast("IO[bytes]", partial.open("wb")) as file:  # type: ignore[no-untyped-call]
-                size = self._write(file)
-            path.fs.mv(partial.path, path.path)
-        except BaseException:
-            _remove(partial)
-            raise
+        path = output_file("output_path", output_path, example=EXAMPLE)
+        with whole_file(path, "output_path", example=EXAMPLE) as file:
+            size = self._write(file)
         self._conclude()
         self.log.info("%s: wrote %s, %s bytes.", self.call.operation_id, output_path, f"{size:,}")
         return {
@@ -121,6 +126,7 @@ class Collector:
             "bytes": size,
             "total_items": self.total,
             "cut": self.cut,
+            "complete": self.complete and not self.cut,
         }
 
     def _write(self, file: IO[bytes]) -> int:
@@ -133,21 +139,21 @@ class Collector:
         return size
 
     def _batches(self) -> Iterator[list[Any]]:
-        """Walk the items page by page; an item that moved to the next page meanwhile comes once."""
-        previous: set[Any] = set()
-        for page in self._walk():
-            batch = [item for item in page if _identity(item) is None or _identity(item) not in previous]
-            previous = {_identity(item) for item in page}
-            left = None if self.max_items is None else self.max_items - self.items
-            self.cut = left is not None and (len(batch) > left or (len(batch) == left and self._more))
-            batch = batch[:left]
-            self.items += len(batch)
-            if self.pages % PAGES_PER_LINE == 0:
-                of = f" of {self.total:,}" if self.total is not None else ""
-                self.log.info("%s: %s pages, %s%s items.", self.call.operation_id, self.pages, f"{self.items:,}", of)
-            yield batch
-            if self.items == self.max_items:
-                return
+        """Walk the items page by page, each once."""
+        try:
+            for page in self._walk():
+                left = None if self.max_items is None else self.max_items - self.items
+                self.cut = left is not None and (len(page) > left or (len(page) == left and self._more))
+                batch = page[:left]
+                self.items += len(batch)
+                yield batch
+                if self.items == self.max_items:
+                    return
+        except WtsIncompleteListError as error:
+            if not self.allow_incomplete:
+                raise
+            self.complete = False
+            self.log.warning("%s allow_incomplete is set, so the task goes on with what was found.", error)
 
     def _walk(self) -> Iterator[list[Any]]:
         if not self.call.operation.paged:
@@ -157,20 +163,16 @@ class Collector:
                 raise AirflowFailException(f"{self.call.operation_id} answers no list.")
             yield answer
             return
-        size = min(self.page_size, self.max_items or self.page_size)
-        while True:
-            number = self.pages + 1
-            page = self._perform(self.call.at_page(number, size))
-            page = page if isinstance(page, Mapping) else {}
-            self._refuse_other_page(page, number)
-            self.pages = number
-            found = page.get("items") or []
-            if isinstance(page.get("totalItems"), int):
-                self.total = page["totalItems"]
-            self._more = bool(found) and _has_more(page, number, len(found) >= size)
+        listed = self._listed
+        for page in listed.pages() if self.page is None else [listed.read(self.page)]:
+            self.pages, self.total = listed.last_page, listed.total
+            found = page["items"]
+            self._more = _is_followed(page, self.items + len(found), len(found) >= self.page_size)
+            if listed.number % PAGES_PER_LINE == 0:
+                of = f" of {self.total:,}" if self.total is not None else ""
+                items = self.items + len(found)
+                self.log.info("%s: %s pages, %s%s items.", self.call.operation_id, listed.number, f"{items:,}", of)
             yield found
-            if not self._more:
-                return
 
     def _perform(self, call: Call[Any]) -> Any:
         attempt = 0
@@ -184,19 +186,13 @@ class Collector:
                 self.log.warning(
                     "%s: page %s failed: %s Trying this page again in %.0f s (%s of %s).",
                     call.operation_id,
-                    self.pages + 1,
+                    self._listed.number,
                     error,
                     PAGE_RETRY_SECONDS,
                     attempt,
                     PAGE_RETRIES,
                 )
                 time.sleep(PAGE_RETRY_SECONDS)
-
-    def _refuse_other_page(self, page: Mapping[str, Any], number: int) -> None:
-        """Refuse a page that was not asked for: a server that ignores the number would keep us on its first page."""
-        got = page.get("pageNumber")
-        if isinstance(got, int) and got != number:
-            raise AirflowFailException(f"{self.call.operation_id}: page {number} was asked for, and page {got} came.")
 
     def _conclude(self) -> None:
         operation = self.call.operation_id
@@ -211,44 +207,14 @@ class Collector:
         self.log.info("%s: %s items in %s page(s).", operation, f"{self.items:,}", self.pages)
 
 
-def _has_more(page: Mapping[str, Any], number: int, full: bool) -> bool:
-    if isinstance(page.get("hasMorePages"), bool):
-        return bool(page["hasMorePages"])
-    if isinstance(page.get("totalPages"), int):
-        return bool(number < page["totalPages"])
-    return full
-
-
-def _identity(item: Any) -> Any:
-    return item.get("id") if isinstance(item, Mapping) else None
+def _is_followed(page: Mapping[str, Any], items: int, full: bool) -> bool:
+    """Whether the list has more than was read up to this page."""
+    more, total = page.get("hasMorePages"), page.get("totalItems")
+    if not isinstance(more, bool) and not isinstance(total, int):
+        return full
+    return more is True or (isinstance(total, int) and total > items)
 
 
 def _line(item: Any) -> bytes:
     # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
     return json.dumps(item, separators=(",", ":")).encode() + b"\n"
-
-
-def _path(output_path: str) -> ObjectStoragePath:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    good = "A good value is 's3://aws_default@bucket/contacts/{{ ds }}.jsonl'."
-    if output_path.endswith("/"):
-        raise WtsInvalidRequestError(f"output_path: {output_path!r} is a folder, and has to name a file. {good}")
-    try:
-        path = ObjectStoragePath(output_path)
-        path.fs  # noqa: B018  # says whether the scheme is known
-    except (ValueError, ImportError) as error:
-        raise WtsInvalidRequestError(f"output_path: {output_path!r} cannot be written to: {error}. {good}") from None
-    return path
-
-
-def _make_folder(path: ObjectStoragePath) -> None:
-    # Object stores have no folders, and some would take this for the order to make a bucket.
-    if path.protocol in ("", "file", "local"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _remove(partial: ObjectStoragePath) -> None:
-    # What is left has another name, and the first error matters more.
-    with suppress(Exception):
-        partial.unlink(missing_ok=True)

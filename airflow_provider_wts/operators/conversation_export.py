@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.call import NOT_GIVEN, moment
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsUnknownOutcomeError
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import get_session, list_sessions
 from airflow_provider_wts.operators import conversation_files as files
@@ -38,9 +38,6 @@ _VERSION = 1
 
 #: Sessions in a part file: as many as one request lists.
 PART = 100
-
-#: How often a list is read that changes while it is read, before the task gives this try up.
-MOST_PASSES = 5
 
 #: Sessions that are read singly to find out whether the list leaves their metadata out.
 SAMPLES = 5
@@ -211,21 +208,11 @@ class Export:
             call = list_sessions(
                 status=SESSION_STATUSES, include_details=self._wanted.include_details or NOT_GIVEN, **bounds
             )
-            for _ in range(MOST_PASSES):
-                seen: set[str] = set()
-                total = 0
-                for page in self._hook.pages(call):
-                    total = page.get("totalItems") or 0
-                    for session in page.get("items") or []:
-                        seen.add(str(session.get("id")))
-                        if str(session.get("id")) not in found and _inside(session, after, before):
-                            found.add(str(session.get("id")))
-                            yield dict(session)
-                # A session that changes leaves the list, and moves others to a page that was read already.
-                if len(seen) >= total:
-                    break
-            else:
-                raise WtsError("The list of sessions changed again and again while it was read. Try again later.")
+            for session in self._hook.client.items(call):
+                session_id = _id_of(session)
+                if session_id not in found and _inside(session, after, before):
+                    found.add(session_id)
+                    yield dict(session)
 
     def _shows_metadata(self, session: Mapping[str, Any]) -> bool:
         return isinstance(self._whole(session).get("metadata"), dict)
@@ -280,6 +267,17 @@ class Export:
     def _remove_staging(self) -> None:
         with suppress(FileNotFoundError):
             self._staging.fs.rm(self._staging.path, recursive=True)
+
+
+def _id_of(session: Any) -> str:
+    session_id = session.get("id") if isinstance(session, dict) else None
+    if not isinstance(session_id, str) or not session_id:
+        raise WtsUnknownOutcomeError(
+            "list_sessions: a session has no 'id', so it cannot be exported once and by its id. Nothing was replaced.",
+            operation_id="list_sessions",
+            repeatable=True,
+        )
+    return session_id
 
 
 def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bool:

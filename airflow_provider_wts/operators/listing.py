@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.api.call import NOT_GIVEN, Call, given, given_or_left_out
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.hooks.output_files import output_file
 from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.base import WtsOperator
-from airflow_provider_wts.operators.collecting import Collector
+from airflow_provider_wts.operators.collecting import EXAMPLE, Collector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +33,9 @@ class WtsListOperator(WtsOperator):
     A subclass gives :meth:`list_call` and the filters of its own, and takes the rest over with ``**kwargs``. Paged
     lists and plain ones work alike; a plain one has no date bounds and no order, and refuses them.
 
-    The API promises no snapshot: what is created or changed while the pages are read may be missing. Bounds that end
-    before now, such as the data interval, make a list stable.
+    The API promises no snapshot: rows move between the pages while these are read. So a list of more than one page is
+    read again until a pass shows nothing new, which makes at least twice as many requests. If that never happens, or
+    if fewer rows come than WTS Chat counts, the task fails for a retry, and a file of an earlier run is left as it was.
 
     :param created_after: lower bound on the creation: an aware datetime, or ISO 8601 text with an offset, such as
         ``{{ data_interval_start }}``. Whether the bound itself is included is not documented (templated).
@@ -45,12 +47,17 @@ class WtsListOperator(WtsOperator):
     :param page_size: items per request, 1 to 100 (templated).
     :param max_items: end after so many items, with a warning in the log when that cut the list; ``None`` = all
         (templated).
+    :param page: read this page alone, counted from 1: one request, and no word about the rest of the list. Not together
+        with ``max_items`` (templated).
+    :param allow_incomplete: do not fail if the list cannot be shown to be complete; the log warns, and the manifest
+        holds ``complete: false`` (templated).
     :param output_path: write the items to this file, one JSON object a line, in place of returning them: any address
         that ``ObjectStoragePath`` takes, such as ``s3://aws_default@bucket/contacts/{{ ds }}.jsonl``. The file
         appears when it is complete, and replaces an older one of that name (templated).
     :return: the items, at most 1,000 and 1 MB; with ``output_path`` the manifest: ``path``, ``operation_id``,
-        ``items``, ``pages``, ``bytes``, ``total_items``, ``cut``.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the items are too many for XCom.
+        ``items``, ``pages``, ``bytes``, ``total_items``, ``cut``, ``complete``.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the items are too many for XCom.
+    :raises WtsIncompleteListError: when the list cannot be shown to be complete.
     """
 
     template_fields: Sequence[str] = (
@@ -63,6 +70,8 @@ class WtsListOperator(WtsOperator):
         "order_direction",
         "page_size",
         "max_items",
+        "page",
+        "allow_incomplete",
         "output_path",
     )
 
@@ -77,6 +86,8 @@ class WtsListOperator(WtsOperator):
         order_direction: str | None = None,
         page_size: int | str = 100,
         max_items: int | str | None = None,
+        page: int | str | None = None,
+        allow_incomplete: bool | str = False,
         output_path: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -89,6 +100,8 @@ class WtsListOperator(WtsOperator):
         self.order_direction = order_direction
         self.page_size = page_size
         self.max_items = max_items
+        self.page = page
+        self.allow_incomplete = allow_incomplete
         self.output_path = output_path
 
     def list_call(self) -> Call[Any]:
@@ -108,15 +121,32 @@ class WtsListOperator(WtsOperator):
             size = parameters.whole(
                 "page_size", 100 if parameters.missing(self.page_size) else self.page_size, least=1, most=100
             )
-            most = (
-                None if parameters.missing(self.max_items) else parameters.whole("max_items", self.max_items, least=1)
-            )
+            most, page = self._whole("max_items"), self._whole("page")
+            if most and page:
+                raise WtsInvalidRequestError("page: one page alone cannot be cut by max_items. Use page_size instead.")
+            incomplete = parameters.flag("allow_incomplete", self.allow_incomplete) is True
             output_path = parameters.text("output_path", self.output_path)
+            path = None if parameters.missing(output_path) else str(output_path).strip()
+            if path is not None:
+                output_file("output_path", path, example=EXAMPLE)
             call = narrowed(self.list_call(), shared)
-            collector = Collector(self.hook.run, call, self.log, int(size or 100), most or None)
-            if parameters.missing(output_path):
-                return collector.inline()
-            return collector.to_file(str(output_path).strip())
+            if page and not call.operation.paged:
+                raise WtsInvalidRequestError(f"page: {call.operation_id} has no pages. Omit it.")
+            collector = Collector(
+                self.hook.run,
+                call,
+                self.log,
+                int(size or 100),
+                most,
+                page=page,
+                allow_incomplete=incomplete,
+                now=self.hook.client.now,
+            )
+            return collector.inline() if path is None else collector.to_file(path)
+
+    def _whole(self, name: str) -> int | None:
+        value = getattr(self, name)
+        return None if parameters.missing(value) else parameters.whole(name, value, least=1) or None
 
     def _bounds(self) -> dict[str, str]:
         """Return the bounds that were given, by the name of their parameter."""

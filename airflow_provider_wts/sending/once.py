@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 from airflow_provider_wts.api.errors import (
     WtsError,
+    WtsIncompleteListError,
     WtsInvalidRequestError,
     WtsNotSentError,
     WtsRejectedError,
@@ -249,7 +250,7 @@ class Once:
     def _search(self, send: _Send, trace: Trace, since: datetime) -> Found:
         try:
             return trace.search(self._hook, send.mark, since)
-        except WtsRejectedError as error:
+        except (WtsRejectedError, WtsIncompleteListError) as error:
             return Found(Finding.UNDECIDED, reason=f"WTS Chat does not tell ({error})")
         except WtsError as error:
             # It may tell later, so another try of the task makes sense; the intent stays till then.

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.addresses import ending_of, endings_in
-from airflow_provider_wts.api.errors import WtsNotFoundError, WtsRejectedError
+from airflow_provider_wts.api.errors import WtsIncompleteListError, WtsNotFoundError, WtsRejectedError
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import get_session
 from airflow_provider_wts.sending.key import Mark
@@ -115,7 +115,7 @@ class Sweep:
         try:
             self._walk(doubts)
             self._look_into_candidates(doubts)
-        except WtsRejectedError as error:
+        except (WtsRejectedError, WtsIncompleteListError) as error:
             reason = f"WTS Chat does not tell ({error})"
             return {key: self._found.get(key, Found(Finding.UNDECIDED, reason=reason)) for key in doubts}
         self._decide(groups, at_a_time)
@@ -240,7 +240,7 @@ class Sweep:
         trace = _Seen(doubt.to, self._traces, changed)
         try:
             found = trace.search(self._hook, Mark(doubt.key), self._since)
-        except WtsRejectedError as error:
+        except (WtsRejectedError, WtsIncompleteListError) as error:
             return Found(Finding.UNDECIDED, reason=f"WTS Chat does not tell ({error})")
         if found.finding is Finding.ABSENT and self._gap:
             return Found(Finding.UNDECIDED, reason=self._gap)

@@ -88,7 +88,7 @@ def test_all_pages_are_walked(wts_connection, context):
     contacts = run(context, operation_id="list_contacts", paged=True)
 
     assert len(contacts) == 233
-    assert len(wts_connection.requests_of("list_contacts")) == 3
+    assert len(wts_connection.requests_of("list_contacts")) == 5
 
 
 def test_pages_in_the_body_are_walked(wts_connection, context):

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api import pagination
+from airflow_provider_wts.api.client import WtsClient
+from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError
 from airflow_provider_wts.api.sessions import update_session
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators import conversation_export, conversation_files
@@ -95,9 +97,10 @@ def test_it_takes_as_few_requests_as_the_api_allows(
 ) -> None:
     fill(wts_connection, 150, talking=5)
     export().execute(context)
-    assert len(wts_connection.requests_of("list_sessions")) == 4
+    # Two lists of two pages, of which the first is read again: rows may have moved in between.
+    assert len(wts_connection.requests_of("list_sessions")) == 6
     assert len(wts_connection.requests_of("list_messages")) == 5
-    assert len(wts_connection.requests) == 9
+    assert len(wts_connection.requests) == 11
 
 
 @pytest.mark.parametrize("context_name", STORES)
@@ -145,7 +148,7 @@ def test_a_task_that_dies_goes_on_without_repeating_or_missing_a_row(
     assert counts["sessions"] == len(expected)
     assert ids(tmp_path / "out") == expected
     if moment != "listing":
-        assert len(wts_connection.requests_of("list_sessions")) == 4
+        assert len(wts_connection.requests_of("list_sessions")) == 6
     if moment == "last":
         assert len(wts_connection.requests_of("list_messages")) == before
     assert not list((tmp_path / "out").glob("_staging*"))
@@ -236,39 +239,78 @@ def test_metadata_comes_along_even_where_the_list_leaves_it_out(
     assert [row["metadata"] for row in rows(tmp_path / "out")] == [{"fatura": "118"}]
 
 
-def test_a_list_that_changes_while_it_is_read_is_read_again(
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], Any]], None]:
+    """Change the pages of sessions on their way."""
+    monkeypatch.setattr(pagination, "SETTLE_SECONDS", 0)
+
+    def spoil(change: Callable[[Any], Any]) -> None:
+        perform = WtsClient.perform
+
+        def spoiled(self: WtsClient, call: Any, **more: Any) -> Any:
+            answer = perform(self, call, **more)
+            return change(answer) if call.operation_id == "list_sessions" else answer
+
+        monkeypatch.setattr(WtsClient, "perform", spoiled)
+
+    return spoil
+
+
+def test_a_session_that_takes_the_place_of_another_hides_none(
     wts_connection: Emulator,
     context: dict[str, Any],
     export: Callable[..., Any],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[..., None],
 ) -> None:
+    """One leaves the list, one comes: as many are seen as are counted, and yet one of them was on no page."""
     fill(wts_connection, 250, talking=0)
-    pages = WtsHook.pages
-    walked: list[int] = []
+    sessions = wts_connection.state.sessions
+    removed: list[str] = []
 
-    def shifting(self: WtsHook, call: Any, **given: Any) -> Any:
-        for page in pages(self, call, **given):
-            walked.append(1)
-            # As if a row had moved to the page before.
-            yield {**page, "items": page["items"][1:]} if len(walked) == 2 else page
+    def change(page: Any) -> Any:
+        if not removed:
+            removed.append(page["items"][0]["id"])
+            sessions.remove(sessions.find(removed[0]))
+            wts_connection.seed(sessions=1)
+        return page
 
-    monkeypatch.setattr(WtsHook, "pages", shifting)
+    spoil(change)
     export().execute(context)
-    assert ids(tmp_path / "out") == all_ids(wts_connection)
+    assert set(all_ids(wts_connection)) <= set(ids(tmp_path / "out"))
 
 
-def test_a_list_that_never_stands_still_is_left_to_the_next_try(
-    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda page: {**page, "items": page["items"][1:]},
+        lambda page: {**page, "items": [] if page["pageNumber"] == 2 else page["items"]},
+        lambda page: {**page, "hasMorePages": False, "totalItems": 953},
+        lambda page: {**page, "items": None},
+    ],
+)
+def test_a_list_that_shows_less_than_it_counts_is_left_to_the_next_try(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    spoil: Callable[..., None],
+    change: Any,
 ) -> None:
-    fill(wts_connection, 5, talking=0)
-    pages = WtsHook.pages
-    monkeypatch.setattr(
-        WtsHook,
-        "pages",
-        lambda self, call: ({**page, "items": page["items"][1:]} for page in pages(self, call)),
-    )
-    with pytest.raises(WtsError, match="changed again and again"):
+    fill(wts_connection, 150, talking=0)
+    export().execute(context)
+    spoil(change)
+    context["ti"].max_tries += 1
+    with pytest.raises(WtsIncompleteListError, match="may be incomplete"):
+        export().execute(context)
+
+
+def test_a_session_without_an_id_is_an_error(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], spoil: Callable[..., None]
+) -> None:
+    fill(wts_connection, 3, talking=0)
+    spoil(lambda page: {**page, "items": [{**page["items"][0], "id": None}, *page["items"][1:]]})
+    with pytest.raises(WtsError, match="a session has no 'id'"):
         export().execute(context)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_wts.api import client
+from airflow_provider_wts.api import client, pagination
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.directory import list_departments
-from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRejectedError
 from airflow_provider_wts.operators import collecting
 from airflow_provider_wts.operators.contact import WtsListContactsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
@@ -48,14 +48,14 @@ def test_all_pages_come_by_default(account, context):
 
     assert len({contact["id"] for contact in contacts}) == 250
     assert [request.query for request in account.requests] == [
-        [("PageNumber", str(number)), ("PageSize", "100")] for number in (1, 2, 3)
+        [("PageNumber", str(number)), ("PageSize", "100")] for number in (1, 2, 3, 2, 1)
     ]
 
 
 @pytest.mark.parametrize("size", [7, "7"])
 def test_the_page_size_can_be_chosen(account, context, size):
     assert len(run(context, page_size=size)) == 250
-    assert len(account.requests) == 36
+    assert len(account.requests) == 36 + 35
 
 
 @pytest.mark.parametrize("most", [1, 99, 100, "101", 250, 1000])
@@ -92,7 +92,7 @@ def test_a_failing_page_is_tried_again_as_a_page(account, context, impatient):
 
     assert len(run(context)) == 250
 
-    assert pages_asked(account) == ["1", "2", "2", "3"]
+    assert pages_asked(account) == ["1", "2", "2", "3", "2", "1"]
 
 
 def test_a_page_that_keeps_failing_fails_the_task_for_another_try(account, context, impatient):
@@ -123,16 +123,15 @@ def test_sparse_and_rich_answers_are_read_alike(account, context, spoiled):
 class _Pages:
     """A server that answers as told.
 
-    :param pages: what it answers, page by page.
+    :param pages: its pages; those behind them are empty.
     """
 
     def __init__(self, *pages: Any) -> None:
         self.pages = list(pages)
-        self.calls: list[Call[Any]] = []
 
     def __call__(self, call: Call[Any]) -> Any:
-        self.calls.append(call)
-        return self.pages[len(self.calls) - 1]
+        number = int(str(call.query["PageNumber"]))
+        return self.pages[number - 1] if number <= len(self.pages) else {"items": []}
 
 
 def collected(*pages: Any, **parameters: Any) -> list[Any]:
@@ -164,8 +163,91 @@ def test_the_end_is_found_and_no_item_comes_twice(pages):
 def test_a_server_that_stays_on_a_page_is_refused():
     page = {"items": items(1, 2), "hasMorePages": True, "pageNumber": 1}
 
-    with pytest.raises(AirflowFailException, match="page 2 was asked for, and page 1 came"):
+    with pytest.raises(WtsRejectedError, match="page 2 was requested, and WTS Chat returned page 1"):
         collected(page, page, page_size=2)
+
+
+@pytest.fixture
+def no_pause(monkeypatch):
+    """Read a list again at once."""
+    monkeypatch.setattr(pagination, "SETTLE_SECONDS", 0)
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Change the answers of the service on their way."""
+
+    def spoil(change: Any) -> None:
+        perform = client.WtsClient.perform
+        monkeypatch.setattr(client.WtsClient, "perform", lambda self, call, **more: change(perform(self, call, **more)))
+
+    return spoil
+
+
+SPOILED = [
+    lambda page: {**page, "hasMorePages": False, "items": [] if page["pageNumber"] == 2 else page["items"]},
+    lambda page: {**page, "items": page["items"][:-1]},
+    lambda page: {**page, "totalItems": 953},
+    lambda page: {**page, "items": None},
+]
+
+
+@pytest.mark.parametrize("change", SPOILED)
+@pytest.mark.parametrize("to_file", [True, False])
+def test_a_list_that_may_be_incomplete_fails_for_a_retry_and_keeps_the_old_file(
+    account, context, tmp_path, spoil, no_pause, change, to_file
+):
+    spoil(change)
+    path = tmp_path / "contacts.jsonl"
+    path.write_text("old\n")
+
+    with pytest.raises(WtsIncompleteListError, match="may be incomplete"):
+        run(context, output_path=str(path) if to_file else None)
+
+    assert path.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_incomplete_list_can_be_allowed_and_is_marked(account, context, tmp_path, spoil, no_pause, logged):
+    spoil(SPOILED[2])
+    path = tmp_path / "contacts.jsonl"
+
+    manifest = run(context, output_path=str(path), allow_incomplete="true")
+
+    assert (manifest["items"], manifest["total_items"], manifest["complete"]) == (250, 953, False)
+    assert "WTS Chat counts 953 rows and shows 250" in logged.text("warning")
+
+
+def test_a_contact_that_is_deleted_between_two_pages_hides_no_other(account, context, spoil):
+    deleted: list[str] = []
+
+    def delete(page: Any) -> Any:
+        if not deleted:
+            deleted.append(page["items"][0]["id"])
+            account.state.contacts.remove(account.state.contacts.find(deleted[0]))
+        return page
+
+    spoil(delete)
+
+    assert len({contact["id"] for contact in run(context)} - set(deleted)) == 249
+
+
+def test_one_page_can_be_read_alone(account, context):
+    assert [contact["id"] for contact in run(context)][100:200] == [one["id"] for one in run(context, page="2")]
+
+    assert len(account.requests) == 6
+
+
+def test_one_page_in_a_file_is_not_the_whole_list(account, context, tmp_path):
+    manifest = run(context, page=3, page_size=100, output_path=str(tmp_path / "page.jsonl"))
+
+    assert (manifest["items"], manifest["total_items"], manifest["complete"]) == (50, 250, False)
+
+
+def test_a_page_of_a_list_that_is_too_large_for_xcom_is_not(wts_connection, context):
+    wts_connection.seed(contacts=1100)
+
+    assert len(run(context, page=11)) == 100
 
 
 def test_a_cut_is_seen_where_the_api_counts_nothing():
@@ -223,6 +305,7 @@ def test_a_file_holds_all_items(account, context, tmp_path, scheme):
         "bytes": path.stat().st_size,
         "total_items": 250,
         "cut": False,
+        "complete": True,
     }
 
 
@@ -368,6 +451,17 @@ IMPOSSIBLE = [
     ({"page_size": True}, "page_size: True"),
     ({"max_items": 0}, "max_items: 0 is no whole number of at least 1"),
     ({"max_items": 2.5}, "max_items: 2.5"),
+    ({"page": 0}, "page: 0 is no whole number of at least 1"),
+    ({"page": 2, "max_items": 5}, "page: one page alone cannot be cut by max_items"),
+    ({"allow_incomplete": "perhaps"}, "allow_incomplete: 'perhaps' is neither true nor false"),
+    ({"output_path": "/tmp"}, "output_path: '/tmp' is a folder"),
+    ({"output_path": "file:///tmp"}, "output_path: 'file:///tmp' is a folder"),
+    ({"output_path": "."}, r"output_path: '\.' is a folder"),
+    ({"output_path": "/tmp/a\0b.jsonl"}, "cannot be written to: a path cannot hold the character NUL"),
+    ({"output_path": "/tmp/" + "x" * 300}, "cannot be written to: File name too long"),
+    ({"output_path": "/tmp/" + "x/" * 3000 + "a"}, "cannot be written to: File name too long"),
+    ({"output_path": "/dev/null/contacts.jsonl"}, "cannot be written to: (Not a directory|File exists)"),
+    ({"output_path": "/proc/contacts.jsonl"}, "cannot be written to: "),
     ({"output_path": "/tmp/folder/"}, "output_path: '/tmp/folder/' is a folder"),
     ({"output_path": "nowhere://bucket/x.jsonl"}, "output_path: 'nowhere://bucket/x.jsonl' cannot be written to"),
     ({"output_path": ["x"]}, "output_path: must be text"),

@@ -1,0 +1,285 @@
+"""A list of the API, read page by page until it is complete by id.
+
+The API promises no snapshot. What is deleted or moved while the pages are read shifts a row onto a page that was read
+already, and that row is on none of the pages. No bound and no count shows it. So a list of more than one page is read
+again, backward and forward in turn, until a pass shows nothing new, and if rows visibly come and go, two in a row.
+Forward, only a shift towards the front hides a row; backward, only one towards the end. A list of one page is one
+request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api.call import moment
+from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsIncompleteListError, WtsRejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_wts.api.call import Call
+
+PAGE_SIZE = 100
+
+#: How often a list is read, at most.
+MOST_PASSES = 6
+
+#: Pages in a row that show nothing new, after which a pass ends although WTS Chat says that there is more.
+MOST_BARREN_PAGES = 3
+
+#: Seconds before a list is read again that shows less than WTS Chat counts: counts and rows may be stored apart.
+SETTLE_SECONDS = 2.0
+
+#: A date in a row may be rounded.
+_ROUNDING = timedelta(seconds=1)
+
+
+def utc_now() -> datetime:
+    """Return this machine's time."""
+    return datetime.now(UTC)
+
+
+class PagedList:
+    """One list.
+
+    :param perform: performs a call.
+    :param call: a call of a paged operation.
+    :param page_size: rows per page, 1 to 100; ``None`` leaves it to the call.
+    :param now: tells the server's time.
+    :param sleep: how to wait.
+    """
+
+    def __init__(
+        self,
+        perform: Callable[[Call[Any]], Any],
+        call: Call[Any],
+        *,
+        page_size: int | None = PAGE_SIZE,
+        now: Callable[[], datetime] = utc_now,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._perform = perform
+        self._call = call
+        self._page_size = page_size
+        self._now = now
+        self._sleep = sleep
+        self._begin: datetime | None = None
+        self._keys: set[str] = set()
+        self._pass = _Pass()
+        # Whether the pass before showed that the list changes, or did not find its end.
+        self._changing = False
+        #: Rows as WTS Chat counts them; ``None`` if it does not.
+        self.total: int | None = None
+        #: The page that was requested last.
+        self.number = 1
+        #: The highest page that showed rows.
+        self.last_page = 1
+
+    @property
+    def known(self) -> int:
+        """Rows found so far."""
+        return len(self._keys)
+
+    def pages(self) -> Iterator[dict[str, Any]]:
+        """Walk the pages, each with the rows that no page before it showed.
+
+        :raises WtsIncompleteListError: at the end, if the list cannot be shown to be complete.
+        :raises WtsRejectedError: when the server returns another page than the requested one.
+        :raises WtsError: what ``perform`` raises.
+        """
+        proofs = fruitless = 0
+        for number in range(MOST_PASSES):
+            self._changing = self._pass.moved or self._pass.endless
+            self._pass = _Pass()
+            for page in self._backward() if number % 2 else self._forward(1):
+                rows = self._fresh(page)
+                if rows or not number:
+                    yield {**page, "items": rows}
+            short = self._pass.is_short(self.known)
+            proofs = proofs + 1 if number and not self._pass.missed else 0
+            # While rows come and go, a pass may hide the same row as the one before it.
+            proven = proofs > self._pass.moved if number else self._pass.requests == 1
+            if proven and not short:
+                return
+            if short and not self._pass.fresh:
+                fruitless += 1
+                if fruitless > 1:
+                    break
+                self._sleep(SETTLE_SECONDS)
+        raise WtsIncompleteListError(self._problem(), operation_id=self._call.operation_id)
+
+    def _problem(self) -> str:
+        name, count = self._call.operation_id, self._pass.least_total
+        if count is not None and self.known < count:
+            what = f"WTS Chat counts {count:,} rows and shows {self.known:,}"
+        elif self._pass.endless:
+            what = "WTS Chat says that there are more pages, and they show only rows that it showed before"
+        else:
+            what = f"the list changed each of the {MOST_PASSES} times that it was read"
+        return f"{name}: {what}. The list may be incomplete. Try again later, or list less, such as a shorter interval."
+
+    def read(self, number: int) -> dict[str, Any]:
+        """Return one page alone.
+
+        :param number: its number, counted from 1.
+        :raises WtsError: what ``perform`` raises.
+        """
+        page = self._read(number)
+        return {**page, "items": self._fresh(page)}
+
+    # The pages of a pass ---------------------------------------------------------------------------------------------
+
+    def _forward(self, number: int) -> Iterator[dict[str, Any]]:
+        barren = 0
+        while True:
+            page = self._page(number)
+            if page is None:
+                return
+            before = len(self._pass.keys)
+            yield page
+            barren = 0 if len(self._pass.keys) > before else barren + 1
+            if not self._goes_on(page, number, barren=barren > 0):
+                return
+            if barren == MOST_BARREN_PAGES or self._is_made_up(page, number):
+                self._pass.endless = self._pass.endless or bool(_rows_of(page))
+                return
+            number += 1
+
+    def _backward(self) -> Iterator[dict[str, Any]]:
+        last = self.last_page
+        if self._changing or self.number != last:
+            # Others may be behind it by now.
+            yield from self._forward(last)
+        for number in range(last - 1, 0, -1):
+            page = self._page(number)
+            if page is not None:
+                yield page
+
+    def _goes_on(self, page: Mapping[str, Any], number: int, *, barren: bool) -> bool:
+        """Whether there are more pages, by all that the page says: it may be wrong about being the last one."""
+        more, pages, total = page.get("hasMorePages"), _count(page, "totalPages"), _count(page, "totalItems")
+        if (pages is not None and number < pages) or (total is not None and self.known < total):
+            return True
+        counted = pages is not None or total is not None
+        if isinstance(more, bool):
+            return more and not (barren and counted)
+        # If nothing says where the end is, it is a page that shows nothing new.
+        return not counted and not barren
+
+    def _is_made_up(self, page: Mapping[str, Any], number: int) -> bool:
+        """Whether this is far more than there can be: a list that makes its rows up would never end."""
+        pages, total = _count(page, "totalPages"), _count(page, "totalItems")
+        if pages is None or total is None:
+            return False
+        return number > 2 * pages + 10 and len(self._pass.keys) > 2 * total + 10 * PAGE_SIZE
+
+    def _page(self, number: int) -> dict[str, Any] | None:
+        """Read a page; ``None`` if it is behind the end, and the server refuses such pages."""
+        try:
+            page = self._read(number)
+        except WtsAuthenticationError:
+            raise
+        except WtsRejectedError:
+            # The list may have become shorter since.
+            if number == 1 or (_count(self._read(1), "totalPages") or number) >= number:
+                raise
+            return None
+        if _rows_of(page):
+            self.last_page = max(self.last_page, number)
+        return page
+
+    def _read(self, number: int) -> dict[str, Any]:
+        self.number = number
+        answer = self._perform(self._call.at_page(number, self._page_size))
+        page = dict(answer) if isinstance(answer, Mapping) else {}
+        if self._begin is None:
+            self._begin = self._now() - _ROUNDING
+        self._pass.requests += 1
+        total, pages, got = (_count(page, name) for name in ("totalItems", "totalPages", "pageNumber"))
+        if total is not None:
+            self._pass.moved = self._pass.moved or self.total not in (None, total)
+            self.total = total
+            self._pass.least_total = total if self._pass.least_total is None else min(self._pass.least_total, total)
+        elif pages is not None and number < pages and not _rows_of(page):
+            # Others are promised behind this page, and no count says whether rows are missing here.
+            self._pass.endless = True
+        if got is not None and got != number and (pages is None or number <= pages):
+            raise WtsRejectedError(
+                f"{self._call.operation_id}: page {number} was requested, and WTS Chat returned page {got}.",
+                operation_id=self._call.operation_id,
+            )
+        return page
+
+    # The rows of a page ----------------------------------------------------------------------------------------------
+
+    def _fresh(self, page: Mapping[str, Any]) -> list[Any]:
+        """Return the rows of a page that were not seen before."""
+        rows = []
+        for row in _rows_of(page):
+            key = self._key(row)
+            self._pass.moved = self._pass.moved or key in self._pass.keys
+            self._pass.keys.add(key)
+            if key not in self._keys:
+                self._keys.add(key)
+                rows.append(row)
+                self._pass.fresh = True
+                self._pass.missed = self._pass.missed or not self._is_new(row)
+        return rows
+
+    def _key(self, row: Any) -> str:
+        identity = row.get("id") if isinstance(row, Mapping) else None
+        if isinstance(identity, (str, int)):
+            return str(identity)
+        # Rows without an id may be equal, and are all kept.
+        content = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
+        self._pass.nameless[content] += 1
+        return f"{content} {self._pass.nameless[content]}"
+
+    def _is_new(self, row: Any) -> bool:
+        """Whether a row was made or changed after the list was begun, which is why no pass before showed it."""
+        if not isinstance(row, Mapping) or self._begin is None:
+            return False
+        dates = [moment(row[name]) for name in ("createdAt", "updatedAt", "lastInteractionDate") if row.get(name)]
+        return any(self._begin <= date and date.year < 9999 for date in dates)
+
+
+class _Pass:
+    """What one pass over a list showed."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.keys: set[str] = set()
+        self.nameless: Counter[str] = Counter()
+        #: The least count that a page named: what came meanwhile may be on a page that was read before.
+        self.least_total: int | None = None
+        #: Whether it showed rows that no pass before it did.
+        self.fresh = False
+        #: Whether some of them were there all the time.
+        self.missed = False
+        #: Whether rows visibly came, went or moved during it.
+        self.moved = False
+        #: Whether it was ended although WTS Chat said that there is more.
+        self.endless = False
+
+    def is_short(self, known: int) -> bool:
+        """Whether WTS Chat says that there are more rows than are known.
+
+        :param known: rows found so far.
+        """
+        return self.endless or (self.least_total is not None and known < self.least_total)
+
+
+def _rows_of(page: Mapping[str, Any]) -> list[Any]:
+    rows = page.get("items")
+    return rows if isinstance(rows, list) else []
+
+
+def _count(page: Mapping[str, Any], name: str) -> int | None:
+    value = page.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

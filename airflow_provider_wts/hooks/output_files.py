@@ -1,0 +1,129 @@
+"""Files that a task writes: checked before anything is read, and there only when complete, in place of the old one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, cast
+
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk import ObjectStoragePath
+
+_LOCAL = ("", "file", "local")
+
+
+def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath:
+    """Return the place of a file that is about to be written.
+
+    :param parameter: the parameter's name, for the error.
+    :param text: any address that ``ObjectStoragePath`` takes.
+    :param example: a good value, for the error.
+    :raises WtsInvalidRequestError: when it cannot name a file, or its folder cannot be made.
+    """
+    if text.endswith(("/", os.sep)):
+        raise WtsInvalidRequestError(f"{parameter}: {text!r} is a folder. It must name a file. Example: {example}.")
+    with _refused(parameter, text, example):
+        path = _place(text)
+        if path.is_dir():
+            raise WtsInvalidRequestError(f"{parameter}: {text!r} is a folder. It must name a file. Example: {example}.")
+        if is_local(path):
+            # Object stores have no folders, and some would take this for the order to make a bucket.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _look_up(path)
+    return path
+
+
+def output_folder(parameter: str, text: str, *, example: str) -> ObjectStoragePath:
+    """Return a folder that files are about to be written to.
+
+    :param parameter: the parameter's name, for the error.
+    :param text: any address that ``ObjectStoragePath`` takes.
+    :param example: a good value, for the error.
+    :raises WtsInvalidRequestError: when it cannot be a folder, or cannot be made.
+    """
+    with _refused(parameter, text, example):
+        path = _place(text)
+        if path.is_file():
+            raise WtsInvalidRequestError(f"{parameter}: {text!r} is a file. It must name a folder. Example: {example}.")
+        if is_local(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if not os.access(path.path, os.W_OK | os.X_OK):
+                raise PermissionError(f"this user may not write there: {text}")
+    return path
+
+
+@contextmanager
+def whole_file(path: ObjectStoragePath, parameter: str, *, example: str) -> Iterator[IO[bytes]]:
+    """Open a file for writing that gets its name when it is complete; until then it has another one beside it.
+
+    :param path: the file.
+    :param parameter: the parameter that names it, for the error.
+    :param example: a good value, for the error.
+    :raises WtsInvalidRequestError: when it cannot be opened.
+    :raises WtsError: when it cannot be written to its end. A file of that name is left as it was.
+    """
+    # Short, because the name of the file may be as long as a name can be.
+    partial = path.with_name(f"{uuid.uuid4().hex[:8]}.part")
+    with _refused(parameter, str(path), example):
+        file = cast("IO[bytes]", partial.open("wb"))  # type: ignore[no-untyped-call]
+    try:
+        try:
+            with file:
+                yield file
+            if is_local(path):
+                partial.replace(path)
+            else:
+                path.fs.mv(partial.path, path.path)
+        except OSError as error:
+            raise WtsError(
+                f"{parameter}: {str(path)!r} could not be written: {error.strerror or error}. A file of that name is "
+                "as it was before."
+            ) from error
+    except BaseException:
+        # What is left has another name, and the first error matters more.
+        with suppress(Exception):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def is_local(path: ObjectStoragePath) -> bool:
+    """Whether a path is on a disk of this machine.
+
+    :param path: the path.
+    """
+    return path.protocol in _LOCAL
+
+
+def _place(text: str) -> ObjectStoragePath:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if "\0" in text:
+        raise ValueError("a path cannot hold the character NUL")
+    path = ObjectStoragePath(text)
+    path.fs  # noqa: B018  # says whether the scheme is known
+    return path
+
+
+def _look_up(path: ObjectStoragePath) -> None:
+    """Ask the file system whether it can have such a name at all."""
+    with suppress(FileNotFoundError):
+        os.lstat(path.path)
+
+
+@contextmanager
+def _refused(parameter: str, text: str, example: str) -> Iterator[None]:
+    """Turn what a file system says of an impossible address into the words of the parameter."""
+    try:
+        yield
+    except WtsError:
+        raise
+    except (OSError, ValueError, ImportError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WtsInvalidRequestError(
+            f"{parameter}: {text[:200]!r} cannot be written to: {reason}. Nothing was read. Example: {example}."
+        ) from None
