@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.errors import Refusal, bad_request
 from airflow_provider_wts.emulator.state import ALWAYS, Bounds, Record, RecordT, Table
 
 if TYPE_CHECKING:
@@ -189,11 +189,8 @@ def select(
     """
     created = date_bounds(request, "CreatedAt") if created is None else created
     updated = date_bounds(request, "UpdatedAt") if updated is None else updated
-    settings = request.body if request.operation.body_schema is not None else request.query
-    order = str(settings.get("OrderBy") or settings.get("orderBy") or "createdAt")
-    direction = str(settings.get("OrderDirection") or settings.get("orderDirection") or "")
-    descending = direction.lower().startswith("desc") or (not direction and order.lower() == "createdat")
-    by_change = order.lower() in ("updatedat", "lastinteractionat")
+    order, descending = _order(request)
+    by_change = order.lower() == "updatedat"
     found: Sequence[RecordT]
     if among is not None:
         found = [one for one in among if created.holds(one.created) and updated.holds(one.updated)]
@@ -242,23 +239,27 @@ def page(request: Request, records: Sequence[RecordT], show: Callable[[RecordT],
     :param show: makes the answer's item of a record.
     """
     switches = request.account.switches
-    settings = request.body if request.operation.body_schema is not None else request.query
+    settings = _settings(request)
     number = _first(settings, "PageNumber", "pageNumber", "Page", default=1)
     size = _first(settings, "PageSize", "pageSize", default=15)
+    if not 1 <= size <= 100 and switches.page_out_of_range == "refuse":
+        raise bad_request(["PageSize: de 1 a 100"], switches)
+    size = min(max(size, 1), 100)
     total = len(records)
-    pages = -(-total // size) if size > 0 else 0
+    pages = -(-total // size)
     if (number < 1 and switches.page_zero == "refuse") or (
         number > max(pages, 1) and switches.page_past_end == "refuse"
     ):
         raise Refusal("FORM_ERROR", "A página informada não existe.")
     number = max(number, 1)
-    direction = settings.get("OrderDirection") or settings.get("orderDirection") or "DESCENDING"
+    order, descending = _order(request)
+    direction = "DESCENDING" if descending else "ASCENDING"
     if switches.order_direction_spelling == "short":
-        direction = str(direction).lower().replace("ending", "")
+        direction = direction.lower().removesuffix("ending")
     return {
         "pageNumber": number,
         "pageSize": size,
-        "orderBy": settings.get("OrderBy") or settings.get("orderBy") or "createdAt",
+        "orderBy": order,
         "orderDirection": direction,
         "totalItems": total,
         "totalPages": pages,
@@ -378,6 +379,20 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return bool(holders)
 
 
+def _settings(request: Request) -> Mapping[str, Any]:
+    """Return where a list's page and order stand: in the body of the one list that has a body, else in the query."""
+    found: Mapping[str, Any] = request.body if request.operation.body_schema is not None else request.query
+    return found
+
+
+def _order(request: Request) -> tuple[str, bool]:
+    """Return what a list is ordered by, and whether it descends; newest first where nothing is said."""
+    settings = _settings(request)
+    order = str(settings.get("OrderBy") or settings.get("orderBy") or "createdAt")
+    direction = settings.get("OrderDirection") or settings.get("orderDirection")
+    return order, direction == "DESCENDING" or (direction is None and order.lower() == "createdat")
+
+
 def _first(settings: Mapping[str, Any], *names: str, default: int) -> int:
     for name in names:
         if settings.get(name) is not None:
@@ -393,7 +408,14 @@ def _made(record: Record) -> int:
     return record.created
 
 
-def _comparable(record: Record, name: str) -> tuple[bool, str]:
-    wanted = name.lower()
+def _comparable(record: Record, name: str) -> tuple[int, Any]:
+    wanted = {"lastinteractionat": "lastinteractiondate"}.get(name.lower(), name.lower())
     value = next((value for key, value in record.values.items() if key.lower() == wanted), None)
-    return value is None, str(value).casefold()
+    if isinstance(value, (int, float)):
+        return 0, value
+    if value is None:
+        return 2, 0
+    try:
+        return 0, parse_ticks(value)
+    except (TypeError, ValueError):
+        return 1, str(value).casefold()

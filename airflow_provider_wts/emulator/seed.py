@@ -377,7 +377,7 @@ def _template(account: Account, given: Mapping[str, Any]) -> None:
             "channelType": official["type"].upper() if official else None,
             "type": given.get("types", ["TEMPLATE", "TEMPLATE_CAMPAIGN", "TEMPLATE_SCHEDULED_MESSAGE"]),
             "params": [{"name": name, "templateId": identifier} for name in params],
-            "internalName": given.get("slug", given["name"]),
+            "internalName": given.get("slug", f"{identifier[:4]}_{given['name']}"),
             "fileType": given.get("file_type", "UNDEFINED"),
             "quickReplyAlias": None,
             "rejectedDescription": None,

@@ -637,7 +637,7 @@ class Account:
                 if user["id"].lower() in (agent["userId"], agent.id):
                     return agent
             elif user.get("phoneNumber"):
-                if _digits(agent["phoneNumber"]) == _digits(user["phoneNumber"]):
+                if agent["phoneNumber"] and _digits(agent["phoneNumber"]) == _digits(user["phoneNumber"]):
                     return agent
             elif (agent["email"] or "").casefold() == str(user.get("email")).casefold():
                 return agent

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wts.emulator.clock import parse_ticks
+
 if TYPE_CHECKING:
     from emulator_api import Api
 
@@ -177,3 +179,75 @@ def test_a_hundred_thousand_contacts_are_listed_page_by_page(api: Api, emulator:
     emulator.seed(contacts=100_000)
     last = api.ask("list_contacts", query={"PageNumber": 1001, "PageSize": 100})
     assert (last["totalItems"], len(last["items"])) == (100_003, 3)
+
+
+# By the contract ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", [None, "ASCENDING", "DESCENDING"])
+@pytest.mark.parametrize(
+    ("operation_id", "order", "shown"),
+    [
+        ("list_contacts", "createdAt", "createdAt"),
+        ("list_contacts", "updatedAt", "updatedAt"),
+        ("list_contacts", "UpdatedAt", "updatedAt"),
+        ("list_contacts", "name", "name"),
+        ("list_contacts", None, "createdAt"),
+        ("list_sessions", "LastInteractionAt", "lastInteractionDate"),
+        ("list_sessions", "number", "number"),
+    ],
+)
+def test_the_order_that_a_page_names_is_that_of_its_items(
+    api: Api, emulator: Emulator, operation_id: str, order: str | None, shown: str, direction: str | None
+) -> None:
+    emulator.seed(sessions=12)
+    for contact in emulator.state.contacts.by_creation()[:5]:
+        api.ask("update_contact", {"fields": ["Annotation"], "annotation": "x"}, id=contact.id)
+    wanted = {name: value for name, value in (("OrderBy", order), ("OrderDirection", direction)) if value}
+    found = api.ask(operation_id, query={"PageSize": 100, **wanted})
+    values = [sortable(item[shown]) for item in found["items"]]
+    assert len(set(values)) > 5
+    assert values == sorted(values, reverse=found["orderDirection"] == "DESCENDING")
+    assert direction in (None, found["orderDirection"])
+
+
+def sortable(value: str) -> Any:
+    return parse_ticks(value) if value[-1:] == "Z" else value.casefold()
+
+
+@pytest.mark.parametrize(("reading", "statuses"), [("refuse", {400}), ("clamp", {200})])
+@pytest.mark.parametrize("size", [0, -1, 101, 2_000_000])
+def test_a_page_size_out_of_range_is_refused_or_moved_inside(
+    api: Api, emulator: Emulator, reading: str, statuses: set[int], size: int
+) -> None:
+    emulator.switches.change({"page_out_of_range": reading})
+    portfolio = emulator.state.portfolios.by_creation()[0].id
+    answers = [
+        api.call("list_contacts", query={"PageSize": size}),
+        api.call("list_portfolio_contacts", query={"PageSize": size}, id=portfolio),
+        api.call("filter_contacts", {"pageSize": size}),
+    ]
+    assert {answer.status_code for answer in answers} == statuses
+    assert all(1 <= answer.json()["pageSize"] <= 100 for answer in answers if answer.status_code == 200)
+
+
+def test_a_query_name_in_a_body_is_unknown_there(api: Api, emulator: Emulator) -> None:
+    found = api.ask("filter_contacts", {"PageSize": 1, "OrderBy": "name", "OrderDirection": "ASCENDING"})
+    assert (found["pageSize"], found["orderBy"]) == (15, "createdAt")
+    assert len(emulator.violations) == 1
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"phoneNumber": "abc"}, {"phoneNumber": " "}, {"tagNames": ["no such tag"]}, {"portfolioNames": ["none"]}],
+)
+def test_a_filter_that_fits_nobody_finds_nobody(api: Api, wanted: dict[str, Any]) -> None:
+    assert api.ask("filter_contacts", wanted)["totalItems"] == 0
+
+
+def test_a_phone_without_digits_is_no_member_of_a_sequence(api: Api, emulator: Emulator) -> None:
+    sequence = emulator.state.sequences.by_creation()[0].id
+    nameless = api.ask("create_contact", {"name": "Sem telefone"})
+    api.ask("add_sequence_contact", {"contactId": nameless["id"]}, id=sequence)
+    found = api.ask("list_sequence_contacts", query={"PhoneNumber": "abc"}, id=sequence)
+    assert found["totalItems"] == 0

@@ -186,3 +186,59 @@ def test_a_wrong_switch_changes_nothing(emulator: Emulator, changes: dict[str, A
     with pytest.raises(ValueError, match=next(iter(changes))):
         emulator.switches.change({"strict": True, **changes})
     assert emulator.switches.as_dict() == before
+
+
+# By the contract ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json", None]
+)
+def test_a_body_that_is_not_called_json_is_refused(api: Api, emulator: Emulator, kind: str | None) -> None:
+    headers = {"Content-Type": kind}
+    body = b'{"name": "Ana"}'
+    answer = api.session.post(emulator.url + "/core/v1/contact", data=body, headers=headers, timeout=5)
+    assert (answer.status_code, answer.json()["key"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"]
+)
+def test_a_body_that_is_called_json_is_read(api: Api, emulator: Emulator, kind: str) -> None:
+    headers = {"Content-Type": kind}
+    body = b'{"name": "Ana"}'
+    answer = api.session.post(emulator.url + "/core/v1/contact", data=body, headers=headers, timeout=5)
+    assert answer.status_code == 200
+
+
+def test_properties_that_the_contract_does_not_know_are_not_kept(api: Api, emulator: Emulator) -> None:
+    department = emulator.state.departments.by_creation()[0].id
+    config = {"expirationIsEnabled": True, "unknown": {"a": 1}}
+    body = {"fields": ["DistributionConfig"], "distributionConfig": config, "other": 1}
+    assert api.ask("update_department", body, id=department)["distributionConfig"] == {"expirationIsEnabled": True}
+    items = [{"userId": emulator.state.agents.by_creation()[0]["userId"], "unknown": 1}]
+    echoed = api.ask("update_department_agents", {"action": "Upsert", "items": items, "x": 1}, id=department)
+    assert "unknown" not in echoed["items"][0]
+    assert len(emulator.violations) == 4
+
+
+@pytest.mark.parametrize("email", ["nonsense", "@", "a@", "a@b@c", ""])
+def test_an_agent_without_an_address_of_e_mail_is_refused(api: Api, email: str) -> None:
+    assert api.call("create_agent", {"name": "Ana", "profile": "Agent", "email": email}).status_code == 400
+
+
+def test_the_name_of_a_template_is_not_its_id(api: Api, emulator: Emulator) -> None:
+    body = {"from": WHATSAPP, "to": CARLA, "parameters": {}}
+    template = next(one for one in emulator.state.templates if one["name"] == "pesquisa")
+    statuses = [
+        api.call("send_template", {**body, "templateId": wanted}).status_code
+        for wanted in (template.id, template["internalName"], template["name"])
+    ]
+    assert statuses == [200, 200, 500]
+
+
+@pytest.mark.parametrize("reference", ["3f0e6f5c-1c5e-4b3e-9b3e-000000000000", "nobody", "", "@handle"])
+def test_an_unknown_contact_of_a_card_is_called_a_contact(api: Api, emulator: Emulator, reference: str) -> None:
+    step = emulator.state.panel_steps.by_creation()[0].id
+    answer = api.call("create_card", {"stepId": step, "title": "x", "contactIds": [reference]}).json()
+    assert (answer["key"], answer["text"]) == ("ENTITY_NOT_FOUND", "O contato não foi encontrado(a).")

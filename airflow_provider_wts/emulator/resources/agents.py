@@ -74,15 +74,15 @@ def _update(request: Request) -> dict[str, Any]:
 @handles("delete_agent")
 def _delete(request: Request) -> Empty:
     account, body, agent = request.account, request.body, _agent_of(request)
-    resolution = body.get("sessionResolution")
+    resolution, heir = body.get("sessionResolution"), None
     if resolution == "TRANSFER":
         if not body.get("transferUserId"):
             raise Refusal("FORM_ERROR", "Informe o usuário que recebe as sessões.")
-        account.agent_of({"id": body["transferUserId"]})
+        heir = account.agent_of({"id": body["transferUserId"]})
     own = [one for one in account.open_sessions.values() if one["userId"] == agent["userId"]]
     for session in own:
         if resolution == "TRANSFER":
-            session["userId"] = body["transferUserId"]
+            session["userId"] = heir["userId"] if heir else None
             account.touch(account.sessions, session)
         elif resolution == "COMPLETE":
             conversation.complete(account, session, stop_bot=False)
@@ -98,7 +98,7 @@ def _departments(request: Request) -> Empty:
     account, body, agent = request.account, request.body, _agent_of(request)
     places = {}
     for item in body["items"]:
-        department = account.need(account.departments, item["departmentId"], "A equipe")
+        department = account.need(account.departments, item.get("departmentId"), "A equipe")
         places[department.id] = {
             "agentId": agent.id,
             "userId": agent["userId"],

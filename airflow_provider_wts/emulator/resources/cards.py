@@ -261,7 +261,11 @@ def _references(account: Account, card: Record, given: Mapping[str, Any]) -> dic
 
 def _contact_id(account: Account, reference: str) -> str:
     contact = account.contacts.find(reference)
-    return contact.id if contact is not None else account.contact_named({"phoneNumber": reference}).id
+    if contact is None:
+        if not reference.strip().removeprefix("+").replace("|", "").isdecimal():
+            raise not_found("O contato")
+        contact = account.contact_named({"phoneNumber": reference})
+    return contact.id
 
 
 def _tag_ids(account: Account, panel_id: str, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:

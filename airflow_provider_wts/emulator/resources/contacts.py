@@ -91,7 +91,7 @@ def _filter(request: Request) -> dict[str, Any]:
     status = (body.get("status") or "ACTIVE").upper()
     text, name = ((body.get(key) or "").casefold() for key in ("textFilter", "name"))
     email, instagram = ((body.get(key) or "").casefold() for key in ("email", "instagram"))
-    phone = address_key(body["phoneNumber"]) if body.get("phoneNumber") else ""
+    phone = address_key(body["phoneNumber"]) if body.get("phoneNumber") else None
     tags = lower(body.get("tagIds")) or _ids(account.tags, body.get("tagNames"))
     portfolios = lower(body.get("portfolioIds")) or _ids(account.portfolios, body.get("portfolioNames"))
     custom, metadata = body.get("customFields") or {}, body.get("metadata") or {}
@@ -103,7 +103,7 @@ def _filter(request: Request) -> dict[str, Any]:
             and name in (values["name"] or "").casefold()
             and email in (values["email"] or "").casefold()
             and instagram in (values["instagram"] or "").casefold()
-            and (not phone or phone in address_key(values["phoneNumber"] or ""))
+            and (phone is None or (phone != "" and phone in address_key(values["phoneNumber"] or "")))
             and (not text or text in _searchable(contact))
             and (tags is None or not tags.isdisjoint(values["tagIds"]))
             and (portfolios is None or not portfolios.isdisjoint(values["portfolioIds"]))
@@ -113,8 +113,8 @@ def _filter(request: Request) -> dict[str, Any]:
         )
 
     filtered = status != "ACTIVE" or account.contacts_not_active > 0
-    filtered = filtered or any((text, name, email, instagram, phone, tags, portfolios, custom, metadata))
-    filtered = filtered or bool(body.get("origin"))
+    filtered = filtered or any((text, name, email, instagram, custom, metadata, body.get("origin")))
+    filtered = filtered or any(one is not None for one in (phone, tags, portfolios))
     exact = account.contacts_by_phone.get(phone) if phone else None
     found = select(
         request,

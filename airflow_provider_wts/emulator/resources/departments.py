@@ -49,7 +49,7 @@ def _create(request: Request) -> dict[str, Any]:
         "distributionConfig": None,
         "channelsConfig": {"scope": "ALL", "channels": []},
     }
-    agents = [(_agent(account, one["userId"]), one) for one in body.get("agents") or ()]
+    agents = [(_agent(account, one.get("userId")), one) for one in body.get("agents") or ()]
     config = _channels(account, body.get("channelsConfig"))
     department = account.new(account.departments, values)
     _write(account, department, body, config)
@@ -81,7 +81,7 @@ def _delete(request: Request) -> Empty:
 @handles("update_department_agents")
 def _agents(request: Request) -> dict[str, Any]:
     account, body, department = request.account, request.body, _department_of(request)
-    agents = [(_agent(account, one["userId"]), one) for one in body["items"]]
+    agents = [(_agent(account, one.get("userId")), one) for one in body["items"]]
     if body["action"] == "ReplaceAll":
         for agent in account.agents.by_creation():
             _leave(agent, department)
@@ -105,7 +105,7 @@ def _department_of(request: Request) -> Record:
     return request.account.need(request.account.departments, request.path["id"], "A equipe")
 
 
-def _agent(account: Account, user_id: str) -> Record:
+def _agent(account: Account, user_id: str | None) -> Record:
     agent = account.agent_of({"id": user_id})
     if agent is None:
         raise not_found("O usuário")

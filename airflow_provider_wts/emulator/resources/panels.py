@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.clock import parse_ticks
@@ -116,7 +117,7 @@ def _step(request: Request, step: Record) -> dict[str, Any]:
         answer,
         request,
         "monetaryAmount",
-        lambda: float(sum(one["monetaryAmount"] or 0 for one in cards)),
+        lambda: min(float(sum(one["monetaryAmount"] or 0 for one in cards)), sys.float_info.max),
         "StepsCardCount",
     )
     detail(answer, request, "fields", fields, "StepsFields")

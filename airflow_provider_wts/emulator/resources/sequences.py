@@ -45,7 +45,7 @@ def _contacts(request: Request) -> dict[str, Any]:
             found is not None
             and name in (found["name"] or "").casefold()
             and (contact is None or found.id == contact.lower())
-            and (phone is None or address_key(found["phoneNumber"] or "") == address_key(phone))
+            and (phone is None or address_key(phone) == (address_key(found["phoneNumber"] or "") or None))
         )
 
     members = _members(account, _sequence_of(request))
