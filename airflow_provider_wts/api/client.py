@@ -260,6 +260,8 @@ class _Retries(wait_base):
         if judgement.outcome is Outcome.UNKNOWN:
             self._uncertain = True
             return self._call.repeatable
+        if judgement.outcome is Outcome.ODD:
+            return True
         return judgement.outcome is Outcome.NOT_SENT and getattr(judgement.error, "passing", True)
 
     def exhausted(self, state: RetryCallState) -> bool:

@@ -10,6 +10,7 @@
         ``WtsUnreachableError``: the address itself is wrong: no such host, nothing listens, a bad certificate.
         ``WtsRateLimitError``: the account's limit is used up.
     ``WtsUnknownOutcomeError``: the request was sent and no usable answer came: it may have taken effect.
+        ``WtsUnexpectedAnswerError``: an answer came that is not what the contract promises.
     ``WtsIncompleteListError``: a list was read, and cannot be shown to be complete.
 """
 
@@ -122,6 +123,29 @@ class WtsUnknownOutcomeError(WtsError):
         super().__init__(message, operation_id=operation_id)
         self.status = status
         self.repeatable = repeatable
+
+
+class WtsUnexpectedAnswerError(WtsUnknownOutcomeError):
+    """The answer has another shape than the contract promises: a field of another type, or none that is needed.
+
+    :param message: what happened and what to do next.
+    :param operation_id: the operation that was called.
+    :param field: the field that is wrong or missing, where it is one.
+    :param status: HTTP status.
+    :param repeatable: whether making the same call again does no harm.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation_id: str | None = None,
+        field: str | None = None,
+        status: int | None = None,
+        repeatable: bool = False,
+    ) -> None:
+        super().__init__(message, operation_id=operation_id, status=status, repeatable=repeatable)
+        self.field = field
 
 
 class WtsIncompleteListError(WtsError):

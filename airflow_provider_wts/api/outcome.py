@@ -1,9 +1,11 @@
 """What became of one attempt, and what follows from it.
 
-Every attempt is judged once, here. Four things can have happened:
+Every attempt is judged once, here. Five things can have happened:
 
 - **answered**: the API did it, and this is its answer.
 - **rejected**: the API refused. Asking again brings the same refusal.
+- **odd**: something else than the API answered a call that may be repeated: a redirect, or a web page. A gateway does
+  that while the API is being restarted, and a wrong base URL does it forever. It is asked again for a while.
 - **not sent**: nothing took effect. Any call may be made again.
 - **unknown**: it may have taken effect. A call that may be repeated is; a send is not.
 """
@@ -12,7 +14,6 @@ from __future__ import annotations
 
 import email.utils
 import errno
-import json
 import re
 import socket
 import ssl
@@ -22,7 +23,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_wts.api.contract import Operation, resolve
+from airflow_provider_wts.api.answers import parsed, problem_of
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
@@ -30,6 +31,7 @@ from airflow_provider_wts.api.errors import (
     WtsNotSentError,
     WtsRateLimitError,
     WtsRejectedError,
+    WtsUnexpectedAnswerError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
@@ -38,12 +40,15 @@ from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFail
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from airflow_provider_wts.api.contract import Operation
+
 
 class Outcome(Enum):
     """What became of an attempt."""
 
     ANSWERED = "answered"
     REJECTED = "rejected"
+    ODD = "odd"
     NOT_SENT = "not sent"
     UNKNOWN = "unknown"
 
@@ -86,7 +91,7 @@ def judge_reply(operation: Operation, reply: Reply) -> Judgement:
     if 200 <= status < 300:
         return _judge_success(operation, reply)
     if 300 <= status < 400:
-        return _rejected(operation, reply, WtsRejectedError, _redirect_words(reply))
+        return _odd(operation, _rejected(operation, reply, WtsRejectedError, _redirect_words(reply)))
     if status == 429:
         return _not_sent(
             WtsRateLimitError(
@@ -97,6 +102,9 @@ def judge_reply(operation: Operation, reply: Reply) -> Judgement:
         )
     envelope = _envelope(reply)
     key = _text(envelope.get("key"))
+    if _is_page_of_a_gateway(operation, reply):
+        # The API's refusals are JSON. What a page says is about the gateway, and not about what the call names.
+        return _odd(operation, _rejected(operation, reply, WtsRejectedError, "Something refuses the request."))
     if status in (401, 403):
         return _rejected(
             operation,
@@ -214,21 +222,20 @@ def _judge_success(operation: Operation, reply: Reply) -> Judgement:
         # These answers are empty by contract, so only a page of something else on the way can be wrong.
         return _unreadable(operation, reply, body) if body.startswith(b"<") else Judgement(Outcome.ANSWERED)
     try:
-        value = json.loads(body)
+        value = parsed(body)
     except (ValueError, RecursionError):
         return _unreadable(operation, reply, body)
     if value is None and operation.effect == "once":
         # The API has dealt with it and shows nothing, as it may where it skipped a bot. Sending again would be worse.
         return Judgement(Outcome.ANSWERED)
-    wanted = resolve(operation.service, schema).get("type")
-    if not isinstance(value, list if wanted == "array" else dict):
-        return _unreadable(operation, reply, body)
+    if problem := problem_of(operation, value):
+        return _unexpected(operation, problem, reply.status)
     return Judgement(Outcome.ANSWERED, value)
 
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return parsed(body)
     except (ValueError, RecursionError):
         return None
 
@@ -237,13 +244,43 @@ def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Judgement:
     # What begins as JSON and is none has lost its end on the way.
     if operation.effect == "once" or not body or body.startswith((b"{", b"[")):
         return _unknown(operation, f"HTTP {reply.status} with a body that is no WTS Chat answer", reply.status)
-    return _rejected(
+    rejected = _rejected(
         operation,
         reply,
         WtsRejectedError,
         "The answer is a web page, not WTS Chat's API." if body.startswith(b"<") else "The answer is not WTS Chat's.",
         advice=" This is not a WTS Chat server: check the base URL of the connection.",
     )
+    return _odd(operation, rejected)
+
+
+def _unexpected(operation: Operation, problem: str, status: int) -> Judgement:
+    """Judge an answer of another shape: whatever it says, it does not say what became of the request."""
+    name, repeatable = operation.operation_id, operation.effect != "once"
+    words = f"{name}: WTS Chat's answer does not fit the API's contract: {problem}."
+    if repeatable:
+        words += " Repeating this call does no harm. If this goes on, check the base URL of the connection."
+    else:
+        words += (
+            " The request may have taken effect, so it is not sent again automatically. Check in WTS Chat whether it "
+            "arrived before you repeat it."
+        )
+    field = problem.split("'")[1] if problem.startswith("'") else None
+    error = WtsUnexpectedAnswerError(words, operation_id=name, field=field, status=status, repeatable=repeatable)
+    return Judgement(Outcome.UNKNOWN, error=error)
+
+
+def _odd(operation: Operation, rejected: Judgement) -> Judgement:
+    return rejected if operation.effect == "once" else Judgement(Outcome.ODD, error=rejected.error)
+
+
+def _is_page_of_a_gateway(operation: Operation, reply: Reply) -> bool:
+    status = reply.status
+    return operation.effect != "once" and 400 <= status < 500 and status not in (401, 408) and _is_web_page(reply)
+
+
+def _is_web_page(reply: Reply) -> bool:
+    return reply.body.lstrip().startswith(b"<")
 
 
 def _rejected(
@@ -253,7 +290,7 @@ def _rejected(
     key, text = _text(envelope.get("key")), _text(envelope.get("text") or envelope.get("detail"))
     identity = envelope.get("id")
     short_id = _text(identity.get("shortValue")) if isinstance(identity, dict) else None
-    if not advice and reply.status >= 400 and reply.body.lstrip().startswith(b"<"):
+    if not advice and reply.status >= 400 and _is_web_page(reply):
         advice = " It came as a web page: if this goes on, check whether the base URL leads to a WTS Chat server."
     message = f"{operation.operation_id}: {words}{advice} HTTP {reply.status}{_quote(envelope)}"
     if short_id:

@@ -35,6 +35,7 @@ from airflow_provider_wts.api.errors import (
     WtsNotSentError,
     WtsRateLimitError,
     WtsRejectedError,
+    WtsUnexpectedAnswerError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
@@ -77,16 +78,19 @@ VANISHING: list[tuple[str, dict[str, Any], str]] = [
     *[("status", {"status": status}, "before") for status in (408, 500, 501, 502, 503, 504, 599)],
     *[("status", {"status": 500, "envelope": envelope}, "after") for envelope in ("none", "html", "problem")],
 ]
+# What comes from a gateway and not from the API: final for a send, and for a while only for what may be repeated.
+ODD: list[tuple[str, dict[str, Any], type[WtsError]]] = [
+    *[("redirect", {"status": status, "location": "/x"}, WtsRejectedError) for status in (301, 302, 303, 307, 308)],
+    ("redirect", {"location": "https://[oops/"}, WtsRejectedError),
+    *[("status", {"status": status, "envelope": "html"}, WtsRejectedError) for status in (400, 403, 404, 410)],
+]
 REFUSING: list[tuple[str, dict[str, Any], type[WtsError]]] = [
     *[("status", {"status": status}, WtsRejectedError) for status in (400, 405, 409, 418, 422, 451)],
     *[("status", {"status": status}, WtsAuthenticationError) for status in (401, 403)],
     ("status", {"status": 404}, WtsNotFoundError),
-    ("status", {"status": 404, "envelope": "html"}, WtsNotFoundError),
     ("status", {"status": 500, "envelope": "business"}, WtsRejectedError),
     ("status", {"status": 500, "envelope": "business", "key": "ENTITY_NOT_FOUND"}, WtsNotFoundError),
     ("status", {"status": 500, "envelope": "business", "key": "ENTITY_ERROR_SAVE"}, WtsRejectedError),
-    *[("redirect", {"status": status, "location": "/x"}, WtsRejectedError) for status in (301, 302, 303, 307, 308)],
-    ("redirect", {"location": "https://[oops/"}, WtsRejectedError),
 ]
 
 
@@ -141,16 +145,52 @@ def test_a_refusal_is_final(
     assert_discreet(caught.value)
 
 
-@pytest.mark.parametrize("effect", ["once", "idempotent", "read"])
-def test_a_page_of_html_with_status_200_is_a_refusal_except_for_a_send(
-    effect: str, emulator: Emulator, impatient: WtsClient
+@pytest.mark.parametrize("fault", ODD, ids=naming)
+def test_what_a_gateway_says_to_a_send_is_a_refusal(
+    fault: tuple[str, dict[str, Any], type[WtsError]], emulator: Emulator, impatient: WtsClient
+) -> None:
+    kind, fields, error = fault
+    emulator.faults.add(kind, times=None, **fields)  # type: ignore[arg-type]
+    with pytest.raises(error):
+        impatient.perform(SEND)
+    assert len(emulator.requests) == 1
+
+
+@pytest.mark.parametrize("effect", ["idempotent", "read"])
+@pytest.mark.parametrize("fault", [*ODD, ("not_json", {}, WtsRejectedError)], ids=naming)
+class TestAGatewayInPlaceOfTheApi:
+    def test_is_asked_again(
+        self, effect: str, fault: tuple[str, dict[str, Any], type[WtsError]], emulator: Emulator, impatient: WtsClient
+    ) -> None:
+        kind, fields, _ = fault
+        emulator.faults.add(kind, times=2, **fields)  # type: ignore[arg-type]
+        assert impatient.perform(READ if effect == "read" else write(emulator))
+        assert len(emulator.requests) == 3
+
+    def test_is_a_refusal_that_names_the_base_url_once_the_time_for_retries_is_over(
+        self,
+        effect: str,
+        fault: tuple[str, dict[str, Any], type[WtsError]],
+        emulator: Emulator,
+        impatient: WtsClient,
+        sleeps: list[float],
+    ) -> None:
+        kind, fields, _ = fault
+        emulator.faults.add(kind, times=None, **fields)  # type: ignore[arg-type]
+        with pytest.raises(WtsRejectedError, match="base URL") as caught:
+            impatient.perform(READ if effect == "read" else write(emulator))
+        assert type(caught.value) is WtsRejectedError
+        assert 30 < sum(sleeps) <= 60
+        assert_discreet(caught.value)
+
+
+def test_a_page_of_html_with_status_200_in_place_of_the_answer_to_a_send_is_unknown(
+    emulator: Emulator, impatient: WtsClient
 ) -> None:
     emulator.faults.add("not_json", times=None)
-    call = {"once": SEND, "read": READ}.get(effect) or write(emulator)
-    with pytest.raises(WtsUnknownOutcomeError if effect == "once" else WtsRejectedError) as caught:
-        impatient.perform(call)
+    with pytest.raises(WtsUnknownOutcomeError):
+        impatient.perform(SEND)
     assert len(emulator.requests) == 1
-    assert ("not a WTS Chat server" in str(caught.value)) == (effect != "once")
 
 
 def test_a_page_of_html_is_no_success_where_the_contract_promises_an_empty_answer(
@@ -720,7 +760,7 @@ class TestPages:
             list(client_of(server.url).items(SESSIONS))
 
     @pytest.mark.parametrize(
-        "more", [{}, {"hasMorePages": None}, {"hasMorePages": "yes", "totalPages": "x"}, {"totalPages": 1}]
+        "more", [{}, {"hasMorePages": None}, {"hasMorePages": None, "totalPages": None}, {"totalPages": 1}]
     )
     def test_an_envelope_with_gaps_ends_with_a_page_that_is_not_full(
         self, more: dict[str, Any], client_of: ClientOf
@@ -728,10 +768,29 @@ class TestPages:
         with RawServer(self.page(None, [{"id": "a"}], **more)) as server:
             assert len(list(client_of(server.url).items(SESSIONS))) == 1
 
-    @pytest.mark.parametrize("items", [None, 5, "text", {}, [None, 3, {"id": ["x"]}, {}]])
-    def test_items_of_any_kind_are_survived(self, items: Any, client_of: ClientOf) -> None:
-        with RawServer(self.page(1, items, hasMorePages=False)) as server:
-            assert list(client_of(server.url).items(SESSIONS)) == (items if isinstance(items, list) else [])
+    def test_a_page_without_items_is_an_empty_one(self, client_of: ClientOf) -> None:
+        with RawServer(self.page(1, None, hasMorePages=False)) as server:
+            assert list(client_of(server.url).items(SESSIONS)) == []
+
+    @pytest.mark.parametrize(
+        ("items", "problem"),
+        [
+            (5, "'items' is a whole number, not a list"),
+            ("text", "'items' is text, not a list"),
+            ({}, "'items' is an object, not a list"),
+            ([{}, None], r"'items\[1\]' is null, not an object"),
+            ([{"id": ["x"]}], r"'items\[0\].id' is a list, not text"),
+        ],
+    )
+    def test_items_that_are_none_are_an_error_that_names_operation_and_field(
+        self, items: Any, problem: str, client_of: ClientOf
+    ) -> None:
+        with (
+            RawServer(self.page(1, items, hasMorePages=False)) as server,
+            pytest.raises(WtsUnexpectedAnswerError, match=f"list_sessions: .*{problem}") as caught,
+        ):
+            list(client_of(server.url).items(SESSIONS))
+        assert caught.value.repeatable
 
     def test_what_is_not_paged_is_refused(self, client_of: ClientOf) -> None:
         with pytest.raises(WtsInvalidRequestError, match="not paged"):

@@ -19,14 +19,16 @@ from airflow_provider_wts.api.errors import (
     WtsNotSentError,
     WtsRateLimitError,
     WtsRejectedError,
+    WtsUnexpectedAnswerError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
 from airflow_provider_wts.api.outcome import Outcome, judge_failure, judge_reply, retry_after
 from airflow_provider_wts.api.transport import ExchangeFailed, Reply
 
-SEND, READ, WRITE, SILENT = (
-    operations()[name] for name in ("send_text", "list_channels", "complete_session", "delete_tag")
+SEND, READ, WRITE, SILENT, SESSION, START = (
+    operations()[name]
+    for name in ("send_text", "list_channels", "complete_session", "delete_tag", "get_session", "send_chatbot")
 )
 
 
@@ -55,6 +57,53 @@ def envelope(key: Any = None, text: Any = None, **more: Any) -> dict[str, Any]:
 def test_an_answer_of_the_kind_that_the_contract_promises_is_taken(operation: Any, answer: Any, value: Any) -> None:
     judged = judge_reply(operation, reply(200, answer))
     assert (judged.outcome, judged.value, judged.error) == (Outcome.ANSWERED, value, None)
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer"),
+    [
+        (READ, [{"identity": None, "new": {"a": [1]}}]),
+        (READ, [{"type": "ONE_OF_TOMORROW"}]),
+        (WRITE, {"id": None, "status": None, "classification": None}),
+        (WRITE, {}),
+    ],
+)
+def test_what_is_missing_null_or_unknown_is_kept(operation: Any, answer: Any) -> None:
+    assert judge_reply(operation, reply(200, answer)).value == answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b'{"id": 5}', "'id' is a whole number, not text"),
+        (b'{"id": true}', "'id' is true or false, not text"),
+        (b'{"id": ["x"]}', "'id' is a list, not text"),
+        (b'{"classification": []}', "'classification' is a list, not an object"),
+        (b"[]", "the answer is a list, not an object"),
+        (b'"text"', "the answer is text, not an object"),
+        (b'{"new": ' + b"[" * 200 + b"]" * 200 + b"}", "the answer has more than 100 levels"),
+        (b'{"new": 99999999999999999999}', "'?' is out of range"),
+    ],
+)
+def test_another_shape_than_the_contract_promises_is_unknown_and_names_the_field(answer: bytes, problem: str) -> None:
+    for operation, repeatable in ((WRITE, True), (SESSION, True), (START, False)):
+        judged = judge_reply(operation, reply(200, answer))
+        assert judged.outcome is Outcome.UNKNOWN
+        assert isinstance(judged.error, WtsUnexpectedAnswerError)
+        assert judged.error.repeatable is repeatable
+        assert f"{operation.operation_id}: WTS Chat's answer does not fit" in str(judged.error)
+        assert problem in str(judged.error)
+
+
+@pytest.mark.parametrize("body", [b'{"id": NaN}', b'{"a": Infinity}', b'{"a": 1e999}', b'{"a": ' + b"9" * 5000 + b"}"])
+def test_numbers_that_are_not_json_or_out_of_range_are_no_answer(body: bytes) -> None:
+    assert judge_reply(WRITE, reply(200, body)).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("body", [b'{"id": "\\ud83d x"}', b'{"id": "\xed\xa0\xbd x"}'])
+def test_half_a_character_becomes_the_replacement_character(body: bytes) -> None:
+    assert judge_reply(WRITE, reply(200, body)).value == {"id": "\ufffd x"}
+    assert judge_reply(WRITE, reply(200, b'{"id": "\\ud83d\\ude00"}')).value == {"id": "\U0001f600"}
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])

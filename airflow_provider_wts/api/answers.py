@@ -1,0 +1,204 @@
+"""Answers of the API: parsed, and compared with the contract. The one place that checks their shape.
+
+The check is lenient, since the contract is not always right about what may be absent: a field may be missing or null,
+unknown fields and unknown values of an enum are kept. A field of another JSON type is not WTS Chat's answer. Not
+``jsonschema``: that takes longer for a page of 100 items than the request itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_wts.api.contract import resolve
+from airflow_provider_wts.api.errors import WtsUnexpectedAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_wts.api.contract import Operation
+
+#: Levels of objects and lists in an answer. Code that walks through values fails at about 1,000.
+MOST_LEVELS = 100
+
+#: What the API's whole numbers fit into.
+_LARGEST = 2**63
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+_WORDS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+# A backslash escape of half a character, or the same as bytes.
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+
+
+def parsed(body: bytes) -> Any:
+    """Parse a body as strict JSON: no NaN, no number out of range. Half a character (a lone surrogate) becomes U+FFFD.
+
+    :param body: the body.
+    :raises ValueError: when it is not JSON.
+    :raises RecursionError: when it is nested too deep.
+    """
+    value = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+    # No file and no database takes half a character.
+    return _whole_characters(value) if _HALF_CHARACTER.search(body) else value
+
+
+def problem_of(operation: Operation, value: Any) -> str | None:
+    """Say where an answer has another shape than the contract promises: the field, what it is, and what it must be.
+
+    :param operation: the operation that was called.
+    :param value: the answer, parsed.
+    :return: a clause that quotes no value, or ``None`` if the answer fits.
+    """
+    if operation.answer_schema is None:
+        return None
+    shape = _shape_of(operation.operation_id)
+    return None if _fits(shape, value, 1) else _first_problem(shape, value, "", 1)
+
+
+def required(answer: Any, field: str, operation_id: str) -> Any:
+    """Return a field of an answer that the caller cannot do without.
+
+    :param answer: the answer, or an object inside it.
+    :param field: the name of the field.
+    :param operation_id: the operation that was called, for the error.
+    :raises WtsUnexpectedAnswerError: when the field is missing or empty.
+    """
+    value = answer.get(field) if isinstance(answer, dict) else None
+    if value is None or value == "":
+        raise WtsUnexpectedAnswerError(
+            f"{operation_id}: WTS Chat's answer has no {field!r}, and the task cannot go on without it. If this "
+            "happens again, report it to WTS Chat's support.",
+            operation_id=operation_id,
+            field=field,
+            repeatable=True,
+        )
+    return value
+
+
+class _Shape(NamedTuple):
+    """What the contract says about a value, as far as it is checked."""
+
+    types: frozenset[type]
+    properties: dict[str, _Shape]
+    items: list[_Shape]
+
+
+@cache
+def _shape_of(operation_id: str) -> _Shape:
+    from airflow_provider_wts.api.contract import operations
+
+    operation = operations()[operation_id]
+    return _compiled(operation.service, operation.answer_schema or {}, {})
+
+
+def _compiled(service: str, schema: Mapping[str, Any], known: dict[str, _Shape]) -> _Shape:
+    reference = schema.get("$ref")
+    if reference in known:
+        return known[reference]
+    schema = resolve(service, schema)
+    # Filled in after it is known by its name, since schemas may hold themselves.
+    shape = _Shape(_types_of(service, schema), {}, [])
+    if reference is not None:
+        known[reference] = shape
+    for name, member in schema.get("properties", {}).items():
+        shape.properties[name] = _compiled(service, member, known)
+    for choice in schema.get("anyOf", ()):
+        inner = _compiled(service, choice, known)
+        shape.properties.update(inner.properties)
+        shape.items.extend(inner.items)
+    if "items" in schema:
+        shape.items.append(_compiled(service, schema["items"], known))
+    return shape
+
+
+def _types_of(service: str, schema: Mapping[str, Any]) -> frozenset[type]:
+    choices = schema.get("anyOf")
+    if choices:
+        return frozenset().union(*(_types_of(service, resolve(service, choice)) for choice in choices))
+    names = schema.get("type", list(_PYTHON_TYPES))
+    return frozenset(kind for name in ([names] if isinstance(names, str) else names) for kind in _PYTHON_TYPES[name])
+
+
+def _fits(shape: _Shape, value: Any, level: int) -> bool:
+    kind = type(value)
+    if kind not in shape.types or level > MOST_LEVELS:
+        return False
+    if kind is dict:
+        properties = shape.properties
+        for name, member in value.items():
+            if member is not None and not _fits(properties.get(name, _ANYTHING), member, level + 1):
+                return False
+    elif kind is list:
+        item = shape.items[0] if shape.items else _ANYTHING
+        return all(_fits(item, member, level + 1) for member in value)
+    elif kind is int:
+        return bool(-_LARGEST <= value < _LARGEST)
+    return True
+
+
+def _first_problem(shape: _Shape, value: Any, place: str, level: int) -> str | None:
+    kind = type(value)
+    where = repr(place.lstrip(".")) if place else "the answer"
+    if kind not in shape.types:
+        wanted = sorted(_WORDS[one] for one in shape.types if one is not type(None))
+        return f"{where} is {_WORDS[kind]}, not {' or '.join(wanted)}"
+    if level > MOST_LEVELS:
+        return f"the answer has more than {MOST_LEVELS} levels"
+    if kind is int and not -_LARGEST <= value < _LARGEST:
+        return f"{where} is out of range"
+    members: list[tuple[_Shape, Any, str]] = []
+    if kind is dict:
+        members = [
+            (shape.properties.get(name, _ANYTHING), member, f"{place}.{name if name in shape.properties else '?'}")
+            for name, member in value.items()
+            if member is not None
+        ]
+    elif kind is list:
+        item = shape.items[0] if shape.items else _ANYTHING
+        members = [(item, member, f"{place}[{number}]") for number, member in enumerate(value)]
+    return next(filter(None, (_first_problem(*member, level + 1) for member in members)), None)
+
+
+def _whole_characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole_characters(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole_characters(name): _whole_characters(item) for name, item in value.items()}
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _refused(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_ANYTHING = _Shape(frozenset(_WORDS), {}, [])
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_refused)
