@@ -12,7 +12,6 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api.contract import resolve
 from airflow_provider_wts.api.errors import WtsUnexpectedAnswerError
 
 if TYPE_CHECKING:
@@ -112,6 +111,8 @@ def _shape_of(operation_id: str) -> _Shape:
 
 
 def _compiled(service: str, schema: Mapping[str, Any], known: dict[str, _Shape]) -> _Shape:
+    from airflow_provider_wts.api.contract import resolve
+
     reference = schema.get("$ref")
     if reference in known:
         return known[reference]
@@ -132,6 +133,8 @@ def _compiled(service: str, schema: Mapping[str, Any], known: dict[str, _Shape])
 
 
 def _types_of(service: str, schema: Mapping[str, Any]) -> frozenset[type]:
+    from airflow_provider_wts.api.contract import resolve
+
     choices = schema.get("anyOf")
     if choices:
         return frozenset().union(*(_types_of(service, resolve(service, choice)) for choice in choices))

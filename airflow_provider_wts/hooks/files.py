@@ -12,11 +12,11 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.call import NOT_GIVEN
 from airflow_provider_wts.api.errors import (
     WtsInvalidRequestError,
     WtsNotSentError,
-    WtsRejectedError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
@@ -146,9 +146,7 @@ def upload(
     waits = iter(RETRY_SECONDS)
     while True:
         place = client.perform(begin)
-        url, temporary_id = place.get("urlUpload"), place.get("tempFileId")
-        if not url or not temporary_id:
-            raise WtsRejectedError(f"{begin.operation_id}: the answer names no place for the content.")
+        url, temporary_id = (required(place, field, begin.operation_id) for field in ("urlUpload", "tempFileId"))
         try:
             with source.open() as file:
                 client.put_content(url, file, source.size, mime_type=mime_type)

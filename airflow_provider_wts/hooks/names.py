@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import chatbots, directory, sequences, templates
 from airflow_provider_wts.api.addresses import looks_like_number, number, recipient, same_person
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Names:
         channels = self._list("channels", directory.list_channels())
         is_address = text.startswith("@") or looks_like_number(text)
         found = [item for item in channels if is_address and _is_at(item, self.channel(text))]
-        return str((found[0] if len(found) == 1 else match("channel", text, channels, _channel_names))["id"])
+        channel = found[0] if len(found) == 1 else match("channel", text, channels, _channel_names)
+        return str(required(channel, "id", "list_channels"))
 
     def department(self, name_or_id: str) -> str:
         """Return the id of a department.
@@ -102,7 +104,8 @@ class Names:
             return text.strip()
         agents = self._list("users", directory.list_agents())
         users = [{**agent, "id": agent["userId"]} for agent in agents if agent.get("userId")]
-        return str(match("user", text, users, lambda item: [item.get("name"), item.get("email")])["id"])
+        user = match("user", text, users, lambda item: [item.get("name"), item.get("email")])
+        return str(required(user, "id", "list_agents"))
 
     def tag(self, name_or_id: str) -> str:
         """Return the id of a tag of contacts.
@@ -157,7 +160,7 @@ class Names:
         """
         if is_uuid(text):
             return text.strip()
-        return str(self._template(text, channel)["id"])
+        return str(required(self._template(text, channel), "id", "list_templates"))
 
     def template_details(self, text: str, channel: str | None = None) -> dict[str, Any] | None:
         """Return a template with its variables, as the list shows it, or ``None`` for a UUID that it does not show.
@@ -206,7 +209,9 @@ class Names:
         """Return the id of a thing that goes by its ``name``."""
         if is_uuid(name_or_id):
             return name_or_id.strip()
-        return str(match(what, name_or_id, self._list(f"{what}s", listed()), lambda item: [item.get("name")])["id"])
+        call = listed()
+        found = match(what, name_or_id, self._list(f"{what}s", call), lambda item: [item.get("name")])
+        return str(required(found, "id", call.operation_id))
 
     def _list(self, what: str, call: Call[Any]) -> list[dict[str, Any]]:
         if what not in self._lists:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import panels
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import WtsNameError
 from airflow_provider_wts.hooks.names import field_key, is_uuid, keyed, match
 
@@ -35,9 +36,8 @@ class PanelNames:
         """
         if is_uuid(text):
             return text.strip()
-        return str(
-            match("panel", text, _alive(self._panels()), lambda item: [item.get("title"), item.get("key")])["id"]
-        )
+        panel = match("panel", text, _alive(self._panels()), lambda item: [item.get("title"), item.get("key")])
+        return str(required(panel, "id", "list_panels"))
 
     def panel_of_step(self, step_id: str) -> str:
         """Return the id of the panel that a step belongs to.
@@ -47,7 +47,7 @@ class PanelNames:
         """
         for panel in self._panels():
             if any(_same(step, step_id) for step in panel.get("steps") or []):
-                return str(panel["id"])
+                return str(required(panel, "id", "list_panels"))
         raise WtsNameError(f"There is no step with the id {step_id} in this account.")
 
     def step(self, text: str, panel_id: str) -> str:
@@ -60,7 +60,7 @@ class PanelNames:
         if is_uuid(text):
             return text.strip()
         steps = _alive(self._panel(panel_id).get("steps") or [])
-        return str(match("step", text, steps, lambda item: [item.get("title")])["id"])
+        return str(required(match("step", text, steps, lambda item: [item.get("title")]), "id", "list_panels"))
 
     def tag(self, text: str, panel_id: str) -> str:
         """Return the id of a tag of a panel; the tags of contacts are others.
@@ -72,7 +72,7 @@ class PanelNames:
         if is_uuid(text):
             return text.strip()
         tags = self._panel(panel_id).get("tags") or []
-        return str(match("panel tag", text, tags, lambda item: [item.get("name")])["id"])
+        return str(required(match("panel tag", text, tags, lambda item: [item.get("name")]), "id", "list_panels"))
 
     def custom_fields(self, values: Mapping[str, Any], panel_id: str) -> dict[str, Any]:
         """Return the values of custom fields by key. The API drops unknown keys silently, so they are refused here.
@@ -95,7 +95,8 @@ class PanelNames:
         if is_uuid(text):
             return text.strip()
         reasons = self._listed(f"lost reasons of {panel_id}", panels.list_panel_lost_reasons(panel_id))
-        return str(match("lost reason", text, reasons, lambda item: [item.get("description")])["id"])
+        reason = match("lost reason", text, reasons, lambda item: [item.get("description")])
+        return str(required(reason, "id", "list_panel_lost_reasons"))
 
     def _panel(self, panel_id: str) -> dict[str, Any]:
         for panel in self._panels():

@@ -182,6 +182,7 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
 
         :param chunk_size: recipients of one request, where it takes many.
         """
+        from airflow_provider_wts.api.answers import required
         from airflow_provider_wts.sending.ways import TemplateWay
 
         name = parameters.needed_name("template", self.template)
@@ -195,7 +196,7 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         options = _session_options(self)
         self._details = self.hook.names.template_details(name, channel)
         return TemplateWay(
-            str(self._details["id"]) if self._details else name,
+            str(required(self._details, "id", "list_templates")) if self._details else name,
             channel,
             options,
             request_size=chunk_size,

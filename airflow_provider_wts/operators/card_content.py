@@ -221,6 +221,7 @@ def contact_id(operator: WtsOperator, contact: str) -> str:
     """
     if parameters.is_id(contact):
         return contact
+    from airflow_provider_wts.api.answers import required
     from airflow_provider_wts.api.contacts import get_contact_by_phone
 
-    return str(operator.hook.run(get_contact_by_phone(contact))["id"])
+    return str(required(operator.hook.run(get_contact_by_phone(contact)), "id", "get_contact_by_phone"))

@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.call import NOT_GIVEN, moment
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsUnknownOutcomeError
 from airflow_provider_wts.api.messages import list_messages
@@ -219,7 +220,9 @@ class Export:
 
     def _whole(self, session: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._hook.run(
-            get_session(str(session["id"]), include_details=self._wanted.include_details or NOT_GIVEN)
+            get_session(
+                str(required(session, "id", "list_sessions")), include_details=self._wanted.include_details or NOT_GIVEN
+            )
         )
 
     # The parts -------------------------------------------------------------------------------------------------------
@@ -241,7 +244,7 @@ class Export:
         # By id: a message that comes while the pages are read moves others to the next one.
         found = {
             str(message.get("id")): dict(message)
-            for message in self._hook.client.items(list_messages(str(session["id"])))
+            for message in self._hook.client.items(list_messages(str(required(session, "id", "list_sessions"))))
         }
         return sorted(found.values(), key=lambda message: moment(message.get("createdAt")))
 

@@ -88,7 +88,9 @@ class OutgoingFile:
                 mime_type=self._mime_type,
                 parameter=self._parameter,
             )
-            self._uploaded = str(saved["id"])
+            from airflow_provider_wts.api.answers import required
+
+            self._uploaded = str(required(saved, "id", "save_file"))
 
     @property
     def reference(self) -> str:

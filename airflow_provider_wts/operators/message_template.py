@@ -342,7 +342,9 @@ def looked_up(
         log.warning("The template %r is %s, so the platform may refuse it.", found.get("name"), found.get("status"))
     message_content.check_template(found, filling)
     log.debug("The template filled in: %s", message_content.filled_template(found, filling))
-    return str(found["id"])
+    from airflow_provider_wts.api.answers import required
+
+    return str(required(found, "id", "list_templates"))
 
 
 def _refuse_past(moment: str) -> None:

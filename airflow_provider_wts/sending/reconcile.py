@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_wts.api.addresses import may_be
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.errors import WtsNotFoundError
 from airflow_provider_wts.api.sessions import get_session, list_sessions
@@ -217,7 +218,7 @@ class InSession:
         """Return the message of the send, and whether the company wrote anything in the session since."""
         from airflow_provider_wts.api.messages import list_messages
 
-        messages = hook.client.items(list_messages(str(session["id"]), created_after=since))
+        messages = hook.client.items(list_messages(str(required(session, "id", "list_sessions")), created_after=since))
         written = False
         for message in islice(messages, MOST_MESSAGES):
             if message.get("direction") == "FROM_HUB":
@@ -257,7 +258,7 @@ class InCards:
                 singly += 1
                 if singly > MOST_SINGLY:
                     break
-                card = hook.run(get_card(str(card["id"])))
+                card = hook.run(get_card(str(required(card, "id", "list_cards"))))
             if mark.stands_in(card):
                 return Found(Finding.FOUND, card)
             hidden = hidden or (not _shows_metadata(card) and moment(card.get("createdAt")) >= since)

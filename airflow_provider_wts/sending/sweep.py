@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.addresses import ending_of, endings_in
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import WtsIncompleteListError, WtsNotFoundError, WtsRejectedError
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import get_session
@@ -171,16 +172,17 @@ class Sweep:
     def _read_whole(self, session: dict[str, Any]) -> None:
         self._singly += 1
         try:
-            session["metadata"] = self._hook.run(get_session(session["id"])).get("metadata")
+            session["metadata"] = self._hook.run(get_session(required(session, "id", "list_sessions"))).get("metadata")
         except WtsNotFoundError:
             session["metadata"] = {}
 
     def _read_messages(self, session: dict[str, Any], key: str) -> None:
         self._singly += 1
-        messages = self._hook.client.items(list_messages(session["id"], created_after=self._since - CLOCK_SLACK))
+        session_id = required(session, "id", "list_sessions")
+        messages = self._hook.client.items(list_messages(session_id, created_after=self._since - CLOCK_SLACK))
         for message in islice(messages, _MOST_MESSAGES):
             if message.get("senderId") == key and message.get("direction") != "FROM_HUB":
-                self._found[key] = Found(Finding.FOUND, {**message, "sessionId": session["id"]})
+                self._found[key] = Found(Finding.FOUND, {**message, "sessionId": session_id})
                 return
 
     def _decide(self, groups: Sequence[Group], at_a_time: int) -> None:

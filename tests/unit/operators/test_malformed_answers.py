@@ -123,9 +123,11 @@ class Answers:
     def __init__(self) -> None:
         self.count = 0
         self.malform: Callable[[int, bytes], bytes] | None = None
+        #: The only path whose answers are malformed; None: all.
+        self.path: str | None = None
 
-    def pass_on(self, reply: transport.Reply) -> transport.Reply:
-        if not 200 <= reply.status < 300 or not reply.body:
+    def pass_on(self, url: str, reply: transport.Reply) -> transport.Reply:
+        if not 200 <= reply.status < 300 or not reply.body or (self.path and not url.endswith(self.path)):
             return reply
         self.count += 1
         body = self.malform(self.count, reply.body) if self.malform else reply.body
@@ -189,7 +191,11 @@ def ids(account: Emulator) -> dict[str, str]:
 def answers(account: Emulator, monkeypatch: pytest.MonkeyPatch) -> Answers:
     """Answers on their way to the client."""
     made, exchange = Answers(), transport.Transport.exchange
-    monkeypatch.setattr(transport.Transport, "exchange", lambda self, *a, **k: made.pass_on(exchange(self, *a, **k)))
+
+    def exchanged(self: Any, method: str, url: str, **more: Any) -> transport.Reply:
+        return made.pass_on(url, exchange(self, method, url, **more))
+
+    monkeypatch.setattr(transport.Transport, "exchange", exchanged)
     connection = {"conn_type": "wts", "host": account.url, "password": account.token}
     monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
     return made
@@ -206,15 +212,15 @@ def run(ids: dict[str, str], context: dict[str, Any], tmp_path: Path) -> Callabl
         places = {**ids, "folder": f"file://{tmp_path}/{uuid.uuid4().hex}"}
         return re.sub(r"^\{(\w+)\}$", lambda found: places[found[1]], value) if isinstance(value, str) else value
 
-    def run(name: str) -> Any:
-        context["ti"].run_id = uuid.uuid4().hex
+    def run(name: str, run_id: str | None = None) -> Any:
+        context["ti"].run_id = run_id or uuid.uuid4().hex
         parameters = {key: filled(value) for key, value in PARAMETERS[name].items()}
         return kinds[name](task_id="task", **parameters).execute(context)
 
     return run
 
 
-# How a value is malformed ----------------------------------------------------------------------------------------------
+# How a value is malformed
 
 
 def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -258,7 +264,7 @@ def malformed(body: bytes, choice: random.Random) -> bytes:
     return json.dumps(value).encode()
 
 
-# The tests -------------------------------------------------------------------------------------------------------------
+# The tests
 
 
 def test_every_public_operator_and_sensor_is_run_here() -> None:
@@ -288,6 +294,30 @@ def test_no_malformed_answer_ends_a_task_with_an_untyped_error(
         except BaseException as error:
             untyped[f"seed {seed}: {type(error).__name__}: {str(error)[:200]}"] += 1
     assert not untyped
+
+
+@pytest.mark.parametrize("answer", [b'{"id": []}', b'{"id": 5}', b"[]", b"7", b'{"sessionId": {}}', b'{"id": "x'])
+def test_a_send_whose_answer_is_malformed_is_looked_for_and_goes_out_once(
+    answer: bytes, run: Callable[[str], Any], answers: Answers, account: Emulator
+) -> None:
+    answers.path, answers.malform = "/send/text", lambda number, body: answer
+    before = len(account.requests)
+    found = run("WtsSendTextOperator")
+    sends = [one for one in account.requests[before:] if one.operation_id == "send_text"]
+    assert len(sends) == 1
+    assert found["senderId"] == json.loads(sends[0].raw_body)["senderId"]
+
+
+def test_a_malformed_answer_to_what_cannot_be_looked_for_leaves_its_intent(
+    run: Callable[..., Any], answers: Answers, account: Emulator, ledger: Path, context: dict[str, Any]
+) -> None:
+    answers.path, answers.malform = "/note", lambda number, body: b'{"id": []}'
+    before = len(account.requests)
+    for context["ti"].try_number in (1, 2):
+        with pytest.raises(AirflowException, match="create_card_note"):
+            run("WtsCreateCardNoteOperator", run_id="the same")
+    notes = [one for one in account.requests[before:] if one.operation_id == "create_card_note"]
+    assert len(notes) == 1
 
 
 def test_no_malformed_answer_ends_a_callback_with_an_error(answers: Answers) -> None:
