@@ -12,6 +12,8 @@ BIN := .venv/bin
 
 # What the tests are asked to run, for example: make test TESTS="tests/unit -k phone"
 TESTS ?=
+# One process of tests per core, each with an Airflow of its own.
+PYTEST := -m pytest -n auto --dist worksteal
 
 .PHONY: help
 help: ## Show this list
@@ -40,7 +42,7 @@ check: .venv/.ready ## Check format, lint, types and generated files
 .PHONY: test
 test: .venv/.ready ## Install and run the tests on Airflow 3.3.2
 	@echo "== tests on Airflow $(AIRFLOW_VERSION), $$($(BIN)/python --version)"
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python $(PYTEST) $(TESTS)
 
 # The ends of the range, and the middle. All are run, even when one fails.
 .PHONY: test-matrix
@@ -49,7 +51,7 @@ test-matrix: ## Run the tests on Airflow 2.11.2, 3.1.8, 3.2.2 and 3.3.2
 	for version in $(AIRFLOW_VERSIONS); do \
 		echo "== tests on Airflow $$version"; \
 		$(MAKE) --no-print-directory ".venv-$$version/.ready" \
-			&& ".venv-$$version/bin/python" -m pytest $(TESTS) || failed="$$failed $$version"; \
+			&& ".venv-$$version/bin/python" $(PYTEST) $(TESTS) || failed="$$failed $$version"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "Failed on Airflow:$$failed"; exit 1; fi; \
 	echo "Passed on Airflow: $(AIRFLOW_VERSIONS)"
