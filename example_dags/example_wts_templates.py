@@ -30,6 +30,9 @@ with DAG(
         "phone": Param("(11) 99999-0002", type="string", title="Customer", description="Phone number."),
         "channel": Param("WhatsApp principal", type="string", title="Channel", description="Name of an own channel."),
         "template": Param("cobranca", type="string", title="Template", description="Name of an approved template."),
+        "invoice_template": Param(
+            "fatura", type="string", title="Template of the invoice", description="An approved one with a document."
+        ),
         "parameters": Param(
             {"nome": "Diego", "valor": "R$ 80,00", "data": "10/12"},
             type="object",
@@ -58,7 +61,7 @@ with DAG(
         task_id="send_invoice",
         to="{{ params.phone }}",
         channel="{{ params.channel }}",
-        template="{{ params.template }}",
+        template="{{ params.invoice_template }}",
         # Checked against the template before anything goes out.
         parameters="{{ params.parameters | tojson }}",
         # Uploaded first; also an address in object storage, such as s3://aws_default@bucket/invoices/118.pdf.

@@ -71,6 +71,12 @@ DEFAULT_SEED: Final[dict[str, Any]] = {
             "text": "Olá {{nome}}, sua fatura de {{valor}} vence em {{data}}.",
             "params": ["nome", "valor", "data"],
         },
+        {
+            "name": "fatura",
+            "text": "Olá {{nome}}, aqui está a sua fatura de {{valor}}, que vence em {{data}}.",
+            "params": ["nome", "valor", "data"],
+            "file_type": "DOCUMENT",
+        },
         {"name": "pesquisa", "text": "De 0 a 10, quanto você nos recomendaria?"},
         {"name": "carrinho", "text": "Você deixou itens no carrinho. Posso ajudar?"},
         {"name": "codigo", "text": "{{1}} é o seu código de verificação.", "types": ["AUTHENTICATION"]},

@@ -138,6 +138,7 @@ class WtsNotifier(BaseNotifier):
     def _call(self, hook: WtsHook, channel: str | None) -> Callable[[str], Call[Any]]:
         from airflow_provider_wts.api import chatbots, sends
         from airflow_provider_wts.operators import message_content
+        from airflow_provider_wts.operators.message_template import looked_up
 
         metadata = self.session_metadata or NOT_GIVEN
         if self.chatbot:
@@ -151,12 +152,15 @@ class WtsNotifier(BaseNotifier):
                     "channel: is empty, and a template needs one. Name it here or in the connection."
                 )
             sender: str = channel
-            template_id = hook.names.template(self.template, sender)
             filling = message_content.template_parameters("parameters", self.parameters or NOT_GIVEN)
+            template_id = looked_up(
+                hook.names, self.template, sender, filling, has_file=False, check=True, log=self.log
+            )
             return lambda to: sends.send_template(
                 to, sender, template_id, parameters=filling, session_metadata=metadata
             )
         text = message_content.needed_text("text", self.text)
+        message_content.warn_if_long(self.log, "text", text, message_content.MOST_TEXT)
         return lambda to: sends.send_text(text, to=to, from_=channel or NOT_GIVEN)
 
     def _failed(self, what: str, error: Exception) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.api.chatbots import BotOptions
     from airflow_provider_wts.api.sends import SendOptions
+    from airflow_provider_wts.sending.recipients import Recipient
     from airflow_provider_wts.sending.ways import ChatbotWay, TemplateWay, TextWay
 
 #: Requests at a time that an account's limits give work to.
@@ -183,6 +184,7 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         :param chunk_size: recipients of one request, where it takes many.
         """
         from airflow_provider_wts.api.answers import required
+        from airflow_provider_wts.operators import message_content
         from airflow_provider_wts.sending.ways import TemplateWay
 
         name = parameters.needed_name("template", self.template)
@@ -195,6 +197,8 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
             )
         options = _session_options(self)
         self._details = self.hook.names.template_details(name, channel)
+        if self._details is not None:
+            message_content.check_sendable(self._details)
         return TemplateWay(
             str(required(self._details, "id", "list_templates")) if self._details else name,
             channel,
@@ -215,7 +219,26 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         """Return what checks the values of a row."""
-        return {"parameters": self._filling, "file": _file, "session_metadata": _metadata("session_metadata")}
+        return {"parameters": self._filling, "file": self._file, "session_metadata": _metadata("session_metadata")}
+
+    def rendered(self, recipient: Recipient) -> str | None:
+        """Return the template filled in; ``None`` where the list of templates does not show it.
+
+        :param recipient: the recipient.
+        """
+        from airflow_provider_wts.operators import message_content
+
+        if self._details is None:
+            return None
+        return message_content.filled_template(self._details, recipient.values.get("parameters"))
+
+    def _file(self, value: Any) -> str | None:
+        from airflow_provider_wts.operators import message_content
+
+        found = _file(value)
+        if self._details is not None:
+            message_content.check_media(self._details, has_file=found is not None)
+        return found
 
     def _filling(self, value: Any) -> Mapping[str, Any] | None:
         from airflow_provider_wts.operators import message_content
@@ -273,6 +296,7 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
     ) -> None:
         super().__init__(chunk_size=chunk_size, **kwargs)
         self.row_text = row_text
+        self._warned = False
         self.parallelism = parallelism
         self.department = department
         self.user = user
@@ -298,9 +322,24 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         """Return what checks the values of a row."""
+        return {"text": self._text}
+
+    def rendered(self, recipient: Recipient) -> str | None:
+        """Return the text.
+
+        :param recipient: the recipient.
+        """
+        return str(recipient.values["text"])
+
+    def _text(self, value: Any) -> str:
         from airflow_provider_wts.operators import message_content
 
-        return {"text": lambda value: message_content.needed_text("text", value)}
+        found = message_content.needed_text("text", value)
+        if len(found) > message_content.MOST_TEXT and not self._warned:
+            # Once for all rows: their texts come from one template.
+            self._warned = True
+            message_content.warn_if_long(self.log, "text", found, message_content.MOST_TEXT)
+        return found
 
 
 def _session_options(operator: WtsSendTemplateBatchOperator | WtsSendTextBatchOperator) -> SendOptions:
@@ -326,6 +365,7 @@ def _metadata(name: str) -> Callable[[Any], Any]:
 
 def _file(value: Any) -> str | None:
     from airflow_provider_wts.hooks.names import is_uuid
+    from airflow_provider_wts.operators.message_file import encoded_address
 
     found: str | NotGiven = parameters.filter_text("file", value)
     if not isinstance(found, str):
@@ -334,4 +374,4 @@ def _file(value: Any) -> str | None:
         raise WtsInvalidRequestError(
             "file: is neither a public address nor the id of an uploaded file; WtsUploadFileOperator uploads one."
         )
-    return found
+    return found if is_uuid(found) else encoded_address(found)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.parameters import is_missing
 from airflow_provider_wts.operators import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow.sdk.types import Logger
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.messages import QuickContent, QuickSend
@@ -21,6 +26,18 @@ if TYPE_CHECKING:
 
 #: Seconds of "typing..." that the API takes at most.
 MOST_TYPING = 25
+
+#: Characters that WhatsApp shows of a text, and of the caption of a file. The API names no limit.
+MOST_TEXT, MOST_CAPTION = 4096, 1024
+
+# Meta refuses values of templates with a line break, a tab, or more than four spaces in a row.
+_REFUSED_BLANKS = re.compile(r"\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*|\s{5,}")
+
+#: Statuses of templates, as the contract has them, with which none may be sent.
+_NOT_SENDABLE = frozenset(("draft", "disapproved", "inrevision", "paused", "disabled", "deleted"))
+
+#: Files of templates. "UNDEFINED" is a template without one; no value leaves it open.
+_MEDIA = frozenset(("image", "video", "document"))
 
 
 class Envelope(NamedTuple):
@@ -107,6 +124,23 @@ def needed_text(name: str, value: Any) -> str:
     return found
 
 
+def warn_if_long(log: Logger, name: str, value: object, most: int) -> None:
+    """Warn about a text that is longer than WhatsApp shows.
+
+    :param log: where the warning goes.
+    :param name: the parameter's name.
+    :param value: the text, or nothing.
+    :param most: the most characters.
+    """
+    if isinstance(value, str) and len(value) > most:
+        log.warning(
+            "%s: has %s characters, and WhatsApp takes %s. WTS Chat names no limit, so it is sent as it is.",
+            name,
+            f"{len(value):,}",
+            f"{most:,}",
+        )
+
+
 def delay_typing(value: Any) -> int | NotGiven | None:
     """Return the seconds of "typing...".
 
@@ -154,12 +188,14 @@ def user(value: Any, lookup: Callable[[str], str]) -> UserReference | NotGiven:
     return {"id": lookup(found)}
 
 
-def template_parameters(name: str, value: Any) -> dict[str, str | None] | NotGiven | None:
+def template_parameters(name: str, value: Any) -> dict[str, str] | NotGiven | None:
     """Return the values of a template's variables. The API takes text, so numbers become text.
+
+    Meta refuses line breaks, tabs and more than four spaces in a row: each becomes one space.
 
     :param name: the parameter's name, for the error.
     :param value: values by the name of the variable, or the object as JSON text.
-    :raises WtsInvalidRequestError: when it is no object, or a value is neither text nor a number.
+    :raises WtsInvalidRequestError: when it is no object, or a value is empty, or neither text nor a number.
     """
     good = """A good value is {"nome": "Maria", "valor": "149,90"}."""
     if value is NOT_GIVEN or value is None:
@@ -175,6 +211,39 @@ def template_parameters(name: str, value: Any) -> dict[str, str | None] | NotGiv
     if not isinstance(value, Mapping):
         raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. {good}")
     return {_variable(name, key): _filling(f"{name}[{key!r}]", one, good) for key, one in value.items()}
+
+
+def check_sendable(template: Mapping[str, Any]) -> None:
+    """Refuse a template that is known not to be approved. One whose status is unknown is sent.
+
+    :param template: the template, as the list shows it.
+    :raises WtsInvalidRequestError: when it is not approved.
+    """
+    status = template.get("status")
+    if isinstance(status, str) and status.replace("_", "").lower() in _NOT_SENDABLE:
+        raise WtsInvalidRequestError(
+            f"template: {template.get('name')!r} is not approved, its status is {status!r}. Nothing was sent. Wait for "
+            "its approval in WTS Chat, or send another template."
+        )
+
+
+def check_media(template: Mapping[str, Any], *, has_file: bool) -> None:
+    """Refuse a template with media without its file, and a file on a template that has none.
+
+    :param template: the template, as the list shows it.
+    :param has_file: whether a file is given.
+    :raises WtsInvalidRequestError: when it is one of both.
+    """
+    kind = str(template.get("fileType") or "").lower()
+    if kind in _MEDIA and not has_file:
+        raise WtsInvalidRequestError(
+            f"file: template {template.get('name')!r} needs one of the kind {kind}. Nothing was sent. Example: "
+            "'https://example.com/invoice.pdf'"
+        )
+    if kind == "undefined" and has_file:
+        raise WtsInvalidRequestError(
+            f"file: template {template.get('name')!r} is a text and takes none. Nothing was sent. Leave the file out."
+        )
 
 
 def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] | NotGiven | None) -> None:
@@ -219,9 +288,12 @@ def _variable(name: str, key: Any) -> str:
     return str(key)
 
 
-def _filling(name: str, value: Any, good: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
+def _filling(name: str, value: Any, good: str) -> str:
+    if is_missing(value):
+        raise WtsInvalidRequestError(f"{name}: has no value, which Meta refuses. Nothing was sent. {good}")
+    if isinstance(value, str):
+        return _REFUSED_BLANKS.sub(" ", value.strip())
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         return str(value)
-    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}. {good}")
+    hint = " Write it as text, in a row with '| as_br'." if isinstance(value, date) else ""
+    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.{hint} {good}")

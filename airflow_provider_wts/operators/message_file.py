@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators import parameters
@@ -59,6 +60,8 @@ class OutgoingFile:
         self._uploaded: str | None = None
         self.given = given.strip()
         self.is_address = self.given.lower().startswith(("http://", "https://"))
+        if self.is_address:
+            self.given = encoded_address(self.given)
         self.is_local = not self.is_address and not is_uuid(self.given)
         if self.is_local and check:
             from airflow_provider_wts.hooks.files import Source
@@ -134,6 +137,30 @@ class OutgoingFile:
         if self._kind == "document":
             return "DOCUMENT" if told in ("IMAGE", "AUDIO", "VIDEO") else told
         return self._kind.upper() if self._kind else None
+
+
+def encoded_address(address: str) -> str:
+    """Return an address as it travels: blanks and accents percent-encoded, and what is encoded already left alone.
+
+    :param address: a public http(s) address, as people copy it.
+    :raises WtsInvalidRequestError: when it has no host.
+    """
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+        ascii_host = host if host.isascii() else host.encode("idna").decode()
+    except ValueError:
+        ascii_host = ""
+    if not ascii_host or any(character.isspace() for character in parts.netloc):
+        raise WtsInvalidRequestError(f"file: {address!r} is not a valid address. {_EXAMPLE}")
+    netloc = parts.netloc.replace(host, ascii_host) if host != ascii_host else parts.netloc
+    encoded = (_encoded(part) for part in (parts.path, parts.query, parts.fragment))
+    return urlunsplit((parts.scheme, netloc, *encoded))
+
+
+def _encoded(part: str) -> str:
+    # A percent sign that begins no code is one itself.
+    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", part), safe="%!$&'()*+,/:;=?@[]~")
 
 
 def media_call(kind: str, reference: str, text: Optional[str], send: SendTo) -> Call[Any]:

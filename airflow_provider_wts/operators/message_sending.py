@@ -67,6 +67,7 @@ class WtsSendTextOperator(WtsMessageOperator):
 
         with readable_failures():
             text = message_content.needed_text("text", self.text)
+            message_content.warn_if_long(self.log, "text", text, message_content.MOST_TEXT)
             reply_to = parameters.identity("reply_to", self.reply_to)
             delay = message_content.delay_typing(self.delay_typing)
             envelope = self.envelope()
@@ -152,6 +153,7 @@ class WtsSendFileOperator(WtsMessageOperator):
             text = parameters.text("text", self.text)
             if kind == "audio" and not parameters.missing(text):
                 raise WtsInvalidRequestError("text: an audio file has no caption. Send the text by a task of its own.")
+            message_content.warn_if_long(self.log, "text", text, message_content.MOST_CAPTION)
             reply_to = parameters.identity("reply_to", self.reply_to)
             delay = message_content.delay_typing(self.delay_typing)
             envelope = self.envelope()

@@ -114,7 +114,15 @@ class WtsSendTemplateOperator(WtsMessageOperator):
                     channel = channel or self.session_channel(envelope.session_id)
                 if channel is None:
                     raise WtsInvalidRequestError(_CHANNEL_NEEDED)
-            template_id = looked_up(self.hook.names, name, channel, filling, check=self.check_parameters, log=self.log)
+            template_id = looked_up(
+                self.hook.names,
+                name,
+                channel,
+                filling,
+                has_file=file is not None,
+                check=self.check_parameters,
+                log=self.log,
+            )
 
         def build(mark: Mark) -> Call[Any]:
             if envelope.quick:
@@ -227,7 +235,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
                 _refuse_past(moment)
             schedule, file = self._schedule(check_file=first)
             to = self.hook.recipient(parameters.needed_name("to", self.to))
-            self._look_up(schedule)
+            self._look_up(schedule, has_file=file is not None)
         schedule["scheduling"] = moment
 
         def build(mark: Mark) -> Call[Any]:
@@ -263,7 +271,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         )
         return schedule, file
 
-    def _look_up(self, schedule: dict[str, Any]) -> None:
+    def _look_up(self, schedule: dict[str, Any], *, has_file: bool) -> None:
         channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
         if channel is not None:
             schedule["from_"] = channel
@@ -277,6 +285,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             parameters.needed_name("template", self.template),
             channel,
             schedule.get("parameters"),
+            has_file=has_file,
             check=self.check_parameters,
             log=self.log,
         )
@@ -308,6 +317,7 @@ def looked_up(
     channel: str | None,
     filling: Mapping[str, str | None] | NotGiven | None,
     *,
+    has_file: bool,
     check: bool,
     log: Logger,
 ) -> str:
@@ -317,9 +327,11 @@ def looked_up(
     :param template: name or id.
     :param channel: number or handle that it goes out from.
     :param filling: values by the name of the variable.
-    :param check: whether to check the parameters.
+    :param has_file: whether a file goes with it.
+    :param check: whether to check the parameters, the file and the status.
     :param log: where the filled-in text goes, at DEBUG.
-    :raises WtsInvalidRequestError: when there is no such template, or the parameters do not fit it.
+    :raises WtsInvalidRequestError: when there is no such template, it is not approved, or the parameters or the file
+        do not fit it.
     """
     from airflow_provider_wts.hooks.names import is_uuid
 
@@ -338,8 +350,8 @@ def looked_up(
     if found is None:
         log.warning("The list of templates does not show this id, so its parameters are not checked.")
         return template.strip()
-    if found.get("status") not in (None, "Approved"):
-        log.warning("The template %r is %s, so the platform may refuse it.", found.get("name"), found.get("status"))
+    message_content.check_sendable(found)
+    message_content.check_media(found, has_file=has_file)
     message_content.check_template(found, filling)
     log.debug("The template filled in: %s", message_content.filled_template(found, filling))
     from airflow_provider_wts.api.answers import required

@@ -160,10 +160,60 @@ def test_every_option_goes_out_as_it_was_set(wts_connection, context):
     assert sent["callbackUrl"] == "https://example.com/hook"
 
 
+def with_media(emulator, *names):
+    emulator.seed(templates=[{"name": name, "text": "Oferta", "file_type": "IMAGE"} for name in names])
+
+
+@pytest.mark.parametrize("operator", ["send", "schedule"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"template": "oferta"}, "file: template 'oferta' needs one of the kind image"),
+        ({"template": "pesquisa", "file": "https://example.com/a.png"}, "file: template 'pesquisa' is a text"),
+        ({"template": "em_revisao"}, "'em_revisao' is not approved, its status is 'InRevision'"),
+    ],
+)
+def test_a_template_that_meta_would_refuse_is_refused_before_it_is_sent(
+    wts_connection, context, given, words, operator
+):
+    with_media(wts_connection, "oferta")
+    with pytest.raises(AirflowFailException, match=words):
+        {"send": send, "schedule": schedule}[operator](context, **given)
+    assert not [one for one in wts_connection.requests if one.method == "POST"]
+
+
+@pytest.mark.parametrize("status", [None, "Approved", "SomethingNew"])
+def test_a_template_with_an_unknown_status_is_sent(status):
+    message_content.check_sendable({"name": "x", "status": status})
+
+
+@pytest.mark.parametrize("status", ["Draft", "Disapproved", "IN_REVISION", "PAUSED", "disabled", "Deleted"])
+def test_a_template_with_a_known_status_other_than_approved_is_not(status):
+    with pytest.raises(WtsInvalidRequestError, match="'x' is not approved"):
+        message_content.check_sendable({"name": "x", "status": status})
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("https://example.com/fatura março.pdf", "https://example.com/fatura%20mar%C3%A7o.pdf"),
+        ("https://example.com/a%20b.pdf?x=1&y=é", "https://example.com/a%20b.pdf?x=1&y=%C3%A9"),
+        ("https://example.com/100%.pdf", "https://example.com/100%25.pdf"),
+        ("https://exämple.com/a.pdf", "https://xn--exmple-cua.com/a.pdf"),
+        ("https://example.com/a(1)~b.pdf#p", "https://example.com/a(1)~b.pdf#p"),
+    ],
+)
+def test_the_address_of_a_file_is_percent_encoded(wts_connection, context, given, wanted):
+    with_media(wts_connection, "oferta")
+    send(context, template="oferta", file=given)
+    assert body(wts_connection, "send_template")["fileIdOrUrl"] == wanted
+
+
 def test_the_file_of_a_template_is_an_address_an_id_or_uploaded(wts_connection, context, tmp_path):
     (tmp_path / "oferta.png").write_bytes(b"x")
-    send(context, file=str(tmp_path / "oferta.png"))
-    send(context, file="https://example.com/oferta.png", template="carrinho")
+    with_media(wts_connection, "oferta", "outra")
+    send(context, file=str(tmp_path / "oferta.png"), template="oferta")
+    send(context, file="https://example.com/oferta.png", template="outra")
 
     first, second = (one.body["fileIdOrUrl"] for one in wts_connection.requests_of("send_template"))
     assert wts_connection.state.files.find(first)["type"] == "IMAGE"
@@ -193,12 +243,6 @@ def test_a_list_that_fails_does_not_hold_up_a_template_with_an_id(wts_connection
 
     assert body(wts_connection, "send_template")
     assert "not checked" in logged.text("warning")
-
-
-def test_a_template_that_is_not_approved_is_warned_about(wts_connection, context, logged):
-    with pytest.raises(AirflowFailException, match="send_template"):
-        send(context, template="em_revisao")
-    assert "'em_revisao' is InRevision" in logged.text("warning")
 
 
 def test_the_filled_in_text_is_logged_at_debug_only(wts_connection, context, logged):
@@ -241,15 +285,32 @@ def test_a_schedule_whose_answer_was_lost_is_not_repeated(wts_connection, ledger
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ({"1": 5, 2: Decimal("1.50"), "x": None}, {"1": "5", "2": "1.50", "x": None}),
+        ({"1": 5, 2: Decimal("1.50")}, {"1": "5", "2": "1.50"}),
         ('{"valor": 149.90, "n": 10}', {"valor": "149.90", "n": "10"}),
         ({}, {}),
         (None, None),
-        ({"a": ""}, {"a": ""}),
+        # Meta refuses line breaks, tabs and more than four spaces in a row.
+        (
+            {"a": "Ana\nMaria", "b": "x\t\r\n  y", "c": "a     b", "d": "a    b"},
+            {"a": "Ana Maria", "b": "x y"} | {"c": "a b", "d": "a    b"},
+        ),
+        (
+            {"a": " Ana\n", "b": "a\u2028b", "c": "a\u00a0\u00a0\u00a0\u00a0\u00a0b"},
+            {"a": "Ana", "b": "a b", "c": "a b"},
+        ),
     ],
 )
-def test_values_become_text(given, wanted):
+def test_values_become_text_that_meta_takes(given, wanted):
     assert message_content.template_parameters("parameters", given) == wanted
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", " \n", float("nan"), "nan", "None", "NaT", "<NA>", Decimal("NaN")], ids=repr
+)
+def test_a_value_that_is_missing_or_empty_is_refused_by_its_name(wts_connection, context, value):
+    with pytest.raises(AirflowFailException, match=r"parameters\['nome'\]: has no value"):
+        send(context, template="saudacao", parameters={"nome": value})
+    assert wts_connection.requests_of("send_template") == []
 
 
 @pytest.mark.parametrize("given", [[1], 5, "[1]", "{", {"a": True}, {"a": ["b"]}, {True: "a"}, {None: "a"}])
@@ -279,7 +340,7 @@ def test_parameters_that_fit_or_cannot_be_checked(template, given):
     [
         ({"nome": "a"}, "'valor' and 'data' missing"),
         ({**FILLING, "Nome": "a", "x": "b"}, "'Nome' and 'x' unknown"),
-        ({**FILLING, "nome": None}, "'nome' missing"),
+        ({**FILLING, "nome": None}, "parameters['nome']: has no value"),
         (None, "'nome' and 'valor' and 'data' missing. It takes 'nome', 'valor', 'data'."),
     ],
 )
@@ -299,13 +360,13 @@ def test_parameters_of_a_template_without_variables_are_told(wts_connection, con
 
 
 def test_a_template_is_scheduled(wts_connection, context):
+    with_media(wts_connection, "oferta")
     brazil = timezone(timedelta(hours=-3))
     moment = TOMORROW.astimezone(brazil).replace(microsecond=0)
     answer = schedule(
         context,
         scheduling=moment.isoformat(),
-        template="saudacao",
-        parameters={"nome": "Carla"},
+        template="oferta",
         department="Vendas",
         hidden_session="true",
         file="https://example.com/a.png",
@@ -316,10 +377,10 @@ def test_a_template_is_scheduled(wts_connection, context):
         "to": CARLA,
         "department": {"name": "Vendas"},
         "type": "TEMPLATE",
-        "templateId": template_id(wts_connection, "saudacao"),
+        "templateId": template_id(wts_connection, "oferta"),
         "scheduling": moment.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "hiddenSession": True,
-        "templateParams": {"parameters": {"nome": "Carla"}, "fileUrl": "https://example.com/a.png"},
+        "templateParams": {"fileUrl": "https://example.com/a.png"},
     }
     assert answer["status"] == "SCHEDULED"
     wts_connection.advance(25 * 3600)
@@ -337,11 +398,12 @@ def test_a_chatbot_is_scheduled(wts_connection, context):
 
 def test_a_file_is_uploaded_for_a_schedule(wts_connection, context, tmp_path):
     (tmp_path / "oferta.png").write_bytes(b"x")
-    request = schedule(context, file=str(tmp_path / "oferta.png"), dry_run=True)
+    with_media(wts_connection, "oferta")
+    request = schedule(context, template="oferta", file=str(tmp_path / "oferta.png"), dry_run=True)
     assert "uploaded when it is sent" in request["body"]["templateParams"]["fileId"]
     assert wts_connection.requests_of("get_file_upload_url") == []
 
-    schedule(context, file=str(tmp_path / "oferta.png"))
+    schedule(context, template="oferta", file=str(tmp_path / "oferta.png"))
     file_id = body(wts_connection, "create_scheduled_message")["templateParams"]["fileId"]
     assert wts_connection.state.files.find(file_id)["name"] == "oferta.png"
 
