@@ -16,6 +16,7 @@ from airflow_provider_wts.notifications.wts import WtsNotifier
 if TYPE_CHECKING:
     from airflow_provider_wts.emulator import Emulator
 
+CHANNEL = "WhatsApp principal"
 PHONES = ["+5511999998888", "+5511999997777"]
 
 
@@ -118,6 +119,9 @@ def test_a_deadline_alert_awaits_it(wts_connection: Emulator, errors: list[str])
         ({"to": PHONES[0], "text": "a", "wts_conn_id": "missing"}, "was not sent"),
         ({"to": PHONES[0], "template": "saudacao"}, "a template needs one"),
         ({"to": PHONES[0], "chatbot": "Nenhum"}, "Nenhum"),
+        ({"to": PHONES[0], "template": "em_revisao", "channel": CHANNEL}, "is not approved"),
+        ({"to": PHONES[0], "template": "saudacao", "channel": CHANNEL, "parameters": {"nome": ""}}, "has no value"),
+        ({"to": PHONES[0], "template": "saudacao", "channel": CHANNEL}, "'nome' missing"),
     ],
     ids=str,
 )

@@ -258,6 +258,47 @@ def test_a_parquet_file(wts_connection: Emulator, context: dict[str, Any], tmp_p
     assert messages[2]["sessionMetadata"] == {"amount": 1.5, "due": "2026-03-01T12:00:00"}
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"template": "em_revisao"}, "'em_revisao' is not approved"),
+        ({"template": "oferta"}, "file: template 'oferta' needs one of the kind image"),
+        ({"template": "pesquisa", "row_file": "https://example.com/a.png"}, "is a text and takes none"),
+        ({"row_parameters": {"nome": " "}}, r"parameters\['nome'\]: has no value"),
+        ({"row_parameters": {"nome": "{{ row.nome }}"}}, "'nome' has no value"),
+    ],
+)
+def test_what_meta_always_refuses_is_refused_before_it_is_sent(
+    wts_connection: Emulator, context: dict[str, Any], given: dict[str, Any], words: str
+) -> None:
+    wts_connection.seed(templates=[{"name": "oferta", "text": "Oferta", "file_type": "IMAGE"}])
+    with pytest.raises(AirflowFailException, match=words):
+        template(recipients=[{"to": number(1), "nome": "nan"}], **given).execute(context)
+    assert wts_connection.requests_of("send_template_batch") == []
+
+
+def test_values_and_addresses_of_a_campaign_are_written_as_meta_takes_them(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    wts_connection.seed(templates=[{"name": "oferta", "text": "{{nome}}", "params": ["nome"], "file_type": "IMAGE"}])
+    rows = [
+        {"to": number(index), "nome": "Ana\nMaria\t!", "file": "https://example.com/é b.png"} for index in range(300)
+    ]
+    template(template="oferta", recipients=rows, row_parameters={"nome": "{{ row.nome }}"}).execute(context)
+    sent = wts_connection.requests_of("send_template_batch")[0].body["messages"][0]
+    assert sent["parameters"] == {"nome": "Ana Maria !"}
+    assert sent["fileIdOrUrl"] == "https://example.com/%C3%A9%20b.png"
+    # The template was looked up once for all.
+    assert len(wts_connection.requests_of("list_templates")) == 1
+
+
+def test_a_text_longer_than_whatsapp_takes_is_warned_about_once(
+    wts_connection: Emulator, context: dict[str, Any], logged: Any
+) -> None:
+    text(recipients=numbers(3), row_text="a" * 4097).execute(context)
+    assert logged.text("warning").count("text: has 4,097 characters, and WhatsApp takes 4,096") == 1
+
+
 # What fails -----------------------------------------------------------------------------------------------------------
 
 

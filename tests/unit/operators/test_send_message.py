@@ -476,3 +476,11 @@ def test_impossible_input_costs_no_request(wts_connection, context, operator_cla
         run(operator_class, context, **parameters)
     assert words in str(raised.value)
     assert wts_connection.requests == []
+
+
+@pytest.mark.parametrize(("operator", "most"), [(WtsSendTextOperator, 4096), (WtsSendFileOperator, 1024)])
+def test_a_text_longer_than_whatsapp_takes_is_warned_about(wts_connection, context, logged, operator, most):
+    given = {"file": "https://example.com/a.png", "kind": "image"} if operator is WtsSendFileOperator else {}
+    for length in (most, most + 1):
+        operator(task_id="send", to="+55 11 91000-0001", text="a" * length, **given).execute(context)
+    assert logged.text("warning").count(f"text: has {most + 1:,} characters, and WhatsApp takes {most:,}") == 1
