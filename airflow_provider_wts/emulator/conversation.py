@@ -44,6 +44,8 @@ def contacts_named(account: Account, given: Mapping[str, Any], *, create: bool) 
     :param given: object with ``contactIds`` and ``phoneNumbers``.
     :param create: whether an unknown number gets a contact; else it is left out.
     """
+    if not given.get("contactIds") and not given.get("phoneNumbers") and account.switches.empty_batches == "refuse":
+        raise Refusal("FORM_ERROR", "Informe ao menos um contato.")
     contacts = [account.need(account.contacts, one, "O contato") for one in given.get("contactIds") or ()]
     for phone in given.get("phoneNumbers") or ():
         found = contact_for(account, phone) if create else account.contact_by_address(phone)
@@ -147,6 +149,19 @@ def session_for_send(account: Account, contact: Contact, channel: Record, option
     return session
 
 
+def check_target(account: Account, session: Session | None, options: Mapping[str, Any]) -> None:
+    """Refuse a send to an unknown department or user, whether they count or not.
+
+    :param account: the account.
+    :param session: the open session that the send goes into, in which case they do not count.
+    :param options: ``forceStartSession``, ``department`` and ``user`` of the request.
+    """
+    counts = session is None or options.get("forceStartSession")
+    if counts or account.switches.unknown_target == "refuse":
+        account.department_of(options.get("department"))
+        account.agent_of(options.get("user"))
+
+
 def set_status(account: Account, session: Session, status: str) -> None:
     """Move a session to a status, and keep its dates and the open sessions in step.
 
@@ -231,6 +246,8 @@ def company_writes(
     :param bot_name: the chatbot that writes it.
     """
     failure = None
+    if template is not None and file is None and account.switches.media_template_without_file == "fail":
+        failure = "O template exige um arquivo." if needs_file(template) else None
     if template is None and window_status(account, session) != "ACTIVE":
         failure = _outside_window(account, by_bot=bot_name is not None)
     message = _add_message(
@@ -274,6 +291,14 @@ def company_writes(
         account.agenda.after(behaviour.delay, lambda: _reply(account, session))
     webhooks.emit_message(account, "MESSAGE_SENT", message)
     return message
+
+
+def needs_file(template: Record) -> bool:
+    """Say whether a template is of a media kind.
+
+    :param template: the template.
+    """
+    return template["fileType"] not in (None, "UNDEFINED")
 
 
 def contact_writes(account: Account, contact: Contact, text: str, channel: Record | None = None) -> Message:

@@ -54,6 +54,24 @@ class Switches:
     :param duplicate_contact: creating a contact that exists, without an option: refuse, or return the existing one.
     :param update_without_fields: an update without ``fields`` writes nothing, or all that was given.
     :param named_but_not_sent: a value named in ``fields`` and not sent is cleared, or kept.
+    :param unknown_target: an unknown user or department of a send that goes into an open session, where neither counts:
+        refused all the same, or ignored.
+    :param queued_session_id: whether a queued send into a session that is open already shows its ``sessionId`` at once.
+    :param media_template_without_file: a template of a media kind that is sent without its file: sent all the same,
+        200 and then FAILED, or refused.
+    :param long_typing: a ``delayTyping`` over 25 seconds: refused, or cut to 25.
+    :param assigned_session_status: the status of an open session after it was assigned: IN_PROGRESS, or as it was.
+    :param transferred_session_status: the status of an open session after a transfer: PENDING for a department and
+        IN_PROGRESS for a user, or as it was.
+    :param batch_cancel_unknown: an unknown id among the scheduled messages to cancel: all refused, or left out.
+    :param portfolio_unknown_phone: a number without a contact among those to add to a portfolio: a contact is created,
+        it is left out, or all is refused.
+    :param empty_batches: whether a batch without entries is answered, or refused.
+    :param deleted_messages: whether a deleted message or note can still be read, as DELETED, or is missing.
+    :param duplicate_tag: creating or renaming a tag to a name that is taken.
+    :param duplicate_phone: changing a contact's number to one that another contact has.
+    :param duplicate_email: giving a contact or an agent the e-mail address of another one.
+    :param blank_notes: whether a note without files takes an empty or blank text.
     :param not_found_status: the HTTP status of a missing object.
     :param refusal_status: the HTTP status of a business refusal.
     :param bad_body_status: the HTTP status of a request that does not fit the contract.
@@ -128,6 +146,20 @@ class Switches:
     duplicate_contact: Literal["refuse", "return"] = "refuse"
     update_without_fields: Literal["nothing", "given"] = "nothing"
     named_but_not_sent: Literal["clear", "keep"] = "clear"
+    unknown_target: Literal["refuse", "ignore"] = "refuse"
+    queued_session_id: Literal["null", "known"] = "null"
+    media_template_without_file: Literal["send", "fail", "refuse"] = "send"
+    long_typing: Literal["refuse", "cut"] = "refuse"
+    assigned_session_status: Literal["IN_PROGRESS", "kept"] = "IN_PROGRESS"
+    transferred_session_status: Literal["moves", "kept"] = "moves"
+    batch_cancel_unknown: Literal["refuse", "skip"] = "refuse"
+    portfolio_unknown_phone: Literal["create", "skip", "refuse"] = "create"
+    empty_batches: Literal["accept", "refuse"] = "accept"
+    deleted_messages: Literal["shown", "missing"] = "shown"
+    duplicate_tag: Literal["refuse", "accept"] = "refuse"
+    duplicate_phone: Literal["refuse", "accept"] = "refuse"
+    duplicate_email: Literal["accept", "refuse"] = "accept"
+    blank_notes: Literal["refuse", "accept"] = "refuse"
     not_found_status: Literal[500, 404] = 500
     refusal_status: Literal[500, 400, 422] = 500
     bad_body_status: Literal[400, 422] = 400

@@ -242,3 +242,96 @@ def test_an_unknown_contact_of_a_card_is_called_a_contact(api: Api, emulator: Em
     step = emulator.state.panel_steps.by_creation()[0].id
     answer = api.call("create_card", {"stepId": step, "title": "x", "contactIds": [reference]}).json()
     assert (answer["key"], answer["text"]) == ("ENTITY_NOT_FOUND", "O contato não foi encontrado(a).")
+
+
+# What the API leaves open ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query", [None, {"OrderDirection": "ascending"}])
+@pytest.mark.parametrize(
+    ("switch", "loose", "strict", "body"),
+    [
+        ("enum_case", "any", "exact", {"status": "active"}),
+        ("date_without_zone", "utc", "refuse", {"createdAt": {"after": "2020-01-01T00:00:00"}}),
+        ("null_for_object", "ignore", "refuse", {"createdAt": None}),
+        ("page_out_of_range", "clamp", "refuse", {"pageSize": 500}),
+    ],
+)
+def test_what_the_contract_does_not_know_is_understood_or_refused_and_always_recorded(
+    api: Api, emulator: Emulator, switch: str, loose: str, strict: str, body: dict[str, Any], query: Any
+) -> None:
+    for reading, status in ((loose, 200), (strict, 400)):
+        emulator.switches.change({switch: reading})
+        assert api.call("filter_contacts", body, query).status_code == status
+        assert emulator.requests[-1].violations
+
+
+@pytest.mark.parametrize(("reading", "status"), [("ignore", 200), ("refuse", 400)])
+@pytest.mark.parametrize("query", ["Status=", "PageSize=", "CreatedAt.After=", "OrderBy", "IncludeDetails="])
+def test_a_query_parameter_without_a_value_counts_as_left_out_or_is_refused(
+    api: Api, emulator: Emulator, reading: str, status: int, query: str
+) -> None:
+    emulator.switches.change({"empty_query_values": reading})
+    assert api.session.get(f"{emulator.url}/core/v1/contact?{query}", timeout=5).status_code == status
+    assert emulator.violations
+
+
+@pytest.mark.parametrize(("reading", "status"), [("accept", 200), ("refuse", 404)])
+def test_a_slash_at_the_end_is_overlooked_or_leads_nowhere(
+    api: Api, emulator: Emulator, reading: str, status: int
+) -> None:
+    emulator.switches.change({"trailing_slash": reading})
+    assert api.session.get(emulator.url + "/core/v1/contact/", timeout=5).status_code == status
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_wrong_method_has_a_status_of_its_own(api: Api, emulator: Emulator, status: int) -> None:
+    emulator.switches.change({"wrong_method_status": status})
+    assert api.session.delete(emulator.url + "/core/v1/contact", timeout=5).status_code == status
+    assert api.session.delete(emulator.url + "/core/v1/nothing", timeout=5).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("reading", "key"), [("FORM_ERROR", "FORM_ERROR"), ("BAD_REQUEST", "BAD_REQUEST"), ("none", None)]
+)
+def test_a_400_has_a_key_or_none(api: Api, emulator: Emulator, reading: str, key: str | None) -> None:
+    emulator.switches.change({"bad_body_key": reading})
+    answer = api.call("send_text", {"from": WHATSAPP})
+    assert (answer.status_code, answer.json()["key"]) == (400, key)
+
+
+@pytest.mark.parametrize(("reading", "status"), [("accept", 200), ("refuse", 400)])
+def test_a_batch_without_entries_is_answered_or_refused(
+    api: Api, emulator: Emulator, reading: str, status: int
+) -> None:
+    emulator.switches.change({"empty_batches": reading})
+    template = next(one.id for one in emulator.state.templates if one["name"] == "pesquisa")
+    assert (
+        api.call("send_template_batch", {"from": WHATSAPP, "templateId": template, "messages": []}).status_code
+        == status
+    )
+    assert api.call("queue_chatbot_batch", {"botKey": api.bot_key("Cobrança"), "messages": []}).status_code == status
+    assert api.call("batch_cancel_scheduled_messages", []).status_code == status
+    sequence = emulator.state.sequences.by_creation()[0].id
+    refused = api.call("add_sequence_contacts_batch", {"contactIds": []}, id=sequence)
+    assert (refused.status_code == 200) == (reading == "accept")
+
+
+@pytest.mark.parametrize(("reading", "status"), [("refuse", 500), ("cut", 200)])
+def test_typing_for_too_long_is_refused_or_cut(api: Api, emulator: Emulator, reading: str, status: int) -> None:
+    emulator.switches.change({"long_typing": reading})
+    assert api.call("send_text", {"from": WHATSAPP, "to": CARLA, "text": "Oi", "delayTyping": 60}).status_code == status
+    emulator.advance(27)
+    assert len(emulator.received(CARLA)) == (status == 200)
+
+
+@pytest.mark.parametrize("reading", ["null", "known"])
+def test_a_queued_send_into_an_open_session_shows_it_at_once_or_later(
+    api: Api, emulator: Emulator, reading: str
+) -> None:
+    emulator.switches.change({"queued_session_id": reading})
+    session = api.start_bot("Falar com atendente")
+    sends = [api.send_text(), api.send_text(sessionId=session["id"])]
+    assert [send["sessionId"] for send in sends] == [session["id"] if reading == "known" else None] * 2
+    emulator.advance(2)
+    assert {api.ask("get_sent_message_status", id=send["id"])["sessionId"] for send in sends} == {session["id"]}

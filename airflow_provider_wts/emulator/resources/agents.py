@@ -8,6 +8,7 @@ from airflow_provider_wts.emulator import conversation
 from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, changes, handles, stamped
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
+from airflow_provider_wts.emulator.state import named
 
 if TYPE_CHECKING:
     from airflow_provider_wts.emulator.state import Account, Record
@@ -36,9 +37,7 @@ def _get(request: Request) -> dict[str, Any]:
 def _create(request: Request) -> dict[str, Any]:
     account, body = request.account, request.body
     phone = stored_phone(body["phoneNumber"], account.switches) if body.get("phoneNumber") else None
-    email = (body.get("email") or "").casefold()
-    if email and any((agent["email"] or "").casefold() == email for agent in account.agents.by_creation()):
-        raise Refusal("ENTITY_ERROR_SAVE", "Já existe um usuário com esse e-mail.")
+    _refuse_taken_email(account, body.get("email"), None)
     values = {
         "companyId": account.id,
         "userId": account.new_id(),
@@ -62,6 +61,7 @@ def _update(request: Request) -> dict[str, Any]:
     given = changes(request, _FIELDS)
     if given.get("phoneNumber"):
         given["phoneNumber"] = stored_phone(given["phoneNumber"], account.switches)
+    _refuse_taken_email(account, given.get("email"), agent)
     for name, value in given.items():
         # These three are never empty.
         if value is not None or name not in ("name", "profile", "availability"):
@@ -132,6 +132,12 @@ def _status(request: Request) -> dict[str, Any]:
         agent["availability"] = "UNAVAILABLE"
     request.account.touch(request.account.agents, agent)
     return _show(request.account, agent)
+
+
+def _refuse_taken_email(account: Account, email: str | None, own: Record | None) -> None:
+    taken = email and named(account.agents.by_creation(), email, lambda agent: agent["email"])
+    if taken and taken is not own and account.switches.duplicate_email == "refuse":
+        raise Refusal("ENTITY_ERROR_SAVE", "Já existe um usuário com esse e-mail.")
 
 
 def _agent_of(request: Request) -> Record:

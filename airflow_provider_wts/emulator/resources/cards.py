@@ -20,9 +20,10 @@ from airflow_provider_wts.emulator.crud import (
     set_unless_null,
     within,
 )
-from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.errors import bad_request, not_found
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
 from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.messages import check_note
 from airflow_provider_wts.emulator.resources.panels import cards_of, is_overdue, steps_of
 from airflow_provider_wts.emulator.resources.tags import tags_after
 from airflow_provider_wts.emulator.state import Record, named
@@ -146,8 +147,8 @@ def _create_note(request: Request) -> dict[str, Any]:
     urls = body.get("fileUrls") or ()
     if len(urls) > 3:
         raise bad_request(["no máximo 3 arquivos"], account.switches)
-    if not body.get("text") and not urls:
-        raise Refusal("FORM_ERROR", "A nota deve ter texto ou arquivos.")
+    if not urls:
+        check_note(account, body.get("text"))
     values = {
         "companyId": account.id,
         "panelId": card["panelId"],

@@ -104,7 +104,7 @@ def _accept(
     to = conversation.address_of(session) if session is not None else item["to"]
     if not is_handle(to):
         to = stored_phone(to, account.switches)
-    send = new_send(request, to, item)
+    send = new_send(request, to, item, session)
 
     def process() -> None:
         try:

@@ -241,8 +241,12 @@ def _resolve(account: Account, contact: Contact | None, given: Mapping[str, Any]
     if "phoneNumber" in given:
         phone = stored_phone(given["phoneNumber"], account.switches) if given["phoneNumber"] else None
         owner = account.contacts_by_phone.get(address_key(phone)) if phone else None
-        if owner not in (None, contact):
+        if owner not in (None, contact) and account.switches.duplicate_phone == "refuse":
             raise Refusal("ENTITY_ERROR_SAVE", "Já existe um contato com esse telefone.")
+    if given.get("email") and account.switches.duplicate_email == "refuse":
+        owner = account.contacts_by_email.get(given["email"].casefold())
+        if owner not in (None, contact):
+            raise Refusal("ENTITY_ERROR_SAVE", "Já existe um contato com esse e-mail.")
     sequences = [account.need(account.sequences, one, "A sequência") for one in given.get("sequenceIds") or ()]
     portfolios = _portfolios(account, given)
     tags: list[str] = contact["tagIds"] if contact is not None else []

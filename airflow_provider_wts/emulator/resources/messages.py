@@ -44,8 +44,9 @@ def _to_number(request: Request) -> Message:
     account, body = request.account, request.body
     channel = account.channel_of(body.get("from"), body["to"])
     options = {**(body.get("options") or {}), "department": body.get("department"), "user": body.get("user")}
-    account.department_of(body.get("department"))
-    account.agent_of(body.get("user"))
+    known = account.contact_by_address(body["to"])
+    current = conversation.open_session_of(account, known, channel) if known is not None else None
+    conversation.check_target(account, current, options)
     bot = account.chatbot_of(body["botKey"]) if body.get("botKey") else None
     write = _prepared(request, body["body"])
     contact = conversation.contact_for(account, body["to"])
@@ -70,9 +71,9 @@ def _prepared(request: Request, content: dict[str, Any]) -> Callable[[Session], 
     if not any(content.get(name) for name in ("text", "templateId", "fileUrl", "fileId")):
         raise Refusal("FORM_ERROR", "Informe o texto, o template ou o arquivo da mensagem.")
     template = account.template_of(content["templateId"]) if content.get("templateId") else None
-    text = filled_template(template, content.get("parameters")) if template else content.get("text")
     given = content.get("fileId") or content.get("fileUrl")
     file = message_files(account, [given])[0] if given else None
+    text = filled_template(account, template, content.get("parameters"), file) if template else content.get("text")
     kind = _TYPES.get(file["type"], "DOCUMENT") if file else "TEXT"
     return lambda session: conversation.company_writes(
         account, session, kind=kind, text=text, template=template, file=file, reference=content.get("refId")
@@ -116,9 +117,26 @@ def _messages(request: Request) -> dict[str, Any]:
     account = request.account
     identifier = request.query.get("SessionId") or request.path.get("id")
     session = account.need(account.sessions, identifier, "A sessão")
-    messages = [message for message in session.messages if message["type"] != "NOTE"]
+    messages = _still_there(account, session, note=False)
     found = select(request, account.messages, among=messages)
     return page(request, found, lambda message: show_message(request, message))
+
+
+def _still_there(account: Account, session: Session, *, note: bool) -> list[Message]:
+    shown = account.switches.deleted_messages == "shown"
+    return [
+        one for one in session.messages if (one["type"] == "NOTE") == note and (shown or one["status"] != "DELETED")
+    ]
+
+
+def check_note(account: Account, text: str | None) -> None:
+    """Refuse a note that says nothing.
+
+    :param account: the account.
+    :param text: its text.
+    """
+    if account.switches.blank_notes == "refuse" and not (text or "").strip():
+        raise Refusal("FORM_ERROR", "A nota deve ter texto ou arquivos.")
 
 
 @handles("get_message")
@@ -144,7 +162,7 @@ def _delete_message(request: Request) -> dict[str, Any]:
 
 @handles("list_session_notes")
 def _notes(request: Request) -> dict[str, Any]:
-    notes = [message for message in session_of(request).messages if message["type"] == "NOTE"]
+    notes = _still_there(request.account, session_of(request), note=True)
     found = select(request, request.account.messages, among=notes)
     return page(request, found, lambda note: show_message(request, note))
 
@@ -152,8 +170,8 @@ def _notes(request: Request) -> dict[str, Any]:
 @handles("create_session_note")
 def _create_note(request: Request) -> dict[str, Any]:
     body = request.body
-    if not (body.get("text") or body.get("filesIds") or body.get("filesUrls")):
-        raise Refusal("FORM_ERROR", "A nota deve ter texto ou arquivos.")
+    if not (body.get("filesIds") or body.get("filesUrls")):
+        check_note(request.account, body.get("text"))
     session = session_of(request)
     files = message_files(request.account, [*(body.get("filesIds") or ()), *(body.get("filesUrls") or ())])
     note = conversation.add_note(request.account, session, body.get("text"), [file["id"] for file in files])
@@ -174,7 +192,8 @@ def _delete_note(request: Request) -> dict[str, Any]:
 def _message_of(request: Request, *, note: bool = False) -> Message:
     account = request.account
     message = account.messages.find(request.path["id"])
-    if message is None or (note and message["type"] != "NOTE"):
+    gone = message is not None and message["status"] == "DELETED" and account.switches.deleted_messages == "missing"
+    if message is None or gone or (note and message["type"] != "NOTE"):
         raise not_found("A nota" if note else "A mensagem")
     return message
 

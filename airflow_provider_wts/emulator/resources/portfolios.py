@@ -61,7 +61,11 @@ def _add(request: Request) -> dict[str, Any]:
 @handles("add_portfolio_contacts_batch")
 def _add_batch(request: Request) -> dict[str, Any]:
     account, portfolio = request.account, _portfolio_of(request)
-    contacts = conversation.contacts_named(account, request.body, create=True)
+    unknown = account.switches.portfolio_unknown_phone
+    if unknown == "refuse":
+        for phone in request.body.get("phoneNumbers") or ():
+            account.contact_named({"phoneNumber": phone})
+    contacts = conversation.contacts_named(account, request.body, create=unknown == "create")
     return whole([_show(account, add_to_portfolio(account, portfolio, contact)) for contact in contacts])
 
 

@@ -18,7 +18,7 @@ from airflow_provider_wts.emulator.crud import (
     select,
     stamped,
 )
-from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.templates import filled_template
 from airflow_provider_wts.emulator.state import ALWAYS, Account, Record, address_key
@@ -123,8 +123,12 @@ def _cancel(request: Request) -> Empty:
 @handles("batch_cancel_scheduled_messages")
 def _cancel_batch(request: Request) -> list[dict[str, Any]]:
     account = request.account
-    messages = [account.need(account.scheduled_messages, one, "A mensagem agendada") for one in request.body]
-    open_messages = [message for message in messages if message["status"] == "SCHEDULED"]
+    if not request.body and account.switches.empty_batches == "refuse":
+        raise bad_request(["ao menos uma mensagem"], account.switches)
+    messages = [account.scheduled_messages.find(one) for one in request.body]
+    if None in messages and account.switches.batch_cancel_unknown == "refuse":
+        raise not_found("A mensagem agendada")
+    open_messages = [one for one in messages if one is not None and one["status"] == "SCHEDULED"]
     for message in open_messages:
         _cancel_one(account, message)
     return [_show(request, message) for message in open_messages]
@@ -155,7 +159,7 @@ def _checked(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
     template = account.template_of(given.get("templateId")) if kind == "TEMPLATE" else None
     params = given.get("templateParams") or {}
     if template is not None:
-        filled_template(template, params.get("parameters"))
+        filled_template(account, template, params.get("parameters"), params.get("fileId") or params.get("fileUrl"))
     bot = account.chatbot_of(given.get("botKey")) if kind == "CHATBOT" else None
     channel = account.channel_of(given.get("from"), given["to"])
     department = account.department_of(given.get("department"))
@@ -210,7 +214,7 @@ def _send(account: Account, message: Record) -> None:
                 account,
                 session,
                 kind="TEXT",
-                text=filled_template(template, params.get("parameters")),
+                text=filled_template(account, template, params.get("parameters"), reference),
                 template=template,
                 file=message_files(account, [reference])[0] if reference else None,
                 send_id=message.id,

@@ -41,12 +41,13 @@ def status_url(account: Account, path: str) -> str:
     return account.address + path if account.switches.status_url == "absolute" else path
 
 
-def new_send(request: Request, to: str, item: Mapping[str, Any]) -> Send:
+def new_send(request: Request, to: str, item: Mapping[str, Any], session: Session | None = None) -> Send:
     """Accept a send: it is queued and has a status from now on.
 
     :param request: the request.
     :param to: the recipient as stored.
     :param item: the body, or the entry of a batch.
+    :param session: the session that it goes into, where one is open.
     """
     account = request.account
     stamp = account.clock.stamp()
@@ -54,7 +55,7 @@ def new_send(request: Request, to: str, item: Mapping[str, Any]) -> Send:
     path = _STATUS_PATHS.get(request.operation.operation_id, "/chat/v1/send/message")
     values = {
         "companyId": account.id,
-        "sessionId": None,
+        "sessionId": session.id if session and account.switches.queued_session_id == "known" else None,
         "status": "QUEUED",
         "senderId": item.get("senderId"),
         "statusUrl": f"{path}/{identifier}",
@@ -111,6 +112,8 @@ def answer_batch(
     :param accept: accepts one, or refuses it.
     """
     account, switches = request.account, request.account.switches
+    if not items and switches.empty_batches == "refuse":
+        raise bad_request(["ao menos uma mensagem"], switches)
     if len(items) > switches.batch_limit:
         raise bad_request([f"no máximo {switches.batch_limit} mensagens"], switches)
     if switches.batch_partial_failure == "all":
@@ -147,7 +150,8 @@ def _problem(account: Account, item: Mapping[str, Any]) -> str | None:
 def _send(request: Request) -> dict[str, Any]:
     account, body = request.account, request.body
     kind = _KINDS[request.operation.operation_id]
-    if (body.get("delayTyping") or 0) > 25:
+    typing = body.get("delayTyping") or 0
+    if typing > 25 and account.switches.long_typing == "refuse":
         raise Refusal("FORM_ERROR", "O tempo de digitação deve ser de no máximo 25 segundos.")
     file = None
     if body.get("fileIdOrUrl"):
@@ -160,7 +164,7 @@ def _send(request: Request) -> dict[str, Any]:
         kind=kind,
         text=body.get("text"),
         file=file,
-        delay=body.get("delayTyping") or 0,
+        delay=min(typing, 25),
     )
     return show_send(request, send)
 
@@ -188,7 +192,7 @@ def _accept_template(
     request: Request, template: Record, item: Mapping[str, Any], sender: str, options: Mapping[str, Any]
 ) -> Send:
     file = message_files(request.account, [item["fileIdOrUrl"]])[0] if item.get("fileIdOrUrl") else None
-    text = filled_template(template, item.get("parameters"))
+    text = filled_template(request.account, template, item.get("parameters"), file)
     return _accept(request, item, sender, options, kind="TEXT", text=text, file=file, template=template)
 
 
@@ -207,6 +211,7 @@ def _accept(
     """Check a send, queue it, and plan its processing."""
     account = request.account
     session: Session | None = None
+    current: Session | None = None
     if item.get("sessionId"):
         session = account.need(account.sessions, item["sessionId"], "A sessão")
         to = conversation.address_of(session)
@@ -216,13 +221,13 @@ def _accept(
             raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
         channel = account.channel_of(sender, item["to"])
         to = item["to"].strip() if is_handle(item["to"]) else stored_phone(item["to"], account.switches)
-        account.department_of(options.get("department"))
-        account.agent_of(options.get("user"))
         contact = account.contact_by_address(to)
         current = conversation.open_session_of(account, contact, channel) if contact is not None else None
+        conversation.check_target(account, current, options)
         if template is None and not _may_write(account, current, channel):
             raise Refusal("FORM_ERROR", "Fora da janela de 24 horas: é necessário enviar um template.")
-    send = new_send(request, to, item)
+    stays = current if not options.get("forceStartSession") else None
+    send = new_send(request, to, item, session or stays)
 
     def process() -> None:
         target = session

@@ -162,7 +162,8 @@ def _assign(request: Request) -> dict[str, Any]:
     _stop_bot(request, session)
     session["userId"] = agent["userId"] if agent else None
     if session["status"] != "COMPLETED":
-        conversation.set_status(request.account, session, "IN_PROGRESS")
+        moved = request.account.switches.assigned_session_status == "IN_PROGRESS"
+        conversation.set_status(request.account, session, "IN_PROGRESS" if moved else session["status"])
     return show_session(request, session)
 
 
@@ -180,7 +181,8 @@ def _transfer(request: Request) -> dict[str, Any]:
         agent = account.agent_of({"id": body["newUserId"]})
         session["userId"], status = agent["userId"] if agent else None, "IN_PROGRESS"
     _stop_bot(request, session)
-    conversation.set_status(account, session, status if session["status"] != "COMPLETED" else "COMPLETED")
+    stays = session["status"] == "COMPLETED" or account.switches.transferred_session_status == "kept"
+    conversation.set_status(account, session, session["status"] if stays else status)
     return show_session(request, session)
 
 

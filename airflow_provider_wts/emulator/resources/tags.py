@@ -116,5 +116,6 @@ def _tag_of(request: Request) -> Record:
 
 
 def _refuse_taken_name(account: Account, name: str, own: Record | None) -> None:
-    if named(account.tags.by_creation(), name, lambda tag: tag["name"]) not in (None, own):
+    taken = named(account.tags.by_creation(), name, lambda tag: tag["name"])
+    if taken not in (None, own) and account.switches.duplicate_tag == "refuse":
         raise Refusal("ENTITY_ERROR_SAVE", "Já existe uma etiqueta com esse nome.")

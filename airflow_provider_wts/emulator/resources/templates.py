@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.emulator.conversation import needs_file
 from airflow_provider_wts.emulator.crud import Request, detail, handles, page, plain, select
 from airflow_provider_wts.emulator.errors import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_wts.emulator.state import Record
+    from airflow_provider_wts.emulator.state import Account, Record
 
 # The filter's names are not those of the answer.
 _TEMPLATE_TYPES = {
@@ -50,12 +51,18 @@ def _templates(request: Request) -> dict[str, Any]:
     return page(request, select(request, request.account.templates, keep), show)
 
 
-def filled_template(template: Record, parameters: Mapping[str, str | None] | None) -> str:
+def filled_template(
+    account: Account, template: Record, parameters: Mapping[str, str | None] | None, file: object
+) -> str:
     """Return the text of a template with its variables filled in, or refuse.
 
+    :param account: the account.
     :param template: the template.
     :param parameters: values by the name of the variable.
+    :param file: the file that goes with it, if any.
     """
+    if not file and needs_file(template) and account.switches.media_template_without_file == "refuse":
+        raise Refusal("FORM_ERROR", "O template exige um arquivo.")
     if template["archived"] or template["status"] != "Approved":
         raise Refusal("FORM_ERROR", "O template não está aprovado.")
     text = str(template["text"])
