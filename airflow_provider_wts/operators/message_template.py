@@ -290,7 +290,8 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             log=self.log,
         )
 
-    def _permit(self, recipient: str) -> None:
+    def _opening(self, recipient: str, now: datetime) -> datetime:
+        """Return ``now``, unless the moment for which it is scheduled is a wrong one for this recipient."""
         from airflow_provider_wts.sending import care
 
         moment = self._moment()
@@ -309,6 +310,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         )
         if spared:
             raise AirflowSkipException(f"Nothing was scheduled: {spared}.")
+        return now
 
 
 def looked_up(

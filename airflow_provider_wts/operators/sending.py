@@ -99,7 +99,8 @@ class WtsOnceOperator(WtsOperator):
 class WtsSendingOperator(WtsOnceOperator):
     """Base of the operators that write to a customer.
 
-    :param dry_run: do everything but the call, and return the request that would have gone out (templated).
+    :param dry_run: do everything but the call, and return the request that would have gone out, whether the send would
+        be ``skipped`` and why, and what it ``waits_until`` (templated).
     :param not_after: moment after which nothing is sent and the task is skipped: a catch-up or a late retry must not
         bring old news. Aware datetime or ISO 8601 text (templated).
     :param send_window: hours in which customers may be written to, such as ``08:00-20:00 America/Sao_Paulo`` or
@@ -222,6 +223,12 @@ class WtsSendingOperator(WtsOnceOperator):
 
         key = send_key(TaskIdentity.of(context["ti"]), generation=0, wts_conn_id=self.wts_conn_id, recipient=recipient)
         call = build(Mark(key))
+        now = datetime.now(UTC)
+        opening, skipped = now, None
+        try:
+            opening = self._opening(recipient, now)
+        except AirflowSkipException as skip:
+            skipped = str(skip)
         request = {
             "dry_run": True,
             "operation_id": call.operation_id,
@@ -229,17 +236,33 @@ class WtsSendingOperator(WtsOnceOperator):
             "path": call.url_path,
             "query": call.query_pairs,
             "body": call.json_body,
+            "skipped": skipped,
+            "waits_until": opening.isoformat() if opening > now else None,
         }
         # Whom it would go to and what it says is for the returned value only.
-        self.log.info("Dry run: nothing is sent. %s %s would be called.", call.method, call.operation_id)
+        outcome = skipped or f"{call.method} {call.operation_id} would be called."
+        self.log.info("Dry run: nothing is sent. %s", outcome)
         return request
 
     def _permit(self, recipient: str) -> None:
+        """Let the send go out, or wait until it may, or skip the task.
+
+        After a wait much may have changed: the window may be shut again, and the customer may have opted out.
+        """
+        while (opening := self._opening(recipient, now := datetime.now(UTC))) > now:
+            self._wait_for(opening)
+
+    def _opening(self, recipient: str, now: datetime) -> datetime:
+        """Return when the send may go out: ``now``, or when the window opens.
+
+        :param recipient: phone number or handle as the API spells it, or the id of a session.
+        :param now: the time.
+        :raises AirflowSkipException: when it must not go out at all.
+        """
         from airflow_provider_wts.sending import care
 
         if self.outside_window not in ("wait", "skip"):
             raise WtsInvalidRequestError(f"outside_window: {self.outside_window!r} is none of 'wait' and 'skip'.")
-        now = datetime.now(UTC)
         last = care.deadline(self.not_after)
         opening = care.SendWindow.read(self.send_window).next_opening(now) if self.send_window else now
         if last is not None and max(now, opening) > last:
@@ -255,14 +278,11 @@ class WtsSendingOperator(WtsOnceOperator):
         )
         if spared:
             raise AirflowSkipException(f"Nothing was sent: {spared}.")
-        if opening > now:
-            self._wait_for(opening)
-            # Much may have changed meanwhile: the window may be shut again, and the customer may have opted out.
-            self._permit(recipient)
+        if opening > now and self.outside_window != "wait":
+            raise AirflowSkipException(f"Nothing was sent: the send window opens again at {opening.isoformat()}.")
+        return opening
 
     def _wait_for(self, opening: datetime) -> None:
-        if self.outside_window != "wait":
-            raise AirflowSkipException(f"Nothing was sent: the send window opens again at {opening.isoformat()}.")
         seconds = (opening - datetime.now(UTC)).total_seconds()
         self.log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
         if self.deferrable and seconds > _SHORT_WAIT:

@@ -185,7 +185,11 @@ class Delivery:
             log.warning("%s Asking WTS Chat what became of it.", error)
             lost.append(Lost(sends, whole=len(sends) > 1))
         else:
-            matched = _matched(sends, self._way.answers(answer))
+            answers = self._way.answers(answer)
+            matched = _matched(sends, answers)
+            if len(sends) > 1 and not _named(answers):
+                # Whose they are is unknown, and they are all of this campaign.
+                self.recent.extend(str(one["id"]) for one in answers if one.get("id"))
             for key, found in matched.items():
                 self.received(key, found, page)
             if missing := [send for send in sends if send.mark.key not in matched]:
@@ -219,13 +223,21 @@ def _keys(sends: Iterable[Send]) -> set[str]:
     return {send.mark.key for send in sends}
 
 
-def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the answers by the key of their send; by their order, which is not documented, only for lack of more.
+def _named(answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {str(answer["senderId"]): answer for answer in answers if answer.get("senderId")}
 
-    Not where one of them failed: the failure of one recipient must not be taken for that of another.
+
+def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the answers by the key of their send.
+
+    Their order is not documented. Where they do not name their sends and all are alike, each send gets what they have
+    in common, and no id, which may be another recipient's. Where one of them failed, none can be told from it.
     """
-    named = {str(answer["senderId"]): answer for answer in answers if answer.get("senderId")}
-    alike = len(sends) == 1 or not any(answer.get("status") in NOT_REACHED for answer in answers)
-    if not named and alike and len(answers) == len(sends):
-        return {send.mark.key: answer for send, answer in zip(sends, answers, strict=True)}
+    named = _named(answers)
+    if not named and len(answers) == len(sends) == 1:
+        return {sends[0].mark.key: answers[0]}
+    statuses = {answer.get("status") for answer in answers}
+    if not named and len(answers) == len(sends) and statuses.isdisjoint(NOT_REACHED):
+        common = {"status": statuses.pop()} if len(statuses) == 1 else {}
+        return {send.mark.key: common for send in sends}
     return {send.mark.key: named[send.mark.key] for send in sends if send.mark.key in named}

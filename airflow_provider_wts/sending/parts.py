@@ -27,9 +27,6 @@ Answer = TypeVar("Answer")
 #: The most contacts that one call takes. For sequences the API documents no limit; other batches of it take 100.
 SIZE = 100
 
-#: Contacts that an error names.
-_MOST_NAMED = 20
-
 
 class Part(NamedTuple, Generic[T]):
     """The contacts of one call.
@@ -107,7 +104,7 @@ class Parts(Generic[T]):
             return self._once.send(self._recipient(part.number), lambda _: build(part.members), None, last=last)
         except WtsUnknownOutcomeError as error:
             raise WtsUnknownOutcomeError(
-                f"{error} {self._named(part)}",
+                self._undecided(part, error),
                 operation_id=error.operation_id,
                 status=error.status,
                 repeatable=error.repeatable,
@@ -160,16 +157,27 @@ class Parts(Generic[T]):
         except Exception as error:
             raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
 
-    def _named(self, part: Part[T]) -> str:
-        """Name the contacts of a part, and say how many have their turn after them."""
-        words = _listed([self._name(member) for member in part.members])
+    def _undecided(self, part: Part[T], error: WtsUnknownOutcomeError) -> str:
+        """Say that the outcome of a part is unknown: for whom, and what to do, which must not drop those after them."""
+        names = ", ".join(self._name(member) for member in part.members)
+        later = self._later(part)
+        done = "" if later else " If all of them are there, mark the task as success instead."
+        return (
+            f"{error.operation_id}: it is not known whether this reached {len(part.members):,} contacts for "
+            f"{self._what}. They were not given to WTS Chat again: {names}.{later} Check them in WTS Chat, take those "
+            "that are there off the list, then set on_unknown='resend' and clear the task: it goes on with the others, "
+            f"and with everybody after them.{done}"
+        )
+
+    def _later(self, part: Part[T]) -> str:
+        """Say how many contacts have their turn after a part."""
         ledger = self._once.ledger
         if ledger is None:
             later = sum(len(other.members) for other in self.parts if other.number > part.number)
-            return words + (f" Nor is it known of the {later:,} contacts after them." if later else "")
+            return f" Nor is it known of the {later:,} contacts after them." if later else ""
         untried = (one for one in self.parts if ledger.entry(self._key(self._recipient(one.number))) is None)
         later = sum(len(one.members) for one in untried)
-        return words + (f" The {later:,} contacts after them had no turn yet." if later else "")
+        return f" The {later:,} contacts after them had no turn yet." if later else ""
 
     def _recipient(self, number: int) -> str:
         return f"part {number} of the contacts for {self._what}"
@@ -185,8 +193,3 @@ class Parts(Generic[T]):
     def _hidden(self, identity: str) -> str:
         # Of this task alone, so that the same contact is not recognised from one ledger to another.
         return hashlib.sha256(f"{self._key(self._plan_name)}\0{identity}".encode()).hexdigest()[:16]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"The contacts: {', '.join(names[:_MOST_NAMED])}{more}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -436,6 +437,135 @@ def test_a_dry_run_sends_nothing(wts_connection: Emulator, context: dict[str, An
     assert not (tmp_path / "ledger").exists()
 
 
+def test_a_dry_run_says_who_would_be_skipped_and_shows_three_messages(
+    wts_connection: Emulator, context: dict[str, Any], logged: Any
+) -> None:
+    wts_connection.seed(contacts=[{"name": "Bia", "phone": "+55|11910000001", "tags": ["VIP"]}])
+    rows = [{"to": number(index), "nome": f"Cliente {index}"} for index in range(6)] + ["12"]
+    given = {"recipients": rows, "row_parameters": {"nome": "{{ row.nome }}"}, "exclude_tags": ["VIP"]}
+    shown = template(**given, on_bad_row="skip", dry_run=True).execute(context)
+    assert (shown["recipients"], shown["to_send"], shown["skipped"], shown["bad_rows"]) == (6, 5, 1, 1)
+    assert [(one["line"], one["status"]) for one in shown["not_reached"]] == [(7, "bad_row"), (2, "skipped")]
+    assert "has a tag" in shown["not_reached"][1]["reason"]
+    assert [(one["line"], one["text"]) for one in shown["messages"]] == [
+        (line, f"Olá Cliente {line - 1}, tudo bem?") for line in (1, 3, 4)
+    ]
+    assert shown["messages"][0]["request"]["messages"][0]["parameters"] == {"nome": "Cliente 0"}
+    assert (shown["waits_until"], shown["stopped"]) == (None, None)
+    assert "+55 11910000001 (line 2): skipped" in logged.text("warning")
+    assert wts_connection.requests_of("send_template_batch") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"not_after": "2020-01-01T00:00:00-03:00"}, "not_after"),
+        ({"send_window": "08:00-20:00 America/Sao_Paulo", "outside_window": "skip"}, "the send window opens again"),
+        ({"send_window": "08:00-20:00 America/Sao_Paulo"}, None),
+    ],
+    ids=str,
+)
+def test_a_dry_run_says_that_nothing_would_go_out_now(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    words: str | None,
+) -> None:
+    window_of(monkeypatch, 0)
+    shown = text(recipients=numbers(3), dry_run=True, **given).execute(context)
+    assert (words or "") in (shown["stopped"] or "")
+    assert shown["to_send"] == (0 if words else 3)
+    assert bool(shown["waits_until"]) == (words is None)
+
+
+def test_a_dry_run_refuses_what_a_campaign_refuses(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    for given, words in (
+        ({"recipients": ["12"]}, "rows are bad"),
+        ({"recipients": numbers(1), "template": "em_revisao"}, "is not approved"),
+        ({"recipients": numbers(1), "template": "pesquisa", "exclude_tags": ["nobody"]}, "no tag 'nobody'"),
+    ):
+        with pytest.raises(AirflowFailException, match=words):
+            template(**given, dry_run=True).execute(context)
+
+
+# Whoever opts out -----------------------------------------------------------------------------------------------------
+
+
+def contacts(emulator: Emulator, *indexes: int, tags: list[str]) -> None:
+    emulator.seed(
+        contacts=[{"name": f"C{index}", "phone": f"+55|119{10_000_000 + index:08d}", "tags": tags} for index in indexes]
+    )
+
+
+@pytest.mark.parametrize("tag", ["opt-out", "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"])
+def test_an_unknown_tag_is_refused_and_excludes_nobody_silently(
+    wts_connection: Emulator, context: dict[str, Any], tag: str
+) -> None:
+    with pytest.raises(AirflowFailException, match="There is no tag"):
+        text(recipients=numbers(3), exclude_tags=[tag]).execute(context)
+    assert wts_connection.requests_of("send_text") == []
+
+
+def test_a_contact_whose_number_cannot_be_read_is_excluded_by_the_end_of_it(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    contacts(wts_connection, 1, tags=["VIP"])
+    with wts_connection.state.lock:
+        stored = next(one for one in wts_connection.state.contacts.by_creation() if one["name"] == "C1")
+        stored["phoneNumber"] = "ramal 2 / 910000001"
+    counts = text(recipients=numbers(3), exclude_tags=["VIP"]).execute(context)
+    assert (counts["sent"], counts["skipped"]) == (2, 1)
+    assert counts["not_reached"][0]["line"] == 2
+
+
+def opted_out_during(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, clock: list[float], step: float) -> Any:
+    """Let every request for the chatbot take so long, and somebody who is still to come opt out before each."""
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+    opted_out: dict[str, float] = {}
+    began: dict[str, float] = {}
+    run = WtsHook.run
+    lock = threading.Lock()
+    monkeypatch.setattr("airflow_provider_wts.sending.exclusions._seconds", lambda: clock[0])
+    permit = batch_campaign.Campaign._permit
+
+    def timed_permit(self: Any) -> None:
+        permit(self)
+        began["chunk"] = clock[0]
+
+    def timed(self: Any, call: Any, **more: Any) -> Any:
+        if call.operation_id == "queue_chatbot_batch":
+            with lock:
+                for message in call.json_body["messages"]:
+                    began[message["to"]] = began["chunk"]
+                clock[0] += step
+                index = 999 - len(opted_out)
+                contacts(emulator, index, tags=["VIP"])
+                opted_out[f"+55|119{10_000_000 + index:08d}"] = clock[0]
+        return run(self, call, **more)
+
+    monkeypatch.setattr(batch_campaign.Campaign, "_permit", timed_permit)
+    monkeypatch.setattr(WtsHook, "run", timed)
+    return began, opted_out
+
+
+@pytest.mark.parametrize("step", [3.0, 13.0, 40.0])
+def test_nobody_gets_a_chunk_that_began_more_than_a_minute_after_the_opt_out(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    clock = [1000.0]
+    began, opted_out = opted_out_during(monkeypatch, wts_connection, clock, step)
+    counts = chatbot(recipients=numbers(1000), chunk_size=10, exclude_tags=["VIP"]).execute(context)
+    late = {to: began[to] - moment for to, moment in opted_out.items() if to in began}
+    assert max(late.values(), default=0.0) <= 60
+    assert counts["skipped"] > 20
+    assert counts["sent"] + counts["skipped"] == 1000
+    # Once a minute, and not before each chunk.
+    readings = len(wts_connection.requests_of("filter_contacts")) / 3
+    assert readings <= 3 + (clock[0] - 1000) / 60 * 2
+
+
 def test_contacts_with_a_tag_are_spared_by_one_walk(
     wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -566,6 +696,87 @@ def test_templates_of_rows_see_the_run_and_are_left_alone_by_airflow(
     chatbot(recipients=rows, row_session_metadata=metadata, mark_session=False).execute(context)
     sent = wts_connection.requests_of("queue_chatbot_batch")[0].body["messages"][0]["sessionMetadata"]
     assert sent == {"day": "2026-03-01", "campaign": "março", "paid": False, "n": 7}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "wrap"),
+    [
+        ("row_to", lambda value: value),
+        ("row_session_metadata", lambda value: value),
+        ("row_session_metadata", lambda value: {"a": [value]}),
+    ],
+)
+def test_a_template_of_rows_takes_no_output_of_a_task(parameter: str, wrap: Any) -> None:
+    from airflow.providers.common.compat.sdk import DAG
+
+    with DAG("d", schedule=None):
+        other = text(task_id="other", recipients=[])
+        with pytest.raises(ValueError, match=f"{parameter}: is the output of a task"):
+            chatbot(recipients=[], **{parameter: wrap(other.output)})
+
+
+# Who was not reached --------------------------------------------------------------------------------------------------
+
+
+def test_without_a_results_path_the_log_and_the_counts_name_who_was_not_reached(
+    wts_connection: Emulator, context: dict[str, Any], logged: Any
+) -> None:
+    contacts(wts_connection, 0, tags=["VIP"])
+    for index in range(9, 30):
+        phone = f"119{10_000_000 + index:08d}"
+        wts_connection.faults.add("status", status=400, operation_id="send_text", times=None, body=phone)
+    given = {"recipients": [*numbers(30), "12"], "on_bad_row": "skip", "exclude_tags": ["VIP"], "parallelism": 1}
+    counts = text(**given).execute(context)
+    assert counts["failed"] == 21
+    named = counts["not_reached"]
+    assert len(named) == 20
+    assert named[0] == {"line": 10, "to": "+55|11910000009", "status": "failed", "reason": named[0]["reason"]}
+    assert "results_path: is not set" in logged.lines[0][1] + logged.text("warning")
+    assert "Not reached: +55 11910000009 (line 10): failed" in logged.text("warning")
+    assert "Not reached: 3 more" in logged.text("warning")
+
+
+def test_bad_rows_and_exclusions_are_named_too(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    contacts(wts_connection, 0, tags=["VIP"])
+    given = {"recipients": [*numbers(3), "12"], "on_bad_row": "skip", "exclude_tags": ["VIP"]}
+    named = text(**given).execute(context)["not_reached"]
+    assert [(one["line"], one["status"]) for one in named] == [(4, "bad_row"), (1, "skipped")]
+
+
+def test_a_setting_gives_the_results_a_place(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Any
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__RESULTS_PATH", f"file://{tmp_path}/results/")
+    context["ti"].run_id, context["ti"].map_index = "manual__2026-11-22T10:00:00+00:00", 3
+    counts = text(recipients=numbers(2)).execute(context)
+    assert counts["results_path"].startswith(f"file://{tmp_path}/results/campaign/")
+    (found,) = (tmp_path / "results").rglob("*.jsonl")
+    assert found.name == "send.3.jsonl"
+    assert [line["status"] for line in lines(found)] == ["sent", "sent"]
+    assert "results_path" not in logged.text("warning")
+    mine = str(tmp_path / "mine.jsonl")
+    assert text(recipients=numbers(2), results_path=mine).execute(context)["results_path"] == mine
+
+
+def test_all_bad_rows_are_in_the_results_of_a_refused_campaign(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    results = tmp_path / "results.jsonl"
+    given = {"recipients": [number(1), *["12"] * 45], "results_path": str(results)}
+    with pytest.raises(AirflowFailException) as caught:
+        chatbot(**given, dry_run=True).execute(context)
+    assert not results.exists()
+    with pytest.raises(AirflowFailException) as caught:
+        chatbot(**given).execute(context)
+    told = str(caught.value).splitlines()
+    assert f"All of them are in {results}." in told[0]
+    assert told[1].startswith("Line 2: to: '12'")
+    assert (len(told), told[-1]) == (22, "And 25 more.")
+    found = lines(results)
+    assert [line["status"] for line in found] == ["not_sent", *["bad_row"] * 45]
+    assert found[0]["reason"] == "45 other rows are bad"
+    assert json.loads((tmp_path / "results.jsonl.manifest.json").read_text())["bad_rows"] == 45
+    assert wts_connection.requests_of("queue_chatbot_batch") == []
 
 
 def test_progress_is_told_in_the_log() -> None:

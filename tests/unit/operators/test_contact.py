@@ -392,7 +392,7 @@ def test_rows_with_sequences_in_doubt_are_named(wts_connection, context, ledger)
     wts_connection.faults.add("reset", when="after", operation_id="batch_save_contacts", body="sequenceIds")
     rows = [{"phone_number": "+55|11999990002"}, {"phone_number": CARLA, "sequences": "Pós-venda"}]
 
-    with pytest.raises(AirflowFailException, match=r"The contacts: \+55\|11999990001\.$"):
+    with pytest.raises(AirflowFailException, match=r"not given to WTS Chat again: \+55\|11999990001\. "):
         run(WtsSaveContactsOperator, context, contacts=rows)
 
 

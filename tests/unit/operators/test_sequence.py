@@ -273,10 +273,15 @@ def test_contacts_that_had_their_doubt_settled_are_done(wts_connection, context,
 def test_contacts_in_doubt_are_named(wts_connection, context, ledger):
     words = add_until_an_answer_is_lost(wts_connection, context, NUMBERS)
 
-    assert all(number in words for number in NUMBERS[:20])
-    assert NUMBERS[20] not in words
-    assert "and 80 more" in words
+    assert all(number in words for number in NUMBERS[:100])
+    assert not any(number in words for number in NUMBERS[100:])
     assert "The 150 contacts after them had no turn yet" in words
+    # Which would leave those 150 without the sequence.
+    assert "mark the task as success" not in words
+
+
+def test_the_last_contacts_in_doubt_may_be_marked_as_success(wts_connection, context, ledger):
+    assert "mark the task as success" in add_until_an_answer_is_lost(wts_connection, context, [CARLA])
 
 
 def test_a_single_contact_in_doubt_is_named(wts_connection, context, ledger):

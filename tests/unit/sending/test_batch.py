@@ -336,9 +336,10 @@ def test_partial_failure_in_both_readings(
     assert campaign.run(everybody) == {"sent": 39, "failed": 1}
 
 
-def test_answers_without_sender_ids_go_by_their_order(
+def test_answers_without_sender_ids_give_nobody_the_ids_of_another(
     hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    emulator.switches.batch_order = "shuffled"
     answers = chatbot.answers
     monkeypatch.setattr(
         chatbot, "answers", lambda answer: [{**one, "senderId": None} for one in answers(answer)], raising=False
@@ -346,6 +347,12 @@ def test_answers_without_sender_ids_go_by_their_order(
     campaign, everybody = Campaign(hook, task, chatbot), people(20)
     assert campaign.run(everybody) == {"sent": 20}
     assert calls(emulator, *SEARCHES) == 0
+    assert all({"id", "sessionId"}.isdisjoint(result.receipt) for result in campaign.results.values())
+    assert campaign.batch is not None
+    assert campaign.batch._delivery.recent
+    # So it is for the next try, which knows them from the ledger.
+    assert campaign.run(everybody) == {"sent": 20}
+    assert received(emulator, everybody) == [1] * 20
 
 
 def test_an_answer_that_leaves_somebody_out_is_asked_about(

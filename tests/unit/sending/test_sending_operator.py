@@ -86,6 +86,39 @@ def test_a_dry_run_returns_the_request_and_sends_nothing(
     assert stateful_context["task_state_store"].values == {}
 
 
+@pytest.mark.parametrize(
+    ("given", "now", "skipped", "waits_until"),
+    [
+        ({}, DAY, None, None),
+        ({"send_window": WINDOW}, DAY, None, None),
+        ({"send_window": WINDOW}, NIGHT, None, OPENING.isoformat()),
+        ({"send_window": WINDOW, "outside_window": "skip"}, NIGHT, "the send window opens again", None),
+        ({"not_after": "2026-11-23T14:00:00Z"}, DAY, "not_after is", None),
+        ({"send_window": WINDOW, "not_after": "2026-11-23T10:00:00Z"}, NIGHT, "not_after is", None),
+        ({"exclude_tags": ["VIP"]}, DAY, "has a tag of exclude_tags", None),
+        ({"exclude_tags": ["Newsletter"]}, DAY, None, None),
+        ({"exclude_blocked": True}, DAY, "the contact is blocked", None),
+    ],
+    ids=str,
+)
+def test_a_dry_run_rehearses_all_but_the_request(
+    wts_connection: Emulator,
+    received: Any,
+    context: dict[str, Any],
+    clock: Clock,
+    given: dict[str, Any],
+    now: datetime,
+    skipped: str | None,
+    waits_until: str | None,
+) -> None:
+    clock.now_ = now
+    wts_connection.seed(contacts=[{"name": "Ana", "phone": PHONE, "tags": ["VIP"], "status": "BLOCKED"}])
+    request = operator(dry_run=True, **given).execute(context)
+    assert (skipped or "") in (request["skipped"] or "")
+    assert bool(skipped) == bool(request["skipped"])
+    assert request["waits_until"] == waits_until and clock.slept == [] and received() == 0  # noqa: PT018
+
+
 @pytest.mark.parametrize("flag", [False, "false", "0"])
 def test_no_dry_run_sends(received: Any, context: dict[str, Any], flag: Any) -> None:
     operator(dry_run=flag).execute(context)

@@ -1,0 +1,127 @@
+"""Whom a campaign excludes, while the contacts change under its reading."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.sending.exclusions import Exclusions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TAG = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
+
+
+def contact(index: int, **values: Any) -> dict[str, Any]:
+    return {"id": str(index), "phoneNumber": f"+55|119{10_000_000 + index:08d}", "tagIds": [TAG], **values}
+
+
+class Account:
+    """The contacts with the tag, in pages of two, and what happens before each page is read."""
+
+    def __init__(self, tagged: list[dict[str, Any]], before_page: Callable[[Account], None] = lambda account: None):
+        self.tagged = tagged
+        self.before_page = before_page
+        self.now = 1000.0
+        self.slept = 0.0
+        self.read_at: list[float] = []
+
+    def pages(self, call: Any) -> Iterator[dict[str, Any]]:
+        if call.json_body["status"] != "ACTIVE":
+            yield {"items": []}
+            return
+        number = 0
+        while True:
+            self.before_page(self)
+            self.read_at.append(self.now)
+            yield {"items": self.tagged[number * 2 : number * 2 + 2]}
+            number += 1
+            if number * 2 >= len(self.tagged):
+                return
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self.now += seconds
+
+    def exclusions(self) -> Exclusions:
+        hook: Any = SimpleNamespace(
+            pages=self.pages,
+            names=SimpleNamespace(existing_tag=lambda tag: TAG),
+            connection=SimpleNamespace(rate_limit_percent=100),
+        )
+        return Exclusions(hook, ["opt-out"], blocked=False, clock=lambda: self.now, sleep=self.sleep)
+
+
+def test_a_contact_that_another_one_shifted_out_of_sight_is_excluded() -> None:
+    everybody = [contact(index) for index in range(6)]
+
+    def lose_the_first(account: Account) -> None:
+        # Between the first and the second page, the first contact loses its tag: the third moves to the first page.
+        if len(account.read_at) == 1:
+            account.tagged = account.tagged[1:]
+
+    exclusions = Account(everybody, lose_the_first).exclusions()
+    assert [bool(exclusions.reason(one["phoneNumber"])) for one in everybody] == [True] * 6
+    assert exclusions.reason("+55|11999999999") is None
+
+
+def test_a_list_that_comes_to_no_rest_is_no_ground_to_send_on() -> None:
+    grown: list[int] = []
+
+    def one_more_each_pass(account: Account) -> None:
+        grown.append(1)
+        account.tagged = [contact(100 + len(grown))]
+
+    exclusions = Account([], one_more_each_pass).exclusions()
+    with pytest.raises(WtsError, match="5 readings"):
+        exclusions.reason("+55|11999999999")
+
+
+@pytest.mark.parametrize(("after", "again"), [(59.0, False), (61.0, True)])
+def test_exclusions_are_read_again_before_a_chunk_after_a_minute(after: float, again: bool) -> None:
+    account = Account([])
+    exclusions = account.exclusions()
+    exclusions.read()
+    account.tagged = [contact(1)]
+    account.now += after
+    exclusions.read_again()
+    assert bool(exclusions.reason(contact(1)["phoneNumber"])) is again
+
+
+def test_whoever_was_seen_once_stays_excluded() -> None:
+    account = Account([contact(1)])
+    exclusions = account.exclusions()
+    exclusions.read()
+    account.tagged, account.now = [], account.now + 61
+    exclusions.read_again()
+    assert exclusions.reason(contact(1)["phoneNumber"])
+
+
+def test_reading_again_takes_a_tenth_of_the_rate_limit_at_most() -> None:
+    account = Account([contact(index) for index in range(100)])
+    exclusions = account.exclusions()
+    exclusions.read()
+    assert account.slept == 0
+    for _ in range(30):
+        account.now += 61
+        exclusions.read_again()
+    again = [moment for moment in account.read_at if moment > 1000]
+    busiest = max(sum(start <= moment < start + 300 for moment in again) for start in again)
+    assert 50 < busiest <= 100
+
+
+def test_what_the_api_does_not_show_is_an_error() -> None:
+    exclusions = Account([{"id": "1", "phoneNumber": "+55|11999999999"}]).exclusions()
+    with pytest.raises(WtsError, match="does not show the tags"):
+        exclusions.read()
+
+
+def test_a_contact_without_a_readable_number_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    exclusions = Account([contact(1, phoneNumber="ramal 7")]).exclusions()
+    exclusions.read()
+    assert "Contact 1 must not be written to, but its number cannot be read" in caplog.text
+    assert caplog.text.count("Contact 1") == 1
