@@ -61,11 +61,13 @@ class Source(NamedTuple):
     :param path: where it is.
     :param name: its name with extension.
     :param size: its length in bytes.
+    :param version: what changes with its content.
     """
 
     path: Path | ObjectStoragePath
     name: str
     size: int
+    version: object
 
     @classmethod
     def of(cls, path: str, *, parameter: str = "file") -> Source:
@@ -78,18 +80,34 @@ class Source(NamedTuple):
         place = _place(path, parameter)
         try:
             if not place.is_file():
-                what = "is a folder" if place.is_dir() else "does not exist, as seen from this worker"
+                there = "is not a file" if place.exists() else "does not exist, as seen from this worker"
+                what = "is a folder" if place.is_dir() else there
                 raise WtsInvalidRequestError(f"{parameter}: {path!r} {what}. {_EXAMPLE}")
-            size = int(place.stat().st_size)
+            size, version = _size_and_version(place)
         except PermissionError as error:
             raise WtsInvalidRequestError(f"{parameter}: {path!r} may not be read: {error}.") from None
+        except WtsInvalidRequestError:
+            raise
+        except (OSError, ValueError) as error:
+            raise WtsInvalidRequestError(
+                f"{parameter}: {path[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}. {_EXAMPLE}"
+            ) from None
         if not size:
             raise WtsInvalidRequestError(f"{parameter}: {path!r} is empty.")
-        return cls(place, place.name, size)
+        return cls(place, place.name, size, version)
 
     def open(self) -> IO[bytes]:
         """Open the file for reading."""
         return cast("IO[bytes]", self.path.open("rb"))
+
+
+def _size_and_version(place: Path | ObjectStoragePath) -> tuple[int, object]:
+    if isinstance(place, Path):
+        found = place.stat()
+        return found.st_size, (found.st_size, found.st_mtime_ns, found.st_ino)
+    # Some stores answer from what they remember.
+    place.fs.invalidate_cache()
+    return int(place.stat().st_size), place.fs.ukey(place.path)
 
 
 def mime_type_of(name: str) -> str | None:
@@ -136,7 +154,7 @@ def upload(
     :param parameter: the parameter that holds ``path``, for the error.
     :return: the file; its ``id`` can be used in any number of messages.
     :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
-    :raises WtsError: when the API or the file storage fails.
+    :raises WtsError: when the API or the file storage fails, or the file changed meanwhile.
     """
     source = Source.of(path, parameter=parameter)
     name = name or source.name
@@ -157,10 +175,20 @@ def upload(
                 raise
             log.warning("%s The upload starts over in %.0f s.", error, wait)
             time.sleep(wait)
-            source = Source.of(path, parameter=parameter)
+            _refuse_changed(source, path, parameter)
+    _refuse_changed(source, path, parameter)
     saved = client.perform(save_file(temporary_id))
     log.info("Uploaded a file of %s bytes as %s; its id is %s.", f"{source.size:,}", file_type, saved.get("id"))
     return saved
+
+
+def _refuse_changed(source: Source, path: str, parameter: str) -> None:
+    """Refuse a file that is written while it is read: what was uploaded may be cut, or mixed from two versions."""
+    if Source.of(path, parameter=parameter).version != source.version:
+        raise WtsNotSentError(
+            f"{parameter}: {path!r} changed while it was uploaded. Nothing was sent. Write it under another name, "
+            "and rename it when it is complete."
+        )
 
 
 def _place(path: str, parameter: str) -> Path | ObjectStoragePath:

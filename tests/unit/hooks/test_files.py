@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from airflow_provider_wts.api.client import WtsClient, checked_upload_url
 from airflow_provider_wts.api.errors import (
     WtsInvalidRequestError,
+    WtsNotSentError,
     WtsRejectedError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
@@ -239,11 +241,21 @@ def test_a_large_file_is_not_held_in_memory(client, storage, tmp_path, prefix):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("missing.pdf", "does not exist"), ("folder", "is a folder"), ("empty.pdf", "is empty")],
+    [
+        ("missing.pdf", "does not exist"),
+        ("folder", "is a folder"),
+        ("folder/", "is a folder"),
+        ("empty.pdf", "is empty"),
+        ("empty.pdf/invoice.pdf", "does not exist"),
+        ("pipe", "is not a file"),
+        ("x" * 300, "cannot be read: File name too long"),
+        ("a\0b.pdf", "cannot be read: |does not exist"),
+    ],
 )
 def test_what_is_no_file_costs_no_request(wts_connection, tmp_path, name, words):
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.pdf").touch()
+    os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(WtsInvalidRequestError, match=f"attachment: .*{words}"):
         WtsHook().upload(str(tmp_path / name), parameter="attachment")
@@ -318,22 +330,52 @@ def test_an_unreachable_storage_is_named_without_its_address(client, storage, in
     assert len(storage.begun) == 4
 
 
-def test_a_file_that_shrinks_meanwhile_is_read_anew(client, storage, invoice, no_waits, monkeypatch):
-    looks = iter([9500])
-    of = files.Source.of
-    monkeypatch.setattr(
-        files.Source,
-        "of",
-        classmethod(lambda cls, path, **more: of(path, **more)._replace(size=next(looks, 9000))),
-    )
-
-    assert files.upload(client, str(invoice))["id"] == FILE_ID
-    assert storage.puts[-1].size == 9000
+def _rewrite(path: Any, content: bytes) -> None:
+    path.write_bytes(content)
 
 
-def test_a_file_that_grows_meanwhile_is_sent_as_long_as_it_was(client, storage, invoice, monkeypatch):
-    of = files.Source.of
-    monkeypatch.setattr(files.Source, "of", classmethod(lambda cls, path, **more: of(path, **more)._replace(size=8000)))
+def _replace(path: Any, content: bytes) -> None:
+    fresh = path.with_name("fresh")
+    fresh.write_bytes(content)
+    stat = path.stat()
+    fresh.rename(path)
+    # As a tool does that keeps the time of a file.
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
-    files.upload(client, str(invoice))
-    assert storage.puts[0].size == 8000
+
+@pytest.mark.parametrize("write", [_rewrite, _replace])
+@pytest.mark.parametrize("size", [100, 9000, 12_000], ids=["shorter", "as long", "longer"])
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_file_that_changes_while_it_is_uploaded_is_refused(
+    client, storage, tmp_path, no_waits, monkeypatch, write, size, scheme
+):
+    path = tmp_path / "invoice.pdf"
+    path.write_bytes(b"a" * 9000)
+    put_content = WtsClient.put_content
+
+    def changing(*given, **more):
+        write(path, b"b" * size)
+        return put_content(*given, **more)
+
+    monkeypatch.setattr(WtsClient, "put_content", changing)
+
+    with pytest.raises(WtsNotSentError, match=r"changed while it was uploaded\. Nothing was sent"):
+        files.upload(client, f"{scheme}{path}")
+    assert storage.saved == []
+
+
+def test_an_object_that_changes_while_it_is_uploaded_is_refused(client, storage, monkeypatch):
+    store = MemoryFileSystem()
+    attach("memory", fs=store)
+    store.pipe("/changing/invoice.pdf", b"a" * 9000)
+    put_content = WtsClient.put_content
+
+    def changing(*given, **more):
+        put_content(*given, **more)
+        store.pipe("/changing/invoice.pdf", b"b" * 9000)
+
+    monkeypatch.setattr(WtsClient, "put_content", changing)
+
+    with pytest.raises(WtsNotSentError, match="changed while it was uploaded"):
+        files.upload(client, "memory://changing/invoice.pdf")
+    assert storage.saved == []
