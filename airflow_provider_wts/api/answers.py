@@ -45,20 +45,21 @@ _WORDS: dict[type, str] = {
     type(None): "null",
 }
 
-# A backslash escape of half a character, or the same as bytes.
-_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+# A backslash escape of half a character or of NUL, or the former as bytes.
+_NOT_FOR_FILES = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)|\xed[\xa0-\xbf]")
 
 
 def parsed(body: bytes) -> Any:
-    """Parse a body as strict JSON: no NaN, no number out of range. Half a character (a lone surrogate) becomes U+FFFD.
+    """Parse a body as strict JSON: no NaN, no number out of range.
+
+    Half a character (a lone surrogate) and NUL become U+FFFD: no file takes the one, and PostgreSQL not the other.
 
     :param body: the body.
     :raises ValueError: when it is not JSON.
     :raises RecursionError: when it is nested too deep.
     """
     value = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
-    # No file and no database takes half a character.
-    return _whole_characters(value) if _HALF_CHARACTER.search(body) else value
+    return _for_files(value) if _NOT_FOR_FILES.search(body) else value
 
 
 def problem_of(operation: Operation, value: Any) -> str | None:
@@ -182,13 +183,13 @@ def _first_problem(shape: _Shape, value: Any, place: str, level: int) -> str | N
     return next(filter(None, (_first_problem(*member, level + 1) for member in members)), None)
 
 
-def _whole_characters(value: Any) -> Any:
+def _for_files(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
     if isinstance(value, list):
-        return [_whole_characters(item) for item in value]
+        return [_for_files(item) for item in value]
     if isinstance(value, dict):
-        return {_whole_characters(name): _whole_characters(item) for name, item in value.items()}
+        return {_for_files(name): _for_files(item) for name, item in value.items()}
     return value
 
 

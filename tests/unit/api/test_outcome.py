@@ -100,8 +100,8 @@ def test_numbers_that_are_not_json_or_out_of_range_are_no_answer(body: bytes) ->
     assert judge_reply(WRITE, reply(200, body)).outcome is Outcome.UNKNOWN
 
 
-@pytest.mark.parametrize("body", [b'{"id": "\\ud83d x"}', b'{"id": "\xed\xa0\xbd x"}'])
-def test_half_a_character_becomes_the_replacement_character(body: bytes) -> None:
+@pytest.mark.parametrize("body", [b'{"id": "\\ud83d x"}', b'{"id": "\xed\xa0\xbd x"}', b'{"id": "\\u0000 x"}'])
+def test_what_no_file_or_database_takes_becomes_the_replacement_character(body: bytes) -> None:
     assert judge_reply(WRITE, reply(200, body)).value == {"id": "\ufffd x"}
     assert judge_reply(WRITE, reply(200, b'{"id": "\\ud83d\\ude00"}')).value == {"id": "\U0001f600"}
 
