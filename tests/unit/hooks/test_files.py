@@ -20,6 +20,7 @@ from airflow_provider_wts.api.errors import (
     WtsInvalidRequestError,
     WtsNotSentError,
     WtsRejectedError,
+    WtsUnexpectedAnswerError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
@@ -283,7 +284,7 @@ def test_good_addresses_for_content():
 def test_an_answer_without_an_address_is_an_error(invoice):
     client = mock.Mock()
     client.perform.return_value = {"tempFileId": TEMPORARY, "urlUpload": None}
-    with pytest.raises(WtsRejectedError, match="no place for the content"):
+    with pytest.raises(WtsUnexpectedAnswerError, match="has no 'urlUpload'"):
         files.upload(client, str(invoice))
 
 
