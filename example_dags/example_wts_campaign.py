@@ -73,7 +73,8 @@ with DAG(
         row_to="{{ row.phone }}",
         row_session_metadata={
             "fatura": "{{ row.invoice }}",
-            "valor": "{{ row.amount | float }}",
+            # A cell that is no number makes a bad row; Jinja's own filters would make a 0 of it.
+            "valor": "{{ row.amount | number }}",
             # By this the conversations of the campaign are found again.
             "campanha": "{{ run_id }}",
         },

@@ -300,6 +300,50 @@ def test_a_text_longer_than_whatsapp_takes_is_warned_about_once(
     assert logged.text("warning").count("text: has 4,097 characters, and WhatsApp takes 4,096") == 1
 
 
+def source_of(kind: str, tmp_path: Path) -> dict[str, Any]:
+    """Three rows as a list, CSV, Parquet, Excel or data frame; the second and the third have no name."""
+    import pyarrow
+    from openpyxl import Workbook
+    from pyarrow import parquet
+
+    rows = [{"to": number(0), "nome": "Ana"}, {"to": number(1), "nome": None}, {"to": number(2), "nome": "nan"}]
+    if kind == "list":
+        return {"recipients": [rows[0], {**rows[1], "nome": float("nan")}, rows[2]]}
+    if kind == "JSON":
+        return {"recipients": json.dumps([rows[0], {**rows[1], "nome": float("nan")}, rows[2]])}
+    table = pyarrow.Table.from_pylist(rows)
+    if kind == "table":
+        return {"recipients": table}
+    path = tmp_path / f"campaign.{kind}"
+    if kind == "parquet":
+        parquet.write_table(table, path)
+    elif kind == "csv":
+        path.write_text("to,nome\n" + "".join(f"{row['to']},{row['nome'] or ''}\n" for row in rows))
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        book = Workbook()
+        for row in (["to", "nome"], *([row["to"], row["nome"]] for row in rows)):
+            book.active.append(row)  # type: ignore[union-attr]
+        book.save(path)
+    return {"recipients_path": str(path)}
+
+
+@pytest.mark.parametrize("kind", ["list", "JSON", "table", "csv", "jsonl", "parquet", "xlsx"])
+@pytest.mark.parametrize("send", ["text", "text column", "template"])
+def test_a_missing_value_reaches_no_customer_wherever_the_rows_come_from(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path, kind: str, send: str
+) -> None:
+    given = {**source_of(kind, tmp_path), "on_bad_row": "skip"}
+    if send == "template":
+        counts = template(**given, row_parameters={"nome": "{{ row.nome }}"}).execute(context)
+    else:
+        counts = text(**given, row_text="Olá {{ row.nome }}!" if send == "text" else "{{ row.nome }}").execute(context)
+    assert (counts["sent"], counts["bad_rows"]) == (1, 2)
+    assert all("'nome' has no value" in one["reason"] for one in counts["not_reached"])
+    assert len(counts["not_reached"]) == 2
+
+
 # What fails -----------------------------------------------------------------------------------------------------------
 
 

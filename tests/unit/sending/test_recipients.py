@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,6 @@ from airflow_provider_wts.sending.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 NUMBER = "+55 11 91000-0001"
 
@@ -34,6 +35,15 @@ def _same(value: Any) -> Any:
 
 def of(values: Iterable[Any], given: dict[str, Any] | None = None, *names: str) -> Recipients:
     return Recipients(rows.listed(list(values)), plan(given, *names))
+
+
+def macros() -> Any:
+    """Airflow's module of macros, wherever this version has it."""
+    try:
+        from airflow.sdk.execution_time import macros as found
+    except ImportError:
+        from airflow import macros as found  # type: ignore[no-redef]
+    return found
 
 
 def filled(template: Any, **row: Any) -> Any:
@@ -193,22 +203,20 @@ def test_templates_of_rows_do_not_get_out_of_the_sandbox(template: str, native: 
     from types import SimpleNamespace
 
     import jinja2.nativetypes
-    from airflow.sdk.execution_time import macros
 
     from airflow_provider_wts.hooks.wts import WtsHook
 
     environment: Any = jinja2.nativetypes.NativeEnvironment() if native else jinja2.Environment()
     hook = WtsHook()
     hook.__dict__["connection"] = SimpleNamespace(token="secret")
-    context = {"macros": macros, "task": SimpleNamespace(hook=hook)}
+    context = {"macros": macros(), "task": SimpleNamespace(hook=hook)}
     with pytest.raises(RowError):
         RowTemplates(environment, context).compiled("row_x", template)(RowValues({"nome": "Ana"}))
 
 
 def test_templates_of_rows_use_what_is_harmless() -> None:
-    from airflow.sdk.execution_time import macros
 
-    templates = RowTemplates(None, {"macros": macros})
+    templates = RowTemplates(None, {"macros": macros()})
     fill = templates.compiled(
         "row_x", "{{ macros.datetime(2026, 3, 1).year }} {{ macros.dateutil.parser.parse('2026') }}"
     )
@@ -282,6 +290,14 @@ def test_filters_read_and_write(expression: str, value: Any, expected: Any) -> N
 def test_a_filter_that_cannot_read_makes_a_bad_row(name: str, value: Any) -> None:
     with pytest.raises(RowError, match=r"row_x: .*(not|neither|fractions)"):
         filled(f"{{{{ row.x | {name} }}}}", x=value)
+
+
+def test_the_template_of_the_docs() -> None:
+    page = Path(__file__).parents[3] / "docs" / "howto" / "campaigns.md"
+    template = re.search(r'^row_text = "(.*)"$', page.read_text(), re.MULTILINE)
+    assert template
+    text = filled(template[1], nome="", valor="1.234,5", vencimento="2026-12-31")
+    assert text == "Olá cliente, sua fatura de R$ 1.234,50 vence em 31/12/2026."
 
 
 def test_a_filter_of_the_dag_wins() -> None:
