@@ -140,6 +140,22 @@ PROVIDER_INFO: dict[str, Any] = {
                     "example": "s3://my-bucket/wts-ledger",
                     "default": "",
                 },
+                "deployment": {
+                    "description": "Name of this Airflow among those that share ledger_path. Empty: made from the "
+                    "address of Airflow's API, base_url.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "example": "production",
+                    "default": "",
+                },
+                "effect_lag": {
+                    "description": "Seconds that WTS Chat may take to show what a request did. A send whose answer was "
+                    "lost is made again only after so long, or after the timeout of the request if that is longer.",
+                    "version_added": "0.2.0",
+                    "type": "float",
+                    "example": "300",
+                    "default": "120",
+                },
                 "results_path": {
                     "description": "Folder, as any ObjectStoragePath, for the results of campaigns that name no "
                     "results_path: a file for each task instance. Empty: only the first recipients who were not "

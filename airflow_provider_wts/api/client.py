@@ -96,6 +96,18 @@ class WtsClient:
     def __repr__(self) -> str:
         return f"WtsClient({self.base_url!r})"
 
+    @property
+    def longest_timeout(self) -> float:
+        """Seconds that one attempt of any call may take."""
+        return self.timeout + SYNCHRONOUS_WAIT
+
+    def timeout_of(self, call: Call[Any]) -> float:
+        """Return the seconds that one attempt of a call may take.
+
+        :param call: the call.
+        """
+        return self.longest_timeout if call.operation_id in _SYNCHRONOUS else self.timeout
+
     def perform(self, call: Call[T], *, before_write: Callable[[], None] | None = None) -> T:
         """Perform a call, trying again where that is safe.
 
@@ -213,7 +225,6 @@ class WtsClient:
     def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Judgement:
         operation, content = call.operation, call.content
         url = self.base_url + call.url_path
-        timeout = self.timeout + (SYNCHRONOUS_WAIT if call.operation_id in _SYNCHRONOUS else 0)
         retries.waited_for_budget += self._budget.acquire(operation)
         try:
             reply = self._transport.exchange(
@@ -223,7 +234,7 @@ class WtsClient:
                 headers={"Content-Type": "application/json"} if content is not None else None,
                 content=content,
                 auth=self._auth,
-                timeout=timeout,
+                timeout=self.timeout_of(call),
                 fresh=not call.repeatable,
                 before_write=before_write,
             )

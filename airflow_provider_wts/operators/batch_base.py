@@ -194,27 +194,32 @@ class WtsBatchOperator(WtsSendingOperator):
         :param context: the task's context.
         """
         from airflow_provider_wts.operators.batch_campaign import Campaign
+        from airflow_provider_wts.sending.ledger import open_ledger
+        from airflow_provider_wts.sending.pages import PagedLedger
         from airflow_provider_wts.sending.results import MOST_NAMED
 
         with readable_failures(), ExitStack() as stack:
+            dry_run = parameters.flag("dry_run", self.is_dry_run) is True
+            policies = {"on_unknown": self.on_unknown, "on_clear": self.on_clear}
+            # Before anything that can wait: whoever opens it last is the one who may send.
+            ledger = None if dry_run else open_ledger(context, PagedLedger, **policies)
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
             on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
-            rehearsal = parameters.flag("dry_run", self.is_dry_run) is True
             results = self._results(context)
             way = self.way(chunk_size)
             recipients = stack.enter_context(self._recipients(context))
             if not recipients.rows:
                 raise AirflowSkipException("Nothing was sent: there are no recipients, only an empty list or a header.")
-            campaign = Campaign(self, context, way, recipients, results)
+            campaign = Campaign(self, context, way, recipients, results=results, ledger=ledger)
             if recipients.bad_rows and on_bad_row != "skip":
-                campaign.refuse_bad_rows(rehearsal=rehearsal)
+                campaign.refuse_bad_rows(rehearsal=dry_run)
             self.log.info(
                 "%s recipients; %s duplicates and %s bad rows are left out.",
                 f"{recipients.count:,}",
                 f"{recipients.duplicates:,}",
                 f"{recipients.bad_rows:,}",
             )
-            if rehearsal:
+            if dry_run:
                 return campaign.rehearse()
             if results is not None:
                 stack.enter_context(results)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.operators.batch_base import WtsBatchOperator
     from airflow_provider_wts.sending.delivery import Way
+    from airflow_provider_wts.sending.pages import PagedLedger
     from airflow_provider_wts.sending.recipients import Recipient, Recipients
     from airflow_provider_wts.sending.results import ResultsFile
 
@@ -42,6 +43,7 @@ class Campaign:
     :param way: how the messages go out.
     :param recipients: the checked recipients.
     :param results: where the results go; ``None`` = nowhere.
+    :param ledger: the ledger, opened when the task began; ``None`` if this deployment has no place for one.
     """
 
     def __init__(
@@ -50,13 +52,16 @@ class Campaign:
         context: Context,
         way: Way,
         recipients: Recipients,
+        *,
         results: ResultsFile | None,
+        ledger: PagedLedger | None,
     ) -> None:
         self._operator = operator
         self._context = context
         self._way = way
         self._recipients = recipients
         self._results = results
+        self._ledger = ledger
         self._log = operator.log
         self._tally = Tally(recipients.count, operator.log, operator.progress_interval, results)
         self._most_failures = most_failures(operator.max_failures, recipients.count)
@@ -153,12 +158,12 @@ class Campaign:
             self._operator.hook,
             self._context,
             self._way,
+            ledger=self._ledger,
             chunk_size=chunk_size,
             permit=self._permit,
             spare=self._exclusions.reason,
             report=self._tally.report,
             on_unknown=self._operator.on_unknown,
-            on_clear=self._operator.on_clear,
         )
         self._batch.run(self._recipients)
         problem, finished = self._problem(), False

@@ -73,6 +73,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         """
         from airflow_provider_wts.api import panels
 
+        self.open_ledger(context)
         with readable_failures():
             step = parameters.needed_name("step", self.step)
             if parameters.missing(self.title):
@@ -278,6 +279,7 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         """
         from airflow_provider_wts.api import panels
 
+        self.open_ledger(context)
         with readable_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
             step = parameters.named("copy_to_step", self.copy_to_step)

@@ -85,6 +85,7 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
         """
         from airflow_provider_wts.api import panels
 
+        self.open_ledger(context)
         with readable_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
             text = parameters.bounded_text("text", self.text, most=8000)

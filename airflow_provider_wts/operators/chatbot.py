@@ -131,6 +131,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         """
         from airflow_provider_wts.api.chatbots import send_chatbot
 
+        self.open_ledger(context)
         with readable_failures():
             start = self._start()
         marks: list[Mark] = []
@@ -173,6 +174,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         """
         from airflow_provider_wts.waiting.completion import completed_event
 
+        self.open_ledger(context)
         completed = completed_event(self.hook, event)
         # Not before: a clear of a task that failed while it waited goes on waiting.
         self.finish_sending(context)

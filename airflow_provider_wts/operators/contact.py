@@ -136,6 +136,7 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
         """
         from airflow_provider_wts.api import contacts as calls
 
+        self.open_ledger(context)
         with readable_failures():
             rules = SaveRules.read(self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists)
             fields = self._fields()
@@ -235,6 +236,8 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
         """
         from airflow_provider_wts.api import contacts as calls
 
+        if not parameters.missing(self.sequences):
+            self.open_ledger(context)
         with readable_failures():
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             fields = self._fields()

@@ -85,6 +85,7 @@ class WtsSaveContactsOperator(WtsOnceOperator):
         """
         from airflow_provider_wts.sending.parts import chunks
 
+        self.open_ledger(context)
         with readable_failures():
             rules = SaveRules.read(
                 self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists, default=True

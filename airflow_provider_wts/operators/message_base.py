@@ -218,5 +218,5 @@ def _trace(envelope: Envelope, *, by_metadata: bool) -> InSession | None:
     if envelope.quick or not (by_sender or by_metadata):
         return None
     if envelope.session_id is not None:
-        return InSession(session_id=envelope.session_id, by_metadata=by_metadata, by_sender=by_sender)
-    return InSession(recipient=envelope.to, by_metadata=by_metadata, by_sender=by_sender)
+        return InSession(session_id=envelope.session_id, by_metadata=by_metadata, by_sender=by_sender, is_message=True)
+    return InSession(recipient=envelope.to, by_metadata=by_metadata, by_sender=by_sender, is_message=True)

@@ -65,6 +65,7 @@ class WtsSendTextOperator(WtsMessageOperator):
         """
         from airflow_provider_wts.api import sends
 
+        self.open_ledger(context)
         with readable_failures():
             text = message_content.needed_text("text", self.text)
             message_content.warn_if_long(self.log, "text", text, message_content.MOST_TEXT)
@@ -145,6 +146,7 @@ class WtsSendFileOperator(WtsMessageOperator):
 
         :param context: the task's context.
         """
+        self.open_ledger(context)
         with readable_failures():
             first = is_first_try(context)
             file = OutgoingFile(self.hook, self.file, name=self.file_name, mime_type=self.mime_type, check=first)

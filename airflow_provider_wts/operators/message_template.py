@@ -99,6 +99,7 @@ class WtsSendTemplateOperator(WtsMessageOperator):
         """
         from airflow_provider_wts.api import sends
 
+        self.open_ledger(context)
         with readable_failures():
             name = parameters.needed_name("template", self.template)
             filling = message_content.template_parameters("parameters", self.parameters)
@@ -227,6 +228,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         """
         from airflow_provider_wts.api import scheduled
 
+        self.open_ledger(context)
         with readable_failures():
             moment = self._moment()
             # A later try may find the moment past, and that it was scheduled in time.

@@ -50,6 +50,16 @@ class WtsOnceOperator(WtsOperator):
         self.on_unknown = on_unknown
         self.on_clear = on_clear
 
+    def open_ledger(self, context: Context) -> None:
+        """Open the ledger of this task. Call it first in ``execute``: from then on no earlier try can send.
+
+        :param context: the task's context.
+        :raises AirflowFailException: when a policy cannot be kept.
+        :raises WtsError: when a later try has taken over, or the ledger fails.
+        """
+        with readable_failures():
+            self._open(context)
+
     def run_once(
         self,
         context: Context,
@@ -78,7 +88,8 @@ class WtsOnceOperator(WtsOperator):
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
         """
         with readable_failures():
-            once = self._once(context, held_back)
+            once = self._once(context)
+            once.held_back = held_back
             return once.send(recipient, build, trace, permit, prepare=prepare, last=last)
 
     def finish_sending(self, context: Context) -> None:
@@ -89,11 +100,17 @@ class WtsOnceOperator(WtsOperator):
         with readable_failures():
             self._once(context).finish()
 
-    def _once(self, context: Context, held_back: float = 0.0) -> Once:
-        from airflow_provider_wts.sending.once import GRACE, Once
+    def _once(self, context: Context) -> Once:
+        """Return the sends of this try; its ledger is opened if it was not at the start."""
+        opened: tuple[Any, Once] | None = self.__dict__.get("_opened")
+        return self._open(context) if opened is None or opened[0] is not context["ti"] else opened[1]
 
-        grace = GRACE + held_back
-        return Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear, grace=grace)
+    def _open(self, context: Context) -> Once:
+        from airflow_provider_wts.sending.once import Once
+
+        once = Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear)
+        self.__dict__["_opened"] = context["ti"], once
+        return once
 
 
 class WtsSendingOperator(WtsOnceOperator):
@@ -181,6 +198,16 @@ class WtsSendingOperator(WtsOnceOperator):
             held_back=held_back,
             last=last,
         )
+
+    def open_ledger(self, context: Context) -> None:
+        """Open the ledger of this task, unless nothing is to be sent.
+
+        :param context: the task's context.
+        """
+        with readable_failures():
+            dry_run = parameters.flag("dry_run", self.is_dry_run) is True
+        if not dry_run:
+            super().open_ledger(context)
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on when the send window has opened.

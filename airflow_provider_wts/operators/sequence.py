@@ -245,6 +245,14 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
 
     template_fields: Sequence[str] = (*_SequenceMembersOperator.template_fields, "on_unknown", "on_clear")
 
+    def execute(self, context: Context) -> SequenceContact | dict[str, int] | None:
+        """Add the contacts.
+
+        :param context: the task's context.
+        """
+        self.open_ledger(context)
+        return super().execute(context)
+
     def check(self, members: list[_Member]) -> None:
         """Hold the connection's ``allowed_recipients``.
 

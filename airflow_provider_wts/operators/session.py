@@ -369,6 +369,7 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
         """
         from airflow_provider_wts.api import sessions
 
+        self.open_ledger(context)
         with readable_failures():
             session = self.checked_session()
             text = parameters.text("text", self.text)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsNotSentError
 from airflow_provider_wts.hooks.context import first_moment
+from airflow_provider_wts.sending import clock
+from airflow_provider_wts.sending import ledger as ledgers
 from airflow_provider_wts.sending.delivery import Delivery, Lost, Send
 from airflow_provider_wts.sending.inquiry import Inquiry
 from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
-from airflow_provider_wts.sending.ledger import store_of
-from airflow_provider_wts.sending.once import GRACE, check_policies
-from airflow_provider_wts.sending.pages import NOT_REACHED, Page, PagedLedger
+from airflow_provider_wts.sending.pages import NOT_REACHED, Page
 from airflow_provider_wts.sending.reconcile import Finding, Found
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.hooks.wts import WtsHook
     from airflow_provider_wts.sending.delivery import Way
+    from airflow_provider_wts.sending.pages import PagedLedger
     from airflow_provider_wts.sending.recipients import Recipient
 
 log = logging.getLogger(__name__)
@@ -70,13 +71,12 @@ class Batch:
     :param hook: the hook of the task's connection.
     :param context: the task's context.
     :param way: how the messages go out.
+    :param ledger: the ledger, opened when the task began; ``None`` if this deployment has no place for one.
     :param chunk_size: recipients of one page of the ledger.
     :param permit: called before each chunk; raises :class:`Stopped` where nothing may go out.
     :param spare: says why a recipient must not be written to, or ``None``.
     :param report: is told what became of each recipient.
     :param on_unknown: what to do where nobody knows whether a send happened: ``fail`` or ``resend``.
-    :param on_clear: see :class:`~airflow_provider_wts.sending.ledger.Ledger`.
-    :raises WtsInvalidRequestError: when a policy cannot be kept.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Batch:
         context: Mapping[str, Any],
         way: Way,
         *,
+        ledger: PagedLedger | None,
         chunk_size: int,
         permit: Callable[[], None],
         spare: Callable[[str], str | None],
         report: Callable[[Recipient, Result], None],
         on_unknown: str = "fail",
-        on_clear: str = "auto",
     ) -> None:
         self._hook = hook
         self._way = way
@@ -101,19 +101,10 @@ class Batch:
         self._on_unknown = on_unknown
         self._task_instance = context["ti"]
         self._task = TaskIdentity.of(self._task_instance)
-        store = store_of(context, self._task)
-        check_policies(on_unknown, on_clear, has_ledger=store is not None)
-        self.ledger: PagedLedger | None = None
-        if store is not None:
-            self.ledger = PagedLedger(
-                store,
-                max_tries=self._task_instance.max_tries,
-                try_number=int(self._task_instance.try_number or 1),
-                on_clear=on_clear,
-            )
+        self.ledger = ledger
         self._first_moment = first_moment(context)
         self._delivery = Delivery(hook, way, self._keep, self.ledger.check if self.ledger else lambda: None)
-        self._inquiry = Inquiry(hook, way, GRACE)
+        self._inquiry = Inquiry(hook, way)
         self._entries: dict[str, dict[str, Any]] = {}
         self._max_tries_of: dict[str, int] = {}
         self._undecided: dict[str, str] = {}
@@ -267,14 +258,19 @@ class Batch:
         if not doubtful:
             return
         log.info("An earlier try left %s recipients of whom nobody knows; asking WTS Chat.", len(doubtful))
-        if self.ledger is None:
-            page_of = self._pages_without_ledger(doubtful)
+        if self._is_complete:
+            at_a_time = 0
+        else:
+            page_of = self._pages_as_before(doubtful)
+            at_a_time = self._way.parallelism if self._way.request_size > 1 else 1
         sends = {send.mark.key: send for send in doubtful}
         pages = list({page_of[key].number: page_of[key] for key in sends}.values())
         lost = [one for page in pages for one in _lost(page, sends, page_of)]
         since = min(page.intent for page in pages)
-        at_a_time = 0 if self.ledger else self._way.parallelism if self._way.request_size > 1 else 1
-        found = self._inquiry.later(lost, since, list(self._delivery.recent), at_a_time=at_a_time)
+        # Nothing stops an earlier try that still runs, if there is no ledger.
+        quiet = clock.elapsed(self.ledger.fence.held_at) - ledgers.LEASE if self.ledger else 0.0
+        recent = list(self._delivery.recent)
+        found = self._inquiry.later(lost, since, recent, at_a_time=at_a_time, begun=quiet)
         for page in pages:
             self._open_again(found, [send for key, send in sends.items() if page_of[key] is page], page)
             self._keep(page)
@@ -283,25 +279,41 @@ class Batch:
             self._max_tries_of |= dict.fromkeys(mine, page.max_tries)
 
     def _doubtful(self, recipients: Iterable[Recipient]) -> list[Send]:
-        # Without a ledger nothing is remembered, so nobody can be ruled out.
-        everybody = self.ledger is None and int(self._task_instance.try_number or 1) > 1
+        # Of whom nothing is remembered, then, cannot be ruled out.
+        everybody = not self._is_complete
         keys = {key for key, entry in self._entries.items() if "receipt" not in entry}
         if not everybody and not keys:
             return []
         sends = (Send(recipient, self._mark(recipient)) for recipient in recipients)
         if everybody:
             # Who is spared now was most likely spared then, and stood in no request.
-            return [send for send in sends if self._spare(send.recipient.to) is None]
+            return [
+                send
+                for send in sends
+                if "receipt" not in self._entries.get(send.mark.key, {}) and self._spare(send.recipient.to) is None
+            ]
         return [send for send in sends if send.mark.key in keys]
 
-    def _pages_without_ledger(self, sends: list[Send]) -> dict[str, Page]:
+    @property
+    def _is_complete(self) -> bool:
+        """Whether all that earlier tries sent is remembered."""
+        if self.ledger is not None:
+            return not self.ledger.incomplete
+        return int(self._task_instance.try_number or 1) <= 1
+
+    def _pages_as_before(self, sends: list[Send]) -> dict[str, Page]:
         """Return the pages that an earlier try had, if the recipients are as they were."""
         pages: dict[str, Page] = {}
         max_tries = self._task_instance.max_tries
         for number, start in enumerate(range(0, len(sends), self._chunk_size)):
-            keys = [send.mark.key for send in sends[start : start + self._chunk_size]]
-            page = Page(number, self._first_moment, {key: {} for key in keys}, self._way.request_size, max_tries)
-            pages |= dict.fromkeys(keys, page)
+            chunk = sends[start : start + self._chunk_size]
+            if self.ledger is not None:
+                contents = {send.mark.key: _digest(send.recipient) for send in chunk}
+                page = self.ledger.open_page(contents, self._way.request_size, since=self._first_moment)
+            else:
+                entries: dict[str, dict[str, Any]] = {send.mark.key: {} for send in chunk}
+                page = Page(number, self._first_moment, entries, self._way.request_size, max_tries)
+            pages |= dict.fromkeys(page.sends, page)
         return pages
 
     def _open_again(self, found: Mapping[str, Found], sends: list[Send], page: Page) -> list[Send]:

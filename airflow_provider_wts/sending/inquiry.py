@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_wts.api.errors import WtsError, WtsUnknownOutcomeError
+from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.reconcile import Finding, Found
 from airflow_provider_wts.sending.sweep import TAKEN, Doubt, Group, Sweep
 
@@ -37,13 +37,16 @@ class Inquiry:
 
     :param hook: the hook of the task's connection.
     :param way: how they went out.
-    :param grace: seconds that the API may still be at work on a request whose answer was lost.
     """
 
-    def __init__(self, hook: WtsHook, way: Way, grace: float) -> None:
+    def __init__(self, hook: WtsHook, way: Way) -> None:
         self._hook = hook
         self._way = way
-        self._grace = grace
+
+    @property
+    def _lag(self) -> float:
+        """Seconds after the last byte of a request in which it may still take effect."""
+        return reconcile.effect_lag(self._hook.client.timeout)
 
     def at_once(self, lost: Sequence[Lost], since: datetime, recent: Iterable[str]) -> dict[str, Found]:
         """Ask about requests that got no answer a moment ago.
@@ -52,15 +55,15 @@ class Inquiry:
         :param since: no earlier than this were they sent.
         :param recent: ids of sends that the API took before them.
         """
-        settled_at = time.monotonic() + self._grace
+        lost_at = clock.now()
         found = self._search(lost, since)
         if all(one.finding is Finding.FOUND for one in found.values()):
             return found
-        time.sleep(max(0.0, settled_at - time.monotonic()))
+        clock.sleep(self._lag - clock.elapsed(lost_at))
         return self._settled(lost, since, recent)
 
     def later(
-        self, lost: Sequence[Lost], since: datetime, recent: Iterable[str], *, at_a_time: int
+        self, lost: Sequence[Lost], since: datetime, recent: Iterable[str], *, at_a_time: int, begun: float
     ) -> dict[str, Found]:
         """Ask about what an earlier try left, with one search.
 
@@ -69,9 +72,10 @@ class Inquiry:
         :param recent: ids of sends that the API took before them.
         :param at_a_time: how many may have been under way at a time, where they went out in this order; 0 = nothing
             is known of their order.
+        :param begun: seconds for which no earlier try can have written a request.
         """
-        # However old an intent is: a limit may have held its request until a moment ago.
-        time.sleep(self._grace)
+        # However old an intent is: a limit may have held its request until then.
+        clock.sleep(self._lag - begun)
         return self._settled(lost, since, recent, at_a_time=at_a_time)
 
     def _settled(
@@ -82,7 +86,7 @@ class Inquiry:
         found = self._search(lost, since, at_a_time=at_a_time)
         if not known and any(one.finding is Finding.ABSENT for one in found.values()):
             log.info("Nothing shows how far WTS Chat is with its queue; looking again in %.0f s.", QUEUE_WAIT)
-            time.sleep(QUEUE_WAIT)
+            clock.sleep(QUEUE_WAIT)
             found = self._search(lost, since, at_a_time=at_a_time)
         if not moved_on:
             reason = "WTS Chat is still at work on what it was given before"
@@ -92,19 +96,18 @@ class Inquiry:
 
     def _with_the_rest(self, lost: Sequence[Lost], since: datetime, found: dict[str, Found]) -> dict[str, Found]:
         """Wait for the rest of requests that were taken, as long as more and more of it shows."""
-        begun = moved = time.monotonic()
+        begun = moved = clock.now()
         while left := [doubt for doubt in _doubts(lost) if found[doubt.key].reason == TAKEN]:
-            now = time.monotonic()
-            if now - begun >= QUEUE_WAIT or now - moved >= _STANDSTILL:
+            if clock.elapsed(begun) >= QUEUE_WAIT or clock.elapsed(moved) >= _STANDSTILL:
                 break
-            time.sleep(_REST_INTERVAL)
+            clock.sleep(_REST_INTERVAL)
             try:
                 new = Sweep(self._hook, self._way.traces, since).seen(left)
             except WtsError as error:
                 log.info("WTS Chat does not tell how far it is: %s", error)
                 continue
             if new:
-                found, moved = found | new, time.monotonic()
+                found, moved = found | new, clock.now()
         return found
 
     def _search(self, lost: Sequence[Lost], since: datetime, *, at_a_time: int = 0) -> dict[str, Found]:
@@ -121,16 +124,16 @@ class Inquiry:
 
     def _queue_moved_on(self, recent: list[str]) -> bool:
         """Wait until the platform has worked on what it was given before; only then absence means anything."""
-        until = time.monotonic() + QUEUE_WAIT
+        begun = clock.now()
         waited = False
         while not self._one_is_done(recent):
-            if time.monotonic() > until:
+            if clock.elapsed(begun) > QUEUE_WAIT:
                 return False
             waited = True
-            time.sleep(_QUEUE_INTERVAL)
+            clock.sleep(_QUEUE_INTERVAL)
         if waited:
             # It has only now come to what was given after that.
-            time.sleep(self._grace)
+            clock.sleep(self._lag)
         return True
 
     def _one_is_done(self, recent: list[str]) -> bool:

@@ -1,9 +1,9 @@
 """The ledger of a task's sends: what was intended, what was done, and whether all is finished.
 
-It lives in Airflow's task state store (Airflow 3.3 and later), which survives retries, deferral and clears, or in
+It is kept in Airflow's task state store (Airflow 3.3 and later), which survives retries, deferral and clears, or in
 files at an ObjectStoragePath where the deployment configures one (``[wts] ledger_path``). A failing write of an
-intent prevents the send. Every try after the first takes the ledger over before it reads it, so a try that Airflow has
-given up, but that still runs and waits for its turn, sees that, and sends nothing more.
+intent prevents the send. Every try takes the ledger over before it reads it (:class:`Fence`), so a try that Airflow has
+given up, but that still runs and waits for its turn, finds that out, and sends nothing more.
 """
 
 from __future__ import annotations
@@ -11,36 +11,40 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
+import threading
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.hooks.context import RunIdentity, run_identity, same_run
+from airflow_provider_wts.sending import clock
+from airflow_provider_wts.sending.key import TaskIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from airflow_provider_wts.sending.key import TaskIdentity
 
 log = logging.getLogger(__name__)
 
 OnClear = Literal["auto", "continue", "resend"]
 
-#: Name under which the ledger stands in the store.
+#: Name of the ledger in the store.
 HEADER = "wts_ledger"
 
-#: Name under which the try stands that took the ledger over last. Apart, so that neither writes over the other.
+#: Name of the try in the store that took the ledger over last. Apart, so that neither writes over the other.
 HOLDER = "wts_ledger_holder"
 
 _VERSION = 1
 
-#: Seconds after which a try looks again whether it is still the one that counts.
-FRESH = 1.0
+#: Seconds for which a check holds, and which a later try waits before it reads what earlier ones did.
+LEASE = 1.0
+
+#: Reads of a store that is too slow for the lease, until a check is given up; and claims against tries that interfere.
+_MOST_READS = 5
 
 _UNREADABLE = (
-    "Nothing was sent, because nobody knows what was sent before. Look into WTS Chat, then delete the task's state to "
-    "send anew."
+    "Nothing was sent, because it is unknown what was sent before. Check in WTS Chat, then delete the task's state to "
+    "send again."
 )
 
 
@@ -79,22 +83,26 @@ class FileStore:
 
     :param root: the folder of all ledgers.
     :param task: the task instance.
+    :param deployment: what tells this Airflow from others that share the folder.
     """
 
-    def __init__(self, root: str, task: TaskIdentity) -> None:
+    def __init__(self, root: str, task: TaskIdentity, *, deployment: str = "") -> None:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-        # Hashed: a run id holds characters that no path takes, and may hold personal data.
-        folder = hashlib.sha256("\0".join(map(str, task)).encode()).hexdigest()[:32]
-        self._folder = ObjectStoragePath(root) / folder
+        path = ObjectStoragePath(root)
+        self._folder = path / _hashed(*filter(None, [deployment]), *task)
+        # Version 0.1.0 did not tell deployments apart.
+        self._folders = dict.fromkeys((self._folder, path / _hashed(*task)))
 
     def get(self, name: str) -> Any:
         """Return a page, or ``None``."""
-        try:
-            text = (self._folder / f"{name}.json").read_text()
-        except FileNotFoundError:
-            return None
-        return json.loads(text)
+        for folder in self._folders:
+            try:
+                text = (folder / f"{name}.json").read_text()
+            except FileNotFoundError:
+                continue
+            return json.loads(text)
+        return None
 
     def set(self, name: str, value: dict[str, Any]) -> None:
         """Write a page whole: on a local disk through a rename, in an object store in one request."""
@@ -111,7 +119,7 @@ class FileStore:
 
 
 def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
-    """Return where the ledger of a task is kept, or ``None`` where this deployment has no place for one.
+    """Return where the ledger of a task is kept, or ``None`` if this deployment has no place for one.
 
     :param context: the task's context.
     :param task: the task instance.
@@ -119,45 +127,211 @@ def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
     from airflow.providers.common.compat.sdk import conf
 
     if root := conf.get("wts", "ledger_path", fallback="").strip():
-        return FileStore(root, task)
+        return FileStore(root, task, deployment=_deployment())
     accessor = context.get("task_state_store")
     return TaskStateStore(accessor) if accessor is not None else None
+
+
+def _deployment() -> str:
+    """Return what tells this Airflow from others: a name, or else the address of its API."""
+    from airflow import __version__ as airflow_version
+    from airflow.providers.common.compat.sdk import conf
+
+    if name := str(conf.get("wts", "deployment", fallback="")).strip():
+        return name
+    section = "webserver" if airflow_version.startswith("2.") else "api"
+    return _hashed(conf.get(section, "base_url", fallback=""))
+
+
+def _hashed(*parts: object) -> str:
+    # A run id holds characters that no path takes, and may hold personal data.
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+class Fence:
+    """Lets one try of a task act, the latest, and stops all that Airflow has given up but that still run.
+
+    Call :meth:`hold` at the very start of ``execute``, before anything is read that another try may have written and
+    before anything that can wait. Call :meth:`check` right before each effect: a write, a deletion, a request. It costs
+    a read of the store once per :data:`LEASE`, else nothing. ``Fence(store, try_number=context["ti"].try_number)`` is
+    all that an export needs; with files, ``run=run_identity(context)`` tells a run that was made again under an old
+    run id from the old one.
+
+    The holder in the store is the number of a try and a name of its process. A higher try wins; within a try the latest
+    start wins, because Airflow may start a try again (a deferral, a reschedule). No holder at all is as good as
+    another's: the store answers that once Airflow has given the try up. A check holds for one lease, and who takes over
+    waits one lease before it reads: what its predecessor still did on the strength of a check can be read by then.
+
+    :param store: where the holder is kept.
+    :param try_number: ``ti.try_number``.
+    :param run: the DAG run, if the store does not end with it.
+    :param name: name of the holder in the store.
+    """
+
+    def __init__(self, store: Store, *, try_number: int, run: RunIdentity | None = None, name: str = HOLDER) -> None:
+        self._store = store
+        self._try_number = try_number
+        self._run = run
+        self._name = name
+        #: Name of this process.
+        self.process = uuid.uuid4().hex
+        self._checked: clock.Reading | None = None
+        self._taken_over = False
+        self._lock = threading.Lock()
+        #: When it took over. Other tries can act for one lease after that, and no longer.
+        self.held_at = clock.now()
+
+    def hold(self, *, first: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
+        """Take over.
+
+        :param first: called if nobody held before a first try: leaves something in the store that every later start
+            finds, and returns whether none was there. Then there is nobody to wait for.
+        :return: the holder before, if there was one.
+        :raises WtsError: when a later try has taken over, or the store fails. Then nothing may be done.
+        """
+        before = self._read()
+        self._refuse_later(before)
+        self._write()
+        alone = before is None and self._try_number <= 1 and first()
+        for _ in range(_MOST_READS):
+            if not alone:
+                clock.sleep(LEASE * 1.1)
+            reading = clock.now()
+            found = self._read()
+            if self._is_mine(found):
+                self._checked = reading
+                return before
+            if found is None or _try_of(found) >= self._try_number:
+                self._refuse()
+            # An earlier try had read the store before this one wrote. It does not wait, and may have acted since.
+            self._write()
+            alone = False
+        raise WtsError("Other tries of this task take its ledger over again and again. Nothing was sent.")
+
+    def check(self) -> None:
+        """Make sure that no other try has taken over, unless that was made sure of within the lease.
+
+        :raises WtsError: when one has, or the store cannot tell in time. Then nothing may be done.
+        """
+        with self._lock:
+            for _ in range(_MOST_READS):
+                if self._is_fresh():
+                    return
+                reading = clock.now()
+                if not self._is_mine(self._read()):
+                    self._refuse()
+                self._checked = reading
+            # A read that took longer than the lease proves nothing.
+            if self._is_fresh():
+                return
+        raise WtsError(
+            f"The ledger of this task took longer than {LEASE:g} s to answer, {_MOST_READS} times in a row, so it is "
+            "unknown whether another try has taken over. Nothing was sent. Another try goes on from here."
+        )
+
+    def _refuse_later(self, found: Mapping[str, Any] | None) -> None:
+        if found and same_run(found.get("run"), self._run) is not False and _try_of(found) > self._try_number:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._taken_over = True
+        raise WtsError("Another try of this task has taken over, so this one sends nothing more.")
+
+    def _is_fresh(self) -> bool:
+        if self._taken_over:
+            self._refuse()
+        return self._checked is not None and clock.elapsed(self._checked) < LEASE
+
+    def _is_mine(self, found: Mapping[str, Any] | None) -> bool:
+        return found is not None and found.get("holder") == self.process
+
+    def _read(self) -> dict[str, Any] | None:
+        found = read_page(self._store, self._name)
+        if found is not None and not isinstance(found, dict):
+            raise WtsInvalidRequestError(
+                f"The ledger of this task cannot be read: {self._name} is damaged. {_UNREADABLE}"
+            )
+        return found
+
+    def _write(self) -> None:
+        holder = {"holder": self.process, "try": self._try_number, "run": self._run}
+        ensure_written(lambda: self._store.set(self._name, holder))
+        self.held_at = clock.now()
+
+
+def _try_of(holder: Mapping[str, Any]) -> int:
+    # Version 0.1.0 wrote no number.
+    number = holder.get("try")
+    return number if isinstance(number, int) else 0
+
+
+def read_page(store: Store, name: str) -> Any:
+    """Return a page; what cannot be read is an error, and not "nothing known".
+
+    :param store: where it is kept.
+    :param name: its name.
+    :raises WtsError: when it cannot be read.
+    """
+    try:
+        return store.get(name)
+    except ValueError as error:
+        raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
+    except Exception as error:
+        raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
+
+
+def ensure_written(write: Callable[[], None]) -> None:
+    """Write what must be written before anything is sent.
+
+    :param write: writes it.
+    :raises WtsError: when it cannot be written.
+    """
+    try:
+        write()
+    except WtsError:
+        raise
+    except Exception as error:
+        raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
 
 
 class Ledger:
     """What is known of a task's sends.
 
-    A page is ``{"key of send": {"intent": time, "content": digest, "receipt": answer}}``; a task with one send has one
-    page, beside a header in the same object. Nothing in it names a phone number; a receipt is the API's answer.
+    A page is ``{"key of send": {"intent": time, "content": digest, "timeout": seconds, "receipt": answer}}``; a task
+    with one send has one page, beside a header in the same object. Nothing in it names a phone number.
 
     :param store: where it is kept.
-    :param try_number: ``ti.try_number``. From the second on, the ledger is taken over first, which takes a second.
+    :param try_number: ``ti.try_number``.
     :param max_tries: ``ti.max_tries``. Only a clear changes it, so it tells a clear from a retry.
-    :param on_clear: ``auto``: a finished task that is cleared sends anew, an unfinished one goes on where it stopped;
-        ``continue``: never anew; ``resend``: anew after any clear.
+    :param on_clear: ``auto``: a finished task that is cleared sends again, an unfinished one goes on where it stopped;
+        ``continue``: never again; ``resend``: again after any clear.
+    :param run: the DAG run, if the store does not end with it.
+    :raises WtsError: when another try has taken over, or the store fails. Then nothing may be sent.
     """
 
-    def __init__(self, store: Store, *, max_tries: int, try_number: int = 1, on_clear: OnClear | str = "auto") -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_tries: int,
+        try_number: int = 1,
+        on_clear: OnClear | str = "auto",
+        run: RunIdentity | None = None,
+    ) -> None:
         self._store = store
         self._max_tries = max_tries
-        self._holder: str | None = None
-        if try_number > 1:
-            self._take_over()
-        header = self._read()
-        self._note_look()
-        if header is not None and try_number <= 1:
-            self._holder = header.get("holder")
-        if header is None:
-            header = self._new(generation=max_tries)
-        elif self._starts_anew(header, on_clear):
-            log.info("The task was cleared and had finished: everything is sent anew.")
-            # Never one that was there: its marks may still stand at the API.
-            header = self._new(generation=max(header["generation"] + 1, max_tries))
-        self._header: dict[str, Any] = header
+        self._try_number = try_number
+        self._run = run
+        self._header: dict[str, Any] = {}
+        self.fence = Fence(store, try_number=try_number, run=run)
+        before = self.fence.hold(first=self._begin)
+        if not self._header:
+            self._header = self._resumed(before, on_clear)
+            ensure_written(self._write)
 
     @property
     def generation(self) -> int:
-        """Part of the key of every send: it changes when a person wants everything sent anew."""
+        """Part of the key of every send: it changes when a person wants everything sent again."""
         return int(self._header["generation"])
 
     @property
@@ -165,8 +339,13 @@ class Ledger:
         """Whether all sends of this generation are done."""
         return bool(self._header["finished"])
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether there may have been sends that the ledger does not know of."""
+        return bool(self._header.get("incomplete"))
+
     def entry(self, key: str) -> dict[str, Any] | None:
-        """Return what is known of a send: its intent, and its receipt where it is done.
+        """Return what is known of a send: its intent, and its receipt if it is done.
 
         :param key: the key of the send.
         """
@@ -174,29 +353,25 @@ class Ledger:
         return entry if isinstance(entry, dict) else None
 
     def check(self) -> None:
-        """Make sure that no other try has taken over, where some time has passed since the last look.
+        """Make sure that no other try has taken over.
 
-        :raises WtsError: when one has, or nobody can tell.
+        :raises WtsError: as :meth:`Fence.check`.
         """
-        # The one clock stands still while a machine sleeps, the other can be set.
-        if time.monotonic() - self._looked[0] < FRESH and abs(time.time() - self._looked[1]) < FRESH:
-            return
-        found = self._get(HOLDER)
-        if (found or {}).get("holder") != self._holder:
-            raise WtsError("Another try of this task has taken over, so this one sends nothing more.")
-        self._note_look()
+        self.fence.check()
 
-    def intend(self, key: str, content: str, *, since: datetime | None = None) -> None:
+    def intend(self, key: str, content: str, *, since: datetime | None = None, timeout: float | None = None) -> None:
         """Write that a send is about to happen. Without this, nothing may be sent.
 
         :param key: the key of the send.
         :param content: digest of what is sent.
-        :param since: when the first of the attempts began that may have reached somebody; now where there was none.
+        :param since: when the first of the attempts began that may have reached somebody; now if there was none.
+        :param timeout: seconds that the request may take.
         :raises WtsError: when it cannot be written.
         """
-        self._header["sends"][key] = {"intent": (since or datetime.now(UTC)).isoformat(), "content": content}
+        entry = {"intent": (since or datetime.now(UTC)).isoformat(), "content": content}
+        self._header["sends"][key] = entry if timeout is None else {**entry, "timeout": timeout}
         self._header["finished"] = False
-        self._ensure(self._write)
+        ensure_written(self._write)
 
     def retract(self, key: str) -> None:
         """Write that a send did not happen, for certain.
@@ -207,7 +382,7 @@ class Ledger:
         self._write()
 
     def finish(self) -> None:
-        """Write that the task is done with its sends: a clear from now on means to send anew."""
+        """Write that the task is done with its sends: a clear from now on means to send again."""
         self._header["finished"] = True
         self._write()
 
@@ -215,41 +390,66 @@ class Ledger:
         """Write that a send happened.
 
         :param key: the key of the send.
-        :param receipt: the API's answer.
+        :param receipt: what is kept of the API's answer.
         :param finished: whether it was the last one of the task.
         """
         self._header["sends"].setdefault(key, {})["receipt"] = receipt
         self._header["finished"] = finished
         self._write()
 
-    def _ensure(self, write: Callable[[], None]) -> None:
-        """Write what must stand before anything is sent."""
-        try:
-            write()
-        except WtsError:
-            raise
-        except Exception as error:
-            raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
-
     def _write(self) -> None:
         self.check()
+        self._put(self._header)
+
+    def _put(self, header: dict[str, Any]) -> None:
         # As last seen, so that a retry after the end is not taken for another clear.
-        self._header["max_tries"] = self._max_tries
-        self._header["holder"] = self._holder
-        self._store.set(HEADER, self._header)
+        header["max_tries"] = self._max_tries
+        header["holder"] = self.fence.process
+        self._store.set(HEADER, header)
 
-    def _take_over(self) -> None:
-        self._holder = uuid.uuid4().hex
-        self._ensure(lambda: self._store.set(HOLDER, {"holder": self._holder}))
-        # One that looked a moment ago does not look again before that is over. Afterwards all that it did can be read.
-        time.sleep(FRESH * 1.1)
+    def _begin(self) -> bool:
+        """Write a new ledger, if there is none."""
+        if self._read() is not None:
+            return False
+        header = self._new(self._max_tries)
+        ensure_written(lambda: self._put(header))
+        self._header = header
+        return True
 
-    def _note_look(self) -> None:
-        self._looked = time.monotonic(), time.time()
+    def _resumed(self, before: Mapping[str, Any] | None, on_clear: OnClear | str) -> dict[str, Any]:
+        """Return the header to go on with, after what earlier tries left."""
+        header = self._read()
+        if header is None:
+            if self._try_number > 1:
+                log.warning(
+                    "An earlier try must have left a ledger, and there is none. WTS Chat is asked what was sent."
+                )
+            return self._new(self._max_tries, incomplete=True)
+        # Never a generation that was there: its marks may still be at the API.
+        anew = max(header["generation"] + 1, self._max_tries)
+        same = same_run(header.get("run"), self._run)
+        if same is False:
+            log.info("The ledger is of an earlier DAG run with the same run id; everything is sent.")
+            return self._new(anew, incomplete=self._try_number > 1)
+        if self._starts_anew(header, on_clear):
+            log.warning(
+                "The task was cleared after all its sends had been made, so everything is sent again. If its last try "
+                "failed only after that, this is a repetition: on_clear='continue' sends nothing again."
+            )
+            return self._new(anew)
+        if header.get("holder") != (before or {}).get("holder"):
+            # Some try wrote behind the back of the one that held.
+            header["incomplete"] = True
+        if same is None and self._try_number <= max(_try_of(before or {}), 1):
+            # The number of a try only grows within a run, so this may be another run under the same run id.
+            log.warning("It cannot be told whether the ledger is of this DAG run. WTS Chat is asked what was sent.")
+            header["sends"] = {key: without_receipt(entry) for key, entry in header["sends"].items()}
+            header |= {"finished": False, "doubted": True}
+        header["run"] = header.get("run") or self._run
+        return header
 
     def _read(self) -> dict[str, Any] | None:
-        """Return what is there; what cannot be read is an error, and not "nothing known"."""
-        header = self._get(HEADER)
+        header = read_page(self._store, HEADER)
         if header is None:
             return None
         kinds = {"generation": int, "finished": bool, "sends": dict}
@@ -260,18 +460,92 @@ class Ledger:
             )
         return dict(header)
 
-    def _get(self, name: str) -> Any:
-        try:
-            return self._store.get(name)
-        except ValueError as error:
-            raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
-        except Exception as error:
-            raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
-
     def _starts_anew(self, header: dict[str, Any], on_clear: OnClear | str) -> bool:
         cleared = header.get("max_tries") != self._max_tries
         return cleared and (on_clear == "resend" or (on_clear == "auto" and bool(header.get("finished"))))
 
-    @staticmethod
-    def _new(generation: int) -> dict[str, Any]:
-        return {"version": _VERSION, "generation": generation, "max_tries": generation, "finished": False, "sends": {}}
+    def _new(self, generation: int, *, incomplete: bool = False) -> dict[str, Any]:
+        return {
+            "version": _VERSION,
+            "generation": generation,
+            "max_tries": self._max_tries,
+            "finished": False,
+            "sends": {},
+            "run": self._run,
+            "incomplete": incomplete,
+        }
+
+
+def without_receipt(entry: Any) -> dict[str, Any]:
+    """Return what is known of a send if its receipt proves nothing.
+
+    :param entry: the entry of the send.
+    """
+    return {name: value for name, value in dict(entry).items() if name != "receipt"}
+
+
+L = TypeVar("L", bound=Ledger)
+
+
+def open_ledger(
+    context: Mapping[str, Any],
+    kind: type[L],
+    *,
+    on_unknown: str = "fail",
+    on_clear: OnClear | str = "auto",
+) -> L | None:
+    """Open the ledger of a task, at the very start of its ``execute``.
+
+    :param context: the task's context.
+    :param kind: :class:`Ledger`, or one for many sends.
+    :param on_unknown: what to do if the outcome of a send is unknown.
+    :param on_clear: see :class:`Ledger`.
+    :return: the ledger; ``None`` if this deployment has no place for one.
+    :raises WtsInvalidRequestError: when a policy is not one of its values, or cannot be kept here.
+    :raises WtsError: when another try has taken over, or the store fails.
+    """
+    task_instance = context["ti"]
+    store = store_of(context, TaskIdentity.of(task_instance))
+    check_policies(on_unknown, on_clear, store)
+    if store is None:
+        return None
+    return kind(
+        store,
+        max_tries=task_instance.max_tries,
+        try_number=int(task_instance.try_number or 1),
+        on_clear=on_clear,
+        run=run_identity(context) if isinstance(store, FileStore) else None,
+    )
+
+
+def check_policies(on_unknown: str, on_clear: str, store: Store | None) -> None:
+    """Refuse what cannot be kept.
+
+    :param on_unknown: what to do if the outcome of a send is unknown.
+    :param on_clear: what a clear of the task means.
+    :param store: where the ledger is kept, if anywhere.
+    :raises WtsInvalidRequestError: when one is not one of its values, or needs a ledger that outlives the task.
+    """
+    if on_unknown not in ("fail", "resend"):
+        raise WtsInvalidRequestError(f"on_unknown: {on_unknown!r} must be 'fail' or 'resend'. Nothing was sent.")
+    if on_clear not in ("auto", "continue", "resend"):
+        raise WtsInvalidRequestError(
+            f"on_clear: {on_clear!r} must be 'auto', 'continue' or 'resend'. Nothing was sent."
+        )
+    if on_clear == "resend" and store is None:
+        raise WtsInvalidRequestError(
+            "on_clear: 'resend' needs a ledger, which Airflow has from 3.3 on. Nothing was sent. Before Airflow 3.3, "
+            "set [wts] ledger_path. Example: s3://aws_default@bucket/wts-ledger"
+        )
+    if on_clear == "continue" and isinstance(store, TaskStateStore) and _is_cleared_on_success():
+        raise WtsInvalidRequestError(
+            "on_clear: 'continue' cannot be kept, because [state_store] clear_on_success deletes what a task sent as "
+            "soon as it succeeds. Nothing was sent. Set it to False, or set [wts] ledger_path. Example: "
+            "s3://aws_default@bucket/wts-ledger"
+        )
+
+
+def _is_cleared_on_success() -> bool:
+    from airflow.providers.common.compat.sdk import conf
+
+    return cast("bool", conf.getboolean("state_store", "clear_on_success", fallback=False))

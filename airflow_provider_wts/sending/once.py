@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
@@ -17,9 +16,11 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
 )
 from airflow_provider_wts.hooks.context import first_moment
+from airflow_provider_wts.sending import clock, reconcile
+from airflow_provider_wts.sending import ledger as ledgers
 from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
-from airflow_provider_wts.sending.ledger import Ledger, OnClear, store_of
-from airflow_provider_wts.sending.reconcile import Finding, Found
+from airflow_provider_wts.sending.ledger import Ledger, OnClear, open_ledger
+from airflow_provider_wts.sending.reconcile import Finding, Found, Harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,11 +35,13 @@ T = TypeVar("T")
 
 OnUnknown = Literal["fail", "resend"]
 
-#: Seconds that the API may still be at work on a request whose answer we never saw.
-GRACE = 20.0
+#: Seconds between the first two polls of a search; later ones come more and more rarely.
+_FIRST_INTERVAL = 5.0
+_LONGEST_INTERVAL = 30.0
 
-#: Seconds between two looks during the grace.
-_LOOK_INTERVAL = 5.0
+
+#: Texts of messages, and whom they are for.
+_NOT_KEPT = ("text", "lastMessageText", "caption", "details", "contactDetails")
 
 
 class _Send(NamedTuple):
@@ -58,9 +61,11 @@ class Once:
     :param context: the task's context.
     :param on_unknown: what to do where nobody knows whether a send happened: ``fail`` or ``resend``.
     :param on_clear: see :class:`~airflow_provider_wts.sending.ledger.Ledger`.
-    :param grace: seconds that the API may still be at work on a request whose answer was lost.
-    :raises WtsInvalidRequestError: when ``on_unknown`` or ``on_clear`` is none of its values, or ``resend`` is asked
-        for after a clear where no ledger can tell a clear from a retry.
+    :param grace: seconds after the last possible write of a request, after which it can no longer take effect.
+        Default: the longer of the request's timeout and ``[wts] effect_lag``.
+    :param held_back: seconds for which the platform holds the send back, in addition.
+    :raises WtsInvalidRequestError: when ``on_unknown`` or ``on_clear`` is not one of its values, or cannot be kept.
+    :raises WtsError: when another try has taken over, or the ledger fails. Then nothing was sent.
     """
 
     def __init__(
@@ -70,24 +75,18 @@ class Once:
         *,
         on_unknown: OnUnknown | str = "fail",
         on_clear: OnClear | str = "auto",
-        grace: float = GRACE,
+        grace: float | None = None,
+        held_back: float = 0.0,
     ) -> None:
+        # Before anything that can wait: whoever opens it last is the one who may send.
+        self.ledger = open_ledger(context, Ledger, on_unknown=on_unknown, on_clear=on_clear)
         self._hook = hook
         self._on_unknown = on_unknown
         self._grace = grace
+        self.held_back = held_back
         self._last = True
         self._task_instance = context["ti"]
         self._task = TaskIdentity.of(self._task_instance)
-        store = store_of(context, self._task)
-        check_policies(on_unknown, on_clear, has_ledger=store is not None)
-        self.ledger: Ledger | None = None
-        if store is not None:
-            self.ledger = Ledger(
-                store,
-                max_tries=self._task_instance.max_tries,
-                try_number=int(self._task_instance.try_number or 1),
-                on_clear=on_clear,
-            )
         self._first_moment = first_moment(context)
 
     def finish(self) -> None:
@@ -139,7 +138,7 @@ class Once:
         doubtful_since: datetime | None = None
         if entry is not None or self._may_have_been_tried():
             intended = self._intended(entry)
-            found = self._look(send, intended)
+            found = self._look(send, intended, self._settled_after(entry))
             if found.finding is Finding.FOUND:
                 log.info("WTS Chat shows that an earlier try sent this; nothing is sent again.")
                 return cast("T", self._received(mark, found.answer))
@@ -159,7 +158,7 @@ class Once:
         """
         started = doubtful_since or datetime.now(UTC)
         if self.ledger:
-            self.ledger.intend(send.mark.key, send.content, since=started)
+            self.ledger.intend(send.mark.key, send.content, since=started, timeout=self._timeout(send.call))
         try:
             answer = self._hook.run(send.call, before_write=self._check)
         except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError) as error:
@@ -174,7 +173,7 @@ class Once:
             log.warning("%s Asking WTS Chat what became of it.", error)
         else:
             return self._received(send.mark, answer)
-        found = self._look(send, started)
+        found = self._look(send, started, self._lag(self._timeout(send.call)))
         if found.finding is Finding.FOUND:
             log.info("WTS Chat shows that it was sent.")
             return self._received(send.mark, found.answer)
@@ -205,7 +204,7 @@ class Once:
     def _received(self, mark: Mark, answer: Any) -> Any:
         if self.ledger:
             try:
-                self.ledger.receive(mark.key, answer, finished=self._last)
+                self.ledger.receive(mark.key, _kept(answer), finished=self._last)
             except Exception as error:
                 # It is sent, and another try could not do better than ask the API whether it is.
                 log.warning("It is sent, but the ledger of this task cannot be written: %s", type(error).__name__)
@@ -228,24 +227,41 @@ class Once:
         return intended if intended.tzinfo else intended.replace(tzinfo=UTC)
 
     def _may_have_been_tried(self) -> bool:
-        # A ledger that knows nothing of a send knows that it was not tried.
-        return self.ledger is None and int(self._task_instance.try_number or 1) > 1
+        # A ledger that knows nothing of a send knows that it was not tried, unless it lacks something.
+        if self.ledger is not None:
+            return self.ledger.incomplete
+        return int(self._task_instance.try_number or 1) > 1
 
-    def _look(self, send: _Send, since: datetime) -> Found:
-        """Search until the send is found, or until the API can no longer be at work on it.
+    def _timeout(self, call: Call[Any]) -> float:
+        return self._hook.client.timeout_of(call)
 
-        The request may have gone out a moment ago, whenever its intent was written: a rate limit may have held it.
-        """
+    def _lag(self, timeout: float) -> float:
+        """Return the seconds after a request's last byte in which it may still take effect."""
+        return self.held_back + (reconcile.effect_lag(timeout) if self._grace is None else self._grace)
+
+    def _settled_after(self, entry: Mapping[str, Any] | None) -> float:
+        """Return the seconds from now in which a request of an earlier try may still take effect."""
+        timeout = (entry or {}).get("timeout")
+        # Version 0.1.0 wrote none.
+        lag = self._lag(timeout if isinstance(timeout, (int, float)) else self._hook.client.longest_timeout)
+        if self.ledger is None:
+            # Nothing stops an earlier try that still runs.
+            return lag
+        return lag + ledgers.LEASE - clock.elapsed(self.ledger.fence.held_at)
+
+    def _look(self, send: _Send, since: datetime, settled_after: float) -> Found:
+        """Search until the send is found, or until the API can no longer be at work on it."""
         if send.trace is None:
-            return Found(Finding.UNDECIDED, reason="this kind of send leaves no mark that could be searched for")
-        settled_at = time.monotonic() + self._grace
+            return Found(Finding.UNDECIDED, reason="this kind of send leaves no marker that could be searched for")
+        started, interval = clock.now(), _FIRST_INTERVAL
         while True:
-            # The last search begins after the grace: a long one may have read its first page before.
-            left = settled_at - time.monotonic()
+            # The last search begins after all of it: a long one may have read its first page before.
+            left = settled_after - clock.elapsed(started)
             found = self._search(send, send.trace, since)
-            if found.finding is Finding.FOUND or left <= 0:
+            if found.finding is Finding.FOUND or left <= 0 or isinstance(send.trace, Harmless):
                 return found
-            time.sleep(max(0.0, min(settled_at - time.monotonic(), _LOOK_INTERVAL)))
+            clock.sleep(min(settled_after - clock.elapsed(started), interval))
+            interval = min(2 * interval, _LONGEST_INTERVAL)
 
     def _search(self, send: _Send, trace: Trace, since: datetime) -> Found:
         try:
@@ -277,22 +293,11 @@ class Once:
         )
 
 
-def check_policies(on_unknown: str, on_clear: str, *, has_ledger: bool) -> None:
-    """Refuse what cannot be kept.
-
-    :param on_unknown: what to do where nobody knows whether a send happened.
-    :param on_clear: what a clear of the task means.
-    :param has_ledger: whether this deployment has a place for a ledger.
-    :raises WtsInvalidRequestError: when one is none of its values, or needs a ledger and there is none.
-    """
-    if on_unknown not in ("fail", "resend"):
-        raise WtsInvalidRequestError(f"on_unknown: {on_unknown!r} is none of 'fail' and 'resend'.")
-    if on_clear not in ("auto", "continue", "resend"):
-        raise WtsInvalidRequestError(f"on_clear: {on_clear!r} is none of 'auto', 'continue' and 'resend'.")
-    if on_clear == "resend" and not has_ledger:
-        raise WtsInvalidRequestError(
-            "on_clear: 'resend' needs a ledger, which Airflow has from 3.3 on. Below, set [wts] ledger_path."
-        )
+def _kept(answer: Any) -> Any:
+    """Return what the ledger keeps of an answer: the same shape, without what customers write or read."""
+    if isinstance(answer, dict):
+        return {name: None if name in _NOT_KEPT else _kept(value) for name, value in answer.items()}
+    return [_kept(item) for item in answer] if isinstance(answer, list) else answer
 
 
 def _digest(call: Call[Any]) -> str:

@@ -11,11 +11,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
-from airflow_provider_wts.sending.ledger import _UNREADABLE, HEADER, Ledger, OnClear, Store
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.sending.ledger import (
+    _UNREADABLE,
+    HEADER,
+    Ledger,
+    OnClear,
+    Store,
+    ensure_written,
+    read_page,
+    without_receipt,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from airflow_provider_wts.hooks.context import RunIdentity
 
 #: The header is written once for so many pages.
 _PAGES_PER_HEADER = 25
@@ -80,11 +91,20 @@ class PagedLedger(Ledger):
     :param max_tries: ``ti.max_tries``.
     :param try_number: ``ti.try_number``.
     :param on_clear: as in :class:`~airflow_provider_wts.sending.ledger.Ledger`.
+    :param run: as in :class:`~airflow_provider_wts.sending.ledger.Ledger`.
     """
 
-    def __init__(self, store: Store, *, max_tries: int, try_number: int = 1, on_clear: OnClear | str = "auto") -> None:
-        super().__init__(store, max_tries=max_tries, try_number=try_number, on_clear=on_clear)
-        self._last_max_tries: int = self._header["max_tries"]
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_tries: int,
+        try_number: int = 1,
+        on_clear: OnClear | str = "auto",
+        run: RunIdentity | None = None,
+    ) -> None:
+        self._last_max_tries = max_tries
+        super().__init__(store, max_tries=max_tries, try_number=try_number, on_clear=on_clear, run=run)
         self._begun = False
         self._used = 0
         self._unwritten: dict[int, Page] = {}
@@ -95,14 +115,26 @@ class PagedLedger(Ledger):
         :raises WtsError: when one cannot be read; then nothing may be sent.
         """
         pages: list[Page] = []
-        for number in range(self._header.get("pages", 0)):
-            found = self._page(number)
+        unused = {number for first, end in self._header.get("unused", ()) for number in range(first, end)}
+        reserved, used = self._header.get("pages", 0), 0
+        for number in range(reserved):
+            found = None if number in unused else self._page(number)
             if found is None:
                 continue
-            # Another try that still runs may have written them since they were looked for.
-            pages += [self._page(skipped) or self._missing(skipped) for skipped in range(len(pages), number)]
+            # Another try that still runs may have written them since they were read.
+            between = (between for between in range(used, number) if between not in unused)
+            pages += [self._page(skipped) or self._missing(skipped) for skipped in between]
             pages.append(found)
-        self._used = len(pages)
+            used = number + 1
+        if used < reserved:
+            # An earlier try that still runs may write there, and must not write over what this one sends.
+            self._header["unused"] = [*self._header.get("unused", ()), [used, reserved]]
+        self._used = reserved
+        if self._header.pop("doubted", False):
+            for page in pages:
+                page.sends = {key: without_receipt(entry) for key, entry in page.sends.items()}
+                self._write_page(page)
+            self._write()
         return pages
 
     def open_page(self, contents: Mapping[str, str], request_size: int, *, since: datetime | None = None) -> Page:
@@ -115,7 +147,7 @@ class PagedLedger(Ledger):
         """
         sends = {key: {"content": content} for key, content in contents.items()}
         page = Page(self._used, since or datetime.now(UTC), sends, request_size, self._max_tries)
-        self._ensure(lambda: self._begin(page))
+        ensure_written(lambda: self._begin_page(page))
         self._used += 1
         return page
 
@@ -142,7 +174,12 @@ class PagedLedger(Ledger):
         self._header.setdefault("pages", 0)
         self._write()
 
-    def _begin(self, page: Page) -> None:
+    def _resumed(self, before: Mapping[str, Any] | None, on_clear: OnClear | str) -> dict[str, Any]:
+        header = super()._resumed(before, on_clear)
+        self._last_max_tries = header["max_tries"]
+        return header
+
+    def _begin_page(self, page: Page) -> None:
         # One page without receipts is the most that may be left behind.
         for unwritten in list(self._unwritten.values()):
             self._write_page(unwritten)
@@ -166,12 +203,7 @@ class PagedLedger(Ledger):
         self._unwritten.pop(page.number, None)
 
     def _page(self, number: int) -> Page | None:
-        try:
-            found = self._store.get(self._name(number))
-        except ValueError as error:
-            raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
-        except Exception as error:
-            raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
+        found = read_page(self._store, self._name(number))
         if found is None:
             return None
         try:

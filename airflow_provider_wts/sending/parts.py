@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from airflow_provider_wts.api.errors import WtsError, WtsUnknownOutcomeError
+from airflow_provider_wts.api.errors import WtsUnknownOutcomeError
 from airflow_provider_wts.sending.key import TaskIdentity, send_key
+from airflow_provider_wts.sending.ledger import ensure_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -150,12 +151,7 @@ class Parts(Generic[T]):
 
     def _keep(self, ledger: Ledger) -> None:
         """Write who is in which part."""
-        try:
-            ledger.receive(self._key(self._plan_name), self._plan, finished=False)
-        except WtsError:
-            raise
-        except Exception as error:
-            raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
+        ensure_written(lambda: ledger.receive(self._key(self._plan_name), self._plan, finished=False))
 
     def _undecided(self, part: Part[T], error: WtsUnknownOutcomeError) -> str:
         """Say that the outcome of a part is unknown: for whom, and what to do, which must not drop those after them."""
@@ -172,7 +168,7 @@ class Parts(Generic[T]):
     def _later(self, part: Part[T]) -> str:
         """Say how many contacts have their turn after a part."""
         ledger = self._once.ledger
-        if ledger is None:
+        if ledger is None or ledger.incomplete:
             later = sum(len(other.members) for other in self.parts if other.number > part.number)
             return f" Nor is it known of the {later:,} contacts after them." if later else ""
         untried = (one for one in self.parts if ledger.entry(self._key(self._recipient(one.number))) is None)

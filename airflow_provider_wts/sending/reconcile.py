@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from airflow_provider_wts.api.addresses import may_be
 from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.call import moment
-from airflow_provider_wts.api.errors import WtsNotFoundError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
 from airflow_provider_wts.api.sessions import get_session, list_sessions
 from airflow_provider_wts.sending.contacts import contacts_of, contacts_of_handle
 
@@ -44,10 +44,33 @@ MOST_SINGLY = 50
 _ALL_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
 _ALL_CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")
 
+#: Seconds in which WTS Chat may show an effect that it had, if ``[wts] effect_lag`` is not set.
+DEFAULT_EFFECT_LAG = 120.0
+
 _TOO_MANY = "too many sessions changed since then to look into each of them"
 
 # A detail asked for may be what makes the API show the metadata, too.
 _DETAILS = ("ContactDetails",)
+
+
+def effect_lag(timeout: float) -> float:
+    """Return the seconds after the last byte of a request, until its absence proves that it had no effect.
+
+    :param timeout: seconds that the request may take: the API may be at work on it as long as a client may wait.
+    :raises WtsInvalidRequestError: when ``[wts] effect_lag`` is not a number of seconds.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    text = conf.get("wts", "effect_lag", fallback="").strip()
+    try:
+        lag = float(text) if text else DEFAULT_EFFECT_LAG
+    except ValueError:
+        lag = -1.0
+    if not 0 <= lag < float("inf"):
+        raise WtsInvalidRequestError(
+            f"[wts] effect_lag: {text!r} is not a number of seconds. Nothing was sent. Example: 120"
+        )
+    return max(timeout, lag)
 
 
 class Finding(Enum):
@@ -97,6 +120,7 @@ class InSession:
     :param session_id: the session that was sent into, instead of a recipient.
     :param by_metadata: whether the send carries session metadata.
     :param by_sender: whether the send carries a ``senderId`` that its message shows.
+    :param is_message: whether its call answers a message, also if only the session shows the marker.
     """
 
     def __init__(
@@ -106,11 +130,13 @@ class InSession:
         session_id: str | None = None,
         by_metadata: bool = False,
         by_sender: bool = False,
+        is_message: bool = False,
     ) -> None:
         self._recipient = recipient
         self._session_id = session_id
         self._by_metadata = by_metadata
         self._by_sender = by_sender
+        self._is_message = is_message
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
         """Look through the sessions that the send may have touched.
@@ -125,7 +151,7 @@ class InSession:
         touched = hidden = singly = 0
         for session in sessions.items:
             if self._by_metadata and mark.stands_in(session):
-                return Found(Finding.FOUND, _as_answered(session))
+                return Found(Finding.FOUND, self._answer(hook, session, mark, since))
             written = False
             # What names its session may go into one that has ended; what names a recipient does not.
             ended = self._session_id is None and _ended(session, since)
@@ -134,9 +160,10 @@ class InSession:
                 if singly > MOST_SINGLY:
                     gap = gap or _TOO_MANY
                     continue
-                message, written = self._message(hook, session, mark, since)
+                message, others = self._message(hook, session, mark, since)
                 if message is not None:
-                    return Found(Finding.FOUND, message)
+                    return Found(Finding.FOUND, _as_sent(message, session))
+                written = bool(others)
             touched += written or _touched(session, since)
             hidden += not self._by_sender and not _shows_metadata(session) and not ended
         if touched:
@@ -214,19 +241,30 @@ class InSession:
 
     def _message(
         self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime
-    ) -> tuple[dict[str, Any] | None, bool]:
-        """Return the message of the send, and whether the company wrote anything in the session since."""
+    ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """Return the message of the send, and what else the company wrote in the session since."""
         from airflow_provider_wts.api.messages import list_messages
 
         messages = hook.client.items(list_messages(str(required(session, "id", "list_sessions")), created_after=since))
-        written = False
+        others: list[dict[str, Any]] = []
         for message in islice(messages, MOST_MESSAGES):
             if message.get("direction") == "FROM_HUB":
                 continue
             if message.get("senderId") == mark.key:
-                return message, True
-            written = written or moment(message.get("createdAt")) >= since
-        return None, written
+                return message, others
+            if moment(message.get("createdAt")) >= since:
+                others.append(message)
+        return None, others
+
+    def _answer(self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime) -> dict[str, Any]:
+        """Return what the call of a send answers whose session was found."""
+        if not self._is_message:
+            return _as_answered(session)
+        message, others = self._message(hook, session, mark, since)
+        if message is None and len(others) == 1 and not others[0].get("senderId"):
+            # A sender id of the user's own may not show.
+            message = others[0]
+        return _as_sent(message or {}, session)
 
 
 class InCards:
@@ -318,6 +356,14 @@ def _whole(hook: WtsHook, session_id: str) -> dict[str, Any]:
 def _as_answered(session: Mapping[str, Any]) -> dict[str, Any]:
     """Return a session without what was asked for in addition: it goes into XCom, and names the contact."""
     return {name: value for name, value in session.items() if name != "contactDetails"}
+
+
+def _as_sent(message: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message as the call that sent it answers it: with the same names, and without its text."""
+    from airflow_provider_wts.api.types import RespSendMessage
+
+    found = {**dict.fromkeys(RespSendMessage.__annotations__), **message, "sessionId": session.get("id")}
+    return {name: found[name] for name in RespSendMessage.__annotations__}
 
 
 def _first(items: Iterable[dict[str, Any]], most: int) -> Iterable[dict[str, Any] | None]:

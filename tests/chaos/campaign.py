@@ -413,7 +413,7 @@ def round_of(settings: dict[str, Any]) -> list[dict[str, Any]]:
 def main() -> None:
     logging.disable(logging.CRITICAL)
     # Tries follow one another faster here.
-    ledger.FRESH = 0.0
+    ledger.LEASE = 0.05
     operations()
     # From here on a fork shares all that was read; nothing here has a thread that would be lost.
     for line in sys.stdin:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,7 +62,8 @@ def wts_connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emula
 @pytest.fixture
 def context() -> dict[str, Any]:
     """The context of a task's first try, as far as our code looks into it."""
-    return {"ti": TaskInstance()}
+    run = SimpleNamespace(start_date=datetime.now(UTC) - timedelta(seconds=1), clear_number=0)
+    return {"ti": TaskInstance(), "dag_run": run}
 
 
 @pytest.fixture
@@ -75,4 +78,10 @@ def stateful_context(context: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _later_tries_take_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a second try take the ledger over without the pause that a real one needs."""
-    monkeypatch.setattr("airflow_provider_wts.sending.ledger.FRESH", 0.0)
+    monkeypatch.setattr("airflow_provider_wts.sending.ledger.LEASE", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def _what_was_sent_shows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a search conclude that nothing was sent without the time that a real service may need."""
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 0.2)

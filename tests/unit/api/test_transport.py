@@ -26,7 +26,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
-from airflow_provider_wts.sending import once
+from airflow_provider_wts.sending import reconcile
 
 READ: Call[Any] = Call("list_channels")
 SEND: Call[Any] = Call("send_text", body={"to": "+55|11999990001", "text": "x"})
@@ -301,4 +301,4 @@ def test_the_system_drops_what_nobody_confirms_before_a_search_concludes_that_it
     monkeypatch.setattr(transport._NotingMixin, "_connected", noting)
     with RawServer(http()) as server:
         client_of(server.url).perform(READ)
-    assert 0 < bounds[0] < once.GRACE * 1000
+    assert 0 < bounds[0] < reconcile.DEFAULT_EFFECT_LAG * 1000

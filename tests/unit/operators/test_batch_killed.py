@@ -28,9 +28,9 @@ _TRY = """
 import json, sys
 from types import SimpleNamespace
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
-from airflow_provider_wts.sending import batch
+from airflow_provider_wts.sending import reconcile
 job = json.loads(sys.argv[1])
-batch.GRACE = 0.3
+reconcile.effect_lag = lambda timeout: 0.3
 operator = WtsSendChatbotBatchOperator(task_id="send", **job["parameters"])
 ti = SimpleNamespace(dag_id="campaign", run_id="run", task_id="send", map_index=-1, **job["ti"])
 print(json.dumps(operator.execute({"ti": ti, "dag_run": SimpleNamespace(run_after=None)})))

@@ -39,7 +39,7 @@ def numbers(count: int) -> list[str]:
 def quiet(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     emulator.behave("*", replies=[])
     emulator.switches.whatsapp_window = "off"
-    monkeypatch.setattr("airflow_provider_wts.sending.batch.GRACE", 0.3)
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 0.3)
     monkeypatch.setattr("airflow_provider_wts.sending.inquiry._QUEUE_INTERVAL", 0.1)
 
 
@@ -693,8 +693,8 @@ def test_without_a_ledger_a_campaign_waits_on_its_worker(
     campaigns: list[Any] = []
     made = batch_campaign.Campaign.__init__
 
-    def remember(self: Any, *arguments: Any) -> None:
-        made(self, *arguments)
+    def remember(self: Any, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **named)
         campaigns.append(self)
 
     monkeypatch.setattr(batch_campaign.Campaign, "__init__", remember)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -304,14 +303,19 @@ def test_a_retry_does_not_send_again(wts_connection, ledger_context):
 def test_a_send_whose_answer_was_lost_is_found_by_its_sender_id(wts_connection, ledger_context, monkeypatch):
     from airflow_provider_wts.sending import once
 
-    monkeypatch.setattr(once.time, "sleep", wts_connection.advance)
+    monkeypatch.setattr(once.clock, "sleep", wts_connection.advance)
+    usual = send_text(ledger_context, to=TO)
     wts_connection.faults.add("reset", when="after", operation_id="send_text")
+    ledger_context["ti"].map_index = 1
 
     answer = send_text(ledger_context, to=TO)
 
     wts_connection.advance(5)
-    assert len(wts_connection.received(CARLA)) == 1
-    assert answer["text"] == "Olá"
+    assert len(wts_connection.received(CARLA)) == 2
+    # The same shape as ever, without the text.
+    assert answer.keys() == usual.keys()
+    assert answer["sessionId"] in {session.id for session in wts_connection.state.sessions}
+    assert answer["id"] in {message.id for message in wts_connection.state.messages}
 
 
 def test_a_message_that_the_platform_holds_back_is_searched_for_until_it_must_be_out(
@@ -319,8 +323,8 @@ def test_a_message_that_the_platform_holds_back_is_searched_for_until_it_must_be
 ):
     from airflow_provider_wts.sending import once
 
-    clock = SimpleNamespace(sleep=wts_connection.advance, monotonic=lambda: wts_connection.clock.datetime().timestamp())
-    monkeypatch.setattr(once, "time", clock)
+    monkeypatch.setattr(once.clock, "sleep", wts_connection.advance)
+    monkeypatch.setattr(once.clock, "now", lambda: (wts_connection.clock.datetime().timestamp(), 0.0))
     wts_connection.faults.add("reset", when="after", operation_id="send_text")
 
     send_text(ledger_context, to=TO, delay_typing=25)

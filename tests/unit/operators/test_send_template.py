@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.types import RespSendMessage
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators import message_content
 from airflow_provider_wts.operators.message import WtsScheduleMessageOperator, WtsSendTemplateOperator
@@ -260,14 +261,18 @@ def test_the_filled_in_text_is_logged_at_debug_only(wts_connection, context, log
 def test_a_template_whose_answer_was_lost_is_found(wts_connection, ledger_context, monkeypatch):
     from airflow_provider_wts.sending import once
 
-    monkeypatch.setattr(once.time, "sleep", wts_connection.advance)
+    monkeypatch.setattr(once.clock, "sleep", wts_connection.advance)
     wts_connection.faults.add("reset", when="after", operation_id="send_template")
 
-    send(ledger_context)
-    send(ledger_context)
+    found = send(ledger_context)
+    assert send(ledger_context) == found
 
     wts_connection.advance(5)
     assert len(wts_connection.received(CARLA)) == 1
+    # It is the message, and not the session that shows the marker.
+    assert found["id"] in {message.id for message in wts_connection.state.messages}
+    assert found["sessionId"] in {session.id for session in wts_connection.state.sessions}
+    assert found.keys() == RespSendMessage.__annotations__.keys()
 
 
 def test_a_schedule_whose_answer_was_lost_is_not_repeated(wts_connection, ledger_context):

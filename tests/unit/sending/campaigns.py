@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.sending.batch import Batch, Result
+from airflow_provider_wts.sending.ledger import open_ledger
+from airflow_provider_wts.sending.pages import PagedLedger
 from airflow_provider_wts.sending.recipients import Recipient
 
 if TYPE_CHECKING:
@@ -44,10 +46,12 @@ class Campaign:
 
     def run(self, recipients: list[Recipient], *, finished: bool = True, **settings: Any) -> dict[str, int]:
         self.results = {}
+        context, on_clear = self.task.next_try(), settings.pop("on_clear", "auto")
         self.batch = Batch(
             self.hook,
-            self.task.next_try(),
+            context,
             self.way,
+            ledger=open_ledger(context, PagedLedger, on_clear=on_clear),
             chunk_size=self.size,
             permit=self.permit,
             spare=self.spare,

@@ -20,8 +20,7 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
-from airflow_provider_wts.sending import batch as batches
-from airflow_provider_wts.sending import inquiry, ledger
+from airflow_provider_wts.sending import inquiry, ledger, reconcile
 from airflow_provider_wts.sending.recipients import Recipient
 from airflow_provider_wts.sending.ways import ChatbotWay, TextWay
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 def hurry(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, hook: WtsHook) -> None:
     # Requests that get no answer are reset here; a busy machine must not look like one.
     hook.client.timeout = 20.0
-    monkeypatch.setattr(batches, "GRACE", 0.2)
+    monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
     monkeypatch.setattr(inquiry, "_QUEUE_INTERVAL", 0.05)
     monkeypatch.setattr(inquiry, "QUEUE_WAIT", 0.3)
     monkeypatch.setattr(inquiry, "_REST_INTERVAL", 0.05)
@@ -95,7 +94,7 @@ def test_a_request_that_killed_its_task_is_reconciled_by_one_sweep(
     way = request.getfixturevalue(name)
     campaign, everybody = Campaign(hook, task, way), people(100)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "GRACE", 0.2)
+        patch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
         death = Death(patch, hook, store, operation(way), 6)
         death.after = after
         with pytest.raises(Killed):
@@ -120,7 +119,7 @@ def test_one_of_two_requests_under_way_took_effect(
 ) -> None:
     campaign, everybody = Campaign(hook, task, chatbot, size=20), people(100)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "GRACE", 0.2)
+        patch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
         Death(patch, hook, store, "queue_chatbot_batch", 6).after = after
         with pytest.raises(Killed):
             campaign.run(everybody)
@@ -153,20 +152,24 @@ from types import SimpleNamespace
 from pathlib import Path
 from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.sending import batch
+from airflow_provider_wts.sending import batch, reconcile
+from airflow_provider_wts.sending.ledger import open_ledger
+from airflow_provider_wts.sending.pages import PagedLedger
 from airflow_provider_wts.sending.recipients import Recipient
 from airflow_provider_wts.sending.ways import ChatbotWay
 job = json.loads(sys.argv[1])
-batch.GRACE = 0.3
+reconcile.effect_lag = lambda timeout: 0.3
 hook = WtsHook()
 hook.__dict__["client"] = WtsClient(job["token"], base_url=job["url"])
 ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
 ti.try_number, ti.max_tries = job["try"], job["max_tries"]
 everybody = [Recipient(n, f"+55|119{10_000_000 + n:08d}", {}) for n in range(job["count"])]
 counts = {}
+ledger = open_ledger({"ti": ti}, PagedLedger)
 campaign = batch.Batch(
-    hook, {"ti": ti}, ChatbotWay(job["bot"], None, {}, request_size=10), chunk_size=10, permit=lambda: None,
-    spare=lambda to: None, report=lambda who, result: counts.update({result.status: counts.get(result.status, 0) + 1}),
+    hook, {"ti": ti}, ChatbotWay(job["bot"], None, {}, request_size=10), ledger=ledger, chunk_size=10,
+    permit=lambda: None, spare=lambda to: None,
+    report=lambda who, result: counts.update({result.status: counts.get(result.status, 0) + 1}),
 )
 campaign.run(everybody)
 campaign.close(finished=True)
@@ -256,7 +259,7 @@ def test_sends_that_the_sweep_cannot_see_are_found_singly(
     emulator.switches.session_change_date = "stays"
     campaign = Campaign(hook, task, chatbot)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "GRACE", 0.2)
+        patch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
         Death(patch, hook, store, "queue_chatbot_batch", 2)
         with pytest.raises(Killed):
             campaign.run(everybody)
@@ -271,7 +274,7 @@ def test_lists_that_do_not_show_metadata(
     emulator.switches.change(switch)
     campaign, everybody = Campaign(hook, task, chatbot), people(30)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "GRACE", 0.2)
+        patch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
         Death(patch, hook, store, "queue_chatbot_batch", 2)
         with pytest.raises(Killed):
             campaign.run(everybody)
@@ -286,7 +289,7 @@ def test_a_platform_that_is_far_behind_leaves_it_undecided(
     campaign, everybody = Campaign(hook, task, chatbot), people(30)
     emulator.switches.queue_seconds = 3600.0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "GRACE", 0.2)
+        patch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
         patch.setattr(inquiry, "QUEUE_WAIT", 0.3)
         Death(patch, hook, store, "queue_chatbot_batch", 2)
         with pytest.raises(Killed):
@@ -303,7 +306,7 @@ def test_a_search_that_fails_sends_nothing(
 ) -> None:
     campaign, everybody = Campaign(hook, task, chatbot), people(30)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "GRACE", 0.2)
+        patch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
         Death(patch, hook, store, "queue_chatbot_batch", 2)
         with pytest.raises(Killed):
             campaign.run(everybody)
@@ -410,8 +413,8 @@ def test_pages_stay_below_64_kb(hook: WtsHook, emulator: Emulator, task: Any, st
 
 def test_no_send_without_its_intent(hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any) -> None:
     campaign, everybody = Campaign(hook, task, way), people(40)
-    # Header, page 0, its receipts, page 1, its receipts, then page 2.
-    store.fails_at[6] = RuntimeError("the task is not yours any more")
+    # Holder, header, header with pages, page 0, its receipts, page 1, its receipts, then page 2.
+    store.fails_at[8] = RuntimeError("the task is not yours any more")
     with pytest.raises(WtsError, match="cannot be written, so nothing was sent"):
         campaign.run(everybody)
     assert sum(received(emulator, everybody)) == 20
@@ -422,7 +425,7 @@ def test_no_send_without_its_intent(hook: WtsHook, emulator: Emulator, task: Any
 def test_a_campaign_that_was_given_up_while_it_waited_sends_nothing_more(
     hook: WtsHook, emulator: Emulator, task: Any, way: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "FRESH", 0.0)
+    monkeypatch.setattr(ledger, "LEASE", 0.01)
     everybody, meanwhile = people(40), []
 
     class Waiting:
@@ -446,7 +449,7 @@ def test_a_campaign_that_was_given_up_while_it_waited_sends_nothing_more(
 def test_receipts_that_cannot_be_written_are_written_before_the_next_chunk(
     hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any
 ) -> None:
-    store.fails_at[3] = RuntimeError("a blip")
+    store.fails_at[5] = RuntimeError("a blip")
     campaign, everybody = Campaign(hook, task, way), people(40)
     assert campaign.run(everybody) == {"sent": 40}
     assert campaign.run(everybody) == {"sent": 40}

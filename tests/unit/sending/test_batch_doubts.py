@@ -12,8 +12,7 @@ import pytest
 from campaigns import CHANNEL, Campaign, Death, Killed, calls, people, received
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError
-from airflow_provider_wts.sending import batch as batches
-from airflow_provider_wts.sending import inquiry
+from airflow_provider_wts.sending import clock, inquiry, reconcile
 from airflow_provider_wts.sending.pages import Page
 from airflow_provider_wts.sending.recipients import Recipient
 from airflow_provider_wts.sending.ways import ChatbotWay, TemplateWay, TextWay
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, hook: WtsHook) -> None:
     hook.client.timeout = 20.0
-    monkeypatch.setattr(batches, "GRACE", 0.2)
+    monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
     monkeypatch.setattr(inquiry, "_QUEUE_INTERVAL", 0.05)
     monkeypatch.setattr(inquiry, "QUEUE_WAIT", 0.3)
     monkeypatch.setattr(inquiry, "_REST_INTERVAL", 0.05)
@@ -108,8 +107,11 @@ def test_the_rest_of_a_request_that_was_taken_is_waited_for(
     pace(20.0)
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
     # An entry is worked on with each step of the inquiry.
-    clock = SimpleNamespace(sleep=lambda seconds: emulator.advance(25), monotonic=time.monotonic)
-    monkeypatch.setattr(inquiry, "time", clock)
+    monkeypatch.setattr(
+        inquiry,
+        "clock",
+        SimpleNamespace(now=clock.now, elapsed=clock.elapsed, sleep=lambda seconds: emulator.advance(25)),
+    )
     assert campaign.run(everybody) == {"sent": 20}
     assert calls(emulator, "queue_chatbot_batch") == 2
     emulator.advance(1000)
@@ -133,7 +135,7 @@ def test_the_rest_of_a_request_that_was_taken_is_never_absent(
         slept.append(seconds)
         time.sleep(seconds)
 
-    monkeypatch.setattr(inquiry, "time", SimpleNamespace(sleep=nap, monotonic=time.monotonic))
+    monkeypatch.setattr(inquiry, "clock", SimpleNamespace(now=clock.now, elapsed=clock.elapsed, sleep=nap))
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}
     # So says the next try, too, which knows of the three from the ledger.
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}
@@ -195,9 +197,9 @@ def test_an_old_doubt_does_not_hurry_the_inquiry_about_a_new_one(
     # The platform works on the last request for longer than the next try takes to begin.
     emulator.switches.queue_seconds = 0.8
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "GRACE", 0.0)
+        patch.setattr(reconcile, "effect_lag", lambda timeout: 0.0)
         killed(marked, everybody, "queue_chatbot_batch", 1)
-    monkeypatch.setattr(batches, "GRACE", 1.6)
+    monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 1.6)
     assert marked.run(everybody)["sent"] >= 20
     assert received(emulator, everybody[20:]) == [1] * 10
 

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending import ledger as ledger_module
 from airflow_provider_wts.sending.key import TaskIdentity
 from airflow_provider_wts.sending.ledger import HEADER, FileStore, Ledger, TaskStateStore, store_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from airflow_provider_wts.hooks.context import RunIdentity
 
 AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 TASK = TaskIdentity("dag", "run", "task", -1)
@@ -281,9 +284,18 @@ def test_below_airflow_3_3_there_is_no_store_unless_a_path_is_configured() -> No
 # Tries that take over -------------------------------------------------------------------------------------------------
 
 
-def test_a_first_try_reads_once_and_writes_nothing(pages: Any) -> None:
+def test_a_first_try_leaves_a_ledger_at_once_and_waits_for_nobody(pages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "sleep", lambda seconds: pytest.fail("it waited"))
     Ledger(pages, max_tries=0)
-    assert pages.pages == {}
+    assert pages.pages[HEADER]["sends"] == {}
+
+
+def test_a_later_try_that_finds_no_ledger_knows_that_something_is_missing(pages: Any) -> None:
+    assert not Ledger(pages, max_tries=0).incomplete
+    pages.pages.clear()
+    assert Ledger(pages, max_tries=0, try_number=2).incomplete
+    # Nor does the next one, which finds the ledger of that one.
+    assert Ledger(pages, max_tries=0, try_number=3).incomplete
 
 
 def test_a_later_try_takes_over_before_it_reads(pages: Any) -> None:
@@ -301,16 +313,85 @@ def test_a_later_try_takes_over_before_it_reads(pages: Any) -> None:
 def test_what_a_late_try_writes_between_two_looks_of_its_own_is_read_by_its_successor(
     pages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "FRESH", 30.0)
+    monkeypatch.setattr(ledger_module, "LEASE", 30.0)
     first = Ledger(pages, max_tries=1)
-    # In the pause in which the second waits until all that the first did without a look can be read.
-    monkeypatch.setattr(ledger_module.time, "sleep", lambda seconds: first.intend("key", "digest"))
+    # In the pause in which the second waits until all that the first did on the strength of a check can be read.
+    monkeypatch.setattr(clock, "sleep", lambda seconds: first.intend("key", "digest"))
     assert Ledger(pages, max_tries=1, try_number=2).entry("key") is not None
 
 
 def test_a_run_that_was_made_anew_under_its_old_name_is_not_locked_out(pages: Any) -> None:
-    second = Ledger(pages, max_tries=1, try_number=2)
+    old: RunIdentity = {"start": "2026-11-01T08:00:00+00:00"}
+    second = Ledger(pages, max_tries=1, try_number=2, run=old)
     second.intend("key", "digest")
-    again = Ledger(pages, max_tries=1)
+    again = Ledger(pages, max_tries=1, run={"start": "2026-11-02T08:00:00+00:00"})
     again.check()
-    assert again.entry("key") is not None
+    assert again.entry("key") is None
+    # Its sends must not be taken for those of the old run.
+    assert again.generation > second.generation
+    with pytest.raises(WtsError, match="taken over"):
+        second.check()
+
+
+@pytest.mark.parametrize("known", [{"start": "2026-11-01T08:00:00+00:00"}, {"id": 7}], ids=str)
+def test_the_same_run_finds_its_receipts(pages: Any, known: RunIdentity) -> None:
+    first = Ledger(pages, max_tries=1, run=known)
+    first.intend("key", "digest")
+    first.receive("key", {"id": 1}, finished=False)
+    assert "receipt" in (Ledger(pages, max_tries=1, try_number=1, run=known).entry("key") or {})
+    # A clear of the run moves its start, which then tells nothing; but the number of a try only grows within a run.
+    assert "receipt" in (Ledger(pages, max_tries=1, try_number=2, run={}).entry("key") or {})
+
+
+def test_a_first_try_of_a_run_that_may_be_another_asks_for_what_it_finds(pages: Any) -> None:
+    first = Ledger(pages, max_tries=1, run={"start": "2026-11-01T08:00:00+00:00"})
+    first.intend("key", "digest")
+    first.receive("key", {"id": 1}, finished=True)
+    entry = Ledger(pages, max_tries=1, run={}).entry("key")
+    assert entry is not None
+    assert "receipt" not in entry
+
+
+# A ledger of version 0.1.0 --------------------------------------------------------------------------------------------
+
+
+def ledger_of_0_1_0(holder: str | None = None) -> dict[str, Any]:
+    sends = {"key": {"intent": "2026-11-01T08:00:00+00:00", "content": "digest", "receipt": {"id": 1}}}
+    header = {"version": 1, "generation": 0, "max_tries": 0, "finished": True, "sends": sends, "holder": holder}
+    return {HEADER: header, **({ledger_module.HOLDER: {"holder": holder}} if holder else {})}
+
+
+@pytest.mark.parametrize("holder", [None, "4d2a"])
+@pytest.mark.parametrize("run", [None, {"start": "2026-11-01T08:00:00+00:00"}], ids=["store", "files"])
+def test_a_retry_after_an_upgrade_finds_the_receipt(pages: Any, holder: str | None, run: RunIdentity | None) -> None:
+    pages.pages = ledger_of_0_1_0(holder)
+    ledger = Ledger(pages, max_tries=0, try_number=2, run=run)
+    assert ledger.entry("key") == pages.pages[HEADER]["sends"]["key"]
+    assert "receipt" in ledger.entry("key")
+    assert not ledger.incomplete
+
+
+def test_a_first_try_on_files_of_0_1_0_cannot_tell_whose_they_are(pages: Any) -> None:
+    pages.pages = ledger_of_0_1_0()
+    entry = Ledger(pages, max_tries=0, run={"start": "2026-11-01T08:00:00+00:00"}).entry("key")
+    assert entry is not None
+    assert "receipt" not in entry
+
+
+def test_files_of_0_1_0_are_read(tmp_path: Path) -> None:
+    FileStore(str(tmp_path), TASK).set(HEADER, {"a": 1})
+    store = FileStore(str(tmp_path), TASK, deployment="production")
+    assert store.get(HEADER) == {"a": 1}
+    store.set(HEADER, {"a": 2})
+    assert store.get(HEADER) == {"a": 2}
+    assert FileStore(str(tmp_path), TASK).get(HEADER) == {"a": 1}
+
+
+def test_deployments_that_share_a_folder_do_not_share_ledgers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", str(tmp_path))
+    for name, there in (("production", None), ("staging", None), ("production", {"a": "production"})):
+        monkeypatch.setenv("AIRFLOW__WTS__DEPLOYMENT", name)
+        store = store_of({}, TASK)
+        assert store is not None
+        assert store.get(HEADER) == there
+        store.set(HEADER, {"a": name})

@@ -13,7 +13,7 @@ from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.emulator import Emulator
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.operators.message_sending import WtsSendTextOperator
-from airflow_provider_wts.sending import once
+from airflow_provider_wts.sending import reconcile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def secret_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         running.behave("*", replies=[])
         connection = {"conn_type": "wts", "host": running.url, "password": TOKEN, "extra": {"timeout": 1}}
         monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
-        monkeypatch.setattr(once, "GRACE", 0.0)
+        monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 0.0)
         yield running
 
 

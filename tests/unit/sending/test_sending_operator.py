@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_wts.api.errors import WtsRateLimitError
+from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError
 from airflow_provider_wts.operators import sending as module
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+from airflow_provider_wts.operators.message import WtsSendFileOperator, WtsSendTextOperator
 from airflow_provider_wts.operators.retry import use_retry_policy
+from airflow_provider_wts.sending.ledger import HEADER
 
 if TYPE_CHECKING:
     from airflow_provider_wts.emulator import Emulator
@@ -221,7 +223,7 @@ def test_outside_the_window_a_deferrable_task_leaves_the_worker(
     path, kwargs = deferred.value.trigger.serialize()
     assert path.endswith("DateTimeTrigger")
     assert kwargs["moment"] == OPENING
-    assert stateful_context["task_state_store"].values == {}
+    assert stateful_context["task_state_store"].get(HEADER)["sends"] == {}
     clock.now_ = OPENING
     getattr(send, deferred.value.method_name)(stateful_context, event=None)
     assert received() == 1
@@ -362,3 +364,91 @@ def test_an_airflow_without_policies_is_left_as_it_is() -> None:
     old = Operator()
     use_retry_policy(old)  # type: ignore[arg-type]
     assert not hasattr(old, "retry_policy")
+
+
+# A try that Airflow has given up --------------------------------------------------------------------------------------
+
+
+class OfOneTry:
+    """Airflow's store as one try sees it: once the task has another id, nothing is found, and nothing can be written.
+
+    :param store: what all tries share.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.given_up = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return default if self.given_up else self.store.get(key, default)
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        if self.given_up:
+            raise RuntimeError("404: Task instance not found")
+        self.store.set(key, value)
+
+
+@pytest.fixture(params=["store", "files"])
+def two_tries(
+    request: pytest.FixtureRequest, stateful_context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The contexts of a first try that is given up while it runs, and of the second."""
+    store = stateful_context["task_state_store"]
+    if request.param == "files":
+        monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", str(tmp_path))
+    first = {**stateful_context, "task_state_store": OfOneTry(store)}
+    second = {**first, "ti": copy.copy(first["ti"]), "task_state_store": OfOneTry(store)}
+    second["ti"].try_number = 2
+    return first, second
+
+
+def sending(kind: str, bot_key: str, file: Any) -> Any:
+    """Return an operator that looks something up before it sends."""
+    if kind == "chatbot":
+        return operator("Cobrança")
+    if kind == "text":
+        return WtsSendTextOperator(task_id="send", to=PHONE, text="Olá", user="Ana Souza", channel="+55|1140028922")
+    return WtsSendFileOperator(task_id="send", to=PHONE, file=str(file), channel="+55|1140028922")
+
+
+@pytest.mark.parametrize("kind", ["chatbot", "text", "file"])
+@pytest.mark.parametrize("waits_for", ["a name or an upload", "the rate limit"])
+def test_a_first_try_that_is_given_up_while_it_waits_sends_nothing(
+    received: Any, wts_connection: Emulator, two_tries: Any, bot_key: str, tmp_path: Any, kind: str, waits_for: str
+) -> None:
+    file = tmp_path / "invoice.pdf"
+    file.write_bytes(b"%PDF-")
+    first, second = two_tries
+    stalled = sending(kind, bot_key, file)
+    real, waited = stalled.hook.client._budget, []
+
+    class Waits:
+        """A budget that keeps one request waiting until the second try has done everything."""
+
+        def acquire(self, asked: Any) -> float:
+            is_send = asked.operation_id in {"send_chatbot", "send_text", "send_document"}
+            if not waited and is_send == (waits_for == "the rate limit"):
+                waited.append(asked.operation_id)
+                first["task_state_store"].given_up = True
+                sending(kind, bot_key, file).execute(second)
+            return real.acquire(asked)
+
+    stalled.hook.client._budget = Waits()
+    with pytest.raises(WtsError, match="taken over"):
+        stalled.execute(first)
+    assert waited
+    wts_connection.advance(5)
+    assert received() == 1
+
+
+@pytest.mark.parametrize("kind", ["chatbot", "text"])
+def test_a_first_try_that_begins_after_its_successor_sends_nothing(
+    received: Any, wts_connection: Emulator, two_tries: Any, bot_key: str, kind: str
+) -> None:
+    first, second = two_tries
+    first["task_state_store"].given_up = True
+    sending(kind, bot_key, None).execute(second)
+    with pytest.raises(WtsError, match=r"taken over|cannot be written"):
+        sending(kind, bot_key, None).execute(first)
+    wts_connection.advance(5)
+    assert received() == 1

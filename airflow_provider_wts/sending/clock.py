@@ -1,0 +1,33 @@
+"""The clock by which tries of a task agree on who may send: it goes on while a machine sleeps."""
+
+from __future__ import annotations
+
+import time
+
+#: A reading of the clock.
+Reading = tuple[float, float]
+
+
+def now() -> Reading:
+    """Return a reading: seconds since the machine started, its sleep included on Linux, and the wall clock."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    running = time.monotonic() if boottime is None else time.clock_gettime(boottime)
+    return running, time.time()
+
+
+def elapsed(since: Reading) -> float:
+    """Return the seconds since a reading, the longer of what both clocks say.
+
+    A paused virtual machine may not count its pause, and finds out by its wall clock only.
+
+    :param since: the reading.
+    """
+    return max(abs(new - old) for new, old in zip(now(), since, strict=True))
+
+
+def sleep(seconds: float) -> None:
+    """Wait.
+
+    :param seconds: how long; not at all where it is not positive.
+    """
+    time.sleep(max(0.0, seconds))
