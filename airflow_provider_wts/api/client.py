@@ -62,6 +62,7 @@ class WtsClient:
     :param budget: the account's rate limits; without it one of this process, with the whole limits.
     :param rate_limit_wait: seconds for which a 429 is waited out within a call.
     :param sleep: how to wait between attempts; tests give their own.
+    :param user_agent: value of the ``User-Agent`` header.
     :raises WtsInvalidRequestError: when the token or the base URL cannot be right.
     """
 
@@ -76,6 +77,7 @@ class WtsClient:
         budget: Budget | None = None,
         rate_limit_wait: float = RATE_LIMIT_WAIT,
         sleep: Callable[[float], None] = time.sleep,
+        user_agent: str = f"airflow-provider-wts/{__version__}",
     ) -> None:
         if ca_bundle and not os.path.exists(ca_bundle):
             raise WtsInvalidRequestError(f"The CA bundle {ca_bundle!r} does not exist on this machine.")
@@ -88,6 +90,7 @@ class WtsClient:
         self._sleep = sleep
         self._ca_bundle = ca_bundle or None
         self._allow_http = allow_http
+        self._user_agent = user_agent
         self._transport = self._transport_to(self.base_url)
         #: What the server's clock said in its last answer (``Date``), where it said anything.
         self.server_date: datetime | None = None
@@ -220,7 +223,7 @@ class WtsClient:
         self._transport.close()
 
     def _transport_to(self, url: str) -> Transport:
-        return Transport(url, user_agent=f"airflow-provider-wts/{__version__}", ca_bundle=self._ca_bundle)
+        return Transport(url, user_agent=self._user_agent, ca_bundle=self._ca_bundle)
 
     def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Judgement:
         operation, content = call.operation, call.content

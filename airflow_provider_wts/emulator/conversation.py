@@ -250,7 +250,7 @@ def company_writes(
         failure = "O template exige um arquivo." if needs_file(template) else None
     if template is None and window_status(account, session) != "ACTIVE":
         failure = _outside_window(account, by_bot=bot_name is not None)
-    message = _add_message(
+    message = add_message(
         account, session, text, kind=kind, direction="TO_HUB", origin=origin, status="QUEUED", identifier=identifier
     )
     message["senderId"] = sender_id
@@ -331,12 +331,10 @@ def answer_in(account: Account, session: Session, text: str) -> Message:
     :param session: the session.
     :param text: what it writes.
     """
-    message = _add_message(
+    message = add_message(
         account, session, text, kind="TEXT", direction="FROM_HUB", origin="GATEWAY", status="DELIVERED"
     )
-    session["lastMessageIn"] = account.clock.text(message.created)
-    session["unreadCount"] = session["unreadCount"] + 1
-    session.last_in = message.created
+    note_answer(account, session, message)
     if session["status"] in ("HIDDEN", account.switches.opened_session_status):
         set_status(account, session, account.switches.answered_session_status)
     webhooks.emit_message(account, "MESSAGE_RECEIVED", message)
@@ -348,7 +346,19 @@ def answer_in(account: Account, session: Session, text: str) -> Message:
     return message
 
 
-def _add_message(
+def note_answer(account: Account, session: Session, message: Message) -> None:
+    """Note in a session that its contact has written.
+
+    :param account: the account.
+    :param session: the session.
+    :param message: what it wrote.
+    """
+    session["lastMessageIn"] = account.clock.text(message.created)
+    session["unreadCount"] = session["unreadCount"] + 1
+    session.last_in = message.created
+
+
+def add_message(
     account: Account,
     session: Session,
     text: str | None,
@@ -358,8 +368,21 @@ def _add_message(
     origin: str,
     status: str,
     identifier: str | None = None,
+    stamp: int | None = None,
 ) -> Message:
-    stamp = account.clock.stamp()
+    """Add a message to a session; nobody is told, and nothing moves on.
+
+    :param account: the account.
+    :param session: the session.
+    :param text: its text.
+    :param kind: its type, such as ``TEXT`` or ``NOTE``.
+    :param direction: ``TO_HUB`` = from the company, ``FROM_HUB`` = from the contact.
+    :param origin: who wrote it.
+    :param status: its status.
+    :param identifier: its id; a new one when left out.
+    :param stamp: when it was written, in ticks; now when left out.
+    """
+    stamp = account.clock.stamp() if stamp is None else stamp
     message = Message(
         identifier or account.new_id(),
         stamp,
@@ -393,16 +416,37 @@ def _add_message(
     return message
 
 
-def add_note(account: Account, session: Session, text: str | None, file_ids: list[str]) -> Message:
+def add_note(
+    account: Account,
+    session: Session,
+    text: str | None,
+    files: list[dict[str, Any]],
+    *,
+    identifier: str | None = None,
+    stamp: int | None = None,
+) -> Message:
     """Add an internal note to a session.
 
     :param account: the account.
     :param session: the session.
     :param text: its text.
-    :param file_ids: its files.
+    :param files: its files, as ``PublicFileDTO``.
+    :param identifier: its id; a new one when left out.
+    :param stamp: when it was written, in ticks; now when left out.
     """
-    note = _add_message(account, session, text, kind="NOTE", direction="TO_HUB", origin="API", status="SAVED")
-    note["filesIds"] = file_ids
+    note = add_message(
+        account,
+        session,
+        text,
+        kind="NOTE",
+        direction="TO_HUB",
+        origin="API",
+        status="SAVED",
+        identifier=identifier,
+        stamp=stamp,
+    )
+    note["filesIds"] = [file["id"] for file in files]
+    note["details"] = {"files": files} if files else None
     return note
 
 

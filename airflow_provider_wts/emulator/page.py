@@ -7,11 +7,13 @@ same file, which then shows this conversation alone.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from functools import cache
 from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.faults import Answer
@@ -50,6 +52,8 @@ SENDS: Final = frozenset(
 )
 """The operations that write to a customer."""
 
+# The provider names its DAG run to an emulator on its own machine.
+_SENDER = re.compile(r"\(dag=([^;]*); run=([^)]*)\)")
 _DAG_NAMES = ("dag", "dag_id")
 _RUN_NAMES = ("run", "run_id")
 
@@ -180,6 +184,8 @@ def _send(
     statuses: Mapping[str, str],
 ) -> dict[str, Any]:
     dag, run = dag_run_of(item, body)
+    if dag is None and (match := _SENDER.search(request.header("user-agent") or "")):
+        dag, run = unquote(match[1]), unquote(match[2])
     sender_id = item.get("senderId")
     return {
         "at": request.at,

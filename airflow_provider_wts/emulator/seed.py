@@ -1,9 +1,11 @@
-"""Fills an account from the data of a seed file.
+"""Fills an account from the data of a seed file, and the objects that an emulator has from the start.
 
 A seed file is a JSON object; every kind is optional: ``departments``, ``channels``, ``agents``, ``tags``,
-``custom_fields``, ``portfolios``, ``templates``, ``chatbots``, ``sequences``, ``panels``, ``contacts``, ``sessions``,
-``behaviours`` and ``switches``. ``contacts`` and ``sessions`` also take a number: so many are made up. The default
-objects show what each kind may hold (:mod:`DEFAULT_SEED`).
+``custom_fields``, ``portfolios``, ``templates``, ``chatbots``, ``sequences``, ``panels``, ``files``, ``contacts``,
+``sessions``, ``messages``, ``cards``, ``notes``, ``behaviours`` and ``switches``. ``contacts`` and ``sessions`` also
+take a number: so many are made up. The default objects show what each kind may hold, and docs/emulator.md the rest.
+
+Every object takes an ``id``, a UUID; without one it is made from the emulator's seed and the object's name.
 
 ``behaviours`` say how contacts behave: ``{"+5511999990001": {"replies": ["10"], "delay": 2}}``; further keys are
 ``answers``, ``fails`` and ``stays``; ``"replies": []`` = silent; ``*`` = everybody else.
@@ -11,16 +13,23 @@ objects show what each kind may hold (:mod:`DEFAULT_SEED`).
 
 from __future__ import annotations
 
+import base64
 import copy
+import uuid
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_wts.emulator import conversation
 from airflow_provider_wts.emulator.bots import check_steps
-from airflow_provider_wts.emulator.clock import TICKS
+from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
+from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.state import Account, Behaviour, Chatbot, Contact, Record, Session, named
+from airflow_provider_wts.emulator.resources.cards import add_card, add_card_note
+from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
+from airflow_provider_wts.emulator.resources.panels import steps_of
+from airflow_provider_wts.emulator.state import Account, Behaviour, Chatbot, Contact, Record, RecordT, Session, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 DEFAULT_SEED: Final[dict[str, Any]] = {
     "departments": [
@@ -208,8 +217,12 @@ def seed_account(account: Account, data: Mapping[str, Any]) -> dict[str, int]:
             add(account, given)
             added[kind] = len(given)
         elif given is not None:
-            for one in given:
-                add(account, one)
+            for number, one in enumerate(given):
+                try:
+                    add(account, one)
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Refusal) as problem:
+                    what = f"{problem} is missing" if isinstance(problem, KeyError) else problem
+                    raise ValueError(f"{kind}[{number}]: {what}") from None
             added[kind] = len(given)
     return added
 
@@ -220,11 +233,43 @@ def _moment(account: Account) -> int:
     return ticks - ticks % TICKS
 
 
-def _add(account: Account, table: Any, kind: str, name: str, values: dict[str, Any]) -> Record:
-    identifier = account.named_id(f"{kind}:{name}")
+def _id(account: Account, given: Mapping[str, Any] | str, name: str) -> str:
+    """Return the id that an object is given, or the one of its kind and name."""
+    if not isinstance(given, dict) or given.get("id") is None:
+        return account.named_id(name)
+    return _uuid("id", given["id"])
+
+
+def _uuid(name: str, value: Any) -> str:
+    try:
+        return str(uuid.UUID(value))
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"{name} must be a UUID, not {value!r}.") from None
+
+
+def _new_id(table: Any, identifier: str) -> str:
+    if table.find(identifier) is not None:
+        raise ValueError(f"There is an object of the id {identifier} already.")
+    return identifier
+
+
+def _given_id(table: Any, given: Mapping[str, Any]) -> str | None:
+    """Return the id that an object is given, for kinds that have no name to make one from."""
+    return None if given.get("id") is None else _new_id(table, _uuid("id", given["id"]))
+
+
+def _add(
+    account: Account, table: Any, kind: str, name: str, values: dict[str, Any], *, given: Mapping[str, Any] | str
+) -> Record:
+    identifier = _id(account, given, f"{kind}:{name}")
     if table.find(identifier) is not None:
         raise ValueError(f"There is a {kind} {name!r} already.")
     return account.new(table, values, identifier, _moment(account))
+
+
+def _name(given: Mapping[str, Any] | str, key: str = "name") -> str:
+    """Return the name of an object that may be given by its name alone."""
+    return given if isinstance(given, str) else str(given[key])
 
 
 def _department(account: Account, given: Mapping[str, Any]) -> None:
@@ -244,6 +289,7 @@ def _department(account: Account, given: Mapping[str, Any]) -> None:
             "distributionConfig": None,
             "channelsConfig": {"scope": "ALL", "channels": []},
         },
+        given=given,
     )
 
 
@@ -270,11 +316,13 @@ def _channel(account: Account, given: Mapping[str, Any]) -> None:
                 "displayName": given["name"],
             },
         },
+        given=given,
     )
 
 
 def _agent(account: Account, given: Mapping[str, Any]) -> None:
-    identifier, user = account.named_id(f"agent:{given['name']}"), account.named_id(f"user:{given['name']}")
+    identifier = _id(account, given, f"agent:{given['name']}")
+    user = _uuid("user_id", given["user_id"]) if given.get("user_id") else account.named_id(f"user:{given['name']}")
     phone = stored_phone(given["phone"], account.switches) if given.get("phone") else None
     departments = [account.department_of({"name": name}) for name in given.get("departments", ())]
     _add(
@@ -306,12 +354,13 @@ def _agent(account: Account, given: Mapping[str, Any]) -> None:
             "availability": "AVAILABLE",
             "blocked": False,
         },
+        given=given,
     )
 
 
 def _tag(account: Account, given: Mapping[str, Any]) -> None:
     values = {"name": given["name"], "color": given.get("color", "GRAY_600")}
-    _add(account, account.tags, "tag", given["name"], values)
+    _add(account, account.tags, "tag", given["name"], values, given=given)
 
 
 def _custom_field(account: Account, given: Mapping[str, Any], panel: Record | None = None) -> None:
@@ -340,6 +389,7 @@ def _custom_field(account: Account, given: Mapping[str, Any], panel: Record | No
                 for option in given.get("options", ())
             ],
         },
+        given=given,
     )
 
 
@@ -359,11 +409,12 @@ def _portfolio(account: Account, given: Mapping[str, Any]) -> None:
             "type": given.get("type", "SINGLE"),
             "departments": [{"departmentId": one.id, "userIds": []} for one in departments if one is not None],
         },
+        given=given,
     )
 
 
 def _template(account: Account, given: Mapping[str, Any]) -> None:
-    identifier = account.named_id(f"template:{given['name']}")
+    identifier = _id(account, given, f"template:{given['name']}")
     channels = account.channels.by_creation()
     official = next((channel for channel in channels if "WhatsApp" in channel["type"]), None)
     params = given.get("params", ["1"] if "{{1}}" in given["text"] else [])
@@ -390,18 +441,19 @@ def _template(account: Account, given: Mapping[str, Any]) -> None:
             "categoryId": None,
             "categoryName": None,
         },
+        given=given,
     )
 
 
 def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
     name = given["name"]
-    identifier = account.named_id(f"chatbot:{name}")
+    identifier = _id(account, given, f"chatbot:{name}")
     if account.chatbots.find(identifier) is not None:
         raise ValueError(f"There is a chatbot {name!r} already.")
     department = account.department_of({"name": given["department"]}) if given.get("department") else None
     stamp = _moment(account)
     values = {
-        "key": account.named_id(f"chatbot-key:{name}"),
+        "key": _uuid("key", given["key"]) if given.get("key") else account.named_id(f"chatbot-key:{name}"),
         "companyId": account.id,
         "archived": bool(given.get("archived")),
         "name": name,
@@ -416,7 +468,7 @@ def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
 
 def _sequence(account: Account, given: Mapping[str, Any]) -> None:
     values = {"active": True, "companyId": account.id, "name": given["name"], "enabled": given.get("enabled", True)}
-    _add(account, account.sequences, "sequence", given["name"], values)
+    _add(account, account.sequences, "sequence", given["name"], values, given=given)
 
 
 def _panel(account: Account, given: Mapping[str, Any]) -> None:
@@ -440,6 +492,7 @@ def _panel(account: Account, given: Mapping[str, Any]) -> None:
             "type": given.get("type", "MANAGEMENT"),
             "autoLossDays": None,
         },
+        given=given,
     )
     steps = given.get("steps", ())
     for position, step in enumerate(steps):
@@ -448,23 +501,23 @@ def _panel(account: Account, given: Mapping[str, Any]) -> None:
             "panelId": panel.id,
             "archived": False,
             "position": float(position),
-            "title": step,
+            "title": _name(step, "title"),
             "isInitial": position == 0,
             "isFinal": position == len(steps) - 1,
         }
-        _add(account, account.panel_steps, "step", f"{title}/{step}", values)
+        _add(account, account.panel_steps, "step", f"{title}/{_name(step, 'title')}", values, given=step)
     for tag in given.get("tags", ()):
         values = {
             "companyId": account.id,
             "panelId": panel.id,
-            "name": tag,
+            "name": _name(tag),
             "nameColor": "#FFFFFF",
             "bgColor": "#336699",
         }
-        _add(account, account.panel_tags, "panel-tag", f"{title}/{tag}", values)
+        _add(account, account.panel_tags, "panel-tag", f"{title}/{_name(tag)}", values, given=tag)
     for reason in given.get("lost_reasons", ()):
-        values = {"companyId": account.id, "panelId": panel.id, "description": reason}
-        _add(account, account.lost_reasons, "lost-reason", f"{title}/{reason}", values)
+        values = {"companyId": account.id, "panelId": panel.id, "description": _name(reason)}
+        _add(account, account.lost_reasons, "lost-reason", f"{title}/{_name(reason)}", values, given=reason)
     for custom_field in given.get("custom_fields", ()):
         _custom_field(account, custom_field, panel)
 
@@ -481,7 +534,8 @@ def _contact(account: Account, given: Mapping[str, Any]) -> None:
     values["customFields"] = dict(given.get("custom_fields", {}))
     values["status"] = given.get("status", "ACTIVE")
     name = given.get("phone") or given.get("instagram") or given["name"]
-    account.add_contact(values, identifier=account.named_id(f"contact:{name}"), stamp=_moment(account))
+    identifier = _new_id(account.contacts, _id(account, given, f"contact:{name}"))
+    account.add_contact(values, identifier=identifier, stamp=_moment(account))
 
 
 def _session(account: Account, given: Mapping[str, Any]) -> None:
@@ -489,8 +543,120 @@ def _session(account: Account, given: Mapping[str, Any]) -> None:
     if contact is None:
         raise ValueError("A session needs a contact that is there.")
     channel = account.channel_of(given.get("channel"), given["contact"])
-    session = _new_session(account, contact, channel, given.get("status", "IN_PROGRESS"), account.clock.stamp())
+    identifier = _given_id(account.sessions, given)
+    status, stamp = given.get("status", "IN_PROGRESS"), _at(account, given)
+    session = _new_session(account, contact, channel, status, stamp, identifier=identifier)
     session["metadata"] = dict(given.get("metadata", {}))
+
+
+def _at(account: Account, given: Mapping[str, Any]) -> int:
+    return parse_ticks(given["at"]) if given.get("at") else account.clock.stamp()
+
+
+def _session_of(account: Account, given: Mapping[str, Any]) -> Session:
+    """Return the session that is named by its id, or the last one of the contact that is named by its address."""
+    wanted = given["session"]
+    session = account.sessions.find(wanted)
+    contact = account.contact_by_address(wanted) if session is None else None
+    if contact is not None and contact.sessions:
+        session = contact.sessions[-1]
+    if session is None:
+        raise ValueError(f"There is no session {wanted!r}.")
+    return session
+
+
+def _file(account: Account, given: Mapping[str, Any]) -> None:
+    content = base64.b64decode(given["base64"], validate=True) if "base64" in given else given.get("text", "").encode()
+    values = file_values(given["name"], content, given.get("mime_type"))
+    _add(account, account.files, "file", given["name"], values, given=given)
+
+
+def _files(account: Account, given: Mapping[str, Any]) -> list[str]:
+    """Return the references of files that are named by id, URL or the name of a seeded file."""
+    by_name = {file["name"]: file.id for file in account.files.by_creation()}
+    return [by_name.get(one, one) for one in given.get("files", ())]
+
+
+def _message(account: Account, given: Mapping[str, Any]) -> None:
+    session = _session_of(account, given)
+    author = given.get("from", "company")
+    if author not in ("company", "contact"):
+        raise ValueError(f"from must be 'company' or 'contact', not {author!r}.")
+    files = message_files(account, _files(account, given))
+    message = conversation.add_message(
+        account,
+        session,
+        given.get("text"),
+        kind=given.get("type") or message_type(files),
+        direction="FROM_HUB" if author == "contact" else "TO_HUB",
+        origin=given.get("origin", "GATEWAY" if author == "contact" else "API"),
+        status=given.get("status", "DELIVERED"),
+        identifier=_given_id(account.messages, given),
+        stamp=_at(account, given),
+    )
+    session.messages.sort(key=lambda one: one.created)
+    message["senderId"] = given.get("sender_id")
+    if given.get("template"):
+        message["templateId"] = _named(account.templates, given["template"], "name").id
+    if files:
+        message["fileId"], message["filesIds"] = files[0]["id"], [file["id"] for file in files]
+        message["details"] = {"file": files[0], "files": files}
+    if author == "contact":
+        conversation.note_answer(account, session, message)
+    else:
+        session["lastMessageOut"] = account.clock.text(message.created)
+
+
+def _card(account: Account, given: Mapping[str, Any]) -> None:
+    panel = _named(account.panels, given["panel"], "title")
+    steps = steps_of(account, panel.id)
+    step = _named(steps, given["step"], "title") if given.get("step") else steps[0]
+    reasons = [one for one in account.lost_reasons.by_creation() if one["panelId"] == panel.id]
+    lost = _named(reasons, given["lost_reason"], "description").id if given.get("lost_reason") else None
+    agent = account.agent_of({"email": given["responsible"]}) if given.get("responsible") else None
+    properties = {
+        "stepId": step.id,
+        "title": given["title"],
+        "description": given.get("description"),
+        "dueDate": given.get("due"),
+        "monetaryAmount": given.get("amount"),
+        "contactIds": given.get("contacts", ()),
+        "tagNames": given.get("tags", ()),
+        "customFields": given.get("custom_fields"),
+        "metadata": given.get("metadata"),
+        "responsibleUserId": agent["userId"] if agent else None,
+        "sessionId": _session_of(account, given).id if given.get("session") else None,
+        "status": given.get("status"),
+        "lostReasonId": lost,
+    }
+    identifier = _id(account, given, f"card:{panel['title']}/{given['title']}")
+    add_card(account, properties, _new_id(account.cards, identifier))
+
+
+def _note(account: Account, given: Mapping[str, Any]) -> None:
+    """Add a note to the card or to the session that it names."""
+    files = _files(account, given)
+    if given.get("card"):
+        card = _named(account.cards, given["card"], "title")
+        add_card_note(account, card, given.get("text"), files, _given_id(account.card_notes, given))
+    else:
+        session = _session_of(account, given)
+        shown = message_files(account, files)
+        identifier = _given_id(account.messages, given)
+        conversation.add_note(
+            account, session, given.get("text"), shown, identifier=identifier, stamp=_at(account, given)
+        )
+        session.messages.sort(key=lambda one: one.created)
+
+
+def _named(records: Iterable[RecordT], wanted: str, key: str) -> RecordT:
+    """Return the record of an id or a name."""
+    everything = list(records)
+    found = next((one for one in everything if one.id == wanted.lower()), None)
+    found = found or named(everything, wanted, lambda one: one[key])
+    if found is None:
+        raise ValueError(f"There is no {wanted!r}.")
+    return found
 
 
 def _behaviours(account: Account, given: Mapping[str, Any]) -> None:
@@ -525,7 +691,9 @@ def _many_sessions(account: Account, count: int) -> None:
             _new_session(account, contact, channel, _STATUSES[number % len(_STATUSES)], begin + number * TICKS)
 
 
-def _new_session(account: Account, contact: Contact, channel: Record, status: str, stamp: int) -> Session:
+def _new_session(
+    account: Account, contact: Contact, channel: Record, status: str, stamp: int, *, identifier: str | None = None
+) -> Session:
     text = account.clock.text(stamp)
     values: dict[str, Any] = {
         "startAt": text,
@@ -549,7 +717,7 @@ def _new_session(account: Account, contact: Contact, channel: Record, status: st
         "lastMessageIn": None,
         "metadata": {},
     }
-    session = Session(account.new_id(), stamp, stamp, values, contact, channel)
+    session = Session(identifier or account.new_id(), stamp, stamp, values, contact, channel)
     account.sessions.add(session)
     contact.sessions.append(session)
     if status != "COMPLETED":
@@ -569,9 +737,13 @@ _KINDS: dict[str, Callable[[Account, Any], None]] = {
     "chatbots": _chatbot,
     "sequences": _sequence,
     "panels": _panel,
+    "files": _file,
     "contacts": _contact,
     "behaviours": _behaviours,
     "sessions": _session,
+    "messages": _message,
+    "cards": _card,
+    "notes": _note,
 }
 
 _MADE_UP: dict[str, Callable[[Account, int], None]] = {"contacts": _many_contacts, "sessions": _many_sessions}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from airflow_provider_wts import __version__
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
@@ -101,6 +104,7 @@ class WtsHook(BaseHook):
             timeout=connection.timeout,
             ca_bundle=connection.ca_bundle,
             allow_http=connection.allow_http,
+            user_agent=_user_agent(connection.base_url),
             budget=Budget(
                 account_key(connection.base_url, token, name=connection.rate_limit_key),
                 percent=connection.rate_limit_percent,
@@ -221,3 +225,15 @@ class WtsHook(BaseHook):
         secret = f"{quote(redis.login or '', safe='')}:{quote(redis.password, safe='')}@" if redis.password else ""
         host = redis.host or "localhost"
         return f"{scheme}://{secret}{host}:{redis.port or 6379}/{redis.schema or extra.get('db', 0)}"
+
+
+def _user_agent(base_url: str) -> str:
+    """Name the DAG run to an emulator on this machine, whose page shows it; nobody else is told."""
+    from airflow_provider_wts.api.client import checked_base_url, is_loopback
+
+    name = f"airflow-provider-wts/{__version__}"
+    dag_id, run_id = os.environ.get("AIRFLOW_CTX_DAG_ID"), os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
+    host = urlsplit(checked_base_url(base_url, allow_http=True)).hostname
+    if not dag_id or not run_id or not is_loopback(host or ""):
+        return name
+    return f"{name} (dag={quote(dag_id, safe='')}; run={quote(run_id, safe='')})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import requests
 from real_airflow import without_mark
 
 HEAD = """
@@ -40,6 +41,16 @@ def test_the_link_opens_the_session(run, fast_emulator):
     url = task.returned["previewUrl"]
     assert url.startswith("http")
     assert task.links == {"WTS Chat session": url}
+
+
+def test_the_page_of_the_emulator_names_the_dag_run(run, fast_emulator):
+    outcome = run(SEND.format(arguments=""))
+    (send,) = requests.get(f"{fast_emulator.url}/_emulator/page", timeout=5).json()["sends"]
+    assert outcome.task("send").state == "success"
+    assert send["dag"]
+    assert send["run"]
+    user_agents = {request.header("user-agent") for request in fast_emulator.requests}
+    assert len(user_agents) == 1
 
 
 def test_mapped_tasks_link_each_to_their_own_session(run):

@@ -120,6 +120,14 @@ def test_sends_tell_their_dag_run_and_what_became_of_them(api: Api, emulator: Em
     assert {one["http"] for one in sends} == {200}
 
 
+def test_the_client_that_sends_names_its_dag_run(api: Api, emulator: Emulator) -> None:
+    api.session.headers["User-Agent"] = "airflow-provider-wts/1.0 (dag=cobran%C3%A7a; run=manual__1%3B%29)"
+    api.send_text()
+    api.start_bot(contactMetadata=RUN)
+    runs = [(one["dag"], one["run"]) for one in data_of(emulator)["sends"]]
+    assert runs == [("cobranca", "manual__1"), ("cobrança", "manual__1;)")]
+
+
 def test_a_batch_is_shown_recipient_by_recipient(api: Api, emulator: Emulator) -> None:
     body = {
         "botKey": api.bot_key("Cobrança"),

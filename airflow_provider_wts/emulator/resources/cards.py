@@ -87,12 +87,8 @@ def _get(request: Request) -> dict[str, Any]:
 
 @handles("create_card")
 def _create(request: Request) -> dict[str, Any]:
-    account, body = request.account, request.body
-    card = _new_card(account, _step(account, body["stepId"]), body["title"])
-    given = {name: value for name, value in body.items() if name not in ("stepId", "title")}
-    _apply(account, card, given, "ReplaceAll")
-    account.cards.add(card)
-    webhooks.emit_record(account, "PANEL_CARD_NEW", card)
+    card = add_card(request.account, request.body)
+    webhooks.emit_record(request.account, "PANEL_CARD_NEW", card)
     return _show(request, card)
 
 
@@ -149,16 +145,7 @@ def _create_note(request: Request) -> dict[str, Any]:
         raise bad_request(["no máximo 3 arquivos"], account.switches)
     if not urls:
         check_note(account, body.get("text"))
-    values = {
-        "companyId": account.id,
-        "panelId": card["panelId"],
-        "cardId": card.id,
-        "userId": account.user_id(),
-        "text": body.get("text"),
-        "files": message_files(account, urls),
-        "isFromPublicApi": True,
-    }
-    note = account.new(account.card_notes, values)
+    note = add_card_note(account, card, body.get("text"), urls)
     webhooks.emit_record(account, "PANEL_CARD_NOTE_NEW", note)
     return plain(account, note)
 
@@ -173,6 +160,42 @@ def _delete_note(request: Request) -> Empty:
     return EMPTY
 
 
+def add_card(account: Account, given: Mapping[str, Any], identifier: str | None = None) -> Record:
+    """Create a card.
+
+    :param account: the account.
+    :param given: its properties, as ``create_card`` takes them, and ``status`` with ``lostReasonId``.
+    :param identifier: its id; a new one when left out.
+    """
+    card = _new_card(account, _step(account, given["stepId"]), given["title"], identifier)
+    properties = {name: value for name, value in given.items() if name not in ("stepId", "title")}
+    _apply(account, card, properties, "ReplaceAll")
+    return account.cards.add(card)
+
+
+def add_card_note(
+    account: Account, card: Record, text: str | None, files: Sequence[str], identifier: str | None = None
+) -> Record:
+    """Create a note of a card.
+
+    :param account: the account.
+    :param card: the card.
+    :param text: its text.
+    :param files: ids or URLs of its files.
+    :param identifier: its id; a new one when left out.
+    """
+    values = {
+        "companyId": account.id,
+        "panelId": card["panelId"],
+        "cardId": card.id,
+        "userId": account.user_id(),
+        "text": text,
+        "files": message_files(account, files),
+        "isFromPublicApi": True,
+    }
+    return account.new(account.card_notes, values, identifier)
+
+
 def _card_of(request: Request, name: str = "id") -> Record:
     return request.account.need(request.account.cards, request.path[name], "O card")
 
@@ -181,13 +204,13 @@ def _step(account: Account, identifier: str) -> Record:
     return account.need(account.panel_steps, identifier, "A etapa")
 
 
-def _new_card(account: Account, step: Record, title: str) -> Record:
+def _new_card(account: Account, step: Record, title: str, identifier: str | None = None) -> Record:
     """Return a card that is not in the table yet: what is wrong with the rest of the request leaves nothing behind."""
     panel = account.need(account.panels, step["panelId"], "O painel")
     number = 1 + max((one["number"] for one in account.cards.by_creation() if one["panelId"] == panel.id), default=0)
     stamp = account.clock.stamp()
     return Record(
-        account.new_id(),
+        identifier or account.new_id(),
         stamp,
         stamp,
         {

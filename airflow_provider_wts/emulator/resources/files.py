@@ -12,9 +12,9 @@ from airflow_provider_wts.emulator.crud import Request, handles
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from airflow_provider_wts.emulator.state import Account, Record
+    from airflow_provider_wts.emulator.state import Account
 
 UPLOADS = "/_upload/"
 """Where the emulator takes the content of a file; the real service uses a storage of another host."""
@@ -27,7 +27,7 @@ def _upload_url(request: Request) -> dict[str, Any]:
     values = {
         "name": name,
         "type": query["Type"],
-        "mimeType": query.get("MimeType") or mimetypes.guess_type(name)[0] or "application/octet-stream",
+        "mimeType": query.get("MimeType") or _mime_type(name),
         "content": None,
         "expires": account.clock.now() + int(account.switches.upload_seconds * TICKS),
     }
@@ -43,17 +43,9 @@ def _save(request: Request) -> dict[str, Any]:
         raise Refusal("FORM_ERROR", "O conteúdo do arquivo não foi enviado.")
     file = account.files.find(upload.get("fileId"))
     if file is None:
-        file = account.new(
-            account.files,
-            {
-                "name": upload["name"],
-                "extension": PurePosixPath(upload["name"]).suffix.lower(),
-                "mimeType": upload["mimeType"],
-                "type": _detected(upload) if upload["type"] == "UNDEFINED" else upload["type"],
-                "size": len(upload["content"]),
-                "content": upload["content"],
-            },
-        )
+        file = account.new(account.files, file_values(upload["name"], upload["content"], upload["mimeType"]))
+        if upload["type"] != "UNDEFINED":
+            file["type"] = upload["type"]
         upload["fileId"] = file.id
     return {
         "id": file.id,
@@ -61,6 +53,25 @@ def _save(request: Request) -> dict[str, Any]:
         "userId": None,
         **{name: file[name] for name in ("name", "extension", "mimeType", "type", "size")},
         "key": f"{account.id}/{file.id}{file['extension']}",
+    }
+
+
+def file_values(name: str, content: bytes, mime_type: str | None = None) -> dict[str, Any]:
+    """Return the properties of a file.
+
+    :param name: its name.
+    :param content: its content.
+    :param mime_type: its MIME type; from the name when left out.
+    """
+    mime_type = mime_type or _mime_type(name)
+    kind = _kind(mime_type)
+    return {
+        "name": name,
+        "extension": PurePosixPath(name).suffix.lower(),
+        "mimeType": mime_type,
+        "type": "DOCUMENT" if kind == "UNDEFINED" else kind,
+        "size": len(content),
+        "content": content,
     }
 
 
@@ -93,10 +104,21 @@ def message_files(account: Account, references: Sequence[str]) -> list[dict[str,
     return [_message_file(account, reference) for reference in references]
 
 
+def message_type(files: Sequence[Mapping[str, Any]]) -> str:
+    """Return the type of a message by its files.
+
+    :param files: its files, as :func:`message_files` returns them.
+    """
+    if not files:
+        return "TEXT"
+    kind = str(files[0]["type"])
+    return kind if kind in ("IMAGE", "AUDIO", "VIDEO") else "DOCUMENT"
+
+
 def _message_file(account: Account, reference: str) -> dict[str, Any]:
     if reference.lower().startswith(("http://", "https://")):
         name = PurePosixPath(urlsplit(reference).path).name or "file"
-        mime = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        mime = _mime_type(name)
         identifier, size, url = account.new_id(), 0, reference
     else:
         file = account.files.find(reference)
@@ -119,9 +141,8 @@ def _message_file(account: Account, reference: str) -> dict[str, Any]:
     }
 
 
-def _detected(upload: Record) -> str:
-    kind = _kind(upload["mimeType"])
-    return "DOCUMENT" if kind == "UNDEFINED" else kind
+def _mime_type(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def _kind(mime: str) -> str:

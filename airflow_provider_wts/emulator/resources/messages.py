@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.emulator import bots, conversation
 from airflow_provider_wts.emulator.crud import Later, Request, handles, page, select, set_unless_null, stamped
 from airflow_provider_wts.emulator.errors import Refusal, not_found
-from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.files import message_files, message_type
 from airflow_provider_wts.emulator.resources.sends import message_is_settled, status_url
 from airflow_provider_wts.emulator.resources.sessions import session_of
 from airflow_provider_wts.emulator.resources.templates import filled_template
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_wts.emulator.state import Account, Message, Session
-
-_TYPES = {"IMAGE": "IMAGE", "AUDIO": "AUDIO", "VIDEO": "VIDEO"}
 
 
 @handles("send_message")
@@ -72,9 +70,10 @@ def _prepared(request: Request, content: dict[str, Any]) -> Callable[[Session], 
         raise Refusal("FORM_ERROR", "Informe o texto, o template ou o arquivo da mensagem.")
     template = account.template_of(content["templateId"]) if content.get("templateId") else None
     given = content.get("fileId") or content.get("fileUrl")
-    file = message_files(account, [given])[0] if given else None
+    files = message_files(account, [given] if given else [])
+    file = files[0] if files else None
     text = filled_template(account, template, content.get("parameters"), file) if template else content.get("text")
-    kind = _TYPES.get(file["type"], "DOCUMENT") if file else "TEXT"
+    kind = message_type(files)
     return lambda session: conversation.company_writes(
         account, session, kind=kind, text=text, template=template, file=file, reference=content.get("refId")
     )
@@ -174,9 +173,7 @@ def _create_note(request: Request) -> dict[str, Any]:
         check_note(request.account, body.get("text"))
     session = session_of(request)
     files = message_files(request.account, [*(body.get("filesIds") or ()), *(body.get("filesUrls") or ())])
-    note = conversation.add_note(request.account, session, body.get("text"), [file["id"] for file in files])
-    note["details"] = {"files": files} if files else None
-    return show_message(request, note)
+    return show_message(request, conversation.add_note(request.account, session, body.get("text"), files))
 
 
 @handles("get_session_note")
