@@ -58,7 +58,7 @@ def parsed(body: bytes) -> Any:
     :raises ValueError: when it is not JSON.
     :raises RecursionError: when it is nested too deep.
     """
-    value = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+    value = _DECODER.decode(body.decode("utf-8-sig", "surrogatepass"))
     return _for_files(value) if _NOT_FOR_FILES.search(body) else value
 
 

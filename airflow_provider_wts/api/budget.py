@@ -14,14 +14,12 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from limits import RateLimitItem
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_wts.api.contract import Operation
 
@@ -53,6 +51,9 @@ SEND_LIMITS = (Limit(1000, 120, "wts-send"),)
 
 #: Seconds for which a Redis server that does not answer is left alone.
 _REDIS_PAUSE = 30.0
+
+#: Seconds in which a Redis server has to answer.
+_REDIS_TIMEOUT = 2.0
 
 
 class _Counter(Protocol):
@@ -97,63 +98,117 @@ _memory = _Memory()
 os.register_at_fork(after_in_child=_memory.after_fork)
 
 
+# KEYS: one list of times for each limit, newest first. ARGV: requests and microseconds of each. The server's clock
+# counts, since those of workers differ. Nothing is taken from one limit if another one refuses.
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local wait = 0
+for place, key in ipairs(KEYS) do
+  local requests, window = tonumber(ARGV[2 * place - 1]), tonumber(ARGV[2 * place])
+  local oldest = redis.call('LINDEX', key, -1)
+  while oldest and tonumber(oldest) + window <= now do
+    redis.call('RPOP', key)
+    oldest = redis.call('LINDEX', key, -1)
+  end
+  local last = redis.call('LINDEX', key, requests - 1)
+  if last then wait = math.max(wait, last + window - now) end
+end
+if wait <= 0 then
+  for place, key in ipairs(KEYS) do
+    redis.call('LPUSH', key, string.format('%.0f', now))
+    redis.call('PEXPIRE', key, math.ceil(ARGV[2 * place] / 1000))
+  end
+end
+return math.ceil(wait)
+"""
+
+
 class _Redis:
     """Counts in a Redis server for all workers, and in this process alone while that server does not answer."""
 
-    def __init__(self, url: str) -> None:
-        from limits.errors import ConfigurationError
-        from limits.storage import Storage, storage_from_string
-        from limits.strategies import MovingWindowRateLimiter
-
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         try:
-            # The factory's declared type names its asynchronous storages, too, which these URLs never give.
-            storage = cast(
-                "Storage", storage_from_string(url, wrap_exceptions=True, socket_connect_timeout=2, socket_timeout=5)
-            )
-        except ConfigurationError:
+            from redis import Redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError:
             raise WtsInvalidRequestError(
                 "Rate limits shared through Redis need the package 'redis'. Install it with "
                 "pip install 'airflow-provider-wts[redis]', or leave the connection's rate_limit_conn_id empty."
             ) from None
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._client = Redis.from_url(
+            url,
+            socket_connect_timeout=_REDIS_TIMEOUT,
+            socket_timeout=_REDIS_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            **options,
+        )
+        self._take_from = self._client.register_script(_TAKE)
         self._lock = threading.Lock()
         self._again_at = 0.0
 
-    def take(self, account: str, limits: Sequence[Limit]) -> float:
-        from limits.errors import StorageError
+    def ping(self) -> None:
+        """Ask the server whether it is there.
 
-        if time.monotonic() >= self._again_at:
+        :raises Exception: what the client of Redis raises when it is not, or refuses us.
+        """
+        self._client.ping()
+
+    def take(self, account: str, limits: Sequence[Limit]) -> float:
+        """Count one request, or return the seconds to wait."""
+        # One thread at a time waits for a server that may be frozen; once it is, the others do not wait at all.
+        if time.monotonic() >= self._again_at and self._lock.acquire(timeout=_REDIS_TIMEOUT * 2):
             try:
-                return self._take(account, limits)
-            except StorageError as error:
+                if time.monotonic() >= self._again_at:
+                    return self._take(account, limits)
+            except Exception as error:
+                if not _is_of_redis(error):
+                    raise
                 # Sends must not stop for this: the API still refuses what is too much, and that is waited out.
                 self._again_at = time.monotonic() + _REDIS_PAUSE
                 log.warning(
                     "The Redis server of the rate limits does not answer (%s). For %.0f s this process counts alone.",
-                    type(error.__cause__ or error).__name__,
+                    type(error).__name__,
                     _REDIS_PAUSE,
                 )
+            finally:
+                self._lock.release()
         return _memory.take(account, limits)
 
     def _take(self, account: str, limits: Sequence[Limit]) -> float:
-        from limits import RateLimitItemPerSecond
+        # The braces keep the keys of an account on one server of a cluster.
+        keys = [f"wts-limit:{{{account}}}:{limit.name}:{limit.seconds}" for limit in limits]
+        numbers = [number for limit in limits for number in (limit.requests, limit.seconds * 1_000_000)]
+        return float(self._take_from(keys=keys, args=numbers)) / 1_000_000
 
-        # The shortest window first: what is taken from it in vain comes back soonest.
-        items = [
-            RateLimitItemPerSecond(limit.requests, limit.seconds, namespace=limit.name)
-            for limit in sorted(limits, key=lambda limit: limit.seconds)
-        ]
-        with self._lock:
-            wait = max(self._wait_for(item, account) for item in items)
-            # Another process may take the last place between the two looks: then the hit fails, the longer windows
-            # are left alone, and we look again.
-            if wait <= 0 and not all(self._limiter.hit(item, account) for item in items):
-                wait = 0.01
-        return wait
 
-    def _wait_for(self, item: RateLimitItem, account: str) -> float:
-        stats = self._limiter.get_window_stats(item, account)
-        return 0.0 if stats.remaining > 0 else max(stats.reset_time - time.time(), 0.001)
+def _is_of_redis(error: Exception) -> bool:
+    from redis.exceptions import RedisError
+
+    return isinstance(error, (RedisError, OSError))
+
+
+# All clients of one process know together that a server does not answer.
+_servers: dict[tuple[str, str], _Redis] = {}
+_servers_lock = threading.Lock()
+
+
+def _server(url: str, options: Mapping[str, Any]) -> _Redis:
+    key = (url, repr(sorted(options.items())))
+    with _servers_lock:
+        if key not in _servers:
+            _servers[key] = _Redis(url, options)
+        return _servers[key]
+
+
+def _forget_servers() -> None:
+    global _servers_lock
+    _servers_lock = threading.Lock()
+    _servers.clear()
+
+
+os.register_at_fork(after_in_child=_forget_servers)
 
 
 class Budget:
@@ -163,6 +218,7 @@ class Budget:
     :param percent: part of the limits that may be used here, 1 to 100.
     :param redis_url: URL of a Redis server that counts for all workers; without it this process counts alone, as it
         does while the server does not answer.
+    :param redis_options: what the client of Redis is made with beside the URL, such as ``ssl_ca_certs``.
     :param send_limit_is_separate: whether requests of the send family count against their own limit only.
     :param sleep: how to wait; tests give their own.
     :raises WtsInvalidRequestError: when Redis is asked for and its package is not installed.
@@ -174,15 +230,25 @@ class Budget:
         *,
         percent: int = 100,
         redis_url: str | None = None,
+        redis_options: Mapping[str, Any] | None = None,
         send_limit_is_separate: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._account = account
-        self._counter: _Counter = _Redis(redis_url) if redis_url else _memory
+        self._redis = _server(redis_url, redis_options or {}) if redis_url else None
+        self._counter: _Counter = self._redis or _memory
         self._sleep = sleep
         account_limits, send_limits = _parts(ACCOUNT_LIMITS, percent), _parts(SEND_LIMITS, percent)
         self._limits = account_limits
         self._limits_of_sends = send_limits if send_limit_is_separate else account_limits + send_limits
+
+    def check_redis(self) -> None:
+        """Ask the Redis server whether it is there; without one nothing is asked.
+
+        :raises Exception: what the client of Redis raises when it is not, or refuses us.
+        """
+        if self._redis is not None:
+            self._redis.ping()
 
     def acquire(self, operation: Operation) -> float:
         """Wait for room in every limit that the operation counts against, and take it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import time
@@ -24,9 +23,17 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
-from airflow_provider_wts.api.outcome import Judgement, Outcome, date_of, judge_failure, judge_reply
+from airflow_provider_wts.api.outcome import (
+    Judgement,
+    Outcome,
+    date_of,
+    judge_failure,
+    judge_plain_request_to_tls,
+    judge_reply,
+    judge_server_without_tls,
+)
 from airflow_provider_wts.api.pagination import PAGE_SIZE, PagedList
-from airflow_provider_wts.api.transport import BearerToken, ExchangeFailed, Transport
+from airflow_provider_wts.api.transport import BearerToken, ExchangeFailed, Transport, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -242,10 +249,17 @@ class WtsClient:
                 before_write=before_write,
             )
         except ExchangeFailed as failure:
-            return judge_failure(operation, failure, urlsplit(self.base_url).netloc)
+            host, transport = urlsplit(self.base_url).netloc, self._transport
+            if failure.written and not failure.late and transport.speaks_tls():
+                return judge_plain_request_to_tls(operation, host)
+            if not failure.written and transport.answers_before_tls(failure):
+                return judge_server_without_tls(operation, host, "it writes first")
+            return judge_failure(operation, failure, host, transport.ca_source)
         if (date := date_of(reply.headers)) is not None:
             self.server_date, self._dated_at = date, time.monotonic()
-        judgement = judge_reply(operation, reply)
+        if reply.status == 400 and _is_plain_text(reply.body) and self._transport.speaks_tls():
+            return judge_plain_request_to_tls(operation, urlsplit(self.base_url).netloc)
+        judgement = judge_reply(operation, self._auth.hide(reply))
         if judgement.error is not None:
             self._auth.hide_in(judgement.error)
         return judgement
@@ -398,17 +412,8 @@ def checked_upload_url(url: str, *, allow_http: bool) -> str:
     return url
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address stays on this machine.
-
-    :param host: name or IP address.
-    """
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _is_plain_text(body: bytes) -> bool:
+    return not body.lstrip().startswith((b"{", b"["))
 
 
 def _judgement(state: RetryCallState) -> Judgement:

@@ -130,12 +130,18 @@ def judge_reply(operation: Operation, reply: Reply) -> Judgement:
     return _unknown(operation, f"HTTP {status}{_quote(envelope)}", status)
 
 
-def judge_failure(operation: Operation, failure: ExchangeFailed, host: str = "the WTS Chat host") -> Judgement:
+def judge_failure(
+    operation: Operation,
+    failure: ExchangeFailed,
+    host: str = "the WTS Chat host",
+    ca_source: str = "the connection's CA bundle",
+) -> Judgement:
     """Judge an attempt that brought no complete answer.
 
     :param operation: the operation that was called.
     :param failure: what ended it.
     :param host: where the request went to, for the error.
+    :param ca_source: what names the certificate authorities, for the error.
     """
     reason = reason_of(failure)
     if failure.written:
@@ -154,19 +160,14 @@ def judge_failure(operation: Operation, failure: ExchangeFailed, host: str = "th
     if any(_is_ca_file_error(error) for error in chain):
         return _not_sent(
             WtsUnreachableError(
-                f"{name}: the CA bundle cannot be read ({reason}). Nothing was sent. Check the connection's CA bundle.",
+                f"{name}: the file that {ca_source} names cannot be read as certificate authorities ({reason}). "
+                f"Nothing was sent. Check {ca_source}.",
                 operation_id=name,
                 passing=False,
             )
         )
     if any(_speaks_no_tls(error) for error in chain):
-        return _not_sent(
-            WtsUnreachableError(
-                f"{name}: {host} does not speak TLS ({reason}). Nothing was sent. Check scheme and "
-                "port of the connection's base URL.",
-                operation_id=name,
-            )
-        )
+        return judge_server_without_tls(operation, host, reason)
     if any(_is_nowhere(error) for error in chain):
         return _not_sent(
             WtsUnreachableError(
@@ -179,6 +180,41 @@ def judge_failure(operation: Operation, failure: ExchangeFailed, host: str = "th
         WtsNotSentError(
             f"{name}: no connection to {host} could be made ({reason}). Nothing was sent; trying again is safe.",
             operation_id=name,
+        )
+    )
+
+
+def judge_server_without_tls(operation: Operation, host: str, reason: str) -> Judgement:
+    """Judge an attempt to speak TLS with something that does not.
+
+    :param operation: the operation that was called.
+    :param host: where the request was to go.
+    :param reason: what shows it.
+    """
+    name = operation.operation_id
+    return _not_sent(
+        WtsUnreachableError(
+            f"{name}: {host} does not speak TLS ({reason}). Nothing was sent. Check scheme and port of the "
+            "connection's base URL.",
+            operation_id=name,
+            passing=False,
+        )
+    )
+
+
+def judge_plain_request_to_tls(operation: Operation, host: str) -> Judgement:
+    """Judge a request without TLS to a port that wants TLS: it was no request to whatever is there.
+
+    :param operation: the operation that was called.
+    :param host: where the request went to.
+    """
+    name = operation.operation_id
+    return _not_sent(
+        WtsUnreachableError(
+            f"{name}: {host} speaks TLS, and the connection's base URL begins with http://. Nothing was sent. Change "
+            "the base URL to https://.",
+            operation_id=name,
+            passing=False,
         )
     )
 
@@ -386,13 +422,10 @@ def _is_ca_file_error(error: BaseException) -> bool:
 
 
 def _speaks_no_tls(error: BaseException) -> bool:
-    return isinstance(error, ssl.SSLError) and error.reason in (
-        "WRONG_VERSION_NUMBER",
-        "HTTP_REQUEST",
-        "UNKNOWN_PROTOCOL",
-        "RECORD_LAYER_FAILURE",
-        "PACKET_LENGTH_TOO_LONG",
-    )
+    if not isinstance(error, ssl.SSLError) or error.library != "SSL" or isinstance(error, ssl.SSLCertVerificationError):
+        return False
+    # An alert is TLS, and a connection that ends may have been cut.
+    return bool(error.reason) and "ALERT" not in error.reason and "EOF" not in error.reason
 
 
 def reason_of(failure: ExchangeFailed) -> str:

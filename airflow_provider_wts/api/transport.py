@@ -9,25 +9,34 @@ caller for ever. A watchdog shuts the socket when the deadline of the whole exch
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import heapq
+import html
+import ipaddress
 import itertools
 import os
+import re
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
-from requests.utils import get_environ_proxies
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +55,18 @@ CONNECT_TIMEOUT = 10.0
 #: for a process that is gone: after the search for the message has concluded that nothing was sent.
 UNCONFIRMED = 15.0
 
+#: Seconds for finding out whether TLS is spoken where a request without it failed.
+_PROBE_TIMEOUT = 3.0
+
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
 _CHUNK = 64 * 1024
+
+#: Tokens of fewer characters are not looked for in answers, where they would be found in other words.
+_SHORTEST_HIDDEN = 8
+
+_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
+_ESCAPE = re.compile(rb"\\(?:u00([2-7][0-9a-fA-F])|.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +90,24 @@ class ExchangeFailed(Exception):
     :param written: whether a byte of the request may have been written.
     :param status: HTTP status, where an answer began.
     :param late: whether the deadline ended the exchange.
+    :param connected: whether something took the connection.
     """
 
-    def __init__(self, cause: Exception, *, written: bool, status: int | None = None, late: bool = False) -> None:
+    def __init__(
+        self,
+        cause: Exception,
+        *,
+        written: bool,
+        status: int | None = None,
+        late: bool = False,
+        connected: bool = False,
+    ) -> None:
         super().__init__(type(cause).__name__)
         self.cause = cause
         self.written = written
         self.status = status
         self.late = late
+        self.connected = connected
 
 
 class AnswerTooLargeError(Exception):
@@ -90,11 +120,34 @@ class BearerToken(AuthBase):
     def __init__(self, token: str) -> None:
         self._token = token
         self._header = f"Bearer {token}"
+        self._spellings = [] if len(token) < _SHORTEST_HIDDEN else _spellings_of(token)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Set the header."""
         request.headers["Authorization"] = self._header
         return request
+
+    def hide(self, reply: Reply) -> Reply:
+        """Return an answer without the token, where a server echoed it: in its body and headers, in any spelling.
+
+        Before anything is parsed or cut: what is left of a token that was cut would be found no more.
+
+        :param reply: the answer.
+        """
+        body = reply.body
+        if _ESCAPED_ASCII.search(body):
+            # JSON may write any character as an escape, and parsing would bring the token back.
+            body = _ESCAPE.sub(_unescaped, body)
+        for spelling in self._spellings:
+            if spelling in body:
+                body = body.replace(spelling, b"***")
+        headers = {name: self._hidden_header(value) for name, value in reply.headers.items()}
+        return Reply(reply.status, CaseInsensitiveDict(headers), body)
+
+    def _hidden_header(self, value: str) -> str:
+        for spelling in self._spellings:
+            value = value.replace(spelling.decode("ascii"), "***")
+        return value
 
     def hide_in(self, error: Exception) -> None:
         """Take the token out of an error, where a server echoed it.
@@ -112,10 +165,41 @@ class BearerToken(AuthBase):
         return "BearerToken(***)"
 
 
+def _spellings_of(token: str) -> list[bytes]:
+    """Return how a token may stand in an answer: as it is, in an address, in JSON, in HTML and in base64."""
+    quoted = [quote(token, safe=""), "".join(f"%{ord(character):02X}" for character in token)]
+    spellings = {token, token.replace("/", "\\/"), html.escape(token), *quoted}
+    spellings |= {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in quoted}
+    for before in range(3):
+        # Three ways to cut what comes before into groups of three bytes; the ends depend on the neighbours.
+        coded = base64.b64encode(b"\0" * before + token.encode())
+        whole = coded[(before * 8 + 5) // 6 : len(coded.rstrip(b"=")) - (1 if (before + len(token)) % 3 else 0)]
+        spellings |= {whole.decode(), whole.decode().replace("+", "-").replace("/", "_")}
+    # The longest first: a shorter one may be a part of it.
+    return sorted((text.encode() for text in spellings), key=len, reverse=True)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    character = bytes([int(found[1], 16)]) if found[1] else b""
+    # A quote or a backslash means something else without its escape.
+    return character if character not in (b"", b'"', b"\\", b"\x7f") else found[0]
+
+
 class _Exchange:
     """What is known about the request that a thread is making."""
 
-    __slots__ = ("_before_write", "deadline", "finished", "fresh", "late", "lock", "refusal", "sock", "written")
+    __slots__ = (
+        "_before_write",
+        "connected",
+        "deadline",
+        "finished",
+        "fresh",
+        "late",
+        "lock",
+        "refusal",
+        "sock",
+        "written",
+    )
 
     def __init__(self, deadline: float, *, fresh: bool, before_write: Callable[[], None] | None = None) -> None:
         self.deadline = deadline
@@ -123,6 +207,7 @@ class _Exchange:
         self._before_write = before_write
         self.refusal: Exception | None = None
         self.written = False
+        self.connected = False
         self.late = False
         self.finished = False
         self.sock: socket.socket | None = None
@@ -246,6 +331,7 @@ class _NotingMixin:
         if exchange is None:
             return super()._new_conn()  # type: ignore[misc,no-any-return]
         sock = self._connected(exchange)
+        exchange.connected = True
         # The TLS handshake takes the socket over, and a duplicate is the only handle left while it lasts.
         self.__dict__["_handshake"] = sock.dup()
         exchange.watch(self.__dict__["_handshake"])
@@ -361,6 +447,66 @@ class _Session(requests.Session):
         return None
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address stays on this machine. A name does if all that it resolves to does.
+
+    :param host: name or IP address.
+    """
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    return bool(addresses) and all((getattr(one, "ipv4_mapped", None) or one).is_loopback for one in addresses)
+
+
+def _proxies_to(base_url: str) -> dict[str, str]:
+    """Return the environment's proxies: none for this machine, where the token would go to them in the clear.
+
+    :param base_url: where the API is.
+    :raises WtsInvalidRequestError: when the proxy is of a kind that is not supported.
+    """
+    proxies: dict[str, str] = dict(get_environ_proxies(base_url))
+    proxy = select_proxy(base_url, proxies)
+    if not proxy:
+        return proxies
+    if is_loopback(urlsplit(base_url).hostname or ""):
+        return {}
+    scheme = proxy.partition("://")[0].lower() if "://" in proxy else "http"
+    if scheme not in ("http", "https"):
+        # Not quoted: it may hold a password.
+        names = [name for name in os.environ if name.lower().endswith("_proxy") and os.environ[name] == proxy]
+        where = f"the environment variable {names[0]}" if names else "the environment"
+        raise WtsInvalidRequestError(
+            f"The proxy that {where} names is a {scheme} proxy. This provider supports http and https proxies only. "
+            f"Nothing was sent. Name another proxy, or add {urlsplit(base_url).hostname} to NO_PROXY."
+        )
+    return proxies
+
+
+def _speaks_tls(host: str, port: int) -> bool:
+    # Nothing is sent over it, so whose certificate it is does not matter.
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), timeout=_PROBE_TIMEOUT) as sock:
+            context.wrap_socket(sock, server_hostname=host).close()
+    except ssl.SSLError as error:
+        # One that wants a client's certificate, or refuses this name, speaks TLS as well.
+        return "ALERT" in (error.reason or "")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _writes_first(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=_PROBE_TIMEOUT / 3) as sock:
+            return bool(sock.recv(1))
+    except OSError:
+        return False
+
+
 class Transport:
     """Makes single HTTP exchanges with one host; nothing is repeated here and no redirect is followed.
 
@@ -372,12 +518,20 @@ class Transport:
 
     def __init__(self, base_url: str, *, user_agent: str, ca_bundle: str | None = None) -> None:
         self._user_agent = user_agent
-        self._verify: str | bool = (
-            ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        from_environment = next((name for name in _CA_VARIABLES if os.environ.get(name)), None)
+        self._verify: str | bool = ca_bundle or (os.environ[from_environment] if from_environment else True)
+        #: What names the certificate authorities, for errors.
+        self.ca_source = (
+            f"the environment variable {from_environment}"
+            if from_environment and not ca_bundle
+            else "the connection's CA bundle"
         )
         # Read once: requests would look through the environment again at every call.
-        self._proxies = get_environ_proxies(base_url)
+        self._proxies = _proxies_to(base_url)
         self._sessions = threading.local()
+        self._base_url = base_url
+        self._speaks_tls: bool | None = None
+        self._writes_first: bool | None = None
 
     def exchange(
         self,
@@ -433,12 +587,35 @@ class Transport:
         except Exception as error:
             if error is exchange.refusal:
                 raise
-            raise ExchangeFailed(error, written=exchange.written, status=status, late=exchange.late) from None
+            raise ExchangeFailed(
+                error, written=exchange.written, status=status, late=exchange.late, connected=exchange.connected
+            ) from None
         finally:
             exchange.finish()
             _local.exchange = None
             if response is not None:
                 response.close()
+
+    def speaks_tls(self) -> bool:
+        """Whether what listens at an address without TLS wants TLS. Asked once, after an exchange failed."""
+        parts = urlsplit(self._base_url)
+        if parts.scheme != "http" or select_proxy(self._base_url, self._proxies):
+            return False
+        if self._speaks_tls is None:
+            self._speaks_tls = _speaks_tls(parts.hostname or "", parts.port or 80)
+        return self._speaks_tls
+
+    def answers_before_tls(self, failure: ExchangeFailed) -> bool:
+        """Whether what listens writes before it is spoken to, as mail and SSH servers do and none with TLS does.
+
+        :param failure: what ended an exchange; asked once, where a handshake ended without a word about TLS.
+        """
+        parts = urlsplit(self._base_url)
+        if parts.scheme != "https" or select_proxy(self._base_url, self._proxies) or not failure.connected:
+            return False
+        if self._writes_first is None:
+            self._writes_first = _writes_first(parts.hostname or "", parts.port or 443)
+        return self._writes_first
 
     def close(self) -> None:
         """Close this thread's connections."""

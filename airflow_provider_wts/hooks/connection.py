@@ -6,14 +6,19 @@ thing differently: blank fields arrive as ``None`` or ``''``, and numbers and ye
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from airflow.sdk import Connection
 
 DEFAULT_BASE_URL = "https://api.wts.chat"
@@ -61,7 +66,7 @@ class WtsConnection:
         extra = _extra(connection)
         return cls(
             token=connection.password or "",
-            base_url=_base_url(connection.host, connection.port),
+            base_url=_base_url(connection.host, connection.port, connection.schema),
             channel=_text(extra, "channel"),
             timeout=_number(extra, "timeout", default=DEFAULT_TIMEOUT, least=1, most=3600),
             rate_limit_percent=_number(extra, "rate_limit_percent", default=100, least=1, most=100),
@@ -81,7 +86,47 @@ def _extra(connection: Connection) -> dict[str, Any]:
         raise WtsInvalidRequestError(
             'The connection\'s extra cannot be read: it must be a JSON object, for example {"timeout": 60}.'
         )
-    return extra
+    return known_extras(extra, CONNECTION_TYPE, CONNECTION_FIELDS)
+
+
+def known_extras(extra: Mapping[str, Any], conn_type: str, known: Collection[str]) -> dict[str, Any]:
+    """Return extras by their name, also those with the prefix that older versions of Airflow gave them.
+
+    :param extra: the extras of a connection.
+    :param conn_type: the type of the connection, which is in the prefix.
+    :param known: the names that there are.
+    :raises WtsInvalidRequestError: when a name is unknown: it may be a misspelt restriction. Also when one is given
+        twice with different values.
+    """
+    found: dict[str, Any] = {}
+    prefix = f"extra__{conn_type}__"
+    # The prefixed ones last: they are leftovers where both are there.
+    for key in sorted(extra, key=lambda key: key.startswith(prefix)):
+        name, value = key.removeprefix(prefix), extra[key]
+        if _is_blank(value):
+            continue
+        if name not in known:
+            raise WtsInvalidRequestError(_unknown_extra(key, name, known))
+        if name in found and found[name] != value:
+            raise WtsInvalidRequestError(
+                f"The connection's extra {name!r} is given twice, as {name!r} and as {prefix + name!r}, with different "
+                f"values. Remove {prefix + name!r}."
+            )
+        found[name] = value
+    return found
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _unknown_extra(key: str, name: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches
+
+    folded = name.strip().lower().replace("-", "_").replace(" ", "_").removeprefix("extra__")
+    close = get_close_matches(folded, known, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"It can have {', '.join(map(repr, known))}."
+    return f"The connection's extra {key!r} is unknown, so nothing is done with this connection. {hint}"
 
 
 def _is_empty(extra: str | None) -> bool:
@@ -91,10 +136,14 @@ def _is_empty(extra: str | None) -> bool:
         return False
 
 
-def _base_url(host: str | None, port: int | str | None) -> str:
+def _base_url(host: str | None, port: int | str | None, schema: str | None) -> str:
     base_url = (host or "").strip().rstrip("/") or DEFAULT_BASE_URL
+    # Airflow reads the path of a connection's URI as its schema; other connections keep http or https there.
+    path = (schema or "").strip().strip("/")
     if "://" not in base_url:
-        base_url = f"https://{base_url}"
+        scheme, path = (path.lower(), "") if path.lower() in ("http", "https") else ("https", path)
+        base_url = f"{scheme}://{base_url}"
+    base_url = _with_brackets(base_url) + (f"/{path}" if path.lower() not in ("", "http", "https") else "")
     # Some secrets backends deliver an unset port as '', and Airflow's Test button as 0.
     if port in (None, "", 0, "0"):
         return base_url
@@ -109,6 +158,17 @@ def _base_url(host: str | None, port: int | str | None) -> str:
     if authority.rpartition(":")[2].isdigit() and not authority.endswith("]"):
         return base_url
     return f"{scheme}://{authority}:{number}{slash}{path}"
+
+
+def _with_brackets(base_url: str) -> str:
+    """Put an IPv6 address into brackets: Airflow takes them off the host of a connection's URI."""
+    scheme, _, rest = base_url.partition("://")
+    authority, slash, path = rest.partition("/")
+    try:
+        ipaddress.IPv6Address(authority)
+    except ValueError:
+        return base_url
+    return f"{scheme}://[{authority}]{slash}{path}"
 
 
 def _text(extra: dict[str, Any], name: str) -> str | None:
@@ -168,3 +228,35 @@ def _recipients(extra: dict[str, Any]) -> frozenset[str]:
             "for example '+55 11 99999-8888, @maria.silva'."
         )
     return frozenset(recipient(item, name="allowed_recipients").lower() for item in value)
+
+
+_TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
+def redis_server(connection: Connection) -> tuple[str, dict[str, Any]]:
+    """Return the address of the Redis server that a connection names, and what its client is made with.
+
+    TLS is used if the connection's type or host says ``rediss``, or its extra ``ssl`` is true.
+
+    :param connection: a connection of type ``redis`` or ``rediss``.
+    :raises WtsInvalidRequestError: naming the extra that holds an impossible value.
+    """
+    prefix = "extra__redis__"
+    extra = {key.removeprefix(prefix): value for key, value in connection.extra_dejson.items() if not _is_blank(value)}
+    scheme, _, host = (connection.host or "").strip().rpartition("://")
+    tls = "rediss" in (scheme, connection.conn_type) or _flag(extra, "ssl")
+    options: dict[str, Any] = {}
+    if tls:
+        options = {name: text for name in _TLS_OPTIONS if (text := _text(extra, name))}
+        options["ssl_cert_reqs"] = str(extra.get("ssl_cert_reqs", "required")).strip().lower().removeprefix("cert_")
+        if options["ssl_cert_reqs"] not in ("none", "optional", "required"):
+            raise WtsInvalidRequestError(
+                "The extra 'ssl_cert_reqs' of the Redis connection must be 'none', 'optional' or 'required'."
+            )
+        checks = options["ssl_cert_reqs"] == "required"
+        options["ssl_check_hostname"] = _flag(extra, "ssl_check_hostname") if "ssl_check_hostname" in extra else checks
+    password = connection.password
+    secret = f"{quote(connection.login or '', safe='')}:{quote(password, safe='')}@" if password else ""
+    host = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host or "localhost"
+    database = (connection.schema or "").strip() or extra.get("db", 0)
+    return f"redis{'s' * tls}://{secret}{host}:{connection.port or 6379}/{database}", options

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_wts import __version__
 from airflow_provider_wts.api.errors import (
@@ -27,6 +28,24 @@ if TYPE_CHECKING:
     from airflow_provider_wts.hooks.names import Names
 
 T = TypeVar("T")
+
+
+@contextmanager
+def named_connection(conn_id: str, where: str) -> Iterator[None]:
+    """Turn Airflow's error about a missing connection into one that says where its id is written.
+
+    :param conn_id: the id.
+    :param where: the parameter or extra that holds it.
+    :raises WtsInvalidRequestError: when there is no such connection. Other errors pass: the API server or the secrets
+        backend may just be away.
+    """
+    try:
+        yield
+    except AirflowNotFoundException:
+        raise WtsInvalidRequestError(
+            f"There is no Airflow connection {conn_id!r}, which {where} names. Nothing was sent. Create it, or name "
+            "another one."
+        ) from None
 
 
 class WtsHook(BaseHook):
@@ -82,7 +101,9 @@ class WtsHook(BaseHook):
         """
         from airflow_provider_wts.hooks.connection import WtsConnection
 
-        return WtsConnection.read(self.get_connection(self.wts_conn_id))
+        with named_connection(self.wts_conn_id, "the parameter 'wts_conn_id'"):
+            found = self.get_connection(self.wts_conn_id)
+        return WtsConnection.read(found)
 
     @cached_property
     def client(self) -> WtsClient:
@@ -96,6 +117,7 @@ class WtsHook(BaseHook):
         from airflow_provider_wts.api.client import WtsClient, checked_token
 
         connection = self.connection
+        redis_url, redis_options = self._rate_limit_server()
         token = checked_token(connection.token)
         mask_secret(token)
         return WtsClient(
@@ -108,7 +130,8 @@ class WtsHook(BaseHook):
             budget=Budget(
                 account_key(connection.base_url, token, name=connection.rate_limit_key),
                 percent=connection.rate_limit_percent,
-                redis_url=self._rate_limit_url(),
+                redis_url=redis_url,
+                redis_options=redis_options,
                 send_limit_is_separate=connection.send_limit_is_separate,
             ),
         )
@@ -213,18 +236,14 @@ class WtsHook(BaseHook):
             return False, str(error)
         return True, f"Connected to {self.client.base_url}. The account has {len(channels)} channel(s)."
 
-    def _rate_limit_url(self) -> str | None:
+    def _rate_limit_server(self) -> tuple[str | None, dict[str, Any]]:
+        from airflow_provider_wts.hooks.connection import redis_server
+
         conn_id = self.connection.rate_limit_conn_id
         if not conn_id:
-            return None
-        from urllib.parse import quote
-
-        redis = self.get_connection(conn_id)
-        extra = redis.extra_dejson
-        scheme = "rediss" if str(extra.get("ssl", "")).lower() in ("true", "1") else "redis"
-        secret = f"{quote(redis.login or '', safe='')}:{quote(redis.password, safe='')}@" if redis.password else ""
-        host = redis.host or "localhost"
-        return f"{scheme}://{secret}{host}:{redis.port or 6379}/{redis.schema or extra.get('db', 0)}"
+            return None, {}
+        with named_connection(conn_id, "the extra 'rate_limit_conn_id' of the connection " + repr(self.wts_conn_id)):
+            return redis_server(self.get_connection(conn_id))
 
 
 def _user_agent(base_url: str) -> str:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,7 +224,23 @@ class TestRedis:
     def test_a_missing_package_is_told_with_the_command_that_installs_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "redis", None)
         with pytest.raises(WtsInvalidRequestError, match="pip install"):
-            Budget("x", redis_url=REDIS)
+            Budget("x", redis_url="redis://localhost:1/0")
+
+    def test_a_server_that_is_frozen_costs_a_process_one_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(budget, "_REDIS_TIMEOUT", 0.5)
+        with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+            url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+            budgets = [Budget("x", redis_url=url) for _ in range(20)]
+            began = time.monotonic()
+            threads = [threading.Thread(target=one.acquire, args=(READ,)) for one in budgets]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert time.monotonic() - began < 2.5
+            began = time.monotonic()
+            Budget("x", redis_url=url).acquire(READ)
+            assert time.monotonic() - began < 0.4
 
     @pytest.fixture
     def url(self) -> str:
@@ -243,6 +260,21 @@ class TestRedis:
                 assert 0 < wait <= 5
                 return count
         raise AssertionError("no limit held")
+
+    def test_the_clock_of_the_server_counts(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        account = uuid.uuid4().hex
+        assert self.taken([Budget(account, redis_url=url, percent=10)]) == 19
+        now = time.time()
+        for hours in (-5, 5):
+            monkeypatch.setattr(time, "time", lambda hours=hours: now + hours * 3600)
+            assert self.taken([Budget(account, redis_url=url, percent=10)]) == 0
+
+    def test_nothing_is_taken_from_one_limit_where_another_is_used_up(self, url: str) -> None:
+        limits = Budget(uuid.uuid4().hex, redis_url=url, percent=10)
+        self.taken([limits])
+        assert limits._redis is not None
+        lengths = {limits._redis._client.llen(key) for key in limits._redis._client.keys(f"*{limits._account}*")}
+        assert lengths == {19}
 
     def test_one_process_gets_no_more_than_the_limit(self, url: str) -> None:
         assert self.taken([Budget(uuid.uuid4().hex, redis_url=url, percent=10)]) == 19

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import logging
 import re
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 import time
 import uuid
@@ -15,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 import tenacity
@@ -41,6 +45,8 @@ from airflow_provider_wts.api.errors import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provider_wts.emulator import Emulator
 
 TOKEN = "pn_secret_of_the_tests"
@@ -933,3 +939,162 @@ def test_a_date_that_cannot_be_read_is_none(client_of: ClientOf, date: str) -> N
         client = client_of(server.url)
         client.perform(READ)
         assert abs((client.now() - datetime.now(UTC)).total_seconds()) < 5
+
+
+class TestAServerThatEchoesTheToken:
+    SPELLINGS = (
+        TOKEN,
+        f"Bearer {TOKEN}",
+        "".join(f"\\u{ord(character):04x}" for character in TOKEN),
+        "".join(f"%{ord(character):02x}" for character in TOKEN),
+        *(base64.b64encode(f"{before}{TOKEN}#".encode()).decode() for before in ("", "x", "yz")),
+    )
+
+    @pytest.mark.parametrize("spelling", SPELLINGS)
+    def test_shows_it_in_no_answer(self, spelling: str, client_of: ClientOf) -> None:
+        with RawServer(http(f'[{{"id": "a {spelling} b"}}]'.encode())) as server:
+            found = client_of(server.url).perform(READ)[0]["id"]
+        assert "***" in found
+        assert TOKEN[3:-3] not in unquote(found)
+
+    @pytest.mark.parametrize("spelling", SPELLINGS)
+    @pytest.mark.parametrize("padding", [440, 462, 470, 478, 485, 495])
+    def test_shows_no_part_of_it_in_an_error_that_is_cut(
+        self, spelling: str, padding: int, client_of: ClientOf
+    ) -> None:
+        body = f'{{"key": "FORM_ERROR", "text": "{"." * padding}{spelling}"}}'.encode()
+        with RawServer(http(body, 400)) as server, pytest.raises(WtsRejectedError) as caught:
+            client_of(server.url).perform(READ)
+        told = f"{caught.value} {caught.value.text}"
+        assert not any(spelling[at : at + 12] in told for at in range(len(spelling) - 12))
+        assert TOKEN[:10] not in told
+
+    def test_shows_it_in_no_redirect(self, client_of: ClientOf) -> None:
+        with (
+            RawServer(http(b"", 302, f"Location: https://{TOKEN}.example/")) as server,
+            pytest.raises(WtsRejectedError) as caught,
+        ):
+            client_of(server.url).perform_once(READ)
+        assert TOKEN.lower() not in str(caught.value).lower()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for this machine, with its key in the same file."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout - -out -"
+    path.write_bytes(subprocess.run(command.split(), capture_output=True, check=True).stdout)
+    return path
+
+
+class TestWrongSchemes:
+    @pytest.mark.parametrize("call", [READ, SEND])
+    def test_http_on_a_port_that_speaks_tls_is_found_out_in_one_attempt(
+        self, call: Call[Any], certificate: Path, client_of: ClientOf, sleeps: list[float]
+    ) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        with (
+            RawServer(http(), tls=context) as server,
+            pytest.raises(WtsUnreachableError, match=r"speaks TLS.*https://") as caught,
+        ):
+            client_of(server.url.replace("https", "http")).perform(call)
+        assert not caught.value.passing
+        assert sleeps == []
+
+    @pytest.mark.parametrize("said", [b"SSH-2.0-x\r\n", b"HTTP/1.1 400 X\r\n\r\n", b"\0" * 99, b"ab"])
+    def test_https_on_a_port_that_does_not_is_found_out_in_one_attempt(
+        self, said: bytes, client_of: ClientOf, sleeps: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.5)
+        taken: list[socket.socket] = []
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+
+            def serve() -> None:
+                with suppress(OSError):
+                    while True:
+                        taken.append(listening.accept()[0])
+                        taken[-1].sendall(said)
+
+            threading.Thread(target=serve, daemon=True).start()
+            with pytest.raises(WtsUnreachableError, match="does not speak TLS") as caught:
+                client_of(f"https://localhost:{listening.getsockname()[1]}").perform(READ)
+        for sock in taken:
+            sock.close()
+        assert not caught.value.passing
+        assert sleeps == []
+
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+    @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+    def test_a_bad_ca_file_of_the_environment_is_named_as_such(
+        self,
+        variable: str,
+        content: bytes | None,
+        tmp_path: Path,
+        client_of: ClientOf,
+        monkeypatch: pytest.MonkeyPatch,
+        emulator: Emulator,
+    ) -> None:
+        if content is not None:
+            (tmp_path / "ca.pem").write_bytes(content)
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(variable, str(tmp_path / "ca.pem"))
+        with pytest.raises(WtsUnreachableError, match=f"environment variable {variable}") as caught:
+            client_of(emulator.url.replace("http", "https")).perform(READ)
+        assert "connection's CA bundle" not in str(caught.value)
+
+
+def resolve_as(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> None:
+    """Let names lead to these addresses."""
+    known = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: Any, *rest: Any, **more: Any) -> Any:
+        if host not in names:
+            return known(host, port, *rest, **more)
+        if not names[host]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [entry for address in names[host] for entry in known(address, port, *rest, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+class TestProxies:
+    @pytest.fixture(autouse=True)
+    def _only_these(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "LOCALHOST", "wts.test"])
+    @pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+    def test_there_is_none_for_this_machine(
+        self, host: str, variable: str, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        resolve_as(monkeypatch, {"wts.test": ["127.0.0.1", "::1"]})
+        with RawServer(http()) as proxy:
+            monkeypatch.setenv(variable, proxy.url)
+            with pytest.raises(WtsUnreachableError):
+                client_of(f"http://{host}:1").perform_once(READ)
+            assert proxy.requests == []
+
+    @pytest.mark.parametrize("addresses", [["192.0.2.7"], ["127.0.0.1", "192.0.2.7"], []])
+    def test_a_name_is_this_machine_only_if_all_its_addresses_are(
+        self, addresses: list[str], client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        resolve_as(monkeypatch, {"evil.localhost": addresses})
+        with pytest.raises(WtsInvalidRequestError, match="unencrypted"):
+            client_of("http://evil.localhost:8000")
+        with RawServer(http()) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            assert client_of("http://evil.localhost:8000", allow_http=True).perform(READ) == []
+            assert len(proxy.requests) == 1
+
+    @pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h", "SOCKS5", "ftp"])
+    def test_of_another_kind_than_http_are_refused_by_name(
+        self, scheme: str, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://user:secret@proxy.example:1080")
+        with pytest.raises(WtsInvalidRequestError, match=f"HTTPS_PROXY names is a {scheme.lower()} proxy") as caught:
+            client_of("https://api.wts.test")
+        assert "secret" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import shutil
 import socket
 import ssl
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from wts_raw_server import RawServer, http
 
 from airflow_provider_wts.api import transport
@@ -129,7 +132,7 @@ class TestTls:
         self, secure: RawServer, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch, sleeps: list[float]
     ) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
-        with pytest.raises(WtsUnreachableError, match="CA bundle"):
+        with pytest.raises(WtsUnreachableError, match="environment variable REQUESTS_CA_BUNDLE"):
             client_of(secure.url).perform(READ)
         assert sleeps == []
 
@@ -140,13 +143,6 @@ class TestTls:
         with pytest.raises(WtsUnreachableError, match="does not speak TLS"):
             client.perform(SEND)
         assert sum(sleeps) <= 5
-
-    def test_plain_http_to_a_port_with_tls_was_written_and_so_is_unknown(
-        self, secure: RawServer, client_of: ClientOf
-    ) -> None:
-        with pytest.raises(WtsUnknownOutcomeError):
-            client_of(f"http://localhost:{secure.port}").perform(SEND)
-        assert not secure.requests
 
     def test_a_handshake_that_never_ends_meets_the_deadline_with_nothing_sent(self, client_of: ClientOf) -> None:
         with RawServer(b"") as server:
@@ -206,6 +202,8 @@ class TestWatchdog:
         code = """
 import os, sys, time
 sys.path.insert(0, "tests/unit/api")
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from wts_raw_server import RawServer, http
 from airflow_provider_wts.api import transport
 from airflow_provider_wts.api.call import Call
@@ -302,3 +300,44 @@ def test_the_system_drops_what_nobody_confirms_before_a_search_concludes_that_it
     with RawServer(http()) as server:
         client_of(server.url).perform(READ)
     assert 0 < bounds[0] < reconcile.DEFAULT_EFFECT_LAG * 1000
+
+
+class TestInternalsOfUrllib3:
+    """The transport overrides these. If a new version changes them, it would note no write, and keep no deadline."""
+
+    def test_a_connection_is_made_and_written_to_where_it_is_overridden(self) -> None:
+        for kind in (HTTPConnection, HTTPSConnection):
+            for name in ("connect", "_new_conn", "send"):
+                assert callable(getattr(kind, name, None)), f"{kind.__name__}.{name} is gone"
+        connection = HTTPConnection("localhost", 80)
+        for name in ("sock", "_dns_host", "port", "socket_options"):
+            assert hasattr(connection, name), f"HTTPConnection.{name} is gone"
+        assert "_new_conn" in inspect.getsource(HTTPConnection.connect)
+        assert "_new_conn" in inspect.getsource(HTTPSConnection.connect)
+
+    def test_a_pool_hands_connections_out_where_it_is_overridden(self) -> None:
+        for kind in (HTTPConnectionPool, HTTPSConnectionPool):
+            assert list(inspect.signature(kind._get_conn).parameters) == ["self", "timeout"]
+            assert len(inspect.signature(kind._put_conn).parameters) == 2
+            assert issubclass(kind.ConnectionCls, HTTPConnection)
+        assert PoolManager().pool_classes_by_scheme.keys() == {"http", "https"}
+
+    def test_every_request_goes_through_what_is_overridden(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        passed: list[str] = []
+        for owner, name in (
+            (transport._NotingMixin, "_new_conn"),
+            (transport._NotingMixin, "send"),
+            (transport._FreshPoolMixin, "_get_conn"),
+            (transport._FreshPoolMixin, "_put_conn"),
+        ):
+            original = getattr(owner, name)
+
+            def noted(self: Any, *args: Any, name: str = name, original: Any = original, **more: Any) -> Any:
+                passed.append(name)
+                return original(self, *args, **more)
+
+            monkeypatch.setattr(owner, name, noted)
+        with RawServer(http()) as server:
+            made = transport.Transport(server.url, user_agent="test")
+            made.exchange("GET", server.url, timeout=5, fresh=False)
+        assert {"_new_conn", "send", "_get_conn", "_put_conn"} <= set(passed)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.connection import WtsConnection
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.provider_info import CONNECTION_FIELDS
 
 BLANK = [None, "", "  "]
 
@@ -51,10 +53,33 @@ class TestBaseUrl:
             ("https://a.example/wts", 8443, "https://a.example:8443/wts"),
             ("http://[::1]", 8000, "http://[::1]:8000"),
             (None, 8443, "https://api.wts.chat:8443"),
+            ("::1", 8000, "https://[::1]:8000"),
+            ("http://::1", None, "http://[::1]"),
+            ("2001:db8::1", None, "https://[2001:db8::1]"),
         ],
     )
     def test_is_made_of_host_and_port(self, host: str | None, port: Any, url: str) -> None:
         assert read(host=host, port=port).base_url == url
+
+    @pytest.mark.parametrize(
+        ("uri", "url"),
+        [
+            ("wts://:pn@chat.example.com/api/v2", "https://chat.example.com/api/v2"),
+            ("wts://:pn@chat.example.com:8443/api?timeout=5", "https://chat.example.com:8443/api"),
+            ("wts://:pn@https%3A%2F%2Fchat.example.com%2Fapi", "https://chat.example.com/api"),
+            ("wts://:pn@https%3A%2F%2Fchat.example.com/api", "https://chat.example.com/api"),
+            ("wts://:pn@[::1]:8080/api", "https://[::1]:8080/api"),
+            ("wts://:pn@%5B%3A%3A1%5D/api", "https://[::1]/api"),
+            ("wts://:pn@http%3A%2F%2F%5B%3A%3A1%5D%3A80", "http://[::1]:80"),
+            ("wts://:pn@chat.example.com/https", "https://chat.example.com"),
+            ("wts://:pn@localhost:8000/http", "http://localhost:8000"),
+            ("wts://:pn@chat.example.com:0/", "https://chat.example.com"),
+            ("wts://:pn@/?timeout=5", "https://api.wts.chat"),
+        ],
+    )
+    def test_is_read_from_every_form_of_a_uri(self, uri: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_WTS_URI", uri)
+        assert WtsHook("wts_uri").connection.base_url == url
 
     @pytest.mark.parametrize("port", [-1, 70000, "abc", "80.5"])
     def test_an_impossible_port_is_refused(self, port: Any) -> None:
@@ -139,3 +164,57 @@ class TestAllowedRecipients:
     @pytest.mark.parametrize("extra", [None, "", "{}"])
     def test_empty_extras_are_none(self, extra: str | None) -> None:
         assert read(extra, password="pn_x") == WtsConnection(token="pn_x")
+
+
+class TestNamesOfExtras:
+    VALUES: ClassVar[dict[str, Any]] = {
+        "channel": "WhatsApp principal",
+        "timeout": "7",
+        "rate_limit_percent": "50",
+        "rate_limit_conn_id": "redis_default",
+        "rate_limit_key": "loja",
+        "send_limit_is_separate": "true",
+        "allow_http": "true",
+        "allowed_recipients": "+55 11 99999-8888",
+        "ca_bundle": "/etc/ssl/company.pem",
+    }
+
+    def test_every_field_is_tested_here(self) -> None:
+        assert CONNECTION_FIELDS.keys() == self.VALUES.keys()
+
+    @pytest.mark.parametrize("name", VALUES)
+    def test_the_prefix_of_older_airflows_is_read(self, name: str) -> None:
+        extra = {name: self.VALUES[name]}
+        assert read({f"extra__wts__{name}": self.VALUES[name]}) == read(extra) != read()
+        assert read({f"extra__wts__{name}": self.VALUES[name], name: ""}) == read(extra)
+        assert read({f"extra__wts__{name}": None, **extra}) == read(extra)
+
+    def test_two_values_for_one_name_are_refused(self) -> None:
+        with pytest.raises(WtsInvalidRequestError, match="'timeout' is given twice"):
+            read({"extra__wts__timeout": 5, "timeout": 6})
+
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("allowed_recipient", "allowed_recipients"),
+            ("allowedrecipients", "allowed_recipients"),
+            ("Allowed_Recipients", "allowed_recipients"),
+            ("allowed-recipients", "allowed_recipients"),
+            ("allowed_recipients ", "allowed_recipients"),
+            ("extra__wts__alowed_recipients", "allowed_recipients"),
+            ("time_out", "timeout"),
+            ("ratelimit_percent", "rate_limit_percent"),
+            ("token", None),
+            ("", None),
+        ],
+    )
+    def test_an_unknown_name_is_refused_with_the_nearest_one(self, name: str, meant: str | None) -> None:
+        with pytest.raises(WtsInvalidRequestError) as caught:
+            read({name: "+55 11 99999-8888"})
+        assert f"{name!r} is unknown" in str(caught.value)
+        assert (f"Did you mean {meant!r}?" if meant else "It can have 'channel'") in str(caught.value)
+        assert "99999" not in str(caught.value)
+
+    @pytest.mark.parametrize("value", BLANK)
+    def test_an_unknown_name_without_a_value_restricts_nothing(self, value: str | None) -> None:
+        assert read({"alowed_recipients": value}) == read()

@@ -12,12 +12,14 @@ import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.sends import send_text
 from airflow_provider_wts.emulator import Emulator
 from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.operators.chatbot_reading import WtsListChannelsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -242,9 +244,15 @@ class TestSharedLimits:
         [
             ({"host": "r"}, "redis://r:6379/0"),
             ({}, "redis://localhost:6379/0"),
+            ({"host": "::1"}, "redis://[::1]:6379/0"),
             ({"host": "r", "port": 7000, "extra": {"db": 3}}, "redis://r:7000/3"),
             ({"host": "r", "password": "p@/:"}, "redis://:p%40%2F%3A@r:6379/0"),
             ({"host": "r", "login": "u", "password": "p", "extra": {"ssl": True}}, "rediss://u:p@r:6379/0"),
+            ({"host": "r", "extra": {"ssl": "true"}}, "rediss://r:6379/0"),
+            ({"host": "r", "extra": {"extra__redis__ssl": "True"}}, "rediss://r:6379/0"),
+            ({"host": "rediss://r"}, "rediss://r:6379/0"),
+            ({"host": "r", "conn_type": "rediss"}, "rediss://r:6379/0"),
+            ({"host": "r", "extra": {"ssl": "false"}}, "redis://r:6379/0"),
         ],
     )
     def test_the_redis_connection_becomes_a_url(
@@ -255,8 +263,52 @@ class TestSharedLimits:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_LIMITS", json.dumps({"conn_type": "redis", **connection}))
-        assert hook_of({"rate_limit_conn_id": "limits"})._rate_limit_url() == url
+        assert hook_of({"rate_limit_conn_id": "limits"})._rate_limit_server()[0] == url
 
+    def test_a_rediss_uri_is_used_with_tls(
+        self, hook_of: Callable[..., WtsHook], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_LIMITS", "rediss://u:p@r:7000/2?ssl_ca_certs=%2Fca.pem&ssl_cert_reqs=none")
+        url, options = hook_of({"rate_limit_conn_id": "limits"})._rate_limit_server()
+        assert url == "rediss://u:p@r:7000/2"
+        assert options == {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": "none", "ssl_check_hostname": False}
+
+    def test_the_password_goes_to_no_server_without_tls(
+        self, hook_of: Callable[..., WtsHook], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[bytes] = []
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve() -> None:
+                with contextlib.suppress(OSError):
+                    taken = server.accept()[0]
+                    seen.append(taken.recv(4096))
+                    taken.close()
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            connection = f"rediss://:pn_redis@127.0.0.1:{server.getsockname()[1]}/0"
+            monkeypatch.setenv("AIRFLOW_CONN_LIMITS", connection)
+            hook_of({"rate_limit_conn_id": "limits"}).run(Call("list_channels"))
+            thread.join(10)
+        assert seen[0][:1] == b"\x16"  # the hello of a TLS handshake
+        assert b"pn_redis" not in seen[0]
+
+    def test_a_missing_connection_names_the_extra_that_holds_it(self, hook_of: Callable[..., WtsHook]) -> None:
+        hook = hook_of({"rate_limit_conn_id": "nowhere"})
+        with pytest.raises(WtsInvalidRequestError, match=r"'nowhere'.*'rate_limit_conn_id'.*'wts_default'"):
+            hook.run(Call("list_channels"))
+
+
+def test_a_missing_connection_names_the_parameter_and_ends_the_task() -> None:
+    with pytest.raises(WtsInvalidRequestError, match=r"'nowhere'.*'wts_conn_id'"):
+        WtsHook("nowhere").run(Call("list_channels"))
+    operator = WtsListChannelsOperator(task_id="list", wts_conn_id="nowhere")
+    with pytest.raises(AirflowFailException, match=r"'nowhere'.*'wts_conn_id'"):
+        operator.execute({"ti": None})
+
+
+class TestSharedLimitsWithoutAServer:
     def test_a_redis_that_is_away_stops_no_call(
         self, hook_of: Callable[..., WtsHook], monkeypatch: pytest.MonkeyPatch
     ) -> None:
