@@ -357,8 +357,10 @@ def _session_options(operator: WtsSendTemplateBatchOperator | WtsSendTextBatchOp
 
 
 def _metadata(name: str) -> Callable[[Any], Any]:
+    from airflow_provider_wts.campaigns.missing import without_missing
+
     def check(value: Any) -> Any:
-        return None if parameters.missing(value) else parameters.metadata(name, value)
+        return None if parameters.missing(value) else without_missing(parameters.metadata(name, value))
 
     return check
 

@@ -165,13 +165,19 @@ class WtsBatchOperator(WtsSendingOperator):
         self.progress_interval = progress_interval
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("row_") and any(XComArg.iter_xcom_references(value)):
-            # It would be filled in as text, and the task would not even wait for the other one.
-            raise WtsInvalidRequestError(
-                f"{name}: is the output of a task, and templates of rows take none. Put the value into the rows, or "
-                "into a template: {{ params.x }}, {{ row.x }}."
-            )
+        _refuse_output_of_task(name, value)
         super().__setattr__(name, value)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Return a task that is still to be mapped, as Airflow does.
+
+        :param kwargs: what is the same for all its task instances.
+        :raises WtsInvalidRequestError: when a template of rows is the output of a task.
+        """
+        for name, value in kwargs.items():
+            _refuse_output_of_task(name, value)
+        return super().partial(**kwargs)
 
     def way(self, chunk_size: int) -> Way:
         """Return how the messages go out; names are looked up here.
@@ -274,3 +280,15 @@ class WtsBatchOperator(WtsSendingOperator):
             sheet=parameters.filter_text("recipients_sheet", self.recipients_sheet) or None,
         )
         return Recipients(found, plan)
+
+
+def _refuse_output_of_task(name: str, value: Any) -> None:
+    """Refuse the output of a task as a template of rows.
+
+    It would be filled in as text, and the task would not even wait for the other one.
+    """
+    if name.startswith("row_") and any(XComArg.iter_xcom_references(value)):
+        raise WtsInvalidRequestError(
+            f"{name}: is the output of a task, and templates of rows take none. Put the value into the rows, or into a "
+            "template: {{ params.x }}, {{ row.x }}."
+        )

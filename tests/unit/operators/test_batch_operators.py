@@ -300,6 +300,19 @@ def test_a_text_longer_than_whatsapp_takes_is_warned_about_once(
     assert logged.text("warning").count("text: has 4,097 characters, and WhatsApp takes 4,096") == 1
 
 
+def test_a_missing_value_in_metadata_is_null(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    rows = [
+        {"to": number(0), "session_metadata": '{"valor": NaN, "nome": "Ana"}'},
+        {"to": number(1), "session_metadata": {"valor": float("nan"), "nome": ["nan", 1]}},
+    ]
+    chatbot(recipients=rows, mark_session=False).execute(context)
+    sent = wts_connection.requests_of("queue_chatbot_batch")[0].body["messages"]
+    assert [message["sessionMetadata"] for message in sent] == [
+        {"valor": None, "nome": "Ana"},
+        {"valor": None, "nome": [None, 1]},
+    ]
+
+
 def source_of(kind: str, tmp_path: Path) -> dict[str, Any]:
     """Three rows as a list, CSV, Parquet, Excel or data frame; the second and the third have no name."""
     import pyarrow
@@ -757,6 +770,10 @@ def test_a_template_of_rows_takes_no_output_of_a_task(parameter: str, wrap: Any)
         other = text(task_id="other", recipients=[])
         with pytest.raises(ValueError, match=f"{parameter}: is the output of a task"):
             chatbot(recipients=[], **{parameter: wrap(other.output)})
+        with pytest.raises(ValueError, match=f"{parameter}: is the output of a task"):
+            WtsSendChatbotBatchOperator.partial(task_id="mapped", chatbot=BOT, **{parameter: wrap(other.output)})
+        mapped = WtsSendChatbotBatchOperator.partial(task_id="mapped", chatbot=BOT, row_to="{{ row }}")
+        assert mapped.expand(recipients=other.output).upstream_task_ids == {"other"}
 
 
 # Who was not reached --------------------------------------------------------------------------------------------------
