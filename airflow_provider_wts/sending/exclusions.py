@@ -1,7 +1,8 @@
 """Whom a campaign excludes: the contacts with a tag, read from lists in place of a request for each recipient.
 
-Contacts change while their list is read: one that loses the tag shifts another onto a page that was read already. So
-the list is read until a pass shows nobody new, and whoever was seen in any pass stays excluded.
+Contacts change while their lists are read: one that loses the tag shifts another onto a page that was read already, and
+one that is archived moves to another list. So all lists are read until a pass shows nobody new, and whoever was seen in
+any pass stays excluded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from airflow_provider_wts.api.addresses import People, addresses_in
 from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.contacts import filter_contacts
 from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.pagination import PagedList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -129,14 +131,13 @@ class Exclusions:
                     self._exclude(contact, "the contact is blocked")
 
     def _contacts(self, call: Call[Any], *, paced: bool) -> Iterator[dict[str, Any]]:
-        pages = self._hook.pages(call)
-        while True:
-            if paced:
-                self._pace()
-            page: Any = next(pages, None)
-            if page is None:
-                return
-            yield from (contact for contact in page.get("items") or () if isinstance(contact, dict))
+        perform = self._paced if paced else self._hook.run
+        for page in PagedList(perform, call, now=self._hook.client.now, sleep=self._sleep).pages():
+            yield from (contact for contact in page["items"] if isinstance(contact, dict))
+
+    def _paced(self, call: Call[Any]) -> Any:
+        self._pace()
+        return self._hook.run(call)
 
     def _pace(self) -> None:
         """Wait until one more request stays within our share of the rate limit."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.pagination import utc_now
 from airflow_provider_wts.sending.exclusions import Exclusions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 TAG = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 
@@ -21,27 +22,31 @@ def contact(index: int, **values: Any) -> dict[str, Any]:
 
 
 class Account:
-    """The contacts with the tag, in pages of two, and what happens before each page is read."""
+    """The contacts with the tag, and what happens before each page of them is read."""
 
     def __init__(self, tagged: list[dict[str, Any]], before_page: Callable[[Account], None] = lambda account: None):
         self.tagged = tagged
+        self.archived: list[dict[str, Any]] = []
         self.before_page = before_page
         self.now = 1000.0
         self.slept = 0.0
         self.read_at: list[float] = []
 
-    def pages(self, call: Any) -> Iterator[dict[str, Any]]:
-        if call.json_body["status"] != "ACTIVE":
-            yield {"items": []}
-            return
-        number = 0
-        while True:
-            self.before_page(self)
-            self.read_at.append(self.now)
-            yield {"items": self.tagged[number * 2 : number * 2 + 2]}
-            number += 1
-            if number * 2 >= len(self.tagged):
-                return
+    def run(self, call: Any) -> dict[str, Any]:
+        asked = call.json_body
+        number, size = asked["pageNumber"], asked["pageSize"]
+        if asked["status"] != "ACTIVE":
+            other = self.archived if asked["status"] == "ARCHIVED" else []
+            return {"pageNumber": number, "pageSize": size, "items": other, "hasMorePages": False}
+        self.before_page(self)
+        self.read_at.append(self.now)
+        items = self.tagged[(number - 1) * size : number * size]
+        return {
+            "pageNumber": number,
+            "pageSize": size,
+            "items": items,
+            "hasMorePages": number * size < len(self.tagged),
+        }
 
     def sleep(self, seconds: float) -> None:
         self.slept += seconds
@@ -49,7 +54,8 @@ class Account:
 
     def exclusions(self) -> Exclusions:
         hook: Any = SimpleNamespace(
-            pages=self.pages,
+            run=self.run,
+            client=SimpleNamespace(now=utc_now),
             names=SimpleNamespace(existing_tag=lambda tag: TAG),
             connection=SimpleNamespace(rate_limit_percent=100),
         )
@@ -57,16 +63,27 @@ class Account:
 
 
 def test_a_contact_that_another_one_shifted_out_of_sight_is_excluded() -> None:
-    everybody = [contact(index) for index in range(6)]
+    everybody = [contact(index) for index in range(250)]
 
     def lose_the_first(account: Account) -> None:
-        # Between the first and the second page, the first contact loses its tag: the third moves to the first page.
+        # Between the first and the second page, the first contact loses its tag: the 101st moves to the first page.
         if len(account.read_at) == 1:
             account.tagged = account.tagged[1:]
 
     exclusions = Account(everybody, lose_the_first).exclusions()
-    assert [bool(exclusions.reason(one["phoneNumber"])) for one in everybody] == [True] * 6
-    assert exclusions.reason("+55|11999999999") is None
+    assert [bool(exclusions.reason(one["phoneNumber"])) for one in everybody] == [True] * 250
+
+
+def test_a_contact_that_changes_its_list_while_the_lists_are_read_is_excluded() -> None:
+    def show_again(account: Account) -> None:
+        # While the first list was read it was on none; by the second pass it is active again.
+        account.tagged = [contact(1)] if len(account.read_at) else []
+
+    account = Account([], show_again)
+    account.archived = [contact(2)]
+    exclusions = account.exclusions()
+    assert exclusions.reason(contact(2)["phoneNumber"])
+    assert exclusions.reason(contact(1)["phoneNumber"])
 
 
 def test_a_list_that_comes_to_no_rest_is_no_ground_to_send_on() -> None:
@@ -102,7 +119,7 @@ def test_whoever_was_seen_once_stays_excluded() -> None:
 
 
 def test_reading_again_takes_a_tenth_of_the_rate_limit_at_most() -> None:
-    account = Account([contact(index) for index in range(100)])
+    account = Account([contact(index) for index in range(1200)])
     exclusions = account.exclusions()
     exclusions.read()
     assert account.slept == 0
