@@ -248,7 +248,8 @@ class WtsHook(BaseHook):
 
 def _user_agent(base_url: str) -> str:
     """Name the DAG run to an emulator on this machine, whose page shows it; nobody else is told."""
-    from airflow_provider_wts.api.client import checked_base_url, is_loopback
+    from airflow_provider_wts.api.client import checked_base_url
+    from airflow_provider_wts.api.transport import is_loopback
 
     name = f"airflow-provider-wts/{__version__}"
     dag_id, run_id = os.environ.get("AIRFLOW_CTX_DAG_ID"), os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
