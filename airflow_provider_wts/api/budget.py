@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -250,16 +251,25 @@ class Budget:
         if self._redis is not None:
             self._redis.ping()
 
-    def acquire(self, operation: Operation) -> float:
+    def acquire(self, operation: Operation, *, most: float = math.inf) -> float:
         """Wait for room in every limit that the operation counts against, and take it.
 
         :param operation: the operation about to be called.
+        :param most: seconds to wait at most.
         :return: seconds waited.
+        :raises WtsRateLimitError: when the wait would take longer.
         """
         limits = self._limits_of_sends if operation.send_limit else self._limits
         waited = 0.0
         while (wait := self._counter.take(self._account, limits)) > 0:
             wait = max(wait, 0.01)
+            if waited + wait > most:
+                raise WtsRateLimitError(
+                    f"{operation.operation_id}: the account's rate limit is used up, and waiting for it would take "
+                    f"about {wait:.0f} s. Nothing was sent.",
+                    operation_id=operation.operation_id,
+                    retry_after=wait,
+                )
             if waited < _WORTH_A_LINE <= waited + wait:
                 log.info("Waiting about %.0f s for the account's rate limit.", wait)
             self._sleep(wait)

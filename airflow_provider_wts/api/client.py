@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -97,6 +98,7 @@ class WtsClient:
         self._sleep = sleep
         self._ca_bundle = ca_bundle or None
         self._allow_http = allow_http
+        self._until = math.inf
         self._user_agent = user_agent
         self._transport = self._transport_to(self.base_url)
         #: What the server's clock said in its last answer (``Date``), where it said anything.
@@ -132,7 +134,7 @@ class WtsClient:
         :raises WtsUnknownOutcomeError: when a send got no usable answer, or a call that may be repeated got none
             in all its attempts.
         """
-        retries = _Retries(call, self._rate_limit_wait)
+        retries = _Retries(call, self._rate_limit_wait, self._until)
         judgement: Judgement = Retrying(
             retry=retries.again,
             wait=retries,
@@ -153,7 +155,7 @@ class WtsClient:
         :return: the answer, parsed; ``None`` where the operation answers nothing.
         :raises WtsError: as :meth:`perform`.
         """
-        judgement = self._attempt(call, _Retries(call, 0.0))
+        judgement = self._attempt(call, _Retries(call, 0.0, self._until))
         if judgement.error is not None:
             raise judgement.error
         value: T = judgement.value
@@ -225,6 +227,13 @@ class WtsClient:
         finally:
             transport.close()
 
+    def stop_at(self, until: float) -> None:
+        """Let no request and no wait of this client go on after a time, whatever it is for.
+
+        :param until: the time, by ``time.monotonic``.
+        """
+        self._until = until
+
     def close(self) -> None:
         """Close the connections of the calling thread."""
         self._transport.close()
@@ -235,7 +244,13 @@ class WtsClient:
     def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Judgement:
         operation, content = call.operation, call.content
         url = self.base_url + call.url_path
-        retries.waited_for_budget += self._budget.acquire(operation)
+        try:
+            retries.waited_for_budget += self._budget.acquire(operation, most=self._until - time.monotonic())
+        except WtsRateLimitError as error:
+            return Judgement(Outcome.NOT_SENT, error=error)
+        left = self._until - time.monotonic()
+        if left <= 0:
+            return Judgement(Outcome.NOT_SENT, error=_out_of_time(operation.operation_id))
         try:
             reply = self._transport.exchange(
                 operation.method,
@@ -244,7 +259,7 @@ class WtsClient:
                 headers={"Content-Type": "application/json"} if content is not None else None,
                 content=content,
                 auth=self._auth,
-                timeout=self.timeout_of(call),
+                timeout=min(self.timeout_of(call), left),
                 fresh=not call.repeatable,
                 before_write=before_write,
             )
@@ -271,8 +286,9 @@ class _Retries(wait_base):
     Each class of failure has a time budget of its own, counted from the start of the call.
     """
 
-    def __init__(self, call: Call[Any], rate_limit_wait: float) -> None:
+    def __init__(self, call: Call[Any], rate_limit_wait: float, until: float) -> None:
         self._call = call
+        self._until = until
         self._rate_limit_wait = rate_limit_wait
         # Waiting for our own budget is no failure, so it does not use up the time for retries. Nor does waiting out
         # a 429 use up the time for other failures.
@@ -304,7 +320,7 @@ class _Retries(wait_base):
         else:
             budget = UNKNOWN_BUDGET
         spent = max(waited, (state.seconds_since_start or 0.0) - self.waited_for_budget - self._waited_for_limit)
-        return spent + state.upcoming_sleep > budget
+        return spent + state.upcoming_sleep > budget or time.monotonic() + state.upcoming_sleep >= self._until
 
     def __call__(self, retry_state: RetryCallState) -> float:
         error = _judgement(retry_state).error
@@ -410,6 +426,13 @@ def checked_upload_url(url: str, *, allow_http: bool) -> str:
             operation_id="upload",
         )
     return url
+
+
+def _out_of_time(operation_id: str) -> WtsNotSentError:
+    return WtsNotSentError(
+        f"{operation_id}: the time for this was over before the request could go out. Nothing was sent.",
+        operation_id=operation_id,
+    )
 
 
 def _is_plain_text(body: bytes) -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import email.utils
 import errno
-import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
+from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFailed, Reply
 
 if TYPE_CHECKING:
@@ -74,11 +74,6 @@ _BUSINESS_KEY_PREFIXES = ("FORM_ERROR", "ENTITY_")
 DEFAULT_RETRY_AFTER = 5.0
 
 _REFUSING_ERRNOS = {errno.ECONNREFUSED}
-
-# Eight digits and more, in the usual spellings; not those of a UUID.
-_PHONE = re.compile(
-    r"(?<![\w-])(?![0-9a-fA-F]{8}-[0-9a-fA-F]{4}-)\+?\(?\d(?:[ ().|-]{0,2}\d){3,}[ ().|-]{0,2}(\d{4})(?![\w-])"
-)
 
 
 def judge_reply(operation: Operation, reply: Reply) -> Judgement:
@@ -369,8 +364,8 @@ def _envelope(reply: Reply) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    """Return the API's words, with what may be a phone number shortened to its end."""
-    return _PHONE.sub(r"…\1", value) if isinstance(value, str) and value else None
+    """Return the API's words, without personal data."""
+    return without_personal_data(value) if isinstance(value, str) and value else None
 
 
 def _quote(envelope: Mapping[str, Any]) -> str:

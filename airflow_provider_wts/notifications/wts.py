@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_wts.api.call import NOT_GIVEN
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import (
+    WtsAuthenticationError,
+    WtsError,
+    WtsInvalidRequestError,
+    WtsNotSentError,
+)
 from airflow_provider_wts.hooks.wts import WtsHook
 
 if TYPE_CHECKING:
@@ -17,6 +23,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
+
+
+#: Seconds for a whole notification, all recipients and waits included: it holds up the task that calls it.
+DEADLINE = 30.0
 
 
 class WtsNotifier(BaseNotifier):
@@ -28,6 +38,9 @@ class WtsNotifier(BaseNotifier):
     **A callback has no ledger.** Airflow may run one twice, or not at all when its process dies, and so may this
     message come. What has to arrive exactly once is the work of a task with ``WtsSendTextOperator`` and its like. For
     the same reason nothing is sent again when its outcome is unknown.
+
+    All of it takes 30 s at most, since the task waits for its callback. Blank recipients are skipped, one person in
+    several spellings is one recipient, and the log says who was notified.
 
     Whatever goes wrong stands in the log and goes no further: a run is what it is, whether somebody was told or not.
     On official WhatsApp channels a text reaches only who wrote within the last 24 hours; use a template for people
@@ -92,22 +105,31 @@ class WtsNotifier(BaseNotifier):
             self.log.exception("The notification was not sent.")
 
     def notify(self, context: Context) -> None:
-        """Send to all recipients; what fails for one does not hold up the others.
+        """Send to all recipients within 30 s; what fails for one does not hold up the others.
+
+        Where it shows that nothing can be sent, because the token is refused or the host cannot be reached, the rest
+        is not tried.
 
         :param context: the context of the callback; it is not looked at.
         """
         try:
-            sends = self._sends()
+            send, recipients = self._prepared(time.monotonic() + DEADLINE)
         except Exception as error:
             self._failed("The notification was not sent", error)
             return
-        for number, send in enumerate(sends, start=1):
+        told: list[str] = []
+        for place, to in enumerate(recipients):
             try:
-                answer = send()
+                answer = send(to)
             except Exception as error:
-                self._failed(f"The notification did not reach recipient {number} of {len(sends)}", error)
+                self._failed(f"The notification did not reach {to}", error)
+                if isinstance(error, (WtsAuthenticationError, WtsNotSentError)):
+                    self._give_up(recipients[place + 1 :])
+                    break
             else:
-                self.log.info("Notified recipient %s of %s: %s.", number, len(sends), answer.get("id"))
+                told.append(to)
+                self.log.info("Notified %s: %s.", to, answer.get("id"))
+        self.log.info("Notified %s of %s recipients: %s.", len(told), len(recipients), ", ".join(told) or "nobody")
 
     async def async_notify(self, context: Context) -> None:
         """Send to all recipients from a thread: the event loop belongs to all triggers.
@@ -116,24 +138,39 @@ class WtsNotifier(BaseNotifier):
         """
         await asyncio.to_thread(self.notify, context)
 
-    def _sends(self) -> list[Callable[[], dict[str, Any]]]:
-        """Return what sends to each recipient; everything that can be wrong for all of them is found out here."""
-        from airflow_provider_wts.operators import parameters
-
+    def _prepared(self, until: float) -> tuple[Callable[[str], dict[str, Any]], list[str]]:
+        """Return what sends, and the recipients; everything that can be wrong for all of them is found out here."""
         given = [name for name in ("text", "template", "chatbot") if getattr(self, name) not in (None, "")]
         if len(given) != 1:
             raise WtsInvalidRequestError(f"text, template, chatbot: give exactly one of them, not {given or 'none'}.")
-        recipients = parameters.texts("to", self.to) or []
-        if not recipients:
-            raise WtsInvalidRequestError("to: is empty. A good value is ['+55 11 99999-8888'].")
+        recipients = self._recipients()
         hook = WtsHook(self.wts_conn_id)
+        hook.client.stop_at(until)
         build = self._call(hook, hook.channel(self.channel or None))
 
         def send(to: str) -> dict[str, Any]:
             return dict(hook.run(build(hook.recipient(to))) or {})
 
-        # A number that is written twice is one person.
-        return [lambda to=to: send(to) for to in dict.fromkeys(map(str, recipients))]  # type: ignore[misc]
+        return send, recipients
+
+    def _recipients(self) -> list[str]:
+        """Return the recipients without blanks; a person who is written twice, in whatever spelling, is one."""
+        from airflow_provider_wts.api.addresses import identity_of
+        from airflow_provider_wts.operators import parameters
+
+        listed = parameters.items("to", self.to)
+        given = listed if isinstance(listed, list) else []
+        filled = [one for one in given if str(one or "").strip() not in ("", "None")]
+        if not filled:
+            raise WtsInvalidRequestError("to: is empty. A good value is ['+55 11 99999-8888'].")
+        if blank := len(given) - len(filled):
+            self.log.warning("to: %s of %s recipients are blank and are skipped.", blank, len(given))
+        texts = [str(one) for one in parameters.texts("to", filled) or []]
+        return list({identity_of(text): text for text in reversed(texts)}.values())[::-1]
+
+    def _give_up(self, rest: list[str]) -> None:
+        if rest:
+            self.log.error("The notification was not tried for %s, since nothing can be sent.", ", ".join(rest))
 
     def _call(self, hook: WtsHook, channel: str | None) -> Callable[[str], Call[Any]]:
         from airflow_provider_wts.api import chatbots, sends

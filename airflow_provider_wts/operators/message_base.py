@@ -8,6 +8,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.operators import message_content, parameters
 from airflow_provider_wts.operators.message_content import Envelope
 from airflow_provider_wts.operators.sending import WtsSendingOperator
@@ -172,6 +173,7 @@ class WtsMessageOperator(WtsSendingOperator):
         self.log.info("Message %s is %s.", answer.get("id"), status)
         if status == "FAILED":
             reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"
+            reason = without_personal_data(str(reason))
             raise AirflowFailException(f"WTS Chat took the message {answer.get('id')}, and it failed: {reason}")
         return answer
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.sending.ledger import (
     _UNREADABLE,
     HEADER,
@@ -234,5 +235,5 @@ def receipt_of(answer: Mapping[str, Any]) -> dict[str, Any]:
     """
     receipt = {name: answer[name] for name in _KEPT if answer.get(name) is not None}
     if "failedReason" in receipt:
-        receipt["failedReason"] = str(receipt["failedReason"])[:_MOST_REASON]
+        receipt["failedReason"] = without_personal_data(str(receipt["failedReason"]))[:_MOST_REASON]
     return receipt

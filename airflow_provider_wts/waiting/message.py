@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, WtsRejectedError
+from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.waiting.session import NOT_FOUND, Verdict
 from airflow_provider_wts.waiting.subscription import Seen
 
@@ -106,7 +107,8 @@ def message_seen(answer: Mapping[str, Any]) -> Seen:
     :param answer: as the API answered it.
     """
     reason = answer.get("failedReason") or answer.get("failureReason") or ""
-    return Seen(str(answer.get("status") or ""), reason=str(reason))
+    # It goes into an event, which Airflow's database keeps.
+    return Seen(str(answer.get("status") or ""), reason=without_personal_data(str(reason)))
 
 
 def look_at_messages(client: WtsClient, messages: Mapping[str, str | None]) -> tuple[dict[str, Seen], int]:

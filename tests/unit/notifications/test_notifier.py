@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +31,19 @@ def dag_context() -> dict[str, Any]:
 
 
 @pytest.fixture
-def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def told() -> list[str]:
+    """What notifiers log beside errors."""
+    return []
+
+
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> list[str]:
     """What notifiers log as errors."""
     found: list[str] = []
 
     class Log:
-        def info(self, *_: Any, **__: Any) -> None:
-            pass
+        def info(self, text: str, *args: Any, **_: Any) -> None:
+            told.append(text % args)
 
         warning = debug = info
 
@@ -114,7 +122,7 @@ def test_a_deadline_alert_awaits_it(wts_connection: Emulator, errors: list[str])
         ({"to": PHONES[0], "text": "a", "chatbot": "b"}, "give exactly one"),
         ({"to": [], "text": "a"}, "to: is empty"),
         ({"to": "", "text": "a"}, "to: is blank"),
-        ({"to": "nobody", "text": "a"}, "recipient 1 of 1"),
+        ({"to": "nobody", "text": "a"}, "did not reach nobody"),
         ({"to": PHONES[0], "text": "{{ broken"}, "was not sent"),
         ({"to": PHONES[0], "text": "a", "wts_conn_id": "missing"}, "was not sent"),
         ({"to": PHONES[0], "template": "saudacao"}, "a template needs one"),
@@ -145,6 +153,88 @@ def test_one_recipient_that_fails_does_not_hold_up_the_others(
     wts_connection.advance(1)
     assert len(errors) == 1
     assert [len(wts_connection.received(phone)) for phone in PHONES] == [1, 1]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "None", None])
+def test_blank_recipients_are_skipped_with_a_word(
+    blank: str | None, wts_connection: Emulator, dag_context: dict[str, Any], errors: list[str], told: list[str]
+) -> None:
+    WtsNotifier(to=[blank, PHONES[0], blank], text="Olá")(dag_context)  # type: ignore[list-item]
+    wts_connection.advance(1)
+    assert errors == []
+    assert len(wts_connection.received(PHONES[0])) == 1
+    assert "to: 2 of 3 recipients are blank and are skipped." in told
+    assert f"Notified 1 of 1 recipients: {PHONES[0]}." in told
+
+
+def test_recipients_that_are_all_blank_are_a_mistake(
+    wts_connection: Emulator, dag_context: dict[str, Any], errors: list[str]
+) -> None:
+    WtsNotifier(to=["", " "], text="Olá")(dag_context)
+    assert len(errors) == 1
+    assert "to: is empty" in errors[0]
+
+
+def test_one_person_in_several_spellings_is_told_once(wts_connection: Emulator, dag_context: dict[str, Any]) -> None:
+    spellings = ["+55 (11) 99999-8888", "11999998888", "+5511999998888", "551199998888", "+55|11999998888"]
+    WtsNotifier(to=spellings, text="Olá")(dag_context)
+    assert len(wts_connection.requests_of("send_text")) == 1
+
+
+def test_a_refused_token_ends_it_at_the_first_recipient(
+    wts_connection: Emulator, dag_context: dict[str, Any], errors: list[str], told: list[str]
+) -> None:
+    wts_connection.faults.add("status", status=401, times=None, operation_id="send_text")
+    WtsNotifier(to=PHONES, text="Olá")(dag_context)
+    assert len(wts_connection.requests_of("send_text")) == 1
+    assert errors[1:] == [f"The notification was not tried for {PHONES[1]}, since nothing can be sent."]
+    assert told[-1] == "Notified 0 of 2 recipients: nobody."
+
+
+def test_a_host_that_cannot_be_reached_ends_it_at_the_first_recipient(
+    dag_context: dict[str, Any], errors: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", f"wts://:pn_x@http%3A%2F%2Flocalhost%3A{port}")
+    began = time.monotonic()
+    WtsNotifier(to=[*PHONES, "+5511999990000"], text="Olá")(dag_context)
+    assert time.monotonic() - began < 15
+    assert len(errors) == 2
+    assert "not tried for +5511999997777, +5511999990000" in errors[1]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 429, "retry_after": "1000"},
+        {"kind": "status", "status": 429},
+        {"kind": "hang", "when": "before"},
+        {"kind": "hang", "when": "after"},
+        {"kind": "status", "status": 503},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("awaited", [False, True])
+def test_it_ends_at_its_deadline_whatever_happens(
+    fault: dict[str, Any],
+    awaited: bool,
+    wts_connection: Emulator,
+    dag_context: dict[str, Any],
+    errors: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("airflow_provider_wts.notifications.wts.DEADLINE", 1.5)
+    wts_connection.faults.add(**fault, times=None)
+    notifier = WtsNotifier(to=PHONES, template="saudacao", parameters={"nome": "Ana"}, channel=CHANNEL)
+    began = time.monotonic()
+    if awaited:
+        asyncio.run(notifier.async_notify(dag_context))  # type: ignore[arg-type]
+    else:
+        notifier.notify(dag_context)  # type: ignore[arg-type]
+    assert time.monotonic() - began < 4
+    assert errors
+    assert not wts_connection.requests_of("send_template")
 
 
 def test_an_unknown_outcome_is_not_sent_again(

@@ -1,0 +1,45 @@
+"""The API's words without personal data, for errors, logs and events: they outlive the customer's consent."""
+
+from __future__ import annotations
+
+import re
+
+# Eight digits and more, in the usual spellings; not those of a UUID.
+_PHONE = re.compile(
+    r"(?<![\w-])(?![0-9a-fA-F]{8}-[0-9a-fA-F]{4}-)\+?\(?\d(?:[ ().|-]{0,2}\d){3,}[ ().|-]{0,2}(\d{4})(?![\w-])"
+)
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_HANDLE = re.compile(r"(?<![\w@])@\w[\w.]+")
+
+_NAME = r"[A-ZÀ-Þ][\w']*[a-zß-ÿ][\w']*"
+_PARTICLE = r"(?:d[aeo]s?|e|van|von|del?|la)"
+_NAMES = re.compile(rf"{_NAME}(?: (?:{_PARTICLE} )*{_NAME})+")
+_PEOPLE = "contato|contact|cliente|customer|usuário|usuario|user|destinatário|destinatario|recipient|nome|name|para|to"
+_AFTER_A_WORD = re.compile(rf"\b((?i:{_PEOPLE})s?:? +[\"']?)({_NAME}(?: (?:{_PARTICLE} )*{_NAME})*)")
+#: Words with capitals that stand in reasons of Meta and WTS Chat, and in no name.
+_NO_NAMES = re.compile(
+    r"(?i:message|messages|undeliverable|account|business|template|whatsapp|meta|facebook|instagram|messenger|error|user"
+    r"|user's|unsupported|payment|issue|rate|limit|spam|media|number|phone|mensagem|erro|modelo|conta|canal|número"
+    r"|envio|falha|parameter|invalid|required|missing|access|token|service|system|server|request|wts|chat|api|http"
+    r"|internal|bad|failed|not|the|cloud|policy|experiment|recipient|sender|contact|contato|cliente|customer)"
+)
+
+
+def without_personal_data(text: str) -> str:
+    """Return a text in which numbers are shortened to their end, and names, e-mail addresses and handles are left out.
+
+    A name is what is written like one: several words with capitals, or one after a word such as ``contact``.
+
+    :param text: the API's words.
+    """
+    text = _EMAIL.sub("…@…", _PHONE.sub(r"…\1", text))
+    text = _HANDLE.sub("@…", text)
+    text = _AFTER_A_WORD.sub(lambda found: found[1] + _initials(found[2]), text)
+    return _NAMES.sub(lambda found: _initials(found[0]), text)
+
+
+def _initials(name: str) -> str:
+    words = name.split(" ")
+    if any(_NO_NAMES.fullmatch(word) for word in words):
+        return name
+    return " ".join(f"{word[0]}." for word in words if word[0].isupper())
