@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.clock import TICKS
-from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.state import Account, Contact, Delivery, Message, Record, Session
 
@@ -37,20 +37,26 @@ def contact_for(account: Account, address: str) -> Contact:
     return contact
 
 
-def contacts_named(account: Account, given: Mapping[str, Any], *, create: bool) -> list[Contact]:
+def contacts_named(account: Account, given: Mapping[str, Any], *, unknown: str) -> list[Contact]:
     """Return the contacts that a request names by ids and by phone numbers, each once.
 
     :param account: the account.
     :param given: object with ``contactIds`` and ``phoneNumbers``.
-    :param create: whether an unknown number gets a contact; else it is left out.
+    :param unknown: a number without a contact: ``create`` makes one, ``skip`` leaves it out, or ``refuse``.
     """
     if not given.get("contactIds") and not given.get("phoneNumbers") and account.switches.empty_batches == "refuse":
         raise Refusal("FORM_ERROR", "Informe ao menos um contato.")
     contacts = [account.need(account.contacts, one, "O contato") for one in given.get("contactIds") or ()]
+    numbers: list[str] = []
     for phone in given.get("phoneNumbers") or ():
-        found = contact_for(account, phone) if create else account.contact_by_address(phone)
+        found = account.contact_by_address(phone)
+        if found is None and unknown == "refuse":
+            raise not_found("O contato", "FORM_ERROR")
+        if found is None and unknown == "create":
+            numbers.append(phone)
         if found is not None:
             contacts.append(found)
+    contacts += [contact_for(account, phone) for phone in numbers]
     return list({contact.id: contact for contact in contacts}.values())
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_wts.api.contract import operations, resolve
 from airflow_provider_wts.emulator.clock import parse_ticks
+from airflow_provider_wts.emulator.conversation import contacts_named
 from airflow_provider_wts.emulator.errors import Refusal, bad_request
 from airflow_provider_wts.emulator.state import ALWAYS, Bounds, Record, RecordT, Table
 
 if TYPE_CHECKING:
     from airflow_provider_wts.api.contract import Operation
-    from airflow_provider_wts.emulator.state import Account
+    from airflow_provider_wts.emulator.state import Account, Contact
 
 
 @dataclass(frozen=True)
@@ -300,6 +303,193 @@ def within(value: object, wanted: frozenset[str] | None) -> bool:
     :param wanted: what :func:`lower` returned.
     """
     return wanted is None or str(value).lower() in wanted
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A plain kind of object: it has the operations that the contract names after it, and their answers' properties.
+
+    For ``tag`` these are ``list_tags``, ``get_tag``, ``create_tag``, ``update_tag`` and ``delete_tag``, as far as there
+    are. One that does more than the others is written by hand, and registered after the resource.
+
+    :param name: what it is called in an operationId.
+    :param table: name of its table in the account.
+    :param what: what it is, in Portuguese with its article.
+    :param show: makes an answer; properties that an operation does not declare are left out.
+    :param keep: makes the filter of a list.
+    :param fields: for each name that ``fields`` of an update takes, its properties; without it all are written.
+    :param written: checks what is written to a new or an existing object, and returns it as it is kept.
+    :param defaults: what a new object has beside.
+    :param leaves: what follows when one is deleted, or why it cannot be.
+    :param path: name of the path parameter.
+    :param other_id: a property that names it as well as its id.
+    """
+
+    name: str
+    table: str
+    what: str
+    show: Callable[[Request, Record], dict[str, Any]] = lambda request, record: plain(request.account, record)
+    keep: Callable[[Request], Callable[[Record], bool]] | None = None
+    fields: Mapping[str, tuple[str, ...]] | None = None
+    written: Callable[[Request, Mapping[str, Any], Record | None], Mapping[str, Any]] = lambda request, given, old: (
+        given
+    )
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    leaves: Callable[[Request, Record], None] = lambda request, record: None
+    path: str = "id"
+    other_id: str | None = None
+
+    def __post_init__(self) -> None:
+        served: dict[str, Handler] = {
+            f"list_{self.name}s": self._list,
+            f"get_{self.name}": lambda request: self.shown(request, self.of(request)),
+            f"create_{self.name}": lambda request: self.shown(request, self.create(request)),
+            f"update_{self.name}": lambda request: self.shown(request, self.update(request)),
+            f"delete_{self.name}": self._delete,
+        }
+        HANDLERS.update({name: handler for name, handler in served.items() if name in operations()})
+
+    def all(self, account: Account) -> Table[Record]:
+        """Return its table.
+
+        :param account: the account.
+        """
+        found: Table[Record] = getattr(account, self.table)
+        return found
+
+    def of(self, request: Request) -> Record:
+        """Return the object that the path names.
+
+        :param request: the request.
+        """
+        table, identifier = self.all(request.account), request.path[self.path]
+        if self.other_id is not None:
+            wanted = identifier.lower()
+            identifier = next((one.id for one in table.by_creation() if one[self.other_id] == wanted), identifier)
+        return request.account.need(table, identifier, self.what)
+
+    def shown(self, request: Request, record: Record) -> dict[str, Any]:
+        """Return an object as the operation's answer carries it.
+
+        :param request: the request.
+        :param record: the object.
+        """
+        declared = _declared(request.operation.operation_id)
+        return {name: value for name, value in self.show(request, record).items() if name in declared}
+
+    def create(self, request: Request) -> Record:
+        """Create an object from the body.
+
+        :param request: the request.
+        """
+        account = request.account
+        given = self.written(request, request.body, None)
+        values = {**deepcopy(dict(self.defaults)), **{name: one for name, one in given.items() if one is not None}}
+        if "companyId" in _declared(request.operation.operation_id):
+            values["companyId"] = account.id
+        return account.new(self.all(account), values)
+
+    def update(self, request: Request) -> Record:
+        """Write to an object what the body says.
+
+        :param request: the request.
+        """
+        record = self.of(request)
+        given = request.body if self.fields is None else changes(request, self.fields)
+        record.values.update(self.written(request, given, record))
+        request.account.touch(self.all(request.account), record)
+        return record
+
+    def _list(self, request: Request) -> Any:
+        table, keep = self.all(request.account), None if self.keep is None else self.keep(request)
+        if request.operation.paged:
+            return page(request, select(request, table, keep), lambda record: self.shown(request, record))
+        return [self.shown(request, record) for record in table.by_creation() if keep is None or keep(record)]
+
+    def _delete(self, request: Request) -> Empty:
+        record = self.of(request)
+        self.leaves(request, record)
+        self.all(request.account).remove(record)
+        return EMPTY
+
+
+@cache
+def _declared(operation_id: str) -> frozenset[str]:
+    """Return the properties of the objects that an operation answers with."""
+    operation = operations()[operation_id]
+    schema = resolve(operation.service, operation.answer_schema or {})
+    if operation.paged:
+        schema = schema["properties"]["items"]
+    if "items" in schema:
+        schema = resolve(operation.service, schema["items"])
+    return frozenset(schema.get("properties", ()))
+
+
+@dataclass(frozen=True)
+class Members:
+    """The contacts in an object of a resource, with the operations that the contract names after both.
+
+    For ``portfolio`` these are ``list_portfolio_contacts``, ``add_portfolio_contact`` and ``remove_portfolio_contact``,
+    and the last two for many, which end in ``contacts_batch``.
+
+    :param holder: the resource that holds them.
+    :param table: name of their table in the account.
+    :param show: makes an answer.
+    :param keep: makes the filter of the list.
+    :param add: puts a contact into an object, and returns the membership.
+    :param remove: takes one out, if it is in it.
+    :param unknown: what a batch does with a number that has no contact: ``create``, ``skip`` or ``refuse``.
+    """
+
+    holder: Resource
+    table: str
+    show: Callable[[Request, Record], dict[str, Any]]
+    keep: Callable[[Request], Callable[[Record], bool]]
+    add: Callable[[Account, Record, Contact], Record]
+    remove: Callable[[Account, Record, Contact], None]
+    unknown: Callable[[Account], str] = lambda account: "create"
+
+    def __post_init__(self) -> None:
+        name = self.holder.name
+        handles(f"list_{name}_contacts")(self._list)
+        handles(f"add_{name}_contact")(self._add)
+        handles(f"add_{name}_contacts_batch")(self._add_batch)
+        handles(f"remove_{name}_contact")(self._remove)
+        handles(f"remove_{name}_contacts_batch")(self._remove_batch)
+
+    def of(self, account: Account, holder: Record) -> list[Record]:
+        """Return the members of an object.
+
+        :param account: the account.
+        :param holder: the object.
+        """
+        table: Table[Record] = getattr(account, self.table)
+        return [member for member in table.by_creation() if member[f"{self.holder.name}Id"] == holder.id]
+
+    def _list(self, request: Request) -> dict[str, Any]:
+        table: Table[Record] = getattr(request.account, self.table)
+        members = self.of(request.account, self.holder.of(request))
+        found = select(request, table, self.keep(request), among=members)
+        return page(request, found, lambda member: self.show(request, member))
+
+    def _add(self, request: Request) -> dict[str, Any]:
+        account, holder = request.account, self.holder.of(request)
+        return self.show(request, self.add(account, holder, account.contact_named(request.body)))
+
+    def _add_batch(self, request: Request) -> dict[str, Any]:
+        holder = self.holder.of(request)
+        contacts = contacts_named(request.account, request.body, unknown=self.unknown(request.account))
+        return whole([self.show(request, self.add(request.account, holder, contact)) for contact in contacts])
+
+    def _remove(self, request: Request) -> Empty:
+        self.remove(request.account, self.holder.of(request), request.account.contact_named(request.body))
+        return EMPTY
+
+    def _remove_batch(self, request: Request) -> Empty:
+        holder = self.holder.of(request)
+        for contact in contacts_named(request.account, request.body, unknown="skip"):
+            self.remove(request.account, holder, contact)
+        return EMPTY
 
 
 def changes(request: Request, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.crud import Request, handles, plain
+from airflow_provider_wts.emulator.crud import Request, Resource, handles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.emulator.state import Record
 
 
-@handles("list_channels")
-def _channels(request: Request) -> list[dict[str, Any]]:
+def _wanted(request: Request) -> Callable[[Record], bool]:
     wanted = str(request.query.get("ChannelType", "All")).lower()
-    channels = request.account.channels.by_creation()
-    return [
-        plain(request.account, channel)
-        for channel in channels
-        if wanted == "all" or wanted == channel["identity"]["platform"].lower()
-    ]
+    return lambda channel: wanted in ("all", channel["identity"]["platform"].lower())
+
+
+Resource("channel", "channels", "O canal", keep=_wanted)
 
 
 @handles("get_office_hours")

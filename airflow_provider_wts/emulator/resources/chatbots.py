@@ -5,38 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import bots, conversation, webhooks
-from airflow_provider_wts.emulator.crud import Request, handles, lower, merged, page, plain, select, within
+from airflow_provider_wts.emulator.crud import Request, Resource, handles, lower, merged, within
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send
 from airflow_provider_wts.emulator.resources.sessions import show_session, write_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_wts.emulator.state import Account, Chatbot, Contact, Record, Send, Session
 
 
-@handles("list_chatbots")
-def _list(request: Request) -> dict[str, Any]:
+def _wanted(request: Request) -> Callable[[Record], bool]:
     query = request.query
     name = str(query.get("Name", "")).casefold()
     types, statuses = lower(query.get("Types")), lower(query.get("PublishStatuses"))
     usages, channels = lower(query.get("AutomationUsages")), lower(query.get("ChannelIds"))
     departments = lower(query.get("DefaultDepartmentIds"))
+    return lambda bot: (
+        name in bot["name"].casefold()
+        and within(bot["type"], types)
+        and within(bot["publishStatus"], statuses)
+        and within(bot["defaultDepartmentId"], departments)
+        and (usages is None or any(usage.lower() in usages for usage in bot["automationUsage"]))
+        and (channels is None or not channels.isdisjoint(bot["channelIds"]))
+    )
 
-    def keep(bot: Chatbot) -> bool:
-        return (
-            name in bot["name"].casefold()
-            and within(bot["type"], types)
-            and within(bot["publishStatus"], statuses)
-            and within(bot["defaultDepartmentId"], departments)
-            and (usages is None or any(usage.lower() in usages for usage in bot["automationUsage"]))
-            and (channels is None or not channels.isdisjoint(bot["channelIds"]))
-        )
 
-    found = select(request, request.account.chatbots, keep)
-    return page(request, found, lambda bot: plain(request.account, bot))
+Resource("chatbot", "chatbots", "O chatbot", keep=_wanted)
 
 
 @handles("send_chatbot")

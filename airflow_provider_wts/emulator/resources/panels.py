@@ -6,40 +6,36 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.crud import Request, detail, handles, page, plain, select, set_unless_null, whole
+from airflow_provider_wts.emulator.crud import (
+    Request,
+    Resource,
+    detail,
+    handles,
+    page,
+    plain,
+    select,
+    set_unless_null,
+    whole,
+)
 from airflow_provider_wts.emulator.resources.custom_fields import arranged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_wts.emulator.state import Account, Record
 
 _DEFAULT_FIELDS = ("title", "description", "dueDate", "responsibleUser", "tags", "contacts", "monetaryAmount")
 
 
-@handles("list_panels")
-def _list(request: Request) -> dict[str, Any]:
-    title, kind = str(request.query.get("Title", "")).casefold(), request.query.get("Type")
-
-    def keep(panel: Record) -> bool:
-        return title in panel["title"].casefold() and (kind is None or panel["type"] == kind)
-
-    found = select(request, request.account.panels, keep)
-    return page(request, found, lambda panel: _show(request, panel))
-
-
-@handles("get_panel")
-def _get(request: Request) -> dict[str, Any]:
-    return _show(request, _panel_of(request))
-
-
 @handles("list_panel_custom_fields")
 def _custom_fields(request: Request) -> list[dict[str, Any]]:
-    panel = _panel_of(request)
+    panel = PANELS.of(request)
     return arranged(request, [one for one in request.account.custom_fields.by_creation() if one["scopeId"] == panel.id])
 
 
 @handles("list_panel_lost_reasons")
 def _lost_reasons(request: Request) -> dict[str, Any]:
-    account, panel = request.account, _panel_of(request)
+    account, panel = request.account, PANELS.of(request)
     found = select(request, account.lost_reasons, lambda reason: reason["panelId"] == panel.id)
     return page(request, found, lambda reason: plain(account, reason))
 
@@ -71,10 +67,6 @@ def is_overdue(account: Account, card: Record) -> bool:
     """
     due = card["dueDate"]
     return bool(due) and card["status"] == "OPEN" and parse_ticks(due) < account.clock.now()
-
-
-def _panel_of(request: Request) -> Record:
-    return request.account.need(request.account.panels, request.path["id"], "O painel")
 
 
 def _show(request: Request, panel: Record) -> dict[str, Any]:
@@ -139,3 +131,11 @@ def _old_card(account: Account, card: Record) -> dict[str, Any]:
         "isOverdue": is_overdue(account, card),
         "archived": card["status"] == "ARCHIVED",
     }
+
+
+def _wanted(request: Request) -> Callable[[Record], bool]:
+    title, kind = str(request.query.get("Title", "")).casefold(), request.query.get("Type")
+    return lambda panel: title in panel["title"].casefold() and kind in (None, panel["type"])
+
+
+PANELS = Resource("panel", "panels", "O painel", show=_show, keep=_wanted)

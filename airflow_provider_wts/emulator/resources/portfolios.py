@@ -4,83 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversation
-from airflow_provider_wts.emulator.crud import (
-    EMPTY,
-    Empty,
-    Request,
-    detail,
-    handles,
-    lower,
-    page,
-    plain,
-    select,
-    set_unless_null,
-    whole,
-    within,
-)
+from airflow_provider_wts.emulator.crud import Members, Request, Resource, detail, lower, plain, set_unless_null, within
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_wts.emulator.state import Account, Contact, Record
-
-
-@handles("list_portfolios")
-def _list(request: Request) -> dict[str, Any]:
-    account = request.account
-
-    def show(portfolio: Record) -> dict[str, Any]:
-        answer = plain(account, portfolio)
-        departments = answer.pop("departments")
-        detail(answer, request, "departments", lambda: departments, "Departments")
-        if request.shows("ContactCount"):
-            answer["contactsCount"] = len(_members(account, portfolio))
-        return answer
-
-    return page(request, select(request, account.portfolios), show)
-
-
-@handles("list_portfolio_contacts")
-def _contacts(request: Request) -> dict[str, Any]:
-    account = request.account
-    wanted = lower(request.query.get("ContactIds"))
-    found = select(
-        request,
-        account.portfolio_contacts,
-        lambda member: within(member["contactId"], wanted),
-        among=_members(account, _portfolio_of(request)),
-    )
-    return page(request, found, lambda member: _show(account, member))
-
-
-@handles("add_portfolio_contact")
-def _add(request: Request) -> dict[str, Any]:
-    account, portfolio = request.account, _portfolio_of(request)
-    return _show(account, add_to_portfolio(account, portfolio, account.contact_named(request.body)))
-
-
-@handles("add_portfolio_contacts_batch")
-def _add_batch(request: Request) -> dict[str, Any]:
-    account, portfolio = request.account, _portfolio_of(request)
-    unknown = account.switches.portfolio_unknown_phone
-    if unknown == "refuse":
-        for phone in request.body.get("phoneNumbers") or ():
-            account.contact_named({"phoneNumber": phone})
-    contacts = conversation.contacts_named(account, request.body, create=unknown == "create")
-    return whole([_show(account, add_to_portfolio(account, portfolio, contact)) for contact in contacts])
-
-
-@handles("remove_portfolio_contact")
-def _remove(request: Request) -> Empty:
-    remove_from_portfolio(request.account, _portfolio_of(request), request.account.contact_named(request.body))
-    return EMPTY
-
-
-@handles("remove_portfolio_contacts_batch")
-def _remove_batch(request: Request) -> Empty:
-    portfolio = _portfolio_of(request)
-    for contact in conversation.contacts_named(request.account, request.body, create=False):
-        remove_from_portfolio(request.account, portfolio, contact)
-    return EMPTY
 
 
 def add_to_portfolio(account: Account, portfolio: Record, contact: Contact) -> Record:
@@ -112,15 +41,16 @@ def remove_from_portfolio(account: Account, portfolio: Record, contact: Contact)
         contact["portfolioIds"] = [one for one in contact["portfolioIds"] if one != portfolio.id]
 
 
-def _portfolio_of(request: Request) -> Record:
-    return request.account.need(request.account.portfolios, request.path["id"], "A carteira")
+def _show_portfolio(request: Request, portfolio: Record) -> dict[str, Any]:
+    answer = plain(request.account, portfolio)
+    detail(answer, request, "departments", lambda: portfolio["departments"], "Departments")
+    if request.shows("ContactCount"):
+        answer["contactsCount"] = len(_MEMBERS.of(request.account, portfolio))
+    return answer
 
 
-def _members(account: Account, portfolio: Record) -> list[Record]:
-    return [member for member in account.portfolio_contacts.by_creation() if member["portfolioId"] == portfolio.id]
-
-
-def _show(account: Account, member: Record) -> dict[str, Any]:
+def _show(request: Request, member: Record) -> dict[str, Any]:
+    account = request.account
     contact = account.contacts.find(member["contactId"])
     details = contact and {
         "id": contact.id,
@@ -135,3 +65,19 @@ def _show(account: Account, member: Record) -> dict[str, Any]:
     answer = plain(account, member)
     set_unless_null(answer, "contactDetails", details)
     return answer
+
+
+def _wanted(request: Request) -> Callable[[Record], bool]:
+    wanted = lower(request.query.get("ContactIds"))
+    return lambda member: within(member["contactId"], wanted)
+
+
+_MEMBERS = Members(
+    Resource("portfolio", "portfolios", "A carteira", show=_show_portfolio),
+    "portfolio_contacts",
+    show=_show,
+    keep=_wanted,
+    add=add_to_portfolio,
+    remove=remove_from_portfolio,
+    unknown=lambda account: account.switches.portfolio_unknown_phone,
+)

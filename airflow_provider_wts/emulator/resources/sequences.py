@@ -4,81 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator import conversation
-from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, detail, handles, page, plain, select, whole
+from airflow_provider_wts.emulator.crud import Members, Request, Resource, detail, plain
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, address_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_wts.emulator.state import Contact, Record
-
-
-@handles("list_sequences")
-def _list(request: Request) -> dict[str, Any]:
-    account, query = request.account, request.query
-    name = str(query.get("Name", "")).casefold()
-    contact = query.get("ContactId")
-
-    def keep(sequence: Record) -> bool:
-        return name in sequence["name"].casefold() and (
-            contact is None or (sequence.id, contact.lower()) in account.memberships
-        )
-
-    def show(sequence: Record) -> dict[str, Any]:
-        answer = plain(account, sequence)
-        if request.shows("ContactExecutingCount"):
-            answer["contactExecutingCount"] = len(_members(account, sequence))
-        return answer
-
-    return page(request, select(request, account.sequences, keep), show)
-
-
-@handles("list_sequence_contacts")
-def _contacts(request: Request) -> dict[str, Any]:
-    account, query = request.account, request.query
-    name = str(query.get("Name", "")).casefold()
-    contact, phone = query.get("ContactId"), query.get("PhoneNumber")
-
-    def keep(member: Record) -> bool:
-        found = account.contacts.find(member["contactId"])
-        return (
-            found is not None
-            and name in (found["name"] or "").casefold()
-            and (contact is None or found.id == contact.lower())
-            and (phone is None or address_key(phone) == (address_key(found["phoneNumber"] or "") or None))
-        )
-
-    members = _members(account, _sequence_of(request))
-    found = select(request, account.sequence_contacts, keep, among=members)
-    return page(request, found, lambda member: _show(request, member))
-
-
-@handles("add_sequence_contact")
-def _add(request: Request) -> dict[str, Any]:
-    sequence = _sequence_of(request)
-    return _show(request, add_to_sequence(request.account, sequence, request.account.contact_named(request.body)))
-
-
-@handles("add_sequence_contacts_batch")
-def _add_batch(request: Request) -> dict[str, Any]:
-    account, sequence = request.account, _sequence_of(request)
-    contacts = conversation.contacts_named(account, request.body, create=True)
-    return whole([_show(request, add_to_sequence(account, sequence, contact)) for contact in contacts])
-
-
-@handles("remove_sequence_contact")
-def _remove(request: Request) -> Empty:
-    sequence = _sequence_of(request)
-    _remove_member(request.account, sequence, request.account.contact_named(request.body))
-    return EMPTY
-
-
-@handles("remove_sequence_contacts_batch")
-def _remove_batch(request: Request) -> Empty:
-    sequence = _sequence_of(request)
-    for contact in conversation.contacts_named(request.account, request.body, create=False):
-        _remove_member(request.account, sequence, contact)
-    return EMPTY
 
 
 def add_to_sequence(account: Account, sequence: Record, contact: Contact) -> Record:
@@ -119,12 +52,36 @@ def _remove_member(account: Account, sequence: Record, contact: Contact) -> None
         account.sequence_contacts.remove(member)
 
 
-def _sequence_of(request: Request) -> Record:
-    return request.account.need(request.account.sequences, request.path["id"], "A sequência")
+def _show_sequence(request: Request, sequence: Record) -> dict[str, Any]:
+    answer = plain(request.account, sequence)
+    if request.shows("ContactExecutingCount"):
+        answer["contactExecutingCount"] = len(_MEMBERS.of(request.account, sequence))
+    return answer
 
 
-def _members(account: Account, sequence: Record) -> list[Record]:
-    return [member for member in account.sequence_contacts.by_creation() if member["sequenceId"] == sequence.id]
+def _wanted_sequence(request: Request) -> Callable[[Record], bool]:
+    name, contact = str(request.query.get("Name", "")).casefold(), request.query.get("ContactId")
+    return lambda sequence: (
+        name in sequence["name"].casefold()
+        and (contact is None or (sequence.id, contact.lower()) in request.account.memberships)
+    )
+
+
+def _wanted(request: Request) -> Callable[[Record], bool]:
+    account, query = request.account, request.query
+    name = str(query.get("Name", "")).casefold()
+    contact, phone = query.get("ContactId"), query.get("PhoneNumber")
+
+    def keep(member: Record) -> bool:
+        found = account.contacts.find(member["contactId"])
+        return (
+            found is not None
+            and name in (found["name"] or "").casefold()
+            and (contact is None or found.id == contact.lower())
+            and (phone is None or address_key(phone) == (address_key(found["phoneNumber"] or "") or None))
+        )
+
+    return keep
 
 
 def _show(request: Request, member: Record) -> dict[str, Any]:
@@ -146,3 +103,13 @@ def _show(request: Request, member: Record) -> dict[str, Any]:
 
     detail(answer, request, "contactDetails", details, "ContactDetails")
     return answer
+
+
+_MEMBERS = Members(
+    Resource("sequence", "sequences", "A sequência", show=_show_sequence, keep=_wanted_sequence),
+    "sequence_contacts",
+    show=_show,
+    keep=_wanted,
+    add=add_to_sequence,
+    remove=_remove_member,
+)

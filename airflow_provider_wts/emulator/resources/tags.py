@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.contract import document
 from airflow_provider_wts.emulator import webhooks
-from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, handles, plain
+from airflow_provider_wts.emulator.crud import Request, Resource, handles
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Record, named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_wts.emulator.state import Account
 
@@ -21,11 +21,6 @@ _SHADES = {"BROWN": "8D6E63", "PURPLE": "7E57C2", "PINK": "EC407A", "RED": "E539
     "SKY": "29B6F6",
     "GRAY": "757575",
 }
-
-
-@handles("list_tags")
-def _list(request: Request) -> list[dict[str, Any]]:
-    return [plain(request.account, tag) for tag in request.account.tags.by_creation()]
 
 
 @handles("list_tag_colors")
@@ -38,27 +33,16 @@ def _colors(request: Request) -> list[dict[str, Any]]:
     ]
 
 
-@handles("create_tag")
-def _create(request: Request) -> dict[str, Any]:
-    _refuse_taken_name(request.account, request.body["name"], None)
-    return plain(request.account, _new_tag(request.account, request.body["name"], request.body.get("color")))
+def _written(request: Request, given: Mapping[str, Any], tag: Record | None) -> dict[str, Any]:
+    account = request.account
+    taken = named(account.tags.by_creation(), given["name"], lambda one: one["name"])
+    if taken not in (None, tag) and account.switches.duplicate_tag == "refuse":
+        raise Refusal("ENTITY_ERROR_SAVE", "Já existe uma etiqueta com esse nome.")
+    return {name: value for name, value in given.items() if value}
 
 
-@handles("update_tag")
-def _update(request: Request) -> dict[str, Any]:
-    account, body = request.account, request.body
-    tag = _tag_of(request)
-    _refuse_taken_name(account, body["name"], tag)
-    tag["name"] = body["name"]
-    if body.get("color"):
-        tag["color"] = body["color"]
-    account.touch(account.tags, tag)
-    return plain(account, tag)
-
-
-@handles("delete_tag")
-def _delete(request: Request) -> Empty:
-    account, tag = request.account, _tag_of(request)
+def _leaves(request: Request, tag: Record) -> None:
+    account = request.account
     carriers = [contact for contact in account.contacts.by_creation() if tag.id in contact["tagIds"]]
     if carriers and not request.body.get("removeFromContacts"):
         raise Refusal("FORM_ERROR", "A etiqueta está em uso por contatos.")
@@ -66,8 +50,11 @@ def _delete(request: Request) -> Empty:
         contact["tagIds"] = [one for one in contact["tagIds"] if one != tag.id]
         account.touch(account.contacts, contact)
         webhooks.emit_contact(account, "CONTACT_TAG_UPDATE", contact)
-    account.tags.remove(tag)
-    return EMPTY
+
+
+_NEW = {"color": "GRAY_600"}
+
+Resource("tag", "tags", "A etiqueta", written=_written, defaults=_NEW, leaves=_leaves)
 
 
 def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
@@ -87,7 +74,7 @@ def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | 
                 raise Refusal("ENTITY_NOT_FOUND", f"A etiqueta {name} não existe.")
             if account.switches.unknown_tag_names == "drop":
                 continue
-            tag = _new_tag(account, name, None)
+            tag = account.new(account.tags, {"name": name, **_NEW})
         found.append(tag.id)
     return list(dict.fromkeys(found))
 
@@ -105,17 +92,3 @@ def tags_after(existing: Sequence[str], given: Sequence[str], operation: str) ->
         case "deleteifexists":
             return [one for one in existing if one not in given]
     return list(dict.fromkeys(given))
-
-
-def _new_tag(account: Account, name: str, color: str | None) -> Record:
-    return account.new(account.tags, {"name": name, "color": color or "GRAY_600"})
-
-
-def _tag_of(request: Request) -> Record:
-    return request.account.need(request.account.tags, request.path["id"], "A etiqueta")
-
-
-def _refuse_taken_name(account: Account, name: str, own: Record | None) -> None:
-    taken = named(account.tags.by_creation(), name, lambda tag: tag["name"])
-    if taken not in (None, own) and account.switches.duplicate_tag == "refuse":
-        raise Refusal("ENTITY_ERROR_SAVE", "Já existe uma etiqueta com esse nome.")

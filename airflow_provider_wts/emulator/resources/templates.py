@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator.conversation import needs_file
-from airflow_provider_wts.emulator.crud import Request, detail, handles, page, plain, select
+from airflow_provider_wts.emulator.crud import Request, Resource, detail, plain
 from airflow_provider_wts.emulator.errors import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_wts.emulator.state import Account, Record
 
@@ -24,31 +24,28 @@ _TEMPLATE_TYPES = {
 }
 
 
-@handles("list_templates")
-def _templates(request: Request) -> dict[str, Any]:
+def _wanted(request: Request) -> Callable[[Record], bool]:
     query = request.query
     archived = query.get("Archived")
     name, text = (str(query.get(key, "")).casefold() for key in ("Name", "SearchableText"))
-    channel, wanted = query.get("ChannelId"), str(query.get("Type", "")).upper()
+    channel, kind = query.get("ChannelId"), str(query.get("Type", "")).upper()
+    return lambda template: (
+        (archived is None or template["archived"] == archived)
+        and name in template["name"].casefold()
+        and text in f"{template['name']} {template['text']}".casefold()
+        and (channel is None or template["channelId"] == channel.lower())
+        and (not query.get("ApprovedOnly") or template["status"] == "Approved")
+        and (not kind or _TEMPLATE_TYPES[kind] in template["type"])
+    )
 
-    def keep(template: Record) -> bool:
-        searchable = f"{template['name']} {template['text']}".casefold()
-        return (
-            (archived is None or template["archived"] == archived)
-            and name in template["name"].casefold()
-            and text in searchable
-            and (channel is None or template["channelId"] == channel.lower())
-            and (not query.get("ApprovedOnly") or template["status"] == "Approved")
-            and (not wanted or _TEMPLATE_TYPES[wanted] in template["type"])
-        )
 
-    def show(template: Record) -> dict[str, Any]:
-        answer = plain(request.account, template)
-        answer.pop("params")
-        detail(answer, request, "params", lambda: template["params"], "Params")
-        return answer
+def _show(request: Request, template: Record) -> dict[str, Any]:
+    answer = plain(request.account, template)
+    detail(answer, request, "params", lambda: template["params"], "Params")
+    return answer
 
-    return page(request, select(request, request.account.templates, keep), show)
+
+Resource("template", "templates", "O template", show=_show, keep=_wanted)
 
 
 def filled_template(
