@@ -7,8 +7,14 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 
 AIRFLOW_VERSIONS := 2.11.2 3.1.8 3.2.2 3.3.2
-AIRFLOW_VERSION := 3.3.2
-BIN := .venv/bin
+USUAL := 3.3.2
+AIRFLOW_VERSION := $(USUAL)
+# The newest pre-release.
+AIRFLOW_NEXT := 3.4.0b2
+
+# Another version has an environment of its own: make test-scheduler AIRFLOW_VERSION=2.11.2
+VENV := .venv$(patsubst -$(USUAL),,-$(AIRFLOW_VERSION))
+BIN := $(VENV)/bin
 
 # What the tests are asked to run, for example: make test TESTS="tests/unit -k phone"
 TESTS ?=
@@ -22,14 +28,14 @@ help: ## Show this list
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 # An environment is made anew when what it is made from changed, and is left alone otherwise.
-.venv/.ready: requirements/airflow-$(AIRFLOW_VERSION).txt pyproject.toml tools/environment.sh
-	@tools/environment.sh $(AIRFLOW_VERSION) .venv
+.venv/.ready: requirements/airflow-$(USUAL).txt pyproject.toml tools/environment.sh
+	@tools/environment.sh $(USUAL) .venv
 
 .venv-%/.ready: requirements/airflow-%.txt pyproject.toml tools/environment.sh
 	@tools/environment.sh $* .venv-$*
 
 .PHONY: check
-check: .venv/.ready ## Check format, lint, types and generated files
+check: $(VENV)/.ready ## Check format, lint, types and generated files
 	@echo "== format"
 	@$(BIN)/ruff format --check .
 	@echo "== lint"
@@ -40,7 +46,7 @@ check: .venv/.ready ## Check format, lint, types and generated files
 	@$(BIN)/python tools/generate_contract.py --check
 
 .PHONY: test
-test: .venv/.ready ## Install and run the tests on Airflow 3.3.2
+test: $(VENV)/.ready ## Install and run the tests on Airflow 3.3.2
 	@echo "== tests on Airflow $(AIRFLOW_VERSION), $$($(BIN)/python --version)"
 	@$(BIN)/python $(PYTEST) $(TESTS)
 
@@ -56,52 +62,57 @@ test-matrix: ## Run the tests on Airflow 2.11.2, 3.1.8, 3.2.2 and 3.3.2
 	if [ -n "$$failed" ]; then echo "Failed on Airflow:$$failed"; exit 1; fi; \
 	echo "Passed on Airflow: $(AIRFLOW_VERSIONS)"
 
+.PHONY: test-next
+test-next: ## Run the tests on the newest pre-release of Airflow, 3.4.0b2
+	@$(MAKE) --no-print-directory test AIRFLOW_VERSION=$(AIRFLOW_NEXT)
+
 # $(call also,packages): what only these tests need, in versions that suit the locked ones.
 also = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python $(also_with) $(1); \
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(also_with) $(1); fi
 also_with = --constraint requirements/airflow-$(AIRFLOW_VERSION).txt
 
 .PHONY: test-browser
-test-browser: .venv/.ready ## Look at Airflow and the emulator with Chromium (WTS_RENEW_IMAGES=1 renews docs/images)
+test-browser: $(VENV)/.ready ## Look at Airflow and the emulator with Chromium (WTS_RENEW_IMAGES=1 renews docs/images)
 	@$(call also,"selenium>=4.20")
 	@$(BIN)/python -m pytest -m browser tests/browser $(TESTS)
 
 .PHONY: test-scheduler
-test-scheduler: .venv/.ready ## Kill processes of a whole Airflow on PostgreSQL, and count the messages
+test-scheduler: $(VENV)/.ready ## Kill and stop processes of a whole Airflow on PostgreSQL, and count the messages
 	@$(call also,psycopg2-binary asyncpg apache-airflow-providers-celery redis)
 	@$(BIN)/python -m pytest -m scheduler tests/airflow $(TESTS)
 
 .PHONY: docs
-docs: .venv/.ready ## Build the documentation; warnings are errors
+docs: $(VENV)/.ready ## Build the documentation; warnings are errors
 	@$(call also,"sphinx>=8" "furo>=2024.8.6" "myst-parser>=4")
 	@$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
 
 .PHONY: dist
-dist: .venv/.ready ## Build wheel and sdist into dist/, and run the installed wheel on Airflow 2.11.2 and 3.3.2
+dist: $(VENV)/.ready ## Build wheel and sdist into dist/, and run the installed wheel on Airflow 2.11.2 and 3.3.2
 	@$(BIN)/python tools/dist.py
 
 .PHONY: chaos
-chaos: .venv/.ready ## Send 10,000 times through every fault, with tasks killed at random, and count the messages
+chaos: $(VENV)/.ready ## Send 10,000 times through every fault, with tasks killed and stopped at random, and count the messages
 	@WTS_CHAOS_SENDS=$${WTS_CHAOS_SENDS:-10000} $(BIN)/python -m pytest tests/chaos --timeout=7200 $(TESTS)
 
 .PHONY: bench
-bench: .venv/.ready ## Measure speed and cost, and renew docs/benchmarks.md; one of them: make bench BENCH=waiting
+bench: $(VENV)/.ready ## Measure speed and cost, and renew docs/benchmarks.md; one of them: make bench BENCH=waiting
 	@$(call also,apache-airflow-providers-http apache-airflow-providers-slack psycopg2-binary asyncpg redis)
 	@$(BIN)/python tests/benchmarks/run.py $(BENCH)
 
 .PHONY: demo
-demo: .venv/.ready ## Send chatbots to customers of a local WTS Chat, on real Airflow, and show what they answered
+demo: $(VENV)/.ready ## Send chatbots to customers of a local WTS Chat, on real Airflow, and show what they answered
 	@$(BIN)/python tools/demo.py
 
-# Airflow 3.2 allows versions of its web framework that it does not run with.
+# Airflow 3.2 allows versions of its web framework that it does not run with. A pre-release is taken of Airflow alone, and
+# of what has nothing else.
 .PHONY: lock
 lock: ## Choose the versions that environments are made of anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
-	@for version in $(AIRFLOW_VERSIONS); do \
+	@for version in $(AIRFLOW_VERSIONS) $(AIRFLOW_NEXT); do \
 		echo "== requirements/airflow-$$version.txt"; \
 		{ echo "apache-airflow==$$version"; [ "$$version" != 3.2.2 ] || printf "cadwyn<8\nfastapi<0.137\n"; } \
-			| uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+			| uv pip compile --quiet --upgrade --universal --prerelease=if-necessary-or-explicit --python-version 3.11 \
 			--extra emulator --extra redis --group lint --group test --no-emit-package airflow-provider-wts \
 			--no-annotate --custom-compile-command "make lock" \
 			--output-file "requirements/airflow-$$version.txt" pyproject.toml -; \

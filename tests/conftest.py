@@ -8,8 +8,12 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+
+import pytest
 
 _HOME = Path(tempfile.mkdtemp(prefix="wts-airflow-"))
 (_HOME / "dags").mkdir()
@@ -38,3 +42,26 @@ os.environ.update(
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 )
+
+
+@pytest.fixture(scope="session")
+def migrated_database() -> Path:
+    """A migrated SQLite database of Airflow, to be copied. A migration takes long: it is done once per version."""
+    from airflow_version import AIRFLOW
+
+    kept = Path(__file__).resolve().parent.parent / ".airflow-test" / f"airflow-{AIRFLOW}.db"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, "airflow.db")
+            subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{made}"},
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            kept.parent.mkdir(exist_ok=True)
+            # Other test runs may do the same at this moment; the last rename wins, and all files are alike.
+            moving = kept.with_suffix(f".{os.getpid()}")
+            shutil.copy(made, moving)
+            moving.rename(kept)
+    return kept

@@ -18,12 +18,12 @@ import tempfile
 import textwrap
 import time
 import uuid
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from airflow_version import AIRFLOW, AIRFLOW_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:3])
-AIRFLOW_3 = VERSION >= (3,)
+AIRFLOW_3 = AIRFLOW_VERSION >= (3,)
 
 #: Where a server is that lets its user make databases.
 POSTGRES = os.environ.get("WTS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
@@ -245,7 +244,7 @@ class WholeAirflow:
             self.start_part(name)
         self.wait(self._healthy, "The start of Airflow", 240)
         self.wait(lambda: set(self.dags) <= self._dag_ids(), "The reading of the DAG files", 120)
-        tell(f"\nAirflow {'.'.join(map(str, VERSION))}, {self._executor}: up after {time.monotonic() - began:.0f} s")
+        tell(f"\nAirflow {AIRFLOW}, {self._executor}: up after {time.monotonic() - began:.0f} s")
         return self
 
     def start_part(self, name: str) -> None:

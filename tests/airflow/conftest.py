@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from real_airflow import AIRFLOW_VERSION, DagRunner, RunDag
+from real_airflow import DagRunner, RunDag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
 
 @pytest.fixture(scope="session")
-def airflow_home() -> Path:
-    """The tests' AIRFLOW_HOME, with a migrated SQLite database. A migration takes long: it is done once per version."""
+def airflow_home(migrated_database: Path) -> Path:
+    """The tests' AIRFLOW_HOME, with a migrated SQLite database."""
     home = Path(os.environ["AIRFLOW_HOME"])
-    kept = ROOT / ".airflow-test" / f"airflow-{'.'.join(map(str, AIRFLOW_VERSION))}.db"
-    if not kept.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder, "airflow.db")
-            subprocess.run(
-                [sys.executable, "-m", "airflow", "db", "migrate"],
-                env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{made}"},
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-            kept.parent.mkdir(exist_ok=True)
-            # Other test runs may do the same at this moment; the last rename wins, and all files are alike.
-            moving = kept.with_suffix(f".{os.getpid()}")
-            shutil.copy(made, moving)
-            moving.rename(kept)
-    shutil.copy(kept, home / "airflow.db")
+    shutil.copy(migrated_database, home / "airflow.db")
     return home
 
 

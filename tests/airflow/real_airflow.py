@@ -9,11 +9,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-AIRFLOW_VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:3])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from real_airflow import AIRFLOW_VERSION
+from airflow_version import AIRFLOW_VERSION
 
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 

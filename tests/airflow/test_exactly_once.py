@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from whole_airflow import VERSION, WholeAirflow, tell
+from airflow_version import AIRFLOW_VERSION
+from whole_airflow import WholeAirflow, tell
 
 from airflow_provider_wts.emulator import Emulator
 
@@ -35,9 +36,9 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
-    if (3,) <= VERSION < (3, 3):
+    if (3,) <= AIRFLOW_VERSION < (3, 3):
         pytest.skip("Airflow 3.0 to 3.2 has no task state store; 2.11 stands for all that need [wts] ledger_path")
-    connection = {"conn_type": "wts", "host": emulator.url, "password": emulator.token, "extra": {"timeout": 600}}
+    connection = {"conn_type": "wts", "host": emulator.url, "password": emulator.token, "extra": {"timeout": 60}}
     running = WholeAirflow([DAGS / f"{name}.py" for name in STORIES], connection)
     try:
         yield running.start()
@@ -104,7 +105,7 @@ def sends(airflow: WholeAirflow, run_id: str) -> list[dict[str, Any]]:
 
 
 def failures(airflow: WholeAirflow, run_id: str) -> list[str]:
-    return airflow.task_logs(run_id, '"error"' if VERSION >= (3,) else "ERROR")[-20:]
+    return airflow.task_logs(run_id, '"error"' if AIRFLOW_VERSION >= (3,) else "ERROR")[-20:]
 
 
 def test_fifty_tasks_with_all_that_can_happen_to_them(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_airflow import AIRFLOW_VERSION
+from airflow_version import AIRFLOW_VERSION
 
 # Examples that need a later Airflow than the oldest one: below it, they define nothing.
 LATER = {"example_wts_events": (3, 0), "example_wts_approval": (3, 1)}

@@ -9,7 +9,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from real_airflow import AIRFLOW_VERSION
+from airflow_version import AIRFLOW_VERSION
 
 BENCHMARK = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "import_cost.py"))
 HEAVY = ("requests", "urllib3", "limits", "jsonschema", "tenacity", "phonenumbers", "airflow.triggers")

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
     BaseOperatorLink,
 )
 from airflow.triggers.base import BaseTrigger
-from real_airflow import AIRFLOW_VERSION
+from airflow_version import AIRFLOW_VERSION
 
 import airflow_provider_wts
 from airflow_provider_wts import __version__, get_provider_info

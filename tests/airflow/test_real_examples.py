@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from whole_airflow import VERSION, WholeAirflow, tell
+from airflow_version import AIRFLOW_VERSION
+from whole_airflow import WholeAirflow, tell
 
 from airflow_provider_wts.emulator import Emulator
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.scheduler,
     pytest.mark.timeout(1500),
-    pytest.mark.skipif(VERSION < (3, 3), reason="needs the asset state store and the deadlines of Airflow 3.3"),
+    pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="needs the asset state store and the deadlines of Airflow 3.3"),
 ]
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "example_dags"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow_version import AIRFLOW_VERSION
 from whole_airflow import AIRFLOW_3, REDIS, WholeAirflow, tell
 
 from airflow_provider_wts.emulator import Emulator
@@ -15,6 +18,8 @@ from airflow_provider_wts.emulator.conversation import complete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from airflow_provider_wts.emulator import Fault
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.timeout(1500)]
 
@@ -29,13 +34,34 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
-def connection(emulator: Emulator) -> dict[str, Any]:
-    return {"conn_type": "wts", "host": emulator.url, "password": emulator.token, "extra": {"timeout": 600}}
+def connection(emulator: Emulator, timeout: int = 60) -> dict[str, Any]:
+    return {"conn_type": "wts", "host": emulator.url, "password": emulator.token, "extra": {"timeout": timeout}}
 
 
 @pytest.fixture
 def local_airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
     airflow = WholeAirflow([DAGS / "many_sensors.py"], connection(emulator))
+    try:
+        yield airflow.start()
+    finally:
+        airflow.stop()
+
+
+@pytest.fixture
+def impatient_airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
+    if (3,) <= AIRFLOW_VERSION < (3, 3):
+        pytest.skip("Airflow 3.0 to 3.2 has no task state store; 2.11 stands for all that need [wts] ledger_path")
+    seconds = "20"
+    airflow = WholeAirflow(
+        [DAGS / "mapped_sends.py"],
+        connection(emulator, timeout=30),
+        parallelism=12,
+        settings={
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": seconds,
+            "SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": seconds,
+            "WTS__EFFECT_LAG": seconds,
+        },
+    )
     try:
         yield airflow.start()
     finally:
@@ -142,3 +168,91 @@ def test_a_worker_that_dies_while_it_sends_costs_nobody_a_message(
     assert state == "success", airflow.task_logs(run_id, "rror")[-20:]
     assert received == {1: RECIPIENTS}
     assert max(tries) > 1
+
+
+class Stopper:
+    """Stops the task process and the supervisor of each task whose send is held up, and continues them later.
+
+    :param airflow: where the tasks run.
+    :param run_id: their run.
+    :param faults: what holds them up, by map index.
+    """
+
+    def __init__(self, airflow: WholeAirflow, run_id: str, faults: dict[int, Fault]) -> None:
+        self._airflow = airflow
+        self._run_id = run_id
+        self._faults = faults
+        self._stopped: dict[int, list[int]] = {}
+        self.continued: set[int] = set()
+
+    def look(self) -> None:
+        """Stop whoever is held up for the first time, and continue whoever has a successor."""
+        for task in self._airflow.tasks(self._run_id):
+            index, tries = task["map_index"], task["try_number"]
+            if task["task_id"] != "send" or index not in self._faults:
+                continue
+            if tries == 1 and task["state"] == "running" and task["pid"] and self._faults[index].hits:
+                self._stop(index, task["pid"])
+            # Some come back while their successor runs, and some after it.
+            elif tries > 1 and task["state"] in (("running", "success") if index % 2 else ("success",)):
+                self._continue(index)
+
+    def all_back(self) -> bool:
+        """Continue whoever still stands still, and say whether all have ended."""
+        for index in self._stopped:
+            self._continue(index)
+        # A supervisor may be a worker that lives on.
+        return not any(_runs(pid) for _, pid in self._stopped.values())
+
+    def _stop(self, index: int, pid: int) -> None:
+        if index not in self._stopped:
+            self._stopped[index] = [_parent_of(pid), pid]
+            for one in self._stopped[index]:
+                os.kill(one, signal.SIGSTOP)
+
+    def _continue(self, index: int) -> None:
+        if index in self._stopped and index not in self.continued:
+            self.continued.add(index)
+            for one in reversed(self._stopped[index]):
+                os.kill(one, signal.SIGCONT)
+
+
+def test_a_worker_that_is_stopped_past_its_heartbeat_and_continued_sends_nothing_more(
+    impatient_airflow: WholeAirflow, emulator: Emulator
+) -> None:
+    airflow = impatient_airflow
+    numbers = [f"+5511950{number:06}" for number in range(8)]
+    held_up = {
+        index: emulator.faults.add(
+            # While they wait for the end of a rate limit, or for the answer.
+            operation_id="send_chatbot",
+            body=numbers[index][3:],
+            **({"kind": "status", "status": 429, "retry_after": "45"} if index < 4 else {"kind": "hang"}),
+        )
+        for index in range(6)
+    }
+    run_id = airflow.trigger("mapped_sends", to=numbers)
+    stopper = Stopper(airflow, run_id, held_up)
+    state = airflow.wait_for_end(run_id, 900, also=stopper.look)
+    airflow.wait(stopper.all_back, "The end of the tries that were continued", 180)
+    received = [len(emulator.received(number)) for number in numbers]
+    tries = [task["try_number"] for task in airflow.tasks(run_id) if task["task_id"] == "send"]
+    tell(f"{len(stopper.continued)} tries stopped and continued; messages {received}; tries {tries}")
+    assert state == "success", airflow.task_logs(run_id, "rror")[-20:]
+    assert stopper.continued == set(held_up)
+    assert received == [1] * len(numbers)
+
+
+def _parent_of(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -6,7 +6,8 @@ import json
 import operator
 
 import pytest
-from real_airflow import AIRFLOW_VERSION, without_mark
+from airflow_version import AIRFLOW_VERSION
+from real_airflow import without_mark
 
 NESTED = """
 from airflow.providers.common.compat.sdk import DAG

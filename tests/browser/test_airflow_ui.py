@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from whole_airflow import AIRFLOW_3, VERSION, WholeAirflow
+from airflow_version import AIRFLOW_VERSION
+from whole_airflow import AIRFLOW_3, WholeAirflow
 
 from airflow_provider_wts.emulator import Emulator
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
@@ -33,7 +34,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def airflow(browser: Any) -> Iterator[WholeAirflow]:
-    if VERSION < (3, 3):
+    if AIRFLOW_VERSION < (3, 3):
         pytest.skip("looks at the web interface of Airflow 3.3")
     assert AIRFLOW_3
     # No connection: the test makes it in the form, as a person does.

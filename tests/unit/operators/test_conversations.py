@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow_version import AIRFLOW_VERSION
 
 from airflow_provider_wts.api import pagination
 from airflow_provider_wts.api.client import WtsClient
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator import Emulator
 
 # The task state store came with Airflow 3.3.
-STORES = ["context", "stateful_context"] if version("apache-airflow") >= "3.3" else ["context"]
+STORES = ["context", "stateful_context"] if AIRFLOW_VERSION >= (3, 3) else ["context"]
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow_version import AIRFLOW_VERSION
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.sending import clock
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.hooks.context import RunIdentity
 
-AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 TASK = TaskIdentity("dag", "run", "task", -1)
 
 
@@ -214,7 +213,7 @@ def test_an_intent_that_cannot_be_written_is_an_error(pages: Pages) -> None:
 
 @pytest.fixture(params=["file", "memory"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "memory" and AIRFLOW < (3, 2):
+    if request.param == "memory" and AIRFLOW_VERSION < (3, 2):
         pytest.skip("Airflow knows a file system in memory from 3.2 on")
     return f"file://{tmp_path}/ledgers" if request.param == "file" else f"memory://{tmp_path}/ledgers"
 
