@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, c
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.parameters import is_missing
 from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.operators import parameters
 from airflow_provider_wts.operators.sending import WtsSendingOperator
@@ -134,7 +135,7 @@ class WtsBatchOperator(WtsSendingOperator):
     def __init__(
         self,
         *,
-        recipients: Any = None,
+        recipients: Any = NOT_GIVEN,
         recipients_path: str | None = None,
         recipients_format: str | None = None,
         recipients_encoding: str | None = None,
@@ -260,13 +261,22 @@ class WtsBatchOperator(WtsSendingOperator):
             return ResultsFile(default_address(folder, context["ti"])) if folder else None
         return ResultsFile(str(self.results_path).strip())
 
+    def _refuse_two_sources(self) -> None:
+        given = is_missing(self.recipients), parameters.missing(self.recipients_path)
+        if all(given) and self.recipients is not NOT_GIVEN:
+            raise WtsInvalidRequestError(
+                f"recipients: the value was {self.recipients!r}. Nothing was sent. The task that should return the "
+                "list returned nothing, or under another XCom key."
+            )
+        if given[0] == given[1]:
+            raise WtsInvalidRequestError("recipients, recipients_path: give exactly one of them.")
+
     def _recipients(self, context: Context) -> Recipients:
         from airflow_provider_wts.sending import rows
         from airflow_provider_wts.sending.recipients import Recipients, RowPlan
         from airflow_provider_wts.sending.row_templates import RowTemplates
 
-        if parameters.missing(self.recipients) == parameters.missing(self.recipients_path):
-            raise WtsInvalidRequestError("recipients, recipients_path: give exactly one of them.")
+        self._refuse_two_sources()
         seen = {name: context[name] for name in _FROM_CONTEXT if name in context}  # type: ignore[literal-required]
         templates = RowTemplates(self.get_template_env(), seen)
         plan = RowPlan(templates, self.row_templates(), self.row_checks(), self.hook.recipient)

@@ -18,6 +18,7 @@ import jinja2
 from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.sandbox import SandboxedEnvironment, safe_range
 
+from airflow_provider_wts.api.call import json_value
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
@@ -209,6 +210,7 @@ def _environment(given: jinja2.Environment | None) -> jinja2.Environment:
         environment.tests.update(given.tests)
         environment.globals.update(given.globals)
     environment.globals["range"] = safe_range
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": _for_json}
     environment.tests["none"] = lambda value: value is None or isinstance(value, NoValue)
     # Filters that the DAG defines under the same names are the author's choice.
     environment.filters.update(
@@ -223,6 +225,11 @@ def _is_safe_in_module(module: ModuleType, name: str, value: Any) -> bool:
         return name in _SAFE_YAML
     is_macros = module.__name__.endswith(".macros")
     return not isinstance(value, ModuleType) or is_macros or value.__name__.startswith(f"{module.__name__}.")
+
+
+def _for_json(value: Any) -> Any:
+    """Return what the filter ``tojson`` writes for a value that JSON does not know."""
+    return value.cell if isinstance(value, NoValue) else json_value(value)
 
 
 def _written(value: Any) -> Any:
@@ -259,7 +266,7 @@ def _guarded(name: str, fill: Callable[[RowValues], Any], *, needed: bool) -> Ca
         try:
             return _result(fill(row), needed=needed)
         except NoValueError as error:
-            raise RowError(f"{name}: {error}. Example of a default: {{{{ row.x | default('cliente') }}}}") from None
+            raise RowError(f"{name}: {error}. To write something else for it, add: | default('cliente')") from None
         except jinja2.UndefinedError as error:
             what = _NO_COLUMN.sub(r"there is no column \1", error.message or "something is undefined")
             raise RowError(f"{name}: {_columns_of(what, row)}") from None

@@ -158,6 +158,13 @@ def test_a_cell_without_a_value_is_null_in_metadata(cell: Any) -> None:
     assert [one.values for one in found] == [{"data": {"nome": None}}]
 
 
+@pytest.mark.parametrize("cell", [None, float("nan"), "nan", "NaT"], ids=repr)
+def test_a_cell_without_a_value_is_null_where_a_template_writes_json(cell: Any) -> None:
+    assert filled(
+        '{"nome": {{ row.nome | tojson }}, "dia": {{ row.dia | tojson }}}', nome=cell, dia=date(2026, 3, 1)
+    ) == ('{"nome": null, "dia": "2026-03-01"}')
+
+
 @pytest.mark.parametrize("given", [{"text": "{{ row.nome }}"}, {"text": {"nome": "{{ row.nome }}"}}, None], ids=str)
 @pytest.mark.parametrize("cell", [None, float("nan"), "nan", "<NA>"], ids=repr)
 def test_what_a_customer_would_read_and_is_missing_is_a_bad_row_that_names_the_column(given: Any, cell: Any) -> None:
