@@ -131,6 +131,15 @@ PROVIDER_INFO: dict[str, Any] = {
         "wts": {
             "description": "Settings of the WTS Chat provider.",
             "options": {
+                "allowed_files": {
+                    "description": "Folders and addresses, separated by commas, out of which files may be sent to "
+                    "customers. An address without a path allows its whole scheme. Links and '..' are followed "
+                    "first. Empty: any file that the worker can read.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "example": "/data/campaigns, s3://my-bucket/reports",
+                    "default": "",
+                },
                 "ledger_path": {
                     "description": "Folder, as any ObjectStoragePath, where tasks keep what they sent, so that a "
                     "retry sends nothing twice. Empty: Airflow's task state store on 3.3 and later, and no ledger "

@@ -149,12 +149,15 @@ class _Redis:
         self._lock = threading.Lock()
         self._again_at = 0.0
 
-    def ping(self) -> None:
-        """Ask the server whether it is there.
-
-        :raises Exception: what the client of Redis raises when it is not, or refuses us.
-        """
-        self._client.ping()
+    def problem(self) -> str | None:
+        """Say what is wrong with the server; ``None`` where it takes what a count needs."""
+        try:
+            self._take_from(keys=[f"wts-limit:{{test}}:{os.getpid()}"], args=[1, 1_000_000])
+        except Exception as error:
+            if not _is_of_redis(error):
+                raise
+            return type(error).__name__
+        return None
 
     def take(self, account: str, limits: Sequence[Limit]) -> float:
         """Count one request, or return the seconds to wait."""
@@ -243,13 +246,9 @@ class Budget:
         self._limits = account_limits
         self._limits_of_sends = send_limits if send_limit_is_separate else account_limits + send_limits
 
-    def check_redis(self) -> None:
-        """Ask the Redis server whether it is there; without one nothing is asked.
-
-        :raises Exception: what the client of Redis raises when it is not, or refuses us.
-        """
-        if self._redis is not None:
-            self._redis.ping()
+    def problem_of_redis(self) -> str | None:
+        """Say what is wrong with the Redis server, without its address; ``None`` where nothing is, or there is none."""
+        return None if self._redis is None else self._redis.problem()
 
     def acquire(self, operation: Operation, *, most: float = math.inf) -> float:
         """Wait for room in every limit that the operation counts against, and take it.

@@ -227,6 +227,10 @@ class WtsClient:
         finally:
             transport.close()
 
+    def problem_of_shared_limits(self) -> str | None:
+        """Say what is wrong with the Redis server of the rate limits, without its address; ``None``: nothing."""
+        return self._budget.problem_of_redis()
+
     def stop_at(self, until: float) -> None:
         """Let no request and no wait of this client go on after a time, whatever it is for.
 

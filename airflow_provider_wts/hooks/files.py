@@ -11,6 +11,7 @@ import mimetypes
 import time
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
+from urllib.parse import unquote
 
 from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.call import NOT_GIVEN
@@ -77,7 +78,7 @@ class Source(NamedTuple):
         :param parameter: the parameter's name, for the error.
         :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
         """
-        place = _place(path, parameter)
+        place = _allowed(_place(path, parameter), path, parameter)
         try:
             if not place.is_file():
                 there = "is not a file" if place.exists() else "does not exist, as seen from this worker"
@@ -94,7 +95,7 @@ class Source(NamedTuple):
             ) from None
         if not size:
             raise WtsInvalidRequestError(f"{parameter}: {path!r} is empty.")
-        return cls(place, place.name, size, version)
+        return cls(place, PurePosixPath(path).name or place.name, size, version)
 
     def open(self) -> IO[bytes]:
         """Open the file for reading."""
@@ -189,6 +190,42 @@ def _refuse_changed(source: Source, path: str, parameter: str) -> None:
             f"{parameter}: {path!r} changed while it was uploaded. Nothing was sent. Write it under another name, "
             "and rename it when it is complete."
         )
+
+
+def _allowed(place: Path | ObjectStoragePath, path: str, parameter: str) -> Path | ObjectStoragePath:
+    """Return a file if ``[wts] allowed_files`` allows it: the real one, whatever links and ``..`` led there.
+
+    :raises WtsInvalidRequestError: when it does not.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    allowed = [one.strip() for one in conf.get("wts", "allowed_files", fallback="").split(",") if one.strip()]
+    if not allowed:
+        return place
+    scheme, _, rest = path.partition("://") if "://" in path else ("file", "", "")
+    if scheme.lower() in ("file", "local"):
+        place = Path(str(getattr(place, "path", place))).resolve()
+        folders = [one.removeprefix("file://") for one in allowed if one.startswith(("/", "~", "file://"))]
+        if any(place.is_relative_to(Path(folder).expanduser().resolve()) for folder in folders if folder):
+            return place
+    elif ".." not in unquote(rest).split("/") and any(_is_below(path, one) for one in allowed):
+        return place
+    raise WtsInvalidRequestError(
+        f"{parameter}: {path!r} is in no folder that [wts] allowed_files allows. Nothing was sent. Put the file into "
+        "one of them, or ask whoever runs this Airflow to allow its folder."
+    )
+
+
+def _is_below(path: str, allowed: str) -> bool:
+    """Whether an address is in an allowed folder, or has an allowed scheme. The connection in it does not matter."""
+    (scheme, rest), (allowed_scheme, folder) = (
+        (text.partition("://")[0].lower(), text.partition("://")[2]) for text in (path, allowed)
+    )
+    authority, slash, key = rest.partition("/")
+    rest = authority.rpartition("@")[2] + slash + key
+    authority, slash, key = folder.partition("/")
+    folder = (authority.rpartition("@")[2] + slash + key).rstrip("/")
+    return "://" in allowed and scheme == allowed_scheme and (not folder or rest.startswith(f"{folder}/"))
 
 
 def _place(path: str, parameter: str) -> Path | ObjectStoragePath:

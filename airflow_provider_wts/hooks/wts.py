@@ -15,6 +15,8 @@ from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
     WtsInvalidRequestError,
+    WtsNameError,
+    WtsRejectedError,
 )
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
@@ -222,19 +224,57 @@ class WtsHook(BaseHook):
         return self.names.channel(chosen) if chosen else None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the API for the account's channels, and say what came of it.
+        """Look at all that a task would use: the API, the channel, the CA bundle and the Redis of the rate limits.
 
         :return: whether the connection works, and a sentence for a person.
         """
         from airflow_provider_wts.api.directory import list_channels
+        from airflow_provider_wts.hooks.names import Names
 
         try:
             channels = self.client.perform_once(list_channels())
+            if self.connection.channel:
+                # One of them finds out that there is no such number, the other one that there is no such id.
+                names = Names(lambda call: channels)
+                names.channel(self.connection.channel)
+                names.channel_id(self.connection.channel)
         except WtsAuthenticationError as error:
             return False, f"The server was reached, but it refuses the token. {error}"
+        except WtsNameError as error:
+            return False, f"The API answers, but the connection's channel cannot be used. {error}"
+        except WtsRejectedError as error:
+            return False, f"{error}{self._advice_about_path()}"
         except WtsError as error:
             return False, str(error)
+        if problem := self.client.problem_of_shared_limits():
+            conn_id = self.connection.rate_limit_conn_id
+            return False, (
+                f"The API answers, but the Redis server of the connection {conn_id!r} does not ({problem}). Check "
+                "host, port, password and TLS there, or empty the rate limit connection."
+            )
         return True, f"Connected to {self.client.base_url}. The account has {len(channels)} channel(s)."
+
+    def _advice_about_path(self) -> str:
+        """Say whether the API answers without the path of the base URL."""
+        from airflow_provider_wts.api.client import WtsClient, checked_token
+        from airflow_provider_wts.api.directory import list_channels
+
+        connection, parts = self.connection, urlsplit(self.client.base_url)
+        if not parts.path:
+            return ""
+        root = f"{parts.scheme}://{parts.netloc}"
+        client = WtsClient(
+            checked_token(connection.token),
+            base_url=root,
+            timeout=connection.timeout,
+            ca_bundle=connection.ca_bundle,
+            allow_http=connection.allow_http,
+        )
+        try:
+            client.perform_once(list_channels())
+        except WtsError:
+            return f" The base URL has the path {parts.path!r}; check whether the API is below it."
+        return f" The API is not at the path {parts.path!r} of the base URL. Set the base URL to {root}."
 
     def _rate_limit_server(self) -> tuple[str | None, dict[str, Any]]:
         from airflow_provider_wts.hooks.connection import redis_server

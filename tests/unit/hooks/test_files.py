@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_wts.api.client import WtsClient, checked_upload_url
@@ -25,7 +25,9 @@ from airflow_provider_wts.api.errors import (
     WtsUnreachableError,
 )
 from airflow_provider_wts.hooks import files
+from airflow_provider_wts.hooks.files import Source, _is_below
 from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.operators.message import WtsSendFileOperator
 
 try:
     from airflow.sdk.io import attach
@@ -34,6 +36,9 @@ except ImportError:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_provider_wts.emulator import Emulator
 
 TEMPORARY = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 FILE_ID = "0e0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
@@ -380,3 +385,60 @@ def test_an_object_that_changes_while_it_is_uploaded_is_refused(client, storage,
     with pytest.raises(WtsNotSentError, match="changed while it was uploaded"):
         files.upload(client, "memory://changing/invoice.pdf")
     assert storage.saved == []
+
+
+class TestAllowedFiles:
+    """``[wts] allowed_files``: a file of the worker must not reach a customer because a parameter names it."""
+
+    @pytest.fixture
+    def folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        for name in ("allowed", "allowed-not", "secret"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "a.pdf").write_bytes(b"content")
+        (tmp_path / "allowed" / "link.pdf").symlink_to(tmp_path / "secret" / "a.pdf")
+        (tmp_path / "allowed" / "folder").symlink_to(tmp_path / "secret")
+        (tmp_path / "good.pdf").symlink_to(tmp_path / "allowed" / "a.pdf")
+        monkeypatch.setenv("AIRFLOW__WTS__ALLOWED_FILES", f" {tmp_path}/allowed/ , s3://bucket/reports,")
+        return tmp_path
+
+    @pytest.mark.parametrize("path", ["allowed/a.pdf", "secret/../allowed/a.pdf", "good.pdf"])
+    @pytest.mark.parametrize("scheme", ["", "file://"])
+    def test_a_file_in_an_allowed_folder_is_taken(self, path: str, scheme: str, folders: Path) -> None:
+        assert Source.of(f"{scheme}{folders}/{path}").size == 7
+
+    @pytest.mark.parametrize(
+        "path",
+        ["secret/a.pdf", "allowed/../secret/a.pdf", "allowed/link.pdf", "allowed/folder/a.pdf", "allowed-not/a.pdf"],
+    )
+    @pytest.mark.parametrize("scheme", ["", "file://"])
+    def test_any_other_file_is_refused_whatever_leads_there(self, path: str, scheme: str, folders: Path) -> None:
+        with pytest.raises(WtsInvalidRequestError, match="allowed_files"):
+            Source.of(f"{scheme}{folders}/{path}")
+
+    def test_an_operator_sends_nothing_then(self, folders: Path, wts_connection: Emulator, context: Any) -> None:
+        operator = WtsSendFileOperator(task_id="send", to="+55 11 99999-8888", file=f"{folders}/secret/a.pdf")
+        with pytest.raises(AirflowFailException, match="allowed_files"):
+            operator.execute(context)
+        assert not wts_connection.requests_of("send_document")
+
+    @pytest.mark.parametrize(
+        ("path", "allowed", "below"),
+        [
+            ("s3://bucket/reports/a.pdf", "s3://bucket/reports", True),
+            ("s3://aws_default@bucket/reports/a.pdf", "s3://bucket/reports/", True),
+            ("S3://bucket/reports/a.pdf", "s3://", True),
+            ("s3://bucket/reports-old/a.pdf", "s3://bucket/reports", False),
+            ("s3://bucket@other/reports/a.pdf", "s3://bucket/reports", False),
+            ("gs://bucket/reports/a.pdf", "s3://", False),
+            ("simplecache::file:///etc/passwd", "file://", False),
+            ("s3://bucket/reports/a.pdf", "/data", False),
+        ],
+    )
+    def test_addresses_are_compared_by_scheme_and_folder(self, path: str, allowed: str, below: bool) -> None:
+        assert _is_below(path, allowed) is below
+
+    @pytest.mark.parametrize("path", ["memory://reports/../a.pdf", "memory://reports/%2e%2e/a.pdf"])
+    def test_an_address_that_leads_upwards_is_refused(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__WTS__ALLOWED_FILES", "memory://")
+        with pytest.raises(WtsInvalidRequestError):
+            Source.of(path)

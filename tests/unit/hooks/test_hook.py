@@ -132,6 +132,36 @@ class TestTestConnection:
         assert not works
         assert len(emulator.requests) == 1
 
+    @pytest.mark.parametrize("channel", ["Canal que falta", "+55 11 3333-4444", "@ninguem", str(uuid.uuid4())])
+    def test_a_channel_that_does_not_exist(self, channel: str, hook_of: Callable[..., WtsHook]) -> None:
+        works, said = hook_of({"channel": channel}).test_connection()
+        assert not works
+        assert "channel" in said
+
+    def test_a_channel_that_exists(self, hook_of: Callable[..., WtsHook]) -> None:
+        assert hook_of({"channel": "WhatsApp principal"}).test_connection()[0]
+
+    def test_a_redis_that_does_not_answer(
+        self, hook_of: Callable[..., WtsHook], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        monkeypatch.setenv("AIRFLOW_CONN_LIMITS", f"redis://:pn_redis@127.0.0.1:{port}/0")
+        works, said = hook_of({"rate_limit_conn_id": "limits"}).test_connection()
+        assert not works
+        assert "Redis server of the connection 'limits'" in said
+        assert "pn_redis" not in said
+
+    def test_a_ca_bundle_that_is_not_there(self, hook_of: Callable[..., WtsHook]) -> None:
+        works, said = hook_of({"ca_bundle": "/no/such/ca.pem"}).test_connection()
+        assert not works
+        assert "/no/such/ca.pem" in said
+
+    def test_a_path_that_is_not_the_apis(self, hook_of: Callable[..., WtsHook], emulator: Emulator) -> None:
+        works, said = hook_of({}, host=f"{emulator.url}/chat/v1").test_connection()
+        assert not works
+        assert f"Set the base URL to {emulator.url}" in said
+
     def test_an_impossible_extra(self, hook_of: Callable[..., WtsHook]) -> None:
         works, words = hook_of({"rate_limit_percent": 500}).test_connection()
         assert not works
