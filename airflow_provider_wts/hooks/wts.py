@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,7 @@ from airflow_provider_wts.api.errors import (
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.client import WtsClient
@@ -54,6 +55,7 @@ class WtsHook(BaseHook):
     """Performs calls of the WTS Chat API with what an Airflow connection holds.
 
     :param wts_conn_id: id of a connection of type ``wts``.
+    :param client_settings: further parameters of the client, such as ``sleep`` and ``rate_limit_wait``.
     """
 
     conn_name_attr = "wts_conn_id"
@@ -61,9 +63,16 @@ class WtsHook(BaseHook):
     conn_type = CONNECTION_TYPE
     hook_name = HOOK_NAME
 
-    def __init__(self, wts_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        wts_conn_id: str = default_conn_name,
+        *,
+        client_settings: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.wts_conn_id = wts_conn_id
+        self._client_settings = dict(client_settings or {})
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -135,7 +144,9 @@ class WtsHook(BaseHook):
                 redis_url=redis_url,
                 redis_options=redis_options,
                 send_limit_is_separate=connection.send_limit_is_separate,
+                sleep=self._client_settings.get("sleep", time.sleep),
             ),
+            **self._client_settings,
         )
 
     @cached_property

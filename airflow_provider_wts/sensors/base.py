@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
+    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
 
-from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.api.errors import WtsError, WtsRejectedError
 from airflow_provider_wts.hooks.wts import WtsHook
 
 if TYPE_CHECKING:
@@ -22,17 +24,34 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_wts.waiting.session import FailedLooks
+    from airflow_provider_wts.waiting.session import FailedLooks, Verdict
 
 T = TypeVar("T")
+
+#: Seconds between two attempts of a check that must not wait for the next one.
+_PAUSE = 15.0
+
+
+class Check(NamedTuple):
+    """What a check of a sensor found.
+
+    :param verdict: whether the wait is over.
+    :param words: a sentence for a person.
+    :param value: what the task returns at the end of the wait.
+    """
+
+    verdict: Verdict
+    words: str
+    value: Any = None
 
 
 class WtsSensor(BaseSensorOperator):
     """Base of the sensors.
 
-    They look once on the worker, in every mode. Errors that pass (network, 5xx) are tolerated a few times in a row; a
-    refusal, such as a wrong token, ends the wait at once. ``timeout`` is the total wait in seconds in every mode, 7
-    days unless Airflow is configured otherwise; ``soft_fail`` skips in every mode.
+    They check once on the worker, in every mode. A failed check (network, 5xx, a web page) is tolerated a few times in
+    a row. Only a refused token and something that does not exist end the wait at once. ``timeout`` is the total wait
+    in seconds in every mode, 7 days unless Airflow is configured otherwise. ``soft_fail`` skips the task if ``timeout``
+    passes, and for no other reason.
 
     :param wts_conn_id: id of the Airflow connection (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile. The first look there comes 20 s after
@@ -52,6 +71,7 @@ class WtsSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.wts_conn_id = wts_conn_id
         self.deferrable = deferrable
+        self._last_words = ""
 
     @cached_property
     def hook(self) -> WtsHook:
@@ -60,36 +80,21 @@ class WtsSensor(BaseSensorOperator):
 
     @cached_property
     def failed_looks(self) -> FailedLooks:
-        """Failed looks in a row."""
+        """Failed checks in a row."""
         from airflow_provider_wts.waiting.session import FailedLooks
 
         return FailedLooks()
 
-    def look(self, read: Callable[[], T]) -> T | None:
-        """Read something from the API; ``None`` where it failed in a way that passes.
-
-        :param read: reads it.
-        :raises AirflowFailException: when the API refuses.
-        :raises WtsError: when it failed several times in a row.
-        """
-        try:
-            with readable_failures():
-                answer = read()
-        except WtsError as error:
-            if self.failed_looks.failed(error):
-                raise
-            return None
-        self.failed_looks.succeeded()
-        return answer
-
-    def not_yet(self, context: Context) -> PokeReturnValue:
-        """Go on waiting: here, or in the triggerer.
+    def check(self, context: Context) -> Check:
+        """Check once whether the wait is over.
 
         :param context: the task's context.
         """
-        if self.deferrable:
-            self.leave_worker(context)
-        return PokeReturnValue(is_done=False)
+        raise NotImplementedError
+
+    def subject(self) -> str:
+        """Return what is waited for, in words."""
+        return "What the task waits for"
 
     def leave_worker(self, context: Context) -> None:
         """Defer to the trigger of this sensor.
@@ -98,17 +103,163 @@ class WtsSensor(BaseSensorOperator):
         """
         raise NotImplementedError
 
-    def fail_unless_reached(self, told: Mapping[str, Any]) -> None:
-        """Raise what an event says, unless it says that the wait is over.
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Check once; a deferrable sensor leaves the worker if there is reason to wait.
 
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.waiting.session import Verdict
+
+        found = self.tolerant(lambda: self.check(context))
+        if found is not None:
+            self._last_words = found.words
+            if found.verdict is Verdict.FAILED:
+                raise AirflowFailException(found.words)
+            self.log.info(found.words)
+            if found.verdict is Verdict.REACHED:
+                return PokeReturnValue(is_done=True, xcom_value=found.value)
+        if self.deferrable:
+            self.leave_worker(context)
+        return PokeReturnValue(is_done=False)
+
+    def tolerant(self, read: Callable[[], T]) -> T | None:
+        """Read something from the API; ``None`` if that failed and the wait goes on.
+
+        :param read: reads it.
+        :raises AirflowFailException: when the token is refused, also the one that Airflow has now; or when the API
+            says that what is waited for does not exist.
+        :raises WtsError: when it failed several times in a row.
+        """
+        while True:
+            try:
+                answer = self.result(read)
+            except WtsError as error:
+                if self.failed_looks.failed(error):
+                    raise
+                if not self.reschedule or not isinstance(error, WtsRejectedError):
+                    return None
+                # Rescheduled, it would not remember that this failed.
+                time.sleep(min(self.poke_interval, _PAUSE))
+            else:
+                self.failed_looks.succeeded()
+                return answer
+
+    def result(self, read: Callable[[], T]) -> T:
+        """Read something, once more with the connection as Airflow has it now if the token is refused.
+
+        :param read: reads it.
+        :raises AirflowFailException: when that token is refused, too; or when the API says that what is waited for
+            does not exist.
+        :raises WtsError: when it failed in another way.
+        """
+        from airflow_provider_wts.waiting.session import ends_wait, refuses_token, says_missing
+
+        try:
+            try:
+                return read()
+            except WtsError as error:
+                if not refuses_token(error):
+                    raise
+                self.log.warning("%s The connection %r is read again.", error, self.wts_conn_id)
+            self.__dict__.pop("hook", None)
+            return read()
+        except WtsError as error:
+            if not ends_wait(error):
+                raise
+            missing = f"{self.subject()} cannot be found. " if says_missing(error) else ""
+            # The text says all; a second traceback would only bury it.
+            raise AirflowFailException(f"{missing}{error}") from None
+
+    def execute(self, context: Context) -> Any:
+        """Wait; see the class.
+
+        :param context: the task's context.
+        """
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout:
+            raise AirflowSensorTimeout(self._too_late()) from None
+        except AirflowSkipException as skip:
+            raise self._unless_too_late(skip) from None
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger, or after Airflow's own timeout of the deferral.
+
+        :param next_method: the method to go on with.
+        :param next_kwargs: its arguments.
+        :param context: the task's context.
+        """
+        try:
+            return self._resumed(next_method, next_kwargs, context)
+        except AirflowSensorTimeout as error:
+            if self.soft_fail:
+                raise AirflowSkipException(str(error)) from None
+            raise
+        except AirflowException:
+            if self.never_fail:
+                raise AirflowSkipException("Skipping due to never_fail is set to True.") from None
+            raise
+
+    def _resumed(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        try:
+            # Not the sensor's: it skips a task with soft_fail for any error.
+            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            # Airflow before 3 has no class of its own for that.
+            if not type(error).__name__.startswith("TaskDeferral") or "timeout" not in str(error).lower():
+                raise
+        # The trigger did not report in time, so nothing was checked at the end.
+        found = self.last_check(context)
+        if found is not None:
+            return found.value
+        raise AirflowSensorTimeout(self._too_late())
+
+    def end(self, context: Context, told: Mapping[str, Any]) -> Any:
+        """Return what an event brings: the result, or an error unless one last check shows that the wait is over.
+
+        :param context: the task's context.
         :param told: the event, checked.
         :raises AirflowSensorTimeout: when the time was over.
         :raises AirflowFailException: when the wait ended badly.
         :raises WtsError: when the API could not be asked several times in a row.
         """
+        self._last_words = str(told["message"])
+        if told["outcome"] == "failed":
+            raise AirflowFailException(self._last_words)
+        found = self.last_check(context)
+        if found is not None:
+            return found.value
         if told["outcome"] == "timeout":
-            raise AirflowSensorTimeout(f"{told['message']} The sensor's timeout is {self.timeout:.0f} s.")
-        if told["outcome"] == "error" and not told.get("final"):
-            raise WtsError(str(told["message"]))
-        if told["outcome"] != "reached":
+            raise AirflowSensorTimeout(self._too_late())
+        if told.get("final"):
             raise AirflowFailException(str(told["message"]))
+        raise WtsError(str(told["message"]))
+
+    def last_check(self, context: Context) -> Check | None:
+        """Check once more, and return what was found if the wait is over.
+
+        :param context: the task's context.
+        :raises AirflowFailException: when it ended badly.
+        """
+        from airflow_provider_wts.waiting.session import Verdict
+
+        try:
+            found = self.result(lambda: self.check(context))
+        except WtsError as error:
+            self.log.warning("The last check failed: %s", error)
+            return None
+        self._last_words = found.words
+        if found.verdict is Verdict.FAILED:
+            raise AirflowFailException(found.words)
+        return found if found.verdict is Verdict.REACHED else None
+
+    def _too_late(self) -> str:
+        return f"{self._last_words} The sensor's timeout is {self.timeout:.0f} s.".lstrip()
+
+    def _unless_too_late(self, skip: AirflowSkipException) -> AirflowException:
+        """Return what to raise in place of a skip: the error, unless the time was over."""
+        if self.soft_fail and isinstance(skip.__cause__, AirflowFailException):
+            return skip.__cause__
+        if self.soft_fail and skip.__cause__ is None:
+            return AirflowSkipException(self._too_late())
+        return skip

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturnValue
-
-from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.sensors.base import WtsSensor
+from airflow_provider_wts.sensors.base import Check, WtsSensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,32 +40,42 @@ class WtsSessionReplySensor(WtsSensor):
         self.session_id = session_id
         self.since = since
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the session once; a deferrable sensor leaves the worker when there is reason to wait.
+    def check(self, context: Context) -> Check:
+        """Read the session, and its messages if the contact wrote.
 
         :param context: the task's context.
         """
         from airflow_provider_wts.api.sessions import get_session
         from airflow_provider_wts.waiting import reply
-        from airflow_provider_wts.waiting.session import SessionWait
+        from airflow_provider_wts.waiting.session import Verdict, given_id
         from airflow_provider_wts.waiting.subscription import session_seen, wrote_after
 
-        with readable_failures():
-            session_id = SessionWait.of(self.session_id, "COMPLETED", ()).session_id
-            since = reply.given_since(self.since)
-        session = self.look(lambda: self.hook.run(get_session(session_id)))
-        if session is not None:
-            # Kept for the next look: what the company writes meanwhile must not hide the answer.
-            self.since = since = since or reply.since_last_message_out(session, self._began_before(context))
-            if wrote_after(session_seen(session), since):
-                found = self.look(lambda: reply.replies(self.hook, session_id, since))
-                if found:
-                    self.log.info("The contact answered with %s message(s).", len(found))
-                    return PokeReturnValue(is_done=True, xcom_value=found)
-            self.log.info("The contact of session %s has not answered since %s.", session_id, since.isoformat())
-        if self.deferrable:
-            self._defer(session_id, since or datetime.now(UTC))
-        return PokeReturnValue(is_done=False)
+        since = reply.given_since(self.since)
+        session_id = given_id("session_id", self.session_id)
+        session = self.hook.run(get_session(session_id))
+        # Kept for the next check: what the company writes meanwhile must not hide the answer.
+        self.since = since = since or reply.since_last_message_out(session, self._began_before(context))
+        if wrote_after(session_seen(session), since) and (found := reply.replies(self.hook, session_id, since)):
+            return Check(Verdict.REACHED, f"The contact of session {session_id} replied.", found)
+        words = f"The contact of session {session_id} has not replied since {since.isoformat()}."
+        return Check(Verdict.WAITING, words)
+
+    def leave_worker(self, context: Context) -> None:
+        """Defer to :class:`~airflow_provider_wts.triggers.message.WtsSessionReplyTrigger`.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.waiting import reply
+        from airflow_provider_wts.waiting.session import given_id
+
+        trigger, timeout = reply.reply_trigger(
+            given_id("session_id", self.session_id),
+            reply.given_since(self.since) or datetime.now(UTC),
+            wts_conn_id=self.wts_conn_id,
+            poll_interval=self.poke_interval,
+            timeout=self.timeout,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Take the wait back from the trigger.
@@ -81,9 +88,12 @@ class WtsSessionReplySensor(WtsSensor):
         from airflow_provider_wts.waiting.deferral import checked_event
 
         told = checked_event(event, "session_id")
-        self.fail_unless_reached(told)
-        with readable_failures():
-            found = reply.replies(self.hook, told["session_id"], datetime.fromisoformat(told["since"]))
+        # Where it was not given, the first check found it.
+        self.since = told.get("since") or self.since
+        if told["outcome"] != "reached":
+            return cast("list[dict[str, Any]]", self.end(context, told))
+        since = datetime.fromisoformat(told["since"])
+        found = self.result(lambda: reply.replies(self.hook, told["session_id"], since))
         if not found:
             self.log.warning(
                 "The contact of session %s wrote at %s, but the list of messages does not show it.",
@@ -92,13 +102,9 @@ class WtsSessionReplySensor(WtsSensor):
             )
         return found
 
-    def _defer(self, session_id: str, since: datetime) -> None:
-        from airflow_provider_wts.waiting import reply
-
-        trigger, timeout = reply.reply_trigger(
-            session_id, since, wts_conn_id=self.wts_conn_id, poll_interval=self.poke_interval, timeout=self.timeout
-        )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
+    def subject(self) -> str:
+        """Return what is waited for, in words."""
+        return f"Session {self.session_id}"
 
     def _began_before(self, context: Context) -> datetime | None:
         """Return when the wait began, where this is a later look of a sensor that is rescheduled."""
@@ -148,32 +154,35 @@ class WtsMessageStatusSensor(WtsSensor):
         self.message_id = message_id
         self.target_status = target_status
         self.id_of = id_of
+        self._found_id_of: str | None = None
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the message once; a deferrable sensor leaves the worker when there is reason to wait.
+    def check(self, context: Context) -> Check:
+        """Read the status of the message.
 
         :param context: the task's context.
         """
         from airflow_provider_wts.waiting import message as messages
-        from airflow_provider_wts.waiting.session import Verdict
 
         wait = self._wait()
-        looked = self.look(lambda: messages.read_status(self.hook.run, wait.message_id, wait.id_of))
-        if looked is not None:
-            answer, id_of = looked
-            verdict, words = wait.verdict(messages.message_seen(answer))
-            if verdict is Verdict.FAILED:
-                raise AirflowFailException(words)
-            self.log.info(words)
-            if verdict is Verdict.REACHED:
-                return PokeReturnValue(is_done=True, xcom_value=answer)
-            wait = wait._replace(id_of=id_of)
-        if self.deferrable:
-            trigger, timeout = messages.message_trigger(
-                wait, wts_conn_id=self.wts_conn_id, poll_interval=self.poke_interval, timeout=self.timeout
-            )
-            self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
-        return PokeReturnValue(is_done=False)
+        answer, self._found_id_of = messages.read_status(self.hook.run, wait.message_id, wait.id_of)
+        verdict, words = wait.verdict(messages.message_seen(answer))
+        return Check(verdict, words, answer)
+
+    def leave_worker(self, context: Context) -> None:
+        """Defer to :class:`~airflow_provider_wts.triggers.message.WtsMessageStatusTrigger`.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.waiting import message as messages
+
+        wait = self._wait()
+        trigger, timeout = messages.message_trigger(
+            wait._replace(id_of=wait.id_of or self._found_id_of),
+            wts_conn_id=self.wts_conn_id,
+            poll_interval=self.poke_interval,
+            timeout=self.timeout,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Take the wait back from the trigger.
@@ -182,16 +191,18 @@ class WtsMessageStatusSensor(WtsSensor):
         :param event: what the trigger sent.
         :return: the status, as the API answers it.
         """
-        from airflow_provider_wts.waiting import message as messages
         from airflow_provider_wts.waiting.deferral import checked_event
 
         told = checked_event(event, "message_id")
-        self.fail_unless_reached(told)
-        with readable_failures():
-            return messages.read_status(self.hook.run, told["message_id"], self._wait().id_of)[0]
+        if told["outcome"] != "reached":
+            return cast("dict[str, Any]", self.end(context, told))
+        return cast("dict[str, Any]", self.result(lambda: self.check(context)).value)
+
+    def subject(self) -> str:
+        """Return what is waited for, in words."""
+        return f"Message {self._wait().message_id}"
 
     def _wait(self) -> MessageWait:
         from airflow_provider_wts.waiting.message import MessageWait
 
-        with readable_failures():
-            return MessageWait.of(self.message_id, self.target_status, self.id_of)
+        return MessageWait.of(self.message_id, self.target_status, self.id_of)

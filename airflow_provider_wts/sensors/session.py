@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturnValue
-
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.hooks.context import first_moment
-from airflow_provider_wts.hooks.failures import readable_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
-from airflow_provider_wts.sensors.base import WtsSensor
+from airflow_provider_wts.sensors.base import Check, WtsSensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Up to so many sessions it takes fewer requests to read each than to list what changed.
 _FEW = 5
+
+#: Sessions that a last check reads one by one where the list did not show them.
+_MANY = 300
 
 
 class WtsSessionSensor(WtsSensor):
@@ -56,26 +57,17 @@ class WtsSessionSensor(WtsSensor):
         self.target_status = target_status
         self.failed_status = failed_status
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the session once; a deferrable sensor leaves the worker when there is reason to wait.
+    def check(self, context: Context) -> Check:
+        """Read the session.
 
         :param context: the task's context.
         """
         from airflow_provider_wts.api.sessions import get_session
-        from airflow_provider_wts.waiting.session import Verdict
 
         wait = self._wait()
-        session = self.look(lambda: self.hook.run(get_session(wait.session_id)))
-        if session is None:
-            return self.not_yet(context)
+        session = self.hook.run(get_session(wait.session_id))
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
-        self.log.info("Session %s is %s.", wait.session_id, session.get("status"))
-        verdict = wait.verdict(session)
-        if verdict is Verdict.FAILED:
-            raise AirflowFailException(f"Session {wait.session_id} is {session.get('status')}.")
-        if verdict is Verdict.REACHED:
-            return PokeReturnValue(is_done=True, xcom_value=session)
-        return self.not_yet(context)
+        return Check(*wait.verdict(session), session)
 
     def leave_worker(self, context: Context) -> None:
         """Defer to :class:`~airflow_provider_wts.triggers.session.WtsSessionTrigger`.
@@ -96,19 +88,25 @@ class WtsSessionSensor(WtsSensor):
         :param event: what the trigger sent.
         :return: the session.
         """
-        from airflow_provider_wts.api.sessions import get_session
         from airflow_provider_wts.waiting.deferral import checked_event
+        from airflow_provider_wts.waiting.session import Verdict
 
         told = checked_event(event, "session_id")
-        self.fail_unless_reached(told)
-        with readable_failures():
-            return self.hook.run(get_session(told["session_id"]))
+        if told["outcome"] != "reached":
+            return cast("SessionV2", self.end(context, told))
+        found = self.result(lambda: self.check(context))
+        if found.verdict is not Verdict.REACHED:
+            self.log.warning("%s It was %s when the trigger saw it.", found.words, told.get("status"))
+        return cast("SessionV2", found.value)
+
+    def subject(self) -> str:
+        """Return what is waited for, in words."""
+        return f"Session {self.session_id}"
 
     def _wait(self) -> SessionWait:
         from airflow_provider_wts.waiting.session import SessionWait
 
-        with readable_failures():
-            return SessionWait.of(self.session_id, self.target_status, self.failed_status)
+        return SessionWait.of(self.session_id, self.target_status, self.failed_status)
 
 
 class WtsSessionsSensor(WtsSensor):
@@ -151,25 +149,24 @@ class WtsSessionsSensor(WtsSensor):
         self.needed = needed
         self.target_status = target_status
         self.failed_status = failed_status
+        self._singles = _FEW
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the sessions once; a deferrable sensor leaves the worker when there is reason to wait.
+    def check(self, context: Context) -> Check:
+        """Read the list of changed sessions, and single ones.
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.waiting.session import Verdict
-
         wait = self._wait()
-        statuses = self.look(lambda: self._statuses(wait, context))
-        if statuses is None:
-            return self.not_yet(context)
-        verdict, words = wait.verdict(statuses)
-        self.log.info(words)
-        if verdict is Verdict.FAILED:
-            raise AirflowFailException(words)
-        if verdict is Verdict.REACHED:
-            return PokeReturnValue(is_done=True, xcom_value=_counts(wait, statuses))
-        return self.not_yet(context)
+        statuses = self._statuses(wait, context)
+        return Check(*wait.verdict(statuses), _counts(wait, statuses))
+
+    def last_check(self, context: Context) -> Check | None:
+        """Check once more, with more single sessions than before.
+
+        :param context: the task's context.
+        """
+        self._singles = _MANY
+        return super().last_check(context)
 
     def leave_worker(self, context: Context) -> None:
         """Defer to :class:`~airflow_provider_wts.triggers.session.WtsSessionsTrigger`.
@@ -180,6 +177,7 @@ class WtsSessionsSensor(WtsSensor):
 
         trigger, timeout = sessions_trigger(
             self._wait(),
+            context,
             wts_conn_id=self.wts_conn_id,
             poll_interval=self.poke_interval,
             timeout=self.timeout,
@@ -194,48 +192,55 @@ class WtsSessionsSensor(WtsSensor):
         :param event: what the trigger sent.
         :return: sessions by status.
         """
-        from airflow_provider_wts.waiting.deferral import checked_event
+        from airflow_provider_wts.waiting.deferral import checked_event, taken_back
 
         told = checked_event(event, "counts")
-        self.fail_unless_reached(told)
+        taken_back(context)
+        if told["outcome"] != "reached":
+            return cast("dict[str, int]", self.end(context, told))
         self.log.info(told["message"])
         return dict(told["counts"])
 
     def _wait(self) -> SessionsWait:
         from airflow_provider_wts.waiting.session import SessionsWait
 
-        with readable_failures():
-            return SessionsWait.of(self.session_ids, self.needed, self.target_status, self.failed_status)
+        return SessionsWait.of(self.session_ids, self.needed, self.target_status, self.failed_status)
 
     def _statuses(self, wait: SessionsWait, context: Context) -> dict[str, str]:
+        from airflow_provider_wts.waiting.session import refuses_token
         from airflow_provider_wts.waiting.sweep import sweep
 
-        wanted = set(wait.session_ids)
-        statuses: dict[str, str] = {}
         left = list(wait.session_ids)
-        if len(left) > _FEW:
-            swept = sweep(
-                self.hook.client,
-                [*wait.target_status, *wait.failed_status],
-                first_moment(context),
-                most_pages=len(left),
-            )
-            statuses = {session_id: status for session_id, status in swept.statuses.items() if session_id in wanted}
-            left = [session_id for session_id in left if session_id not in statuses]
-            sample = left if swept.cursor is None else random.sample(left, min(_FEW, len(left)))
-            looked = self._looked(sample)
-            statuses.update(looked)
-            if any(status in (*wait.target_status, *wait.failed_status) for status in looked.values()):
-                # The list does not show what the session itself shows: how its dates behave is not documented.
-                statuses.update(self._looked([session_id for session_id in left if session_id not in looked]))
-            return statuses
-        return self._looked(left)
+        if len(left) <= _FEW:
+            return self._looked(left)
+        wanted, over = set(left), (*wait.target_status, *wait.failed_status)
+        try:
+            swept = sweep(self.hook.client, over, first_moment(context), most_pages=len(left))
+        except WtsError as error:
+            if refuses_token(error):
+                raise
+            self.log.warning("The list of changed sessions cannot be read: %s", error)
+            return self._looked(random.sample(left, min(self._singles, len(left))))
+        statuses = {session_id: status for session_id, status in swept.statuses.items() if session_id in wanted}
+        left = [session_id for session_id in left if session_id not in statuses]
+        if len(left) > self._singles and swept.cursor is not None:
+            sample = random.sample(left, self._singles)
+        else:
+            sample = left[:_MANY]
+        looked = self._looked(sample)
+        statuses.update(looked)
+        if any(status in over for status in looked.values()):
+            # The list does not show what the session itself shows: how its dates behave is not documented.
+            statuses.update(self._looked([session_id for session_id in left if session_id not in looked]))
+        return statuses
 
     def _looked(self, session_ids: list[str]) -> dict[str, str]:
         from airflow_provider_wts.waiting.sweep import look_singly
 
-        looked = look_singly(self.hook.client, session_ids)
-        return {session_id: str(session.get("status") or "") for session_id, session in looked.items()}
+        looked = look_singly(self.hook.run, session_ids)
+        if looked.failed and not looked.seen:
+            raise next(iter(looked.failed.values()))
+        return {session_id: str(session.get("status") or "") for session_id, session in looked.seen.items()}
 
 
 def _counts(wait: SessionsWait, statuses: dict[str, str]) -> dict[str, int]:

@@ -6,8 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from airflow_provider_wts.hooks.failures import is_final
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.waiting.events import EVENTS, MESSAGE_RECEIVED, OVERLAP, Batch, Position, changed_sessions
 from airflow_provider_wts.waiting.poller import SECONDS_PER_CALL
+from airflow_provider_wts.waiting.reader import BackgroundReader
 from airflow_provider_wts.waiting.sweep import CLOCK_SLACK
 
 try:
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 #: The longest pause after failures, in seconds.
 LONGEST_PAUSE = 900.0
 
+#: The longest that the API may show an event late, in seconds. What was told is remembered that long.
+MOST_REACH_BACK = 24 * 3600.0
+
 #: Seconds between two events for Airflow. Up to 3.3.2 its scheduler starts a run for the first of two that come closer
 #: than it looks, and leaves the second until a third comes (https://github.com/apache/airflow/issues/56050).
 SPACING = 15.0
@@ -53,10 +56,11 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     and for a trigger that watches several assets, the position is lost with the process: what comes meanwhile is
     not told.
 
-    What happened is told once. The position moves on when Airflow has the event in its database: where a triggerer
-    dies in the second or two between, it is told again under the same ``id``, and nothing is lost. Several messages of
-    one contact between two looks are told as one: read them with ``WtsListMessagesOperator``. What happened before the
-    first look is not told.
+    What happened is told once. The position is kept with each event that Airflow has in its database: if a triggerer
+    dies in the second or two between, that event is told again, with the same ``id`` values. An event that WTS Chat
+    shows more than ``reach_back`` seconds late is not told, and one that it dates in the future is told when its time
+    comes. Several messages of one contact between two looks are told as one: read them with
+    ``WtsListMessagesOperator``. What happened before the first look is not told.
 
     Airflow gets at most one event a look, and none within 15 seconds after another: up to 3.3.2 it leaves the second
     of two that come close without a run until a third comes. The event's payload is ``{"events": [...]}``, in the
@@ -67,6 +71,8 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     :param events: ``message_received`` (default), ``session_opened``, ``session_completed``; one or a list.
     :param wts_conn_id: id of the Airflow connection.
     :param poll_interval: seconds between two looks.
+    :param reach_back: seconds by which WTS Chat may show an event late; what it shows later than that is not told.
+        Default: 120. Each look reads that much again.
     """
 
     def __init__(
@@ -75,25 +81,31 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         events: str | Sequence[str] = (MESSAGE_RECEIVED,),
         wts_conn_id: str = WtsHook.default_conn_name,
         poll_interval: float = 60,
+        reach_back: float = OVERLAP.total_seconds(),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's trigger classes have no annotations
         self.events = sorted({events} if isinstance(events, str) else set(events))
         self.wts_conn_id = wts_conn_id
         self.poll_interval = poll_interval
+        self.reach_back = reach_back
         if unknown := set(self.events) - EVENTS.keys():
             raise ValueError(f"events: {sorted(unknown)} are unknown. Good values are {', '.join(map(repr, EVENTS))}.")
         if not self.events or not poll_interval > 0:
             raise ValueError("events: is empty." if not self.events else "poll_interval: must be above 0 seconds.")
+        if not 0 <= reach_back <= MOST_REACH_BACK:
+            raise ValueError(f"reach_back: must be from 0 to {MOST_REACH_BACK:.0f} seconds. Example: 600.")
         self._warned = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments, as plain JSON."""
-        names = ("events", "wts_conn_id", "poll_interval")
+        names = ["events", "wts_conn_id", "poll_interval"]
+        # Only where it is set: Airflow tells watchers apart by these.
+        names += ["reach_back"] * (self.reach_back != OVERLAP.total_seconds())
         return f"{__name__}.WtsSessionEventTrigger", {name: getattr(self, name) for name in names}
 
     def shared_stream_key(self) -> Hashable | None:
         """Return what the triggers have in common that share their looks."""
-        return ("wts-sessions", self.wts_conn_id, self.poll_interval)
+        return ("wts-sessions", self.wts_conn_id, self.poll_interval, self.reach_back)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
@@ -101,7 +113,8 @@ class WtsSessionEventTrigger(BaseEventTrigger):
 
         :param kwargs: arguments of one of the triggers.
         """
-        return _SharedLooks(kwargs["wts_conn_id"], float(kwargs["poll_interval"]))
+        reach_back = timedelta(seconds=kwargs.get("reach_back", OVERLAP.total_seconds()))
+        return _SharedLooks(kwargs["wts_conn_id"], float(kwargs["poll_interval"]), reach_back)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[_Look]) -> AsyncIterator[TriggerEvent]:
         """Tell the events that this trigger is for, and keep the position once they are stored.
@@ -110,27 +123,28 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         """
         position = await self._stored_position()
         kept = position.as_json()
-        untold: list[dict[str, Any]] = []
         # Also after a start: the triggerer that died may have told something just before.
         next_telling = time.monotonic() + SPACING
         async for look in shared_stream:
             for stretch in await self._without_gap(position, look.batch):
-                untold += position.news(stretch, self.events)
-            if untold and time.monotonic() >= next_telling:
+                position.find(stretch, self.events)
+            telling = None
+            if position.untold and time.monotonic() >= next_telling:
                 next_telling = time.monotonic() + SPACING
-                telling, untold = untold[:MOST], untold[MOST:]
-                yield TriggerEvent({"events": telling})  # type: ignore[no-untyped-call]
-            # What is not told yet must be found again by a triggerer that starts anew.
-            if not untold and (now := position.as_json()) != kept:
+                telling = {"events": position.tell(MOST)}
+            # What is not told yet is found again by a triggerer that starts later.
+            if (now := position.as_json()) != kept:
                 kept = now
                 look.when_stored.append(partial(self._store, now))
+            if telling:
+                yield TriggerEvent(telling)  # type: ignore[no-untyped-call]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look and tell alone, where Airflow (before 3.3) cannot share the looks."""
 
         async def alone() -> AsyncIterator[_Look]:
             last = None
-            async for look in _looks(self.wts_conn_id, self.poll_interval):
+            async for look in _looks(self.wts_conn_id, self.poll_interval, self._reach_back):
                 # Nobody says when an event is stored. It has had the time between two looks.
                 if last is not None:
                     await last.stored()
@@ -144,15 +158,21 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         """Return the batch, and before it what came while this trigger did not run."""
         if position.floor is None or batch.since <= position.floor:
             return [batch]
-        changes = _Changes(self.wts_conn_id)
+        changes = BackgroundReader(self.wts_conn_id, "wts-events")
+        since = position.floor
         try:
-            return [await changes.since(position.floor), batch]
+            missed = await changes.read(lambda client: changed_sessions(client, since, reach_back=self._reach_back))
+            return [missed, batch]
         except WtsError as error:
             self.log.warning("Cannot read what happened since %s: %s", position.floor.isoformat(), error)
             # The position stays, so the next look tries again.
             return []
         finally:
             changes.close()
+
+    @property
+    def _reach_back(self) -> timedelta:
+        return timedelta(seconds=self.reach_back)
 
     @property
     def _key(self) -> str:
@@ -163,21 +183,21 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         store = getattr(self, "asset_state_store", None)
         if store is None:
             self._warn("there is no asset state store (Airflow 3.3 and later)")
-            return Position()
+            return Position(reach_back=self._reach_back)
         try:
             stored = await (
                 store.aget(self._key) if hasattr(store, "aget") else asyncio.to_thread(store.get, self._key)
             )
         except ValueError:
             self._warn("it watches more than one asset")
-            return Position()
+            return Position(reach_back=self._reach_back)
         except Exception:
             await asyncio.sleep(self.poll_interval)
             raise
-        position = Position.read(stored)
+        position = Position.read(stored, reach_back=self._reach_back)
         if position is None and stored is not None:
             self._warn("what is stored cannot be read")
-        return position or Position()
+        return position or Position(reach_back=self._reach_back)
 
     async def _store(self, value: dict[str, Any]) -> None:
         store = getattr(self, "asset_state_store", None)
@@ -216,31 +236,33 @@ class _Look:
             await do()
 
 
-async def _looks(wts_conn_id: str, poll_interval: float) -> AsyncIterator[_Look]:
+async def _looks(wts_conn_id: str, poll_interval: float, reach_back: timedelta = OVERLAP) -> AsyncIterator[_Look]:
     """Look at the account's sessions again and again, and yield what changed.
 
     It never ends by itself: Airflow would open it anew every second. After a failure it waits longer and longer.
     """
     pause = poll_interval
-    changes = _Changes(wts_conn_id)
-    cursor = datetime.now(UTC) - CLOCK_SLACK + OVERLAP
+    changes = BackgroundReader(wts_conn_id, "wts-events")
+    since = datetime.now(UTC) - CLOCK_SLACK
     try:
         while True:
             try:
-                batch = await changes.since(cursor - OVERLAP)
-            except WtsError as error:
-                pause = min(2 * pause, max(LONGEST_PAUSE, poll_interval))
-                hint = " It does not go away by itself." if is_final(error) else ""
-                log.error("Cannot look for events: %s%s The next look is in %.0f s.", error, hint, pause)
+                # Bound now: the next look begins elsewhere.
+                read = partial(changed_sessions, since=since, reach_back=reach_back)
+                batch = await changes.read(read)
+            except Exception as error:
+                pause = max(min(2 * pause, max(LONGEST_PAUSE, poll_interval)), getattr(error, "retry_after", 0.0))
+                what = str(error) if isinstance(error, WtsError) else type(error).__name__
+                hint = " It does not go away by itself." if isinstance(error, WtsError) and is_final(error) else ""
+                known = isinstance(error, WtsError)
+                log.error(
+                    "Cannot look for events: %s%s The next look is in %.0f s.", what, hint, pause, exc_info=not known
+                )
             else:
-                cursor = batch.cursor
+                since = batch.cursor - reach_back
                 yield _Look(batch)
                 pause = max(poll_interval, batch.calls * SECONDS_PER_CALL)
             await asyncio.sleep(pause)
-    except Exception:
-        # Nobody knows what it is; it must not come back every second.
-        await asyncio.sleep(poll_interval)
-        raise
     finally:
         changes.close()
 
@@ -248,8 +270,8 @@ async def _looks(wts_conn_id: str, poll_interval: float) -> AsyncIterator[_Look]
 class _SharedLooks:
     """The looks as Airflow shares them (its ``SharedStreamProducer``, which is there from 3.3 on)."""
 
-    def __init__(self, wts_conn_id: str, poll_interval: float) -> None:
-        self._looks = _looks(wts_conn_id, poll_interval)
+    def __init__(self, wts_conn_id: str, poll_interval: float, reach_back: timedelta) -> None:
+        self._looks = _looks(wts_conn_id, poll_interval, reach_back)
 
     async def open_stream(self) -> AsyncIterator[tuple[_Look, _Look]]:
         async for look in self._looks:
@@ -266,24 +288,3 @@ class _SharedLooks:
 
     async def aclose(self) -> None:
         await self._looks.aclose()  # type: ignore[attr-defined]  # it is a generator
-
-
-class _Changes:
-    """Reads changed sessions in a thread of its own: the loop's threads look names up for the whole triggerer."""
-
-    def __init__(self, wts_conn_id: str) -> None:
-        self._wts_conn_id = wts_conn_id
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wts-events")
-        self._hook: WtsHook | None = None
-
-    async def since(self, moment: datetime) -> Batch:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, moment)
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False)
-
-    def _read(self, moment: datetime) -> Batch:
-        # In the thread: it reads the connection, which would block the loop.
-        if self._hook is None:
-            self._hook = WtsHook(self._wts_conn_id)
-        return changed_sessions(self._hook.client, moment)

@@ -65,7 +65,7 @@ class WtsSessionReplyTrigger(BaseTrigger):
             earliest=earliest,
             deadline=datetime.fromisoformat(self.deadline),
         )
-        seen = end.seen.get(self.session_id)
+        seen = end.seen.get(self.session_id.lower())
         yield TriggerEvent(  # type: ignore[no-untyped-call]
             {
                 "outcome": end.outcome,
@@ -78,12 +78,12 @@ class WtsSessionReplyTrigger(BaseTrigger):
         )
 
     def _judge(self, seen: dict[str, Seen]) -> tuple[Verdict, str]:
-        session = seen.get(self.session_id)
+        session = seen.get(self.session_id.lower())
         if session is not None and session.status == NOT_FOUND:
             return Verdict.FAILED, f"Session {self.session_id} cannot be found."
         if session is not None and wrote_after(session, datetime.fromisoformat(self.since)):
-            return Verdict.REACHED, f"The contact of session {self.session_id} answered."
-        return Verdict.WAITING, f"The contact of session {self.session_id} has not answered."
+            return Verdict.REACHED, f"The contact of session {self.session_id} replied."
+        return Verdict.WAITING, f"The contact of session {self.session_id} has not replied since {self.since}."
 
 
 class WtsMessageStatusTrigger(BaseTrigger):
@@ -132,11 +132,11 @@ class WtsMessageStatusTrigger(BaseTrigger):
         end = await end_of_wait(
             self.wts_conn_id,
             lambda: MessageSubscription(self.message_id, self.id_of, interval=self.poll_interval),
-            lambda seen: wait.verdict(seen.get(self.message_id)),
+            lambda seen: wait.verdict(seen.get(self.message_id.lower())),
             earliest=datetime.fromisoformat(self.earliest),
             deadline=datetime.fromisoformat(self.deadline),
         )
-        seen = end.seen.get(self.message_id)
+        seen = end.seen.get(self.message_id.lower())
         yield TriggerEvent(  # type: ignore[no-untyped-call]
             {
                 "outcome": end.outcome,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
+from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING, handed_over
 from airflow_provider_wts.waiting.poller import end_of_wait
-from airflow_provider_wts.waiting.session import NOT_REACHED, SessionsWait
+from airflow_provider_wts.waiting.reader import BackgroundThread
+from airflow_provider_wts.waiting.session import NOT_REACHED, FailedLooks, SessionsWait, SessionWait
 from airflow_provider_wts.waiting.subscription import SessionSubscription
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from airflow_provider_wts.waiting.poller import End
+    from airflow_provider_wts.waiting.session import Verdict
     from airflow_provider_wts.waiting.subscription import Seen
 
 
@@ -65,9 +69,12 @@ class WtsSessionTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for news of the shared poll; send one event."""
+        session_id = self.session_id.lower()
+        wait = SessionWait(session_id, tuple(self.target_status), tuple(self.failed_status))
         end = await _end_of_wait(
             self.wts_conn_id,
-            SessionsWait([self.session_id], 1, tuple(self.target_status), tuple(self.failed_status)),
+            SessionsWait([session_id], 1, wait.target_status, wait.failed_status),
+            lambda seen: wait.verdict({"status": _statuses(seen).get(session_id)}),
             poll_interval=self.poll_interval,
             earliest=datetime.fromisoformat(self.earliest),
             deadline=datetime.fromisoformat(self.deadline),
@@ -76,7 +83,7 @@ class WtsSessionTrigger(BaseTrigger):
             {
                 "outcome": end.outcome,
                 "session_id": self.session_id,
-                "status": _statuses(end.seen).get(self.session_id),
+                "status": _statuses(end.seen).get(session_id),
                 "message": end.message,
                 "final": end.final,
             }
@@ -90,7 +97,9 @@ class WtsSessionsTrigger(BaseTrigger):
     the last status seen), ``message`` and ``final``. It holds nothing that a contact wrote.
 
     :param wts_conn_id: id of the Airflow connection.
-    :param session_ids: the sessions.
+    :param session_ids: the sessions, where they are few.
+    :param session_ids_xcom: where their ids are otherwise: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` and
+        ``key`` of an XCom.
     :param needed: how many of them have to reach a target status.
     :param target_status: statuses that count as reached.
     :param failed_status: statuses one of which ends the wait badly.
@@ -105,6 +114,7 @@ class WtsSessionsTrigger(BaseTrigger):
         *,
         wts_conn_id: str,
         session_ids: list[str],
+        session_ids_xcom: dict[str, Any] | None = None,
         needed: int,
         target_status: list[str],
         failed_status: list[str],
@@ -116,6 +126,7 @@ class WtsSessionsTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.wts_conn_id = wts_conn_id
         self.session_ids = session_ids
+        self.session_ids_xcom = session_ids_xcom
         self.needed = needed
         self.target_status = target_status
         self.failed_status = failed_status
@@ -127,31 +138,66 @@ class WtsSessionsTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments, as plain JSON."""
         names = (
-            *("wts_conn_id", "session_ids", "needed", "target_status", "failed_status"),
+            *("wts_conn_id", "session_ids", "session_ids_xcom", "needed", "target_status", "failed_status"),
             *("poll_interval", "earliest", "deadline", "changed_since"),
         )
         return f"{__name__}.WtsSessionsTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for news of the shared poll; send one event."""
+        try:
+            session_ids = await self._ids()
+        except WtsError as error:
+            yield _event("error", {NOT_REACHED: self.needed}, str(error))
+            return
+        wait = SessionsWait(session_ids, self.needed, tuple(self.target_status), tuple(self.failed_status))
         end = await _end_of_wait(
             self.wts_conn_id,
-            SessionsWait(self.session_ids, self.needed, tuple(self.target_status), tuple(self.failed_status)),
+            wait,
+            lambda seen: wait.verdict(_statuses(seen)),
             poll_interval=self.poll_interval,
             earliest=datetime.fromisoformat(self.earliest),
             deadline=datetime.fromisoformat(self.deadline),
             changed_since=datetime.fromisoformat(self.changed_since),
         )
         statuses = _statuses(end.seen)
-        counts = Counter(statuses.get(session_id) or NOT_REACHED for session_id in self.session_ids)
-        yield TriggerEvent(  # type: ignore[no-untyped-call]
-            {"outcome": end.outcome, "counts": dict(counts), "message": end.message, "final": end.final}
-        )
+        counts = Counter(statuses.get(session_id) or NOT_REACHED for session_id in session_ids)
+        yield _event(end.outcome, dict(counts), end.message, final=end.final)
+
+    async def _ids(self) -> list[str]:
+        if self.session_ids_xcom is None:
+            return [one.lower() for one in self.session_ids]
+        place = self.session_ids_xcom
+        # Nothing is told before that, and the task may still be storing them.
+        await asyncio.sleep(max(0.0, (datetime.fromisoformat(self.earliest) - datetime.now(UTC)).total_seconds()))
+        failed_looks = FailedLooks()
+        thread = BackgroundThread("wts-xcom")
+        try:
+            while True:
+                try:
+                    return await thread.run(lambda: handed_over(place))
+                except WtsError:
+                    raise
+                except Exception as error:
+                    # Airflow's API server or database may just be restarting.
+                    failure = WtsError(f"The session ids cannot be read from Airflow ({type(error).__name__}).")
+                if failed_looks.failed(failure):
+                    raise failure
+                await asyncio.sleep(self.poll_interval)
+        finally:
+            thread.close()
+
+
+def _event(outcome: str, counts: dict[str, int], message: str, *, final: bool = False) -> TriggerEvent:
+    return TriggerEvent(  # type: ignore[no-untyped-call]
+        {"outcome": outcome, "counts": counts, "message": message, "final": final}
+    )
 
 
 def _end_of_wait(
     wts_conn_id: str,
     wait: SessionsWait,
+    judge: Callable[[dict[str, Seen]], tuple[Verdict, str]],
     *,
     poll_interval: float,
     earliest: datetime,
@@ -171,7 +217,7 @@ def _end_of_wait(
     return end_of_wait(
         wts_conn_id,
         subscription,
-        lambda seen: wait.verdict(_statuses(seen)),
+        judge,
         earliest=earliest,
         deadline=deadline,
     )

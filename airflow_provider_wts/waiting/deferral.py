@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.api.errors import WtsError
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
     from airflow_provider_wts.waiting.session import SessionsWait, SessionWait
 
@@ -18,6 +20,12 @@ EARLIEST_FIRING = 20.0
 
 #: Seconds that Airflow's own timeout of a deferral comes after the trigger's, which says more.
 TIMEOUT_SLACK = 120.0
+
+#: Session ids up to which they go to the trigger as an argument. MySQL keeps a trigger's arguments in 64 KB, encrypted.
+MOST_IN_ARGUMENTS = 100
+
+#: Key of the XCom by which a task hands more ids over to its trigger.
+IDS_KEY = "wts_session_ids"
 
 
 def times_of_deferral(timeout: float) -> tuple[str, str, timedelta]:
@@ -57,11 +65,18 @@ def session_trigger(
 
 
 def sessions_trigger(
-    wait: SessionsWait, *, wts_conn_id: str, poll_interval: float, timeout: float, changed_since: datetime
+    wait: SessionsWait,
+    context: Context,
+    *,
+    wts_conn_id: str,
+    poll_interval: float,
+    timeout: float,
+    changed_since: datetime,
 ) -> tuple[WtsSessionsTrigger, timedelta]:
     """Return the trigger that goes on waiting for some sessions, and Airflow's timeout for it.
 
     :param wait: what is waited for.
+    :param context: the task's context.
     :param wts_conn_id: the Airflow connection.
     :param poll_interval: seconds between two looks.
     :param timeout: seconds that are left for the whole wait.
@@ -69,10 +84,14 @@ def sessions_trigger(
     """
     from airflow_provider_wts.triggers.session import WtsSessionsTrigger
 
+    ids, place = list(wait.session_ids), None
+    if len(ids) > MOST_IN_ARGUMENTS:
+        ids, place = [], _handed_over(context, ids)
     earliest, deadline, longest = times_of_deferral(timeout)
     trigger = WtsSessionsTrigger(
         wts_conn_id=wts_conn_id,
-        session_ids=list(wait.session_ids),
+        session_ids=ids,
+        session_ids_xcom=place,
         needed=wait.needed,
         target_status=list(wait.target_status),
         failed_status=list(wait.failed_status),
@@ -82,6 +101,39 @@ def sessions_trigger(
         changed_since=changed_since.isoformat(),
     )
     return trigger, longest
+
+
+def _handed_over(context: Context, ids: list[str]) -> dict[str, Any]:
+    """Store ids as an XCom of the task, and return where a trigger finds them."""
+    task_instance = context["ti"]
+    task_instance.xcom_push(key=IDS_KEY, value=ids)
+    place: dict[str, Any] = {name: str(getattr(task_instance, name)) for name in ("dag_id", "run_id", "task_id")}
+    return {**place, "map_index": task_instance.map_index, "key": IDS_KEY}
+
+
+def taken_back(context: Context) -> None:
+    """Remove what :func:`sessions_trigger` stored: the trigger has ended.
+
+    :param context: the task's context.
+    """
+    context["ti"].xcom_push(key=IDS_KEY, value=None)
+
+
+def handed_over(place: Mapping[str, Any]) -> list[str]:
+    """Return the ids that a task stored for its trigger. It blocks.
+
+    :param place: where they are.
+    :raises WtsError: when they are not there.
+    """
+    from airflow.providers.common.compat.sdk import XCom
+
+    ids: Any = XCom.get_one(**place)
+    if isinstance(ids, (list, tuple)) and ids:
+        return [str(one) for one in ids]
+    raise WtsError(
+        f"The session ids of task {place.get('task_id')!r} are not in its XCom {place.get('key')!r} any more, so "
+        "the trigger cannot wait for them. Clear the task to wait again."
+    )
 
 
 def checked_event(event: Any, about: str) -> Mapping[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, WtsRejectedError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRejectedError, WtsUnknownOutcomeError
 from airflow_provider_wts.api.personal_data import without_personal_data
-from airflow_provider_wts.waiting.session import NOT_FOUND, Verdict
+from airflow_provider_wts.waiting.session import NOT_FOUND, Verdict, given_id, says_missing, warn_of_unknown
 from airflow_provider_wts.waiting.subscription import Seen
 
 if TYPE_CHECKING:
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow_provider_wts.api.call import Call
-    from airflow_provider_wts.api.client import WtsClient
     from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger
-
-log = logging.getLogger(__name__)
+    from airflow_provider_wts.waiting.sweep import Singles
 
 #: Statuses of a message, as the API documents them. The order of the progress is not documented; it is inferred.
 MESSAGE_STATUSES = (
@@ -74,9 +71,11 @@ class MessageWait(NamedTuple):
             reason = seen.reason or ("no reason was given" if status == "FAILED" else "")
             return Verdict.FAILED, f"{words}{': ' * bool(reason)}{reason}."
         if seen is not None and status and status not in MESSAGE_STATUSES:
-            log.warning("Message %s has the unknown status %r; waiting on.", self.message_id, status)
+            warn_of_unknown(status)
         reached = status in _PROGRESS and _PROGRESS.index(status) >= _PROGRESS.index(self.target_status)
-        return (Verdict.REACHED if reached else Verdict.WAITING), f"{words}; {self.target_status} is waited for."
+        if reached:
+            return Verdict.REACHED, f"{words}."
+        return Verdict.WAITING, f"{words}, not yet {self.target_status}."
 
 
 def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | None) -> tuple[dict[str, Any], str]:
@@ -94,11 +93,11 @@ def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | 
 
     if id_of != "message":
         try:
-            return dict(read(get_sent_message_status(message_id))), "send"
-        except WtsNotFoundError:
-            if id_of == "send":
+            return _checked(read(get_sent_message_status(message_id)), message_id, "get_sent_message_status"), "send"
+        except WtsRejectedError as error:
+            if id_of == "send" or not says_missing(error):
                 raise
-    return dict(read(get_message_status(message_id))), "message"
+    return _checked(read(get_message_status(message_id)), message_id, "get_message_status"), "message"
 
 
 def message_seen(answer: Mapping[str, Any]) -> Seen:
@@ -111,29 +110,20 @@ def message_seen(answer: Mapping[str, Any]) -> Seen:
     return Seen(str(answer.get("status") or ""), reason=without_personal_data(str(reason)))
 
 
-def look_at_messages(client: WtsClient, messages: Mapping[str, str | None]) -> tuple[dict[str, Seen], int]:
-    """Read messages one by one; one that is gone does not end the rest. Answers also how many requests it took.
+def look_at_messages(read: Callable[[Call[Any]], Any], messages: Mapping[str, str | None]) -> Singles:
+    """Read messages one by one; what one of them is answered does not end the rest.
 
-    :param client: the client.
+    :param read: performs a call.
     :param messages: for each id, whether it is one of a ``send`` or of a ``message``, where that is known.
+    :raises WtsAuthenticationError: when the token is refused.
     """
-    looked: dict[str, Seen] = {}
-    calls = 0
+    from airflow_provider_wts.waiting.sweep import looked_singly
 
-    def read(call: Call[Any]) -> Any:
-        nonlocal calls
-        calls += 1
-        return client.perform(call)
-
-    for message_id, id_of in messages.items():
-        try:
-            looked[message_id] = message_seen(read_status(read, message_id, id_of)[0])
-        except WtsRejectedError as error:
-            if not isinstance(error, WtsNotFoundError) and error.status != 500:
-                raise
-            log.warning("Message %s cannot be read: %s", message_id, error)
-            looked[message_id] = Seen(NOT_FOUND)
-    return looked, calls
+    return looked_singly(
+        lambda message_id: message_seen(read_status(read, message_id, messages[message_id])[0]),
+        messages,
+        Seen(NOT_FOUND),
+    )
 
 
 def message_trigger(
@@ -169,10 +159,16 @@ def _message_id(value: Any) -> str:
             value = json.loads(value)
         except ValueError:
             value = None
-    found = str((value.get("id") if isinstance(value, dict) else value) or "").strip()
-    if found in ("", "None"):
-        raise WtsInvalidRequestError(
-            "message_id: is empty. Give the id that a send answered, for example "
-            """"{{ ti.xcom_pull(task_ids='send')['id'] }}"."""
+    return given_id("message_id", value.get("id") if isinstance(value, dict) else value)
+
+
+def _checked(answer: Any, message_id: str, operation_id: str) -> dict[str, Any]:
+    # The send family may be asked by the sender's id, too.
+    ids = [str(answer.get(name)).lower() for name in ("id", "senderId")] if isinstance(answer, dict) else []
+    if message_id.lower() not in ids:
+        raise WtsUnknownOutcomeError(
+            f"{operation_id}: the answer is not message {message_id}: 'id' is another one, or missing.",
+            operation_id=operation_id,
+            repeatable=True,
         )
-    return found
+    return dict(answer)

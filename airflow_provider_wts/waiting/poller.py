@@ -12,24 +12,22 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from airflow_provider_wts.api.call import moment
-from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.hooks.failures import is_final
-from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotSentError, WtsRateLimitError
 from airflow_provider_wts.waiting.message import look_at_messages
-from airflow_provider_wts.waiting.session import FailedLooks, Verdict
+from airflow_provider_wts.waiting.reader import BackgroundReader
+from airflow_provider_wts.waiting.session import MOST_FAILED_LOOKS, FailedLooks, Verdict, refuses_token
 from airflow_provider_wts.waiting.subscription import Board, MessageSubscription, SessionSubscription, session_seen
-from airflow_provider_wts.waiting.sweep import CLOCK_SLACK, OVERLAP, Sweep, look_singly, sweep
+from airflow_provider_wts.waiting.sweep import CLOCK_SLACK, OVERLAP, Singles, Sweep, look_singly, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from airflow_provider_wts.api.client import WtsClient
     from airflow_provider_wts.waiting.subscription import Seen, Subscription
 
 log = logging.getLogger(__name__)
@@ -37,8 +35,13 @@ log = logging.getLogger(__name__)
 #: Part of the account's requests that polling may use: 250 of 1,000 in 5 minutes.
 SECONDS_PER_CALL = 300 / 250
 
-#: Looks at single sessions beside a sweep that is trusted, and in place of one that is not.
-SINGLE_LOOKS = 1
+#: Seconds in which every session is looked at singly beside a list that is trusted, where the share allows that.
+TURN = 3600.0
+
+#: Seconds of answers 429 in a row that do not count as failed looks: the account's limit is free again by then.
+RATE_LIMIT_WAIT = 300.0
+
+#: Looks at single sessions or messages in one poll.
 MOST_SINGLE_LOOKS = 100
 
 
@@ -49,21 +52,22 @@ class Poller:
     """
 
     def __init__(self, wts_conn_id: str) -> None:
-        self._wts_conn_id = wts_conn_id
         self._subscriptions: set[Subscription] = set()
         self._sessions = Board()
         self._messages = Board()
         self._cursor: datetime | None = None
         self._new_since: datetime | None = None
         self._trusted = True
+        self._give_list_up = False
+        self._limited_since: float | None = None
+        #: Changes that a single look showed first, and that the next list must show, too.
+        self._expected: dict[str, str] = {}
         self._interval = float("inf")
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         #: Whether it has stopped for good; then another one takes its place.
         self.ended = False
-        # Its own thread: the loop's threads also look names up for everybody else in the triggerer.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wts-poll")
-        self._hook: WtsHook | None = None
+        self._reader = BackgroundReader(wts_conn_id, "wts-poll")
 
     def subscribe(self, subscription: Subscription) -> None:
         """Begin to report to a subscription.
@@ -101,29 +105,39 @@ class Poller:
         try:
             while self._subscriptions:
                 try:
-                    calls = await self._look()
+                    pause = await self._look()
                     failed_looks.succeeded()
-                except WtsError as error:
-                    if is_final(error) or failed_looks.failed(error):
+                except Exception as error:
+                    # Whatever it is, it is about this poll, and not about anybody's wait.
+                    if not isinstance(error, WtsError):
+                        log.exception("The poll failed.")
+                        error = WtsError(f"The poll failed: {type(error).__name__}.")
+                    if self._ends_all(error, failed_looks):
                         self._fail(error)
                         return
-                    calls = 1
-                await self._pause(calls)
-        except Exception as error:
-            # Whatever it is, nobody may wait for ever because of it.
-            log.exception("The poll failed.")
-            self._fail(WtsError(f"The poll failed: {type(error).__name__}."))
+                    pause = max(SECONDS_PER_CALL, getattr(error, "retry_after", 0.0))
+                await self._pause(pause)
         finally:
             self.ended = True
-            self._thread.shutdown(wait=False)
+            self._reader.close()
 
-    async def _pause(self, calls: int) -> None:
+    def _ends_all(self, error: WtsError, failed_looks: FailedLooks) -> bool:
+        now = asyncio.get_running_loop().time()
+        if not isinstance(error, WtsRateLimitError):
+            self._limited_since = None
+        elif now - (self._limited_since or now) < RATE_LIMIT_WAIT:
+            self._limited_since = self._limited_since or now
+            log.warning("%s The next look is in %.0f s.", error, error.retry_after)
+            return False
+        return refuses_token(error) or failed_looks.failed(error)
+
+    async def _pause(self, least: float) -> None:
         """Sleep until the next look is due, or nobody waits any more."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         self._interval = min((subscription.interval for subscription in self._subscriptions), default=0.0)
         while self._subscriptions:
-            left = begun + max(self._interval, calls * SECONDS_PER_CALL) - loop.time()
+            left = begun + max(self._interval, least) - loop.time()
             if left <= 0:
                 return
             self._wake.clear()
@@ -133,16 +147,41 @@ class Poller:
             except TimeoutError:
                 return
 
-    async def _look(self) -> int:
-        calls = 0
-        if len(self._sessions):
-            calls += await self._look_at_sessions()
-        if len(self._messages):
-            calls += await self._look_at_messages()
-        return calls
+    async def _look(self) -> float:
+        """Look once, and return the seconds after which the next look may come.
 
-    async def _look_at_sessions(self) -> int:
-        calls = 0
+        :raises WtsError: when nothing at all could be read, or the token is refused.
+        """
+        calls, learned = 0, False
+        errors: list[WtsError] = []
+        failed: list[tuple[Board, dict[str, WtsError]]] = []
+        if len(self._sessions) > 1:
+            try:
+                calls += await self._look_at_list()
+                learned = True
+            except WtsError as error:
+                if refuses_token(error):
+                    raise
+                log.warning("The list of changed sessions cannot be read; sessions are looked at singly. %s", error)
+                errors.append(error)
+        for board, look in ((self._sessions, self._look_at_sessions), (self._messages, self._look_at_messages)):
+            if not len(board):
+                continue
+            looked = await look(calls, all_due=bool(errors))
+            calls += looked.calls
+            learned = learned or bool(looked.seen)
+            errors += looked.failed.values()
+            failed.append((board, looked.failed))
+        if errors and not learned:
+            raise next((error for error in errors if isinstance(error, WtsRateLimitError)), errors[0])
+        for board, failures in failed:
+            # What never reached the API says nothing about a session.
+            about = {one: error for one, error in failures.items() if not isinstance(error, WtsNotSentError)}
+            board.count_failures(about, MOST_FAILED_LOOKS)
+        self._limited_since = None
+        return max(calls * SECONDS_PER_CALL, *(getattr(error, "retry_after", 0.0) for error in errors), 0.0)
+
+    async def _look_at_list(self) -> int:
         statuses = sorted(
             {
                 status
@@ -155,54 +194,87 @@ class Poller:
         # Whoever subscribes from now on is looked at from its own moment by the next sweep.
         self._new_since = None
         waiting = len(self._sessions)
-        singles = MOST_SINGLE_LOOKS
-        if waiting > 1 and self._trusted:
-            try:
-                swept: Sweep = await self._in_thread(self._sweep, statuses, since, waiting)
-            except BaseException:
-                self._new_since = min(since, self._new_since or since)
-                raise
-            calls += swept.calls
-            self._sessions.tell(swept.seen)
-            if swept.cursor is not None:
-                self._cursor = swept.cursor - OVERLAP
-                singles = SINGLE_LOOKS
-            else:
-                # More pages than waiters: looking at each of them singly is cheaper.
-                self._new_since = min(since, self._new_since or since)
-                singles = min(MOST_SINGLE_LOOKS, max(waiting - calls, 1))
-        elif self._cursor is None:
-            self._cursor = since
-        chosen = self._sessions.next_in_turn(singles)
-        looked = await self._in_thread(self._look_singly, chosen)
-        if waiting > 1 and self._trusted and singles == SINGLE_LOOKS:
-            self._notice_misses(looked)
-        self._sessions.tell({session_id: session_seen(session) for session_id, session in looked.items()})
-        return calls + len(chosen)
+        try:
+            swept: Sweep = await self._reader.read(lambda client: sweep(client, statuses, since, most_pages=waiting))
+        except BaseException:
+            self._new_since = min(since, self._new_since or since)
+            raise
+        self._sessions.tell(swept.seen)
+        if swept.cursor is None:
+            # More pages than waiters, or a list that breaks off: looking at each of them singly is better.
+            self._new_since = min(since, self._new_since or since)
+            self._give_list_up = True
+        else:
+            self._give_list_up = False
+            self._cursor = swept.cursor - OVERLAP
+            self._notice_missing(swept, statuses)
+        return swept.calls
 
-    async def _look_at_messages(self) -> int:
-        chosen = {
+    async def _look_at_sessions(self, calls: int, *, all_due: bool) -> Singles:
+        waiting = len(self._sessions)
+        if self._cursor is None:
+            self._cursor = self._new_since
+        by_list = waiting > 1 and self._trusted and not self._give_list_up and not all_due
+        count = min(waiting, MOST_SINGLE_LOOKS)
+        if by_list:
+            interval = min(self._interval, TURN)
+            share = int(interval / SECONDS_PER_CALL) - calls if SECONDS_PER_CALL else count
+            count = max(1, min(math.ceil(waiting * interval / TURN), share, count))
+        chosen = self._sessions.next_in_turn(count)
+        # One attempt each: their next turn is the next attempt.
+        looked = await self._reader.read(lambda client: look_singly(client.perform_once, self._wanted(chosen)))
+        self._sessions.looked_at(chosen, looked.seen, looked.failed)
+        if by_list:
+            self._notice_misses(looked.seen)
+        self._sessions.tell({session_id: session_seen(session) for session_id, session in looked.seen.items()})
+        return looked
+
+    async def _look_at_messages(self, calls: int, *, all_due: bool) -> Singles:
+        chosen = self._messages.next_in_turn(MOST_SINGLE_LOOKS)
+        kinds = {
             message_id: next((one.id_of for one in self._messages.waiting_for(message_id) if one.id_of), None)
-            for message_id in self._messages.next_in_turn(MOST_SINGLE_LOOKS)
+            for message_id in chosen
         }
-        seen, calls = await self._in_thread(self._look_at, chosen)
-        self._messages.tell(seen)
-        return int(calls)
+        looked = await self._reader.read(
+            lambda client: look_at_messages(client.perform_once, {one: kinds[one] for one in self._wanted(chosen)})
+        )
+        self._messages.looked_at(chosen, looked.seen, looked.failed)
+        self._messages.tell(looked.seen)
+        return looked
+
+    def _wanted(self, ids: Iterable[str]) -> Iterable[str]:
+        """Not to the end where nobody waits any more."""
+        return (one for one in ids if self._subscriptions)
 
     def _notice_misses(self, looked: Mapping[str, Mapping[str, Any]]) -> None:
+        """Notice what single looks show and the list did not; what is younger than the list must be in the next one."""
         for session_id, session in looked.items():
             seen = session_seen(session)
             missed = any(
                 subscription.interesting(seen) and not subscription.knows(session_id, seen)
                 for subscription in self._sessions.waiting_for(session_id)
             )
-            if missed and self._cursor is not None and moment(session.get("updatedAt")) <= self._cursor:
-                self._trusted = False
-                log.warning(
-                    "WTS Chat's list of sessions did not show a change that the session itself shows (%s). From now "
-                    "on every session is looked at singly, which costs more requests.",
-                    session_id,
-                )
+            if not missed or self._cursor is None:
+                continue
+            if moment(session.get("updatedAt")) <= self._cursor:
+                self._distrust(session_id)
+            else:
+                self._expected[session_id] = seen.status
+
+    def _notice_missing(self, swept: Sweep, statuses: list[str]) -> None:
+        for session_id, status in self._expected.items():
+            if status in statuses and session_id not in swept.seen:
+                self._distrust(session_id)
+        self._expected.clear()
+
+    def _distrust(self, session_id: str) -> None:
+        if self._trusted:
+            log.warning(
+                "WTS Chat's list of sessions did not show a change that the session itself shows (%s). From now on "
+                "every session is looked at singly, too, which costs more requests.",
+                session_id,
+            )
+        self._trusted = False
 
     def _fail(self, error: WtsError) -> None:
         for subscription in self._subscriptions:
@@ -210,25 +282,6 @@ class Poller:
         self._subscriptions.clear()
         self._sessions.clear()
         self._messages.clear()
-
-    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
-
-    def _client(self) -> WtsClient:
-        # In the thread: it reads the connection, which would block the loop.
-        if self._hook is None:
-            self._hook = WtsHook(self._wts_conn_id)
-        return self._hook.client
-
-    def _sweep(self, statuses: list[str], since: datetime, waiting: int) -> Sweep:
-        return sweep(self._client(), statuses, since, most_pages=waiting)
-
-    def _look_singly(self, session_ids: list[str]) -> dict[str, Any]:
-        # Not to the end where nobody waits any more.
-        return look_singly(self._client(), (session_id for session_id in session_ids if self._subscriptions))
-
-    def _look_at(self, messages: dict[str, str | None]) -> tuple[dict[str, Seen], int]:
-        return look_at_messages(self._client(), messages)
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()
@@ -290,7 +343,8 @@ async def end_of_wait(
             try:
                 seen.update(await subscription.next(left))
             except WtsError as error:
-                return End("error", seen, str(error), is_final(error))
+                final = refuses_token(error) or isinstance(error, WtsInvalidRequestError)
+                return End("error", seen, str(error), final)
             verdict, message = judge(seen)
             if verdict is not Verdict.WAITING:
                 return End(verdict.value, seen, message, verdict is Verdict.FAILED)

@@ -9,19 +9,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import (
+    WtsAuthenticationError,
+    WtsError,
+    WtsInvalidRequestError,
+    WtsNotFoundError,
+    WtsRejectedError,
+)
+from airflow_provider_wts.hooks.names import is_uuid
 
 log = logging.getLogger(__name__)
 
 #: Statuses of a session, as the API documents them.
 SESSION_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
 
-#: What stands for the status of a session that does not exist, or has not reached what is waited for.
+#: What is in place of the status of a session that does not exist, or has not reached what is waited for.
 NOT_FOUND = "NOT_FOUND"
 NOT_REACHED = "NOT_REACHED"
 
 #: Failed looks in a row after which a wait gives up. Each look has been tried again within the client already.
 MOST_FAILED_LOOKS = 5
+
+
+#: Sessions that a message names one by one.
+MOST_NAMED = 5
+
+_warned_of: set[str] = set()
 
 
 class Verdict(Enum):
@@ -53,33 +66,30 @@ class SessionWait(NamedTuple):
         :param failed_status: likewise, none by default.
         :raises WtsInvalidRequestError: when the session id is missing, or a status is none of the documented ones.
         """
-        if not isinstance(session_id, str) or not session_id.strip() or session_id.strip() == "None":
-            raise WtsInvalidRequestError(
-                "session_id: is empty. Give the id of a session, for example "
-                """"{{ ti.xcom_pull(task_ids='send')['id'] }}"."""
-            )
-        wait = cls(
-            session_id.strip(), _statuses("target_status", target_status), _statuses("failed_status", failed_status)
-        )
-        if not wait.target_status:
+        targets, failures = _statuses("target_status", target_status), _statuses("failed_status", failed_status)
+        if not targets:
             raise WtsInvalidRequestError("target_status: is empty. A good value is 'COMPLETED'.")
-        if both := set(wait.target_status) & set(wait.failed_status):
+        if both := set(targets) & set(failures):
             raise WtsInvalidRequestError(f"failed_status: {sorted(both)} stand in target_status, too.")
-        return wait
+        return cls(given_id("session_id", session_id), targets, failures)
 
-    def verdict(self, session: Mapping[str, Any]) -> Verdict:
+    def verdict(self, session: Mapping[str, Any]) -> tuple[Verdict, str]:
         """Judge a session as the API answered it.
 
         :param session: the session; a status that is missing or unknown means: keep waiting.
+        :return: the verdict, and a sentence for a person.
         """
         status = str(session.get("status") or "").upper()
+        if status == NOT_FOUND:
+            return Verdict.FAILED, f"Session {self.session_id} cannot be found."
+        words = f"Session {self.session_id} is {status or 'of unknown status'}"
         if status in self.target_status:
-            return Verdict.REACHED
+            return Verdict.REACHED, f"{words}."
         if status in self.failed_status:
-            return Verdict.FAILED
+            return Verdict.FAILED, f"{words}."
         if status not in SESSION_STATUSES:
-            log.warning("Session %s has the unknown status %r; waiting on.", self.session_id, status)
-        return Verdict.WAITING
+            warn_of_unknown(status)
+        return Verdict.WAITING, f"{words}, not yet {' or '.join(self.target_status)}."
 
 
 class SessionsWait(NamedTuple):
@@ -120,9 +130,70 @@ class SessionsWait(NamedTuple):
             if status == NOT_FOUND or status in self.failed_status:
                 words = "cannot be found" if status == NOT_FOUND else f"is {status}"
                 return Verdict.FAILED, f"Session {session_id} {words}."
-        reached = sum(statuses.get(session_id) in self.target_status for session_id in self.session_ids)
-        words = f"{reached} of {len(self.session_ids)} session(s) reached {list(self.target_status)}; "
-        return (Verdict.REACHED if reached >= self.needed else Verdict.WAITING), words + f"needed are {self.needed}."
+            if status and status not in SESSION_STATUSES:
+                warn_of_unknown(status)
+        left = [one for one in self.session_ids if statuses.get(one) not in self.target_status]
+        reached = len(self.session_ids) - len(left)
+        words = f"{reached} of {len(self.session_ids)} session(s) reached {' or '.join(self.target_status)}"
+        if reached >= self.needed:
+            return Verdict.REACHED, f"{words}; {self.needed} needed."
+        more = f" and {len(left) - MOST_NAMED} more" * (len(left) > MOST_NAMED)
+        return Verdict.WAITING, f"{words}; {self.needed} needed. Not yet: {', '.join(left[:MOST_NAMED])}{more}."
+
+
+def given_id(name: str, value: Any) -> str:
+    """Return an id as the API writes it.
+
+    :param name: the parameter that holds it.
+    :param value: the id, rendered.
+    :raises WtsInvalidRequestError: when it is missing, or not a UUID.
+    """
+    text = str(value or "").strip()
+    example = """Example: "{{ ti.xcom_pull(task_ids='send')['id'] }}"."""
+    if text in ("", "None"):
+        raise WtsInvalidRequestError(f"{name}: is empty. Give the id that a send returned. {example}")
+    if not is_uuid(text):
+        raise WtsInvalidRequestError(
+            f"{name}: {text[:60]!r} is not a valid id. It must be a UUID, as a send returns it. {example}"
+        )
+    return text.lower()
+
+
+def warn_of_unknown(status: str) -> None:
+    """Say once that a status is not one of the documented ones, and that the wait goes on.
+
+    :param status: the status.
+    """
+    if status and status not in _warned_of and len(_warned_of) < 100:
+        _warned_of.add(status)
+        log.warning("WTS Chat reports the unknown status %r; the wait goes on.", status[:60])
+
+
+def refuses_token(error: BaseException) -> bool:
+    """Whether an error says that the token is refused. A 403 does not: a gateway answers it, too.
+
+    :param error: what a call raised.
+    """
+    return isinstance(error, WtsAuthenticationError) and error.status == 401
+
+
+def says_missing(error: BaseException) -> bool:
+    """Whether the API itself says that what was asked for does not exist. A page of a gateway says nothing about it.
+
+    :param error: what a call for one session or message raised.
+    """
+    # The API refuses with its own envelope, and reports what is missing as a 500, too.
+    if not isinstance(error, WtsRejectedError) or not (error.key or error.short_id):
+        return False
+    return isinstance(error, WtsNotFoundError) or error.status == 500
+
+
+def ends_wait(error: BaseException) -> bool:
+    """Whether an error ends a wait at once: what is waited for does not exist, or cannot be asked for at all.
+
+    :param error: what a call for one session or message raised.
+    """
+    return refuses_token(error) or says_missing(error) or isinstance(error, WtsInvalidRequestError)
 
 
 class FailedLooks:
@@ -171,12 +242,10 @@ def _session_ids(value: Any) -> list[str]:
             value = None
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
         raise WtsInvalidRequestError("""session_ids: must be a list of ids. A good value is "{{ ... | tojson }}".""")
-    ids = [str(item.get("id") if isinstance(item, Mapping) else item or "").strip() for item in value]
-    if not ids:
+    found = [item.get("id") if isinstance(item, Mapping) else item for item in value]
+    if not found:
         raise WtsInvalidRequestError("session_ids: is empty, so there is nothing to wait for.")
-    if bad := [index for index, session_id in enumerate(ids) if session_id in ("", "None")]:
-        raise WtsInvalidRequestError(f"session_ids: entry {bad[0]} holds no id.")
-    return list(dict.fromkeys(ids))
+    return list(dict.fromkeys(given_id(f"session_ids: entry {number}", one) for number, one in enumerate(found)))
 
 
 def _needed(value: Any, count: int) -> int:

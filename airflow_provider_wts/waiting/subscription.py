@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.call import moment
@@ -32,7 +34,7 @@ class Seen(NamedTuple):
 class Subscription:
     """What one trigger waits for, and what it has been told.
 
-    :param ids: the sessions or messages.
+    :param ids: the sessions or messages. The case of their letters does not count.
     :param interval: seconds between two looks.
     """
 
@@ -41,7 +43,7 @@ class Subscription:
     __slots__ = ("_error", "_known", "_news", "_waiter", "ids", "interval")
 
     def __init__(self, ids: Iterable[str], *, interval: float) -> None:
-        self.ids = tuple(dict.fromkeys(ids))
+        self.ids = tuple(dict.fromkeys(one.lower() for one in ids))
         self.interval = interval
         self._known: dict[str, Seen] | None = None
         self._news: dict[str, Seen] | None = None
@@ -81,12 +83,23 @@ class Subscription:
         :param one: the session or message.
         :param seen: what a look kept of it.
         """
+        known = self.known(one)
+        if known is not None and self.reached(known):
+            # A list that lags must not take it back.
+            return
         if self._known is None:
             self._known = {}
         if self._news is None:
             self._news = {}
         self._known[one] = self._news[one] = seen
         self._wake()
+
+    def reached(self, seen: Seen) -> bool:
+        """Whether this is what is waited for, so that nothing seen later counts.
+
+        :param seen: what a look kept.
+        """
+        return False
 
     def fail(self, error: WtsError) -> None:
         """End the wait with an error.
@@ -123,6 +136,13 @@ class SessionSubscription(Subscription):
         :param seen: what a look kept of a session.
         """
         return seen.status in self.statuses
+
+    def reached(self, seen: Seen) -> bool:
+        """Whether this is what is waited for, so that nothing seen later counts.
+
+        :param seen: what a look kept of a session.
+        """
+        return self.interesting(seen)
 
     def knows(self, one: str, seen: Seen) -> bool:
         """Whether this status has been reported already.
@@ -196,7 +216,7 @@ def session_seen(session: Mapping[str, Any]) -> Seen:
 
     :param session: as the API answered it.
     """
-    return Seen(str(session.get("status") or ""), str(session.get("lastMessageIn") or ""))
+    return Seen(str(session.get("status") or "").upper(), str(session.get("lastMessageIn") or ""))
 
 
 class Board:
@@ -205,6 +225,7 @@ class Board:
     def __init__(self) -> None:
         self._waiting: dict[str, list[Any]] = {}
         self._in_turn: deque[str] = deque()
+        self._failures: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -231,28 +252,61 @@ class Board:
                 waiting.remove(subscription)
                 if not waiting:
                     del self._waiting[one]
+                    self._failures.pop(one, None)
 
     def waiting_for(self, one: str) -> Sequence[Any]:
         """Return the subscriptions for a session or message.
 
         :param one: its id.
         """
-        return self._waiting.get(one, ())
+        return tuple(self._waiting.get(one, ()))
 
     def next_in_turn(self, count: int) -> list[str]:
-        """Return whom to look at singly now.
+        """Return whom to look at singly now, and after them some of those whose last look failed.
 
-        :param count: how many at the most.
+        :param count: how many at most, without these.
         """
-        chosen: list[str] = []
+        chosen: dict[str, None] = {}
         for _ in range(len(self._in_turn)):
             if len(chosen) >= count:
                 break
             one = self._in_turn.popleft()
             if one in self._waiting:
-                chosen.append(one)
+                chosen[one] = None
                 self._in_turn.append(one)
-        return chosen
+        chosen.update(dict.fromkeys(islice(self._failures, max(1, count // 2))))
+        return list(chosen)
+
+    def count_failures(self, failed: Mapping[str, WtsError], limit: int) -> None:
+        """Count a failed look for some sessions or messages, and end the waits for those at the limit.
+
+        :param failed: what the looks raised, by id.
+        :param limit: failed looks in a row at which a wait ends.
+        """
+        for one, error in failed.items():
+            if one not in self._waiting:
+                continue
+            # Back to the end, so that all of them have their turn.
+            self._failures[one] = self._failures.pop(one, 0) + 1
+            if self._failures[one] >= limit:
+                for subscription in self.waiting_for(one):
+                    subscription.fail(error)
+
+    def looked_at(self, chosen: Iterable[str], seen: Mapping[str, Any], failed: Mapping[str, WtsError]) -> None:
+        """Note whose look succeeded; those who were not looked at are the next.
+
+        :param chosen: whose turn it was.
+        :param seen: what was seen, by id.
+        :param failed: what failed, by id.
+        """
+        for one in seen:
+            self._failures.pop(one, None)
+        left = [one for one in chosen if one not in seen and one not in failed]
+        for one in reversed(left):
+            with suppress(ValueError):
+                # It is at the end, where its turn put it, or near it.
+                self._in_turn.remove(one)
+                self._in_turn.appendleft(one)
 
     def tell(self, seen: Mapping[str, Seen]) -> None:
         """Report to all who wait.
@@ -267,3 +321,4 @@ class Board:
         """Forget everybody."""
         self._waiting.clear()
         self._in_turn.clear()
+        self._failures.clear()

@@ -8,6 +8,9 @@ import pytest
 import requests
 from real_airflow import without_mark
 
+from airflow_provider_wts.api.chatbots import list_chatbots, send_chatbot
+from airflow_provider_wts.api.client import WtsClient
+
 HEAD = """
 from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
@@ -131,3 +134,22 @@ def test_what_cannot_work_fails_at_once_with_one_readable_error(
     assert told in outcome.logs, outcome.logs[-6000:]
     assert "pn_emulator" not in outcome.logs
     assert not fast_emulator.deliveries
+
+
+def test_more_ids_than_a_trigger_takes_reach_it_from_mapped_tasks_too(run, fast_emulator):
+    """They travel as an XCom of the task, which the triggerer reads from Airflow."""
+    client = WtsClient(fast_emulator.token, base_url=fast_emulator.url)
+    (key,) = [bot["key"] for bot in client.items(list_chatbots()) if bot["name"] == "Cobrança"]
+    ids = [client.perform(send_chatbot(bot_key=key, to=f"+55|119{n:08}"))["id"] for n in range(210)]
+    outcome = run(
+        HEAD.replace("WtsSessionSensor", "WtsSessionsSensor")
+        + "    WtsSessionsSensor.partial(\n"
+        + "        task_id='wait', target_status='COMPLETED', poke_interval=0.2, timeout=100, deferrable=True\n"
+        + f"    ).expand(session_ids={[ids[:105], ids[105:]]!r})\n"
+    )
+    tasks = outcome.mapped("wait")
+    assert [(task.state, task.returned) for task in tasks] == [("success", {"COMPLETED": 105})] * 2, outcome.logs[
+        -3000:
+    ]
+    # The trigger had them; nothing of that size stays behind.
+    assert [task.xcoms["wts_session_ids"] for task in tasks] == [None, None]

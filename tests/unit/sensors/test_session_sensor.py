@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -16,8 +19,10 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
-from airflow_provider_wts.sensors.session import WtsSessionSensor
+from airflow_provider_wts.sensors.session import WtsSessionSensor, WtsSessionsSensor
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
+
+AIRFLOW_3 = find_spec("airflow.sdk") is not None
 
 if TYPE_CHECKING:
     from airflow_provider_wts.emulator import Emulator
@@ -67,9 +72,90 @@ def test_a_session_that_does_not_exist_fails_at_once(wts_connection: Emulator, c
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_soft_fail_skips_in_all_modes(context: dict[str, Any], session_id: str, deferrable: bool) -> None:
-    with pytest.raises(AirflowSkipException):
+def test_a_failed_status_fails_the_task_with_soft_fail_too(
+    context: dict[str, Any], session_id: str, deferrable: bool
+) -> None:
+    with pytest.raises(AirflowFailException, match=f"Session {session_id} is STARTED"):
         sensor(session_id, failed_status="STARTED", soft_fail=True, deferrable=deferrable).execute(context)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(
+    ("parameters", "words"), [({"session_id": "12"}, "must be a UUID"), ({"target_status": "DONE"}, "'DONE'")], ids=str
+)
+def test_invalid_input_fails_the_task_with_soft_fail_too(
+    context: dict[str, Any], session_id: str, deferrable: bool, parameters: dict[str, Any], words: str
+) -> None:
+    given = {"session_id": session_id, "soft_fail": True, "deferrable": deferrable, **parameters}
+    with pytest.raises(AirflowFailException, match=words):
+        sensor(given.pop("session_id"), **given).execute(context)
+
+
+def test_a_refused_token_fails_the_task_with_soft_fail_too(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    wts_connection.faults.add("status", status=401, times=None)
+    with pytest.raises(AirflowFailException, match="refuses the token"):
+        sensor(session_id, soft_fail=True).execute(context)
+
+
+def test_a_token_that_was_replaced_meanwhile_is_used(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = sensor(session_id)
+    assert not waiting.poke(context).is_done
+    rotate_token(wts_connection, monkeypatch)
+    wts_connection.advance(24 * 3600)
+    assert waiting.poke(context).is_done
+
+
+def rotate_token(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the service take another token, which Airflow's connection holds from now on."""
+    monkeypatch.setattr(emulator.service, "token", "pn_rotated")
+    connection = {"conn_type": "wts", "host": emulator.url, "password": "pn_rotated"}
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+
+
+@pytest.mark.parametrize("event", [None, "event", "airflow"])
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_not_reached_in_time_names_the_session_and_its_status_in_all_modes(
+    context: dict[str, Any], session_id: str, event: str | None, soft_fail: bool
+) -> None:
+    """Whether it waits on the worker, or the trigger's time is over, or Airflow's own for the deferral."""
+    waiting = sensor(session_id, timeout=0, soft_fail=soft_fail)
+    words = f"Session {session_id} is STARTED, not yet COMPLETED. The sensor's timeout is 0 s."
+    with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout) as ended:
+        end(waiting, event, context, session_id)
+    assert str(ended.value) == words
+
+
+@pytest.mark.parametrize("event", ["event", "airflow"])
+def test_a_deferred_wait_ends_with_one_last_check(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str, event: str
+) -> None:
+    wts_connection.advance(24 * 3600)
+    assert end(sensor(session_id), event, context, session_id)["status"] == "COMPLETED"
+
+
+def end(waiting: WtsSessionSensor, event: str | None, context: dict[str, Any], session_id: str) -> Any:
+    if event is None:
+        return waiting.execute(context)
+    told = {"outcome": "timeout", "session_id": session_id, "status": None, "message": "m", "final": False}
+    method, arguments = {
+        "event": ("execute_complete", {"event": told}),
+        # What Airflow's scheduler says of a trigger that did not fire in time.
+        "airflow": ("__fail__", {"error": "Trigger timeout" if AIRFLOW_3 else "Trigger/execution timeout"}),
+    }[event]
+    return waiting.resume_execution(method, arguments, context)
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_trigger_that_broke_is_an_error_and_not_a_skip(
+    context: dict[str, Any], session_id: str, soft_fail: bool
+) -> None:
+    with pytest.raises(AirflowException) as ended:
+        sensor(session_id, soft_fail=soft_fail).resume_execution("__fail__", {"error": "Trigger failure"}, context)
+    assert not isinstance(ended.value, AirflowSkipException)
 
 
 def test_a_timeout_ends_the_wait(context: dict[str, Any], session_id: str) -> None:
@@ -153,3 +239,27 @@ def test_a_blip_does_not_end_the_wait(
     wts_connection.faults.add("status", status=503, operation_id="get_session", times=3)
     wts_connection.advance(24 * 3600)
     assert sensor(session_id, timeout=60).execute(context)["status"] == "COMPLETED"
+
+
+def test_the_trigger_of_50_000_sessions_fits_into_a_row_of_any_database(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    """MySQL keeps a trigger's arguments in 64 KB, encrypted. XComs have no such limit."""
+    ids = [str(UUID(int=number, version=4)) for number in range(50_000)]
+    waiting = WtsSessionsSensor(task_id="wait", session_ids=ids, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        waiting.leave_worker(context)
+    _, arguments = deferred.value.trigger.serialize()
+    assert len(json.dumps(arguments)) < 2_000
+    assert context["ti"].xcoms["wts_session_ids"] == ids
+    assert arguments["session_ids_xcom"] == {
+        **{name: getattr(context["ti"], name) for name in ("dag_id", "run_id", "task_id", "map_index")},
+        "key": "wts_session_ids",
+    }
+
+
+def test_few_sessions_are_arguments_of_the_trigger(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    waiting = WtsSessionsSensor(task_id="wait", session_ids=[str(UUID(int=7))] * 3, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        waiting.leave_worker(context)
+    assert deferred.value.trigger.serialize()[1]["session_ids"] == [str(UUID(int=7))]

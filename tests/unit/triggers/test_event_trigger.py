@@ -428,3 +428,129 @@ def test_a_change_that_shows_late_is_told() -> None:
     late, later = begin + timedelta(seconds=10), begin + timedelta(seconds=100)
     assert position.news(Batch(begin, later, [], 2), ["message_received"]) == []
     assert len(position.news(Batch(begin, later, [session(late)], 2), ["message_received"])) == 1
+
+
+@needs_airflow_3
+@pytest.mark.parametrize("minutes", [2, 4, 60 * 24 * 365])
+def test_a_session_dated_in_the_future_silences_no_other(wts_connection: Emulator, minutes: int) -> None:
+    def date_ahead() -> None:
+        wts_connection.contact_writes(PHONES[0], "Olá")
+        (session,) = wts_connection.state.sessions.by_creation()
+        ahead = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+        with wts_connection.state.lock:
+            for name in ("updatedAt", "lastInteractionDate", "lastMessageIn"):
+                session[name] = ahead
+
+    told = watch(date_ahead, *(writes(wts_connection, phone) for phone in PHONES[1:6]), emulator=wts_connection)
+    ahead = [one for one in told if one["at"] > datetime.now(UTC).isoformat()]
+    assert len(told) - len(ahead) == 5
+    assert len(ahead) <= 1
+
+
+@needs_airflow_3
+def test_a_failed_read_of_the_connection_does_not_end_it(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    read = WtsHook.get_connection
+
+    def flaky(conn_id: str) -> Any:
+        reads.append(conn_id)
+        if len(reads) <= 2:
+            raise ConnectionError("Airflow's API server is restarting")
+        return read(conn_id)
+
+    monkeypatch.setattr(WtsHook, "get_connection", staticmethod(flaky))
+    assert len(watch(writes(wts_connection, PHONES[0]), emulator=wts_connection)) == 1
+
+
+@needs_airflow_3
+def test_a_token_that_was_replaced_in_airflow_is_used(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rotate() -> None:
+        monkeypatch.setattr(wts_connection.service, "token", "pn_rotated")
+        connection = {"conn_type": "wts", "host": wts_connection.url, "password": "pn_rotated"}
+        monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+
+    assert len(watch(rotate, writes(wts_connection, PHONES[0]), emulator=wts_connection)) == 1
+
+
+@needs_airflow_3
+@pytest.mark.parametrize("bad", [-1, 10**6])
+def test_a_reach_back_that_cannot_be_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="reach_back"):
+        WtsSessionEventTrigger(reach_back=bad)
+
+
+@needs_airflow_3
+def test_a_reach_back_of_its_own_is_part_of_the_trigger() -> None:
+    trigger = WtsSessionEventTrigger(reach_back=600)
+    _, arguments = trigger.serialize()
+    assert WtsSessionEventTrigger(**arguments).reach_back == 600
+    assert trigger.shared_stream_key() != WtsSessionEventTrigger().shared_stream_key()
+
+
+@pytest.mark.parametrize(("reach_back", "told"), [(timedelta(minutes=2), 0), (timedelta(minutes=10), 1)])
+def test_an_event_that_shows_late_is_told_within_the_reach_back(reach_back: timedelta, told: int) -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    position = Position(begin, reach_back=reach_back)
+    position.news(Batch(begin, begin + timedelta(minutes=6), [], 2), ["message_received"])
+    late = Batch(begin, begin + timedelta(minutes=6), [session(begin + timedelta(minutes=1))], 2)
+    assert len(position.news(late, ["message_received"])) == told
+
+
+def test_a_position_that_is_kept_under_load_forgets_nothing_that_was_told_and_loses_nothing_that_was_not() -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    sessions = [{**session(begin + timedelta(seconds=number)), "session_id": f"s{number}"} for number in range(1, 501)]
+    batch = Batch(begin, begin + timedelta(seconds=500), sessions, 5)
+    position = Position(begin)
+    position.find(batch, ["message_received"])
+    told = position.tell(200)
+    again = Position.read(json.loads(json.dumps(position.as_json())))
+    assert again is not None
+    rest = again.news(Batch(again.floor or begin, batch.cursor, sessions, 5), ["message_received"])
+    ids = [one["session_id"] for one in told + rest]
+    assert len(ids) == len(set(ids)) == 500
+
+
+@needs_airflow_3
+def test_the_position_is_kept_with_each_delivery_while_more_is_untold(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A triggerer that is killed in the middle of many events repeats at most the last delivery."""
+    monkeypatch.setattr(trigger_module, "MOST", 2)
+    monkeypatch.setattr(trigger_module, "SPACING", 0.05)
+    store = AssetStateStore()
+
+    def all_write() -> None:
+        with wts_connection.state.lock:
+            for phone in PHONES:
+                wts_connection.contact_writes(phone, "Oi")
+
+    async def until_killed() -> list[str]:
+        trigger = WtsSessionEventTrigger(poll_interval=0.01)
+        trigger.asset_state_store = store  # type: ignore[assignment]
+        told: list[str] = []
+        events = trigger.run()
+        async with asyncio.timeout(30):
+            writing = asyncio.create_task(_after(wts_connection, all_write))
+            async for event in events:
+                told += [one["id"] for one in event.payload["events"]]
+                if len(told) >= 6:
+                    break
+            await writing
+        await events.aclose()  # type: ignore[attr-defined]
+        return told
+
+    first = asyncio.run(until_killed())
+    monkeypatch.setattr(trigger_module, "MOST", 200)
+    second = [one["id"] for one in watch(store=store, emulator=wts_connection, looks=6)]
+    assert len(set(first) | set(second)) == len(PHONES)
+    assert len(set(first) & set(second)) <= 2
+
+
+async def _after(emulator: Emulator, do: Callable[[], Any]) -> None:
+    while len(emulator.requests_of("list_sessions")) < 4:
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(do)

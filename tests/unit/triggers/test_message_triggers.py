@@ -235,3 +235,21 @@ def test_blips_do_not_end_a_wait_for_a_message(silent: Emulator, monkeypatch: py
     silent.faults.add("status", status=503, times=3)
     (told,) = events(status(send_id))
     assert told["outcome"] == "reached"
+
+
+@pytest.mark.parametrize(
+    ("reason", "hidden"),
+    [
+        ("O número +55 11 98888-7777 de Maria da Silva não existe", ["98888", "Maria", "Silva"]),
+        ("Maria Silva bloqueou a conta", ["Maria", "Silva"]),
+        ("Contato Ana Lúcia recusou; e-mail ana.lucia@example.com", ["Lúcia", "ana.lucia", "example.com"]),
+        ("Bloqueado por @maria.silva", ["maria"]),
+    ],
+)
+def test_the_reason_of_a_failure_names_nobody(silent: Emulator, reason: str, hidden: list[str]) -> None:
+    silent.behave(PHONES[0], replies=[], fails=reason)
+    send_id = str(WtsHook().run(sends.send_text("Olá", to=PHONES[0]))["id"])
+    silent.advance(3)
+    (told,) = events(status(send_id))
+    assert told["status"] == "FAILED"
+    assert not [words for words in hidden if words in str(told)]

@@ -1,0 +1,181 @@
+"""Reads from WTS Chat for triggers: in a thread that holds nobody up, over the connection as Airflow has it now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_wts.api.errors import WtsError, WtsNotSentError
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.waiting.session import refuses_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.api.client import WtsClient
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which the connection is read again from Airflow.
+CONNECTION_AGE = 300.0
+
+
+class StoppedError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class BackgroundThread:
+    """Runs functions one after the other, outside the event loop.
+
+    Not the loop's own threads: they look names up for the whole triggerer. Not an executor: a process waits for its
+    threads before it ends, and an answer may take a minute.
+
+    :param name: name of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.stopping = threading.Event()
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run a function, and return what it returns.
+
+        :param function: the function. It goes on when the caller is cancelled.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((function, future))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        return await future
+
+    def close(self) -> None:
+        """Let the thread end; what it waits for ends at once."""
+        self.stopping.set()
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            function, future = job
+            result, error = None, None
+            try:
+                result = function()
+            except BaseException as raised:
+                error = raised
+            # The loop may be closed.
+            with suppress(RuntimeError):
+                future.get_loop().call_soon_threadsafe(_settle, future, result, error)
+            del job, function, future, result, error
+        self._end()
+
+    def _end(self) -> None:
+        """Do what is left to do in the thread."""
+
+
+class BackgroundReader(BackgroundThread):
+    """Reads with the client of a connection. The token is read again from Airflow now and then, and when it is refused.
+
+    :param wts_conn_id: the Airflow connection.
+    :param name: name of the thread.
+    """
+
+    def __init__(self, wts_conn_id: str, name: str) -> None:
+        super().__init__(name)
+        self._wts_conn_id = wts_conn_id
+        self._hook: WtsHook | None = None
+        self._read_at = 0.0
+        # Whether the last token was refused twice.
+        self._refused = False
+
+    async def read(self, function: Callable[[WtsClient], T]) -> T:
+        """Read something.
+
+        :param function: reads it.
+        :raises WtsError: when it fails, or the connection cannot be used. A token is refused for good only if the one
+            that Airflow has now is refused, too.
+        """
+        return await self.run(lambda: self._read(function))
+
+    def _read(self, function: Callable[[WtsClient], T]) -> T:
+        client = self._client()
+        try:
+            answer = function(client)
+        except WtsError as error:
+            if not refuses_token(error):
+                raise
+            log.warning("%s The connection %r is read again.", error, self._wts_conn_id)
+            now = self._connect().client
+            if self._refused and now is client:
+                # It was asked about this one twice before.
+                raise
+        else:
+            self._refused = False
+            return answer
+        self._refused = True
+        answer = function(now)
+        self._refused = False
+        return answer
+
+    def _client(self) -> WtsClient:
+        if self._hook is None:
+            return self._connect().client
+        if time.monotonic() - self._read_at > CONNECTION_AGE:
+            try:
+                self._connect()
+            except WtsError as error:
+                log.warning("%s The poll goes on with what it has.", error)
+        return self._hook.client
+
+    def _connect(self) -> WtsHook:
+        """Read the connection from Airflow."""
+        # A 429 is waited out by the poll, which can be stopped meanwhile.
+        hook = WtsHook(self._wts_conn_id, client_settings={"sleep": self._sleep, "rate_limit_wait": 0.0})
+        try:
+            unchanged = self._hook is not None and self._hook.connection == hook.connection
+            if not unchanged:
+                # Made here, so that a connection that cannot be used is noticed.
+                _ = hook.client
+        except WtsError as error:
+            raise WtsNotSentError(f"The connection {self._wts_conn_id!r} cannot be used: {error}") from error
+        except Exception as error:
+            # Airflow's API server, or a secrets backend, may just be restarting. Their words may quote a secret.
+            raise WtsNotSentError(
+                f"The connection {self._wts_conn_id!r} cannot be read from Airflow ({type(error).__name__})."
+            ) from error
+        self._read_at = time.monotonic()
+        if self._hook is None or not unchanged:
+            self._disconnect()
+            self._hook = hook
+        return self._hook
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stopping.wait(seconds):
+            raise StoppedError
+
+    def _disconnect(self) -> None:
+        if self._hook is not None:
+            self._hook.client.close()
+
+    def _end(self) -> None:
+        self._disconnect()
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, StopIteration):
+        # A future does not take it.
+        future.set_exception(RuntimeError("StopIteration"))
+    else:
+        future.set_exception(error)
