@@ -136,6 +136,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(polling, "SECONDS_PER_CALL", 0.0)
     for budget in ("UNKNOWN_BUDGET", "NOT_SENT_BUDGET", "UNREACHABLE_BUDGET"):
         monkeypatch.setattr(f"airflow_provider_wts.api.client.{budget}", 0)
+    monkeypatch.setattr("airflow_provider_wts.api.pagination.SETTLE_SECONDS", 0.0)
     # 300 waits make more requests than an account may in their few seconds.
     monkeypatch.setattr("airflow_provider_wts.api.budget.Budget.acquire", lambda *_: 0.0)
     with Service() as running:
