@@ -138,7 +138,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         monkeypatch.setattr(f"airflow_provider_wts.api.client.{budget}", 0)
     monkeypatch.setattr("airflow_provider_wts.api.pagination.SETTLE_SECONDS", 0.0)
     # 300 waits make more requests than an account may in their few seconds.
-    monkeypatch.setattr("airflow_provider_wts.api.budget.Budget.acquire", lambda *_: 0.0)
+    monkeypatch.setattr("airflow_provider_wts.api.budget.Budget.acquire", lambda *_, **__: 0.0)
     with Service() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
