@@ -14,7 +14,7 @@ import logging
 import threading
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeVar, cast
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.context import RunIdentity, run_identity, same_run
@@ -189,10 +189,12 @@ class Fence:
         :return: the holder before, if there was one.
         :raises WtsError: when a later try has taken over, or the store fails. Then nothing may be done.
         """
+        reading = clock.now()
         before = self._read()
         self._refuse_later(before)
         self._write()
-        alone = before is None and self._try_number <= 1 and first()
+        # Within a lease of the reading, a later try that this one wrote over has not begun.
+        alone = before is None and self._try_number <= 1 and clock.elapsed(reading) < LEASE and first()
         for _ in range(_MOST_READS):
             if not alone:
                 clock.sleep(LEASE * 1.1)
@@ -202,7 +204,7 @@ class Fence:
                 self._checked = reading
                 return before
             if found is None or _try_of(found) >= self._try_number:
-                self._refuse()
+                self.give_up()
             # An earlier try had read the store before this one wrote. It does not wait, and may have acted since.
             self._write()
             alone = False
@@ -219,7 +221,7 @@ class Fence:
                     return
                 reading = clock.now()
                 if not self._is_mine(self._read()):
-                    self._refuse()
+                    self.give_up()
                 self._checked = reading
             # A read that took longer than the lease proves nothing.
             if self._is_fresh():
@@ -231,15 +233,19 @@ class Fence:
 
     def _refuse_later(self, found: Mapping[str, Any] | None) -> None:
         if found and same_run(found.get("run"), self._run) is not False and _try_of(found) > self._try_number:
-            self._refuse()
+            self.give_up()
 
-    def _refuse(self) -> None:
+    def give_up(self) -> NoReturn:
+        """Stop for good.
+
+        :raises WtsError: always.
+        """
         self._taken_over = True
         raise WtsError("Another try of this task has taken over, so this one sends nothing more.")
 
     def _is_fresh(self) -> bool:
         if self._taken_over:
-            self._refuse()
+            self.give_up()
         return self._checked is not None and clock.elapsed(self._checked) < LEASE
 
     def _is_mine(self, found: Mapping[str, Any] | None) -> bool:
@@ -404,7 +410,7 @@ class Ledger:
     def _put(self, header: dict[str, Any]) -> None:
         # As last seen, so that a retry after the end is not taken for another clear.
         header["max_tries"] = self._max_tries
-        header["holder"] = self.fence.process
+        header |= {"holder": self.fence.process, "try": self._try_number}
         self._store.set(HEADER, header)
 
     def _begin(self) -> bool:
@@ -431,15 +437,18 @@ class Ledger:
         if same is False:
             log.info("The ledger is of an earlier DAG run with the same run id; everything is sent.")
             return self._new(anew, incomplete=self._try_number > 1)
+        if _try_of(header) > self._try_number:
+            # It had taken over before this one wrote its name over that of the later one.
+            self.fence.give_up()
+        # Some try wrote behind the back of the one that held: what that one wrote may be lost.
+        overwritten = header.get("holder") != (before or {}).get("holder")
         if self._starts_anew(header, on_clear):
             log.warning(
                 "The task was cleared after all its sends had been made, so everything is sent again. If its last try "
                 "failed only after that, this is a repetition: on_clear='continue' sends nothing again."
             )
-            return self._new(anew)
-        if header.get("holder") != (before or {}).get("holder"):
-            # Some try wrote behind the back of the one that held.
-            header["incomplete"] = True
+            return self._new(anew, incomplete=overwritten)
+        header["incomplete"] = bool(header.get("incomplete")) or overwritten
         if same is None and self._try_number <= max(_try_of(before or {}), 1):
             # The number of a try only grows within a run, so this may be another run under the same run id.
             log.warning("It cannot be told whether the ledger is of this DAG run. WTS Chat is asked what was sent.")
