@@ -431,7 +431,7 @@ def test_a_campaign_that_was_given_up_while_it_waited_sends_nothing_more(
     class Waiting:
         """A budget whose third request of the campaign waits until another try has done everything."""
 
-        def acquire(self, asked: Any) -> float:
+        def acquire(self, asked: Any, **limits: Any) -> float:
             if asked.operation_id == operation(way):
                 meanwhile.append(asked)
                 if len(meanwhile) == 3:

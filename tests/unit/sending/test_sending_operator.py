@@ -425,13 +425,13 @@ def test_a_first_try_that_is_given_up_while_it_waits_sends_nothing(
     class Waits:
         """A budget that keeps one request waiting until the second try has done everything."""
 
-        def acquire(self, asked: Any) -> float:
+        def acquire(self, asked: Any, **limits: Any) -> float:
             is_send = asked.operation_id in {"send_chatbot", "send_text", "send_document"}
             if not waited and is_send == (waits_for == "the rate limit"):
                 waited.append(asked.operation_id)
                 first["task_state_store"].given_up = True
                 sending(kind, bot_key, file).execute(second)
-            return real.acquire(asked)
+            return real.acquire(asked, **limits)
 
     stalled.hook.client._budget = Waits()
     with pytest.raises(WtsError, match="taken over"):
