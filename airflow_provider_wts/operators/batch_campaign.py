@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators import parameters
@@ -153,7 +153,6 @@ class Campaign:
         for row in self._recipients.entries():
             if isinstance(row, Left):
                 self._tally.leave(row)
-        self._exclusions.read()
         self._batch = Batch(
             self._operator.hook,
             self._context,
@@ -165,7 +164,13 @@ class Campaign:
             report=self._tally.report,
             on_unknown=self._operator.on_unknown,
         )
-        self._batch.run(self._recipients)
+        try:
+            self._batch.run(self._recipients)
+        except TaskDeferred:
+            raise
+        except Exception:
+            self._tally.say_who_was_not_reached()
+            raise
         problem, finished = self._problem(), False
         try:
             summary = self._summary()

@@ -800,6 +800,16 @@ def test_without_a_results_path_the_log_and_the_counts_name_who_was_not_reached(
     assert "Not reached: 3 more" in logged.text("warning")
 
 
+def test_a_try_that_raises_names_who_was_not_reached_until_then(
+    wts_connection: Emulator, context: dict[str, Any], logged: Any
+) -> None:
+    wts_connection.faults.add("status", status=400, operation_id="send_text", nth=2)
+    wts_connection.faults.add("status", status=401, operation_id="send_text", nth=7, times=None)
+    with pytest.raises(AirflowFailException):
+        text(recipients=numbers(20), parallelism=1, chunk_size=3).execute(context)
+    assert "Not reached: +55 11910000001 (line 2): failed" in logged.text("warning")
+
+
 def test_bad_rows_and_exclusions_are_named_too(wts_connection: Emulator, context: dict[str, Any]) -> None:
     contacts(wts_connection, 0, tags=["VIP"])
     given = {"recipients": [*numbers(3), "12"], "on_bad_row": "skip", "exclude_tags": ["VIP"]}
