@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import typing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 from emulator_api import CARLA, WHATSAPP
+
+from airflow_provider_wts.emulator import Switches
 
 if TYPE_CHECKING:
     from emulator_api import Api
@@ -335,3 +339,14 @@ def test_a_queued_send_into_an_open_session_shows_it_at_once_or_later(
     assert [send["sessionId"] for send in sends] == [session["id"] if reading == "known" else None] * 2
     emulator.advance(2)
     assert {api.ask("get_sent_message_status", id=send["id"])["sessionId"] for send in sends} == {session["id"]}
+
+
+# Sizes, delays and features; the others are readings of what nobody documents.
+NO_READINGS = {"strict", "rate_limits", "scheduled_messages", "webhooks_to"}
+
+
+def test_every_reading_is_a_named_assumption() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "assumptions.md").read_text()
+    hints = typing.get_type_hints(Switches)
+    readings = {name for name, kind in hints.items() if kind is bool or typing.get_origin(kind) is typing.Literal}
+    assert {name for name in readings - NO_READINGS if f"`{name}`" not in page} == set()

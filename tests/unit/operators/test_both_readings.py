@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
-from typing import Any
+import typing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.exceptions import AirflowException
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_wts.emulator import Emulator, Switches
 from airflow_provider_wts.operators.call import WtsCallOperator
 from airflow_provider_wts.operators.card_note import WtsCreateCardNoteOperator
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.operators.chatbot_reading import WtsListChatbotsOperator
-from airflow_provider_wts.operators.contact import WtsUpdateContactOperator, WtsUpdateContactTagsOperator
+from airflow_provider_wts.operators.contact import (
+    WtsGetContactOperator,
+    WtsUpdateContactOperator,
+    WtsUpdateContactTagsOperator,
+)
 from airflow_provider_wts.operators.contact_listing import WtsListContactsOperator
 from airflow_provider_wts.operators.message import (
     WtsCancelScheduledMessageOperator,
@@ -29,6 +37,10 @@ from airflow_provider_wts.operators.session import (
     WtsCreateSessionNoteOperator,
     WtsTransferSessionOperator,
 )
+from airflow_provider_wts.operators.session_reading import WtsListSessionsOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 CARLA = "+55|11999990001"
@@ -274,3 +286,54 @@ def test_an_unknown_number_among_those_for_a_portfolio(account, run, reading, me
     )
     assert done == bool(members)
     assert len(account.state.portfolio_contacts) == members
+
+
+# Every reading there is ----------------------------------------------------------------------------------------------
+
+
+def other_readings() -> Iterator[tuple[str, Any]]:
+    kinds = typing.get_type_hints(Switches)
+    for field in dataclasses.fields(Switches):
+        readings = (True, False) if kinds[field.name] is bool else typing.get_args(kinds[field.name])
+        if typing.get_origin(kinds[field.name]) is not tuple:
+            yield from ((field.name, one) for one in readings if one != field.default)
+
+
+@pytest.fixture(scope="module")
+def shared_emulator() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.mark.parametrize(("switch", "reading"), list(other_readings()))
+def test_the_usual_tasks_end_well_or_with_a_readable_error(
+    shared_emulator, context, ledger, monkeypatch, switch, reading
+):
+    # An account of its own: the tests together are more than the client asks of one in five minutes.
+    shared_emulator.service.token = f"pn_{switch}_{reading}"
+    connection = {"conn_type": "wts", "host": shared_emulator.url, "password": shared_emulator.token}
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    shared_emulator.reset()
+    shared_emulator.switches.change({"queue_seconds": 0.0, "whatsapp_window": "off", switch: reading})
+    tasks: list[tuple[Any, dict[str, Any]]] = [
+        (WtsSendChatbotOperator, {"chatbot": "Falar com atendente", "to": CARLA, "session_metadata": {"a": "1"}}),
+        (WtsSendChatbotOperator, {"chatbot": "Cobrança", "to": CARLA, "skip_if_in_progress": True}),
+        (WtsSendTextOperator, {"text": "Oi", "to": DIEGO}),
+        (WtsSendTextOperator, {"text": "Oi", "to": DIEGO, "user": "nobody@exemplo.com.br"}),
+        (WtsListSessionsOperator, {"created_after": "2020-01-01T00:00:00Z", "include_details": ["ContactDetails"]}),
+        (WtsListContactsOperator, {"tags": ["VIP"]}),
+        (WtsUpdateContactTagsOperator, {"phone": CARLA, "tags": ["Newsletter"], "tag_operation": "InsertIfNotExists"}),
+        (WtsGetContactOperator, {"phone": "+55|11900000000"}),
+        (WtsListCardsOperator, {"panel": "Funil de vendas"}),
+        (WtsScheduleMessageOperator, {"to": CARLA, "scheduling": "2099-01-01T10:00:00Z", "chatbot": "Cobrança"}),
+    ]
+    for number, (operator_class, parameters) in enumerate(tasks):
+        context["ti"].task_id = f"task{number}"
+        # What is no error of Airflow's kind escapes, and fails the test.
+        with contextlib.suppress(AirflowException):
+            operator_class(task_id=f"task{number}", **parameters).execute(context)
+    shared_emulator.advance(5)
+    assert len(shared_emulator.received(CARLA)) <= 2
+    assert len(shared_emulator.received(DIEGO)) <= 2
+    assert shared_emulator.received(CARLA) or reading == "refuse"
+    assert shared_emulator.violations == []
