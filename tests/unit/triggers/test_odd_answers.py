@@ -113,6 +113,9 @@ class Service(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body in one packet: a second one waits 40 ms for the first to be confirmed.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: Service
 
     def do_GET(self) -> None:
