@@ -116,7 +116,7 @@ def taken_back(context: Context) -> None:
 
     :param context: the task's context.
     """
-    context["ti"].xcom_push(key=IDS_KEY, value=None)
+    context["ti"].xcom_push(key=IDS_KEY, value=[])
 
 
 def handed_over(place: Mapping[str, Any]) -> list[str]:
