@@ -149,6 +149,8 @@ def test_more_ids_than_a_trigger_takes_reach_it_from_mapped_tasks_too(run, fast_
         # The first check reads the list, and five sessions one at a time.
         while len(fast_emulator.requests_of("get_session")) < 5:
             time.sleep(0.05)
+        # It has the last answer, and leaves the worker.
+        time.sleep(3)
         fast_emulator.advance(24 * 3600)
 
     threading.Thread(target=complete_after_the_first_check, daemon=True).start()
