@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 
 import pytest
 import requests
 from real_airflow import without_mark
-
-from airflow_provider_wts.api.chatbots import list_chatbots, send_chatbot
-from airflow_provider_wts.api.client import WtsClient
 
 HEAD = """
 from airflow.providers.common.compat.sdk import DAG
@@ -136,33 +131,3 @@ def test_what_cannot_work_fails_at_once_with_one_readable_error(
     assert told in outcome.logs, outcome.logs[-6000:]
     assert "pn_emulator" not in outcome.logs
     assert not fast_emulator.deliveries
-
-
-def test_more_ids_than_a_trigger_takes_reach_it_from_mapped_tasks_too(run, fast_emulator):
-    """They travel as an XCom of the task, which the triggerer reads from Airflow."""
-    fast_emulator.clock.speed = 1
-    client = WtsClient(fast_emulator.token, base_url=fast_emulator.url)
-    (key,) = [bot["key"] for bot in client.items(list_chatbots()) if bot["name"] == "Cobrança"]
-    ids = [client.perform(send_chatbot(bot_key=key, to=f"+55|119{n:08}"))["id"] for n in range(210)]
-
-    def complete_after_the_first_check() -> None:
-        # The first check reads the list, and five sessions one at a time.
-        while len(fast_emulator.requests_of("get_session")) < 5:
-            time.sleep(0.05)
-        # It has the last answer, and leaves the worker.
-        time.sleep(3)
-        fast_emulator.advance(24 * 3600)
-
-    threading.Thread(target=complete_after_the_first_check, daemon=True).start()
-    outcome = run(
-        HEAD.replace("WtsSessionSensor", "WtsSessionsSensor")
-        + "    WtsSessionsSensor.partial(\n"
-        + "        task_id='wait', target_status='COMPLETED', poke_interval=0.2, timeout=100, deferrable=True\n"
-        + f"    ).expand(session_ids={[ids[:105], ids[105:]]!r})\n"
-    )
-    tasks = outcome.mapped("wait")
-    assert [(task.state, task.returned) for task in tasks] == [("success", {"COMPLETED": 105})] * 2, outcome.logs[
-        -3000:
-    ]
-    # The trigger had them; nothing of that size stays behind.
-    assert [] in [task.xcoms.get("wts_session_ids") for task in tasks]
