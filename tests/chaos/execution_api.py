@@ -96,7 +96,9 @@ def _task(run_id: str, session: Any) -> TaskInstance:
 
 
 def _queue(task: TaskInstance, session: Any) -> Any:
-    task.try_number += 1
+    task.task = dags.get_latest_version_of_dag(task.dag_id, session=session).get_task(task.task_id)
+    task.dag_run.schedule_tis([task], session=session)
+    session.refresh(task)
     task.state = TaskInstanceState.QUEUED
     task.queued_dttm = timezone.utcnow()
     session.flush()

@@ -1,7 +1,8 @@
 """Where a task process is stopped: hooks around the ledger's store, the waits, the connection and the requests.
 
-They are put around Airflow, requests, limits and the standard library, so that they do not depend on how a send is
-made. Importing this module puts them in place; import it before the provider, which binds ``time.sleep``.
+They are put around Airflow, requests and the standard library, and one around the rate limits, so that they do not
+depend on how a send is made. Importing this module puts them in place; import it before the provider, which binds
+``time.sleep``.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ from urllib.parse import urlsplit
 import requests
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow.sdk.execution_time.context import TaskStateStoreAccessor
-from limits.strategies import MovingWindowRateLimiter
-from limits.util import WindowStats
 
 #: The package whose waits are told apart.
 PACKAGE = "airflow_provider_wts"
@@ -121,7 +120,7 @@ class Watch:
         inner = next((file for file in ours if file != "sending/clock.py"), None)
         if inner is None:
             return None
-        known = {"api/budget.py": "rate limit", "api/client.py": "retry", "sending/ledger.py": "lease"}
+        known = {"api/client.py": "retry", "sending/ledger.py": "lease"}
         return known.get(inner, self._wait if self._wait == "window" else "reconcile")
 
     def _stop(self, point: str) -> None:
@@ -178,7 +177,7 @@ def sleep(seconds: float) -> None:
         _sleep(seconds)
         return
     at(f"wait:{kind}")
-    _sleep(0.0 if watch.stopped and kind in ("retry", "rate limit") else seconds)
+    _sleep(0.0 if watch.stopped and kind == "retry" else seconds)
 
 
 def around_store(name: str, kind: str, original: Any) -> Any:
@@ -231,24 +230,28 @@ def connect(self: Any, address: Any) -> None:
     _connect(self, address)
 
 
-def get_window_stats(self: Any, *args: Any) -> Any:
+def acquire(self: Any, *args: Any, **kwargs: Any) -> float:
     if watch is not None and watch.waits("rate limit"):
-        return WindowStats(time.time() + 30, 0)
-    return _get_window_stats(self, *args)
+        at("wait:rate limit")
+    return _acquire(self, *args, **kwargs)
 
 
 _send = requests.Session.send
 _getresponse = http.client.HTTPConnection.getresponse
 _getaddrinfo = socket.getaddrinfo
 _connect = socket.socket.connect
-_get_window_stats = MovingWindowRateLimiter.get_window_stats
 
 time.sleep = sleep
+
+# Now that it binds the function above.
+from airflow_provider_wts.api.budget import Budget  # noqa: E402
+
+_acquire = Budget.acquire
+Budget.acquire = acquire  # type: ignore[method-assign]
 requests.Session.send = send  # type: ignore[method-assign]
 http.client.HTTPConnection.getresponse = getresponse  # type: ignore[method-assign]
 socket.getaddrinfo = getaddrinfo
 socket.socket.connect = connect  # type: ignore[method-assign]
-MovingWindowRateLimiter.get_window_stats = get_window_stats  # type: ignore[method-assign]
 for _class, _names in ((TaskStateStoreAccessor, ("get", "set")), (ObjectStoragePath, ("read_text", "write_text"))):
     for _name, _kind in zip(_names, ("read", "write"), strict=True):
         setattr(_class, _name, around_store(_name, _kind, getattr(_class, _name)))

@@ -57,7 +57,7 @@ STOPS: list[tuple[dict[str, Any], tuple[str, int]]] = [
     # In each kind of wait.
     *[({"wait": "429"}, ("wait:retry", 1))] * 3,
     ({"wait": "rate limit", "at_pass": 1}, ("wait:rate limit", 1)),
-    ({"wait": "rate limit", "at_pass": 4}, ("wait:rate limit", 1)),
+    ({"wait": "rate limit", "at_pass": 2}, ("wait:rate limit", 1)),
     ({"wait": "refused", "at_pass": 1}, ("wait:retry", 1)),
     ({"wait": "refused", "at_pass": 2}, ("wait:retry", 1)),
     ({}, ("resolve", 2)),
