@@ -10,7 +10,7 @@ import logging
 import mimetypes
 import time
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote
 
 from airflow_provider_wts.api.answers import required
@@ -103,12 +103,14 @@ class Source(NamedTuple):
 
 
 def _size_and_version(place: Path | ObjectStoragePath) -> tuple[int, object]:
-    if isinstance(place, Path):
-        found = place.stat()
+    # Airflow 2.11's paths of object stores are paths of pathlib, too.
+    fs = getattr(place, "fs", None)
+    if fs is None:
+        found: Any = place.stat()
         return found.st_size, (found.st_size, found.st_mtime_ns, found.st_ino)
     # Some stores answer from what they remember.
-    place.fs.invalidate_cache()
-    return int(place.stat().st_size), place.fs.ukey(place.path)
+    fs.invalidate_cache()
+    return int(place.stat().st_size), fs.ukey(place.path)  # type: ignore[union-attr]
 
 
 def mime_type_of(name: str) -> str | None:
