@@ -92,8 +92,9 @@ dist: $(VENV)/.ready ## Build wheel and sdist into dist/, and run the installed 
 	@$(BIN)/python tools/dist.py
 
 .PHONY: chaos
-chaos: $(VENV)/.ready ## Send 10,000 times through every fault, with tasks killed and stopped at random, and count the messages
-	@WTS_CHAOS_SENDS=$${WTS_CHAOS_SENDS:-10000} $(BIN)/python -m pytest tests/chaos --timeout=7200 $(TESTS)
+chaos: $(VENV)/.ready ## Send 10,000 times and export 100 times, with tasks killed and stopped at random, and count
+	@WTS_CHAOS_SENDS=$${WTS_CHAOS_SENDS:-10000} WTS_CHAOS_EXPORTS=$${WTS_CHAOS_EXPORTS:-100} \
+		$(BIN)/python -m pytest tests/chaos --timeout=7200 $(TESTS)
 
 .PHONY: bench
 bench: $(VENV)/.ready ## Measure speed and cost, and renew docs/benchmarks.md; one of them: make bench BENCH=waiting

@@ -2,45 +2,58 @@
 
 First the sessions are listed, all of them, into staging files of 100. From then on it is settled which sessions are
 exported, so that nothing that changes meanwhile can move a row from one page of the list to another. Then each
-staging file becomes a part file, with the messages read; the state says how many parts are complete. A part that was
-written while the state was not is written again, under the same name.
+staging file becomes a part file, with the messages read; the state says which parts are complete.
+
+A try that Airflow has given up may still run beside its successor. So every file has the name of the process that
+wrote it, and no two processes write the same file. Only what the state names counts. The state is written by the try
+that holds the task's fence. Files that no longer count are removed last, after the manifest was written: until then the
+files of an earlier export stay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.call import NOT_GIVEN, moment
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsUnknownOutcomeError
+from airflow_provider_wts.api.errors import (
+    WtsError,
+    WtsNotFoundError,
+)
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import get_session, list_sessions
+from airflow_provider_wts.hooks.context import run_identity, same_run
+from airflow_provider_wts.hooks.output_files import output_folder
 from airflow_provider_wts.operators import conversation_files as files
 from airflow_provider_wts.sending.key import TaskIdentity
-from airflow_provider_wts.sending.ledger import FileStore, store_of
+from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
 from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airflow.sdk import ObjectStoragePath
     from airflow.sdk.types import Logger
 
+    from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.hooks.wts import WtsHook
 
-#: Name under which the state stands in the store.
+#: Names of the state and of the try that holds the export, in the store.
 STATE = "wts_export"
+HOLDER = "wts_export_holder"
 
-_VERSION = 1
+_VERSION = 2
 
 #: Sessions in a part file: as many as one request lists.
 PART = 100
 
-#: Sessions that are read singly to find out whether the list leaves their metadata out.
+#: Sessions that are read one at a time to find out whether the list leaves their metadata out.
 SAMPLES = 5
 
 #: A line in the log each so many parts.
@@ -48,6 +61,11 @@ PARTS_PER_LINE = 10
 
 #: Date bounds may include themselves or not, so the list is asked for more, and judged here.
 _SLACK = timedelta(seconds=1)
+
+#: How far the clock of a worker may be ahead of WTS Chat's: an interval that ends later than that is in the future.
+MOST_SKEW = timedelta(minutes=5)
+
+_EXAMPLE = "'s3://aws_default@bucket/conversations/{{ ds }}'"
 
 
 class Wanted(NamedTuple):
@@ -60,6 +78,7 @@ class Wanted(NamedTuple):
     :param file_format: ``jsonl`` or ``parquet``.
     :param include_messages: whether messages are read.
     :param include_details: what is added to each session.
+    :param overlap: seconds before the interval that are read again.
     """
 
     wts_conn_id: str
@@ -69,6 +88,7 @@ class Wanted(NamedTuple):
     file_format: str
     include_messages: bool
     include_details: tuple[str, ...]
+    overlap: float
 
 
 class Export:
@@ -81,83 +101,126 @@ class Export:
     """
 
     def __init__(self, hook: WtsHook, context: Mapping[str, Any], wanted: Wanted, log: Logger) -> None:
+        if wanted.file_format == "parquet":
+            files.need_parquet()
         self._hook = hook
         self._wanted = wanted
         self._log = log
         self._max_tries = context["ti"].max_tries
-        self._folder = _folder(wanted.output_path)
+        self._try_number = int(context["ti"].try_number or 1)
+        self._folder = output_folder("output_path", wanted.output_path, example=_EXAMPLE)
         task = TaskIdentity.of(context["ti"])
         # Runs may share a folder; each knows its own files by this.
         self._mark = hashlib.sha256("\0".join(map(str, task)).encode()).hexdigest()[:8]
-        self._staging = self._folder / f"_staging-{self._mark}"
         self._store = store_of(context, task) or FileStore(str(self._folder / "_state"), task)
-        if wanted.file_format == "parquet":
-            files.need_parquet()
+        # Files may outlive a run, and be found by another one under its run id.
+        self._run = run_identity(context) if isinstance(self._store, FileStore) else None
+        self._fence = Fence(self._store, try_number=self._try_number, run=self._run, name=HOLDER)
+        self._process = self._fence.process[:8]
 
     def run(self) -> dict[str, Any]:
         """Export what is not exported yet, and return the counts.
 
         :raises WtsError: when another try makes sense; it goes on where this one stopped.
         """
+        self._fence.hold(first=self._begin)
         state = self._known_state()
         if state is None:
-            self._remove_own_files()
             state = self._new_state()
             self._write(state)
         if state["finished"]:
             self._log.info("The export was finished by an earlier try.")
             return self._summary(state)
-        if state["staged"] is None:
-            state |= self._stage()
-            self._write(state)
+        if state["staging"] is None:
+            staged = self._stage()
+            state |= staged
+            self._write(state, self._folder / staged["staging"])
         elif state["parts"]:
             self._log.info("%s of %s parts are complete; going on.", len(state["parts"]), state["staged"])
         for number in range(len(state["parts"]) + 1, state["staged"] + 1):
-            state["parts"].append(self._write_part(number, metadata_singly=state["metadata_singly"]))
-            self._write(state)
+            self._add_part(state, number)
             if number % PARTS_PER_LINE == 0 or number == state["staged"]:
                 self._log.info("%s of %s parts are complete.", number, state["staged"])
+        state["manifest"] = f"manifest-{self._mark}-{self._process}.json"
         summary = self._summary(state)
-        manifest = {**summary, "files": [self._part(number).name for number in range(1, summary["parts"] + 1)]}
-        files.write_whole(self._manifest, json.dumps(manifest, indent=1).encode())
+        names = [name for name, *_ in state["parts"]]
+        manifest = self._folder / state["manifest"]
+        files.write_whole(manifest, json.dumps({**summary, "files": names}, indent=1).encode())
         state["finished"] = True
-        self._write(state)
-        self._remove_staging()
+        self._write(state, manifest)
+        self._remove_all_but({*names, manifest.name})
         self._log.info("Exported %s session(s) with %s message(s).", summary["sessions"], summary["messages"])
         return summary
 
     # The state -------------------------------------------------------------------------------------------------------
 
+    def _begin(self) -> bool:
+        """Leave a state for those who start later; return whether there was none."""
+        if self._store.get(STATE) is not None:
+            return False
+        self._store.set(STATE, {**self._new_state(), "max_tries": self._max_tries})
+        return True
+
     def _known_state(self) -> dict[str, Any] | None:
-        """Return the state of this export, or ``None`` where it begins anew."""
+        """Return the state of this export, or ``None`` if it starts over."""
         try:
             state = self._store.get(STATE)
         except ValueError:
             state = None
+        except Exception as error:
+            raise WtsError(f"The state of the export cannot be read: {error}") from error
         if not isinstance(state, dict) or state.get("version") != _VERSION:
             return None
         if state["wanted"] != self._as_json():
-            self._log.warning("An earlier try exported something else; the export begins anew.")
+            self._log.warning("An earlier try exported something else; the export starts over.")
+            return None
+        same = same_run(state["run"], self._run)
+        if same is False or (same is None and self._run and state["finished"] and self._try_number <= 1):
+            self._log.info("An earlier run with this run id made an export; this one starts over.")
             return None
         if state["finished"] and state["max_tries"] != self._max_tries:
-            self._log.info("The task was cleared and had finished; the export begins anew.")
+            self._log.info("The task was cleared and had finished; the export starts over.")
+            return None
+        if not state["finished"] and not self._is_whole(state):
+            self._log.warning("Files of an earlier try are missing; the export starts over.")
             return None
         return state
+
+    def _is_whole(self, state: Mapping[str, Any]) -> bool:
+        """Whether the files are there that the state names."""
+        parts = {name for name, *_ in state["parts"]}
+        if not parts <= {file.name for file in self._own_files()}:
+            return False
+        staged = range(len(parts) + 1, state["staged"] + 1)
+        if not staged:
+            return True
+        there = {file.name for file in (self._folder / state["staging"]).glob("*.jsonl")}
+        return {f"{number:05}.jsonl" for number in staged} <= there
 
     def _new_state(self) -> dict[str, Any]:
         return {
             "version": _VERSION,
             "wanted": self._as_json(),
-            "staged": None,
+            "run": self._run,
+            "staging": None,
+            "staged": 0,
             "metadata_singly": False,
             "parts": [],
+            "manifest": None,
             "finished": False,
         }
 
     def _as_json(self) -> dict[str, Any]:
         return {**self._wanted._asdict(), "include_details": list(self._wanted.include_details)}
 
-    def _write(self, state: dict[str, Any]) -> None:
+    def _write(self, state: dict[str, Any], *made: ObjectStoragePath) -> None:
+        """Write the state, unless another try has taken over; then what was made for it is removed."""
+        try:
+            self._fence.check()
+        except WtsError:
+            for path in made:
+                self._remove(path)
+            raise
         # Only a clear changes it, and a retry after the end must not be taken for another clear.
         state["max_tries"] = self._max_tries
         try:
@@ -168,11 +231,11 @@ class Export:
     def _summary(self, state: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "path": self._wanted.output_path,
-            "manifest": f"{self._wanted.output_path}/{self._manifest.name}",
+            "manifest": f"{self._wanted.output_path}/{state['manifest']}",
             "file_format": self._wanted.file_format,
             "parts": len(state["parts"]),
-            "sessions": sum(sessions for sessions, _ in state["parts"]),
-            "messages": sum(messages for _, messages in state["parts"]),
+            "sessions": sum(sessions for _, sessions, _ in state["parts"]),
+            "messages": sum(messages for *_, messages in state["parts"]),
             "updated_after": self._wanted.updated_after,
             "updated_before": self._wanted.updated_before,
         }
@@ -180,28 +243,32 @@ class Export:
     # The sessions ----------------------------------------------------------------------------------------------------
 
     def _stage(self) -> dict[str, Any]:
-        """List the sessions into staging files; return how many files, and whether metadata has to be read singly."""
-        self._remove_staging()
-        staged = 0
-        waiting: list[dict[str, Any]] = []
+        """List the sessions into staging files; return which, and whether metadata has to be read one at a time."""
+        staging = f"_staging-{self._mark}-{self._process}"
+        staged = sessions = 0
         bare: list[dict[str, Any]] = []
-        for session in self._sessions():
-            if len(bare) < SAMPLES and not isinstance(session.get("metadata"), dict):
-                bare.append(session)
-            waiting.append(session)
-            if len(waiting) == PART:
+        try:
+            listed = self._sessions()
+            while rows := list(islice(listed, PART)):
                 staged += 1
-                files.write_rows(self._staged(staged), waiting, "jsonl")
-                waiting = []
-        if waiting:
-            staged += 1
-            files.write_rows(self._staged(staged), waiting, "jsonl")
-        self._log.info("%s session(s) to export.", (staged - bool(waiting)) * PART + len(waiting))
-        return {"staged": staged, "metadata_singly": any(self._shows_metadata(one) for one in bare)}
+                sessions += len(rows)
+                bare += [row for row in rows if not isinstance(row.get("metadata"), dict)][: SAMPLES - len(bare)]
+                files.write_rows(self._staged(staging, staged), rows, "jsonl")
+        except Exception:
+            self._remove(self._folder / staging)
+            raise
+        self._log.info("%s session(s) to export.", sessions)
+        return {
+            "staging": staging,
+            "staged": staged,
+            "metadata_singly": any(self._shows_metadata(one) for one in bare),
+        }
 
     def _sessions(self) -> Iterator[dict[str, Any]]:
         """Walk the sessions of the interval, each once."""
         after, before = (datetime.fromisoformat(text) for text in self._wanted[2:4])
+        # What WTS Chat shows late, with a date of the interval before, was in no list of that interval.
+        after -= timedelta(seconds=self._wanted.overlap)
         found: set[str] = set()
         # Two lists: whether a message moves the date of a session's change is not documented.
         for kind in ("updated", "last_interaction"):
@@ -209,95 +276,91 @@ class Export:
             call = list_sessions(
                 status=SESSION_STATUSES, include_details=self._wanted.include_details or NOT_GIVEN, **bounds
             )
-            for session in self._hook.client.items(call):
-                session_id = _id_of(session)
+            for session in self._listed(call, before):
+                session_id = str(required(session, "id", "list_sessions"))
                 if session_id not in found and _inside(session, after, before):
                     found.add(session_id)
                     yield dict(session)
+
+    def _listed(self, call: Call[Any], end: datetime) -> Iterable[Any]:
+        """Walk a list that begins after the end of the interval, by the clock of WTS Chat."""
+        items = self._hook.client.items(call)
+        # Its first answer tells what time it is there. The worker's clock may be ahead.
+        first = list(islice(items, 1))
+        left = end - self._hook.client.now()
+        if left <= timedelta():
+            return chain(first, items)
+        if left > MOST_SKEW:
+            self._log.warning("The interval ends in the future. What changes until then is not in this export.")
+            return chain(first, items)
+        self._log.info("By the clock of WTS Chat, the interval ends in %.0f s. Waiting.", left.total_seconds())
+        time.sleep(left.total_seconds())
+        return self._hook.client.items(call)
 
     def _shows_metadata(self, session: Mapping[str, Any]) -> bool:
         return isinstance(self._whole(session).get("metadata"), dict)
 
     def _whole(self, session: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._hook.run(
-            get_session(
-                str(required(session, "id", "list_sessions")), include_details=self._wanted.include_details or NOT_GIVEN
-            )
+            get_session(str(session["id"]), include_details=self._wanted.include_details or NOT_GIVEN)
         )
 
     # The parts -------------------------------------------------------------------------------------------------------
 
-    def _write_part(self, number: int, *, metadata_singly: bool) -> list[int]:
-        """Write a part; return how many sessions and messages are in it."""
-        rows = files.read_rows(self._staged(number))
+    def _add_part(self, state: dict[str, Any], number: int) -> None:
+        """Write a part, and note it with its sessions and messages."""
+        rows = files.read_rows(self._staged(state["staging"], number))
         for row in rows:
+            self._complete(row, metadata_singly=state["metadata_singly"])
+        part = self._folder / f"conversations-{self._mark}-{self._process}-{number:05}.{self._wanted.file_format}"
+        files.write_rows(part, rows, self._wanted.file_format)
+        state["parts"].append([part.name, len(rows), sum(len(row["messages"] or ()) for row in rows)])
+        self._write(state, part)
+
+    def _complete(self, row: dict[str, Any], *, metadata_singly: bool) -> None:
+        """Add to a session what its list does not show."""
+        row["messages"] = None
+        try:
             if metadata_singly and not isinstance(row.get("metadata"), dict):
                 row["metadata"] = self._whole(row).get("metadata")
-            row["messages"] = self._messages(row) if self._wanted.include_messages else None
-        files.write_rows(self._part(number), rows, self._wanted.file_format)
-        return [len(rows), sum(len(row["messages"] or ()) for row in rows)]
+            if self._wanted.include_messages:
+                row["messages"] = []
+                row["messages"] = self._messages(row)
+        except WtsNotFoundError as error:
+            self._log.warning(
+                "Session %s was deleted while it was exported; what is known of it stays: %s", row["id"], error
+            )
 
     def _messages(self, session: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the messages of a session, oldest first; one without any costs no request."""
+        """Return the messages of a session, oldest first; one without any makes no request."""
         if not any(session.get(name) for name in ("lastMessageIn", "lastMessageOut", "lastMessageText")):
             return []
-        # By id: a message that comes while the pages are read moves others to the next one.
-        found = {
-            str(message.get("id")): dict(message)
-            for message in self._hook.client.items(list_messages(str(required(session, "id", "list_sessions"))))
-        }
-        return sorted(found.values(), key=lambda message: moment(message.get("createdAt")))
+        found = [dict(message) for message in self._hook.client.items(list_messages(str(session["id"])))]
+        return sorted(found, key=lambda message: moment(message.get("createdAt")))
 
     # The files -------------------------------------------------------------------------------------------------------
 
-    @property
-    def _manifest(self) -> ObjectStoragePath:
-        return self._folder / f"manifest-{self._mark}.json"
+    def _staged(self, staging: str, number: int) -> ObjectStoragePath:
+        return self._folder / staging / f"{number:05}.jsonl"
 
-    def _part(self, number: int) -> ObjectStoragePath:
-        return self._folder / f"conversations-{self._mark}-{number:05}.{self._wanted.file_format}"
+    def _own_files(self) -> list[ObjectStoragePath]:
+        return list(self._folder.glob(f"*-{self._mark}*"))
 
-    def _staged(self, number: int) -> ObjectStoragePath:
-        return self._staging / f"{number:05}.jsonl"
+    def _remove_all_but(self, kept: set[str]) -> None:
+        """Remove what earlier exports and tries of this task left: it would be read together with the new files."""
+        left = [file for file in self._own_files() if file.name not in kept]
+        # Checked after they were listed: a successor writes its first file only when this would have failed already.
+        self._fence.check()
+        for file in left:
+            self._remove(file)
 
-    def _remove_own_files(self) -> None:
-        """Remove what an earlier export of this task left: it would be read together with the new files."""
-        if self._folder.exists():
-            self._manifest.unlink(missing_ok=True)
-            for file in self._folder.glob(f"conversations-{self._mark}-*"):
-                file.unlink(missing_ok=True)
-
-    def _remove_staging(self) -> None:
+    @staticmethod
+    def _remove(path: ObjectStoragePath) -> None:
         with suppress(FileNotFoundError):
-            self._staging.fs.rm(self._staging.path, recursive=True)
-
-
-def _id_of(session: Any) -> str:
-    session_id = session.get("id") if isinstance(session, dict) else None
-    if not isinstance(session_id, str) or not session_id:
-        raise WtsUnknownOutcomeError(
-            "list_sessions: a session has no 'id', so it cannot be exported once and by its id. Nothing was replaced.",
-            operation_id="list_sessions",
-            repeatable=True,
-        )
-    return session_id
+            path.fs.rm(path.path, recursive=True)
 
 
 def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bool:
     dates = [session[name] for name in ("updatedAt", "lastInteractionDate") if session.get(name)]
     # In doubt it is inside: it was listed.
     return not dates or any(at.year == 9999 or after <= at < before for at in map(moment, dates))
-
-
-def _folder(output_path: str) -> ObjectStoragePath:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    try:
-        path = ObjectStoragePath(output_path)
-        path.fs  # noqa: B018  # says whether the scheme is known
-    except (ValueError, ImportError) as error:
-        raise WtsInvalidRequestError(
-            f"output_path: {output_path!r} cannot be written to: {error}. A good value is "
-            "'s3://aws_default@bucket/conversations/{{ ds }}'."
-        ) from None
-    return path

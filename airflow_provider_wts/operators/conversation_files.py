@@ -38,6 +38,9 @@ _MESSAGE_TEXTS = (
 _MESSAGE_MOMENTS = ("createdAt", "updatedAt", "timestamp", "readContactAt")
 _MESSAGE_OBJECTS = ("details", "filesIds")
 
+#: What a column of whole numbers holds.
+_LARGEST = 2**63
+
 
 def write_rows(path: ObjectStoragePath, rows: Sequence[Mapping[str, Any]], file_format: str) -> None:
     """Write rows to a file; it is there when it is complete.
@@ -131,10 +134,11 @@ def _parquet_file(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _session(row: Mapping[str, Any]) -> dict[str, Any]:
     count = row.get("unreadCount")
-    rest = {name: value for name, value in row.items() if name not in ("unreadCount", "messages")}
+    fits = type(count) is int and -_LARGEST <= count < _LARGEST
+    rest = {name: value for name, value in row.items() if name != "messages" and (name != "unreadCount" or not fits)}
     return {
         **_columns(rest, _SESSION_TEXTS, _SESSION_MOMENTS, _SESSION_OBJECTS),
-        "unreadCount": count if isinstance(count, int) else None,
+        "unreadCount": count if fits else None,
         "messages": [
             _columns(message, _MESSAGE_TEXTS, _MESSAGE_MOMENTS, _MESSAGE_OBJECTS)
             for message in row.get("messages") or ()

@@ -23,6 +23,12 @@ _DETAILS = (
 )
 
 
+#: Seconds before the interval that are exported again.
+OVERLAP = 120.0
+
+_MOST_OVERLAP = 30 * 24 * 3600.0
+
+
 class WtsExportConversationsOperator(WtsOperator):
     """Write the conversations that changed in an interval to files, with contact, classification and all messages.
 
@@ -30,14 +36,15 @@ class WtsExportConversationsOperator(WtsOperator):
     request). How many conversations a minute that gives, the account's rate limit says.
 
     One row is one session as it is now. A session that changes again comes again in a later interval, so load the
-    rows as an upsert by ``id``. A session counts as changed when it was updated or written in.
+    rows as an upsert by ``id``. A session counts as changed when it was updated or written in. The export starts when
+    the interval is over by the clock of WTS Chat, and includes the last seconds before the interval (``overlap``).
 
     The rows go into part files of 100 sessions in the folder ``output_path``, and a manifest names them when all are
     complete. A task that dies goes on behind its last complete part: no row comes twice, and none is missing, whatever
-    changes meanwhile. A finished task that is cleared exports anew and replaces its files; runs that share a folder
-    leave each other's files alone. The work between stands in a folder ``_staging-...`` beside them until then. Where
-    the parts stand is kept as the sends of other operators are (Airflow 3.3, or ``[wts] ledger_path``), else beside
-    the files.
+    changes meanwhile. A finished task that is cleared exports again, and its old files stay until the new ones are
+    complete. Runs that share a folder leave each other's files alone. Until the end, a folder ``_staging-...`` holds
+    the sessions. The progress is kept in the ledger of the task (Airflow 3.3, or ``[wts] ledger_path``), else in the
+    folder ``_state`` beside the files.
 
     :param output_path: folder: any address that ``ObjectStoragePath`` takes, such as
         ``s3://aws_default@bucket/conversations/{{ ds }}`` (templated).
@@ -50,10 +57,14 @@ class WtsExportConversationsOperator(WtsOperator):
     :param include_messages: whether the messages are read; without them 100 sessions take two requests (templated).
     :param include_details: what the API adds to each session: ``ContactDetails`` and ``ClassificationDetails``
         (default), ``AgentDetails``, ``ChannelDetails``, ``ChannelTypeDetails``, ``DepartmentsDetails`` (templated).
+    :param overlap: seconds before the interval that are exported again, for changes that WTS Chat showed late. Default:
+        120 (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: ``path``, ``manifest`` (a file that names the parts), ``file_format``, ``parts``, ``sessions``,
         ``messages``, ``updated_after``, ``updated_before``.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
+    :raises WtsIncompleteListError: when the list of sessions cannot be shown to be complete; the next try reads
+        it again.
     """
 
     template_fields: Sequence[str] = (
@@ -64,6 +75,7 @@ class WtsExportConversationsOperator(WtsOperator):
         "file_format",
         "include_messages",
         "include_details",
+        "overlap",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
@@ -76,6 +88,7 @@ class WtsExportConversationsOperator(WtsOperator):
         file_format: str = "jsonl",
         include_messages: bool | str = True,
         include_details: Sequence[str] | str = ("ContactDetails", "ClassificationDetails"),
+        overlap: float | str = OVERLAP,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,6 +98,7 @@ class WtsExportConversationsOperator(WtsOperator):
         self.file_format = file_format
         self.include_messages = include_messages
         self.include_details = include_details
+        self.overlap = overlap
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, or go on where an earlier try stopped.
@@ -102,7 +116,7 @@ class WtsExportConversationsOperator(WtsOperator):
         output_path = parameters.text("output_path", self.output_path)
         if not isinstance(output_path, str) or not output_path.strip():
             raise WtsInvalidRequestError(
-                "output_path: is empty. A good value is 's3://aws_default@bucket/conversations/{{ ds }}'."
+                "output_path: is empty. Example: 's3://aws_default@bucket/conversations/{{ ds }}'."
             )
         after = self._bound("updated_after", context.get("data_interval_start"))
         before = self._bound("updated_before", context.get("data_interval_end"))
@@ -112,6 +126,7 @@ class WtsExportConversationsOperator(WtsOperator):
                 "as one that was started by hand, needs both of them."
             )
         details = parameters.details(self.include_details, _DETAILS)
+        overlap = OVERLAP if parameters.missing(self.overlap) else self.overlap
         return Wanted(
             wts_conn_id=self.wts_conn_id,
             output_path=output_path.strip().rstrip("/"),
@@ -120,6 +135,7 @@ class WtsExportConversationsOperator(WtsOperator):
             file_format=str(parameters.choice("file_format", self.file_format or "", ("jsonl", "parquet"))),
             include_messages=parameters.flag("include_messages", self.include_messages) is not False,
             include_details=tuple(details or ()),
+            overlap=float(parameters.number("overlap", overlap, least=0, most=_MOST_OVERLAP) or 0.0),
         )
 
     def _bound(self, name: str, otherwise: Any) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,7 @@ from airflow_version import AIRFLOW_VERSION
 
 from airflow_provider_wts.api import pagination
 from airflow_provider_wts.api.client import WtsClient
-from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError
+from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsNotFoundError
 from airflow_provider_wts.api.sessions import update_session
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators import conversation_export, conversation_files
@@ -129,10 +131,10 @@ def test_a_task_that_dies_goes_on_without_repeating_or_missing_a_row(
         write_rows(path, *arguments)
         written.append(path.name)
 
-    def dying_state(self: Any, state: dict[str, Any]) -> None:
+    def dying_state(self: Any, state: dict[str, Any], *made: Any) -> None:
         if (moment == "written" and len(state["parts"]) == 6) or (moment == "last" and state["finished"]):
             raise KeyboardInterrupt
-        write_state(self, state)
+        write_state(self, state, *made)
 
     with monkeypatch.context() as patched:
         patched.setattr(conversation_files, "write_rows", dying_write)
@@ -182,6 +184,246 @@ def test_a_clear_exports_anew_and_leaves_no_old_file(
     assert len(list((tmp_path / "out").glob("conversations-*"))) == 2 + 1
 
 
+def test_a_clear_keeps_the_old_files_until_the_new_ones_are_complete(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(wts_connection, 20, talking=2)
+    first = export().execute(context)
+    manifest = Path(first["manifest"].removeprefix("file://"))
+    context["ti"].max_tries += 1
+    with monkeypatch.context() as patched:
+        patched.setattr(conversation_files, "write_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export().execute(context)
+    assert all((tmp_path / "out" / name).exists() for name in json.loads(manifest.read_text())["files"])
+    export().execute(context)
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+    assert not manifest.exists()
+
+
+def of_try(number: int, context: dict[str, Any]) -> dict[str, Any]:
+    task_instance = type(context["ti"])()
+    task_instance.try_number = number
+    return {**context, "ti": task_instance}
+
+
+class Pause:
+    """Stops a try at a file, lets others run, and then goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: str, meanwhile: Callable[[], object]) -> None:
+        write_whole = conversation_files.write_whole
+        glob = conversation_export.Export._own_files
+        self.paused = False
+
+        def pause() -> None:
+            self.paused = True
+            meanwhile()
+
+        def writing(path: Any, content: bytes) -> None:
+            if not self.paused and at in path.name and at != "after":
+                pause()
+            write_whole(path, content)
+
+        def listing(export: Any) -> Any:
+            found = glob(export)
+            if not self.paused and at == "after":
+                pause()
+            return found
+
+        monkeypatch.setattr(conversation_files, "write_whole", writing)
+        monkeypatch.setattr(conversation_export.Export, "_own_files", listing)
+
+
+@pytest.mark.parametrize("context_name", STORES)
+@pytest.mark.parametrize("at", ["00002.jsonl", "conversations", "-00003.jsonl", "manifest", "after"])
+def test_a_try_that_was_given_up_leaves_the_files_of_its_successor_alone(
+    wts_connection: Emulator,
+    request: pytest.FixtureRequest,
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    context_name: str,
+    at: str,
+) -> None:
+    """The first try stands still while a second one does all the work, and goes on afterwards."""
+    context = request.getfixturevalue(context_name)
+    monkeypatch.setattr(conversation_export, "PART", 10)
+    fill(wts_connection, 40, talking=5)
+    finished: list[dict[str, Any]] = []
+    pause = Pause(monkeypatch, at, lambda: finished.append(export().execute(of_try(2, context))))
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        export().execute(context)
+    assert pause.paused
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+    manifest = json.loads(Path(finished[0]["manifest"].removeprefix("file://")).read_text())
+    assert all((tmp_path / "out" / name).exists() for name in manifest["files"])
+    # What Airflow shows after a third start is what the second try made.
+    assert export().execute(of_try(3, context)) == finished[0]
+
+
+def test_a_run_that_was_made_again_under_its_run_id_exports_again(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], tmp_path: Path
+) -> None:
+    began = datetime.now(UTC)
+    fill(wts_connection, 5, talking=0)
+    export().execute({**context, "dag_run": SimpleNamespace(start_date=began, clear_number=0)})
+    wts_connection.seed(sessions=5)
+    again = SimpleNamespace(start_date=began + timedelta(hours=1), clear_number=0)
+    counts = export().execute({**context, "dag_run": again})
+    assert counts["sessions"] == len(wts_connection.state.sessions)
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+
+
+def test_files_that_somebody_removed_are_made_again(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation_export, "PART", 10)
+    fill(wts_connection, 40, talking=0)
+
+    def remove() -> None:
+        for file in (tmp_path / "out").glob("conversations-*-00001.jsonl"):
+            file.unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        Pause(patched, "-00003.jsonl", remove)
+        with pytest.raises(KeyboardInterrupt):
+            export().execute(context)
+    export().execute(context)
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+
+
+def test_a_worker_whose_clock_is_ahead_waits_for_the_end_of_the_interval(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What changes after the worker's midnight, and before the one of WTS Chat, belongs to the day before."""
+    fill(wts_connection, 150, talking=0)
+    midnight = datetime.fromisoformat(wts_connection.state.now_text()) + timedelta(seconds=240)
+    waited: list[float] = []
+
+    really = time.sleep
+
+    def sleep(seconds: float) -> None:
+        if seconds < 60:
+            # Of something else, such as the account's rate limit.
+            really(seconds)
+            return
+        waited.append(seconds)
+        wts_connection.advance(30)
+        wts_connection.seed(sessions=1)
+        wts_connection.advance(seconds - 30)
+
+    monkeypatch.setattr(conversation_export.time, "sleep", sleep)
+    export(updated_after=midnight - timedelta(hours=24), updated_before=midnight).execute(context)
+    assert waited
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+
+
+def test_an_interval_in_the_future_is_not_waited_for(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    interval: dict[str, datetime],
+    logged: Any,
+) -> None:
+    export(**interval).execute(context)
+    assert "The interval ends in the future" in logged.text("warning")
+
+
+def test_a_change_that_is_shown_late_is_in_the_next_interval(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    spoil: Callable[..., None],
+) -> None:
+    fill(wts_connection, 20, talking=0)
+    # It changes in the last minute, and the list shows it only after that interval was exported.
+    wts_connection.advance(3600 - 30)
+    before = set(all_ids(wts_connection))
+    wts_connection.seed(sessions=1)
+    (hidden,) = set(all_ids(wts_connection)) - before
+    wts_connection.advance(30)
+    midnight = datetime.fromisoformat(wts_connection.state.now_text())
+    is_late = True
+
+    def change(page: Any) -> Any:
+        if not is_late:
+            return page
+        items = [item for item in page["items"] if item["id"] != hidden]
+        return {**page, "items": items, "totalItems": page["totalItems"] - len(page["items"]) + len(items)}
+
+    spoil(change)
+    export(updated_after=midnight - timedelta(hours=24), updated_before=midnight).execute(context)
+    assert hidden not in ids(tmp_path / "out")
+    is_late = False
+    wts_connection.advance(3600)
+    context["ti"].run_id = "the next one"
+    export(updated_after=midnight, updated_before=midnight + timedelta(hours=1)).execute(context)
+    assert ids(tmp_path / "out").count(hidden) == 1
+
+
+def test_a_session_that_is_deleted_meanwhile_keeps_its_row(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Any,
+) -> None:
+    fill(wts_connection, 5, talking=2)
+    expected = all_ids(wts_connection)
+    perform = WtsClient.perform
+
+    def deleting(self: WtsClient, call: Any, **more: Any) -> Any:
+        if call.operation_id == "list_messages":
+            raise WtsNotFoundError("There is no such session.")
+        return perform(self, call, **more)
+
+    monkeypatch.setattr(WtsClient, "perform", deleting)
+    export().execute(context)
+    assert ids(tmp_path / "out") == expected
+    assert "was deleted while it was exported" in logged.text("warning")
+
+
+def test_an_object_store_is_exported_to(
+    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:  # Airflow 2.11
+        from airflow.io.store import attach
+
+    store = MemoryFileSystem()
+    attach("memory", fs=store)
+    monkeypatch.setattr(conversation_export, "PART", 10)
+    fill(wts_connection, 40, talking=2)
+    export(output_path="memory://exports/conversations").execute(context)
+    context["ti"].max_tries += 1
+    manifest = export(output_path="memory://exports/conversations").execute(context)
+    names = json.loads(store.cat(manifest["manifest"].removeprefix("memory:/")))["files"]
+    found = [
+        json.loads(row)["id"] for name in names for row in store.cat(f"/exports/conversations/{name}").splitlines()
+    ]
+    assert sorted(found) == all_ids(wts_connection)
+    there = {path.rsplit("/", 1)[-1] for path in store.ls("/exports/conversations", detail=False)}
+    assert there == {*names, manifest["manifest"].rsplit("/", 1)[-1], "_state"}
+
+
 def test_runs_that_share_a_folder_leave_each_other_alone(
     wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -199,7 +441,7 @@ def test_the_data_interval_counts_where_no_bounds_are_given(
     changed = [one.updated for one in wts_connection.state.sessions.by_creation()]
     begin, end = (datetime.fromisoformat(wts_connection.clock.text(ticks)) for ticks in (changed[3], changed[7]))
     context |= {"data_interval_start": begin, "data_interval_end": end}
-    export(updated_after=None, updated_before=None).execute(context)
+    export(updated_after=None, updated_before=None, overlap=0).execute(context)
     # The begin belongs to the interval, the end does not.
     assert ids(tmp_path / "out") == sorted(one.id for one in wts_connection.state.sessions.by_creation()[3:7])
 
@@ -299,10 +541,14 @@ def test_a_list_that_shows_less_than_it_counts_is_left_to_the_next_try(
 ) -> None:
     fill(wts_connection, 150, talking=0)
     export().execute(context)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir() if file.is_file()}
     spoil(change)
     context["ti"].max_tries += 1
     with pytest.raises(WtsIncompleteListError, match="may be incomplete"):
         export().execute(context)
+    after = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir() if file.is_file()}
+    assert after == before
+    assert not list((tmp_path / "out").glob("_staging*"))
 
 
 def test_a_session_without_an_id_is_an_error(
@@ -310,7 +556,7 @@ def test_a_session_without_an_id_is_an_error(
 ) -> None:
     fill(wts_connection, 3, talking=0)
     spoil(lambda page: {**page, "items": [{**page["items"][0], "id": None}, *page["items"][1:]]})
-    with pytest.raises(WtsError, match="a session has no 'id'"):
+    with pytest.raises(WtsError, match="list_sessions: WTS Chat's answer has no 'id'"):
         export().execute(context)
 
 
@@ -328,6 +574,28 @@ def test_nothing_to_export_is_an_empty_manifest(
     counts = export().execute(context)
     assert (counts["parts"], counts["sessions"], counts["messages"]) == (0, 0, 0)
     assert json.loads(Path(counts["manifest"].removeprefix("file://")).read_text())["files"] == []
+
+
+@pytest.mark.parametrize(
+    "count", [2**63, -(2**63) - 1, True, "3", None, 2.5], ids=["large", "small", "bool", "text", "null", "fraction"]
+)
+def test_parquet_takes_any_count(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    spoil: Callable[..., None],
+    count: Any,
+) -> None:
+    from pyarrow import parquet
+
+    fill(wts_connection, 1, talking=0)
+    spoil(lambda page: {**page, "items": [{**item, "unreadCount": count} for item in page["items"]]})
+    export(file_format="parquet").execute(context)
+    (file,) = (tmp_path / "out").glob("*.parquet")
+    (row, *_) = parquet.read_table(file).to_pylist()
+    assert row["unreadCount"] is None
+    assert count is None or json.loads(row["other"])["unreadCount"] == count
 
 
 def test_parquet_has_columns_with_types(
@@ -356,6 +624,12 @@ def test_parquet_has_columns_with_types(
     [
         ({"output_path": ""}, "output_path: is empty"),
         ({"output_path": "nowhere://x/y"}, "cannot be written to"),
+        ({"output_path": "/etc/hostname"}, "output_path: '/etc/hostname' is a file"),
+        ({"output_path": "/etc/hostname/out"}, "cannot be written to: Not a directory"),
+        ({"output_path": "/tmp/a\0b"}, "a path cannot hold the character NUL"),
+        ({"output_path": "/tmp/" + "x" * 300}, "cannot be written to: File name too long"),
+        ({"overlap": -1}, "overlap"),
+        ({"overlap": "soon"}, "overlap"),
         ({"file_format": "csv"}, "file_format: 'csv' is unknown"),
         ({"updated_after": None}, "updated_after: is empty, and this run has no data interval"),
         ({"updated_after": "2030-01-01T00:00:00Z"}, "is not before updated_before"),

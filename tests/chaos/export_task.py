@@ -1,0 +1,68 @@
+"""Exports conversations, each try in a process of its own that may be killed; a line on stdin starts one.
+
+Airflow is imported once, and each try is a fork: it lives and dies as a task process does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from airflow_provider_wts.operators import conversation_export
+from airflow_provider_wts.operators.session import WtsExportConversationsOperator
+
+
+def export(settings: dict[str, Any]) -> dict[str, Any]:
+    """Make one try, and return what came of it."""
+    os.environ["AIRFLOW_CONN_WTS_DEFAULT"] = json.dumps(
+        {"conn_type": "wts", "host": settings["url"], "password": settings["token"]}
+    )
+    conversation_export.PART = settings["part"]
+    task_instance = SimpleNamespace(
+        dag_id="export",
+        run_id=settings["run_id"],
+        task_id="export",
+        map_index=-1,
+        try_number=settings["try_number"],
+        max_tries=9,
+    )
+    run = SimpleNamespace(start_date=datetime.fromisoformat(settings["updated_after"]), clear_number=0)
+    operator = WtsExportConversationsOperator(
+        task_id="export",
+        output_path=f"file://{settings['folder']}",
+        updated_after=settings["updated_after"],
+        updated_before=settings["updated_before"],
+    )
+    try:
+        return {"counts": operator.execute({"ti": task_instance, "dag_run": run})}  # type: ignore[typeddict-item]
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def main() -> None:
+    """Start tries as told."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        settings = json.loads(line)
+        child = os.fork()
+        if child:
+            sys.stdout.write(f"{child}\n")
+            sys.stdout.flush()
+            continue
+        result = Path(settings["result"])
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        text = json.dumps(export(settings))
+        result.with_suffix(".new").write_text(text)
+        result.with_suffix(".new").rename(result)
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
