@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.retry import use_retry_policy
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class WtsOperator(BaseOperator):
+class WtsOperator(RenderedParameters, BaseOperator):
     """Base of the operators that call the WTS Chat API.
 
     :param wts_conn_id: id of the Airflow connection of type ``wts`` (templated).

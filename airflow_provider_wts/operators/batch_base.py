@@ -117,6 +117,7 @@ class WtsBatchOperator(WtsSendingOperator):
     :raises AirflowSkipException: when there are no rows, or ``not_after`` or ``send_window`` let nothing go out.
     """
 
+    never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"max_failures"}
     template_fields: Sequence[str] = (
         *WtsSendingOperator.template_fields,
         "recipients",

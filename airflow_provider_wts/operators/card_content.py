@@ -45,6 +45,7 @@ class WtsCardWriter(WtsOperator):
     :param metadata: object kept with the card (templated, deep).
     """
 
+    prose: ClassVar[frozenset[str]] = frozenset({"title", "description", "custom_fields"})
     template_fields: Sequence[str] = (
         *WtsOperator.template_fields,
         "panel",

@@ -62,6 +62,7 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
     :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
     """
 
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
     template_fields: Sequence[str] = (*WtsOnceOperator.template_fields, "card_id", "text", "file_urls")
     template_fields_renderers: ClassVar[dict[str, str]] = {"file_urls": "json"}
 

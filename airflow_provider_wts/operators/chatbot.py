@@ -196,7 +196,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             "hidden_session": parameters.flag("hidden_session", self.hidden_session),
             "session_metadata": parameters.metadata("session_metadata", self.session_metadata),
             "contact_metadata": parameters.metadata("contact_metadata", self.contact_metadata),
-            "sender_id": parameters.text("sender_id", self.sender_id),
+            "sender_id": parameters.filter_text("sender_id", self.sender_id),
             "callback_url": parameters.url("callback_url", self.callback_url),
         }
         if start["force_start_session"] is True and start["skip_if_in_progress"] is True:
@@ -211,15 +211,12 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         start["bot_key"] = self.hook.names.chatbot(self.chatbot)
         return start
 
-    def _recipient(self) -> Optional[str]:
-        to = parameters.text("to", self.to)
-        if isinstance(to, str) and not to.strip():
-            # What a template leaves where a session is given instead.
-            return NOT_GIVEN
-        return self.hook.recipient(to) if isinstance(to, str) else to
+    def _recipient(self) -> str | NotGiven:
+        # Nothing is what a template leaves where a session is given instead.
+        return NOT_GIVEN if parameters.missing(self.to) else self.hook.recipient(self.to)
 
     def _from(self) -> str | NotGiven:
-        channel = parameters.text("channel", self.channel) or None
+        channel = parameters.filter_text("channel", self.channel) or None
         if channel is None and not parameters.missing(self.session_id):
             # The session has a channel of its own.
             return NOT_GIVEN

@@ -38,6 +38,7 @@ _FIELD_RENDERERS = dict.fromkeys(("tags", "portfolios", "sequences", "custom_fie
 class _ContactWriteOperator(WtsOperator):
     """What creating and updating share: the fields of a contact."""
 
+    prose: ClassVar[frozenset[str]] = frozenset({"name", "annotation", "custom_fields"})
     template_fields: Sequence[str] = (*WtsOperator.template_fields, *contact_fields.FIELDS, "tag_operation")
 
     def __init__(

@@ -117,7 +117,7 @@ class WtsMessageOperator(WtsSendingOperator):
             )
         if self.is_quick:
             self._refuse_what_quick_sends_lack()
-        sender_id = parameters.text("sender_id", self.sender_id)
+        sender_id = parameters.filter_text("sender_id", self.sender_id)
         callback_url = parameters.url("callback_url", self.callback_url)
         options: SendOptions = {
             "hidden_session": parameters.flag("hidden_session", self.hidden_session),
@@ -187,7 +187,7 @@ class WtsMessageOperator(WtsSendingOperator):
 
     def _destination(self) -> tuple[str | None, str | None]:
         if parameters.missing(self.session_id):
-            return self.hook.recipient(str(parameters.text("to", self.to))), None
+            return self.hook.recipient(self.to), None
         session_id = parameters.needed_identity("session_id", self.session_id, example=_EXAMPLE)
         if self.hook.connection.allowed_recipients:
             self.session_contact(session_id)

@@ -147,8 +147,6 @@ def delay_typing(value: Any) -> int | NotGiven | None:
     :param value: a whole number from 0 to 25, or its text.
     :raises WtsInvalidRequestError: when it is something else.
     """
-    if isinstance(value, str) and not value.strip():
-        return NOT_GIVEN
     return parameters.whole("delay_typing", value, least=0, most=MOST_TYPING)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
@@ -43,6 +43,8 @@ class WtsSendTextOperator(WtsMessageOperator):
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
+    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"text"}
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
     template_fields: Sequence[str] = (*WtsMessageOperator.template_fields, "text", "reply_to", "delay_typing")
 
     def __init__(
@@ -109,6 +111,8 @@ class WtsSendFileOperator(WtsMessageOperator):
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
+    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"text"}
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
     template_fields: Sequence[str] = (
         *WtsMessageOperator.template_fields,
         "file",

@@ -64,6 +64,8 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
+    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"parameters"}
+    prose: ClassVar[frozenset[str]] = frozenset({"parameters"})
     template_fields: Sequence[str] = (
         *WtsMessageOperator.template_fields,
         "template",
@@ -180,6 +182,8 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
+    never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"parameters"}
+    prose: ClassVar[frozenset[str]] = frozenset({"parameters"})
     template_fields: Sequence[str] = (
         *WtsSendingOperator.template_fields,
         "to",
@@ -236,7 +240,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             if first:
                 _refuse_past(moment)
             schedule, file = self._schedule(check_file=first)
-            to = self.hook.recipient(parameters.needed_name("to", self.to))
+            to = self.hook.recipient(self.to)
             self._look_up(schedule, has_file=file is not None)
         schedule["scheduling"] = moment
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 
@@ -40,6 +40,8 @@ class WtsOnceOperator(WtsOperator):
         goes on where it stopped. ``continue``: never anew. ``resend``: anew after any clear. Telling a clear from a
         retry needs a ledger: Airflow 3.3, or ``[wts] ledger_path``; without one, ``auto`` is ``continue`` (templated).
     """
+
+    never_blank: ClassVar[frozenset[str]] = frozenset({"on_clear"})
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "on_unknown", "on_clear")
 
@@ -130,6 +132,9 @@ class WtsSendingOperator(WtsOnceOperator):
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
     """
 
+    never_blank: ClassVar[frozenset[str]] = WtsOnceOperator.never_blank | {
+        *("is_dry_run", "not_after", "send_window", "exclude_tags", "exclude_blocked")
+    }
     template_fields: Sequence[str] = (
         *WtsOnceOperator.template_fields,
         "is_dry_run",

@@ -337,6 +337,7 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
     """
 
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
     template_fields: Sequence[str] = (
         *WtsSessionOperator.template_fields,
         "text",

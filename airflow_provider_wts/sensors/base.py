@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_wts.api.errors import WtsError, WtsRejectedError
+from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Check(NamedTuple):
     value: Any = None
 
 
-class WtsSensor(BaseSensorOperator):
+class WtsSensor(RenderedParameters, BaseSensorOperator):
     """Base of the sensors.
 
     They check once on the worker, in every mode. A failed check (network, 5xx, a web page) is tolerated a few times in

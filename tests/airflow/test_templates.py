@@ -123,6 +123,44 @@ def test_fields_are_shown_as_json():
     assert set(renderers) <= set(WtsSendChatbotOperator.template_fields)
 
 
+# Texts that Python would read as something else.
+TEXTS = ["+51912345678", "149,90", "149.90", "0012", "None!", "1e5", "[1]", "{'a': 1}", "True", "1_000", "'x'"]
+
+NATIVE = """
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+
+PARAMS = {"texts": %s, "to": "+51912345678", "plan": {"n": [1, 2.5, None, True]}}
+
+with DAG(DAG_ID, schedule=None, params=PARAMS, render_template_as_native_obj=True):
+    whole = {f"t{n}": "{{ params.texts[%%d] }}" %% n for n in range(len(PARAMS["texts"]))}
+    literal = {f"l{n}": text for n, text in enumerate(PARAMS["texts"])}
+    joined = {f"j{n}": "{{ params.texts[%%d] }}{{ '' }}" %% n for n in range(len(PARAMS["texts"]))}
+    metadata = {**whole, **literal, **joined}
+    metadata |= {"plan": "{{ params.plan }}", "list": "{{ [1, 'a'] }}", "sum": "{{ 1 + 1 }}"}
+    WtsSendChatbotOperator(task_id="send", chatbot="Cobrança", to="{{ params.to }}", session_metadata=metadata)
+    WtsSendChatbotOperator.partial(task_id="mapped", chatbot="Cobrança", session_metadata=metadata).expand(
+        to=["{{ params.to }}" if MAPPED_TEMPLATES else "+51912345678"]
+    )
+"""
+
+
+@pytest.mark.parametrize("task_id", ["send", "mapped"])
+def test_native_rendering_never_parses_text(run_dag, wts_connection, fast_emulator, dag_file, task_id):
+    # Airflow renders templates in what is mapped over from 3.0 on.
+    text = (NATIVE % TEXTS).replace("MAPPED_TEMPLATES", str(AIRFLOW_VERSION >= (3,)))
+    outcome = run_dag(dag_file(text), connections=wts_connection)
+    assert outcome.state == "success", outcome.logs[-4000:]
+    bodies = [json.loads(request.raw_body) for request in fast_emulator.requests_of("send_chatbot")]
+    assert len(bodies) == 2
+    body = bodies[("send", "mapped").index(task_id)]
+    assert body["to"] == "+51|912345678"
+    sent = without_mark(body["sessionMetadata"])
+    for kind in ("t", "l", "j"):
+        assert [sent.pop(f"{kind}{n}") for n in range(len(TEXTS))] == TEXTS
+    assert sent == {"plan": {"n": [1, 2.5, None, True]}, "list": [1, "a"], "sum": 2}
+
+
 MAPPED = """
 from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator

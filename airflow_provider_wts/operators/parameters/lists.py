@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators.parameters.single import choice, identity, json_text, url
+from airflow_provider_wts.api.parameters import is_missing
+from airflow_provider_wts.operators.parameters.single import choice, identity, json_text, text, url
 
 
 def items(name: str, value: Any) -> Optional[list[Any]]:
@@ -16,13 +16,13 @@ def items(name: str, value: Any) -> Optional[list[Any]]:
 
     :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one item. A text is never taken apart into its letters.
-    :raises WtsInvalidRequestError: when it is blank text, text that looks like a list and is no JSON, or no list.
+    :raises WtsInvalidRequestError: when it is text that looks like a list and is no JSON.
     """
-    if value is NOT_GIVEN or value is None:
+    if value is None:
         return value
+    if is_missing(value):
+        return NOT_GIVEN
     if isinstance(value, str):
-        if not value.strip():
-            raise WtsInvalidRequestError(f"{name}: is blank. Give [] for an empty list, or leave it out.")
         if value.lstrip()[0] not in "[{":
             return [value]
         value = json_text(name, value)
@@ -89,7 +89,6 @@ def urls(name: str, value: Any, *, most: int | None = None) -> Optional[list[str
 
 
 def _text(name: str, value: Any) -> str:
-    if isinstance(value, (str, int, float, uuid.UUID)) and not isinstance(value, bool) and str(value).strip():
-        return str(value).strip()
-    what = "is blank" if isinstance(value, str) else f"must be text, not {type(value).__name__}"
-    raise WtsInvalidRequestError(f"{name}: {what}.")
+    if is_missing(value):
+        raise WtsInvalidRequestError(f"{name}: is blank: {value!r} came. Leave it out of the list.")
+    return str(text(name, value)).strip()

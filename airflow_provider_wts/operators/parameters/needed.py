@@ -17,8 +17,7 @@ def needed_identity(name: str, value: Any, *, example: str) -> str:
     :param example: a good value, for the error.
     :raises WtsInvalidRequestError: when it is missing or no UUID.
     """
-    found = NOT_GIVEN if missing(value) or str(value).strip() == "None" else value
-    found = identity(name, found)
+    found = identity(name, value)
     if not isinstance(found, str):
         raise WtsInvalidRequestError(f"{name}: is empty. A good value is {example!r}.")
     return found
@@ -32,22 +31,22 @@ def needed_name(name: str, value: Any) -> str:
     :raises WtsInvalidRequestError: when it is missing or no text.
     """
     found = text(name, value)
-    if not isinstance(found, str) or not found.strip() or found.strip() == "None":
+    if not isinstance(found, str) or missing(found):
         raise WtsInvalidRequestError(f"{name}: is empty. Give a name or an id.")
     return found.strip()
 
 
 def named(name: str, value: Any) -> Optional[str]:
-    """Return a name or id; ``None`` clears, and blank text is a mistake, since it would clear unseen.
+    """Return a name or id; ``None`` clears.
 
     :param name: the parameter's name, for the error.
     :param value: a name or an id.
-    :raises WtsInvalidRequestError: when it is blank or no text.
+    :raises WtsInvalidRequestError: when it is no text.
     """
     found = text(name, value)
-    if isinstance(found, str) and not found.strip():
-        raise WtsInvalidRequestError(f"{name}: is blank. Give a name or an id.")
-    return found.strip() if isinstance(found, str) else found
+    if not isinstance(found, str):
+        return found
+    return NOT_GIVEN if missing(found) else found.strip()
 
 
 def is_id(text: str) -> bool:

@@ -7,10 +7,13 @@ import math
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
+from numbers import Integral
 from typing import Any
 
 from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional, utc
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.parameters import is_missing, visible
 
 _YES, _NO = {"true", "yes", "1"}, {"false", "no", "0"}
 
@@ -21,11 +24,20 @@ _NATIVE = (
 
 
 def missing(value: object) -> bool:
-    """Whether a parameter says nothing: not given, ``None``, or blank text.
+    """Whether a parameter says nothing: not given, ``None``, blank text, NaN, or their text.
 
     :param value: the rendered parameter.
     """
-    return value is NOT_GIVEN or value is None or (isinstance(value, str) and not value.strip())
+    return is_missing(value)
+
+
+def _without_value(value: Any) -> bool:
+    """Whether nothing is to be read: ``None`` clears what it names, and all else that is missing is not given."""
+    return value is None or is_missing(value)
+
+
+def _left(value: Any) -> NotGiven | None:
+    return None if value is None else NOT_GIVEN
 
 
 def flag(name: str, value: Any) -> Optional[bool]:
@@ -35,7 +47,9 @@ def flag(name: str, value: Any) -> Optional[bool]:
     :param value: ``True``, ``False``, or their text.
     :raises WtsInvalidRequestError: when it is neither.
     """
-    if value is NOT_GIVEN or value is None or isinstance(value, bool):
+    if _without_value(value):
+        return _left(value)
+    if isinstance(value, bool):
         return value
     text = str(value).strip().lower()
     if text in _YES:
@@ -49,12 +63,14 @@ def text(name: str, value: Any) -> Optional[str]:
     """Return a text parameter.
 
     :param name: the parameter's name, for the error.
-    :param value: text, or a number or id that stands for one.
+    :param value: text, or a number or id that stands for one; blank text stays, since it clears a field.
     :raises WtsInvalidRequestError: when it is a list, an object or something else.
     """
-    if value is NOT_GIVEN or value is None or isinstance(value, str):
+    if isinstance(value, str) and not visible(value):
         return value
-    if isinstance(value, (int, float, uuid.UUID)) and not isinstance(value, bool):
+    if _without_value(value):
+        return _left(value)
+    if isinstance(value, (str, int, float, Decimal, Integral, uuid.UUID)) and not isinstance(value, bool):
         return str(value)
     raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.")
 
@@ -66,8 +82,8 @@ def identity(name: str, value: Any) -> Optional[str]:
     :param value: a UUID, as text or as itself.
     :raises WtsInvalidRequestError: when it is no UUID.
     """
-    if value is NOT_GIVEN or value is None:
-        return value
+    if _without_value(value):
+        return _left(value)
     try:
         return str(uuid.UUID(str(value).strip()))
     except ValueError:
@@ -84,8 +100,8 @@ def metadata(name: str, value: Any) -> dict[str, Any] | NotGiven | None:
     :raises WtsInvalidRequestError: when it is no JSON object.
     """
     good = """A good value is {"invoice": "2026-118", "amount": 149.9}."""
-    if value is NOT_GIVEN or value is None:
-        return value
+    if _without_value(value):
+        return _left(value)
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -105,7 +121,7 @@ def url(name: str, value: Any) -> Optional[str]:
     :param value: an http(s) address.
     :raises WtsInvalidRequestError: when it is none.
     """
-    address = text(name, value)
+    address = NOT_GIVEN if value is not None and missing(value) else text(name, value)
     if isinstance(address, str) and not address.strip().lower().startswith(("http://", "https://")):
         raise WtsInvalidRequestError(f"{name}: is no http(s) address. A good value is 'https://example.com/hook'.")
     return address.strip() if isinstance(address, str) else address
@@ -120,8 +136,8 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
     :param most: the largest good value.
     :raises WtsInvalidRequestError: when it is no number within the bounds.
     """
-    if value is NOT_GIVEN or value is None:
-        return value
+    if _without_value(value):
+        return _left(value)
     try:
         found = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -141,8 +157,8 @@ def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int 
     :param most: the largest good value; ``None`` = no bound.
     :raises WtsInvalidRequestError: when it is no whole number within the bounds.
     """
-    if value is NOT_GIVEN or value is None:
-        return value
+    if _without_value(value):
+        return _left(value)
     bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
@@ -161,8 +177,8 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
     :param choices: the contract's words; or what users may write, in lower case, and the word that goes out.
     :raises WtsInvalidRequestError: when it is none of them; lists them.
     """
-    if value is NOT_GIVEN or value is None:
-        return value
+    if _without_value(value):
+        return _left(value)
     words = choices if isinstance(choices, Mapping) else {word.casefold(): word for word in choices}
     found = words.get(str(value).strip().casefold())
     if found is None:
@@ -172,17 +188,15 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
 
 
 def moment(name: str, value: Any) -> Optional[str]:
-    """Return a moment as the API takes it, in UTC; ``None`` goes out and clears, and blank text is a mistake.
+    """Return a moment as the API takes it, in UTC; ``None`` goes out and clears.
 
     :param name: the parameter's name, for the error.
     :param value: an aware datetime, or ISO 8601 text with an offset, such as what ``{{ data_interval_start }}``
         renders to.
     :raises WtsInvalidRequestError: when it is no moment, or has no time zone: the API would read it as another one.
     """
-    if value is NOT_GIVEN or value is None:
-        return value
-    if isinstance(value, str) and not value.strip():
-        raise WtsInvalidRequestError(f"{name}: is blank. Give a date and time, None to clear it, or leave it out.")
+    if _without_value(value):
+        return _left(value)
     good = "A good value is '2026-03-01T00:00:00-03:00', or '{{ data_interval_start }}'."
     if isinstance(value, str):
         try:

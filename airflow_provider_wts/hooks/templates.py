@@ -1,0 +1,162 @@
+"""How Airflow's templates become the parameters of operators, sensors and the notifier.
+
+Airflow renders each parameter named in ``template_fields``. With ``render_template_as_native_obj=True`` it also reads
+what comes out as Python code, which makes a number of ``"+5511999998888"`` and a list of ``"149,90"``. Here native
+rendering keeps the type of a template that is one expression, and text stays text.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jinja2
+
+from airflow_provider_wts.api.parameters import is_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Parameters that Airflow's own attributes keep from being called by their names.
+_PARAMETERS = {"is_dry_run": "dry_run"}
+
+
+class RenderedParameters:
+    """Mixin of all that has ``template_fields``; stands in front of Airflow's class.
+
+    A template that renders to nothing (blank, ``None``, NaN, or one of these as text) leaves its parameter at its
+    default, as if it was not given.
+    """
+
+    #: Parameters that must not vanish: they hold sends back, or a customer reads them. If one of them was given and
+    #: its template renders to nothing, it stays blank, and :func:`refuse_vanished` refuses it.
+    never_blank: ClassVar[frozenset[str]] = frozenset()
+
+    #: Parameters that people read. An expression inside their text must have a value: not "Olá None!".
+    prose: ClassVar[frozenset[str]] = frozenset()
+
+    _rendering: str | None = None
+
+    def _render(self, template: jinja2.Template, context: Any, dag: Any = None) -> Any:
+        parts, missing = _parts(template, context)
+        if missing and self._rendering in self.prose and len([part for part in parts if str(part).strip()]) > 1:
+            from airflow.providers.common.compat.sdk import AirflowFailException
+
+            raise AirflowFailException(
+                f"{self._rendering}: an expression in its template has no value: {missing[0]!r} came. "
+                "Nothing was sent. Give it one where it is missing. Example: {{ params.name or 'cliente' }}."
+            )
+        if _is_native(template.environment) and len(parts) == 1:
+            return _defined(parts[0])
+        return "".join(map(str, parts))
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: jinja2.Environment, seen_oids: Any
+    ) -> None:
+        render = super()._do_render_template_fields  # type: ignore[misc]
+        if jinja_env.finalize is None:
+            # One that takes the context: then Jinja computes no expression in advance, and makes no text of it.
+            jinja_env.finalize = _as_it_is
+        if parent is not self:
+            render(parent, template_fields, context, jinja_env, seen_oids)
+            return
+        for name in template_fields:
+            written = getattr(self, name, None)
+            self._rendering = name
+            render(self, (name,), context, jinja_env, seen_oids)
+            if _may_vanish(written, jinja_env):
+                self._settle(name, written)
+        self._rendering = None
+
+    def _settle(self, name: str, written: Any) -> None:
+        """Leave a parameter at its default if its template rendered to nothing."""
+        rendered = getattr(self, name)
+        if rendered is written and not hasattr(written, "resolve"):
+            # Airflow 2.11 leaves the template of a notifier in its place when it renders to nothing.
+            rendered = ""
+        if name in self.never_blank:
+            if is_missing(rendered) or rendered in ([], (), {}):
+                setattr(self, name, "")
+        elif is_missing(rendered):
+            setattr(self, name, defaults_of(type(self)).get(name, rendered))
+
+
+def defaults_of(owner: type) -> dict[str, Any]:
+    """Return the defaults of a class's parameters, by the name of their attribute.
+
+    :param owner: an operator, sensor or notifier of this provider.
+    """
+    found: dict[str, Any] = {}
+    for one in owner.__mro__:
+        if one.__module__.startswith("airflow_provider_wts.") and "__init__" in vars(one):
+            for parameter in inspect.signature(vars(one)["__init__"]).parameters.values():
+                if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
+                    found.setdefault(parameter.name, parameter.default)
+    return found | {attribute: found[name] for attribute, name in _PARAMETERS.items() if name in found}
+
+
+def vanished(owner: RenderedParameters) -> list[str]:
+    """Return the parameters that must not vanish, were given, and are blank.
+
+    :param owner: the operator, sensor or notifier, rendered.
+    """
+    defaults = defaults_of(type(owner))
+    return [
+        _PARAMETERS.get(name, name)
+        for name in sorted(owner.never_blank)
+        if is_missing(value := getattr(owner, name, None)) and value is not defaults.get(name)
+    ]
+
+
+def _may_vanish(written: Any, environment: jinja2.Environment) -> bool:
+    """Whether a parameter was written as something that is rendered: a template, or the output of a task."""
+    if isinstance(written, str):
+        starts = (environment.variable_start_string, environment.block_start_string, environment.comment_start_string)
+        return any(start in written for start in starts)
+    return hasattr(written, "resolve") or callable(written)
+
+
+@jinja2.pass_context
+def _as_it_is(_: jinja2.runtime.Context, value: Any) -> Any:
+    return value
+
+
+def _is_native(environment: jinja2.Environment) -> bool:
+    from jinja2.nativetypes import NativeEnvironment
+
+    return isinstance(environment, NativeEnvironment)
+
+
+def _parts(template: jinja2.Template, context: Any) -> tuple[list[Any], list[Any]]:
+    """Return what the parts of a template give, and the values of expressions that are missing."""
+    environment = template.environment
+    missing: list[Any] = []
+
+    @jinja2.pass_context
+    def noted(_: jinja2.runtime.Context, value: Any) -> Any:
+        if not isinstance(value, (str, jinja2.Undefined)) and is_missing(value):
+            missing.append(value)
+        return value
+
+    # A copy, as Airflow makes one: its context warns of deprecated names when it is read as a whole.
+    names = copy.copy(context)
+    if template.globals:
+        names.update((name, value) for name, value in template.globals.items() if name not in names)
+    finalize = environment.finalize
+    if finalize is _as_it_is:
+        environment.finalize = noted
+    try:
+        parts = list(
+            template.root_render_func(environment.context_class(environment, names, template.name, template.blocks))
+        )
+    except Exception:
+        environment.handle_exception()  # with the template's line in the traceback
+    finally:
+        environment.finalize = finalize
+    return parts, missing
+
+
+def _defined(value: Any) -> Any:
+    # Airflow's environments are strict, so this says what is undefined; a lenient one gives text.
+    return str(value) if isinstance(value, jinja2.Undefined) else value
