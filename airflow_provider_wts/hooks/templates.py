@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import jinja2
 
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.parameters import is_missing
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class RenderedParameters:
     """
 
     #: Parameters that must not vanish: they hold sends back, or a customer reads them. If one of them was given and
-    #: its template renders to nothing, it stays blank, and :func:`refuse_vanished` refuses it.
+    #: its template renders to nothing, it stays blank, and :meth:`refuse_vanished` refuses it.
     never_blank: ClassVar[frozenset[str]] = frozenset()
 
     #: Parameters that people read. An expression inside their text must have a value: not "Olá None!".
@@ -69,6 +70,20 @@ class RenderedParameters:
                 self._settle(name, written)
         self._rendering = None
 
+    def refuse_vanished(self) -> None:
+        """Refuse what must not vanish, was given, and is blank.
+
+        :raises WtsInvalidRequestError: naming the parameter.
+        """
+        defaults = defaults_of(type(self))
+        for name in sorted(self.never_blank):
+            value = getattr(self, name, None)
+            if is_missing(value) and value is not defaults.get(name):
+                raise WtsInvalidRequestError(
+                    f"{_PARAMETERS.get(name, name)}: was given and has no value: {value!r} came. Nothing was sent. "
+                    "Give it a value, or leave the parameter out. Example: {{ params.x or 'a default' }}."
+                )
+
     def _settle(self, name: str, written: Any) -> None:
         """Leave a parameter at its default if its template rendered to nothing."""
         rendered = getattr(self, name)
@@ -94,19 +109,6 @@ def defaults_of(owner: type) -> dict[str, Any]:
                 if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
                     found.setdefault(parameter.name, parameter.default)
     return found | {attribute: found[name] for attribute, name in _PARAMETERS.items() if name in found}
-
-
-def vanished(owner: RenderedParameters) -> list[str]:
-    """Return the parameters that must not vanish, were given, and are blank.
-
-    :param owner: the operator, sensor or notifier, rendered.
-    """
-    defaults = defaults_of(type(owner))
-    return [
-        _PARAMETERS.get(name, name)
-        for name in sorted(owner.never_blank)
-        if is_missing(value := getattr(owner, name, None)) and value is not defaults.get(name)
-    ]
 
 
 def _may_vanish(written: Any, environment: jinja2.Environment) -> bool:

@@ -207,6 +207,7 @@ class WtsBatchOperator(WtsSendingOperator):
         from airflow_provider_wts.sending.results import MOST_NAMED
 
         with readable_failures(), ExitStack() as stack:
+            self.refuse_vanished()
             dry_run = parameters.flag("dry_run", self.is_dry_run) is True
             policies = {"on_unknown": self.on_unknown, "on_clear": self.on_clear}
             # Before anything that can wait: whoever opens it last is the one who may send.

@@ -70,7 +70,7 @@ class Campaign:
         if operator.outside_window not in ("wait", "skip"):
             raise WtsInvalidRequestError(f"outside_window: {operator.outside_window!r} is none of 'wait' and 'skip'.")
         self._exclusions = Exclusions(
-            operator.hook, care.tag_list(operator.exclude_tags), blocked=operator.exclude_blocked
+            operator.hook, care.tag_list(operator.exclude_tags), blocked=operator.spares_blocked
         )
         self._batch: Batch | None = None
 

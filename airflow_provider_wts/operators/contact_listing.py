@@ -137,5 +137,7 @@ def _texts(name: str, found: dict[str, Any] | NotGiven) -> dict[str, str | None]
     if found is NOT_GIVEN:
         return NOT_GIVEN
     return {
-        key: None if value is None else str(parameters.text(f"{name}.{key}", value)) for key, value in found.items()
+        key: None if value is None else str(parameters.text(f"{name}.{key}", value))
+        for key, value in found.items()
+        if value is None or not parameters.missing(value)
     }

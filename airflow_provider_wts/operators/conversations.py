@@ -132,7 +132,7 @@ class WtsExportConversationsOperator(WtsOperator):
             output_path=output_path.strip().rstrip("/"),
             updated_after=after,
             updated_before=before,
-            file_format=str(parameters.choice("file_format", self.file_format or "", ("jsonl", "parquet"))),
+            file_format=parameters.needed_choice("file_format", self.file_format, ("jsonl", "parquet")),
             include_messages=parameters.flag("include_messages", self.include_messages) is not False,
             include_details=tuple(details or ()),
             overlap=float(parameters.number("overlap", overlap, least=0, most=_MOST_OVERLAP) or 0.0),

@@ -312,7 +312,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             self.hook,
             recipient,
             exclude_tags=care.tag_list(self.exclude_tags),
-            exclude_blocked=self.exclude_blocked,
+            exclude_blocked=self.spares_blocked,
         )
         if spared:
             raise AirflowSkipException(f"Nothing was scheduled: {spared}.")

@@ -90,6 +90,7 @@ class WtsOnceOperator(WtsOperator):
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
         """
         with readable_failures():
+            self.refuse_vanished()
             once = self._once(context)
             once.held_back = held_back
             return once.send(recipient, build, trace, permit, prepare=prepare, last=last)
@@ -128,7 +129,7 @@ class WtsSendingOperator(WtsOnceOperator):
         the worker; or ``skip`` the task.
     :param exclude_tags: tags of contacts that are not written to, by name or id; the task is skipped. Costs a call
         (templated).
-    :param exclude_blocked: also spare contacts that are blocked in WTS Chat. Costs a call.
+    :param exclude_blocked: also spare contacts that are blocked in WTS Chat. Costs a call (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
     """
 
@@ -141,6 +142,7 @@ class WtsSendingOperator(WtsOnceOperator):
         "not_after",
         "send_window",
         "exclude_tags",
+        "exclude_blocked",
     )
 
     def __init__(
@@ -151,7 +153,7 @@ class WtsSendingOperator(WtsOnceOperator):
         send_window: str | None = None,
         outside_window: str = "wait",
         exclude_tags: Sequence[str] | str | None = None,
-        exclude_blocked: bool = False,
+        exclude_blocked: bool | str = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -191,6 +193,7 @@ class WtsSendingOperator(WtsOnceOperator):
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
         """
         with readable_failures():
+            self.refuse_vanished()
             if parameters.flag("dry_run", self.is_dry_run) is True:
                 return self._dry_run(context, recipient, build)
         return self.run_once(
@@ -210,9 +213,15 @@ class WtsSendingOperator(WtsOnceOperator):
         :param context: the task's context.
         """
         with readable_failures():
+            self.refuse_vanished()
             dry_run = parameters.flag("dry_run", self.is_dry_run) is True
         if not dry_run:
             super().open_ledger(context)
+
+    @property
+    def spares_blocked(self) -> bool:
+        """Whether blocked contacts are left out."""
+        return parameters.flag("exclude_blocked", self.exclude_blocked) is True
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on when the send window has opened.
@@ -299,14 +308,14 @@ class WtsSendingOperator(WtsOnceOperator):
         opening = care.SendWindow.read(self.send_window).next_opening(now) if self.send_window else now
         if last is not None and max(now, opening) > last:
             raise AirflowSkipException(f"Nothing was sent: not_after is {last.isoformat()}, and it is past.")
-        if not recipient.startswith(("+", "@")) and (self.exclude_blocked or self.exclude_tags):
+        if not recipient.startswith(("+", "@")) and (self.spares_blocked or self.exclude_tags):
             # Tags and blocks belong to the contact, for whom the session stands.
             recipient = self.session_contact(recipient)
         spared = care.reason_to_spare(
             self.hook,
             recipient,
             exclude_tags=care.tag_list(self.exclude_tags),
-            exclude_blocked=self.exclude_blocked,
+            exclude_blocked=self.spares_blocked,
         )
         if spared:
             raise AirflowSkipException(f"Nothing was sent: {spared}.")

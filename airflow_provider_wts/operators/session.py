@@ -73,7 +73,7 @@ class WtsChangeSessionStatusOperator(WtsSessionOperator):
         with readable_failures():
             call = sessions.change_session_status(
                 self.checked_session(),
-                str(parameters.choice("new_status", self.new_status or "", SESSION_STATUSES)),
+                parameters.needed_choice("new_status", self.new_status, SESSION_STATUSES),
                 stop_bot_in_execution=parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution),
             )
         return self.settle(context, call)

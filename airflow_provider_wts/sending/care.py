@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.call import utc
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.parameters import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,16 +135,18 @@ def tag_list(value: Any) -> list[str]:
     :param value: a list, one tag, or a list as JSON text.
     :raises WtsInvalidRequestError: when it is something else.
     """
-    if value is None or value == "":
+    if value is None:
         return []
     if isinstance(value, str) and value.strip().startswith("["):
         try:
             value = json.loads(value)
         except ValueError:
             value = None
-    if isinstance(value, str):
+    if isinstance(value, str) and not is_missing(value):
         return [value]
-    if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(tag, str) for tag in value):
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(
+        isinstance(tag, str) and not is_missing(tag) for tag in value
+    ):
         raise WtsInvalidRequestError("exclude_tags: must be a list of tag names. A good value is ['opt-out'].")
     return list(value)
 

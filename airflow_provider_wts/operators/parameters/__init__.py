@@ -28,6 +28,7 @@ from airflow_provider_wts.operators.parameters.lists import (
 from airflow_provider_wts.operators.parameters.needed import (
     is_id,
     named,
+    needed_choice,
     needed_identity,
     needed_name,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "missing",
     "moment",
     "named",
+    "needed_choice",
     "needed_identity",
     "needed_name",
     "number",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.call import NOT_GIVEN, Optional
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.operators.parameters.single import identity, missing, text
+from airflow_provider_wts.operators.parameters.single import choice, identity, missing, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def needed_identity(name: str, value: Any, *, example: str) -> str:
@@ -34,6 +37,20 @@ def needed_name(name: str, value: Any) -> str:
     if not isinstance(found, str) or missing(found):
         raise WtsInvalidRequestError(f"{name}: is empty. Give a name or an id.")
     return found.strip()
+
+
+def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return one of the contract's words that must be there.
+
+    :param name: the parameter's name, for the error.
+    :param value: the word, in any case.
+    :param choices: the contract's words.
+    :raises WtsInvalidRequestError: when it is missing or none of them; lists them.
+    """
+    words = tuple(choices)
+    if missing(value):
+        raise WtsInvalidRequestError(f"{name}: is empty. Must be one of {', '.join(map(repr, words))}.")
+    return str(choice(name, value, words))
 
 
 def named(name: str, value: Any) -> Optional[str]:

@@ -248,13 +248,6 @@ def test_text_goes_out_letter_by_letter(wts_connection, context):
     assert body(wts_connection, "send_text")["text"] == text
 
 
-@pytest.mark.parametrize("text", ["", None])
-def test_a_caption_may_be_empty_or_null(wts_connection, context, text):
-    run(WtsSendFileOperator, context, to=TO, file=PDF, text=text)
-
-    assert body(wts_connection, "send_document")["text"] == text
-
-
 @pytest.mark.parametrize(
     ("parameters", "operation_id"),
     [
@@ -448,7 +441,8 @@ MISSING = "/no/such/file.pdf"
         (WtsSendTextOperator, {"to": TO, "hidden_session": "perhaps"}, "hidden_session: 'perhaps'"),
         (WtsSendTextOperator, {"to": TO, "synchronous": "perhaps"}, "synchronous: 'perhaps'"),
         (WtsSendTextOperator, {"to": TO, "callback_url": "example.com"}, "callback_url: is no http(s) address"),
-        (WtsSendTextOperator, {"to": TO, "department": " "}, "department: is blank"),
+        (WtsSendFileOperator, {"to": TO, "file": PDF, "text": ""}, "text: was given and has no value"),
+        (WtsSendFileOperator, {"to": TO, "file": PDF, "text": None}, "text: was given and has no value"),
         (WtsSendTextOperator, {"to": TO, "user": ["Ana"]}, "user: must be text"),
         (WtsSendTextOperator, {"to": TO, "synchronous": True, "sender_id": "a"}, "sender_id: the API does not take it"),
         (WtsSendTextOperator, {"to": TO, "synchronous": True, "delay_typing": 3}, "together with synchronous"),

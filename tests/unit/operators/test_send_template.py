@@ -483,7 +483,6 @@ def test_a_moment_inside_the_window_is_scheduled_at_any_time_of_day(wts_connecti
         (WtsScheduleMessageOperator, {"template": "a", "chatbot": "b"}, "template, chatbot: give exactly one"),
         (WtsScheduleMessageOperator, {"chatbot": "b", "parameters": {"a": "b"}}, "parameters, file: they belong"),
         (WtsScheduleMessageOperator, {"hidden_session": "perhaps"}, "hidden_session: 'perhaps'"),
-        (WtsScheduleMessageOperator, {"department": " "}, "department: is blank"),
         (WtsScheduleMessageOperator, {"file": "/no/such.png"}, "file: '/no/such.png' does not exist"),
     ],
 )

@@ -162,7 +162,7 @@ def test_not_after_is_refused_where_it_is_no_moment_or_has_no_zone(value: Any) -
     ("value", "expected"),
     [
         (None, []),
-        ("", []),
+        ([], []),
         ("opt-out", ["opt-out"]),
         ('["opt-out", "VIP"]', ["opt-out", "VIP"]),
         (["opt-out"], ["opt-out"]),
