@@ -435,7 +435,6 @@ IMPOSSIBLE = [
     ({"created_after": datetime(2026, 3, 1)}, "created_after: 2026-03-01T00:00:00 has no time zone"),
     ({"created_before": "2026-03-01T00:00:00"}, "created_before: 2026-03-01T00:00:00 has no time zone"),
     ({"updated_after": "2026-03-01"}, "updated_after: 2026-03-01T00:00:00 has no time zone"),
-    ({"updated_before": "None"}, "updated_before: 'None' is no ISO 8601"),
     ({"updated_before": date(2026, 3, 1)}, "updated_before: must be a date and time, not date"),
     ({"created_after": 1_772_323_200}, "created_after: must be a date and time, not int"),
     ({"created_after": "0001-01-01T00:00:00+03:00"}, "out of range"),
