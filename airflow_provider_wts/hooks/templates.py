@@ -76,9 +76,10 @@ class RenderedParameters:
         :raises WtsInvalidRequestError: naming the parameter.
         """
         defaults = defaults_of(type(self))
-        for name in sorted(self.never_blank):
+        # What has no default is refused where it is read.
+        for name in sorted(self.never_blank & defaults.keys()):
             value = getattr(self, name, None)
-            if is_missing(value) and value is not defaults.get(name):
+            if is_missing(value) and value is not defaults[name]:
                 raise WtsInvalidRequestError(
                     f"{_PARAMETERS.get(name, name)}: was given and has no value: {value!r} came. Nothing was sent. "
                     "Give it a value, or leave the parameter out. Example: {{ params.x or 'a default' }}."
