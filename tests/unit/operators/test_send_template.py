@@ -346,7 +346,7 @@ def test_parameters_that_fit_or_cannot_be_checked(template, given):
         ({"nome": "a"}, "'valor' and 'data' missing"),
         ({**FILLING, "Nome": "a", "x": "b"}, "'Nome' and 'x' unknown"),
         ({**FILLING, "nome": None}, "parameters['nome']: has no value"),
-        (None, "'nome' and 'valor' and 'data' missing. It takes 'nome', 'valor', 'data'."),
+        ({}, "'nome' and 'valor' and 'data' missing. It takes 'nome', 'valor', 'data'."),
     ],
 )
 def test_parameters_that_do_not_fit_are_told_before_anything_is_sent(wts_connection, context, given, words):
