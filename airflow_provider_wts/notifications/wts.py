@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
@@ -15,6 +15,7 @@ from airflow_provider_wts.api.errors import (
     WtsInvalidRequestError,
     WtsNotSentError,
 )
+from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 DEADLINE = 30.0
 
 
-class WtsNotifier(BaseNotifier):
+class WtsNotifier(RenderedParameters, BaseNotifier):
     """Send a text, a template or a chatbot from a callback.
 
     For ``on_failure_callback`` and its like of DAGs and tasks, for ``sla_miss_callback`` (Airflow 2.11), and with
@@ -59,6 +60,8 @@ class WtsNotifier(BaseNotifier):
     :param kwargs: what Airflow's ``BaseNotifier`` takes.
     """
 
+    never_blank: ClassVar[frozenset[str]] = frozenset({"parameters"})
+    prose: ClassVar[frozenset[str]] = frozenset({"text", "parameters"})
     template_fields: Sequence[str] = (
         *("wts_conn_id", "to", "text", "template", "parameters", "chatbot", "session_metadata", "channel"),
     )
@@ -140,13 +143,16 @@ class WtsNotifier(BaseNotifier):
 
     def _prepared(self, until: float) -> tuple[Callable[[str], dict[str, Any]], list[str]]:
         """Return what sends, and the recipients; everything that can be wrong for all of them is found out here."""
-        given = [name for name in ("text", "template", "chatbot") if getattr(self, name) not in (None, "")]
+        from airflow_provider_wts.operators import parameters
+
+        self.refuse_vanished()
+        given = [name for name in ("text", "template", "chatbot") if not parameters.missing(getattr(self, name))]
         if len(given) != 1:
             raise WtsInvalidRequestError(f"text, template, chatbot: give exactly one of them, not {given or 'none'}.")
         recipients = self._recipients()
         hook = WtsHook(self.wts_conn_id)
         hook.client.stop_at(until)
-        build = self._call(hook, hook.channel(self.channel or None))
+        build = self._call(hook, hook.channel(parameters.filter_text("channel", self.channel) or None))
 
         def send(to: str) -> dict[str, Any]:
             return dict(hook.run(build(hook.recipient(to))) or {})
@@ -160,7 +166,7 @@ class WtsNotifier(BaseNotifier):
 
         listed = parameters.items("to", self.to)
         given = listed if isinstance(listed, list) else []
-        filled = [one for one in given if str(one or "").strip() not in ("", "None")]
+        filled = [one for one in given if not parameters.missing(one)]
         if not filled:
             raise WtsInvalidRequestError("to: is empty. A good value is ['+55 11 99999-8888'].")
         if blank := len(given) - len(filled):
@@ -174,16 +180,16 @@ class WtsNotifier(BaseNotifier):
 
     def _call(self, hook: WtsHook, channel: str | None) -> Callable[[str], Call[Any]]:
         from airflow_provider_wts.api import chatbots, sends
-        from airflow_provider_wts.operators import message_content
+        from airflow_provider_wts.operators import message_content, parameters
         from airflow_provider_wts.operators.message_template import looked_up
 
-        metadata = self.session_metadata or NOT_GIVEN
-        if self.chatbot:
-            key = hook.names.chatbot(self.chatbot)
+        metadata = parameters.metadata("session_metadata", self.session_metadata) or NOT_GIVEN
+        if not parameters.missing(self.chatbot):
+            key = hook.names.chatbot(str(self.chatbot))
             return lambda to: chatbots.send_chatbot(
                 bot_key=key, to=to, from_=channel or NOT_GIVEN, session_metadata=metadata
             )
-        if self.template:
+        if not parameters.missing(self.template):
             if channel is None:
                 raise WtsInvalidRequestError(
                     "channel: is empty, and a template needs one. Name it here or in the connection."
@@ -191,7 +197,7 @@ class WtsNotifier(BaseNotifier):
             sender: str = channel
             filling = message_content.template_parameters("parameters", self.parameters or NOT_GIVEN)
             template_id = looked_up(
-                hook.names, self.template, sender, filling, has_file=False, check=True, log=self.log
+                hook.names, str(self.template), sender, filling, has_file=False, check=True, log=self.log
             )
             return lambda to: sends.send_template(
                 to, sender, template_id, parameters=filling, session_metadata=metadata
