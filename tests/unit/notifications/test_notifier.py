@@ -121,13 +121,8 @@ def test_a_deadline_alert_awaits_it(wts_connection: Emulator, errors: list[str])
         ({"to": PHONES[0]}, "give exactly one of them, not none"),
         ({"to": PHONES[0], "text": "a", "chatbot": "b"}, "give exactly one"),
         ({"to": [], "text": "a"}, "to: is empty"),
-<<<<<<< HEAD
-        ({"to": "", "text": "a"}, "to: is blank"),
-        ({"to": "nobody", "text": "a"}, "did not reach nobody"),
-=======
         ({"to": "", "text": "a"}, "to: is empty"),
-        ({"to": "nobody", "text": "a"}, "recipient 1 of 1"),
->>>>>>> c294a70 (Parameters: what renders to nothing is not given, and a guard that was given must not vanish)
+        ({"to": "nobody", "text": "a"}, "did not reach nobody"),
         ({"to": PHONES[0], "text": "{{ broken"}, "was not sent"),
         ({"to": PHONES[0], "text": "a", "wts_conn_id": "missing"}, "was not sent"),
         ({"to": PHONES[0], "template": "saudacao"}, "a template needs one"),
