@@ -366,7 +366,7 @@ class Meanwhile:
     def __init__(self, happens: Callable[[], None]) -> None:
         self._happens: Callable[[], None] | None = happens
 
-    def acquire(self, operation: Any) -> float:
+    def acquire(self, operation: Any, **limits: Any) -> float:
         happens, self._happens = self._happens, None
         if happens is not None:
             happens()
