@@ -817,7 +817,7 @@ def test_waiting_for_the_own_budget_uses_up_no_time_for_retries(
     emulator: Emulator, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Slow(Budget):
-        def acquire(self, operation: Any) -> float:
+        def acquire(self, operation: Any, **_: Any) -> float:
             monkeypatch.setattr(tenacity, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 200))
             return 200.0
 
