@@ -162,7 +162,7 @@ class Stall:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def acquire(self, operation: Any) -> float:
+    def acquire(self, operation: Any, **limits: Any) -> float:
         if operation.effect == "once":
             time.sleep(self._seconds)
         return self._seconds

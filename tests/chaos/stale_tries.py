@@ -49,7 +49,7 @@ class Airflow:
 
     def call(self, name: str, body: Any) -> Any:
         """Ask the scheduler's stand-in."""
-        connection = http.client.HTTPConnection(urlsplit(self._url).netloc, timeout=120)
+        connection = http.client.HTTPConnection(urlsplit(self._url).netloc, timeout=600)
         try:
             connection.request(
                 "POST", f"/scheduler/{name}", json.dumps(body), headers={"Content-Type": "application/json"}
@@ -220,7 +220,11 @@ class Story:
                 self._let_loose_beside(one, plan)
             if not one.ended(PATIENCE):
                 raise TimeoutError(f"try {one.number} does not end")
-            if (then := self._after("retry"))["state"] != "queued":
+            then = self._after("retry")
+            if then["state"] == "running":
+                # It died without a word; the scheduler misses its heartbeat.
+                then = self._after("give-up", dag_id=self._story["dag_id"])
+            if then["state"] != "queued":
                 break
             self._work = then["work"]
         # At the latest now, when all is over, a stale try may come back.

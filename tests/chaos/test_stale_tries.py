@@ -120,6 +120,8 @@ class Airflow:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}?timeout=60",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
             "AIRFLOW_CONN_WTS_DEFAULT": json.dumps(connection),
+            # A busy machine may take its time.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             # Nothing takes effect late here.
             "AIRFLOW__WTS__EFFECT_LAG": "5",
             "NO_PROXY": "127.0.0.1,localhost",
