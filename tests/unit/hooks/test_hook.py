@@ -132,7 +132,7 @@ class TestTestConnection:
         assert not works
         assert len(emulator.requests) == 1
 
-    @pytest.mark.parametrize("channel", ["Canal que falta", "+55 11 3333-4444", "@ninguem", str(uuid.uuid4())])
+    @pytest.mark.parametrize("channel", ["Canal que falta", "+55 11 3333-4444", "@ninguem", str(uuid.UUID(int=7))])
     def test_a_channel_that_does_not_exist(self, channel: str, hook_of: Callable[..., WtsHook]) -> None:
         works, said = hook_of({"channel": channel}).test_connection()
         assert not works
