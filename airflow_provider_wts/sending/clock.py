@@ -10,9 +10,13 @@ Reading = tuple[float, float]
 
 def now() -> Reading:
     """Return a reading: seconds since the machine started, its sleep included on Linux, and the wall clock."""
+    return seconds(), time.time()
+
+
+def seconds() -> float:
+    """Return the seconds since the machine started, its sleep included on Linux."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    running = time.monotonic() if boottime is None else time.clock_gettime(boottime)
-    return running, time.time()
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
 def elapsed(since: Reading) -> float:

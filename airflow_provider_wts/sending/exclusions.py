@@ -8,7 +8,6 @@ any pass stays excluded.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.contacts import filter_contacts
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.pagination import PagedList
+from airflow_provider_wts.sending.clock import seconds
+from airflow_provider_wts.sending.clock import sleep as pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,11 +40,6 @@ FRESH_FOR = 60.0
 _SHARE = 0.1
 
 
-def _seconds() -> float:
-    # What Linux calls monotonic stands still while the machine sleeps.
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
 class Exclusions:
     """Who must not be written to, and why.
 
@@ -61,13 +57,13 @@ class Exclusions:
         *,
         blocked: bool,
         clock: Callable[[], float] | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self._hook = hook
         self._tags = list(tags)
         self._blocked = blocked
-        self._clock = clock or _seconds
-        self._sleep = sleep
+        self._clock = clock or seconds
+        self._sleep = sleep or pause
         self._people = People[str]()
         self._seen: set[str] = set()
         self._read_at: float | None = None
