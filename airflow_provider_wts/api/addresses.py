@@ -15,7 +15,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.parameters import is_missing
+from airflow_provider_wts.api.wire import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,59 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 from urllib.parse import quote
-from uuid import UUID
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.wire import UNSET, T, _is_set, json_value, wire_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_wts.api.contract import Operation
-
-T = TypeVar("T")
-
-
-class _NotGiven(Enum):
-    """The mark of a parameter that the caller did not set. An enum, so that it survives copying and pickling."""
-
-    NOT_GIVEN = "not given"
-
-    def __repr__(self) -> str:
-        return "NOT_GIVEN"
-
-    def __str__(self) -> str:
-        return "NOT_GIVEN"
-
-    def __bool__(self) -> Literal[False]:
-        return False
-
-
-NotGiven: TypeAlias = Literal[_NotGiven.NOT_GIVEN]
-NOT_GIVEN: Final = _NotGiven.NOT_GIVEN
-
-#: A parameter that may be left out, or set to ``None`` to send ``null``.
-Optional: TypeAlias = T | NotGiven | None
-
-
-def given(**values: object) -> dict[str, Any]:
-    """Return the values that were set, in the order of the arguments.
-
-    A trailing underscore in a name is dropped, so that ``from_=`` becomes ``from``.
-
-    :param values: values by their name on the wire; those that are :data:`NOT_GIVEN` are left out.
-    """
-    return {name.removesuffix("_"): value for name, value in values.items() if value is not NOT_GIVEN}
-
-
-def given_or_left_out(**values: object) -> dict[str, Any] | NotGiven:
-    """Return the values that were set, or :data:`NOT_GIVEN` when none was: for an object inside a body."""
-    return given(**values) or NOT_GIVEN
 
 
 class Call(Generic[T]):
@@ -70,7 +28,7 @@ class Call(Generic[T]):
     :param operation_id: the operation's name in the contract, such as ``send_chatbot``.
     :param path: values of the path parameters by name.
     :param query: values of the query parameters by their exact name; a list is sent as a repeated name.
-    :param body: the JSON body; :data:`NOT_GIVEN` sends none.
+    :param body: the JSON body; :data:`UNSET` sends none.
     :param acts_again: a second identical request acts again, also where the contract says that the operation leaves the
         state that the first one left: what stands in this body starts something.
     :raises WtsInvalidRequestError: when the contract has no such operation.
@@ -82,7 +40,7 @@ class Call(Generic[T]):
         operation_id: str,
         path: Mapping[str, object] | None = None,
         query: Mapping[str, object] | None = None,
-        body: object = NOT_GIVEN,
+        body: object = UNSET,
         *,
         acts_again: bool = False,
     ) -> None:
@@ -160,7 +118,7 @@ class Call(Generic[T]):
 
     def _text(self, what: str, name: str, value: object) -> str:
         """Write one value as it stands in an address."""
-        if value is None or value is NOT_GIVEN:
+        if value is None or value is UNSET:
             return ""
         wire = wire_value(value, f"{self.operation_id}: {what} {name!r}")
         if isinstance(wire, (list, dict)):
@@ -184,7 +142,7 @@ class Call(Generic[T]):
 
         :raises WtsInvalidRequestError: when the body holds something that JSON cannot express.
         """
-        if self.body is NOT_GIVEN:
+        if self.body is UNSET:
             return None
         try:
             return json.dumps(
@@ -256,90 +214,10 @@ class Call(Generic[T]):
         values: dict[str, object] = {name: number} if size is None else {name: number, size_name: size}
         if where == "query":
             return Call(self.operation_id, self.path, {**self.query, **values}, self.body)
-        body = {} if self.body is NOT_GIVEN else self.body
+        body = {} if self.body is UNSET else self.body
         if not isinstance(body, Mapping):
             raise WtsInvalidRequestError(f"{self.operation_id}: the body is no object.", operation_id=self.operation_id)
         return Call(self.operation_id, self.path, self.query, {**body, **values})
-
-
-def utc(moment: datetime) -> str:
-    """Write a moment as the API expects it: ISO 8601 in UTC with ``Z``.
-
-    :param moment: an aware datetime.
-    :raises WtsInvalidRequestError: when it is naive, since the API would read it as another moment.
-    """
-    if moment.tzinfo is None or moment.utcoffset() is None:
-        raise WtsInvalidRequestError(
-            f"{moment.isoformat()} has no time zone. Give an aware datetime, for example {moment.isoformat()}-03:00."
-        )
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError:
-        raise WtsInvalidRequestError(f"{moment.isoformat()} is out of range.") from None
-    text = moment.isoformat(timespec="microseconds" if moment.microsecond else "seconds")
-    return text.replace("+00:00", "Z")
-
-
-def moment(text: Any) -> datetime:
-    """Read a moment as the API writes it, with 0 to 7 digits of a fraction.
-
-    :param text: the moment; one that cannot be read is taken for the end of time.
-    """
-    try:
-        parsed = datetime.fromisoformat(str(text))
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-
-
-def json_value(value: object) -> object:
-    """Turn what JSON does not know into what the API expects: moments, dates, enums, sets and mappings.
-
-    :param value: the value.
-    :raises TypeError: when JSON has no word for it.
-    """
-    if value is NOT_GIVEN:
-        raise TypeError("a value inside was not given")
-    if isinstance(value, datetime):
-        return utc(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        # In a stable order, so that the same request is the same bytes.
-        return sorted(value, key=str)
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
-
-
-def wire_value(value: object, where: str) -> object:
-    """Turn a path or query value into its JSON form, lists item by item.
-
-    :param value: the value.
-    :param where: what it is, for the error.
-    :raises WtsInvalidRequestError: when it has none.
-    """
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [wire_value(item, where) for item in value if _is_set(item)]
-    # An enum may be text or a number, too, and would then go out as its name.
-    if isinstance(value, (str, int, dict)) and not isinstance(value, Enum):
-        return value
-    if isinstance(value, float) and value - value == 0:
-        return value
-    try:
-        return json_value(value)
-    except (TypeError, ArithmeticError) as error:
-        raise WtsInvalidRequestError(f"{where} cannot be written: {error}.") from None
-
-
-def _is_set(value: object) -> bool:
-    return value is not None and value is not NOT_GIVEN
 
 
 def _unknown_operation(operation_id: str, known: Iterable[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
+from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_or_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 
 def list_chatbots(
     *,
-    name: str | NotGiven = NOT_GIVEN,
-    types: Sequence[str] | NotGiven = NOT_GIVEN,
-    publish_statuses: Sequence[str] | NotGiven = NOT_GIVEN,
-    automation_usages: Sequence[str] | NotGiven = NOT_GIVEN,
+    name: str | Unset = UNSET,
+    types: Sequence[str] | Unset = UNSET,
+    publish_statuses: Sequence[str] | Unset = UNSET,
+    automation_usages: Sequence[str] | Unset = UNSET,
 ) -> Call[ChatbotPage]:
     """List the account's bots, paged.
 
@@ -43,18 +44,18 @@ class BotStart(TypedDict, total=False):
     ``sender_id``: the caller's own id. ``callback_url``: called when the bot starts or fails.
     """
 
-    bot_key: Optional[str]
-    from_: Optional[str]
-    to: Optional[str]
-    session_id: Optional[str]
-    skip_if_bot_in_execution: Optional[bool]
-    skip_if_in_progress: Optional[bool]
-    force_start_session: Optional[bool]
-    hidden_session: Optional[bool]
-    session_metadata: Optional[Mapping[str, Any]]
-    contact_metadata: Optional[Mapping[str, Any]]
-    sender_id: Optional[str]
-    callback_url: Optional[str]
+    bot_key: Missing[str]
+    from_: Missing[str]
+    to: Missing[str]
+    session_id: Missing[str]
+    skip_if_bot_in_execution: Missing[bool]
+    skip_if_in_progress: Missing[bool]
+    force_start_session: Missing[bool]
+    hidden_session: Missing[bool]
+    session_metadata: Missing[Mapping[str, Any]]
+    contact_metadata: Missing[Mapping[str, Any]]
+    sender_id: Missing[str]
+    callback_url: Missing[str]
 
 
 def send_chatbot(**start: Unpack[BotStart]) -> Call[Session]:
@@ -76,28 +77,28 @@ def queue_chatbot(**start: Unpack[BotStart]) -> Call[RespSendMessage]:
 class BotMessage(TypedDict, total=False):
     """One recipient of a chatbot batch: ``to`` or ``session_id``. The rest is as in :class:`BotStart`."""
 
-    to: Optional[str]
-    session_id: Optional[str]
-    session_metadata: Optional[Mapping[str, Any]]
-    contact_metadata: Optional[Mapping[str, Any]]
-    sender_id: Optional[str]
-    callback_url: Optional[str]
+    to: Missing[str]
+    session_id: Missing[str]
+    session_metadata: Missing[Mapping[str, Any]]
+    contact_metadata: Missing[Mapping[str, Any]]
+    sender_id: Missing[str]
+    callback_url: Missing[str]
 
 
 class BotOptions(TypedDict, total=False):
     """What holds for all recipients of a chatbot batch; each is as in :class:`BotStart`."""
 
-    skip_if_bot_in_execution: Optional[bool]
-    skip_if_in_progress: Optional[bool]
-    force_start_session: Optional[bool]
-    hidden_session: Optional[bool]
+    skip_if_bot_in_execution: Missing[bool]
+    skip_if_in_progress: Missing[bool]
+    force_start_session: Missing[bool]
+    hidden_session: Missing[bool]
 
 
 def queue_chatbot_batch(
     bot_key: str,
     messages: Sequence[BotMessage],
     *,
-    from_: Optional[str] = NOT_GIVEN,
+    from_: Missing[str] = UNSET,
     **options: Unpack[BotOptions],
 ) -> Call[RespSendMessages]:
     """Put the start of a bot in the queue for many recipients; answers one result for each.
@@ -126,29 +127,29 @@ def get_queued_chatbot_status(send_id: str) -> Call[RespSendMessage]:
     return Call("get_queued_chatbot_status", path={"id": send_id})
 
 
-def _options(options: Mapping[str, Any]) -> dict[str, Any] | NotGiven:
+def _options(options: Mapping[str, Any]) -> dict[str, Any] | Unset:
     return given_or_left_out(
-        skipIfBotInExecution=options.get("skip_if_bot_in_execution", NOT_GIVEN),
-        skipIfInProgress=options.get("skip_if_in_progress", NOT_GIVEN),
-        forceStartSession=options.get("force_start_session", NOT_GIVEN),
-        hiddenSession=options.get("hidden_session", NOT_GIVEN),
+        skipIfBotInExecution=options.get("skip_if_bot_in_execution", UNSET),
+        skipIfInProgress=options.get("skip_if_in_progress", UNSET),
+        forceStartSession=options.get("force_start_session", UNSET),
+        hiddenSession=options.get("hidden_session", UNSET),
     )
 
 
 def _batch_item(message: BotMessage) -> dict[str, Any]:
     return given(
-        to=message.get("to", NOT_GIVEN),
-        sessionId=message.get("session_id", NOT_GIVEN),
-        sessionMetadata=message.get("session_metadata", NOT_GIVEN),
-        contactMetadata=message.get("contact_metadata", NOT_GIVEN),
-        senderId=message.get("sender_id", NOT_GIVEN),
-        callbackUrl=message.get("callback_url", NOT_GIVEN),
+        to=message.get("to", UNSET),
+        sessionId=message.get("session_id", UNSET),
+        sessionMetadata=message.get("session_metadata", UNSET),
+        contactMetadata=message.get("contact_metadata", UNSET),
+        senderId=message.get("sender_id", UNSET),
+        callbackUrl=message.get("callback_url", UNSET),
     )
 
 
 def _body(start: BotStart) -> dict[str, Any]:
     def value(name: str) -> object:
-        return start.get(name, NOT_GIVEN)
+        return start.get(name, UNSET)
 
     return given(
         botKey=value("bot_key"),

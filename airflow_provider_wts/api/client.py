@@ -25,8 +25,8 @@ from airflow_provider_wts.api.errors import (
     WtsUnreachableError,
 )
 from airflow_provider_wts.api.outcome import (
-    Judgement,
     Outcome,
+    Verdict,
     date_of,
     judge_failure,
     judge_plain_request_to_tls,
@@ -135,7 +135,7 @@ class WtsClient:
             in all its attempts.
         """
         retries = _Retries(call, self._rate_limit_wait, self._until)
-        judgement: Judgement = Retrying(
+        judgement: Verdict = Retrying(
             retry=retries.again,
             wait=retries,
             stop=retries.exhausted,
@@ -219,7 +219,7 @@ class WtsClient:
         :raises WtsUnknownOutcomeError: when it gave no usable answer; starting the upload over does no harm.
         :raises WtsRejectedError: when it refuses the content, or its address is none for a file.
         """
-        from airflow_provider_wts.api.storage import Content, put_content
+        from airflow_provider_wts.api.files import Content, put_content
 
         transport = self._transport_to(checked_upload_url(url, allow_http=self._allow_http))
         try:
@@ -245,16 +245,16 @@ class WtsClient:
     def _transport_to(self, url: str) -> Transport:
         return Transport(url, user_agent=self._user_agent, ca_bundle=self._ca_bundle)
 
-    def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Judgement:
+    def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Verdict:
         operation, content = call.operation, call.content
         url = self.base_url + call.url_path
         try:
             retries.waited_for_budget += self._budget.acquire(operation, most=self._until - time.monotonic())
         except WtsRateLimitError as error:
-            return Judgement(Outcome.NOT_SENT, error=error)
+            return Verdict(Outcome.NOT_SENT, error=error)
         left = self._until - time.monotonic()
         if left <= 0:
-            return Judgement(Outcome.NOT_SENT, error=_out_of_time(operation.operation_id))
+            return Verdict(Outcome.NOT_SENT, error=_out_of_time(operation.operation_id))
         try:
             reply = self._transport.exchange(
                 operation.method,
@@ -443,7 +443,7 @@ def _is_plain_text(body: bytes) -> bool:
     return not body.lstrip().startswith((b"{", b"["))
 
 
-def _judgement(state: RetryCallState) -> Judgement:
+def _judgement(state: RetryCallState) -> Verdict:
     assert state.outcome is not None  # noqa: S101  # tenacity asks only after an attempt
-    judgement: Judgement = state.outcome.result()
+    judgement: Verdict = state.outcome.result()
     return judgement

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
+from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_or_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,18 +24,18 @@ class ContactFields(TypedDict, total=False):
     silently. ``metadata``: merged by key; ``None`` removes a key.
     """
 
-    name: Optional[str]
-    phone_number: Optional[str]
-    email: Optional[str]
-    instagram: Optional[str]
-    annotation: Optional[str]
-    tag_ids: Optional[Sequence[str]]
-    tag_names: Optional[Sequence[str]]
-    portfolio_ids: Optional[Sequence[str]]
-    portfolio_names: Optional[Sequence[str]]
-    sequence_ids: Optional[Sequence[str]]
-    custom_fields: Optional[Mapping[str, Any]]
-    metadata: Optional[Mapping[str, Any]]
+    name: Missing[str]
+    phone_number: Missing[str]
+    email: Missing[str]
+    instagram: Missing[str]
+    annotation: Missing[str]
+    tag_ids: Missing[Sequence[str]]
+    tag_names: Missing[Sequence[str]]
+    portfolio_ids: Missing[Sequence[str]]
+    portfolio_names: Missing[Sequence[str]]
+    sequence_ids: Missing[Sequence[str]]
+    custom_fields: Missing[Mapping[str, Any]]
+    metadata: Missing[Mapping[str, Any]]
 
 
 class SaveOptions(TypedDict, total=False):
@@ -45,10 +46,10 @@ class SaveOptions(TypedDict, total=False):
     ``get_if_exists``: return it and change nothing.
     """
 
-    upsert: bool | NotGiven
-    upsert_fields: Optional[Sequence[str]]
-    upsert_tag_operation: Optional[str]
-    get_if_exists: bool | NotGiven
+    upsert: bool | Unset
+    upsert_fields: Missing[Sequence[str]]
+    upsert_tag_operation: Missing[str]
+    get_if_exists: bool | Unset
 
 
 class ContactCreation(ContactFields, SaveOptions, total=False):
@@ -63,11 +64,11 @@ class ContactChanges(ContactFields, total=False):
     ``fields``: names of what to change; left out, they follow from what is given.
     """
 
-    status: Optional[str]
-    picture_url: Optional[str]
-    utm: Mapping[str, Any] | NotGiven
-    tags_operation: str | NotGiven
-    fields: Optional[Sequence[str]]
+    status: Missing[str]
+    picture_url: Missing[str]
+    utm: Mapping[str, Any] | Unset
+    tags_operation: str | Unset
+    fields: Missing[Sequence[str]]
 
 
 def create_contact(**contact: Unpack[ContactCreation]) -> Call[Contact]:
@@ -94,7 +95,7 @@ def contact_item(contact: ContactFields) -> dict[str, Any]:
     """
 
     def value(name: str) -> object:
-        return contact.get(name, NOT_GIVEN)
+        return contact.get(name, UNSET)
 
     return given(
         name=value("name"),
@@ -132,7 +133,7 @@ def update_contact_by_phone(phone: str, **changes: Unpack[ContactChanges]) -> Ca
     return Call("update_contact_by_phone", path={"phone": phone}, body=body, acts_again=starts_sequence(body))
 
 
-def get_contact(contact_id: str, *, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[Contact]:
+def get_contact(contact_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[Contact]:
     """Read a contact.
 
     :param contact_id: the contact.
@@ -141,7 +142,7 @@ def get_contact(contact_id: str, *, include_details: Sequence[str] | NotGiven = 
     return Call("get_contact", path={"id": contact_id}, query=given(IncludeDetails=include_details))
 
 
-def get_contact_by_phone(phone: str, *, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[Contact]:
+def get_contact_by_phone(phone: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[Contact]:
     """Read the contact that has a phone number.
 
     :param phone: the contact's number.
@@ -152,14 +153,14 @@ def get_contact_by_phone(phone: str, *, include_details: Sequence[str] | NotGive
 
 def list_contacts(
     *,
-    status: str | NotGiven = NOT_GIVEN,
-    include_details: Sequence[str] | NotGiven = NOT_GIVEN,
-    created_after: datetime | str | NotGiven = NOT_GIVEN,
-    created_before: datetime | str | NotGiven = NOT_GIVEN,
-    updated_after: datetime | str | NotGiven = NOT_GIVEN,
-    updated_before: datetime | str | NotGiven = NOT_GIVEN,
-    order_by: str | NotGiven = NOT_GIVEN,
-    order_direction: str | NotGiven = NOT_GIVEN,
+    status: str | Unset = UNSET,
+    include_details: Sequence[str] | Unset = UNSET,
+    created_after: datetime | str | Unset = UNSET,
+    created_before: datetime | str | Unset = UNSET,
+    updated_after: datetime | str | Unset = UNSET,
+    updated_before: datetime | str | Unset = UNSET,
+    order_by: str | Unset = UNSET,
+    order_direction: str | Unset = UNSET,
 ) -> Call[ContactPage]:
     """List contacts, paged.
 
@@ -185,26 +186,26 @@ def list_contacts(
 
 def filter_contacts(
     *,
-    status: Optional[str] = NOT_GIVEN,
-    text_filter: Optional[str] = NOT_GIVEN,
-    name: Optional[str] = NOT_GIVEN,
-    phone_number: Optional[str] = NOT_GIVEN,
-    email: Optional[str] = NOT_GIVEN,
-    instagram: Optional[str] = NOT_GIVEN,
-    tag_ids: Optional[Sequence[str]] = NOT_GIVEN,
-    tag_names: Optional[Sequence[str]] = NOT_GIVEN,
-    portfolio_ids: Optional[Sequence[str]] = NOT_GIVEN,
-    portfolio_names: Optional[Sequence[str]] = NOT_GIVEN,
-    origin: Optional[str] = NOT_GIVEN,
-    custom_fields: Optional[Mapping[str, Any]] = NOT_GIVEN,
-    metadata: Optional[Mapping[str, str | None]] = NOT_GIVEN,
-    include_details: Optional[Sequence[str]] = NOT_GIVEN,
-    created_after: Optional[datetime | str] = NOT_GIVEN,
-    created_before: Optional[datetime | str] = NOT_GIVEN,
-    updated_after: Optional[datetime | str] = NOT_GIVEN,
-    updated_before: Optional[datetime | str] = NOT_GIVEN,
-    order_by: Optional[str] = NOT_GIVEN,
-    order_direction: Optional[str] = NOT_GIVEN,
+    status: Missing[str] = UNSET,
+    text_filter: Missing[str] = UNSET,
+    name: Missing[str] = UNSET,
+    phone_number: Missing[str] = UNSET,
+    email: Missing[str] = UNSET,
+    instagram: Missing[str] = UNSET,
+    tag_ids: Missing[Sequence[str]] = UNSET,
+    tag_names: Missing[Sequence[str]] = UNSET,
+    portfolio_ids: Missing[Sequence[str]] = UNSET,
+    portfolio_names: Missing[Sequence[str]] = UNSET,
+    origin: Missing[str] = UNSET,
+    custom_fields: Missing[Mapping[str, Any]] = UNSET,
+    metadata: Missing[Mapping[str, str | None]] = UNSET,
+    include_details: Missing[Sequence[str]] = UNSET,
+    created_after: Missing[datetime | str] = UNSET,
+    created_before: Missing[datetime | str] = UNSET,
+    updated_after: Missing[datetime | str] = UNSET,
+    updated_before: Missing[datetime | str] = UNSET,
+    order_by: Missing[str] = UNSET,
+    order_direction: Missing[str] = UNSET,
 ) -> Call[ContactPage]:
     """List the contacts that match all filters, paged through the body.
 
@@ -257,9 +258,9 @@ def filter_contacts(
 def update_contact_tags(
     contact_id: str,
     *,
-    tag_ids: Optional[Sequence[str]] = NOT_GIVEN,
-    tag_names: Optional[Sequence[str]] = NOT_GIVEN,
-    operation: str | NotGiven = NOT_GIVEN,
+    tag_ids: Missing[Sequence[str]] = UNSET,
+    tag_names: Missing[Sequence[str]] = UNSET,
+    operation: str | Unset = UNSET,
 ) -> Call[Contact]:
     """Change the tags of a contact.
 
@@ -278,9 +279,9 @@ def update_contact_tags(
 def update_contact_tags_by_phone(
     phone: str,
     *,
-    tag_ids: Optional[Sequence[str]] = NOT_GIVEN,
-    tag_names: Optional[Sequence[str]] = NOT_GIVEN,
-    operation: str | NotGiven = NOT_GIVEN,
+    tag_ids: Missing[Sequence[str]] = UNSET,
+    tag_names: Missing[Sequence[str]] = UNSET,
+    operation: str | Unset = UNSET,
 ) -> Call[Contact]:
     """Change the tags of the contact that has a phone number.
 
@@ -333,7 +334,7 @@ _FIELD_NAMES = {
 
 def _changes(changes: ContactChanges) -> dict[str, Any]:
     def value(name: str) -> object:
-        return changes.get(name, NOT_GIVEN)
+        return changes.get(name, UNSET)
 
     body = {
         **contact_item(changes),
@@ -345,13 +346,13 @@ def _changes(changes: ContactChanges) -> dict[str, Any]:
         ),
     }
     # Whether a property without its name changes anything is not documented, so both always go out.
-    fields = changes.get("fields", NOT_GIVEN)
-    return {"fields": changed_fields(body) if fields is NOT_GIVEN else fields, **body}
+    fields = changes.get("fields", UNSET)
+    return {"fields": changed_fields(body) if fields is UNSET else fields, **body}
 
 
 def _options(options: SaveOptions) -> dict[str, Any]:
     def value(name: str) -> object:
-        return options.get(name, NOT_GIVEN)
+        return options.get(name, UNSET)
 
     return given(
         options=given_or_left_out(
@@ -361,3 +362,6 @@ def _options(options: SaveOptions) -> dict[str, Any]:
             getIfExists=value("get_if_exists"),
         )
     )
+
+
+STATUSES = ("ACTIVE", "ARCHIVED", "BLOCKED")

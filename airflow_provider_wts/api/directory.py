@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, given
+from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.wire import UNSET, Unset, given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.types import Agent, Channel, CustomField, DepartmentV2, PortfolioPage, Tag
 
 
-def list_channels(*, channel_type: str | NotGiven = NOT_GIVEN) -> Call[list[Channel]]:
+def list_channels(*, channel_type: str | Unset = UNSET) -> Call[list[Channel]]:
     """List the account's own channels; one answer, not paged.
 
     :param channel_type: ``All``, ``Whatsapp``, ``Messenger`` or ``Instagram``.
@@ -35,7 +36,7 @@ def list_tags() -> Call[list[Tag]]:
     return Call("list_tags")
 
 
-def list_portfolios(*, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[PortfolioPage]:
+def list_portfolios(*, include_details: Sequence[str] | Unset = UNSET) -> Call[PortfolioPage]:
     """List the account's portfolios, paged.
 
     :param include_details: ``Departments``, ``ContactCount``.
@@ -44,7 +45,7 @@ def list_portfolios(*, include_details: Sequence[str] | NotGiven = NOT_GIVEN) ->
 
 
 def list_custom_fields(
-    *, entity_type: str | NotGiven = NOT_GIVEN, nested_list: bool | NotGiven = NOT_GIVEN
+    *, entity_type: str | Unset = UNSET, nested_list: bool | Unset = UNSET
 ) -> Call[list[CustomField]]:
     """List definitions of custom fields; one answer, not paged.
 

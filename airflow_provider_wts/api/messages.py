@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, Optional, given
+from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.sends import SendOptions
 from airflow_provider_wts.api.window import Window, window_query
+from airflow_provider_wts.api.wire import UNSET, Missing, given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,12 +27,12 @@ class QuickContent(TypedDict, total=False):
     id of the message that is replied to.
     """
 
-    text: Optional[str]
-    template_id: Optional[str]
-    parameters: Optional[Mapping[str, str | None]]
-    file_url: Optional[str]
-    file_id: Optional[str]
-    ref_id: Optional[str]
+    text: Missing[str]
+    template_id: Missing[str]
+    parameters: Missing[Mapping[str, str | None]]
+    file_url: Missing[str]
+    file_id: Missing[str]
+    ref_id: Missing[str]
 
 
 class QuickSend(QuickContent, SendOptions, total=False):
@@ -40,8 +41,8 @@ class QuickSend(QuickContent, SendOptions, total=False):
     ``from_``: number of an own channel. ``bot_key``: key of the bot that takes over when the contact answers.
     """
 
-    from_: Optional[str]
-    bot_key: Optional[str]
+    from_: Missing[str]
+    bot_key: Missing[str]
 
 
 def send_message(to: str, **send: Unpack[QuickSend]) -> Call[QuickMessage]:
@@ -116,7 +117,7 @@ def list_session_messages(session_id: str, **window: Unpack[Window]) -> Call[Mes
 
 def _quick_send(to: str, send: QuickSend) -> dict[str, Any]:
     def value(name: str) -> object:
-        return send.get(name, NOT_GIVEN)
+        return send.get(name, UNSET)
 
     options = given(
         enableBot=value("enable_bot"),
@@ -130,16 +131,30 @@ def _quick_send(to: str, send: QuickSend) -> dict[str, Any]:
         body=_content(send),
         department=value("department"),
         user=value("user"),
-        options=options or NOT_GIVEN,
+        options=options or UNSET,
     )
 
 
 def _content(content: QuickContent) -> dict[str, Any]:
     return given(
-        text=content.get("text", NOT_GIVEN),
-        templateId=content.get("template_id", NOT_GIVEN),
-        parameters=content.get("parameters", NOT_GIVEN),
-        fileUrl=content.get("file_url", NOT_GIVEN),
-        fileId=content.get("file_id", NOT_GIVEN),
-        refId=content.get("ref_id", NOT_GIVEN),
+        text=content.get("text", UNSET),
+        templateId=content.get("template_id", UNSET),
+        parameters=content.get("parameters", UNSET),
+        fileUrl=content.get("file_url", UNSET),
+        fileId=content.get("file_id", UNSET),
+        refId=content.get("ref_id", UNSET),
     )
+
+
+_IN_QUEUE = ("QUEUED", "PROCESSING", "SAVED")
+
+#: Statuses of a send that did not reach its recipient.
+NOT_REACHED = ("FAILED", "DELETED")
+
+#: Statuses of a message, as the API documents them. The order of the progress is not documented; it is inferred.
+MESSAGE_STATUSES = (
+    *("PROCESSING", "SAVED", "QUEUED", "SENT", "DELIVERED", "READ"),
+    *("FAILED", "DELETED", "WAIT_REPLY"),
+)
+
+_PROGRESS = ("SENT", "DELIVERED", "READ")

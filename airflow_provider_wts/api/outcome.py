@@ -54,7 +54,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Verdict:
     """An attempt, judged.
 
     :param outcome: what became of it.
@@ -76,7 +76,7 @@ DEFAULT_RETRY_AFTER = 5.0
 _REFUSING_ERRNOS = {errno.ECONNREFUSED}
 
 
-def judge_reply(operation: Operation, reply: Reply) -> Judgement:
+def judge_reply(operation: Operation, reply: Reply) -> Verdict:
     """Judge a complete answer.
 
     :param operation: the operation that was called.
@@ -130,7 +130,7 @@ def judge_failure(
     failure: ExchangeFailed,
     host: str = "the WTS Chat host",
     ca_source: str = "the connection's CA bundle",
-) -> Judgement:
+) -> Verdict:
     """Judge an attempt that brought no complete answer.
 
     :param operation: the operation that was called.
@@ -179,7 +179,7 @@ def judge_failure(
     )
 
 
-def judge_server_without_tls(operation: Operation, host: str, reason: str) -> Judgement:
+def judge_server_without_tls(operation: Operation, host: str, reason: str) -> Verdict:
     """Judge an attempt to speak TLS with something that does not.
 
     :param operation: the operation that was called.
@@ -197,7 +197,7 @@ def judge_server_without_tls(operation: Operation, host: str, reason: str) -> Ju
     )
 
 
-def judge_plain_request_to_tls(operation: Operation, host: str) -> Judgement:
+def judge_plain_request_to_tls(operation: Operation, host: str) -> Verdict:
     """Judge a request without TLS to a port that wants TLS: it was no request to whatever is there.
 
     :param operation: the operation that was called.
@@ -246,22 +246,22 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _judge_success(operation: Operation, reply: Reply) -> Judgement:
+def _judge_success(operation: Operation, reply: Reply) -> Verdict:
     body = reply.body.strip()
     schema = operation.answer_schema
     if schema is None:
         # These answers are empty by contract, so only a page of something else on the way can be wrong.
-        return _unreadable(operation, reply, body) if body.startswith(b"<") else Judgement(Outcome.ANSWERED)
+        return _unreadable(operation, reply, body) if body.startswith(b"<") else Verdict(Outcome.ANSWERED)
     try:
         value = parsed(body)
     except (ValueError, RecursionError):
         return _unreadable(operation, reply, body)
     if value is None and operation.effect == "once":
         # The API has dealt with it and shows nothing, as it may where it skipped a bot. Sending again would be worse.
-        return Judgement(Outcome.ANSWERED)
+        return Verdict(Outcome.ANSWERED)
     if problem := problem_of(operation, value):
         return _unexpected(operation, problem, reply.status)
-    return Judgement(Outcome.ANSWERED, value)
+    return Verdict(Outcome.ANSWERED, value)
 
 
 def _parsed(body: bytes) -> Any:
@@ -271,7 +271,7 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Judgement:
+def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Verdict:
     # What begins as JSON and is none has lost its end on the way.
     if operation.effect == "once" or not body or body.startswith((b"{", b"[")):
         return _unknown(operation, f"HTTP {reply.status} with a body that is no WTS Chat answer", reply.status)
@@ -285,7 +285,7 @@ def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Judgement:
     return _odd(operation, rejected)
 
 
-def _unexpected(operation: Operation, problem: str, status: int) -> Judgement:
+def _unexpected(operation: Operation, problem: str, status: int) -> Verdict:
     """Judge an answer of another shape: whatever it says, it does not say what became of the request."""
     name, repeatable = operation.operation_id, operation.effect != "once"
     words = f"{name}: WTS Chat's answer does not fit the API's contract: {problem}."
@@ -298,11 +298,11 @@ def _unexpected(operation: Operation, problem: str, status: int) -> Judgement:
         )
     field = problem.split("'")[1] if problem.startswith("'") else None
     error = WtsUnexpectedAnswerError(words, operation_id=name, field=field, status=status, repeatable=repeatable)
-    return Judgement(Outcome.UNKNOWN, error=error)
+    return Verdict(Outcome.UNKNOWN, error=error)
 
 
-def _odd(operation: Operation, rejected: Judgement) -> Judgement:
-    return rejected if operation.effect == "once" else Judgement(Outcome.ODD, error=rejected.error)
+def _odd(operation: Operation, rejected: Verdict) -> Verdict:
+    return rejected if operation.effect == "once" else Verdict(Outcome.ODD, error=rejected.error)
 
 
 def _is_page_of_a_gateway(operation: Operation, reply: Reply) -> bool:
@@ -316,7 +316,7 @@ def _is_web_page(reply: Reply) -> bool:
 
 def _rejected(
     operation: Operation, reply: Reply, kind: type[WtsRejectedError], words: str, advice: str = ""
-) -> Judgement:
+) -> Verdict:
     envelope = _envelope(reply)
     key, text = _text(envelope.get("key")), _text(envelope.get("text") or envelope.get("detail"))
     identity = envelope.get("id")
@@ -326,7 +326,7 @@ def _rejected(
     message = f"{operation.operation_id}: {words}{advice} HTTP {reply.status}{_quote(envelope)}"
     if short_id:
         message += f" (id for WTS Chat's support: {short_id})"
-    return Judgement(
+    return Verdict(
         Outcome.REJECTED,
         error=kind(
             message,
@@ -339,11 +339,11 @@ def _rejected(
     )
 
 
-def _not_sent(error: WtsNotSentError) -> Judgement:
-    return Judgement(Outcome.NOT_SENT, error=error)
+def _not_sent(error: WtsNotSentError) -> Verdict:
+    return Verdict(Outcome.NOT_SENT, error=error)
 
 
-def _unknown(operation: Operation, what: str, status: int | None) -> Judgement:
+def _unknown(operation: Operation, what: str, status: int | None) -> Verdict:
     name = operation.operation_id
     repeatable = operation.effect != "once"
     if repeatable:
@@ -354,7 +354,7 @@ def _unknown(operation: Operation, what: str, status: int | None) -> Judgement:
             "itself. Look in WTS Chat whether it arrived before you repeat it."
         )
     error = WtsUnknownOutcomeError(words, operation_id=name, status=status, repeatable=repeatable)
-    return Judgement(Outcome.UNKNOWN, error=error)
+    return Verdict(Outcome.UNKNOWN, error=error)
 
 
 def _envelope(reply: Reply) -> Mapping[str, Any]:

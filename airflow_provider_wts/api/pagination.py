@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsIncompleteListError, WtsRejectedError
+from airflow_provider_wts.api.wire import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -245,7 +245,9 @@ class PagedList:
         """Whether a row was made or changed after the list was begun, which is why no pass before showed it."""
         if not isinstance(row, Mapping) or self._begin is None:
             return False
-        dates = [moment(row[name]) for name in ("createdAt", "updatedAt", "lastInteractionDate") if row.get(name)]
+        dates = [
+            parse_timestamp(row[name]) for name in ("createdAt", "updatedAt", "lastInteractionDate") if row.get(name)
+        ]
         return any(self._begin <= date and date.year < 9999 for date in dates)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
-from airflow_provider_wts.api.window import Window, given_as, window_query
+from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.window import Window, window_query
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_as, given_or_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 def list_panels(
     *,
-    title: str | NotGiven = NOT_GIVEN,
-    panel_type: str | NotGiven = NOT_GIVEN,
-    include_details: Sequence[str] | NotGiven = NOT_GIVEN,
+    title: str | Unset = UNSET,
+    panel_type: str | Unset = UNSET,
+    include_details: Sequence[str] | Unset = UNSET,
     **window: Unpack[Window],
 ) -> Call[PanelPage]:
     """List the account's panels, paged.
@@ -43,7 +44,7 @@ def list_panels(
     )
 
 
-def get_panel(panel_id: str, *, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[Panel]:
+def get_panel(panel_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[Panel]:
     """Read a panel.
 
     :param panel_id: its id.
@@ -52,7 +53,7 @@ def get_panel(panel_id: str, *, include_details: Sequence[str] | NotGiven = NOT_
     return Call("get_panel", path={"id": panel_id}, query=given(IncludeDetails=include_details))
 
 
-def list_panel_custom_fields(panel_id: str, *, nested_list: bool | NotGiven = NOT_GIVEN) -> Call[list[CustomField]]:
+def list_panel_custom_fields(panel_id: str, *, nested_list: bool | Unset = UNSET) -> Call[list[CustomField]]:
     """List the custom fields that the cards of a panel have; one answer, not paged.
 
     :param panel_id: the panel.
@@ -73,12 +74,12 @@ def list_panel_lost_reasons(panel_id: str, **window: Unpack[Window]) -> Call[Pan
 def list_cards(
     panel_id: str,
     *,
-    step_id: str | NotGiven = NOT_GIVEN,
-    contact_id: str | NotGiven = NOT_GIVEN,
-    responsible_user_id: str | NotGiven = NOT_GIVEN,
-    text_filter: str | NotGiven = NOT_GIVEN,
-    statuses: Sequence[str] | NotGiven = NOT_GIVEN,
-    include_details: Sequence[str] | NotGiven = NOT_GIVEN,
+    step_id: str | Unset = UNSET,
+    contact_id: str | Unset = UNSET,
+    responsible_user_id: str | Unset = UNSET,
+    text_filter: str | Unset = UNSET,
+    statuses: Sequence[str] | Unset = UNSET,
+    include_details: Sequence[str] | Unset = UNSET,
     **window: Unpack[Window],
 ) -> Call[PanelCardV2Page]:
     """List the cards of a panel, paged.
@@ -120,17 +121,17 @@ class CardContent(TypedDict, total=False):
     ``metadata``: merged key by key; a key set to ``None`` is removed.
     """
 
-    description: Optional[str]
-    position: Optional[float]
-    due_date: Optional[datetime | str]
-    responsible_user_id: Optional[str]
-    tag_ids: Optional[Sequence[str]]
-    tag_names: Optional[Sequence[str]]
-    contact_ids: Optional[Sequence[str]]
-    session_id: Optional[str]
-    monetary_amount: Optional[float]
-    custom_fields: Optional[Mapping[str, Any]]
-    metadata: Optional[Mapping[str, Any]]
+    description: Missing[str]
+    position: Missing[float]
+    due_date: Missing[datetime | str]
+    responsible_user_id: Missing[str]
+    tag_ids: Missing[Sequence[str]]
+    tag_names: Missing[Sequence[str]]
+    contact_ids: Missing[Sequence[str]]
+    session_id: Missing[str]
+    monetary_amount: Missing[float]
+    custom_fields: Missing[Mapping[str, Any]]
+    metadata: Missing[Mapping[str, Any]]
 
 
 class NewCard(CardContent, total=False):
@@ -151,11 +152,11 @@ class CardChange(CardContent, total=False):
     happens to the tags: ``InsertIfNotExists``, ``DeleteIfExists``, or ``ReplaceAll``, which is the API's default.
     """
 
-    step_id: Optional[str]
-    title: Optional[str]
-    status: Optional[str]
-    lost_reason_id: Optional[str]
-    upsert_tag_operation: Optional[str]
+    step_id: Missing[str]
+    title: Missing[str]
+    status: Missing[str]
+    lost_reason_id: Missing[str]
+    upsert_tag_operation: Missing[str]
 
 
 _CONTENT = {
@@ -189,7 +190,7 @@ def create_card(**card: Unpack[NewCard]) -> Call[PanelCardV2]:
     return Call("create_card", body=given_as(_CONTENT, card))
 
 
-def get_card(card_id: str, *, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[PanelCardV2]:
+def get_card(card_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[PanelCardV2]:
     """Read a card.
 
     :param card_id: its id.
@@ -206,7 +207,7 @@ def update_card(card_id: str, **change: Unpack[CardChange]) -> Call[PanelCardV2]
     :param change: see :class:`CardChange`.
     """
     values: dict[str, object] = dict(change)
-    options = given_or_left_out(upsertTagOperation=values.pop("upsert_tag_operation", NOT_GIVEN))
+    options = given_or_left_out(upsertTagOperation=values.pop("upsert_tag_operation", UNSET))
     body = given_as(_CHANGES, values)
     # A dictionary, since it keeps the order and drops what comes twice.
     fields = list(dict.fromkeys(_MASKS.get(name, name[0].upper() + name[1:]) for name in body))
@@ -216,9 +217,9 @@ def update_card(card_id: str, **change: Unpack[CardChange]) -> Call[PanelCardV2]
 def duplicate_card(
     card_id: str,
     *,
-    copy_to_step_id: Optional[str] = NOT_GIVEN,
-    archive_original_card: bool | NotGiven = NOT_GIVEN,
-    fields: Optional[Sequence[str]] = NOT_GIVEN,
+    copy_to_step_id: Missing[str] = UNSET,
+    archive_original_card: bool | Unset = UNSET,
+    fields: Missing[Sequence[str]] = UNSET,
 ) -> Call[PanelCardV2]:
     """Copy a card; a second call makes a second copy.
 
@@ -249,7 +250,7 @@ def list_card_notes(card_id: str, **window: Unpack[Window]) -> Call[PanelCardNot
 
 
 def create_card_note(
-    card_id: str, *, text: Optional[str] = NOT_GIVEN, file_urls: Optional[Sequence[str]] = NOT_GIVEN
+    card_id: str, *, text: Missing[str] = UNSET, file_urls: Missing[Sequence[str]] = UNSET
 ) -> Call[PanelCardNote]:
     """Add a note to a card; a second call adds a second note.
 
@@ -267,3 +268,6 @@ def delete_card_note(card_id: str, note_id: str) -> Call[None]:
     :param note_id: the note.
     """
     return Call("delete_card_note", path={"cardId": card_id, "noteId": note_id})
+
+
+CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")

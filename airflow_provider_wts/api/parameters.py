@@ -1,50 +1,642 @@
-"""Values as people and templates leave them."""
+"""Rendered parameters, read and checked before anything is sent."""
 
 from __future__ import annotations
 
-import unicodedata
+import json
+import math
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.call import NOT_GIVEN
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, utc, visible
 
-# How Python and pandas write a value that is missing, and so what a template makes of it.
-_MISSING_TEXTS = frozenset({"", "None", "nan", "NaN", "NaT", "<NA>"})
-_MISSING_TYPES = frozenset({"NAType", "NaTType"})
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.api.sends import DepartmentReference, UserReference
 
 
-def is_missing(value: object) -> bool:
-    """Whether a value is missing: not given, ``None``, NaN and its relatives of pandas, blank text, or their text.
+#: Seconds of "typing..." that the API takes at most.
+MOST_TYPING = 25
 
-    :param value: the value.
+
+def needed_text(name: str, value: Any) -> str:
+    """Return the text of a message as it stands, blanks at its ends included.
+
+    :param name: the parameter's name, for the error.
+    :param value: the text.
+    :raises WtsInvalidRequestError: when nothing is in it.
     """
+    found = text(name, value)
+    if not isinstance(found, str) or not found.strip():
+        raise WtsInvalidRequestError(f"{name}: is empty. A good value is 'Olá! Sua fatura vence amanhã.'.")
+    return found
+
+
+def delay_typing(value: Any) -> int | Unset | None:
+    """Return the seconds of "typing...".
+
+    :param value: a whole number from 0 to 25, or its text.
+    :raises WtsInvalidRequestError: when it is something else.
+    """
+    return whole("delay_typing", value, least=0, most=MOST_TYPING)
+
+
+def department(value: Any) -> DepartmentReference | Unset:
+    """Return a department as sends name it; the API takes the name itself, so nothing is looked up.
+
+    :param value: name or id.
+    :raises WtsInvalidRequestError: when it is blank or no text.
+    """
+    from airflow_provider_wts.api.wire import is_uuid
+
+    found = named("department", value)
+    if not isinstance(found, str):
+        return UNSET
+    return {"id": found} if is_uuid(found) else {"name": found}
+
+
+def user(value: Any, lookup: Callable[[str], str]) -> UserReference | Unset:
+    """Return a user as sends name one: by id, e-mail address or phone number; a name is looked up.
+
+    :param value: name, id, e-mail address or phone number.
+    :param lookup: finds the id of a name.
+    :raises WtsInvalidRequestError: when it is blank or no text.
+    """
+    from airflow_provider_wts.api.addresses import looks_like_number, number
+    from airflow_provider_wts.api.wire import is_uuid
+
+    found = named("user", value)
+    if not isinstance(found, str):
+        return UNSET
+    if is_uuid(found):
+        return {"id": found}
+    if looks_like_number(found):
+        return {"phoneNumber": number(found, name="user")}
+    if "@" in found and " " not in found:
+        return {"email": found}
+    return {"id": lookup(found)}
+
+
+def classification(name: str, value: Any) -> dict[str, Any] | Unset:
+    """Return what a session is classified as.
+
+    :param name: the parameter's name, for the error.
+    :param value: an object with ``category``, ``description`` and ``amount``, or the object as JSON text.
+    :raises WtsInvalidRequestError: when it is no such object.
+    """
+    if value is UNSET:
+        return value
+    if value is None:
+        raise WtsInvalidRequestError(
+            f"{name}: the API takes no null here. To clear it, give its parts: "
+            """{"category": "UNDEFINED", "description": None, "amount": None}."""
+        )
+    found: Mapping[str, Any] = metadata(name, value) or {}
+    known = ("category", "description", "amount")
+    if unknown := sorted(found.keys() - set(known)):
+        raise WtsInvalidRequestError(f"{name}: has no part {unknown[0]!r}. Its parts are {', '.join(known)}.")
+    if not found:
+        raise WtsInvalidRequestError(f"{name}: is empty. Its parts are {', '.join(known)}.")
+    checked: dict[str, Any] = dict(found)
+    if "category" in found:
+        categories = ("UNDEFINED", "WON", "LOST", "INFO", "OTHER")
+        checked["category"] = choice(f"{name}.category", found["category"], categories)
+    if "description" in found:
+        checked["description"] = text(f"{name}.description", found["description"])
+    if "amount" in found:
+        checked["amount"] = number(f"{name}.amount", found["amount"])
+    return checked
+
+
+def filter_text(name: str, value: Any) -> str | Unset:
+    """Return the text of a filter; ``None`` and blank text mean: no filter.
+
+    :param name: the parameter's name, for the error.
+    :param value: the text.
+    :raises WtsInvalidRequestError: when it is no text.
+    """
+    return UNSET if missing(value) else str(text(name, value)).strip()
+
+
+def filter_choice(name: str, value: Any, choices: Iterable[str]) -> str | Unset:
+    """Return the word of a filter; ``None`` and blank text mean: no filter.
+
+    :param name: the parameter's name, for the error.
+    :param value: one of the words, in any case.
+    :param choices: the contract's words.
+    :raises WtsInvalidRequestError: when it is none of them.
+    """
+    return UNSET if missing(value) else str(choice(name, value, choices))
+
+
+def filter_identity(name: str, value: Any) -> str | Unset:
+    """Return the id of a filter; ``None`` and blank text mean: no filter.
+
+    :param name: the parameter's name, for the error.
+    :param value: a UUID, as text or as itself.
+    :raises WtsInvalidRequestError: when it is no UUID.
+    """
+    return UNSET if missing(value) else str(identity(name, value))
+
+
+def filter_list(name: str, value: Any, choices: Iterable[str] | None = None) -> list[str] | Unset:
+    """Return the list of a filter; ``None`` and blank text mean: no filter.
+
+    :param name: the parameter's name, for the error.
+    :param value: a list, a list as JSON text, or one item.
+    :param choices: the contract's words, where only those are good.
+    :raises WtsInvalidRequestError: when an item is none of them, or the list is empty: that would not filter at all.
+    """
+    if missing(value):
+        return UNSET
+    found = texts(name, value) if choices is None else choices_of(name, value, choices)
+    if not found:
+        raise WtsInvalidRequestError(
+            f"{name}: is an empty list, which would list everything. Leave it out to mean that."
+        )
+    return found
+
+
+def filter_identities(name: str, value: Any) -> list[str] | Unset:
+    """Return the ids of a filter; ``None`` and blank text mean: no filter.
+
+    :param name: the parameter's name, for the error.
+    :param value: a list, a list as JSON text, or one id.
+    :raises WtsInvalidRequestError: when an item is no UUID, or the list is empty.
+    """
+    found = filter_list(name, value)
+    return found if found is UNSET else identities(name, found) or UNSET
+
+
+def filter_timestamp(name: str, value: Any) -> str | Unset:
+    """Return a moment as the API takes it, in UTC; blank text and ``None`` mean: not given.
+
+    :param name: the parameter's name, for the error.
+    :param value: as :func:`~airflow_provider_wts.api.parameters.timestamp` takes it.
+    :raises WtsInvalidRequestError: when it is no moment, or has no time zone.
+    """
+    return UNSET if missing(value) else str(timestamp(name, value))
+
+
+def switch(name: str, value: Any) -> bool | Unset:
+    """Return a yes/no that the API takes no ``null`` for: ``None`` and blank text leave it out.
+
+    :param name: the parameter's name, for the error.
+    :param value: ``True``, ``False``, or their text.
+    :raises WtsInvalidRequestError: when it is neither.
+    """
+    return UNSET if missing(value) else bool(flag(name, value))
+
+
+def details(value: Any, choices: Iterable[str]) -> list[str] | Unset:
+    """Return the details to add to an answer; none at all is fine.
+
+    :param value: a list, a list as JSON text, or one detail.
+    :param choices: the details that the operation knows.
+    :raises WtsInvalidRequestError: when a detail is unknown.
+    """
+    if missing(value):
+        return UNSET
+    return choices_of("include_details", value, choices) or UNSET
+
+
+def items(name: str, value: Any) -> Missing[list[Any]]:
+    """Return a list parameter; a single text, number or object is a list of one.
+
+    :param name: the parameter's name, for the error.
+    :param value: a list, a list as JSON text, or one item. A text is never taken apart into its letters.
+    :raises WtsInvalidRequestError: when it is text that looks like a list and is no JSON.
+    """
+    if value is None:
+        return value
+    if is_missing(value):
+        return UNSET
     if isinstance(value, str):
-        return visible(value) in _MISSING_TEXTS
-    return value is NOT_GIVEN or value is None or is_nan(value)
+        if value.lstrip()[0] not in "[{":
+            return [value]
+        value = json_text(name, value)
+    if isinstance(value, Mapping) or not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray)):
+        return [value]
+    return list(value)
 
 
-def visible(text: str) -> str:
-    """Return a text without blanks around it and without characters that nobody sees, such as direction marks.
+def texts(name: str, value: Any) -> Missing[list[str]]:
+    """Return a list of texts; a single text is a list of one.
 
-    :param text: the text.
+    :param name: the parameter's name, for the error.
+    :param value: a list, a list as JSON text, or one text.
+    :raises WtsInvalidRequestError: when an item is blank or no text.
     """
-    if not text.isascii():
-        text = "".join(character for character in text if unicodedata.category(character) != "Cf")
-    return text.strip()
+    found = items(name, value)
+    if not isinstance(found, list):
+        return found
+    return [_text(f"{name}[{index}]", item) for index, item in enumerate(found)]
 
 
-def is_nan(value: object) -> bool:
-    """Whether a value stands for a missing one in a data frame: NaN of any kind of number, ``NaT``, ``NA``.
+def choices_of(name: str, value: Any, choices: Iterable[str]) -> Missing[list[str]]:
+    """Return a list of the contract's words; a single word is a list of one.
 
-    :param value: the value.
+    :param name: the parameter's name, for the error.
+    :param value: a list, a list as JSON text, or one word, in any case.
+    :param choices: the contract's words.
+    :raises WtsInvalidRequestError: when one is unknown; lists the known ones.
     """
-    if type(value).__name__ in _MISSING_TYPES:
+    found = texts(name, value)
+    if not isinstance(found, list):
+        return found
+    known = tuple(choices)
+    return [str(choice(name, word, known)) for word in found]
+
+
+def identities(name: str, value: Any) -> Missing[list[str]]:
+    """Return a list of ids; a single id is a list of one.
+
+    :param name: the parameter's name, for the error.
+    :param value: a list, a list as JSON text, or one id.
+    :raises WtsInvalidRequestError: when an item is no UUID.
+    """
+    found = texts(name, value)
+    if not isinstance(found, list):
+        return found
+    return [str(identity(f"{name}[{index}]", item)) for index, item in enumerate(found)]
+
+
+def urls(name: str, value: Any, *, most: int | None = None) -> Missing[list[str]]:
+    """Return a list of addresses; a single address is a list of one.
+
+    :param name: the parameter's name, for the error.
+    :param value: a list, a list as JSON text, or one http(s) address.
+    :param most: the most addresses; ``None`` = no bound.
+    :raises WtsInvalidRequestError: when an item is no address, or there are too many.
+    """
+    found = texts(name, value)
+    if not isinstance(found, list):
+        return found
+    if most is not None and len(found) > most:
+        raise WtsInvalidRequestError(f"{name}: has {len(found)} addresses; the API takes {most} at most.")
+    return [str(url(f"{name}[{index}]", item)) for index, item in enumerate(found)]
+
+
+def _text(name: str, value: Any) -> str:
+    if is_missing(value):
+        raise WtsInvalidRequestError(f"{name}: is blank: {value!r} came. Leave it out of the list.")
+    return str(text(name, value)).strip()
+
+
+def needed_identity(name: str, value: Any, *, example: str) -> str:
+    """Return an id that must be there.
+
+    :param name: the parameter's name, for the error.
+    :param value: a UUID, as text or as itself.
+    :param example: a good value, for the error.
+    :raises WtsInvalidRequestError: when it is missing or no UUID.
+    """
+    found = identity(name, value)
+    if not isinstance(found, str):
+        raise WtsInvalidRequestError(f"{name}: is empty. A good value is {example!r}.")
+    return found
+
+
+def needed_name(name: str, value: Any) -> str:
+    """Return a name or id that must be there.
+
+    :param name: the parameter's name, for the error.
+    :param value: a name or an id.
+    :raises WtsInvalidRequestError: when it is missing or no text.
+    """
+    found = text(name, value)
+    if not isinstance(found, str) or missing(found):
+        raise WtsInvalidRequestError(f"{name}: is empty. Give a name or an id.")
+    return found.strip()
+
+
+def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return one of the contract's words that must be there.
+
+    :param name: the parameter's name, for the error.
+    :param value: the word, in any case.
+    :param choices: the contract's words.
+    :raises WtsInvalidRequestError: when it is missing or none of them; lists them.
+    """
+    words = tuple(choices)
+    if missing(value):
+        raise WtsInvalidRequestError(f"{name}: is empty. Must be one of {', '.join(map(repr, words))}.")
+    return str(choice(name, value, words))
+
+
+def named(name: str, value: Any) -> Missing[str]:
+    """Return a name or id; ``None`` clears.
+
+    :param name: the parameter's name, for the error.
+    :param value: a name or an id.
+    :raises WtsInvalidRequestError: when it is no text.
+    """
+    found = text(name, value)
+    if not isinstance(found, str):
+        return found
+    return UNSET if missing(found) else found.strip()
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is an id and no name, so that nothing has to be looked up.
+
+    :param text: what the user wrote.
+    """
+    # Here, because names bring the calls of all that has names, and a DAG file needs none of them.
+    from airflow_provider_wts.api.wire import is_uuid
+
+    return is_uuid(text)
+
+
+_YES, _NO = {"true", "yes", "1"}, {"false", "no", "0"}
+
+_NATIVE = (
+    "A template renders a list or an object as Python writes it, which is no JSON: end it with '| tojson', or set "
+    "render_template_as_native_obj=True on the DAG."
+)
+
+
+def missing(value: object) -> bool:
+    """Whether a parameter says nothing: not given, ``None``, blank text, NaN, or their text.
+
+    :param value: the rendered parameter.
+    """
+    return is_missing(value)
+
+
+def _without_value(value: Any) -> bool:
+    """Whether nothing is to be read: ``None`` clears what it names, and all else that is missing is not given."""
+    return value is None or is_missing(value)
+
+
+def _left(value: Any) -> Unset | None:
+    return None if value is None else UNSET
+
+
+def flag(name: str, value: Any) -> Missing[bool]:
+    """Return a yes/no parameter.
+
+    :param name: the parameter's name, for the error.
+    :param value: ``True``, ``False``, or their text.
+    :raises WtsInvalidRequestError: when it is neither.
+    """
+    if _without_value(value):
+        return _left(value)
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in _YES:
         return True
-    if isinstance(value, (str, bytes, int)) or not hasattr(value, "__float__"):
+    if text in _NO:
         return False
+    raise WtsInvalidRequestError(f"{name}: {value!r} is neither true nor false. A good value is True.")
+
+
+def text(name: str, value: Any) -> Missing[str]:
+    """Return a text parameter.
+
+    :param name: the parameter's name, for the error.
+    :param value: text, or a number or id that stands for one; blank text stays, since it clears a field.
+    :raises WtsInvalidRequestError: when it is a list, an object or something else.
+    """
+    if isinstance(value, str) and not visible(value):
+        return value
+    if _without_value(value):
+        return _left(value)
+    if isinstance(value, (str, int, float, Decimal, Integral, uuid.UUID)) and not isinstance(value, bool):
+        return str(value)
+    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.")
+
+
+def identity(name: str, value: Any) -> Missing[str]:
+    """Return an id parameter.
+
+    :param name: the parameter's name, for the error.
+    :param value: a UUID, as text or as itself.
+    :raises WtsInvalidRequestError: when it is no UUID.
+    """
+    if _without_value(value):
+        return _left(value)
     try:
-        # Only what is not a number differs from itself. An array answers with an array.
-        return bool(value != value)  # noqa: PLR0124
-    except ArithmeticError:
-        # A signalling NaN.
-        return True
+        return str(uuid.UUID(str(value).strip()))
+    except ValueError:
+        raise WtsInvalidRequestError(
+            f"{name}: {value!r} is no id. A good value is '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e'."
+        ) from None
+
+
+def metadata(name: str, value: Any) -> dict[str, Any] | Unset | None:
+    """Return a metadata parameter; numbers, booleans and nested values are kept as they are.
+
+    :param name: the parameter's name, for the error.
+    :param value: an object, or an object as JSON text.
+    :raises WtsInvalidRequestError: when it is no JSON object.
+    """
+    good = """A good value is {"invoice": "2026-118", "amount": 149.9}."""
+    if _without_value(value):
+        return _left(value)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise WtsInvalidRequestError(f"{name}: is no JSON: {error}. {good}") from None
+    if not isinstance(value, Mapping):
+        raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. {good}")
+    if bad := [key for key in value if not isinstance(key, str)]:
+        raise WtsInvalidRequestError(f"{name}: the key {bad[0]!r} is no text. {good}")
+    return dict(value)
+
+
+def url(name: str, value: Any) -> Missing[str]:
+    """Return a URL parameter.
+
+    :param name: the parameter's name, for the error.
+    :param value: an http(s) address.
+    :raises WtsInvalidRequestError: when it is none.
+    """
+    address = UNSET if value is not None and missing(value) else text(name, value)
+    if isinstance(address, str) and not address.strip().lower().startswith(("http://", "https://")):
+        raise WtsInvalidRequestError(f"{name}: is no http(s) address. A good value is 'https://example.com/hook'.")
+    return address.strip() if isinstance(address, str) else address
+
+
+def number(name: str, value: Any, *, least: float = -math.inf, most: float = math.inf) -> Missing[float]:
+    """Return a number, whole where it is whole. ``0`` is a number as any other.
+
+    :param name: the parameter's name, for the error.
+    :param value: a number, or its text with a decimal point.
+    :param least: the smallest good value.
+    :param most: the largest good value.
+    :raises WtsInvalidRequestError: when it is no number within the bounds.
+    """
+    if _without_value(value):
+        return _left(value)
+    try:
+        found = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found) or not least <= found <= most:
+        bounds = "" if math.isinf(least) else f" from {least:g} to {most:g}"
+        raise WtsInvalidRequestError(f"{name}: {value!r} is no number{bounds}. A good value is 149.9.")
+    return int(found) if found.is_integer() else found
+
+
+def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int | Unset | None:
+    """Return a whole number.
+
+    :param name: the parameter's name, for the error.
+    :param value: a number, or its text.
+    :param least: the smallest good value.
+    :param most: the largest good value; ``None`` = no bound.
+    :raises WtsInvalidRequestError: when it is no whole number within the bounds.
+    """
+    if _without_value(value):
+        return _left(value)
+    bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
-        return False
+        number = float("nan")
+    if not number.is_integer() or number < least or (most is not None and number > most):
+        raise WtsInvalidRequestError(f"{name}: {value!r} is no whole number {bounds}.")
+    return int(number)
+
+
+def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) -> Missing[str]:
+    """Return one of the contract's words, whatever the case it was written in.
+
+    :param name: the parameter's name, for the error.
+    :param value: what the user wrote.
+    :param choices: the contract's words; or what users may write, in lower case, and the word that goes out.
+    :raises WtsInvalidRequestError: when it is none of them; lists them.
+    """
+    if _without_value(value):
+        return _left(value)
+    words = choices if isinstance(choices, Mapping) else {word.casefold(): word for word in choices}
+    found = words.get(str(value).strip().casefold())
+    if found is None:
+        known = list(dict.fromkeys(words.values()))
+        raise WtsInvalidRequestError(f"{name}: {value!r} is unknown. Good values are {', '.join(map(repr, known))}.")
+    return found
+
+
+def timestamp(name: str, value: Any) -> Missing[str]:
+    """Return a moment as the API takes it, in UTC; ``None`` goes out and clears.
+
+    :param name: the parameter's name, for the error.
+    :param value: an aware datetime, or ISO 8601 text with an offset, such as what ``{{ data_interval_start }}``
+        renders to.
+    :raises WtsInvalidRequestError: when it is no moment, or has no time zone: the API would read it as another one.
+    """
+    if _without_value(value):
+        return _left(value)
+    good = "A good value is '2026-03-01T00:00:00-03:00', or '{{ data_interval_start }}'."
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise WtsInvalidRequestError(f"{name}: {value!r} is no ISO 8601 date and time. {good}") from None
+    if not isinstance(value, datetime):
+        raise WtsInvalidRequestError(f"{name}: must be a date and time, not {type(value).__name__}. {good}")
+    if value.utcoffset() is None:
+        raise WtsInvalidRequestError(f"{name}: {value.isoformat()} has no time zone, so its moment is unknown. {good}")
+    try:
+        return utc(value)
+    except OverflowError:
+        raise WtsInvalidRequestError(f"{name}: {value.isoformat()} is out of range in UTC. {good}") from None
+
+
+def bounded_text(name: str, value: Any, *, most: int) -> Missing[str]:
+    """Return a text that is not too long; an empty one goes out as it is.
+
+    :param name: the parameter's name, for the error.
+    :param value: the text.
+    :param most: the most characters.
+    :raises WtsInvalidRequestError: when it is longer, or no text.
+    """
+    found = text(name, value)
+    if isinstance(found, str) and len(found) > most:
+        raise WtsInvalidRequestError(f"{name}: has {len(found)} characters; the API takes {most} at most.")
+    return found
+
+
+def json_text(name: str, text: str) -> Any:
+    """Return what a JSON text says.
+
+    :param name: the parameter's name, for the error.
+    :param text: the text.
+    :raises WtsInvalidRequestError: when it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WtsInvalidRequestError(f"{name}: is no JSON: {error}. {_NATIVE}") from None
+
+
+def deadline(value: Any) -> datetime | None:
+    """Read ``not_after``.
+
+    :param value: an aware datetime, or its ISO 8601 text, or nothing.
+    :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise WtsInvalidRequestError(
+                f"not_after: {value!r} is no moment. A good value is '2026-12-24T18:00:00-03:00'."
+            ) from None
+    if not isinstance(value, datetime):
+        raise WtsInvalidRequestError(f"not_after: must be a moment, not {type(value).__name__}.")
+    utc(value)  # refuses a naive one
+    return value
+
+
+def tag_list(value: Any) -> list[str]:
+    """Read ``exclude_tags``.
+
+    :param value: a list, one tag, or a list as JSON text.
+    :raises WtsInvalidRequestError: when it is something else.
+    """
+    if value is None:
+        return []
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if isinstance(value, str) and not is_missing(value):
+        return [value]
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(
+        isinstance(tag, str) and not is_missing(tag) for tag in value
+    ):
+        raise WtsInvalidRequestError("exclude_tags: must be a list of tag names. A good value is ['opt-out'].")
+    return list(value)
+
+
+def given_since(value: Any) -> datetime | None:
+    """Read ``since``.
+
+    :param value: an aware datetime, or its ISO 8601 text, or nothing.
+    :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
+    """
+    if value is None or (isinstance(value, str) and value.strip() in ("", "None")):
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise WtsInvalidRequestError(
+                f"since: {value!r} is no moment. A good value is '2026-12-24T18:00:00-03:00'."
+            ) from None
+    if not isinstance(value, datetime):
+        raise WtsInvalidRequestError(f"since: must be a moment, not {type(value).__name__}.")
+    utc(value)  # refuses a naive one
+    return value.astimezone(UTC)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
-from airflow_provider_wts.api.window import WINDOW, Window, given_as
+from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.window import WINDOW, Window
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_as, given_or_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,16 +25,16 @@ class Schedule(TypedDict, total=False):
     the template's variable. ``file_url``, ``file_id``: file of a template with media.
     """
 
-    from_: Optional[str]
-    department: DepartmentReference | NotGiven
-    scheduled_type: str | NotGiven
-    template_id: Optional[str]
-    bot_key: Optional[str]
-    scheduling: datetime | str | NotGiven
-    hidden_session: bool | NotGiven
-    parameters: Optional[Mapping[str, str | None]]
-    file_url: Optional[str]
-    file_id: Optional[str]
+    from_: Missing[str]
+    department: DepartmentReference | Unset
+    scheduled_type: str | Unset
+    template_id: Missing[str]
+    bot_key: Missing[str]
+    scheduling: datetime | str | Unset
+    hidden_session: bool | Unset
+    parameters: Missing[Mapping[str, str | None]]
+    file_url: Missing[str]
+    file_id: Missing[str]
 
 
 def create_scheduled_message(to: str, **schedule: Unpack[Schedule]) -> Call[ReqScheduledMessage]:
@@ -44,7 +45,7 @@ def create_scheduled_message(to: str, **schedule: Unpack[Schedule]) -> Call[ReqS
     """
 
     def value(name: str) -> object:
-        return schedule.get(name, NOT_GIVEN)
+        return schedule.get(name, UNSET)
 
     return Call(
         "create_scheduled_message",
@@ -88,15 +89,15 @@ class ScheduledFilters(Window, total=False):
     ``include_details``: ``Contact``, ``Channel``, ``User``, ``Department``, ``Template``, ``Chatbot``.
     """
 
-    scheduled_after: datetime | str | NotGiven
-    scheduled_before: datetime | str | NotGiven
-    status: str | NotGiven
-    scheduled_type: str | NotGiven
-    from_: str | NotGiven
-    to: str | NotGiven
-    user: str | NotGiven
-    department: str | NotGiven
-    include_details: Sequence[str] | NotGiven
+    scheduled_after: datetime | str | Unset
+    scheduled_before: datetime | str | Unset
+    status: str | Unset
+    scheduled_type: str | Unset
+    from_: str | Unset
+    to: str | Unset
+    user: str | Unset
+    department: str | Unset
+    include_details: Sequence[str] | Unset
 
 
 _FILTERS = {

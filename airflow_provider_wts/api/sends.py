@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
+from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_or_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,11 +40,11 @@ class SendOptions(TypedDict, total=False):
     ``force_start_session``: end the session in progress and open another. ``department``, ``user``: in charge of it.
     """
 
-    enable_bot: Optional[bool]
-    hidden_session: Optional[bool]
-    force_start_session: Optional[bool]
-    department: DepartmentReference | NotGiven
-    user: UserReference | NotGiven
+    enable_bot: Missing[bool]
+    hidden_session: Missing[bool]
+    force_start_session: Missing[bool]
+    department: DepartmentReference | Unset
+    user: UserReference | Unset
 
 
 class SendTo(SendOptions, total=False):
@@ -54,13 +55,13 @@ class SendTo(SendOptions, total=False):
     25 at most. ``callback_url``: called when the message goes out or fails. ``sender_id``: the caller's own id.
     """
 
-    to: Optional[str]
-    from_: Optional[str]
-    session_id: Optional[str]
-    ref_id: Optional[str]
-    delay_typing: Optional[int]
-    callback_url: Optional[str]
-    sender_id: Optional[str]
+    to: Missing[str]
+    from_: Missing[str]
+    session_id: Missing[str]
+    ref_id: Missing[str]
+    delay_typing: Missing[int]
+    callback_url: Missing[str]
+    sender_id: Missing[str]
 
 
 class SendTemplate(SendOptions, total=False):
@@ -71,23 +72,23 @@ class SendTemplate(SendOptions, total=False):
     the message goes out or fails. ``sender_id``: the caller's own id.
     """
 
-    parameters: Optional[Mapping[str, str | None]]
-    file_id_or_url: Optional[str]
-    session_id: Optional[str]
-    session_metadata: Optional[Mapping[str, Any]]
-    callback_url: Optional[str]
-    sender_id: Optional[str]
+    parameters: Missing[Mapping[str, str | None]]
+    file_id_or_url: Missing[str]
+    session_id: Missing[str]
+    session_metadata: Missing[Mapping[str, Any]]
+    callback_url: Missing[str]
+    sender_id: Missing[str]
 
 
 class TemplateMessage(TypedDict, total=False):
     """One recipient of a template batch; only ``to`` is needed. The rest is as in :class:`SendTemplate`."""
 
     to: str
-    parameters: Optional[Mapping[str, str | None]]
-    file_id_or_url: Optional[str]
-    session_metadata: Optional[Mapping[str, Any]]
-    callback_url: Optional[str]
-    sender_id: Optional[str]
+    parameters: Missing[Mapping[str, str | None]]
+    file_id_or_url: Missing[str]
+    session_metadata: Missing[Mapping[str, Any]]
+    callback_url: Missing[str]
+    sender_id: Missing[str]
 
 
 def send_text(text: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
@@ -99,9 +100,7 @@ def send_text(text: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
     return Call("send_text", body={**_to(send), "text": text})
 
 
-def send_image(
-    file_id_or_url: str, *, text: Optional[str] = NOT_GIVEN, **send: Unpack[SendTo]
-) -> Call[RespSendMessage]:
+def send_image(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
     """Send an image.
 
     :param file_id_or_url: id of an uploaded file, or public address.
@@ -120,9 +119,7 @@ def send_audio(file_id_or_url: str, **send: Unpack[SendTo]) -> Call[RespSendMess
     return Call("send_audio", body=_media(file_id_or_url, send))
 
 
-def send_video(
-    file_id_or_url: str, *, text: Optional[str] = NOT_GIVEN, **send: Unpack[SendTo]
-) -> Call[RespSendMessage]:
+def send_video(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
     """Send a video.
 
     :param file_id_or_url: id of an uploaded file, or public address.
@@ -132,9 +129,7 @@ def send_video(
     return Call("send_video", body=_media(file_id_or_url, send, text))
 
 
-def send_document(
-    file_id_or_url: str, *, text: Optional[str] = NOT_GIVEN, **send: Unpack[SendTo]
-) -> Call[RespSendMessage]:
+def send_document(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
     """Send a document.
 
     :param file_id_or_url: id of an uploaded file, or public address.
@@ -154,7 +149,7 @@ def send_template(to: str, from_: str, template_id: str, **send: Unpack[SendTemp
     """
 
     def value(name: str) -> object:
-        return send.get(name, NOT_GIVEN)
+        return send.get(name, UNSET)
 
     return Call(
         "send_template",
@@ -202,13 +197,13 @@ def get_sent_message_status(send_id: str) -> Call[RespSendMessage]:
     return Call("get_sent_message_status", path={"id": send_id})
 
 
-def _media(file_id_or_url: str, send: SendTo, text: Optional[str] = NOT_GIVEN) -> dict[str, Any]:
+def _media(file_id_or_url: str, send: SendTo, text: Missing[str] = UNSET) -> dict[str, Any]:
     return {**_to(send), "fileIdOrUrl": file_id_or_url, **given(text=text)}
 
 
 def _to(send: SendTo) -> dict[str, Any]:
     def value(name: str) -> object:
-        return send.get(name, NOT_GIVEN)
+        return send.get(name, UNSET)
 
     return given(
         to=value("to"),
@@ -222,22 +217,39 @@ def _to(send: SendTo) -> dict[str, Any]:
     )
 
 
-def _options(send: SendOptions) -> dict[str, Any] | NotGiven:
+def _options(send: SendOptions) -> dict[str, Any] | Unset:
     return given_or_left_out(
-        enableBot=send.get("enable_bot", NOT_GIVEN),
-        hiddenSession=send.get("hidden_session", NOT_GIVEN),
-        forceStartSession=send.get("force_start_session", NOT_GIVEN),
-        user=send.get("user", NOT_GIVEN),
-        department=send.get("department", NOT_GIVEN),
+        enableBot=send.get("enable_bot", UNSET),
+        hiddenSession=send.get("hidden_session", UNSET),
+        forceStartSession=send.get("force_start_session", UNSET),
+        user=send.get("user", UNSET),
+        department=send.get("department", UNSET),
     )
 
 
 def _batch_item(message: TemplateMessage) -> dict[str, Any]:
     return given(
-        to=message.get("to", NOT_GIVEN),
-        parameters=message.get("parameters", NOT_GIVEN),
-        fileIdOrUrl=message.get("file_id_or_url", NOT_GIVEN),
-        callbackUrl=message.get("callback_url", NOT_GIVEN),
-        senderId=message.get("sender_id", NOT_GIVEN),
-        sessionMetadata=message.get("session_metadata", NOT_GIVEN),
+        to=message.get("to", UNSET),
+        parameters=message.get("parameters", UNSET),
+        fileIdOrUrl=message.get("file_id_or_url", UNSET),
+        callbackUrl=message.get("callback_url", UNSET),
+        senderId=message.get("sender_id", UNSET),
+        sessionMetadata=message.get("session_metadata", UNSET),
     )
+
+
+KINDS = ("image", "audio", "video", "document")
+
+
+def media_call(kind: str, reference: str, text: Missing[str], send: SendTo) -> Call[Any]:
+    """Return the call of the send family for a file.
+
+    :param kind: one of :data:`KINDS`.
+    :param reference: address or id.
+    :param text: caption.
+    :param send: where it goes, and how.
+    """
+    if kind == "audio":
+        return send_audio(reference, **send)
+    call = {"image": send_image, "video": send_video, "document": send_document}[kind]
+    return call(reference, text=text, **send)

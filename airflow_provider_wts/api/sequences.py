@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given
+from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Several
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 
 def list_sequences(
     *,
-    name: str | NotGiven = NOT_GIVEN,
-    contact_id: str | NotGiven = NOT_GIVEN,
-    include_details: Several[str] | NotGiven = NOT_GIVEN,
-    created_after: datetime | str | NotGiven = NOT_GIVEN,
-    created_before: datetime | str | NotGiven = NOT_GIVEN,
-    updated_after: datetime | str | NotGiven = NOT_GIVEN,
-    updated_before: datetime | str | NotGiven = NOT_GIVEN,
-    order_by: str | NotGiven = NOT_GIVEN,
-    order_direction: str | NotGiven = NOT_GIVEN,
+    name: str | Unset = UNSET,
+    contact_id: str | Unset = UNSET,
+    include_details: Several[str] | Unset = UNSET,
+    created_after: datetime | str | Unset = UNSET,
+    created_before: datetime | str | Unset = UNSET,
+    updated_after: datetime | str | Unset = UNSET,
+    updated_before: datetime | str | Unset = UNSET,
+    order_by: str | Unset = UNSET,
+    order_direction: str | Unset = UNSET,
 ) -> Call[SequencePage]:
     """List the account's sequences, paged.
 
@@ -51,16 +52,16 @@ def list_sequences(
 def list_sequence_contacts(
     sequence_id: str,
     *,
-    name: str | NotGiven = NOT_GIVEN,
-    contact_id: str | NotGiven = NOT_GIVEN,
-    phone_number: str | NotGiven = NOT_GIVEN,
-    include_details: Several[str] | NotGiven = NOT_GIVEN,
-    created_after: datetime | str | NotGiven = NOT_GIVEN,
-    created_before: datetime | str | NotGiven = NOT_GIVEN,
-    updated_after: datetime | str | NotGiven = NOT_GIVEN,
-    updated_before: datetime | str | NotGiven = NOT_GIVEN,
-    order_by: str | NotGiven = NOT_GIVEN,
-    order_direction: str | NotGiven = NOT_GIVEN,
+    name: str | Unset = UNSET,
+    contact_id: str | Unset = UNSET,
+    phone_number: str | Unset = UNSET,
+    include_details: Several[str] | Unset = UNSET,
+    created_after: datetime | str | Unset = UNSET,
+    created_before: datetime | str | Unset = UNSET,
+    updated_after: datetime | str | Unset = UNSET,
+    updated_before: datetime | str | Unset = UNSET,
+    order_by: str | Unset = UNSET,
+    order_direction: str | Unset = UNSET,
 ) -> Call[SequenceContactPage]:
     """List the contacts of a sequence, paged.
 
@@ -91,8 +92,8 @@ def list_sequence_contacts(
 def add_sequence_contact(
     sequence_id: str,
     *,
-    contact_id: Optional[str] = NOT_GIVEN,
-    phone_number: Optional[str] = NOT_GIVEN,
+    contact_id: Missing[str] = UNSET,
+    phone_number: Missing[str] = UNSET,
 ) -> Call[SequenceContact]:
     """Add a contact to a sequence; one of ``contact_id`` and ``phone_number`` names it.
 
@@ -110,8 +111,8 @@ def add_sequence_contact(
 def add_sequence_contacts_batch(
     sequence_id: str,
     *,
-    contact_ids: Optional[Several[str]] = NOT_GIVEN,
-    phone_numbers: Optional[Several[str]] = NOT_GIVEN,
+    contact_ids: Missing[Several[str]] = UNSET,
+    phone_numbers: Missing[Several[str]] = UNSET,
 ) -> Call[SequenceContactPage]:
     """Add many contacts to a sequence.
 
@@ -129,8 +130,8 @@ def add_sequence_contacts_batch(
 def remove_sequence_contact(
     sequence_id: str,
     *,
-    contact_id: Optional[str] = NOT_GIVEN,
-    phone_number: Optional[str] = NOT_GIVEN,
+    contact_id: Missing[str] = UNSET,
+    phone_number: Missing[str] = UNSET,
 ) -> Call[None]:
     """Remove a contact from a sequence; one of ``contact_id`` and ``phone_number`` names it.
 
@@ -148,8 +149,8 @@ def remove_sequence_contact(
 def remove_sequence_contacts_batch(
     sequence_id: str,
     *,
-    contact_ids: Optional[Several[str]] = NOT_GIVEN,
-    phone_numbers: Optional[Several[str]] = NOT_GIVEN,
+    contact_ids: Missing[Several[str]] = UNSET,
+    phone_numbers: Missing[Several[str]] = UNSET,
 ) -> Call[None]:
     """Remove many contacts from a sequence.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, NotGiven, Optional, given, given_or_left_out
-from airflow_provider_wts.api.window import WINDOW, Window, given_as
+from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.window import WINDOW, Window
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_as, given_or_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.types import Message, Session, SessionV2, SessionV2Page
 
 
-def get_session(session_id: str, *, include_details: Sequence[str] | NotGiven = NOT_GIVEN) -> Call[SessionV2]:
+def get_session(session_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[SessionV2]:
     """Read a session.
 
     :param session_id: its id.
@@ -35,22 +36,22 @@ class SessionFilters(Window, total=False):
     ``ClassificationDetails``, ``ChannelDetails``.
     """
 
-    status: Sequence[str] | NotGiven
-    department_id: str | NotGiven
-    user_id: str | NotGiven
-    contact_id: str | NotGiven
-    tag_ids: Sequence[str] | NotGiven
-    tag_names: Sequence[str] | NotGiven
-    channel_ids: Sequence[str] | NotGiven
-    ended_after: datetime | str | NotGiven
-    ended_before: datetime | str | NotGiven
-    active_after: datetime | str | NotGiven
-    active_before: datetime | str | NotGiven
-    last_interaction_after: datetime | str | NotGiven
-    last_interaction_before: datetime | str | NotGiven
-    metadata: Mapping[str, str | None] | NotGiven
-    session_type: str | NotGiven
-    include_details: Sequence[str] | NotGiven
+    status: Sequence[str] | Unset
+    department_id: str | Unset
+    user_id: str | Unset
+    contact_id: str | Unset
+    tag_ids: Sequence[str] | Unset
+    tag_names: Sequence[str] | Unset
+    channel_ids: Sequence[str] | Unset
+    ended_after: datetime | str | Unset
+    ended_before: datetime | str | Unset
+    active_after: datetime | str | Unset
+    active_before: datetime | str | Unset
+    last_interaction_after: datetime | str | Unset
+    last_interaction_before: datetime | str | Unset
+    metadata: Mapping[str, str | None] | Unset
+    session_type: str | Unset
+    include_details: Sequence[str] | Unset
 
 
 _FILTERS = {
@@ -83,7 +84,7 @@ def list_sessions(**filters: Unpack[SessionFilters]) -> Call[SessionV2Page]:
 
 
 def change_session_status(
-    session_id: str, new_status: str, *, stop_bot_in_execution: bool | NotGiven = NOT_GIVEN
+    session_id: str, new_status: str, *, stop_bot_in_execution: bool | Unset = UNSET
 ) -> Call[Session]:
     """Set the status of a session.
 
@@ -101,8 +102,8 @@ def change_session_status(
 def complete_session(
     session_id: str,
     *,
-    reactivate_on_new_message: bool | NotGiven = NOT_GIVEN,
-    stop_bot_in_execution: bool | NotGiven = NOT_GIVEN,
+    reactivate_on_new_message: bool | Unset = UNSET,
+    stop_bot_in_execution: bool | Unset = UNSET,
 ) -> Call[Session]:
     """Complete a session.
 
@@ -122,9 +123,9 @@ def transfer_session(
     session_id: str,
     transfer_type: str,
     *,
-    new_department_id: Optional[str] = NOT_GIVEN,
-    new_user_id: Optional[str] = NOT_GIVEN,
-    stop_bot_in_execution: bool | NotGiven = NOT_GIVEN,
+    new_department_id: Missing[str] = UNSET,
+    new_user_id: Missing[str] = UNSET,
+    stop_bot_in_execution: bool | Unset = UNSET,
 ) -> Call[Session]:
     """Hand a session to a department or a user.
 
@@ -146,9 +147,7 @@ def transfer_session(
     )
 
 
-def assign_session_user(
-    session_id: str, user_id: str, *, stop_bot_in_execution: bool | NotGiven = NOT_GIVEN
-) -> Call[Session]:
+def assign_session_user(session_id: str, user_id: str, *, stop_bot_in_execution: bool | Unset = UNSET) -> Call[Session]:
     """Put a user in charge of a session.
 
     :param session_id: the session.
@@ -165,14 +164,14 @@ def assign_session_user(
 def update_session(
     session_id: str,
     *,
-    status: Optional[str] = NOT_GIVEN,
-    end_at: Optional[datetime | str] = NOT_GIVEN,
-    number: Optional[str] = NOT_GIVEN,
-    department_id: Optional[str] = NOT_GIVEN,
-    user_id: Optional[str] = NOT_GIVEN,
-    classification: Mapping[str, Any] | NotGiven = NOT_GIVEN,
-    metadata: Optional[Mapping[str, Any]] = NOT_GIVEN,
-    stop_bot_in_execution: bool | NotGiven = NOT_GIVEN,
+    status: Missing[str] = UNSET,
+    end_at: Missing[datetime | str] = UNSET,
+    number: Missing[str] = UNSET,
+    department_id: Missing[str] = UNSET,
+    user_id: Missing[str] = UNSET,
+    classification: Mapping[str, Any] | Unset = UNSET,
+    metadata: Missing[Mapping[str, Any]] = UNSET,
+    stop_bot_in_execution: bool | Unset = UNSET,
 ) -> Call[Session]:
     """Change a session: what is given, and nothing else. ``fields`` names exactly that.
 
@@ -210,9 +209,9 @@ def update_session(
 def create_session_note(
     session_id: str,
     *,
-    text: Optional[str] = NOT_GIVEN,
-    file_urls: Optional[Sequence[str]] = NOT_GIVEN,
-    file_ids: Optional[Sequence[str]] = NOT_GIVEN,
+    text: Missing[str] = UNSET,
+    file_urls: Missing[Sequence[str]] = UNSET,
+    file_ids: Missing[Sequence[str]] = UNSET,
 ) -> Call[Message]:
     """Add an internal note to a session; a second call adds a second note.
 
@@ -226,3 +225,7 @@ def create_session_note(
         path={"id": session_id},
         body=given(text=text, filesUrls=file_urls, filesIds=file_ids),
     )
+
+
+#: Statuses of a session, as the API documents them.
+SESSION_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")

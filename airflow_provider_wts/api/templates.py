@@ -1,16 +1,22 @@
-"""Calls about templates, the prepared texts with which a WhatsApp conversation may be opened."""
+"""WhatsApp templates: the calls about them, and the parameters that fill one in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack
+import json
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.window import WINDOW, Window, given_as
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.window import WINDOW, Window
+from airflow_provider_wts.api.wire import UNSET, Unset, given_as, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_wts.api.call import NotGiven
     from airflow_provider_wts.api.types import TemplatePage
 
 
@@ -23,13 +29,13 @@ class TemplateFilters(Window, total=False):
     ``include_details``: ``All``, ``Params``, ``File``, ``Interactive``.
     """
 
-    archived: bool | NotGiven
-    name: str | NotGiven
-    searchable_text: str | NotGiven
-    channel_id: str | NotGiven
-    approved_only: bool | NotGiven
-    template_type: str | NotGiven
-    include_details: Sequence[str] | NotGiven
+    archived: bool | Unset
+    name: str | Unset
+    searchable_text: str | Unset
+    channel_id: str | Unset
+    approved_only: bool | Unset
+    template_type: str | Unset
+    include_details: Sequence[str] | Unset
 
 
 _FILTERS = {
@@ -50,3 +56,85 @@ def list_templates(**filters: Unpack[TemplateFilters]) -> Call[TemplatePage]:
         on creation and update, and the order.
     """
     return Call("list_templates", query=given_as({**_FILTERS, **WINDOW}, filters))
+
+
+# Meta refuses values of templates with a line break, a tab, or more than four spaces in a row.
+_REFUSED_BLANKS = re.compile(r"\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*|\s{5,}")
+
+
+def template_parameters(name: str, value: Any) -> dict[str, str] | Unset | None:
+    """Return the values of a template's variables. The API takes text, so numbers become text.
+
+    Meta refuses line breaks, tabs and more than four spaces in a row: each becomes one space.
+
+    :param name: the parameter's name, for the error.
+    :param value: values by the name of the variable, or the object as JSON text.
+    :raises WtsInvalidRequestError: when it is no object, or a value is empty, or neither text nor a number.
+    """
+    good = """A good value is {"nome": "Maria", "valor": "149,90"}."""
+    if value is UNSET or value is None:
+        return value
+    if isinstance(value, str):
+        if not value.strip():
+            return UNSET
+        try:
+            # Numbers stay as they are written: 149.90 must not become 149.9 in front of a customer.
+            value = json.loads(value, parse_float=str)
+        except (ValueError, RecursionError) as error:
+            raise WtsInvalidRequestError(f"{name}: is no JSON: {error}. {good}") from None
+    if not isinstance(value, Mapping):
+        raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. {good}")
+    return {_variable(name, key): _filling(f"{name}[{key!r}]", one, good) for key, one in value.items()}
+
+
+def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] | Unset | None) -> None:
+    """Refuse parameters that do not fit a template.
+
+    :param template: the template, as the list shows it.
+    :param given: values by the name of the variable.
+    :raises WtsInvalidRequestError: when a variable has no value, or there is no such variable.
+    """
+    listed = template.get("params")
+    known = [str(one["name"]) for one in listed or () if isinstance(one, Mapping) and one.get("name")]
+    if not isinstance(listed, list) or (not known and "{{" in str(template.get("text") or "")):
+        # The list does not tell the variables.
+        return
+    values_ = given or {}
+    # A variable that is given as null has no value.
+    absent = [name for name in known if values_.get(name) is None]
+    extra = [name for name in values_ if name not in known]
+    if not absent and not extra:
+        return
+    what = [f"{' and '.join(map(repr, absent))} missing"] if absent else []
+    what += [f"{' and '.join(map(repr, extra))} unknown"] if extra else []
+    takes = f"It takes {', '.join(map(repr, known))}" if known else "It takes no parameters"
+    raise WtsInvalidRequestError(f"parameters: template {template.get('name')!r}: {', '.join(what)}. {takes}.")
+
+
+def filled_template(template: Mapping[str, Any], given: Mapping[str, str | None] | Unset | None) -> str:
+    """Return the text of a template with its variables filled in, for the log.
+
+    :param template: the template, as the list shows it.
+    :param given: values by the name of the variable.
+    """
+    text = str(template.get("text") or "")
+    for name, value in (given or {}).items():
+        text = text.replace("{{" + name + "}}", str(value))
+    return text
+
+
+def _variable(name: str, key: Any) -> str:
+    if isinstance(key, bool) or not isinstance(key, (str, int)):
+        raise WtsInvalidRequestError(f"{name}: the key {key!r} is no name of a variable.")
+    return str(key)
+
+
+def _filling(name: str, value: Any, good: str) -> str:
+    if is_missing(value):
+        raise WtsInvalidRequestError(f"{name}: has no value, which Meta refuses. Nothing was sent. {good}")
+    if isinstance(value, str):
+        return _REFUSED_BLANKS.sub(" ", value.strip())
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return str(value)
+    hint = " Write it as text, in a row with '| as_br'." if isinstance(value, date) else ""
+    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.{hint} {good}")

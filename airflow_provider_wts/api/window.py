@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_provider_wts.api.call import NOT_GIVEN, given
+from airflow_provider_wts.api.wire import given_as
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
-    from airflow_provider_wts.api.call import NotGiven
+    from airflow_provider_wts.api.wire import Unset
 
 
 class Window(TypedDict, total=False):
@@ -21,12 +20,12 @@ class Window(TypedDict, total=False):
     by; the accepted names are not documented. ``order_direction``: ``ASCENDING`` or ``DESCENDING``.
     """
 
-    created_after: datetime | str | NotGiven
-    created_before: datetime | str | NotGiven
-    updated_after: datetime | str | NotGiven
-    updated_before: datetime | str | NotGiven
-    order_by: str | NotGiven
-    order_direction: str | NotGiven
+    created_after: datetime | str | Unset
+    created_before: datetime | str | Unset
+    updated_after: datetime | str | Unset
+    updated_before: datetime | str | Unset
+    order_by: str | Unset
+    order_direction: str | Unset
 
 
 #: The wire's names of the parameters of a :class:`Window`.
@@ -46,15 +45,3 @@ def window_query(window: Window) -> dict[str, Any]:
     :param window: see :class:`Window`.
     """
     return given_as(WINDOW, window)
-
-
-def given_as(names: Mapping[str, str], values: Mapping[str, object]) -> dict[str, Any]:
-    """Return the values that were set, under their names on the wire and in the order of ``names``.
-
-    :param names: the wire's name by the parameter's.
-    :param values: values by the parameter's name.
-    :raises TypeError: when there is no such parameter, as Python does for any function.
-    """
-    if unknown := values.keys() - names.keys():
-        raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
-    return given(**{wire: values.get(name, NOT_GIVEN) for name, wire in names.items()})

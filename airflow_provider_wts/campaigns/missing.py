@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api import wire
 
 #: How other programs write a missing value: databases, and Excel in English and Portuguese for a formula that failed.
 _WRITTEN = frozenset(
@@ -21,7 +21,7 @@ def is_blank(value: object) -> bool:
 
     :param value: the value of the cell.
     """
-    return parameters.is_missing(value) or (isinstance(value, str) and parameters.visible(value) in _WRITTEN)
+    return wire.is_missing(value) or (isinstance(value, str) and wire.visible(value) in _WRITTEN)
 
 
 def is_missing(value: object) -> bool:
@@ -29,7 +29,7 @@ def is_missing(value: object) -> bool:
 
     :param value: the value of the cell.
     """
-    return is_blank(value) and not (isinstance(value, str) and not parameters.visible(value))
+    return is_blank(value) and not (isinstance(value, str) and not wire.visible(value))
 
 
 def without_missing(value: Any) -> Any:

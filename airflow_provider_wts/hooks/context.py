@@ -1,15 +1,15 @@
-"""What a task's context says about its run."""
+"""What a task's context says about the task and its run."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def first_moment(context: Mapping[str, Any]) -> datetime:
+def earliest_start(context: Mapping[str, Any]) -> datetime:
     """Return a moment before the first try of any task of a run. A clear moves the start of a run, but not its dates.
 
     :param context: the task's context.
@@ -66,3 +66,29 @@ def same_run(known: Any, run: RunIdentity | None) -> bool | None:
         return None
     told = [known[name] == value for name, value in run.items() if name in known]
     return all(told) if told else None
+
+
+class TaskIdentity(NamedTuple):
+    """The task instance that sends, as far as it stays the same over its tries.
+
+    :param dag_id: the DAG.
+    :param run_id: the DAG run.
+    :param task_id: the task.
+    :param map_index: which instance of a mapped task, -1 for a task that is not mapped.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+    @classmethod
+    def of(cls, task_instance: Any) -> TaskIdentity:
+        """Return the identity of a task instance.
+
+        :param task_instance: ``ti`` of the task's context.
+        """
+        map_index = getattr(task_instance, "map_index", -1)
+        return cls(
+            task_instance.dag_id, task_instance.run_id, task_instance.task_id, -1 if map_index is None else map_index
+        )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jinja2
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.parameters import is_missing
+from airflow_provider_wts.api.wire import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

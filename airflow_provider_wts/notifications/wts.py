@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
-from airflow_provider_wts.api.call import NOT_GIVEN
-from airflow_provider_wts.api.errors import (
-    WtsAuthenticationError,
-    WtsError,
-    WtsInvalidRequestError,
-    WtsNotSentError,
-)
+from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsError, WtsInvalidRequestError, WtsNotSentError
+from airflow_provider_wts.api.wire import UNSET
 from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 
@@ -143,7 +138,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
 
     def _prepared(self, until: float) -> tuple[Callable[[str], dict[str, Any]], list[str]]:
         """Return what sends, and the recipients; everything that can be wrong for all of them is found out here."""
-        from airflow_provider_wts.operators import parameters
+        from airflow_provider_wts.api import parameters
 
         self.refuse_vanished()
         given = [name for name in ("text", "template", "chatbot") if not parameters.missing(getattr(self, name))]
@@ -161,8 +156,8 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
 
     def _recipients(self) -> list[str]:
         """Return the recipients without blanks; a person who is written twice, in whatever spelling, is one."""
+        from airflow_provider_wts.api import parameters
         from airflow_provider_wts.api.addresses import identity_of
-        from airflow_provider_wts.operators import parameters
 
         listed = parameters.items("to", self.to)
         given = listed if isinstance(listed, list) else []
@@ -179,15 +174,15 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
             self.log.error("The notification was not tried for %s, since nothing can be sent.", ", ".join(rest))
 
     def _call(self, hook: WtsHook, channel: str | None) -> Callable[[str], Call[Any]]:
-        from airflow_provider_wts.api import chatbots, sends
-        from airflow_provider_wts.operators import message_content, parameters
-        from airflow_provider_wts.operators.message_template import looked_up
+        from airflow_provider_wts.api import chatbots, parameters, sends, templates
+        from airflow_provider_wts.operators import sending
+        from airflow_provider_wts.operators.template import looked_up
 
-        metadata = parameters.metadata("session_metadata", self.session_metadata) or NOT_GIVEN
+        metadata = parameters.metadata("session_metadata", self.session_metadata) or UNSET
         if not parameters.missing(self.chatbot):
             key = hook.names.chatbot(str(self.chatbot))
             return lambda to: chatbots.send_chatbot(
-                bot_key=key, to=to, from_=channel or NOT_GIVEN, session_metadata=metadata
+                bot_key=key, to=to, from_=channel or UNSET, session_metadata=metadata
             )
         if not parameters.missing(self.template):
             if channel is None:
@@ -195,16 +190,16 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
                     "channel: is empty, and a template needs one. Name it here or in the connection."
                 )
             sender: str = channel
-            filling = message_content.template_parameters("parameters", self.parameters or NOT_GIVEN)
+            filling = templates.template_parameters("parameters", self.parameters or UNSET)
             template_id = looked_up(
                 hook.names, str(self.template), sender, filling, has_file=False, check=True, log=self.log
             )
             return lambda to: sends.send_template(
                 to, sender, template_id, parameters=filling, session_metadata=metadata
             )
-        text = message_content.needed_text("text", self.text)
-        message_content.warn_if_long(self.log, "text", text, message_content.MOST_TEXT)
-        return lambda to: sends.send_text(text, to=to, from_=channel or NOT_GIVEN)
+        text = parameters.needed_text("text", self.text)
+        sending.warn_if_long(self.log, "text", text, sending.MOST_TEXT)
+        return lambda to: sends.send_text(text, to=to, from_=channel or UNSET)
 
     def _failed(self, what: str, error: Exception) -> None:
         # A traceback says something only where this code is at fault.

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.hooks.errors import task_failures, use_retry_policy
 from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.operators.retry import use_retry_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,5 +47,5 @@ class WtsOperator(RenderedParameters, BaseOperator):
             done what was asked.
         :raises WtsError: when another try of the task makes sense.
         """
-        with readable_failures():
+        with task_failures():
             return self.hook.run(call)

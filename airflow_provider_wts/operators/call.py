@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call
+from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import parameters
+from airflow_provider_wts.api.wire import UNSET
+from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.base import WtsOperator
-from airflow_provider_wts.operators.collecting import Collector
+from airflow_provider_wts.operators.listing import Collector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ class WtsCallOperator(WtsOperator):
 
         :param context: the task's context.
         """
-        with readable_failures():
+        with task_failures():
             call = self._call()
             if parameters.flag("paged", self.paged):
                 return self._collect(call)
@@ -129,7 +130,7 @@ def _object(name: str, value: Any) -> dict[str, Any]:
 def _body(value: Any) -> Any:
     # No operation takes null for its body.
     if parameters.missing(value):
-        return NOT_GIVEN
+        return UNSET
     return parameters.json_text("body", value) if isinstance(value, str) else value
 
 
@@ -137,7 +138,7 @@ def _typed(parameter: Parameter | None, value: Any) -> Any:
     """Return a query value with the type that the contract says: a template makes text of numbers and yes/no."""
     schema = parameter.schema if parameter is not None else {}
     if parameter is not None and schema.get("format") == "date-time":
-        return parameters.filter_moment(parameter.name, value)
+        return parameters.filter_timestamp(parameter.name, value)
     kinds = schema.get("type", ())
     kinds = (kinds,) if isinstance(kinds, str) else kinds
     if "array" in kinds and isinstance(value, (str, int)):

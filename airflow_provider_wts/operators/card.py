@@ -1,27 +1,35 @@
-"""Operators that write cards, which are the items on a panel."""
+"""Operators for cards: create, update, list, get, and their notes."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import parameters
-from airflow_provider_wts.operators.card_content import CARD_STATUSES, EXAMPLE_CARD, WtsCardWriter, panel_of_card
+from airflow_provider_wts.api.panels import CARD_STATUSES
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset
+from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.operators.base import WtsOperator
+from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
     from airflow_provider_wts.api import panels
-    from airflow_provider_wts.api.types import PanelCardV2
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.types import PanelCardNote, PanelCardNotePage, PanelCardV2, PanelCardV2Page
+    from airflow_provider_wts.hooks.names import PanelNames
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.reconcile import InCards
 
+
 _TAG_OPERATIONS = ("InsertIfNotExists", "DeleteIfExists", "ReplaceAll")
+
 _COPIED = (
     "All",
     "Amount",
@@ -33,6 +41,169 @@ _COPIED = (
     "CustomFields",
     "Notes",
 )
+
+
+class WtsCardWriter(WtsOperator):
+    """Base of the operators that give a card its content.
+
+    What is left out is not sent; ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` go out as they are.
+
+    :param panel: title, key or id of the panel in which names are looked up (templated).
+    :param step: title or id of a step (templated).
+    :param title: up to 500 characters (templated).
+    :param description: up to 8,000 characters (templated).
+    :param position: place inside the step, 0 or more (templated).
+    :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
+    :param responsible_user: name, e-mail address or id of the user in charge (templated).
+    :param tags: names or ids of tags of the panel (templated).
+    :param tag_names: names of tags, sent as they stand (templated).
+    :param contacts: ids or phone numbers of contacts (templated).
+    :param session_id: id of the session that the card is about (templated).
+    :param monetary_amount: value of the card (templated).
+    :param custom_fields: values by the key or the name of a custom field of the panel (templated, deep).
+    :param metadata: object kept with the card (templated, deep).
+    """
+
+    prose: ClassVar[frozenset[str]] = frozenset({"title", "description", "custom_fields"})
+    template_fields: Sequence[str] = (
+        *WtsOperator.template_fields,
+        "panel",
+        "step",
+        "title",
+        "description",
+        "position",
+        "due_date",
+        "responsible_user",
+        "tags",
+        "tag_names",
+        "contacts",
+        "session_id",
+        "monetary_amount",
+        "custom_fields",
+        "metadata",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "description": "md",
+        "tags": "json",
+        "tag_names": "json",
+        "contacts": "json",
+        "custom_fields": "json",
+        "metadata": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        panel: str | Unset | None = UNSET,
+        step: Missing[str] = UNSET,
+        title: Missing[str] = UNSET,
+        description: Missing[str] = UNSET,
+        position: Missing[float | str] = UNSET,
+        due_date: Missing[datetime | str] = UNSET,
+        responsible_user: Missing[str] = UNSET,
+        tags: Missing[Sequence[str] | str] = UNSET,
+        tag_names: Missing[Sequence[str] | str] = UNSET,
+        contacts: Missing[Sequence[str] | str] = UNSET,
+        session_id: Missing[str] = UNSET,
+        monetary_amount: Missing[float | str] = UNSET,
+        custom_fields: Missing[Mapping[str, Any] | str] = UNSET,
+        metadata: Missing[Mapping[str, Any] | str] = UNSET,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.panel = panel
+        self.step = step
+        self.title = title
+        self.description = description
+        self.position = position
+        self.due_date = due_date
+        self.responsible_user = responsible_user
+        self.tags = tags
+        self.tag_names = tag_names
+        self.contacts = contacts
+        self.session_id = session_id
+        self.monetary_amount = monetary_amount
+        self.custom_fields = custom_fields
+        self.metadata = metadata
+
+    @property
+    def panel_names(self) -> PanelNames:
+        """Looks up names within panels."""
+        return self.hook.names.panels
+
+    @cached_property
+    def panel_id(self) -> str:
+        """The panel in which names are looked up; asked for only where a name has to be."""
+        if not parameters.missing(self.panel):
+            return self.panel_names.panel(parameters.needed_name("panel", self.panel))
+        return self.own_panel()
+
+    def own_panel(self) -> str:
+        """Return the panel to look names up in where the user gave none."""
+        raise NotImplementedError
+
+    def checked_content(self) -> panels.CardContent:
+        """Return the content, checked as far as that needs no call: a mistake in it should cost none.
+
+        :raises WtsInvalidRequestError: when a parameter is impossible.
+        """
+        tags, tag_names = parameters.texts("tags", self.tags), parameters.texts("tag_names", self.tag_names)
+        if tags is not UNSET and tag_names is not UNSET:
+            raise WtsInvalidRequestError("tag_names: the API ignores it beside tags. Give one of them.")
+        contacts = parameters.texts("contacts", self.contacts)
+        if isinstance(contacts, list):
+            contacts = [checked_contact(f"contacts[{index}]", contact) for index, contact in enumerate(contacts)]
+        return {
+            "description": parameters.bounded_text("description", self.description, most=8000),
+            "position": parameters.number("position", self.position, least=0, most=_MOST_POSITION),
+            "due_date": parameters.timestamp("due_date", self.due_date),
+            "responsible_user_id": parameters.named("responsible_user", self.responsible_user),
+            "tag_ids": tags,
+            "tag_names": tag_names,
+            "contact_ids": contacts,
+            "session_id": parameters.identity("session_id", self.session_id),
+            "monetary_amount": parameters.number("monetary_amount", self.monetary_amount),
+            "custom_fields": parameters.metadata("custom_fields", self.custom_fields),
+            "metadata": parameters.metadata("metadata", self.metadata),
+        }
+
+    def look_up(self, content: panels.CardContent) -> None:
+        """Put ids and keys in the place of names; an id costs no call.
+
+        :param content: the content, changed in place.
+        :raises WtsNameError: when none or several things have a name.
+        """
+        user, tags, custom = content["responsible_user_id"], content["tag_ids"], content["custom_fields"]
+        if isinstance(user, str):
+            content["responsible_user_id"] = self.hook.names.user(user)
+        if isinstance(tags, list):
+            content["tag_ids"] = [self._tag_id(tag) for tag in tags]
+        if isinstance(custom, dict) and custom:
+            content["custom_fields"] = self.panel_names.custom_fields(custom, self.panel_id)
+        contacts = content["contact_ids"]
+        if isinstance(contacts, list):
+            content["contact_ids"] = [contact_id(self, contact) for contact in contacts]
+
+    def report(self, content: panels.CardContent, card: PanelCardV2) -> PanelCardV2:
+        """Return the answer, and warn where it lacks a custom field that was sent.
+
+        :param content: what was sent.
+        :param card: the answer.
+        """
+        from airflow_provider_wts.operators.contact_fields import report_dropped
+
+        report_dropped(self.log, content["custom_fields"], card)
+        return card
+
+    def _tag_id(self, tag: str) -> str:
+        return tag if parameters.is_id(tag) else self.panel_names.tag(tag, self.panel_id)
+
+    def step_id(self, step: str) -> str:
+        """Return the id of a step.
+
+        :param step: title or id.
+        """
+        return step if parameters.is_id(step) else self.panel_names.step(step, self.panel_id)
 
 
 class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
@@ -74,7 +245,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         from airflow_provider_wts.api import panels
 
         self.open_ledger(context)
-        with readable_failures():
+        with task_failures():
             step = parameters.needed_name("step", self.step)
             if parameters.missing(self.title):
                 raise WtsInvalidRequestError("title: is empty. A card needs a title of 1 to 500 characters.")
@@ -156,9 +327,9 @@ class WtsUpdateCardOperator(WtsCardWriter):
         self,
         *,
         card_id: str,
-        status: Optional[str] = NOT_GIVEN,
-        lost_reason: Optional[str] = NOT_GIVEN,
-        upsert_tag_operation: str | NotGiven | None = NOT_GIVEN,
+        status: Missing[str] = UNSET,
+        lost_reason: Missing[str] = UNSET,
+        upsert_tag_operation: str | Unset | None = UNSET,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -174,7 +345,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         """
         from airflow_provider_wts.api import panels
 
-        with readable_failures():
+        with task_failures():
             change = self._change()
             self.look_up(change)
             call = panels.update_card(self._card(), **change)
@@ -190,15 +361,15 @@ class WtsUpdateCardOperator(WtsCardWriter):
             "title": parameters.bounded_text("title", self.title, most=500),
             "status": parameters.choice("status", self.status, CARD_STATUSES),
             "lost_reason_id": parameters.named("lost_reason", self.lost_reason),
-            "upsert_tag_operation": NOT_GIVEN,
+            "upsert_tag_operation": UNSET,
         }
-        if all(value is NOT_GIVEN for value in change.values()):
+        if all(value is UNSET for value in change.values()):
             raise WtsInvalidRequestError("There is nothing to change. Give at least one of the card's fields.")
         status, reason = change["status"], change["lost_reason_id"]
-        if reason is not NOT_GIVEN and (status is NOT_GIVEN or (reason is not None and status != "LOST")):
+        if reason is not UNSET and (status is UNSET or (reason is not None and status != "LOST")):
             raise WtsInvalidRequestError("lost_reason: goes together with status='LOST' only.")
         if not parameters.missing(self.upsert_tag_operation):
-            if change["tag_ids"] is NOT_GIVEN and change["tag_names"] is NOT_GIVEN:
+            if change["tag_ids"] is UNSET and change["tag_names"] is UNSET:
                 raise WtsInvalidRequestError("upsert_tag_operation: says what to do with tags, and there are none.")
             operation = parameters.choice("upsert_tag_operation", self.upsert_tag_operation, _TAG_OPERATIONS)
             change["upsert_tag_operation"] = operation
@@ -259,10 +430,10 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         self,
         *,
         card_id: str,
-        copy_to_step: Optional[str] = NOT_GIVEN,
-        panel: str | NotGiven | None = NOT_GIVEN,
-        archive_original_card: bool | str | NotGiven | None = NOT_GIVEN,
-        fields: Optional[Sequence[str] | str] = NOT_GIVEN,
+        copy_to_step: Missing[str] = UNSET,
+        panel: str | Unset | None = UNSET,
+        archive_original_card: bool | str | Unset | None = UNSET,
+        fields: Missing[Sequence[str] | str] = UNSET,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -280,7 +451,7 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         from airflow_provider_wts.api import panels
 
         self.open_ledger(context)
-        with readable_failures():
+        with task_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
             step = parameters.named("copy_to_step", self.copy_to_step)
             archive = parameters.switch("archive_original_card", self.archive_original_card)
@@ -296,3 +467,276 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         if parameters.missing(self.panel):
             return panel_of_card(self, card_id)
         return self.hook.names.panels.panel(parameters.needed_name("panel", self.panel))
+
+
+EXAMPLE_CARD = "{{ ti.xcom_pull(task_ids='create_card')['id'] }}"
+
+_MOST_POSITION = 2**31 - 1
+
+
+def panel_of_card(operator: WtsOperator, card_id: str) -> str:
+    """Ask for the panel of a card.
+
+    :param operator: the operator that needs it.
+    :param card_id: the card.
+    """
+    from airflow_provider_wts.api import panels
+
+    panel_id = operator.hook.run(panels.get_card(card_id)).get("panelId")
+    if not panel_id:
+        raise WtsInvalidRequestError(f"panel: WTS Chat does not say which panel card {card_id} is on. Give it here.")
+    return panel_id
+
+
+def checked_contact(name: str, text: str) -> str:
+    """Return an id as it stands, and a phone number as WTS Chat spells it.
+
+    :param name: the parameter's name, for the error.
+    :param text: id, or phone number in any usual spelling.
+    :raises WtsInvalidRequestError: when it is neither.
+    """
+    from airflow_provider_wts.api.addresses import number
+
+    return text if parameters.is_id(text) else number(text, name=name)
+
+
+def contact_id(operator: WtsOperator, contact: str) -> str:
+    """Return the id of a contact; a phone number is looked up.
+
+    :param operator: the operator that needs it.
+    :param contact: what :func:`checked_contact` returned.
+    :raises WtsRejectedError: when no contact has the number.
+    """
+    if parameters.is_id(contact):
+        return contact
+    from airflow_provider_wts.api.answers import required
+    from airflow_provider_wts.api.contacts import get_contact_by_phone
+
+    return str(required(operator.hook.run(get_contact_by_phone(contact)), "id", "get_contact_by_phone"))
+
+
+class WtsListCardNotesOperator(WtsListOperator):
+    """List the notes of a card: all pages, inline or as a file.
+
+    Calls ``list_card_notes``. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is
+    told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+
+    :param card_id: id of the card (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the notes, or the manifest of the file.
+    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    """
+
+    template_fields: Sequence[str] = (*WtsListOperator.template_fields, "card_id")
+
+    def __init__(self, *, card_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.card_id = card_id
+
+    def list_call(self) -> Call[PanelCardNotePage]:
+        """Return the call."""
+        from airflow_provider_wts.api import panels
+
+        return panels.list_card_notes(parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
+
+
+class WtsCreateCardNoteOperator(WtsOnceOperator):
+    """Add a note to a card: a text, files, or both.
+
+    Calls ``create_card_note``. A note carries no mark, so only a ledger keeps a task that runs again from adding it
+    again; without it such a task fails and says what to check.
+
+    :param card_id: id of the card (templated).
+    :param text: the note, up to 8,000 characters; needed without files (templated).
+    :param file_urls: public addresses of up to 3 files of at most 25 MB each; one, a list, or a list as JSON text
+        (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the note.
+    :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
+    """
+
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
+    template_fields: Sequence[str] = (*WtsOnceOperator.template_fields, "card_id", "text", "file_urls")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"file_urls": "json"}
+
+    def __init__(
+        self,
+        *,
+        card_id: str,
+        text: Missing[str] = UNSET,
+        file_urls: Missing[Sequence[str] | str] = UNSET,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.card_id = card_id
+        self.text = text
+        self.file_urls = file_urls
+
+    def execute(self, context: Context) -> PanelCardNote:
+        """Add the note.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.api import panels
+
+        self.open_ledger(context)
+        with task_failures():
+            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+            text = parameters.bounded_text("text", self.text, most=8000)
+            urls = parameters.urls("file_urls", self.file_urls, most=3)
+            if parameters.missing(text) and not urls:
+                raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
+            call = panels.create_card_note(card_id, text=text, file_urls=urls)
+        note = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None)
+        self.log.info("Card %s has the new note %s.", card_id, note.get("id"))
+        return note
+
+
+class WtsDeleteCardNoteOperator(WtsOperator):
+    """Delete a note of a card.
+
+    Calls ``delete_card_note``. A note that is not there is refused by the API.
+
+    :param card_id: id of the card (templated).
+    :param note_id: id of the note (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    """
+
+    template_fields: Sequence[str] = (*WtsOperator.template_fields, "card_id", "note_id")
+
+    def __init__(self, *, card_id: str, note_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.card_id = card_id
+        self.note_id = note_id
+
+    def execute(self, context: Context) -> None:
+        """Delete the note.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.api import panels
+
+        with task_failures():
+            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+            example = "{{ ti.xcom_pull(task_ids='create_note')['id'] }}"
+            note_id = parameters.needed_identity("note_id", self.note_id, example=example)
+            call = panels.delete_card_note(card_id, note_id)
+        self.run_call(call)
+        self.log.info("Note %s of card %s is deleted.", note_id, card_id)
+
+
+_CARD_DETAILS = ("PanelTitle", "StepTitle", "StepPhase", "ResponsibleUser", "Contacts", "CustomFields", "LostReason")
+
+
+class WtsListCardsOperator(WtsListOperator):
+    """List the cards of a panel: all pages, inline or as a file.
+
+    Calls ``list_cards``. Filters add up. Whether closed and archived cards come without ``statuses`` is not
+    documented. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is told at
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+
+    :param panel: title, key or id of the panel (templated).
+    :param step: title or id of a step (templated).
+    :param contact: id or phone number of a contact (templated).
+    :param responsible_user: name, e-mail address or id of a user (templated).
+    :param text_filter: text to look for in the card's texts (templated).
+    :param statuses: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``; one, a list, or a list as JSON text (templated).
+    :param include_details: details to add to each card: ``PanelTitle``, ``StepTitle``, ``StepPhase``,
+        ``ResponsibleUser``, ``Contacts``, ``CustomFields``, ``LostReason`` (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the cards, or the manifest of the file.
+    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsListOperator.template_fields,
+        "panel",
+        "step",
+        "contact",
+        "responsible_user",
+        "text_filter",
+        "statuses",
+        "include_details",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"statuses": "json", "include_details": "json"}
+
+    def __init__(
+        self,
+        *,
+        panel: str,
+        step: str | None = None,
+        contact: str | None = None,
+        responsible_user: str | None = None,
+        text_filter: str | None = None,
+        statuses: Sequence[str] | str | None = None,
+        include_details: Sequence[str] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.panel = panel
+        self.step = step
+        self.contact = contact
+        self.responsible_user = responsible_user
+        self.text_filter = text_filter
+        self.statuses = statuses
+        self.include_details = include_details
+
+    def list_call(self) -> Call[PanelCardV2Page]:
+        """Return the call with the filters."""
+        from airflow_provider_wts.api import panels
+
+        panel = parameters.needed_name("panel", self.panel)
+        step = parameters.filter_text("step", self.step)
+        user = parameters.filter_text("responsible_user", self.responsible_user)
+        contact = parameters.filter_text("contact", self.contact)
+        contact = checked_contact("contact", contact) if isinstance(contact, str) else contact
+        text_filter = parameters.filter_text("text_filter", self.text_filter)
+        statuses = parameters.filter_list("statuses", self.statuses, CARD_STATUSES)
+        details = parameters.details(self.include_details, _CARD_DETAILS)
+        # Looked up last, because it may cost a call, and a mistake above should cost none.
+        names = self.hook.names
+        panel_id = names.panels.panel(panel)
+        return panels.list_cards(
+            panel_id,
+            step_id=names.panels.step(step, panel_id) if isinstance(step, str) else step,
+            contact_id=contact_id(self, contact) if isinstance(contact, str) else contact,
+            responsible_user_id=names.user(user) if isinstance(user, str) else user,
+            text_filter=text_filter,
+            statuses=statuses,
+            include_details=details,
+        )
+
+
+class WtsGetCardOperator(WtsOperator):
+    """Read a card.
+
+    Calls ``get_card``.
+
+    :param card_id: id of the card (templated).
+    :param include_details: details to add: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``,
+        ``Contacts``, ``CustomFields``, ``LostReason``; one, a list, or a list as JSON text (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the card.
+    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    """
+
+    template_fields: Sequence[str] = (*WtsOperator.template_fields, "card_id", "include_details")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
+
+    def __init__(self, *, card_id: str, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.card_id = card_id
+        self.include_details = include_details
+
+    def execute(self, context: Context) -> PanelCardV2:
+        """Read the card.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.api import panels
+
+        with task_failures():
+            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+            call = panels.get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))
+        return self.run_call(call)

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.hooks.failures import readable_failures
+from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset
+from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
-from airflow_provider_wts.operators import parameters
-from airflow_provider_wts.operators.batch import WtsSendChatbotBatchOperator
-from airflow_provider_wts.operators.chatbot_reading import WtsListChannelsOperator, WtsListChatbotsOperator
+from airflow_provider_wts.operators.campaign import WtsSendChatbotBatchOperator
+from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
+from airflow_provider_wts.waiting.conditions import FailedLooks, SessionWait, WaitState, ends_wait, refuses_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow.providers.common.compat.sdk import BaseOperator
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.chatbots import BotStart
-    from airflow_provider_wts.api.types import Session, SessionV2
+    from airflow_provider_wts.api.types import Channel, ChatbotPage, Session, SessionV2
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.reconcile import InSession
-
-__all__ = [
-    "WtsListChannelsOperator",
-    "WtsListChatbotsOperator",
-    "WtsSendChatbotBatchOperator",
-    "WtsSendChatbotOperator",
-]
 
 
 class WtsSendChatbotOperator(WtsSendingOperator):
@@ -89,17 +86,17 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self,
         *,
         chatbot: str,
-        to: Optional[str] = NOT_GIVEN,
-        channel: Optional[str] = NOT_GIVEN,
-        session_id: Optional[str] = NOT_GIVEN,
-        force_start_session: Optional[bool | str] = NOT_GIVEN,
-        skip_if_bot_in_execution: Optional[bool | str] = NOT_GIVEN,
-        skip_if_in_progress: Optional[bool | str] = NOT_GIVEN,
-        hidden_session: Optional[bool | str] = NOT_GIVEN,
-        session_metadata: Optional[Mapping[str, Any] | str] = NOT_GIVEN,
-        contact_metadata: Optional[Mapping[str, Any] | str] = NOT_GIVEN,
-        sender_id: Optional[str] = NOT_GIVEN,
-        callback_url: Optional[str] = NOT_GIVEN,
+        to: Missing[str] = UNSET,
+        channel: Missing[str] = UNSET,
+        session_id: Missing[str] = UNSET,
+        force_start_session: Missing[bool | str] = UNSET,
+        skip_if_bot_in_execution: Missing[bool | str] = UNSET,
+        skip_if_in_progress: Missing[bool | str] = UNSET,
+        hidden_session: Missing[bool | str] = UNSET,
+        session_metadata: Missing[Mapping[str, Any] | str] = UNSET,
+        contact_metadata: Missing[Mapping[str, Any] | str] = UNSET,
+        sender_id: Missing[str] = UNSET,
+        callback_url: Missing[str] = UNSET,
         wait_for_completion: bool = False,
         poll_interval: float = 60,
         completion_timeout: float = 24 * 60 * 60,
@@ -132,7 +129,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         from airflow_provider_wts.api.chatbots import send_chatbot
 
         self.open_ledger(context)
-        with readable_failures():
+        with task_failures():
             start = self._start()
         marks: list[Mark] = []
 
@@ -172,8 +169,6 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         :param event: what the trigger sent.
         :return: the session as it stands at the end.
         """
-        from airflow_provider_wts.waiting.completion import completed_event
-
         self.open_ledger(context)
         completed = completed_event(self.hook, event)
         # Not before: a clear of a task that failed while it waited goes on waiting.
@@ -211,22 +206,22 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         start["bot_key"] = self.hook.names.chatbot(self.chatbot)
         return start
 
-    def _recipient(self) -> str | NotGiven:
+    def _recipient(self) -> str | Unset:
         # Nothing is what a template leaves where a session is given instead.
-        return NOT_GIVEN if parameters.missing(self.to) else self.hook.recipient(self.to)
+        return UNSET if parameters.missing(self.to) else self.hook.recipient(self.to)
 
-    def _from(self) -> str | NotGiven:
+    def _from(self) -> str | Unset:
         channel = parameters.filter_text("channel", self.channel) or None
         if channel is None and not parameters.missing(self.session_id):
             # The session has a channel of its own.
-            return NOT_GIVEN
-        return self.hook.channel(channel) or NOT_GIVEN
+            return UNSET
+        return self.hook.channel(channel) or UNSET
 
     def _marked(self, start: BotStart, mark: Mark) -> BotStart:
         marked = start.copy()
         if self.mark_session:
             marked["session_metadata"] = mark.metadata(start["session_metadata"])
-        if start["sender_id"] is NOT_GIVEN:
+        if start["sender_id"] is UNSET:
             marked["sender_id"] = mark.key
         return marked
 
@@ -240,8 +235,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         return InSession(session_id=str(start["session_id"]), by_metadata=True)
 
     def _completed(self, session: Session) -> SessionV2:
-        from airflow_provider_wts.waiting.completion import defer_until_completed, wait_until_completed
-        from airflow_provider_wts.waiting.session import SessionWait
+        from airflow_provider_wts.waiting.conditions import SessionWait
 
         wait = SessionWait.of(session.get("id"), "COMPLETED", ())
         if self.deferrable:
@@ -265,3 +259,207 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         # An answer without metadata says nothing, so the session itself is asked.
         current: SessionV2 = self.run_call(get_session(str(session.get("id"))))
         return not mark.stands_in(current)
+
+
+class WtsListChatbotsOperator(WtsListOperator):
+    """List chatbots: all pages, inline or as a file.
+
+    Calls ``list_chatbots``. A bot is started by its ``key``, not by its ``id``. What the shared parameters of a list
+    do, from ``created_after`` to ``output_path``, is told at
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+
+    :param name: filter by name (templated).
+    :param types: ``Reactive``, ``Automation``; one or a list (templated).
+    :param publish_statuses: ``Not_Published``, ``Publishing``, ``Ready``, ``Failed``; one or a list (templated).
+    :param automation_usages: ``Api``, ``Manual``, ``Campaign``, ``Sequence``; one or a list (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the bots, or the manifest of the file.
+    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsListOperator.template_fields,
+        "name",
+        "types",
+        "publish_statuses",
+        "automation_usages",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "types": "json",
+        "publish_statuses": "json",
+        "automation_usages": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        types: Sequence[str] | str | None = None,
+        publish_statuses: Sequence[str] | str | None = None,
+        automation_usages: Sequence[str] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.types = types
+        self.publish_statuses = publish_statuses
+        self.automation_usages = automation_usages
+
+    def list_call(self) -> Call[ChatbotPage]:
+        """Return the call with the filters."""
+        from airflow_provider_wts.api import chatbots
+
+        statuses = ("Not_Published", "Publishing", "Ready", "Failed")
+        usages = ("Api", "Manual", "Campaign", "Sequence")
+        return chatbots.list_chatbots(
+            name=parameters.filter_text("name", self.name),
+            types=parameters.filter_list("types", self.types, ("Reactive", "Automation")),
+            publish_statuses=parameters.filter_list("publish_statuses", self.publish_statuses, statuses),
+            automation_usages=parameters.filter_list("automation_usages", self.automation_usages, usages),
+        )
+
+
+class WtsListChannelsOperator(WtsListOperator):
+    """List the account's own channels, inline or as a file.
+
+    Calls ``list_channels``, which answers everything at once and takes neither bounds nor an order.
+
+    :param channel_type: ``All``, ``Whatsapp``, ``Messenger`` or ``Instagram`` (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the channels, or the manifest of the file.
+    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    """
+
+    template_fields: Sequence[str] = (*WtsListOperator.template_fields, "channel_type")
+
+    def __init__(self, *, channel_type: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channel_type = channel_type
+
+    def list_call(self) -> Call[list[Channel]]:
+        """Return the call with the filter."""
+        from airflow_provider_wts.api import directory
+
+        types = ("All", "Whatsapp", "Messenger", "Instagram")
+        return directory.list_channels(channel_type=parameters.filter_choice("channel_type", self.channel_type, types))
+
+
+def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: float, timeout: float) -> SessionV2:
+    """Wait on the worker.
+
+    :param hook: the hook of the task's connection.
+    :param wait: what is waited for.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds for the whole wait.
+    :return: the session as it stands at the end.
+    :raises AirflowFailException: when the time is over, or the API refuses to tell.
+    :raises WtsError: when the API could not be asked several times in a row.
+    """
+    deadline = time.monotonic() + timeout
+    failed_looks = FailedLooks()
+    status = None
+    while True:
+        try:
+            session: SessionV2 | None = _session(hook, wait.session_id)
+        except WtsError as error:
+            if refuses_token(error):
+                # It may have been replaced in Airflow. If that one is refused, too, the wait is over.
+                hook = WtsHook(hook.wts_conn_id)
+                session = _session_at_once(hook, wait.session_id)
+            elif failed_looks.failed(error):
+                raise
+            else:
+                session = None
+        if session is not None:
+            failed_looks.succeeded()
+            status = session.get("status")
+            if wait.verdict(session)[0] is WaitState.REACHED:
+                return session
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise AirflowFailException(_too_late(wait.session_id, status))
+        time.sleep(min(poll_interval, left))
+
+
+def defer_until_completed(
+    operator: BaseOperator, wait: SessionWait, *, wts_conn_id: str, poll_interval: float, timeout: float
+) -> NoReturn:
+    """Leave the worker and wait in the triggerer.
+
+    :param operator: the task; its ``execute_complete`` is called at the end.
+    :param wait: what is waited for.
+    :param wts_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds for the whole wait.
+    """
+    from airflow_provider_wts.triggers.session import session_trigger
+
+    trigger, longest = session_trigger(wait, wts_conn_id=wts_conn_id, poll_interval=poll_interval, timeout=timeout)
+    operator.defer(trigger=trigger, method_name="execute_complete", timeout=longest)
+    raise AssertionError("defer() does not return")
+
+
+def completed_event(hook: WtsHook, event: Any) -> SessionV2:
+    """Return the session that a trigger waited for.
+
+    :param hook: the hook of the task's connection.
+    :param event: what the trigger sent.
+    :return: the session as it stands at the end.
+    :raises AirflowFailException: when it did not complete in time, or the API refuses to tell.
+    :raises WtsError: when the API could not be asked several times in a row, or the event makes no sense.
+    """
+    from airflow_provider_wts.waiting.deferral import checked_event
+
+    told = checked_event(event, "session_id")
+    session_id, status, words = told["session_id"], told.get("status"), str(told["message"])
+    if told["outcome"] == "failed":
+        raise AirflowFailException(words)
+    try:
+        session = _session_at_once(hook, session_id)
+    except WtsError:
+        if told["outcome"] == "reached":
+            raise
+    else:
+        status = session.get("status")
+        if told["outcome"] == "reached" or SessionWait(session_id).verdict(session)[0] is WaitState.REACHED:
+            return session
+    if told["outcome"] == "timeout":
+        raise AirflowFailException(_too_late(session_id, status))
+    if told.get("final"):
+        raise AirflowFailException(words)
+    raise WtsError(words)
+
+
+def _session(hook: WtsHook, session_id: str) -> SessionV2:
+    from airflow_provider_wts.api.sessions import get_session
+
+    try:
+        return hook.run(get_session(session_id))
+    except WtsError as error:
+        if refuses_token(error) or not ends_wait(error):
+            raise
+        raise AirflowFailException(f"Session {session_id} cannot be found. {error}") from None
+
+
+def _session_at_once(hook: WtsHook, session_id: str) -> SessionV2:
+    try:
+        return _session(hook, session_id)
+    except WtsError as error:
+        if not refuses_token(error):
+            raise
+        raise AirflowFailException(str(error)) from None
+
+
+def _too_late(session_id: str, status: str | None) -> str:
+    return (
+        f"Session {session_id} is still {status or 'of unknown status'} at the end of completion_timeout. The chatbot "
+        "was sent; it is not sent again. To wait longer, use WtsSessionSensor with this session."
+    )
+
+
+__all__ = [
+    "WtsListChannelsOperator",
+    "WtsListChatbotsOperator",
+    "WtsSendChatbotBatchOperator",
+    "WtsSendChatbotOperator",
+]

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.call import NOT_GIVEN, NotGiven, Optional
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
-from airflow_provider_wts.operators import parameters
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_wts.api.contacts import ContactFields
     from airflow_provider_wts.hooks.names import Names
+
 
 #: Names by which users give a contact's fields.
 FIELDS = (
@@ -32,11 +33,11 @@ FIELDS = (
     "custom_fields",
     "metadata",
 )
+
 #: By any of these the API recognises a contact that exists.
 IDENTIFIERS = ("phone_number", "email_address", "instagram")
 
 DETAILS = ("Tags", "CustomFields", "Portfolios")
-STATUSES = ("ACTIVE", "ARCHIVED", "BLOCKED")
 
 _MASK_NAMES = {
     "name": "Name",
@@ -53,6 +54,7 @@ _MASK_NAMES = {
     "customfields": "CustomFields",
     "metadata": "Metadata",
 }
+
 _TAG_OPERATIONS = {
     "add": "InsertIfNotExists",
     "insertifnotexists": "InsertIfNotExists",
@@ -61,6 +63,7 @@ _TAG_OPERATIONS = {
     "replace": "ReplaceAll",
     "replaceall": "ReplaceAll",
 }
+
 _UTM = {"source", "medium", "campaign", "content", "headline", "term", "referralUrl"}
 
 
@@ -97,20 +100,20 @@ def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> Co
     from airflow_provider_wts.api.contacts import ContactFields
 
     return ContactFields(
-        name=fields.get("name", NOT_GIVEN),
-        phone_number=fields.get("phone_number", NOT_GIVEN),
-        email=fields.get("email_address", NOT_GIVEN),
-        instagram=fields.get("instagram", NOT_GIVEN),
-        annotation=fields.get("annotation", NOT_GIVEN),
-        tag_ids=ids(f"{prefix}tags", fields.get("tags", NOT_GIVEN), names.tag),
-        portfolio_ids=ids(f"{prefix}portfolios", fields.get("portfolios", NOT_GIVEN), names.portfolio),
-        sequence_ids=ids(f"{prefix}sequences", fields.get("sequences", NOT_GIVEN), names.sequence),
-        custom_fields=custom_fields(f"{prefix}custom_fields", fields.get("custom_fields", NOT_GIVEN), names),
-        metadata=fields.get("metadata", NOT_GIVEN),
+        name=fields.get("name", UNSET),
+        phone_number=fields.get("phone_number", UNSET),
+        email=fields.get("email_address", UNSET),
+        instagram=fields.get("instagram", UNSET),
+        annotation=fields.get("annotation", UNSET),
+        tag_ids=ids(f"{prefix}tags", fields.get("tags", UNSET), names.tag),
+        portfolio_ids=ids(f"{prefix}portfolios", fields.get("portfolios", UNSET), names.portfolio),
+        sequence_ids=ids(f"{prefix}sequences", fields.get("sequences", UNSET), names.sequence),
+        custom_fields=custom_fields(f"{prefix}custom_fields", fields.get("custom_fields", UNSET), names),
+        metadata=fields.get("metadata", UNSET),
     )
 
 
-def ids(name: str, texts: Optional[list[str]], look_up: Callable[[str], str]) -> Optional[list[str]]:
+def ids(name: str, texts: Missing[list[str]], look_up: Callable[[str], str]) -> Missing[list[str]]:
     """Return ids for names, each id once.
 
     :param name: the parameter's name, for the error.
@@ -126,7 +129,7 @@ def ids(name: str, texts: Optional[list[str]], look_up: Callable[[str], str]) ->
         raise WtsNameError(f"{name}: {error}") from None
 
 
-def custom_fields(name: str, fields: Any, names: Names) -> dict[str, Any] | NotGiven | None:
+def custom_fields(name: str, fields: Any, names: Names) -> dict[str, Any] | Unset | None:
     """Return custom field values by key.
 
     :param name: the parameter's name, for the error.
@@ -135,7 +138,7 @@ def custom_fields(name: str, fields: Any, names: Names) -> dict[str, Any] | NotG
     :raises WtsNameError: when a field does not exist: the API would drop it silently.
     """
     if not isinstance(fields, Mapping):
-        return NOT_GIVEN if fields is NOT_GIVEN else None
+        return UNSET if fields is UNSET else None
     from airflow_provider_wts.hooks.names import keyed
 
     try:
@@ -144,7 +147,7 @@ def custom_fields(name: str, fields: Any, names: Names) -> dict[str, Any] | NotG
         raise WtsNameError(f"{name}: {error}") from None
 
 
-def short_text(name: str, value: Any) -> Optional[str]:
+def short_text(name: str, value: Any) -> Missing[str]:
     """Return a text of at most 255 characters.
 
     :param name: the parameter's name, for the error.
@@ -157,7 +160,7 @@ def short_text(name: str, value: Any) -> Optional[str]:
     return text
 
 
-def phone_number(name: str, value: Any) -> Optional[str]:
+def phone_number(name: str, value: Any) -> Missing[str]:
     """Return a phone number as WTS Chat spells it; blank text stays, since it clears the field.
 
     :param name: the parameter's name, for the error.
@@ -172,7 +175,7 @@ def phone_number(name: str, value: Any) -> Optional[str]:
     return number(text, name=name)
 
 
-def email_address(name: str, value: Any) -> Optional[str]:
+def email_address(name: str, value: Any) -> Missing[str]:
     """Return an e-mail address; blank text stays, since it clears the field.
 
     Only what no address has is refused: there are more valid addresses than any rule knows.
@@ -228,7 +231,7 @@ def upsert_spelling(operation: str) -> str:
     return operation.upper()
 
 
-def mask(name: str, value: Any) -> Optional[list[str]]:
+def mask(name: str, value: Any) -> Missing[list[str]]:
     """Return the API's names of fields.
 
     :param name: the parameter's name, for the error.
@@ -241,7 +244,7 @@ def mask(name: str, value: Any) -> Optional[list[str]]:
     return list(dict.fromkeys(str(parameters.choice(name, text.replace("_", ""), _MASK_NAMES)) for text in found))
 
 
-def utm(value: Any) -> dict[str, Any] | NotGiven:
+def utm(value: Any) -> dict[str, Any] | Unset:
     """Return where a contact came from.
 
     :param value: an object with ``source``, ``medium``, ``campaign``, ``content``, ``headline``, ``term`` and
@@ -249,8 +252,8 @@ def utm(value: Any) -> dict[str, Any] | NotGiven:
     :raises WtsInvalidRequestError: when it holds something else.
     """
     found = parameters.metadata("utm", value)
-    if found is NOT_GIVEN:
-        return NOT_GIVEN
+    if found is UNSET:
+        return UNSET
     unknown = sorted((found or {}).keys() - _UTM)
     if found is None or unknown:
         what = f"has {', '.join(map(repr, unknown))}, which cannot be set" if unknown else "is no object"
@@ -258,7 +261,7 @@ def utm(value: Any) -> dict[str, Any] | NotGiven:
     return found
 
 
-def report_dropped(log: Logger, sent: Mapping[str, Any] | NotGiven | None, answer: Mapping[str, Any]) -> None:
+def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: Mapping[str, Any]) -> None:
     """Warn where the answer lacks a custom field that was sent: the API drops values of a wrong type silently.
 
     :param log: where the warning goes.

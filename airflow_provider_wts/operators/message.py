@@ -1,25 +1,33 @@
-"""Operators for messages, templates and files."""
+"""Operators for messages and files: send, schedule, cancel, read."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_wts.api import parameters, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
-from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import parameters
+from airflow_provider_wts.api.sends import media_call
+from airflow_provider_wts.api.wire import UNSET, Missing, given
+from airflow_provider_wts.hooks.context import is_first_try
+from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.files import OutgoingFile
+from airflow_provider_wts.operators import sending
 from airflow_provider_wts.operators.base import WtsOperator
-from airflow_provider_wts.operators.batch import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
+from airflow_provider_wts.operators.campaign import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
-from airflow_provider_wts.operators.message_sending import WtsSendFileOperator, WtsSendTextOperator
-from airflow_provider_wts.operators.message_template import WtsScheduleMessageOperator, WtsSendTemplateOperator
+from airflow_provider_wts.operators.sending import WtsMessageOperator, WtsSendingOperator
+from airflow_provider_wts.operators.template import WtsListTemplatesOperator, WtsSendTemplateOperator, looked_up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
-    from airflow_provider_wts.api import templates
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.messages import QuickContent
     from airflow_provider_wts.api.types import (
         FileV2,
         Message,
@@ -27,26 +35,14 @@ if TYPE_CHECKING:
         MessageQuickSend,
         RespSendMessage,
         ScheduledMessage,
-        TemplatePage,
     )
+    from airflow_provider_wts.sending.key import Mark
 
-__all__ = [
-    "WtsCancelScheduledMessageOperator",
-    "WtsGetMessageOperator",
-    "WtsGetMessageStatusOperator",
-    "WtsListMessagesOperator",
-    "WtsListTemplatesOperator",
-    "WtsScheduleMessageOperator",
-    "WtsSendFileOperator",
-    "WtsSendTemplateBatchOperator",
-    "WtsSendTemplateOperator",
-    "WtsSendTextBatchOperator",
-    "WtsSendTextOperator",
-    "WtsUploadFileOperator",
-]
 
 _MESSAGE_EXAMPLE = "{{ ti.xcom_pull(task_ids='send')['id'] }}"
+
 _SESSION_EXAMPLE = "{{ ti.xcom_pull(task_ids='send')['sessionId'] }}"
+
 _FILE_TYPES = ("UNDEFINED", "PDF", "EXCEL", "WORD", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")
 
 
@@ -74,7 +70,7 @@ class WtsGetMessageOperator(WtsOperator):
         """
         from airflow_provider_wts.api import messages
 
-        with readable_failures():
+        with task_failures():
             message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
         message = self.run_call(messages.get_message(message_id))
         self.log.info("Message %s is %s.", message.get("id"), message.get("status"))
@@ -110,7 +106,7 @@ class WtsGetMessageStatusOperator(WtsOperator):
 
         :param context: the task's context.
         """
-        with readable_failures():
+        with task_failures():
             message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
             id_of = parameters.filter_choice("id_of", self.id_of, ("send", "message"))
             answer = self._status(message_id, str(id_of) if id_of else None)
@@ -156,79 +152,6 @@ class WtsListMessagesOperator(WtsListOperator):
         )
 
 
-class WtsListTemplatesOperator(WtsListOperator):
-    """List templates: all pages, inline or as a file.
-
-    Calls ``list_templates``. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is
-    told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
-
-    :param name: filter by name (templated).
-    :param searchable_text: filter by a text in them (templated).
-    :param channel: name, id, number or ``@handle`` of the channel that they belong to (templated).
-    :param approved_only: only those that may be sent (templated).
-    :param archived: whether they are archived (templated).
-    :param template_type: their use: ``QUICKREPLY``, ``ATTENDANCE``, ``CAMPAIGN``, ``SEQUENCE``, ``SCHEDULEDMESSAGE``
-        or ``AUTHENTICATION``. The answer's ``type`` has other words (templated).
-    :param include_details: details to add to each template: ``Params``, ``File``, ``Interactive``, ``All``; one or a
-        list (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
-    :return: the templates, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
-    """
-
-    template_fields: Sequence[str] = (
-        *WtsListOperator.template_fields,
-        "name",
-        "searchable_text",
-        "channel",
-        "approved_only",
-        "archived",
-        "template_type",
-        "include_details",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
-
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        searchable_text: str | None = None,
-        channel: str | None = None,
-        approved_only: bool | str | None = None,
-        archived: bool | str | None = None,
-        template_type: str | None = None,
-        include_details: Sequence[str] | str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.name = name
-        self.searchable_text = searchable_text
-        self.channel = channel
-        self.approved_only = approved_only
-        self.archived = archived
-        self.template_type = template_type
-        self.include_details = include_details
-
-    def list_call(self) -> Call[TemplatePage]:
-        """Return the call with the filters."""
-        from airflow_provider_wts.api import templates
-
-        uses = ("QUICKREPLY", "ATTENDANCE", "CAMPAIGN", "SEQUENCE", "SCHEDULEDMESSAGE", "AUTHENTICATION")
-        filters: templates.TemplateFilters = {
-            "name": parameters.filter_text("name", self.name),
-            "searchable_text": parameters.filter_text("searchable_text", self.searchable_text),
-            "approved_only": parameters.switch("approved_only", self.approved_only),
-            "archived": parameters.switch("archived", self.archived),
-            "template_type": parameters.filter_choice("template_type", self.template_type, uses),
-            "include_details": parameters.details(self.include_details, ("All", "Params", "File", "Interactive")),
-        }
-        channel = parameters.filter_text("channel", self.channel)
-        # Looked up last, because it may cost a call, and a mistake above should cost none.
-        if isinstance(channel, str):
-            filters["channel_id"] = self.hook.names.channel_id(channel)
-        return templates.list_templates(**filters)
-
-
 class WtsUploadFileOperator(WtsOperator):
     """Upload a file, to be sent any number of times by its id.
 
@@ -270,7 +193,7 @@ class WtsUploadFileOperator(WtsOperator):
 
         :param context: the task's context.
         """
-        with readable_failures():
+        with task_failures():
             if parameters.missing(self.file):
                 raise WtsInvalidRequestError("file: is empty. A good value is '/opt/airflow/invoices/118.pdf'.")
             return self.hook.upload(
@@ -307,7 +230,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         """
         from airflow_provider_wts.api import scheduled
 
-        with readable_failures():
+        with task_failures():
             ids = self._ids()
         if ids is None:
             self.log.info("The list is empty: there is nothing to cancel.")
@@ -334,3 +257,349 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         checked = [parameters.needed_identity("scheduled_message_id", one, example=example) for one in found]
         # Twice the same id is one message.
         return list(dict.fromkeys(checked)) or None
+
+
+class WtsSendTextOperator(WtsMessageOperator):
+    """Send a text to a contact or into a session.
+
+    Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in
+    a session ``send_session_message_sync``. What is left out is not sent; ``None`` is sent as ``null``.
+
+    On an official WhatsApp channel only a template can open a conversation, and a text reaches the contact only within
+    24 hours of its last message. How the platform refuses is not documented; the message may be taken and then fail.
+
+    The parameters of all sends, from ``to`` to ``callback_url``, are told at
+    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`.
+
+    :param text: the text (templated).
+    :param reply_to: id of the message that this one replies to (templated).
+    :param delay_typing: seconds of "typing..." before it goes out, 0 to 25 (templated).
+    :return: the send as the API answers it; ``id`` asks for its status.
+    :raises AirflowFailException: when the input is impossible, the API refuses, the message failed at once, or nobody
+        knows whether it was sent.
+    :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+    """
+
+    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"text"}
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
+    template_fields: Sequence[str] = (*WtsMessageOperator.template_fields, "text", "reply_to", "delay_typing")
+
+    def __init__(
+        self,
+        *,
+        text: str,
+        reply_to: Missing[str] = UNSET,
+        delay_typing: Missing[int | str] = UNSET,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.text = text
+        self.reply_to = reply_to
+        self.delay_typing = delay_typing
+
+    def execute(self, context: Context) -> Any:
+        """Send the text.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.api import sends
+
+        self.open_ledger(context)
+        with task_failures():
+            text = parameters.needed_text("text", self.text)
+            sending.warn_if_long(self.log, "text", text, sending.MOST_TEXT)
+            reply_to = parameters.identity("reply_to", self.reply_to)
+            delay = parameters.delay_typing(self.delay_typing)
+            envelope = self.envelope()
+        self.log.debug("The text is: %s", text)
+
+        def build(mark: Mark) -> Call[Any]:
+            if envelope.quick:
+                return envelope.quick_call({"text": text, "ref_id": reply_to})
+            return sends.send_text(text, **envelope.send_to(mark, reply_to=reply_to, delay=delay))
+
+        return self.deliver(context, envelope, build, delay=delay)
+
+
+class WtsSendFileOperator(WtsMessageOperator):
+    """Send a file to a contact or into a session: an image, an audio file, a video or a document.
+
+    Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``; with ``synchronous`` or ``reply_bot``
+    the older ``send_message`` or ``send_message_sync``, in a session ``send_session_message_sync``, where the platform
+    tells the kind by itself. A local file is uploaded first, in three steps; after a failure the upload may happen
+    again, which does no harm, while the message goes out once.
+
+    The parameters of all sends, from ``to`` to ``callback_url``, are told at
+    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. The rules of
+    :class:`WtsSendTextOperator` about WhatsApp hold here, too.
+
+    :param file: public http(s) address; or id of an uploaded file; or local path as the worker sees it, or any other
+        address that ``ObjectStoragePath`` takes, such as ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
+    :param kind: ``image``, ``audio``, ``video`` or ``document``; told from the name of the file when left out, and
+        needed for an id (templated).
+    :param text: caption; an audio file has none (templated).
+    :param file_name: name under which a local file is uploaded, which the customer sees (templated).
+    :param mime_type: MIME type; told from the name when left out (templated).
+    :param reply_to: id of the message that this one replies to (templated).
+    :param delay_typing: seconds of "typing..." before it goes out, 0 to 25 (templated).
+    :return: the send as the API answers it; ``id`` asks for its status.
+    :raises AirflowFailException: when the input is impossible, the API refuses, the message failed at once, or nobody
+        knows whether it was sent.
+    :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+    """
+
+    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"text"}
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
+    template_fields: Sequence[str] = (
+        *WtsMessageOperator.template_fields,
+        "file",
+        "kind",
+        "text",
+        "file_name",
+        "mime_type",
+        "reply_to",
+        "delay_typing",
+    )
+
+    def __init__(
+        self,
+        *,
+        file: str,
+        kind: str | None = None,
+        text: Missing[str] = UNSET,
+        file_name: str | None = None,
+        mime_type: str | None = None,
+        reply_to: Missing[str] = UNSET,
+        delay_typing: Missing[int | str] = UNSET,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.file = file
+        self.kind = kind
+        self.text = text
+        self.file_name = file_name
+        self.mime_type = mime_type
+        self.reply_to = reply_to
+        self.delay_typing = delay_typing
+
+    def execute(self, context: Context) -> Any:
+        """Upload the file where it is local, and send it.
+
+        :param context: the task's context.
+        """
+        self.open_ledger(context)
+        with task_failures():
+            first = is_first_try(context)
+            file = OutgoingFile(self.hook, self.file, name=self.file_name, mime_type=self.mime_type, check=first)
+            # The quick sends leave the kind to the platform.
+            kind = None if self.is_quick else file.kind(self.kind)
+            text = parameters.text("text", self.text)
+            if kind == "audio" and not parameters.missing(text):
+                raise WtsInvalidRequestError("text: an audio file has no caption. Send the text by a task of its own.")
+            sending.warn_if_long(self.log, "text", text, sending.MOST_CAPTION)
+            reply_to = parameters.identity("reply_to", self.reply_to)
+            delay = parameters.delay_typing(self.delay_typing)
+            envelope = self.envelope()
+
+        def build(mark: Mark) -> Call[Any]:
+            if kind is None:
+                content: QuickContent = {"text": text, "ref_id": reply_to}
+                file.put_into(content)
+                return envelope.quick_call(content)
+            send = envelope.send_to(mark, reply_to=reply_to, delay=delay)
+            return media_call(kind, file.reference, text, send)
+
+        return self.deliver(context, envelope, build, file=file, delay=delay)
+
+
+class WtsScheduleMessageOperator(WtsSendingOperator):
+    """Schedule a template or a chatbot for a moment that is to come.
+
+    Calls ``create_scheduled_message``. The feature has to be enabled for the account. ``not_after`` and
+    ``send_window`` hold for the moment for which it is scheduled: outside of them the task is skipped. ``exclude_tags``
+    and ``exclude_blocked`` look at the contact now.
+
+    Such a call leaves no mark at the API: where its answer is lost, the ledger alone knows of it, and ``on_unknown``
+    decides.
+
+    :param to: recipient: phone number in any usual spelling; a number without a country code is read as Brazilian
+        (templated).
+    :param scheduling: when it goes out: an aware datetime, or ISO 8601 text with an offset; not in the past
+        (templated).
+    :param template: name or id of a template; exactly one of this and ``chatbot`` (templated).
+    :param parameters: values by the name of the template's variable, or the object as JSON text; numbers become text
+        (templated, deep).
+    :param file: file of a template with media: public http(s) address, id of an uploaded file, local path, or any
+        other address that ``ObjectStoragePath`` takes (templated).
+    :param chatbot: name or key of a chatbot (templated).
+    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's channel,
+        and without that the platform picks one (templated).
+    :param department: name or id of the department that gets the session. Without it the platform takes the default
+        one, and refuses where that does not serve the channel (templated).
+    :param hidden_session: hide a session that this send opens until the contact answers (templated).
+    :param check_parameters: look the template up and refuse parameters that do not fit it.
+    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
+        ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``.
+    :return: the scheduled message; ``id`` cancels it.
+    :raises AirflowFailException: when the input is impossible, the API refuses, or nobody knows whether it was
+        scheduled.
+    :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+    """
+
+    never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"parameters"}
+    prose: ClassVar[frozenset[str]] = frozenset({"parameters"})
+    template_fields: Sequence[str] = (
+        *WtsSendingOperator.template_fields,
+        "to",
+        "scheduling",
+        "template",
+        "parameters",
+        "file",
+        "chatbot",
+        "channel",
+        "department",
+        "hidden_session",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
+
+    def __init__(
+        self,
+        *,
+        to: str,
+        scheduling: datetime | str,
+        template: str | None = None,
+        parameters: Missing[Mapping[str, Any] | str] = UNSET,
+        file: str | None = None,
+        chatbot: str | None = None,
+        channel: str | None = None,
+        department: str | None = None,
+        hidden_session: bool | str | None = None,
+        check_parameters: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.to = to
+        self.scheduling = scheduling
+        self.template = template
+        self.parameters = parameters
+        self.file = file
+        self.chatbot = chatbot
+        self.channel = channel
+        self.department = department
+        self.hidden_session = hidden_session
+        self.check_parameters = check_parameters
+
+    def execute(self, context: Context) -> Any:
+        """Schedule it.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.api import scheduled
+
+        self.open_ledger(context)
+        with task_failures():
+            moment = self._moment()
+            # A later try may find the moment past, and that it was scheduled in time.
+            first = is_first_try(context)
+            if first:
+                _refuse_past(moment)
+            schedule, file = self._schedule(check_file=first)
+            to = self.hook.recipient(self.to)
+            self._look_up(schedule, has_file=file is not None)
+        schedule["scheduling"] = moment
+
+        def build(mark: Mark) -> Call[Any]:
+            if file is not None:
+                schedule["file_url" if file.is_address else "file_id"] = file.reference
+            return scheduled.create_scheduled_message(to, **schedule)
+
+        upload = None if file is None else file.upload
+        answer = self.send_once(context, recipient=to, build=build, trace=None, prepare=upload)
+        if "dry_run" not in answer:
+            self.log.info("Scheduled message %s for %s.", answer.get("id"), moment)
+        return answer
+
+    def _moment(self) -> str:
+        moment = parameters.filter_timestamp("scheduling", self.scheduling)
+        if not isinstance(moment, str):
+            raise WtsInvalidRequestError("scheduling: is empty. A good value is '2026-12-24T10:00:00-03:00'.")
+        return moment
+
+    def _schedule(self, *, check_file: bool) -> tuple[dict[str, Any], OutgoingFile | None]:
+        if parameters.missing(self.template) == parameters.missing(self.chatbot):
+            raise WtsInvalidRequestError("template, chatbot: give exactly one of them.")
+        filling = templates.template_parameters("parameters", self.parameters)
+        file = None
+        if not parameters.missing(self.file):
+            file = OutgoingFile(self.hook, self.file, check=check_file)
+        if parameters.missing(self.template) and (filling or file is not None):
+            raise WtsInvalidRequestError("parameters, file: they belong to a template, and a chatbot takes none.")
+        schedule = given(
+            parameters=filling,
+            department=parameters.department(self.department),
+            hidden_session=parameters.switch("hidden_session", self.hidden_session),
+        )
+        return schedule, file
+
+    def _look_up(self, schedule: dict[str, Any], *, has_file: bool) -> None:
+        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        if channel is not None:
+            schedule["from_"] = channel
+        if parameters.missing(self.template):
+            schedule["scheduled_type"] = "CHATBOT"
+            schedule["bot_key"] = self.hook.names.chatbot(parameters.needed_name("chatbot", self.chatbot))
+            return
+        schedule["scheduled_type"] = "TEMPLATE"
+        schedule["template_id"] = looked_up(
+            self.hook.names,
+            parameters.needed_name("template", self.template),
+            channel,
+            schedule.get("parameters"),
+            has_file=has_file,
+            check=self.check_parameters,
+            log=self.log,
+        )
+
+    def _opening(self, recipient: str, now: datetime) -> datetime:
+        """Return ``now``, unless the moment for which it is scheduled is a wrong one for this recipient."""
+        from airflow_provider_wts.api import parameters
+        from airflow_provider_wts.sending import rules
+
+        moment = self._moment()
+        _refuse_past(moment)
+        planned = datetime.fromisoformat(moment)
+        last = parameters.deadline(self.not_after)
+        if last is not None and planned > last:
+            raise AirflowSkipException(f"Nothing was scheduled: {moment} is after not_after, {last.isoformat()}.")
+        if self.send_window and rules.SendWindow.read(self.send_window).next_opening(planned) > planned:
+            raise AirflowSkipException(f"Nothing was scheduled: {moment} is outside of send_window.")
+        spared = rules.reason_to_exclude(
+            self.hook,
+            recipient,
+            exclude_tags=parameters.tag_list(self.exclude_tags),
+            exclude_blocked=self.spares_blocked,
+        )
+        if spared:
+            raise AirflowSkipException(f"Nothing was scheduled: {spared}.")
+        return now
+
+
+def _refuse_past(moment: str) -> None:
+    if datetime.fromisoformat(moment) <= datetime.now(UTC):
+        raise WtsInvalidRequestError(f"scheduling: {moment} is past. Give a moment that is to come.")
+
+
+__all__ = [
+    "WtsCancelScheduledMessageOperator",
+    "WtsGetMessageOperator",
+    "WtsGetMessageStatusOperator",
+    "WtsListMessagesOperator",
+    "WtsListTemplatesOperator",
+    "WtsScheduleMessageOperator",
+    "WtsSendFileOperator",
+    "WtsSendTemplateBatchOperator",
+    "WtsSendTemplateOperator",
+    "WtsSendTextBatchOperator",
+    "WtsSendTextOperator",
+    "WtsUploadFileOperator",
+]

@@ -1,22 +1,21 @@
-"""Operators for panels, which are boards with steps, and for the cards on them."""
+"""Operators for panels: list, get."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import parameters
+from airflow_provider_wts.api import parameters
+from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card import (
-    WtsCreateCardOperator,
-    WtsDuplicateCardOperator,
-    WtsUpdateCardOperator,
-)
-from airflow_provider_wts.operators.card_content import CARD_STATUSES, EXAMPLE_CARD, checked_contact, contact_id
-from airflow_provider_wts.operators.card_note import (
     WtsCreateCardNoteOperator,
+    WtsCreateCardOperator,
     WtsDeleteCardNoteOperator,
+    WtsDuplicateCardOperator,
+    WtsGetCardOperator,
     WtsListCardNotesOperator,
+    WtsListCardsOperator,
+    WtsUpdateCardOperator,
 )
 from airflow_provider_wts.operators.listing import WtsListOperator
 
@@ -26,22 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
-    from airflow_provider_wts.api.types import Panel, PanelCardV2, PanelCardV2Page, PanelPage
-
-__all__ = [
-    "WtsCreateCardNoteOperator",
-    "WtsCreateCardOperator",
-    "WtsDeleteCardNoteOperator",
-    "WtsDuplicateCardOperator",
-    "WtsGetCardOperator",
-    "WtsGetPanelOperator",
-    "WtsListCardNotesOperator",
-    "WtsListCardsOperator",
-    "WtsListPanelsOperator",
-    "WtsUpdateCardOperator",
-]
-
-_CARD_DETAILS = ("PanelTitle", "StepTitle", "StepPhase", "ResponsibleUser", "Contacts", "CustomFields", "LostReason")
+    from airflow_provider_wts.api.types import Panel, PanelPage
 
 
 class WtsListPanelsOperator(WtsListOperator):
@@ -116,7 +100,7 @@ class WtsGetPanelOperator(WtsOperator):
         """
         from airflow_provider_wts.api import panels
 
-        with readable_failures():
+        with task_failures():
             panel = parameters.needed_name("panel", self.panel)
             known = ("Tags", "Steps", "StepsFields", "StepsCardCount", "Cards")
             details = parameters.details(self.include_details, known)
@@ -124,114 +108,15 @@ class WtsGetPanelOperator(WtsOperator):
         return self.run_call(call)
 
 
-class WtsListCardsOperator(WtsListOperator):
-    """List the cards of a panel: all pages, inline or as a file.
-
-    Calls ``list_cards``. Filters add up. Whether closed and archived cards come without ``statuses`` is not
-    documented. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is told at
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
-
-    :param panel: title, key or id of the panel (templated).
-    :param step: title or id of a step (templated).
-    :param contact: id or phone number of a contact (templated).
-    :param responsible_user: name, e-mail address or id of a user (templated).
-    :param text_filter: text to look for in the card's texts (templated).
-    :param statuses: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``; one, a list, or a list as JSON text (templated).
-    :param include_details: details to add to each card: ``PanelTitle``, ``StepTitle``, ``StepPhase``,
-        ``ResponsibleUser``, ``Contacts``, ``CustomFields``, ``LostReason`` (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
-    :return: the cards, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
-    """
-
-    template_fields: Sequence[str] = (
-        *WtsListOperator.template_fields,
-        "panel",
-        "step",
-        "contact",
-        "responsible_user",
-        "text_filter",
-        "statuses",
-        "include_details",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"statuses": "json", "include_details": "json"}
-
-    def __init__(
-        self,
-        *,
-        panel: str,
-        step: str | None = None,
-        contact: str | None = None,
-        responsible_user: str | None = None,
-        text_filter: str | None = None,
-        statuses: Sequence[str] | str | None = None,
-        include_details: Sequence[str] | str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.panel = panel
-        self.step = step
-        self.contact = contact
-        self.responsible_user = responsible_user
-        self.text_filter = text_filter
-        self.statuses = statuses
-        self.include_details = include_details
-
-    def list_call(self) -> Call[PanelCardV2Page]:
-        """Return the call with the filters."""
-        from airflow_provider_wts.api import panels
-
-        panel = parameters.needed_name("panel", self.panel)
-        step = parameters.filter_text("step", self.step)
-        user = parameters.filter_text("responsible_user", self.responsible_user)
-        contact = parameters.filter_text("contact", self.contact)
-        contact = checked_contact("contact", contact) if isinstance(contact, str) else contact
-        text_filter = parameters.filter_text("text_filter", self.text_filter)
-        statuses = parameters.filter_list("statuses", self.statuses, CARD_STATUSES)
-        details = parameters.details(self.include_details, _CARD_DETAILS)
-        # Looked up last, because it may cost a call, and a mistake above should cost none.
-        names = self.hook.names
-        panel_id = names.panels.panel(panel)
-        return panels.list_cards(
-            panel_id,
-            step_id=names.panels.step(step, panel_id) if isinstance(step, str) else step,
-            contact_id=contact_id(self, contact) if isinstance(contact, str) else contact,
-            responsible_user_id=names.user(user) if isinstance(user, str) else user,
-            text_filter=text_filter,
-            statuses=statuses,
-            include_details=details,
-        )
-
-
-class WtsGetCardOperator(WtsOperator):
-    """Read a card.
-
-    Calls ``get_card``.
-
-    :param card_id: id of the card (templated).
-    :param include_details: details to add: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``,
-        ``Contacts``, ``CustomFields``, ``LostReason``; one, a list, or a list as JSON text (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
-    :return: the card.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
-    """
-
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "card_id", "include_details")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
-
-    def __init__(self, *, card_id: str, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.card_id = card_id
-        self.include_details = include_details
-
-    def execute(self, context: Context) -> PanelCardV2:
-        """Read the card.
-
-        :param context: the task's context.
-        """
-        from airflow_provider_wts.api import panels
-
-        with readable_failures():
-            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
-            call = panels.get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))
-        return self.run_call(call)
+__all__ = [
+    "WtsCreateCardNoteOperator",
+    "WtsCreateCardOperator",
+    "WtsDeleteCardNoteOperator",
+    "WtsDuplicateCardOperator",
+    "WtsGetCardOperator",
+    "WtsGetPanelOperator",
+    "WtsListCardNotesOperator",
+    "WtsListCardsOperator",
+    "WtsListPanelsOperator",
+    "WtsUpdateCardOperator",
+]

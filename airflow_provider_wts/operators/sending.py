@@ -1,29 +1,36 @@
-"""What all operators share that send or create something: exactly once, and with care for customers."""
+"""What operators that send share: exactly once, the rules that hold sends back, and what a message contains."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import parameters
+from airflow_provider_wts.api.personal_data import without_personal_data
+from airflow_provider_wts.api.wire import UNSET, Missing
+from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.types import Logger
 
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.messages import QuickContent, QuickSend
+    from airflow_provider_wts.api.sends import SendOptions, SendTo
     from airflow_provider_wts.api.types import SessionV2
+    from airflow_provider_wts.hooks.files import OutgoingFile
     from airflow_provider_wts.sending.key import Mark
-    from airflow_provider_wts.sending.ledger import OnClear
-    from airflow_provider_wts.sending.once import Once, OnUnknown
-    from airflow_provider_wts.sending.reconcile import Trace
+    from airflow_provider_wts.sending.ledger import OnClear, OnUnknown
+    from airflow_provider_wts.sending.once import Once
+    from airflow_provider_wts.sending.reconcile import InSession, Trace
+
 
 T = TypeVar("T")
 
@@ -59,7 +66,7 @@ class WtsOnceOperator(WtsOperator):
         :raises AirflowFailException: when a policy cannot be kept.
         :raises WtsError: when a later try has taken over, or the ledger fails.
         """
-        with readable_failures():
+        with task_failures():
             self._open(context)
 
     def run_once(
@@ -89,7 +96,7 @@ class WtsOnceOperator(WtsOperator):
         :return: the API's answer, of this try or of an earlier one.
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
         """
-        with readable_failures():
+        with task_failures():
             self.refuse_vanished()
             once = self._once(context)
             once.held_back = held_back
@@ -100,7 +107,7 @@ class WtsOnceOperator(WtsOperator):
 
         :param context: the task's context.
         """
-        with readable_failures():
+        with task_failures():
             self._once(context).finish()
 
     def _once(self, context: Context) -> Once:
@@ -192,7 +199,7 @@ class WtsSendingOperator(WtsOnceOperator):
         :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
         :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
         """
-        with readable_failures():
+        with task_failures():
             self.refuse_vanished()
             if parameters.flag("dry_run", self.is_dry_run) is True:
                 return self._dry_run(context, recipient, build)
@@ -212,7 +219,7 @@ class WtsSendingOperator(WtsOnceOperator):
 
         :param context: the task's context.
         """
-        with readable_failures():
+        with task_failures():
             self.refuse_vanished()
             dry_run = parameters.flag("dry_run", self.is_dry_run) is True
         if not dry_run:
@@ -260,7 +267,8 @@ class WtsSendingOperator(WtsOnceOperator):
         return known[session_id]
 
     def _dry_run(self, context: Context, recipient: str, build: Callable[[Mark], Call[Any]]) -> dict[str, Any]:
-        from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
+        from airflow_provider_wts.hooks.context import TaskIdentity
+        from airflow_provider_wts.sending.key import Mark, send_key
 
         key = send_key(TaskIdentity.of(context["ti"]), generation=0, wts_conn_id=self.wts_conn_id, recipient=recipient)
         call = build(Mark(key))
@@ -300,21 +308,22 @@ class WtsSendingOperator(WtsOnceOperator):
         :param now: the time.
         :raises AirflowSkipException: when it must not go out at all.
         """
-        from airflow_provider_wts.sending import care
+        from airflow_provider_wts.api import parameters
+        from airflow_provider_wts.sending import rules
 
         if self.outside_window not in ("wait", "skip"):
             raise WtsInvalidRequestError(f"outside_window: {self.outside_window!r} is none of 'wait' and 'skip'.")
-        last = care.deadline(self.not_after)
-        opening = care.SendWindow.read(self.send_window).next_opening(now) if self.send_window else now
+        last = parameters.deadline(self.not_after)
+        opening = rules.SendWindow.read(self.send_window).next_opening(now) if self.send_window else now
         if last is not None and max(now, opening) > last:
             raise AirflowSkipException(f"Nothing was sent: not_after is {last.isoformat()}, and it is past.")
         if not recipient.startswith(("+", "@")) and (self.spares_blocked or self.exclude_tags):
             # Tags and blocks belong to the contact, for whom the session stands.
             recipient = self.session_contact(recipient)
-        spared = care.reason_to_spare(
+        spared = rules.reason_to_exclude(
             self.hook,
             recipient,
-            exclude_tags=care.tag_list(self.exclude_tags),
+            exclude_tags=parameters.tag_list(self.exclude_tags),
             exclude_blocked=self.spares_blocked,
         )
         if spared:
@@ -328,17 +337,349 @@ class WtsSendingOperator(WtsOnceOperator):
         self.log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
         if self.deferrable and seconds > _SHORT_WAIT:
             self.defer(
-                trigger=_moment_trigger(opening),
+                trigger=_time_trigger(opening),
                 method_name="execute_in_window",
                 timeout=timedelta(seconds=seconds + 3600),
             )
         time.sleep(max(0.0, seconds))
 
 
-def _moment_trigger(moment: datetime) -> Any:
+def _time_trigger(moment: datetime) -> Any:
     try:
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
     except ImportError:
         # Airflow 2.11 without the standard provider.
         from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[import-not-found, no-redef]
     return DateTimeTrigger(moment)
+
+
+_EXAMPLE = "{{ ti.xcom_pull(task_ids='start')['id'] }}"
+
+#: What the quick sends have no property for.
+_NOT_QUICK = ("sender_id", "callback_url", "delay_typing", "session_metadata", "kind")
+
+_NOT_QUICK_IN_SESSION = ("channel", "department", "user", "hidden_session", "force_start_session", "enable_bot")
+
+
+class WtsMessageOperator(WtsSendingOperator):
+    """Base of the operators that send one message, to a contact or into a session.
+
+    ``synchronous`` and ``reply_bot`` can be expressed by the older quick sends only. Those take no ``sender_id``, so
+    that such a message cannot be found again at the API: where its answer is lost, the ledger alone knows of it, and
+    ``on_unknown`` decides.
+
+    :param to: recipient: phone number in any usual spelling, or ``@handle``; a number without a country code is read
+        as Brazilian. Exactly one of this and ``session_id`` (templated).
+    :param session_id: session to write into (templated).
+    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's channel,
+        and without that the platform picks one. A session has its own (templated).
+    :param department: name or id of the department that gets the session (templated).
+    :param user: name, id, e-mail address or phone number of the user who gets the session (templated).
+    :param hidden_session: hide a session that this send opens until the contact answers (templated).
+    :param force_start_session: end the session in progress and open another (templated).
+    :param enable_bot: let the channel's bot wake when the contact answers in a session that this send opens
+        (templated).
+    :param reply_bot: name or key of the bot that takes over when the contact answers; only with ``to`` (templated).
+    :param synchronous: wait up to 25 s for the channel's answer; after that the last known state is returned
+        (templated).
+    :param sender_id: an id of your own, echoed by the API. Without it the mark of the send stands there, by which it
+        is found again after a crash; with it, a send whose answer was lost stays undecided (templated).
+    :param callback_url: address that WTS Chat calls when the message goes out or fails (templated).
+    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
+        ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsSendingOperator.template_fields,
+        "to",
+        "session_id",
+        "channel",
+        "department",
+        "user",
+        "hidden_session",
+        "force_start_session",
+        "enable_bot",
+        "reply_bot",
+        "synchronous",
+        "sender_id",
+        "callback_url",
+    )
+
+    def __init__(
+        self,
+        *,
+        to: str | None = None,
+        session_id: str | None = None,
+        channel: str | None = None,
+        department: str | None = None,
+        user: str | None = None,
+        hidden_session: Missing[bool | str] = UNSET,
+        force_start_session: Missing[bool | str] = UNSET,
+        enable_bot: Missing[bool | str] = UNSET,
+        reply_bot: str | None = None,
+        synchronous: bool | str = False,
+        sender_id: Missing[str] = UNSET,
+        callback_url: Missing[str] = UNSET,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.to = to
+        self.session_id = session_id
+        self.channel = channel
+        self.department = department
+        self.user = user
+        self.hidden_session = hidden_session
+        self.force_start_session = force_start_session
+        self.enable_bot = enable_bot
+        self.reply_bot = reply_bot
+        self.synchronous = synchronous
+        self.sender_id = sender_id
+        self.callback_url = callback_url
+
+    def envelope(self) -> Envelope:
+        """Return where the message goes and how; what costs a call is looked up last.
+
+        :raises WtsInvalidRequestError: when the input is impossible, or the connection does not allow the recipient.
+        """
+        if parameters.missing(self.to) == parameters.missing(self.session_id):
+            raise WtsInvalidRequestError(
+                "to, session_id: give exactly one of them. A good value is to='+55 11 99999-8888'."
+            )
+        if self.is_quick:
+            self._refuse_what_quick_sends_lack()
+        sender_id = parameters.filter_text("sender_id", self.sender_id)
+        callback_url = parameters.url("callback_url", self.callback_url)
+        options: SendOptions = {
+            "hidden_session": parameters.flag("hidden_session", self.hidden_session),
+            "force_start_session": parameters.flag("force_start_session", self.force_start_session),
+            "enable_bot": parameters.flag("enable_bot", self.enable_bot),
+            "department": parameters.department(self.department),
+        }
+        to, session_id = self._destination()
+        channel = self._channel(session_id)
+        options["user"] = parameters.user(self.user, self.hook.names.user)
+        reply_bot = parameters.filter_text("reply_bot", self.reply_bot)
+        bot_key = self.hook.names.chatbot(reply_bot) if isinstance(reply_bot, str) else None
+        synchronous = parameters.switch("synchronous", self.synchronous) is True
+        return Envelope(to, session_id, channel, options, sender_id, callback_url, bot_key, synchronous)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether only the older quick sends can express what is asked for."""
+        return parameters.switch("synchronous", self.synchronous) is True or not parameters.missing(self.reply_bot)
+
+    def deliver(
+        self,
+        context: Context,
+        envelope: Envelope,
+        build: Callable[[Mark], Call[Any]],
+        *,
+        file: OutgoingFile | None = None,
+        delay: Missing[int] = UNSET,
+        by_metadata: bool = False,
+    ) -> Any:
+        """Send, and fail where the API says at once that the message failed.
+
+        :param context: the task's context.
+        :param envelope: where the message goes.
+        :param build: makes the call.
+        :param file: a file in it, which is uploaded where it has to be, unless an earlier try sent it.
+        :param delay: seconds of "typing..." before it goes out.
+        :param by_metadata: whether the call leaves its mark in the session's metadata.
+        :return: the API's answer; under ``dry_run`` the request.
+        :raises AirflowFailException: when the message failed.
+        """
+        answer = self.send_once(
+            context,
+            recipient=envelope.recipient,
+            build=build,
+            trace=_trace(envelope, by_metadata=by_metadata),
+            prepare=None if file is None else file.upload,
+            held_back=float(delay or 0),
+        )
+        if not isinstance(answer, dict) or "dry_run" in answer:
+            return answer
+        status = answer.get("status")
+        self.log.info("Message %s is %s.", answer.get("id"), status)
+        if status == "FAILED":
+            reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"
+            reason = without_personal_data(str(reason))
+            raise AirflowFailException(f"WTS Chat took the message {answer.get('id')}, and it failed: {reason}")
+        return answer
+
+    def session_channel(self, session_id: str) -> str | None:
+        """Return the number or handle of the channel of a session.
+
+        :param session_id: the session.
+        """
+        channel_id = self.session_of(session_id).get("channelId")
+        return self.hook.names.channel(channel_id) if channel_id else None
+
+    def _destination(self) -> tuple[str | None, str | None]:
+        if parameters.missing(self.session_id):
+            return self.hook.recipient(self.to), None
+        session_id = parameters.needed_identity("session_id", self.session_id, example=_EXAMPLE)
+        if self.hook.connection.allowed_recipients:
+            self.session_contact(session_id)
+        return None, session_id
+
+    def _channel(self, session_id: str | None) -> str | None:
+        channel = parameters.filter_text("channel", self.channel) or None
+        if session_id is not None and channel is None:
+            # The session has a channel of its own.
+            return None
+        return self.hook.channel(channel)
+
+    def _refuse_what_quick_sends_lack(self) -> None:
+        asked = "synchronous" if parameters.missing(self.reply_bot) else "reply_bot"
+        in_session = not parameters.missing(self.session_id)
+        if in_session and asked == "reply_bot":
+            raise WtsInvalidRequestError("reply_bot: the API takes it with 'to' only, not in a session.")
+        for name in (*_NOT_QUICK, *(_NOT_QUICK_IN_SESSION if in_session else ())):
+            if not parameters.missing(getattr(self, name, None)):
+                where = " in a session" if name in _NOT_QUICK_IN_SESSION else ""
+                raise WtsInvalidRequestError(
+                    f"{name}: the API does not take it together with {asked}{where}. Leave one of the two out."
+                )
+
+
+def _trace(envelope: Envelope, *, by_metadata: bool) -> InSession | None:
+    from airflow_provider_wts.sending.reconcile import InSession
+
+    by_sender = envelope.sender_id is UNSET
+    if envelope.quick or not (by_sender or by_metadata):
+        return None
+    if envelope.session_id is not None:
+        return InSession(session_id=envelope.session_id, by_metadata=by_metadata, by_sender=by_sender, is_message=True)
+    return InSession(recipient=envelope.to, by_metadata=by_metadata, by_sender=by_sender, is_message=True)
+
+
+#: Characters that WhatsApp shows of a text, and of the caption of a file. The API names no limit.
+MOST_TEXT, MOST_CAPTION = 4096, 1024
+
+#: Statuses of templates, as the contract has them, with which none may be sent.
+_NOT_SENDABLE = frozenset(("draft", "disapproved", "inrevision", "paused", "disabled", "deleted"))
+
+#: Files of templates. "UNDEFINED" is a template without one; no value leaves it open.
+_MEDIA = frozenset(("image", "video", "document"))
+
+
+class Envelope(NamedTuple):
+    """Where a message goes, and how.
+
+    :param to: recipient, as the API spells it; ``None`` for a message into a session.
+    :param session_id: the session; ``None`` for a message to a recipient.
+    :param channel: number or handle to send from; ``None`` leaves it to the platform or to the session.
+    :param options: what happens to the session.
+    :param sender_id: the caller's own id.
+    :param callback_url: called when the message goes out or fails.
+    :param bot_key: key of the bot that takes over when the contact answers.
+    :param synchronous: whether to wait for the channel's answer.
+    """
+
+    to: str | None
+    session_id: str | None
+    channel: str | None
+    options: SendOptions
+    sender_id: Missing[str] = UNSET
+    callback_url: Missing[str] = UNSET
+    bot_key: str | None = None
+    synchronous: bool = False
+
+    @property
+    def quick(self) -> bool:
+        """Whether only the older quick sends can express this."""
+        return self.synchronous or self.bot_key is not None
+
+    @property
+    def recipient(self) -> str:
+        """What identifies the send beside its task."""
+        return str(self.session_id or self.to)
+
+    def send_to(self, mark: Mark, *, reply_to: Missing[str] = UNSET, delay: Missing[int] = UNSET) -> SendTo:
+        """Return what a call of the send family says besides its content.
+
+        :param mark: stands as ``senderId`` where the caller has no id of its own.
+        :param reply_to: id of the message that is replied to.
+        :param delay: seconds of "typing...".
+        """
+        common = {"callback_url": self.callback_url, "ref_id": reply_to, "delay_typing": delay}
+        send = cast("SendTo", {**self.options, **common})
+        send["sender_id"] = mark.key if self.sender_id is UNSET else self.sender_id
+        if self.session_id is not None:
+            send["session_id"] = self.session_id
+        else:
+            send["to"] = self.to
+        if self.channel is not None:
+            send["from_"] = self.channel
+        return send
+
+    def quick_call(self, content: QuickContent) -> Call[Any]:
+        """Return the call of the quick sends.
+
+        :param content: what the message says.
+        """
+        from airflow_provider_wts.api import messages
+
+        if self.session_id is not None:
+            if self.synchronous:
+                return messages.send_session_message_sync(self.session_id, **content)
+            return messages.send_session_message(self.session_id, **content)
+        send = cast("QuickSend", {**content, **self.options})
+        if self.channel is not None:
+            send["from_"] = self.channel
+        if self.bot_key is not None:
+            send["bot_key"] = self.bot_key
+        if self.synchronous:
+            return messages.send_message_sync(str(self.to), **send)
+        return messages.send_message(str(self.to), **send)
+
+
+def warn_if_long(log: Logger, name: str, value: object, most: int) -> None:
+    """Warn about a text that is longer than WhatsApp shows.
+
+    :param log: where the warning goes.
+    :param name: the parameter's name.
+    :param value: the text, or nothing.
+    :param most: the most characters.
+    """
+    if isinstance(value, str) and len(value) > most:
+        log.warning(
+            "%s: has %s characters, and WhatsApp takes %s. WTS Chat names no limit, so it is sent as it is.",
+            name,
+            f"{len(value):,}",
+            f"{most:,}",
+        )
+
+
+def check_sendable(template: Mapping[str, Any]) -> None:
+    """Refuse a template that is known not to be approved. One whose status is unknown is sent.
+
+    :param template: the template, as the list shows it.
+    :raises WtsInvalidRequestError: when it is not approved.
+    """
+    status = template.get("status")
+    if isinstance(status, str) and status.replace("_", "").lower() in _NOT_SENDABLE:
+        raise WtsInvalidRequestError(
+            f"template: {template.get('name')!r} is not approved, its status is {status!r}. Nothing was sent. Wait for "
+            "its approval in WTS Chat, or send another template."
+        )
+
+
+def check_media(template: Mapping[str, Any], *, has_file: bool) -> None:
+    """Refuse a template with media without its file, and a file on a template that has none.
+
+    :param template: the template, as the list shows it.
+    :param has_file: whether a file is given.
+    :raises WtsInvalidRequestError: when it is one of both.
+    """
+    kind = str(template.get("fileType") or "").lower()
+    if kind in _MEDIA and not has_file:
+        raise WtsInvalidRequestError(
+            f"file: template {template.get('name')!r} needs one of the kind {kind}. Nothing was sent. Example: "
+            "'https://example.com/invoice.pdf'"
+        )
+    if kind == "undefined" and has_file:
+        raise WtsInvalidRequestError(
+            f"file: template {template.get('name')!r} is a text and takes none. Nothing was sent. Leave the file out."
+        )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.hooks.failures import readable_failures
-from airflow_provider_wts.operators import contact_fields, parameters
+from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
+from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.operators import contact_fields
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
-from airflow_provider_wts.operators.recipients import refuse_unless_allowed
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class _SequenceMembersOperator(WtsOperator):
 
         :param context: the task's context.
         """
-        with readable_failures():
+        with task_failures():
             members = self._members()
             sequence = parameters.needed_name("sequence", self.sequence)
             self.check(members)
@@ -290,13 +291,13 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
         :param members: the contacts.
         """
         from airflow_provider_wts.api import sequences as calls
-        from airflow_provider_wts.sending.parts import Parts
+        from airflow_provider_wts.sending.membership import SequenceMembers
 
         def build(chunk: list[_Member]) -> Call[Any]:
             named: Any = {f"{chunk[0].by}s": [member.value for member in chunk]}
             return calls.add_sequence_contacts_batch(sequence_id, **named)
 
-        parts = Parts(
+        parts = SequenceMembers(
             self._once(context),
             self.hook,
             context,
@@ -355,7 +356,7 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         :param members: the contacts.
         """
         from airflow_provider_wts.api import sequences as calls
-        from airflow_provider_wts.sending.parts import chunks
+        from airflow_provider_wts.sending.membership import chunks
 
         parts = list(chunks(members, _by))
         for count, part in enumerate(parts, start=1):

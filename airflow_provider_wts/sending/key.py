@@ -10,33 +10,10 @@ from airflow_provider_wts.api.addresses import identity_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_wts.hooks.context import TaskIdentity
+
+
 _NAMESPACE = uuid.UUID("6f1f7f0e-7a55-5c0b-9d0e-2b6d2f4c9a11")
-
-
-class TaskIdentity(NamedTuple):
-    """The task instance that sends, as far as it stays the same over its tries.
-
-    :param dag_id: the DAG.
-    :param run_id: the DAG run.
-    :param task_id: the task.
-    :param map_index: which instance of a mapped task, -1 for a task that is not mapped.
-    """
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-
-    @classmethod
-    def of(cls, task_instance: Any) -> TaskIdentity:
-        """Return the identity of a task instance.
-
-        :param task_instance: ``ti`` of the task's context.
-        """
-        map_index = getattr(task_instance, "map_index", -1)
-        return cls(
-            task_instance.dag_id, task_instance.run_id, task_instance.task_id, -1 if map_index is None else map_index
-        )
 
 
 def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient: str, attempt: int = 0) -> str:

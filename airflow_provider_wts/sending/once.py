@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from airflow_provider_wts.api.errors import (
     WtsError,
@@ -15,11 +15,11 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
-from airflow_provider_wts.hooks.context import first_moment
+from airflow_provider_wts.hooks.context import TaskIdentity, earliest_start
 from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending import ledger as ledgers
-from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
-from airflow_provider_wts.sending.ledger import Ledger, OnClear, open_ledger
+from airflow_provider_wts.sending.key import Mark, send_key
+from airflow_provider_wts.sending.ledger import Ledger, OnClear, OnUnknown, open_ledger
 from airflow_provider_wts.sending.reconcile import Finding, Found, Harmless
 
 if TYPE_CHECKING:
@@ -29,16 +29,15 @@ if TYPE_CHECKING:
     from airflow_provider_wts.hooks.wts import WtsHook
     from airflow_provider_wts.sending.reconcile import Trace
 
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-OnUnknown = Literal["fail", "resend"]
-
 #: Seconds between the first two polls of a search; later ones come more and more rarely.
 _FIRST_INTERVAL = 5.0
-_LONGEST_INTERVAL = 30.0
 
+_LONGEST_INTERVAL = 30.0
 
 #: Texts of messages, and whom they are for.
 _NOT_KEPT = ("text", "lastMessageText", "caption", "details", "contactDetails")
@@ -87,7 +86,7 @@ class Once:
         self._last = True
         self._task_instance = context["ti"]
         self._task = TaskIdentity.of(self._task_instance)
-        self._first_moment = first_moment(context)
+        self._first_moment = earliest_start(context)
 
     def finish(self) -> None:
         """Write that the task is done, where :meth:`send` was told that more would come."""

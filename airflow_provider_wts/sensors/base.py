@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_wts.waiting.session import FailedLooks, Verdict
+    from airflow_provider_wts.waiting.conditions import FailedLooks, WaitState
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Check(NamedTuple):
     :param value: what the task returns at the end of the wait.
     """
 
-    verdict: Verdict
+    verdict: WaitState
     words: str
     value: Any = None
 
@@ -82,7 +82,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     @cached_property
     def failed_looks(self) -> FailedLooks:
         """Failed checks in a row."""
-        from airflow_provider_wts.waiting.session import FailedLooks
+        from airflow_provider_wts.waiting.conditions import FailedLooks
 
         return FailedLooks()
 
@@ -109,15 +109,15 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.waiting.session import Verdict
+        from airflow_provider_wts.waiting.conditions import WaitState
 
         found = self.tolerant(lambda: self.check(context))
         if found is not None:
             self._last_words = found.words
-            if found.verdict is Verdict.FAILED:
+            if found.verdict is WaitState.FAILED:
                 raise AirflowFailException(found.words)
             self.log.info(found.words)
-            if found.verdict is Verdict.REACHED:
+            if found.verdict is WaitState.REACHED:
                 return PokeReturnValue(is_done=True, xcom_value=found.value)
         if self.deferrable:
             self.leave_worker(context)
@@ -153,7 +153,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             does not exist.
         :raises WtsError: when it failed in another way.
         """
-        from airflow_provider_wts.waiting.session import ends_wait, refuses_token, says_missing
+        from airflow_provider_wts.waiting.conditions import ends_wait, refuses_token, says_missing
 
         try:
             try:
@@ -242,7 +242,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         :param context: the task's context.
         :raises AirflowFailException: when it ended badly.
         """
-        from airflow_provider_wts.waiting.session import Verdict
+        from airflow_provider_wts.waiting.conditions import WaitState
 
         try:
             found = self.result(lambda: self.check(context))
@@ -250,9 +250,9 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             self.log.warning("The last check failed: %s", error)
             return None
         self._last_words = found.words
-        if found.verdict is Verdict.FAILED:
+        if found.verdict is WaitState.FAILED:
             raise AirflowFailException(found.words)
-        return found if found.verdict is Verdict.REACHED else None
+        return found if found.verdict is WaitState.REACHED else None
 
     def _too_late(self) -> str:
         return f"{self._last_words} The sensor's timeout is {self.timeout:.0f} s.".lstrip()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_wts.waiting.message import MessageWait
+    from airflow_provider_wts.waiting.conditions import MessageWait
 
 
 class WtsSessionReplySensor(WtsSensor):
@@ -45,32 +45,33 @@ class WtsSessionReplySensor(WtsSensor):
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.api import parameters
         from airflow_provider_wts.api.sessions import get_session
-        from airflow_provider_wts.waiting import reply
-        from airflow_provider_wts.waiting.session import Verdict, given_id
-        from airflow_provider_wts.waiting.subscription import session_seen, wrote_after
+        from airflow_provider_wts.waiting import conditions
+        from airflow_provider_wts.waiting.conditions import WaitState, given_id, session_seen, wrote_after
 
-        since = reply.given_since(self.since)
+        since = parameters.given_since(self.since)
         session_id = given_id("session_id", self.session_id)
         session = self.hook.run(get_session(session_id))
         # Kept for the next check: what the company writes meanwhile must not hide the answer.
-        self.since = since = since or reply.since_last_message_out(session, self._began_before(context))
-        if wrote_after(session_seen(session), since) and (found := reply.replies(self.hook, session_id, since)):
-            return Check(Verdict.REACHED, f"The contact of session {session_id} replied.", found)
+        self.since = since = since or conditions.since_last_message_out(session, self._began_before(context))
+        if wrote_after(session_seen(session), since) and (found := conditions.replies(self.hook, session_id, since)):
+            return Check(WaitState.REACHED, f"The contact of session {session_id} replied.", found)
         words = f"The contact of session {session_id} has not replied since {since.isoformat()}."
-        return Check(Verdict.WAITING, words)
+        return Check(WaitState.WAITING, words)
 
     def leave_worker(self, context: Context) -> None:
         """Defer to :class:`~airflow_provider_wts.triggers.message.WtsSessionReplyTrigger`.
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.waiting import reply
-        from airflow_provider_wts.waiting.session import given_id
+        from airflow_provider_wts.api import parameters
+        from airflow_provider_wts.triggers import message
+        from airflow_provider_wts.waiting.conditions import given_id
 
-        trigger, timeout = reply.reply_trigger(
+        trigger, timeout = message.reply_trigger(
             given_id("session_id", self.session_id),
-            reply.given_since(self.since) or datetime.now(UTC),
+            parameters.given_since(self.since) or datetime.now(UTC),
             wts_conn_id=self.wts_conn_id,
             poll_interval=self.poke_interval,
             timeout=self.timeout,
@@ -84,7 +85,7 @@ class WtsSessionReplySensor(WtsSensor):
         :param event: what the trigger sent.
         :return: what the contact wrote.
         """
-        from airflow_provider_wts.waiting import reply
+        from airflow_provider_wts.waiting import conditions
         from airflow_provider_wts.waiting.deferral import checked_event
 
         told = checked_event(event, "session_id")
@@ -93,7 +94,7 @@ class WtsSessionReplySensor(WtsSensor):
         if told["outcome"] != "reached":
             return cast("list[dict[str, Any]]", self.end(context, told))
         since = datetime.fromisoformat(told["since"])
-        found = self.result(lambda: reply.replies(self.hook, told["session_id"], since))
+        found = self.result(lambda: conditions.replies(self.hook, told["session_id"], since))
         if not found:
             self.log.warning(
                 "The contact of session %s wrote at %s, but the list of messages does not show it.",
@@ -161,7 +162,7 @@ class WtsMessageStatusSensor(WtsSensor):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.waiting import message as messages
+        from airflow_provider_wts.waiting import conditions as messages
 
         wait = self._wait()
         answer, self._found_id_of = messages.read_status(self.hook.run, wait.message_id, wait.id_of)
@@ -173,10 +174,10 @@ class WtsMessageStatusSensor(WtsSensor):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.waiting import message as messages
+        from airflow_provider_wts.triggers import message
 
         wait = self._wait()
-        trigger, timeout = messages.message_trigger(
+        trigger, timeout = message.message_trigger(
             wait._replace(id_of=wait.id_of or self._found_id_of),
             wts_conn_id=self.wts_conn_id,
             poll_interval=self.poke_interval,
@@ -203,6 +204,6 @@ class WtsMessageStatusSensor(WtsSensor):
         return f"Message {self._wait().message_id}"
 
     def _wait(self) -> MessageWait:
-        from airflow_provider_wts.waiting.message import MessageWait
+        from airflow_provider_wts.waiting.conditions import MessageWait
 
         return MessageWait.of(self.message_id, self.target_status, self.id_of)

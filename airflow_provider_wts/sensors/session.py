@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.hooks.context import first_moment
+from airflow_provider_wts.hooks.context import earliest_start
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.sensors.base import Check, WtsSensor
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.types import SessionV2
-    from airflow_provider_wts.waiting.session import SessionsWait, SessionWait
+    from airflow_provider_wts.waiting.conditions import SessionsWait, SessionWait
 
 #: Up to so many sessions it takes fewer requests to read each than to list what changed.
 _FEW = 5
@@ -74,7 +74,7 @@ class WtsSessionSensor(WtsSensor):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.waiting.deferral import session_trigger
+        from airflow_provider_wts.triggers.session import session_trigger
 
         trigger, timeout = session_trigger(
             self._wait(), wts_conn_id=self.wts_conn_id, poll_interval=self.poke_interval, timeout=self.timeout
@@ -88,14 +88,14 @@ class WtsSessionSensor(WtsSensor):
         :param event: what the trigger sent.
         :return: the session.
         """
+        from airflow_provider_wts.waiting.conditions import WaitState
         from airflow_provider_wts.waiting.deferral import checked_event
-        from airflow_provider_wts.waiting.session import Verdict
 
         told = checked_event(event, "session_id")
         if told["outcome"] != "reached":
             return cast("SessionV2", self.end(context, told))
         found = self.result(lambda: self.check(context))
-        if found.verdict is not Verdict.REACHED:
+        if found.verdict is not WaitState.REACHED:
             self.log.warning("%s It was %s when the trigger saw it.", found.words, told.get("status"))
         return cast("SessionV2", found.value)
 
@@ -104,7 +104,7 @@ class WtsSessionSensor(WtsSensor):
         return f"Session {self.session_id}"
 
     def _wait(self) -> SessionWait:
-        from airflow_provider_wts.waiting.session import SessionWait
+        from airflow_provider_wts.waiting.conditions import SessionWait
 
         return SessionWait.of(self.session_id, self.target_status, self.failed_status)
 
@@ -173,7 +173,7 @@ class WtsSessionsSensor(WtsSensor):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.waiting.deferral import sessions_trigger
+        from airflow_provider_wts.triggers.session import sessions_trigger
 
         trigger, timeout = sessions_trigger(
             self._wait(),
@@ -181,7 +181,7 @@ class WtsSessionsSensor(WtsSensor):
             wts_conn_id=self.wts_conn_id,
             poll_interval=self.poke_interval,
             timeout=self.timeout,
-            changed_since=first_moment(context),
+            changed_since=earliest_start(context),
         )
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
 
@@ -202,20 +202,20 @@ class WtsSessionsSensor(WtsSensor):
         return dict(told["counts"])
 
     def _wait(self) -> SessionsWait:
-        from airflow_provider_wts.waiting.session import SessionsWait
+        from airflow_provider_wts.waiting.conditions import SessionsWait
 
         return SessionsWait.of(self.session_ids, self.needed, self.target_status, self.failed_status)
 
     def _statuses(self, wait: SessionsWait, context: Context) -> dict[str, str]:
-        from airflow_provider_wts.waiting.session import refuses_token
-        from airflow_provider_wts.waiting.sweep import sweep
+        from airflow_provider_wts.waiting.conditions import refuses_token
+        from airflow_provider_wts.waiting.session_changes import sweep
 
         left = list(wait.session_ids)
         if len(left) <= _FEW:
             return self._looked(left)
         wanted, over = set(left), (*wait.target_status, *wait.failed_status)
         try:
-            swept = sweep(self.hook.client, over, first_moment(context), most_pages=len(left))
+            swept = sweep(self.hook.client, over, earliest_start(context), most_pages=len(left))
         except WtsError as error:
             if refuses_token(error):
                 raise
@@ -235,16 +235,16 @@ class WtsSessionsSensor(WtsSensor):
         return statuses
 
     def _looked(self, session_ids: list[str]) -> dict[str, str]:
-        from airflow_provider_wts.waiting.sweep import look_singly
+        from airflow_provider_wts.waiting.session_changes import poll_sessions
 
-        looked = look_singly(self.hook.run, session_ids)
+        looked = poll_sessions(self.hook.run, session_ids)
         if looked.failed and not looked.seen:
             raise next(iter(looked.failed.values()))
         return {session_id: str(session.get("status") or "") for session_id, session in looked.seen.items()}
 
 
 def _counts(wait: SessionsWait, statuses: dict[str, str]) -> dict[str, int]:
-    from airflow_provider_wts.waiting.session import NOT_REACHED
+    from airflow_provider_wts.waiting.conditions import NOT_REACHED
 
     counts: dict[str, int] = {}
     for session_id in wait.session_ids:

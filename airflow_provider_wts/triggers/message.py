@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_wts.waiting.conditions import NOT_FOUND, MessageWait, WaitState, wrote_after
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
-from airflow_provider_wts.waiting.message import MessageWait
 from airflow_provider_wts.waiting.poller import end_of_wait
-from airflow_provider_wts.waiting.session import NOT_FOUND, Verdict
-from airflow_provider_wts.waiting.subscription import MessageSubscription, ReplySubscription, wrote_after
+from airflow_provider_wts.waiting.subscriptions import MessageSubscription, ReplySubscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airflow_provider_wts.waiting.subscription import Seen
+    from airflow_provider_wts.waiting.conditions import Snapshot
 
 
 class WtsSessionReplyTrigger(BaseTrigger):
@@ -77,13 +76,13 @@ class WtsSessionReplyTrigger(BaseTrigger):
             }
         )
 
-    def _judge(self, seen: dict[str, Seen]) -> tuple[Verdict, str]:
+    def _judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
         session = seen.get(self.session_id.lower())
         if session is not None and session.status == NOT_FOUND:
-            return Verdict.FAILED, f"Session {self.session_id} cannot be found."
+            return WaitState.FAILED, f"Session {self.session_id} cannot be found."
         if session is not None and wrote_after(session, datetime.fromisoformat(self.since)):
-            return Verdict.REACHED, f"The contact of session {self.session_id} replied."
-        return Verdict.WAITING, f"The contact of session {self.session_id} has not replied since {self.since}."
+            return WaitState.REACHED, f"The contact of session {self.session_id} replied."
+        return WaitState.WAITING, f"The contact of session {self.session_id} has not replied since {self.since}."
 
 
 class WtsMessageStatusTrigger(BaseTrigger):
@@ -146,3 +145,55 @@ class WtsMessageStatusTrigger(BaseTrigger):
                 "final": end.final,
             }
         )
+
+
+def message_trigger(
+    wait: MessageWait, *, wts_conn_id: str, poll_interval: float, timeout: float
+) -> tuple[WtsMessageStatusTrigger, timedelta]:
+    """Return the trigger that goes on waiting for a message, and Airflow's timeout for it.
+
+    :param wait: what is waited for.
+    :param wts_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds that are left for the whole wait.
+    """
+    # airflow.triggers is heavy, and only a task that defers needs it.
+    from airflow_provider_wts.waiting.deferral import times_of_deferral
+
+    earliest, deadline, longest = times_of_deferral(timeout)
+    trigger = WtsMessageStatusTrigger(
+        wts_conn_id=wts_conn_id,
+        message_id=wait.message_id,
+        id_of=wait.id_of,
+        target_status=wait.target_status,
+        poll_interval=poll_interval,
+        earliest=earliest,
+        deadline=deadline,
+    )
+    return trigger, longest
+
+
+def reply_trigger(
+    session_id: str, since: datetime, *, wts_conn_id: str, poll_interval: float, timeout: float
+) -> tuple[WtsSessionReplyTrigger, timedelta]:
+    """Return the trigger that goes on waiting for an answer, and Airflow's timeout for it.
+
+    :param session_id: the session.
+    :param since: moment after which a message of the contact counts.
+    :param wts_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds that are left for the whole wait.
+    """
+    # airflow.triggers is heavy, and only a task that defers needs it.
+    from airflow_provider_wts.waiting.deferral import times_of_deferral
+
+    earliest, deadline, longest = times_of_deferral(timeout)
+    trigger = WtsSessionReplyTrigger(
+        wts_conn_id=wts_conn_id,
+        session_id=session_id,
+        since=since.isoformat(),
+        poll_interval=poll_interval,
+        earliest=earliest,
+        deadline=deadline,
+    )
+    return trigger, longest

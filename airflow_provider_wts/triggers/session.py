@@ -10,18 +10,25 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING, handed_over
+from airflow_provider_wts.waiting.conditions import NOT_REACHED, FailedLooks, SessionsWait, SessionWait
+from airflow_provider_wts.waiting.deferral import (
+    EARLIEST_FIRING,
+    MOST_IN_ARGUMENTS,
+    _handed_over,
+    handed_over,
+    times_of_deferral,
+)
 from airflow_provider_wts.waiting.poller import end_of_wait
 from airflow_provider_wts.waiting.reader import BackgroundThread
-from airflow_provider_wts.waiting.session import NOT_REACHED, FailedLooks, SessionsWait, SessionWait
-from airflow_provider_wts.waiting.subscription import SessionSubscription
+from airflow_provider_wts.waiting.subscriptions import SessionSubscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from airflow.sdk import Context
+
+    from airflow_provider_wts.waiting.conditions import Snapshot, WaitState
     from airflow_provider_wts.waiting.poller import End
-    from airflow_provider_wts.waiting.session import Verdict
-    from airflow_provider_wts.waiting.subscription import Seen
 
 
 class WtsSessionTrigger(BaseTrigger):
@@ -197,7 +204,7 @@ def _event(outcome: str, counts: dict[str, int], message: str, *, final: bool = 
 def _end_of_wait(
     wts_conn_id: str,
     wait: SessionsWait,
-    judge: Callable[[dict[str, Seen]], tuple[Verdict, str]],
+    judge: Callable[[dict[str, Snapshot]], tuple[WaitState, str]],
     *,
     poll_interval: float,
     earliest: datetime,
@@ -223,5 +230,67 @@ def _end_of_wait(
     )
 
 
-def _statuses(seen: dict[str, Seen]) -> dict[str, str]:
+def _statuses(seen: dict[str, Snapshot]) -> dict[str, str]:
     return {session_id: one.status for session_id, one in seen.items()}
+
+
+def session_trigger(
+    wait: SessionWait, *, wts_conn_id: str, poll_interval: float, timeout: float
+) -> tuple[WtsSessionTrigger, timedelta]:
+    """Return the trigger that goes on waiting for a session, and Airflow's timeout for it.
+
+    :param wait: what is waited for.
+    :param wts_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds that are left for the whole wait.
+    """
+    # airflow.triggers is heavy, and only a task that defers needs it.
+
+    earliest, deadline, longest = times_of_deferral(timeout)
+    trigger = WtsSessionTrigger(
+        wts_conn_id=wts_conn_id,
+        session_id=wait.session_id,
+        target_status=list(wait.target_status),
+        failed_status=list(wait.failed_status),
+        poll_interval=poll_interval,
+        earliest=earliest,
+        deadline=deadline,
+    )
+    return trigger, longest
+
+
+def sessions_trigger(
+    wait: SessionsWait,
+    context: Context,
+    *,
+    wts_conn_id: str,
+    poll_interval: float,
+    timeout: float,
+    changed_since: datetime,
+) -> tuple[WtsSessionsTrigger, timedelta]:
+    """Return the trigger that goes on waiting for some sessions, and Airflow's timeout for it.
+
+    :param wait: what is waited for.
+    :param context: the task's context.
+    :param wts_conn_id: the Airflow connection.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds that are left for the whole wait.
+    :param changed_since: moment from which on the sessions may have changed.
+    """
+    ids, place = list(wait.session_ids), None
+    if len(ids) > MOST_IN_ARGUMENTS:
+        ids, place = [], _handed_over(context, ids)
+    earliest, deadline, longest = times_of_deferral(timeout)
+    trigger = WtsSessionsTrigger(
+        wts_conn_id=wts_conn_id,
+        session_ids=ids,
+        session_ids_xcom=place,
+        needed=wait.needed,
+        target_status=list(wait.target_status),
+        failed_status=list(wait.failed_status),
+        poll_interval=poll_interval,
+        earliest=earliest,
+        deadline=deadline,
+        changed_since=changed_since.isoformat(),
+    )
+    return trigger, longest

@@ -11,8 +11,6 @@ from airflow_provider_wts.api.errors import WtsError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
-    from airflow_provider_wts.waiting.session import SessionsWait, SessionWait
 
 #: Seconds in which a trigger does not fire after its task deferred. The scheduler of Airflow up to 3.3.2 may fail a
 #: task whose trigger fires while it still books the deferral.
@@ -36,71 +34,6 @@ def times_of_deferral(timeout: float) -> tuple[str, str, timedelta]:
     now = datetime.now(UTC)
     earliest, deadline = (now + timedelta(seconds=seconds) for seconds in (EARLIEST_FIRING, timeout))
     return earliest.isoformat(), deadline.isoformat(), timedelta(seconds=timeout + TIMEOUT_SLACK)
-
-
-def session_trigger(
-    wait: SessionWait, *, wts_conn_id: str, poll_interval: float, timeout: float
-) -> tuple[WtsSessionTrigger, timedelta]:
-    """Return the trigger that goes on waiting for a session, and Airflow's timeout for it.
-
-    :param wait: what is waited for.
-    :param wts_conn_id: the Airflow connection.
-    :param poll_interval: seconds between two looks.
-    :param timeout: seconds that are left for the whole wait.
-    """
-    # airflow.triggers is heavy, and only a task that defers needs it.
-    from airflow_provider_wts.triggers.session import WtsSessionTrigger
-
-    earliest, deadline, longest = times_of_deferral(timeout)
-    trigger = WtsSessionTrigger(
-        wts_conn_id=wts_conn_id,
-        session_id=wait.session_id,
-        target_status=list(wait.target_status),
-        failed_status=list(wait.failed_status),
-        poll_interval=poll_interval,
-        earliest=earliest,
-        deadline=deadline,
-    )
-    return trigger, longest
-
-
-def sessions_trigger(
-    wait: SessionsWait,
-    context: Context,
-    *,
-    wts_conn_id: str,
-    poll_interval: float,
-    timeout: float,
-    changed_since: datetime,
-) -> tuple[WtsSessionsTrigger, timedelta]:
-    """Return the trigger that goes on waiting for some sessions, and Airflow's timeout for it.
-
-    :param wait: what is waited for.
-    :param context: the task's context.
-    :param wts_conn_id: the Airflow connection.
-    :param poll_interval: seconds between two looks.
-    :param timeout: seconds that are left for the whole wait.
-    :param changed_since: moment from which on the sessions may have changed.
-    """
-    from airflow_provider_wts.triggers.session import WtsSessionsTrigger
-
-    ids, place = list(wait.session_ids), None
-    if len(ids) > MOST_IN_ARGUMENTS:
-        ids, place = [], _handed_over(context, ids)
-    earliest, deadline, longest = times_of_deferral(timeout)
-    trigger = WtsSessionsTrigger(
-        wts_conn_id=wts_conn_id,
-        session_ids=ids,
-        session_ids_xcom=place,
-        needed=wait.needed,
-        target_status=list(wait.target_status),
-        failed_status=list(wait.failed_status),
-        poll_interval=poll_interval,
-        earliest=earliest,
-        deadline=deadline,
-        changed_since=changed_since.isoformat(),
-    )
-    return trigger, longest
 
 
 def _handed_over(context: Context, ids: list[str]) -> dict[str, Any]:

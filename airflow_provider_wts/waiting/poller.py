@@ -17,18 +17,32 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from airflow_provider_wts.api.call import moment
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotSentError, WtsRateLimitError
-from airflow_provider_wts.waiting.message import look_at_messages
+from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.waiting.conditions import (
+    MOST_FAILED_LOOKS,
+    FailedLooks,
+    WaitState,
+    refuses_token,
+    session_seen,
+)
 from airflow_provider_wts.waiting.reader import BackgroundReader
-from airflow_provider_wts.waiting.session import MOST_FAILED_LOOKS, FailedLooks, Verdict, refuses_token
-from airflow_provider_wts.waiting.subscription import Board, MessageSubscription, SessionSubscription, session_seen
-from airflow_provider_wts.waiting.sweep import CLOCK_SLACK, OVERLAP, Singles, Sweep, look_singly, sweep
+from airflow_provider_wts.waiting.session_changes import (
+    CLOCK_SLACK,
+    SWEEP_OVERLAP,
+    Singles,
+    Sweep,
+    poll_messages,
+    poll_sessions,
+    sweep,
+)
+from airflow_provider_wts.waiting.subscriptions import MessageSubscription, SessionSubscription, Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from airflow_provider_wts.waiting.subscription import Seen, Subscription
+    from airflow_provider_wts.waiting.conditions import Snapshot
+    from airflow_provider_wts.waiting.subscriptions import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +67,8 @@ class Poller:
 
     def __init__(self, wts_conn_id: str) -> None:
         self._subscriptions: set[Subscription] = set()
-        self._sessions = Board()
-        self._messages = Board()
+        self._sessions = Subscriptions()
+        self._messages = Subscriptions()
         self._cursor: datetime | None = None
         self._new_since: datetime | None = None
         self._trusted = True
@@ -97,7 +111,7 @@ class Poller:
         if not self._subscriptions:
             self._wake.set()
 
-    def _board_of(self, subscription: Subscription) -> Board:
+    def _board_of(self, subscription: Subscription) -> Subscriptions:
         return self._messages if isinstance(subscription, MessageSubscription) else self._sessions
 
     async def _run(self) -> None:
@@ -154,7 +168,7 @@ class Poller:
         """
         calls, learned = 0, False
         errors: list[WtsError] = []
-        failed: list[tuple[Board, dict[str, WtsError]]] = []
+        failed: list[tuple[Subscriptions, dict[str, WtsError]]] = []
         if len(self._sessions) > 1:
             try:
                 calls += await self._look_at_list()
@@ -206,7 +220,7 @@ class Poller:
             self._give_list_up = True
         else:
             self._give_list_up = False
-            self._cursor = swept.cursor - OVERLAP
+            self._cursor = swept.cursor - SWEEP_OVERLAP
             self._notice_missing(swept, statuses)
         return swept.calls
 
@@ -222,7 +236,7 @@ class Poller:
             count = max(1, min(math.ceil(waiting * interval / TURN), share, count))
         chosen = self._sessions.next_in_turn(count)
         # One attempt each: their next turn is the next attempt.
-        looked = await self._reader.read(lambda client: look_singly(client.perform_once, self._wanted(chosen)))
+        looked = await self._reader.read(lambda client: poll_sessions(client.perform_once, self._wanted(chosen)))
         self._sessions.looked_at(chosen, looked.seen, looked.failed)
         if by_list:
             self._notice_misses(looked.seen)
@@ -236,7 +250,7 @@ class Poller:
             for message_id in chosen
         }
         looked = await self._reader.read(
-            lambda client: look_at_messages(client.perform_once, {one: kinds[one] for one in self._wanted(chosen)})
+            lambda client: poll_messages(client.perform_once, {one: kinds[one] for one in self._wanted(chosen)})
         )
         self._messages.looked_at(chosen, looked.seen, looked.failed)
         self._messages.tell(looked.seen)
@@ -256,7 +270,7 @@ class Poller:
             )
             if not missed or self._cursor is None:
                 continue
-            if moment(session.get("updatedAt")) <= self._cursor:
+            if parse_timestamp(session.get("updatedAt")) <= self._cursor:
                 self._distrust(session_id)
             else:
                 self._expected[session_id] = seen.status
@@ -309,7 +323,7 @@ class End(NamedTuple):
     """
 
     outcome: str
-    seen: dict[str, Seen]
+    seen: dict[str, Snapshot]
     message: str
     final: bool = False
 
@@ -317,7 +331,7 @@ class End(NamedTuple):
 async def end_of_wait(
     wts_conn_id: str,
     subscribe: Callable[[], Subscription],
-    judge: Callable[[dict[str, Seen]], tuple[Verdict, str]],
+    judge: Callable[[dict[str, Snapshot]], tuple[WaitState, str]],
     *,
     earliest: datetime,
     deadline: datetime,
@@ -336,7 +350,7 @@ async def end_of_wait(
     del subscribe
     poller = poller_of(wts_conn_id)
     poller.subscribe(subscription)
-    seen: dict[str, Seen] = {}
+    seen: dict[str, Snapshot] = {}
     try:
         while True:
             left = _left(deadline)
@@ -346,8 +360,8 @@ async def end_of_wait(
                 final = refuses_token(error) or isinstance(error, WtsInvalidRequestError)
                 return End("error", seen, str(error), final)
             verdict, message = judge(seen)
-            if verdict is not Verdict.WAITING:
-                return End(verdict.value, seen, message, verdict is Verdict.FAILED)
+            if verdict is not WaitState.WAITING:
+                return End(verdict.value, seen, message, verdict is WaitState.FAILED)
             if left <= 0:
                 return End("timeout", seen, message)
     finally:

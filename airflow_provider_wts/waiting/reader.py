@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_wts.api.errors import WtsError, WtsNotSentError
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.waiting.session import refuses_token
+from airflow_provider_wts.waiting.conditions import refuses_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -53,7 +53,7 @@ def dag_file(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], 
 @pytest.fixture
 def fast_emulator() -> Iterator[Any]:
     """A WTS Chat emulator whose minutes last two seconds."""
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
     with Emulator(speed=30) as emulator:
         yield emulator

@@ -15,12 +15,12 @@ import pytest
 from airflow_version import AIRFLOW_VERSION
 from whole_airflow import WholeAirflow, tell
 
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_wts.emulator import Fault
+    from airflow_provider_wts.emulator.faults import Fault
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.timeout(1200)]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ DIGITS = ("99999-0001", "999990001", "999990002", "999990003")
 # Sends that work, that are refused and that get lost; a wait in the triggerer; a list with customers' data; a campaign.
 DAG = """
 from airflow.providers.common.compat.sdk import DAG
-from airflow_provider_wts.operators.batch import WtsSendTextBatchOperator
+from airflow_provider_wts.operators.campaign import WtsSendTextBatchOperator
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.operators.contact import WtsListContactsOperator
 from airflow_provider_wts.operators.message import WtsSendTextOperator

@@ -105,7 +105,7 @@ def test_parameters_that_were_not_given_show_a_stable_text(sent):
     not_given = ("channel", "session_id", "skip_if_in_progress", "contact_metadata", "sender_id", "callback_url")
     shown = {name: task.rendered[name] for name in not_given}
     # The same text in every run, and no address of an object in memory.
-    assert set(map(str, shown.values())) == {"NOT_GIVEN"}
+    assert set(map(str, shown.values())) == {"UNSET"}
 
 
 def test_the_serialized_dag_is_stable(airflow_home, dag_runner, dag_file):

@@ -87,7 +87,7 @@ def emulator_process(
 
 
 def _serve(settings: dict[str, Any]) -> None:
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -13,7 +13,7 @@ import pytest
 from airflow_version import AIRFLOW_VERSION
 from whole_airflow import AIRFLOW_3, WholeAirflow
 
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from airflow_provider_wts.api.contract import operations
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ from airflow_provider_wts.api import chatbots, messages, sends
 from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.errors import WtsNotSentError, WtsRejectedError, WtsUnknownOutcomeError
-from airflow_provider_wts.hooks.failures import is_final
+from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.sending import ledger
 from airflow_provider_wts.sending.once import Once

@@ -7,14 +7,14 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Param
 
-from airflow_provider_wts.operators.batch import (
+from airflow_provider_wts.operators.campaign import (
     WtsSendChatbotBatchOperator,
     WtsSendTemplateBatchOperator,
     WtsSendTextBatchOperator,
 )
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
-from airflow_provider_wts.operators.message_sending import WtsSendFileOperator, WtsSendTextOperator
-from airflow_provider_wts.operators.message_template import WtsSendTemplateOperator
+from airflow_provider_wts.operators.message import WtsSendFileOperator, WtsSendTextOperator
+from airflow_provider_wts.operators.template import WtsSendTemplateOperator
 
 CHANNEL = "+55|1140028922"
 TO = "{{ params.to[0] }}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_wts.operators import conversation_export
+from airflow_provider_wts.operators import export as export_module
 from airflow_provider_wts.operators.session import WtsExportConversationsOperator
 
 
@@ -23,7 +23,7 @@ def export(settings: dict[str, Any]) -> dict[str, Any]:
     os.environ["AIRFLOW_CONN_WTS_DEFAULT"] = json.dumps(
         {"conn_type": "wts", "host": settings["url"], "password": settings["token"]}
     )
-    conversation_export.PART = settings["part"]
+    export_module.PART = settings["part"]
     task_instance = SimpleNamespace(
         dag_id="export",
         run_id=settings["run_id"],

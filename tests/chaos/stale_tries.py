@@ -302,7 +302,7 @@ def main() -> None:
     # What a task imports is imported once, here.
     runpy.run_path(str(Path(__file__).with_name("dags_of_stale_tries.py")))
     from airflow_provider_wts.hooks import wts  # noqa: F401
-    from airflow_provider_wts.sending import batch, once, reconcile, sweep  # noqa: F401
+    from airflow_provider_wts.sending import once, reconcile  # noqa: F401
 
     for module in [module for name, module in sys.modules.items() if name.startswith("airflow_provider_wts.")]:
         for name, seconds in HURRY.items():

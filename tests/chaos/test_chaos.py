@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from airflow_version import AIRFLOW_VERSION
 
-from airflow_provider_wts.emulator import Emulator, state
+from airflow_provider_wts.emulator import clock
 from airflow_provider_wts.emulator.clock import Clock
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,11 +156,11 @@ def begin(emulator: Emulator, chance: random.Random, tasks: list[dict[str, Any]]
     """Begin anew with an account that has a past: some recipients are known, some have an open conversation."""
     yesterday = datetime.now(UTC) - timedelta(days=1)
     with CLOCKS:
-        original, state.Clock = state.Clock, partial(Clock, start=yesterday)
+        original, clock.Clock = clock.Clock, partial(Clock, start=yesterday)
         try:
             emulator.reset()
         finally:
-            state.Clock = original
+            clock.Clock = original
     emulator.switches.change({"rate_limits": False, "queue_seconds": QUEUE, "recorded_requests": 100_000})
     emulator.behave("*", replies=[])
     for task in tasks:

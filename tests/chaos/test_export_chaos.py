@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wts.emulator import Emulator
 from airflow_provider_wts.emulator.clock import parse_ticks
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ import pytest
 from airflow_version import AIRFLOW_VERSION
 from whole_airflow import free_port
 
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_wts.api import contacts, directory, sequences
-from airflow_provider_wts.api.call import NOT_GIVEN, Call
+from airflow_provider_wts.api.wire import UNSET
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.api.call import Call
 
 IDS = st.uuids().map(str)
 TEXTS = st.text(max_size=30)
@@ -139,9 +142,9 @@ def test_what_is_not_given_is_not_sent(function, needed, optional):
     if function is contacts.batch_save_contacts:
         arguments = [[{}]]
 
-    for call in (function(*arguments), function(*arguments, **dict.fromkeys(optional, NOT_GIVEN))):
+    for call in (function(*arguments), function(*arguments, **dict.fromkeys(optional, UNSET))):
         assert call.query == {}
-        assert call.body in (NOT_GIVEN, {}, {"fields": []}, {"items": [{}]})
+        assert call.body in (UNSET, {}, {"fields": []}, {"items": [{}]})
 
 
 @pytest.mark.parametrize(

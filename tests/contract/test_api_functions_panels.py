@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_wts.api import contract, panels
-from airflow_provider_wts.api.call import NOT_GIVEN, Call
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.wire import UNSET
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.api.call import Call
 
 IDS = st.uuids().map(str)
 TEXTS = st.text(max_size=20)
@@ -154,7 +157,7 @@ def test_what_is_not_given_is_left_out(operation_id, data):
     arguments = [data.draw(strategy) for strategy in needed]
 
     given_nothing = function(*arguments)
-    given_not_given = function(*arguments, **dict.fromkeys(optional, NOT_GIVEN))
+    given_not_given = function(*arguments, **dict.fromkeys(optional, UNSET))
 
     assert given_nothing.content == given_not_given.content
     assert given_nothing.query_pairs == given_not_given.query_pairs

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call
+from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.contract import Operation, operations, resolve
 from airflow_provider_wts.api.contract.check import check_answer
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.wire import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,15 +62,15 @@ def valid(operation: Operation) -> Call[Any]:
     values: dict[str, dict[str, Any]] = {"path": {}, "query": {}}
     for parameter in operation.parameters:
         values[parameter.location][parameter.name] = a_value(operation.service, parameter.schema)
-    body = a_value(operation.service, operation.body_schema) if operation.body_schema else NOT_GIVEN
+    body = a_value(operation.service, operation.body_schema) if operation.body_schema else UNSET
     return Call(operation.operation_id, values["path"], values["query"], body)
 
 
 def changed(call: Call[Any], where: str, name: str, value: object) -> Call[Any]:
-    """Return the call with one value changed, or without it where the value is NOT_GIVEN."""
+    """Return the call with one value changed, or without it where the value is UNSET."""
     parts = {"path": call.path, "query": call.query, "body": call.body}
     part: dict[str, Any] = {**parts[where], name: value}  # type: ignore[dict-item]
-    if value is NOT_GIVEN:
+    if value is UNSET:
         del part[name]
     parts[where] = part
     return Call(call.operation_id, **parts)  # type: ignore[arg-type]
@@ -115,7 +116,7 @@ def test_the_required_parts_alone_pass(operation: Operation) -> None:
     call = valid(operation)
     for where, name, _, required in places(operation):
         if not required and isinstance(call.body if where == "body" else {}, dict):
-            call = changed(call, where, name, NOT_GIVEN)
+            call = changed(call, where, name, UNSET)
     assert call.problems() == []
 
 
@@ -125,7 +126,7 @@ def test_without_a_required_part_it_is_refused(operation: Operation) -> None:
     for where, name, _, required in places(operation):
         if required:
             with pytest.raises(WtsInvalidRequestError, match=repr(name)):
-                changed(call, where, name, NOT_GIVEN).checked()
+                changed(call, where, name, UNSET).checked()
     if operation.body_required:
         with pytest.raises(WtsInvalidRequestError, match="the body is missing"):
             Call(call.operation_id, call.path, call.query).checked()

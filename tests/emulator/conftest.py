@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from emulator_api import Api
 
-from airflow_provider_wts.emulator import Emulator
-
 # The plugin is registered by the installed distribution; a plain checkout has only this name.
 from airflow_provider_wts.emulator.fixtures import wts_emulator  # noqa: F401
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import requests
 from airflow_provider_wts.api.contract import operations
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 WHATSAPP = "+55|1140028922"
 CARLA = "+55|11999990001"

@@ -11,7 +11,7 @@ from emulator_api import CARLA, WHATSAPP, Api
 
 from airflow_provider_wts.api.contract import Operation, operations, resolve
 from airflow_provider_wts.api.contract.check import check_answer, check_request
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from emulator_api import Api
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 NEW = "+55|11977776666"
 LATER = 3600

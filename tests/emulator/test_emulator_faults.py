@@ -13,7 +13,7 @@ from emulator_api import CARLA, WHATSAPP
 if TYPE_CHECKING:
     from emulator_api import Api
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 SEND = {"from": WHATSAPP, "to": CARLA, "text": "Oi"}
 

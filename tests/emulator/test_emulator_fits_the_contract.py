@@ -15,7 +15,7 @@ from test_emulator_all_operations import World, path_values
 
 from airflow_provider_wts.api.contract import SERVICES, document, operations
 from airflow_provider_wts.api.contract.check import check_answer
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

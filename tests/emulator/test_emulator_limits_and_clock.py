@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from emulator_api import Api
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 
 @pytest.fixture

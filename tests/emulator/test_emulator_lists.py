@@ -12,7 +12,7 @@ from airflow_provider_wts.emulator.clock import parse_ticks
 if TYPE_CHECKING:
     from emulator_api import Api
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 
 def names(page: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from emulator_api import CARLA, WHATSAPP, Api
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 SEND = {"from": WHATSAPP, "to": CARLA, "text": "Oi"}
 

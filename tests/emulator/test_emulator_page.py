@@ -14,7 +14,7 @@ from airflow_provider_wts.emulator.page import dag_run_of
 if TYPE_CHECKING:
     from emulator_api import Api
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 RUN = {"campaign": {"dag": "cobranca", "run": "manual__1"}}
 

@@ -18,7 +18,7 @@ import requests
 from emulator_api import CARLA
 
 from airflow_provider_wts import emulator as emulator_package
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from emulator_api import Api

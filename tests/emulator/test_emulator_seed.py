@@ -10,7 +10,7 @@ from emulator_api import CARLA
 
 from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.contract.check import check_answer
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from emulator_api import Api

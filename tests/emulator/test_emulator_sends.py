@@ -11,7 +11,7 @@ from emulator_api import CARLA, DIEGO, WHATSAPP
 if TYPE_CHECKING:
     from emulator_api import Api
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 FILE = "https://exemplo.com.br/nota.pdf"
 ZAPI = {"name": "Não oficial", "type": "ZAPI_WhatsApp", "number": "+55|1130001000"}

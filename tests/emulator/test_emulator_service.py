@@ -10,12 +10,12 @@ import pytest
 import requests
 from emulator_api import CARLA, WHATSAPP
 
-from airflow_provider_wts.emulator import Switches
+from airflow_provider_wts.emulator.switches import Switches
 
 if TYPE_CHECKING:
     from emulator_api import Api
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 SOME_ID = "11111111-1111-4111-8111-111111111111"
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 from emulator_api import CARLA, WHATSAPP, Api
 
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 
 def port_of(emulator: Emulator) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_wts.api.budget import Budget
 from airflow_provider_wts.api.client import WtsClient
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

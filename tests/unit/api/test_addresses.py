@@ -25,7 +25,7 @@ from airflow_provider_wts.api.addresses import (
     spellings,
 )
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.parameters import is_missing
+from airflow_provider_wts.api.wire import is_missing
 
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "addresses.md"
 DIGITS = st.text("0123456789", min_size=8, max_size=8)

@@ -19,8 +19,9 @@ from hypothesis import given as given_that
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from airflow_provider_wts.api.call import NOT_GIVEN, Call, given, given_or_left_out, utc
+from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.wire import UNSET, given, given_or_left_out, utc
 
 ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 BRAZIL = timezone(timedelta(hours=-3))
@@ -45,7 +46,7 @@ def body_of(body: object) -> Any:
 class TestBody:
     @pytest.mark.parametrize("value", [None, False, 0, "", [], {}, 0.0])
     def test_holds_an_empty_value_as_it_is(self, value: object) -> None:
-        assert body_of(given(text=value, to=NOT_GIVEN)) == {"text": value}
+        assert body_of(given(text=value, to=UNSET)) == {"text": value}
 
     def test_is_missing_where_none_was_given(self) -> None:
         assert Call("list_channels").content is None
@@ -91,8 +92,8 @@ class TestBody:
             datetime(2026, 3, 1),
             datetime.min.replace(tzinfo=timezone(timedelta(hours=3))),
             {(1, 2): 3},
-            NOT_GIVEN,
-            [NOT_GIVEN],
+            UNSET,
+            [UNSET],
         ],
     )
     def test_that_cannot_be_written_is_refused(self, value: object) -> None:
@@ -134,7 +135,7 @@ class TestPath:
     def test_values_may_be_other_than_text(self, value: object, wire: str) -> None:
         assert Call("get_session", {"id": value}).url_path.endswith(f"/{wire}")
 
-    @pytest.mark.parametrize("value", ["", "  ", None, NOT_GIVEN, ".", "..", "\ud800", ["a"], {"a": 1}, b"a", object()])
+    @pytest.mark.parametrize("value", ["", "  ", None, UNSET, ".", "..", "\ud800", ["a"], {"a": 1}, b"a", object()])
     def test_a_value_that_would_call_another_path_is_refused(self, value: object) -> None:
         with pytest.raises(WtsInvalidRequestError, match="get_session"):
             _ = Call("get_session", {"id": value}).url_path
@@ -154,7 +155,7 @@ class TestQuery:
             ("a b", ["a b"]),
             ("", [""]),
             (None, []),
-            (NOT_GIVEN, []),
+            (UNSET, []),
             ([], []),
             (["A", "B"], ["A", "B"]),
             ([True, None, 1], ["true", "1"]),
@@ -181,7 +182,7 @@ class TestQuery:
             _ = Call("list_sessions", query={"X": value}).query_pairs
 
     def test_what_was_not_given_is_no_problem(self) -> None:
-        assert Call("list_sessions", query={"Status": NOT_GIVEN, "PageNumber": None}).problems() == []
+        assert Call("list_sessions", query={"Status": UNSET, "PageNumber": None}).problems() == []
 
 
 class TestPage:
@@ -223,9 +224,9 @@ def test_a_repr_tells_no_value() -> None:
 
 
 def test_not_given_survives_a_pickle_and_is_false() -> None:
-    assert pickle.loads(pickle.dumps(NOT_GIVEN)) is NOT_GIVEN
-    assert not NOT_GIVEN
-    assert given_or_left_out(a=NOT_GIVEN) is NOT_GIVEN
+    assert pickle.loads(pickle.dumps(UNSET)) is UNSET
+    assert not UNSET
+    assert given_or_left_out(a=UNSET) is UNSET
     assert given(from_=1, to=None) == {"from": 1, "to": None}
 
 

@@ -47,7 +47,7 @@ from airflow_provider_wts.api.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 TOKEN = "pn_secret_of_the_tests"
 TO = "+55|11999990001"

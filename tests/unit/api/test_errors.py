@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_wts.api import errors
-from airflow_provider_wts.hooks.failures import is_final
+from airflow_provider_wts.hooks.errors import is_final
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from openpyxl import Workbook
 
 from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.sending import rows
-from airflow_provider_wts.sending.recipients import Left, Recipients, RowPlan
-from airflow_provider_wts.sending.row_templates import RowTemplates
+from airflow_provider_wts.campaigns import recipients
+from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates, SkippedRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -246,7 +245,7 @@ def test_a_spreadsheet_as_people_have_it(case: str, tmp_path: Path) -> None:
 
     def read() -> list[Any]:
         options_ = {key: value for key, value in options.items() if key != "name"}
-        return list(Recipients(rows.in_file(str(tmp_path / name), **options_), plan).entries())
+        return list(Recipients(recipients.in_file(str(tmp_path / name), **options_), plan).entries())
 
     if isinstance(expected, str):
         with pytest.raises(WtsInvalidRequestError) as caught:
@@ -255,7 +254,7 @@ def test_a_spreadsheet_as_people_have_it(case: str, tmp_path: Path) -> None:
         return
     found = read()
     if isinstance(expected, dict):
-        bad = {one.line: one.reason for one in found if isinstance(one, Left)}
+        bad = {one.line: one.reason for one in found if isinstance(one, SkippedRow)}
         assert bad.keys() == expected.keys()
         assert all(words in bad[line] for line, words in expected.items())
     elif isinstance(expected, int):
@@ -272,8 +271,8 @@ def test_an_excel_file_is_read_row_by_row(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(
         excel(["to"], *([f"+55119{index:08d}"] for index in range(10_000_000, 10_001_500)))
     )
-    found = rows.in_file(str(tmp_path / "a.xlsx"))
-    assert next(found) == rows.Row(2, {"to": "+5511910000000"})
+    found = recipients.in_file(str(tmp_path / "a.xlsx"))
+    assert next(found) == recipients.Row(2, {"to": "+5511910000000"})
     assert sum(1 for _ in found) == 1499
 
 
@@ -282,7 +281,7 @@ def test_hidden_rows_are_found_across_the_borders_of_what_is_read(
 ) -> None:
     monkeypatch.setattr("airflow_provider_wts.campaigns.spreadsheets._CHUNK", 7)
     (tmp_path / "a.xlsx").write_bytes(excel(["to"], *([ANA] for _ in range(9)), hidden=8))
-    found = list(rows.in_file(str(tmp_path / "a.xlsx")))
+    found = list(recipients.in_file(str(tmp_path / "a.xlsx")))
     assert [row.line for row in found if row.problem] == [8]
 
 
@@ -292,7 +291,7 @@ def test_without_openpyxl_the_error_names_the_extra(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     (tmp_path / "a.xlsx").write_bytes(excel(["to"]))
     with pytest.raises(WtsInvalidRequestError, match=r"airflow-provider-wts\[excel\]"):
-        list(rows.in_file(str(tmp_path / "a.xlsx")))
+        list(recipients.in_file(str(tmp_path / "a.xlsx")))
 
 
 # Tables of other libraries --------------------------------------------------------------------------------------------
@@ -325,6 +324,6 @@ def arrow_table() -> Any:
 
 @pytest.mark.parametrize("table", [PandasFrame, PolarsFrame, arrow_table])
 def test_a_data_frame_is_a_list_of_its_rows(table: Any) -> None:
-    found = [row.values for row in rows.listed(table())]
+    found = [row.values for row in recipients.listed(table())]
     assert [row["nome"] for row in found][1] == "Bia"
     assert len(found) == 2

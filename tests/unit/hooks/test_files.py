@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
 
+from airflow_provider_wts.api import files as file_calls
 from airflow_provider_wts.api.client import WtsClient, checked_upload_url
 from airflow_provider_wts.api.errors import (
     WtsInvalidRequestError,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 TEMPORARY = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 FILE_ID = "0e0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
@@ -153,7 +154,7 @@ def test_the_emulator_would_notice_a_token(wts_connection, invoice, monkeypatch)
     import requests
 
     hook = WtsHook()
-    place = hook.run(files.get_file_upload_url("a.pdf", "PDF"))
+    place = hook.run(file_calls.get_file_upload_url("a.pdf", "PDF"))
     answer = requests.put(
         place["urlUpload"], data=b"x", headers={"Authorization": "Bearer pn_emulator"}, timeout=5, proxies={}
     )

@@ -17,9 +17,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.sends import send_text
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.operators.chatbot_reading import WtsListChannelsOperator
+from airflow_provider_wts.operators.chatbot import WtsListChannelsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

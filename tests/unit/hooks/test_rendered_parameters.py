@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from airflow_provider_wts.api.call import NOT_GIVEN
+from airflow_provider_wts.api.wire import UNSET
 from airflow_provider_wts.notifications.wts import WtsNotifier
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.operators.contact import WtsUpdateContactOperator
@@ -79,10 +79,10 @@ def test_a_template_that_renders_to_nothing_leaves_the_default(dag: DAG, templat
         hidden_session=template,
         session_metadata=template,
     )
-    assert rendered(operator, dag).session_id in (None, NOT_GIVEN)
-    assert operator.sender_id is NOT_GIVEN
-    assert operator.hidden_session is NOT_GIVEN
-    assert operator.session_metadata is NOT_GIVEN
+    assert rendered(operator, dag).session_id in (None, UNSET)
+    assert operator.sender_id is UNSET
+    assert operator.hidden_session is UNSET
+    assert operator.session_metadata is UNSET
     notifier = rendered(WtsNotifier(to="x", text="Oi", channel=template, template=template), dag)
     assert (notifier.channel, notifier.template) == (None, None)
 

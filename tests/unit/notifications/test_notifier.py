@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import DAG, BaseNotifier
 from airflow_provider_wts.notifications.wts import WtsNotifier
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 CHANNEL = "WhatsApp principal"
 PHONES = ["+5511999998888", "+5511999997777"]

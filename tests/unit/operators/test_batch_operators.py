@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_wts.operators import batch_campaign
+from airflow_provider_wts.campaigns import run as run_module
+from airflow_provider_wts.campaigns.recipients import Recipient
+from airflow_provider_wts.campaigns.results import Progress, Result, ResultsFile
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
-from airflow_provider_wts.sending.batch import Result
-from airflow_provider_wts.sending.recipients import Recipient
-from airflow_provider_wts.sending.results import ResultsFile, Tally
+from airflow_provider_wts.sending import rules
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 BOT = "Cobrança"
 
@@ -40,7 +40,7 @@ def quiet(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     emulator.behave("*", replies=[])
     emulator.switches.whatsapp_window = "off"
     monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 0.3)
-    monkeypatch.setattr("airflow_provider_wts.sending.inquiry._QUEUE_INTERVAL", 0.1)
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile._QUEUE_INTERVAL", 0.1)
 
 
 @pytest.fixture
@@ -587,8 +587,8 @@ def opted_out_during(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, clock:
     began: dict[str, float] = {}
     run = WtsHook.run
     lock = threading.Lock()
-    monkeypatch.setattr("airflow_provider_wts.sending.exclusions._seconds", lambda: clock[0])
-    permit = batch_campaign.Campaign._permit
+    monkeypatch.setattr("airflow_provider_wts.sending.rules._seconds", lambda: clock[0])
+    permit = run_module.Campaign._permit
 
     def timed_permit(self: Any) -> None:
         permit(self)
@@ -605,7 +605,7 @@ def opted_out_during(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, clock:
                 opted_out[f"+55|119{10_000_000 + index:08d}"] = clock[0]
         return run(self, call, **more)
 
-    monkeypatch.setattr(batch_campaign.Campaign, "_permit", timed_permit)
+    monkeypatch.setattr(run_module.Campaign, "_permit", timed_permit)
     monkeypatch.setattr(WtsHook, "run", timed)
     return began, opted_out
 
@@ -660,7 +660,7 @@ class Window:
 def window_of(monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
     window = Window(chunks)
     fake = SimpleNamespace(read=lambda text: window)
-    monkeypatch.setattr(batch_campaign.care, "SendWindow", fake)
+    monkeypatch.setattr(rules, "SendWindow", fake)
 
 
 def test_a_campaign_that_the_window_closes_on_is_deferred_and_goes_on(
@@ -707,14 +707,14 @@ def test_without_a_ledger_a_campaign_waits_on_its_worker(
         campaigns[0]._window = Window(100)
 
     campaigns: list[Any] = []
-    made = batch_campaign.Campaign.__init__
+    made = run_module.Campaign.__init__
 
     def remember(self: Any, *arguments: Any, **named: Any) -> None:
         made(self, *arguments, **named)
         campaigns.append(self)
 
-    monkeypatch.setattr(batch_campaign.Campaign, "__init__", remember)
-    monkeypatch.setattr(batch_campaign.time, "sleep", sleep)
+    monkeypatch.setattr(run_module.Campaign, "__init__", remember)
+    monkeypatch.setattr(run_module.time, "sleep", sleep)
     monkeypatch.delenv("AIRFLOW__WTS__LEDGER_PATH")
     operator = chatbot(
         recipients=numbers(20), chunk_size=5, deferrable=True, send_window="08:00-20:00 America/Sao_Paulo"
@@ -856,7 +856,7 @@ def test_all_bad_rows_are_in_the_results_of_a_refused_campaign(
 def test_progress_is_told_in_the_log() -> None:
     told: list[str] = []
     log: Any = SimpleNamespace(info=lambda text, *values: told.append(text % values))
-    tally = Tally(4000, log, 0.0, None)
+    tally = Progress(4000, log, 0.0, None)
     for line in range(3):
         tally.report(Recipient(line, "+55|11910000001", {}), Result("failed" if line else "sent"))
     assert told[-1].startswith("3 of 4,000 recipients done, 2 failed; ")

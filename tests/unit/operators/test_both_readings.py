@@ -12,32 +12,33 @@ import pytest
 from airflow.exceptions import AirflowException
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_wts.emulator import Emulator, Switches
+from airflow_provider_wts.emulator.running import Emulator
+from airflow_provider_wts.emulator.switches import Switches
 from airflow_provider_wts.operators.call import WtsCallOperator
-from airflow_provider_wts.operators.card_note import WtsCreateCardNoteOperator
-from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
-from airflow_provider_wts.operators.chatbot_reading import WtsListChatbotsOperator
+from airflow_provider_wts.operators.card import WtsCreateCardNoteOperator
+from airflow_provider_wts.operators.chatbot import WtsListChatbotsOperator, WtsSendChatbotOperator
 from airflow_provider_wts.operators.contact import (
     WtsGetContactOperator,
+    WtsListContactsOperator,
     WtsUpdateContactOperator,
     WtsUpdateContactTagsOperator,
 )
-from airflow_provider_wts.operators.contact_listing import WtsListContactsOperator
 from airflow_provider_wts.operators.message import (
     WtsCancelScheduledMessageOperator,
     WtsGetMessageOperator,
     WtsListMessagesOperator,
+    WtsScheduleMessageOperator,
+    WtsSendTextOperator,
 )
-from airflow_provider_wts.operators.message_sending import WtsSendTextOperator
-from airflow_provider_wts.operators.message_template import WtsScheduleMessageOperator, WtsSendTemplateOperator
 from airflow_provider_wts.operators.panel import WtsListCardsOperator
 from airflow_provider_wts.operators.sequence import WtsAddToSequenceOperator
 from airflow_provider_wts.operators.session import (
     WtsAssignSessionOperator,
     WtsCreateSessionNoteOperator,
+    WtsListSessionsOperator,
     WtsTransferSessionOperator,
 )
-from airflow_provider_wts.operators.session_reading import WtsListSessionsOperator
+from airflow_provider_wts.operators.template import WtsSendTemplateOperator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

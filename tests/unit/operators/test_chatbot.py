@@ -19,7 +19,7 @@ from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 PHONE = "+55|11999998888"
 NUMBER = "+55 (11) 99999-8888"

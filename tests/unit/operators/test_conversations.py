@@ -18,13 +18,13 @@ from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsNotFoundError
 from airflow_provider_wts.api.sessions import update_session
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.operators import conversation_export, conversation_files
+from airflow_provider_wts.operators import export as export_module
 from airflow_provider_wts.operators.session import WtsExportConversationsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 # The task state store came with Airflow 3.3.
 STORES = ["context", "stateful_context"] if AIRFLOW_VERSION >= (3, 3) else ["context"]
@@ -117,11 +117,11 @@ def test_a_task_that_dies_goes_on_without_repeating_or_missing_a_row(
     moment: str,
 ) -> None:
     context = request.getfixturevalue(context_name)
-    monkeypatch.setattr(conversation_export, "PART", 20)
+    monkeypatch.setattr(export_module, "PART", 20)
     fill(wts_connection, 200, talking=40)
     expected = all_ids(wts_connection)
     written: list[str] = []
-    write_rows, write_state = conversation_files.write_rows, conversation_export.Export._write
+    write_rows, write_state = export_module.write_rows, export_module.Export._write
 
     def dying_write(path: Any, *arguments: Any) -> None:
         if moment == "listing" and path.name == "00006.jsonl" and "_staging" in str(path):
@@ -137,8 +137,8 @@ def test_a_task_that_dies_goes_on_without_repeating_or_missing_a_row(
         write_state(self, state, *made)
 
     with monkeypatch.context() as patched:
-        patched.setattr(conversation_files, "write_rows", dying_write)
-        patched.setattr(conversation_export.Export, "_write", dying_state)
+        patched.setattr(export_module, "write_rows", dying_write)
+        patched.setattr(export_module.Export, "_write", dying_state)
         with pytest.raises(KeyboardInterrupt):
             export().execute(context)
     # Meanwhile customers go on writing, which moves sessions from one page of the list to another.
@@ -173,11 +173,11 @@ def test_a_clear_exports_anew_and_leaves_no_old_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(conversation_export, "PART", 5)
+    monkeypatch.setattr(export_module, "PART", 5)
     fill(wts_connection, 20, talking=2)
     export().execute(context)
     (tmp_path / "out" / "conversations-of-somebody-else.jsonl").write_text("")
-    monkeypatch.setattr(conversation_export, "PART", 10)
+    monkeypatch.setattr(export_module, "PART", 10)
     context["ti"].max_tries += 1
     export().execute(context)
     assert ids(tmp_path / "out") == all_ids(wts_connection)
@@ -196,7 +196,7 @@ def test_a_clear_keeps_the_old_files_until_the_new_ones_are_complete(
     manifest = Path(first["manifest"].removeprefix("file://"))
     context["ti"].max_tries += 1
     with monkeypatch.context() as patched:
-        patched.setattr(conversation_files, "write_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(export_module, "write_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             export().execute(context)
     assert all((tmp_path / "out" / name).exists() for name in json.loads(manifest.read_text())["files"])
@@ -215,8 +215,8 @@ class Pause:
     """Stops a try at a file, lets others run, and then goes on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: str, meanwhile: Callable[[], object]) -> None:
-        write_whole = conversation_files.write_whole
-        glob = conversation_export.Export._own_files
+        write_whole = export_module.write_whole
+        glob = export_module.Export._own_files
         self.paused = False
 
         def pause() -> None:
@@ -234,8 +234,8 @@ class Pause:
                 pause()
             return found
 
-        monkeypatch.setattr(conversation_files, "write_whole", writing)
-        monkeypatch.setattr(conversation_export.Export, "_own_files", listing)
+        monkeypatch.setattr(export_module, "write_whole", writing)
+        monkeypatch.setattr(export_module.Export, "_own_files", listing)
 
 
 @pytest.mark.parametrize("context_name", STORES)
@@ -251,7 +251,7 @@ def test_a_try_that_was_given_up_leaves_the_files_of_its_successor_alone(
 ) -> None:
     """The first try stands still while a second one does all the work, and goes on afterwards."""
     context = request.getfixturevalue(context_name)
-    monkeypatch.setattr(conversation_export, "PART", 10)
+    monkeypatch.setattr(export_module, "PART", 10)
     fill(wts_connection, 40, talking=5)
     finished: list[dict[str, Any]] = []
     pause = Pause(monkeypatch, at, lambda: finished.append(export().execute(of_try(2, context))))
@@ -285,7 +285,7 @@ def test_files_that_somebody_removed_are_made_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(conversation_export, "PART", 10)
+    monkeypatch.setattr(export_module, "PART", 10)
     fill(wts_connection, 40, talking=0)
 
     def remove() -> None:
@@ -325,7 +325,7 @@ def test_a_worker_whose_clock_is_ahead_waits_for_the_end_of_the_interval(
         wts_connection.seed(sessions=1)
         wts_connection.advance(seconds - 30)
 
-    monkeypatch.setattr(conversation_export.time, "sleep", sleep)
+    monkeypatch.setattr(export_module.time, "sleep", sleep)
     export(updated_after=midnight - timedelta(hours=24), updated_before=midnight).execute(context)
     assert waited
     assert ids(tmp_path / "out") == all_ids(wts_connection)
@@ -410,7 +410,7 @@ def test_an_object_store_is_exported_to(
 
     store = MemoryFileSystem()
     attach("memory", fs=store)
-    monkeypatch.setattr(conversation_export, "PART", 10)
+    monkeypatch.setattr(export_module, "PART", 10)
     fill(wts_connection, 40, talking=2)
     export(output_path="memory://exports/conversations").execute(context)
     context["ti"].max_tries += 1

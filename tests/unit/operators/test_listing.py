@@ -13,7 +13,7 @@ from airflow_provider_wts.api import client, pagination
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.directory import list_departments
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRejectedError
-from airflow_provider_wts.operators import collecting
+from airflow_provider_wts.operators import listing
 from airflow_provider_wts.operators.contact import WtsListContactsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 
@@ -32,7 +32,7 @@ def account(wts_connection):
 @pytest.fixture
 def impatient(monkeypatch):
     """Let the client and the collector try again at once, and the client only for a moment."""
-    monkeypatch.setattr(collecting, "PAGE_RETRY_SECONDS", 0)
+    monkeypatch.setattr(listing, "PAGE_RETRY_SECONDS", 0)
     monkeypatch.setattr(client, "UNKNOWN_BUDGET", 0.0)
 
 
@@ -101,7 +101,7 @@ def test_a_page_that_keeps_failing_fails_the_task_for_another_try(account, conte
     with pytest.raises(WtsError):
         run(context)
 
-    assert pages_asked(account) == ["1"] * (collecting.PAGE_RETRIES + 1)
+    assert pages_asked(account) == ["1"] * (listing.PAGE_RETRIES + 1)
 
 
 def test_a_refused_page_fails_at_once(account, context, impatient):
@@ -138,7 +138,7 @@ def collected(*pages: Any, **parameters: Any) -> list[Any]:
     import logging
 
     server = _Pages(*pages)
-    return collecting.Collector(server, Call("list_contacts"), logging.getLogger("test"), **parameters).inline()  # type: ignore[arg-type]
+    return listing.Collector(server, Call("list_contacts"), logging.getLogger("test"), **parameters).inline()  # type: ignore[arg-type]
 
 
 def items(*ids: int) -> list[dict[str, int]]:
@@ -254,7 +254,7 @@ def test_a_cut_is_seen_where_the_api_counts_nothing():
     server = _Pages({"items": items(1, 2), "hasMorePages": True})
     import logging
 
-    collector = collecting.Collector(server, Call("list_contacts"), logging.getLogger("test"), 100, 2)
+    collector = listing.Collector(server, Call("list_contacts"), logging.getLogger("test"), 100, 2)
 
     assert (collector.inline(), collector.cut) == (items(1, 2), True)
 
@@ -272,7 +272,7 @@ def test_too_many_items_for_xcom_fail_after_one_call(wts_connection, context):
 
 
 def test_too_many_items_fail_where_the_api_counts_nothing(monkeypatch):
-    monkeypatch.setattr(collecting, "INLINE_ITEMS", 3)
+    monkeypatch.setattr(listing, "INLINE_ITEMS", 3)
 
     with pytest.raises(AirflowFailException, match="Set output_path"):
         collected({"items": items(1, 2)}, {"items": items(3, 4)}, page_size=2)

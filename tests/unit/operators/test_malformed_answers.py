@@ -25,7 +25,7 @@ from airflow_provider_wts.api import transport
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 from airflow_provider_wts.notifications.wts import WtsNotifier
 from airflow_provider_wts.provider_info import PROVIDER_INFO
 

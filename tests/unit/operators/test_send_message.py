@@ -294,9 +294,9 @@ def test_a_retry_does_not_send_again(wts_connection, ledger_context):
 
 
 def test_a_send_whose_answer_was_lost_is_found_by_its_sender_id(wts_connection, ledger_context, monkeypatch):
-    from airflow_provider_wts.sending import once
+    from airflow_provider_wts.sending import clock
 
-    monkeypatch.setattr(once.clock, "sleep", wts_connection.advance)
+    monkeypatch.setattr(clock, "sleep", wts_connection.advance)
     usual = send_text(ledger_context, to=TO)
     wts_connection.faults.add("reset", when="after", operation_id="send_text")
     ledger_context["ti"].map_index = 1
@@ -314,10 +314,10 @@ def test_a_send_whose_answer_was_lost_is_found_by_its_sender_id(wts_connection, 
 def test_a_message_that_the_platform_holds_back_is_searched_for_until_it_must_be_out(
     wts_connection, ledger_context, monkeypatch
 ):
-    from airflow_provider_wts.sending import once
+    from airflow_provider_wts.sending import clock
 
-    monkeypatch.setattr(once.clock, "sleep", wts_connection.advance)
-    monkeypatch.setattr(once.clock, "now", lambda: (wts_connection.clock.datetime().timestamp(), 0.0))
+    monkeypatch.setattr(clock, "sleep", wts_connection.advance)
+    monkeypatch.setattr(clock, "now", lambda: (wts_connection.clock.datetime().timestamp(), 0.0))
     wts_connection.faults.add("reset", when="after", operation_id="send_text")
 
     send_text(ledger_context, to=TO, delay_typing=25)

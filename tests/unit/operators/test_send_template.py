@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_provider_wts.api import templates
 from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.types import RespSendMessage
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.operators import message_content
+from airflow_provider_wts.operators import sending
 from airflow_provider_wts.operators.message import WtsScheduleMessageOperator, WtsSendTemplateOperator
 
 SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
@@ -185,13 +186,13 @@ def test_a_template_that_meta_would_refuse_is_refused_before_it_is_sent(
 
 @pytest.mark.parametrize("status", [None, "Approved", "SomethingNew"])
 def test_a_template_with_an_unknown_status_is_sent(status):
-    message_content.check_sendable({"name": "x", "status": status})
+    sending.check_sendable({"name": "x", "status": status})
 
 
 @pytest.mark.parametrize("status", ["Draft", "Disapproved", "IN_REVISION", "PAUSED", "disabled", "Deleted"])
 def test_a_template_with_a_known_status_other_than_approved_is_not(status):
     with pytest.raises(WtsInvalidRequestError, match="'x' is not approved"):
-        message_content.check_sendable({"name": "x", "status": status})
+        sending.check_sendable({"name": "x", "status": status})
 
 
 @pytest.mark.parametrize(
@@ -259,9 +260,9 @@ def test_the_filled_in_text_is_logged_at_debug_only(wts_connection, context, log
 
 
 def test_a_template_whose_answer_was_lost_is_found(wts_connection, ledger_context, monkeypatch):
-    from airflow_provider_wts.sending import once
+    from airflow_provider_wts.sending import clock
 
-    monkeypatch.setattr(once.clock, "sleep", wts_connection.advance)
+    monkeypatch.setattr(clock, "sleep", wts_connection.advance)
     wts_connection.faults.add("reset", when="after", operation_id="send_template")
 
     found = send(ledger_context)
@@ -306,7 +307,7 @@ def test_a_schedule_whose_answer_was_lost_is_not_repeated(wts_connection, ledger
     ],
 )
 def test_values_become_text_that_meta_takes(given, wanted):
-    assert message_content.template_parameters("parameters", given) == wanted
+    assert templates.template_parameters("parameters", given) == wanted
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ def test_a_value_that_is_missing_or_empty_is_refused_by_its_name(wts_connection,
 @pytest.mark.parametrize("given", [[1], 5, "[1]", "{", {"a": True}, {"a": ["b"]}, {True: "a"}, {None: "a"}])
 def test_what_is_no_object_of_texts_is_refused(given):
     with pytest.raises(WtsInvalidRequestError, match="parameters"):
-        message_content.template_parameters("parameters", given)
+        templates.template_parameters("parameters", given)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +338,7 @@ def test_what_is_no_object_of_texts_is_refused(given):
     ],
 )
 def test_parameters_that_fit_or_cannot_be_checked(template, given):
-    message_content.check_template(template, given)
+    templates.check_template(template, given)
 
 
 @pytest.mark.parametrize(
@@ -418,7 +419,7 @@ def test_a_retry_after_the_moment_returns_what_was_scheduled_in_time(wts_connect
     first = schedule(ledger_context, scheduling=soon)
     ledger_context["ti"].try_number = 2
     monkeypatch.setattr(
-        "airflow_provider_wts.operators.message_template.datetime",
+        "airflow_provider_wts.operators.template.datetime",
         type("Later", (datetime,), {"now": classmethod(lambda cls, zone: soon + timedelta(hours=1))}),
     )
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.sending.batch import Batch, Result
-from airflow_provider_wts.sending.ledger import open_ledger
-from airflow_provider_wts.sending.pages import PagedLedger
-from airflow_provider_wts.sending.recipients import Recipient
+from airflow_provider_wts.campaigns.recipients import Recipient
+from airflow_provider_wts.campaigns.run import Batch
+from airflow_provider_wts.sending.ledger import PagedLedger, open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.campaigns.results import Result
+    from airflow_provider_wts.emulator.running import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
 
 CHANNEL = "+55|1140028922"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wts.api.client import WtsClient
+from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.sending.ways import ChatbotWay, TemplateWay, TextWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 PHONE = "+55|11999998888"
 CHANNEL = "+55|1140028922"
@@ -115,19 +115,19 @@ def bot_key(emulator: Emulator) -> str:
 
 
 @pytest.fixture
-def chatbot(bot_key: str) -> ChatbotWay:
-    return ChatbotWay(bot_key, CHANNEL, {}, request_size=10)
+def chatbot(bot_key: str) -> ChatbotKind:
+    return ChatbotKind(bot_key, CHANNEL, {}, request_size=10)
 
 
 @pytest.fixture
-def template(emulator: Emulator) -> TemplateWay:
+def template(emulator: Emulator) -> TemplateKind:
     found = next(one for one in emulator.state.templates.by_creation() if one["name"] == "pesquisa")
-    return TemplateWay(str(found.id), CHANNEL, {}, request_size=10)
+    return TemplateKind(str(found.id), CHANNEL, {}, request_size=10)
 
 
 @pytest.fixture
-def text() -> TextWay:
-    return TextWay(CHANNEL, {}, parallelism=4)
+def text() -> TextKind:
+    return TextKind(CHANNEL, {}, parallelism=4)
 
 
 @pytest.fixture

@@ -20,14 +20,14 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
-from airflow_provider_wts.sending import inquiry, ledger, reconcile
-from airflow_provider_wts.sending.recipients import Recipient
-from airflow_provider_wts.sending.ways import ChatbotWay, TextWay
+from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TextKind
+from airflow_provider_wts.campaigns.recipients import Recipient
+from airflow_provider_wts.sending import ledger, reconcile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
 
 
@@ -36,10 +36,10 @@ def hurry(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, hook: WtsHook) ->
     # Requests that get no answer are reset here; a busy machine must not look like one.
     hook.client.timeout = 20.0
     monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
-    monkeypatch.setattr(inquiry, "_QUEUE_INTERVAL", 0.05)
-    monkeypatch.setattr(inquiry, "QUEUE_WAIT", 0.3)
-    monkeypatch.setattr(inquiry, "_REST_INTERVAL", 0.05)
-    monkeypatch.setattr(inquiry, "_STANDSTILL", 0.3)
+    monkeypatch.setattr(reconcile, "_QUEUE_INTERVAL", 0.05)
+    monkeypatch.setattr(reconcile, "QUEUE_WAIT", 0.3)
+    monkeypatch.setattr(reconcile, "_REST_INTERVAL", 0.05)
+    monkeypatch.setattr(reconcile, "_STANDSTILL", 0.3)
     emulator.switches.whatsapp_window = "off"
 
 
@@ -115,7 +115,7 @@ def test_a_request_that_killed_its_task_is_reconciled_by_one_sweep(
 
 @pytest.mark.parametrize("after", [False, True])
 def test_one_of_two_requests_under_way_took_effect(
-    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay, after: bool
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotKind, after: bool
 ) -> None:
     campaign, everybody = Campaign(hook, task, chatbot, size=20), people(100)
     with pytest.MonkeyPatch.context() as patch:
@@ -132,7 +132,7 @@ def test_one_of_two_requests_under_way_took_effect(
 
 @pytest.mark.parametrize("after", [False, True])
 def test_texts_whose_task_was_killed(
-    hook: WtsHook, emulator: Emulator, task: Any, store: Any, text: TextWay, after: bool
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, text: TextKind, after: bool
 ) -> None:
     campaign, everybody = Campaign(hook, task, text), people(40)
     with pytest.MonkeyPatch.context() as patch:
@@ -154,9 +154,9 @@ from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.sending import batch, reconcile
 from airflow_provider_wts.sending.ledger import open_ledger
-from airflow_provider_wts.sending.pages import PagedLedger
-from airflow_provider_wts.sending.recipients import Recipient
-from airflow_provider_wts.sending.ways import ChatbotWay
+from airflow_provider_wts.sending.ledger import PagedLedger
+from airflow_provider_wts.campaigns.recipients import Recipient
+from airflow_provider_wts.campaigns.message_kinds import ChatbotWay
 job = json.loads(sys.argv[1])
 reconcile.effect_lag = lambda timeout: 0.3
 hook = WtsHook()
@@ -223,7 +223,7 @@ def test_a_lost_answer_is_asked_about_in_place(
 
 
 def test_twice_no_answer_and_nothing_sent_leaves_it_to_the_next_try(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind
 ) -> None:
     emulator.faults.add("reset", when="before", operation_id="queue_chatbot_batch", times=2)
     campaign, everybody = Campaign(hook, task, chatbot), people(30)
@@ -238,7 +238,7 @@ def test_twice_no_answer_and_nothing_sent_leaves_it_to_the_next_try(
 def test_what_cannot_be_decided_is_left_out_and_the_others_are_sent_to(
     hook: WtsHook, emulator: Emulator, task: Any, bot_key: str
 ) -> None:
-    unmarked = ChatbotWay(bot_key, CHANNEL, {}, request_size=10, mark_session=False)
+    unmarked = ChatbotKind(bot_key, CHANNEL, {}, request_size=10, mark_session=False)
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch", nth=2)
     campaign, everybody = Campaign(hook, task, unmarked), people(40)
     assert campaign.run(everybody) == {"sent": 30, "undecided": 10}
@@ -249,7 +249,7 @@ def test_what_cannot_be_decided_is_left_out_and_the_others_are_sent_to(
 
 
 def test_sends_that_the_sweep_cannot_see_are_found_singly(
-    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay, in_the_past: Any
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotKind, in_the_past: Any
 ) -> None:
     # All have an old session, and a send does not move the date of its change.
     everybody = people(40)
@@ -269,7 +269,7 @@ def test_sends_that_the_sweep_cannot_see_are_found_singly(
 
 @pytest.mark.parametrize("switch", [{"metadata_in_session_list": False}, {"metadata_needs_details": True}])
 def test_lists_that_do_not_show_metadata(
-    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay, switch: dict[str, bool]
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotKind, switch: dict[str, bool]
 ) -> None:
     emulator.switches.change(switch)
     campaign, everybody = Campaign(hook, task, chatbot), people(30)
@@ -284,13 +284,13 @@ def test_lists_that_do_not_show_metadata(
 
 
 def test_a_platform_that_is_far_behind_leaves_it_undecided(
-    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotKind
 ) -> None:
     campaign, everybody = Campaign(hook, task, chatbot), people(30)
     emulator.switches.queue_seconds = 3600.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
-        patch.setattr(inquiry, "QUEUE_WAIT", 0.3)
+        patch.setattr(reconcile, "QUEUE_WAIT", 0.3)
         Death(patch, hook, store, "queue_chatbot_batch", 2)
         with pytest.raises(Killed):
             campaign.run(everybody)
@@ -302,7 +302,7 @@ def test_a_platform_that_is_far_behind_leaves_it_undecided(
 
 
 def test_a_search_that_fails_sends_nothing(
-    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotKind
 ) -> None:
     campaign, everybody = Campaign(hook, task, chatbot), people(30)
     with pytest.MonkeyPatch.context() as patch:
@@ -340,7 +340,7 @@ def test_partial_failure_in_both_readings(
 
 
 def test_answers_without_sender_ids_give_nobody_the_ids_of_another(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.switches.batch_order = "shuffled"
     answers = chatbot.answers
@@ -359,7 +359,7 @@ def test_answers_without_sender_ids_give_nobody_the_ids_of_another(
 
 
 def test_an_answer_that_leaves_somebody_out_is_asked_about(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = chatbot.answers
     monkeypatch.setattr(chatbot, "answers", lambda answer: answers(answer)[3:], raising=False)
@@ -369,7 +369,7 @@ def test_an_answer_that_leaves_somebody_out_is_asked_about(
 
 
 def test_a_refusal_of_all_is_found_out_soon(hook: WtsHook, emulator: Emulator, task: Any) -> None:
-    wrong = ChatbotWay("00000000-0000-4000-8000-000000000000", CHANNEL, {}, request_size=10)
+    wrong = ChatbotKind("00000000-0000-4000-8000-000000000000", CHANNEL, {}, request_size=10)
     campaign = Campaign(hook, task, wrong)
     with pytest.raises(WtsRejectedError):
         campaign.run(people(100))
@@ -386,7 +386,7 @@ def test_a_wrong_token_is_one_request(hook: WtsHook, emulator: Emulator, task: A
 
 
 def test_failed_messages_are_tried_again_after_a_clear_only(
-    hook: WtsHook, emulator: Emulator, task: Any, text: TextWay
+    hook: WtsHook, emulator: Emulator, task: Any, text: TextKind
 ) -> None:
     emulator.faults.add("status", status=400, operation_id="send_text", nth=3)
     campaign, everybody = Campaign(hook, task, text, size=5), people(10)
@@ -402,7 +402,7 @@ def test_failed_messages_are_tried_again_after_a_clear_only(
 
 def test_pages_stay_below_64_kb(hook: WtsHook, emulator: Emulator, task: Any, store: Any, bot_key: str) -> None:
     emulator.switches.batch_partial_failure = "entries"
-    way = ChatbotWay(bot_key, CHANNEL, {}, request_size=100)
+    way = ChatbotKind(bot_key, CHANNEL, {}, request_size=100)
     bad = [Recipient(index, f"+55|bad{index}", {}) for index in range(150)]
     campaign = Campaign(hook, task, way, size=200)
     campaign.run(people(50) + bad)
@@ -458,7 +458,7 @@ def test_receipts_that_cannot_be_written_are_written_before_the_next_chunk(
 
 
 def test_a_page_that_is_gone_is_no_permission_to_send(
-    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotKind
 ) -> None:
     campaign, everybody = Campaign(hook, task, chatbot), people(40)
     campaign.run(everybody)
@@ -467,7 +467,9 @@ def test_a_page_that_is_gone_is_no_permission_to_send(
         campaign.run(everybody)
 
 
-def test_recipients_may_change_between_tries(hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay) -> None:
+def test_recipients_may_change_between_tries(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind
+) -> None:
     campaign, everybody = Campaign(hook, task, chatbot), people(60)
     campaign.killed_at = 3
     with pytest.raises(Killed):
@@ -496,6 +498,6 @@ def test_without_a_ledger_later_tries_ask_about_everybody(
     assert calls(emulator, *SEARCHES) < 20
 
 
-def test_without_a_ledger_nobody_can_ask_for_a_resend(hook: WtsHook, make_task: Any, chatbot: ChatbotWay) -> None:
+def test_without_a_ledger_nobody_can_ask_for_a_resend(hook: WtsHook, make_task: Any, chatbot: ChatbotKind) -> None:
     with pytest.raises(WtsInvalidRequestError, match="on_clear: 'resend' needs a ledger"):
         Campaign(hook, make_task(None), chatbot).run(people(1), on_clear="resend")

@@ -12,15 +12,15 @@ import pytest
 from campaigns import CHANNEL, Campaign, Death, Killed, calls, people, received
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError
-from airflow_provider_wts.sending import clock, inquiry, reconcile
-from airflow_provider_wts.sending.pages import Page
-from airflow_provider_wts.sending.recipients import Recipient
-from airflow_provider_wts.sending.ways import ChatbotWay, TemplateWay, TextWay
+from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind
+from airflow_provider_wts.campaigns.recipients import Recipient
+from airflow_provider_wts.sending import clock, reconcile
+from airflow_provider_wts.sending.ledger import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
 
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 def hurry(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, hook: WtsHook) -> None:
     hook.client.timeout = 20.0
     monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 0.2)
-    monkeypatch.setattr(inquiry, "_QUEUE_INTERVAL", 0.05)
-    monkeypatch.setattr(inquiry, "QUEUE_WAIT", 0.3)
-    monkeypatch.setattr(inquiry, "_REST_INTERVAL", 0.05)
-    monkeypatch.setattr(inquiry, "_STANDSTILL", 0.3)
+    monkeypatch.setattr(reconcile, "_QUEUE_INTERVAL", 0.05)
+    monkeypatch.setattr(reconcile, "QUEUE_WAIT", 0.3)
+    monkeypatch.setattr(reconcile, "_REST_INTERVAL", 0.05)
+    monkeypatch.setattr(reconcile, "_STANDSTILL", 0.3)
     emulator.switches.whatsapp_window = "off"
 
 
@@ -77,7 +77,7 @@ def test_a_second_attempt_that_fails_takes_back_nothing_but_its_own_sends(
     for recipient, when in ((first, "after"), (second, "before")):
         emulator.faults.add("reset", when=when, operation_id="send_text", body=recipient.to.split("|")[1])
     emulator.faults.add("status", status=429, operation_id="send_text", body=second.to.split("|")[1])
-    campaign = Campaign(hook, task, TextWay(CHANNEL, {}, parallelism=2))
+    campaign = Campaign(hook, task, TextKind(CHANNEL, {}, parallelism=2))
     with pytest.raises(WtsRateLimitError):
         campaign.run([first, second, third])
     assert campaign.run([first, second, third]) == {"sent": 2, "undecided": 1}
@@ -97,9 +97,9 @@ def test_a_page_of_which_half_a_request_is_taken_back_tells_no_requests_any_more
 
 
 def test_the_rest_of_a_request_that_was_taken_is_waited_for(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inquiry, "QUEUE_WAIT", 5.0)
+    monkeypatch.setattr(reconcile, "QUEUE_WAIT", 5.0)
     pace = slow_queue(emulator, monkeypatch)
     campaign, everybody = Campaign(hook, task, chatbot), people(20)
     assert campaign.run(everybody[:10], finished=False) == {"sent": 10}
@@ -108,7 +108,7 @@ def test_the_rest_of_a_request_that_was_taken_is_waited_for(
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
     # An entry is worked on with each step of the inquiry.
     monkeypatch.setattr(
-        inquiry,
+        reconcile,
         "clock",
         SimpleNamespace(now=clock.now, elapsed=clock.elapsed, sleep=lambda seconds: emulator.advance(25)),
     )
@@ -119,7 +119,7 @@ def test_the_rest_of_a_request_that_was_taken_is_waited_for(
 
 
 def test_the_rest_of_a_request_that_was_taken_is_never_absent(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pace = slow_queue(emulator, monkeypatch)
     campaign, everybody = Campaign(hook, task, chatbot), people(20)
@@ -135,7 +135,7 @@ def test_the_rest_of_a_request_that_was_taken_is_never_absent(
         slept.append(seconds)
         time.sleep(seconds)
 
-    monkeypatch.setattr(inquiry, "clock", SimpleNamespace(now=clock.now, elapsed=clock.elapsed, sleep=nap))
+    monkeypatch.setattr(reconcile, "clock", SimpleNamespace(now=clock.now, elapsed=clock.elapsed, sleep=nap))
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}
     # So says the next try, too, which knows of the three from the ledger.
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}
@@ -145,9 +145,9 @@ def test_the_rest_of_a_request_that_was_taken_is_never_absent(
 
 
 def test_where_nothing_shows_how_far_the_queue_is_all_of_its_time_is_waited(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inquiry, "QUEUE_WAIT", 2.0)
+    monkeypatch.setattr(reconcile, "QUEUE_WAIT", 2.0)
     emulator.switches.queue_seconds = 1.0
     # The first request of all, so nothing was given before.
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
@@ -157,7 +157,7 @@ def test_where_nothing_shows_how_far_the_queue_is_all_of_its_time_is_waited(
 
 
 def test_what_failed_at_once_does_not_show_that_the_queue_moved_on(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind
 ) -> None:
     emulator.switches.queue_seconds = 3600.0
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch", nth=2)
@@ -171,7 +171,7 @@ def test_what_failed_at_once_does_not_show_that_the_queue_moved_on(
 
 
 def test_a_status_that_is_refused_does_not_show_that_the_queue_moved_on(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind
 ) -> None:
     emulator.switches.queue_seconds = 3600.0
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch", nth=2)
@@ -186,14 +186,14 @@ def test_an_old_doubt_does_not_hurry_the_inquiry_about_a_new_one(
     hook: WtsHook, emulator: Emulator, task: Any, store: Any, bot_key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everybody = people(30)
-    unmarked = ChatbotWay(bot_key, CHANNEL, {}, request_size=10, mark_session=False)
+    unmarked = ChatbotKind(bot_key, CHANNEL, {}, request_size=10, mark_session=False)
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
     assert Campaign(hook, task, unmarked).run(everybody[:20], finished=False) == {"undecided": 10, "sent": 10}
     for name in ("wts_ledger_0_0", "wts_ledger_0_1"):
         page = json.loads(store.values[name])
         page["intent"] = (datetime.fromisoformat(page["intent"]) - timedelta(hours=1)).isoformat()
         store.values[name] = json.dumps(page)
-    marked = Campaign(hook, task, ChatbotWay(bot_key, CHANNEL, {}, request_size=10))
+    marked = Campaign(hook, task, ChatbotKind(bot_key, CHANNEL, {}, request_size=10))
     # The platform works on the last request for longer than the next try takes to begin.
     emulator.switches.queue_seconds = 0.8
     with pytest.MonkeyPatch.context() as patch:
@@ -209,7 +209,7 @@ def test_an_old_doubt_does_not_hurry_the_inquiry_about_a_new_one(
 
 @pytest.mark.parametrize("ledger", [True, False], ids=["ledger", "no ledger"])
 def test_quiet_recipients_do_not_speak_for_those_whose_sessions_changed(
-    hook: WtsHook, emulator: Emulator, make_task: Any, store: Any, chatbot: ChatbotWay, ledger: bool
+    hook: WtsHook, emulator: Emulator, make_task: Any, store: Any, chatbot: ChatbotKind, ledger: bool
 ) -> None:
     emulator.switches.session_metadata = "replace"
     good, bad = people(6), [Recipient(50 + number, f"+55|bad{number}", {}) for number in range(4)]
@@ -227,7 +227,7 @@ def test_quiet_recipients_do_not_speak_for_those_whose_sessions_changed(
 
 
 def test_without_a_ledger_nobody_asks_about_those_who_are_spared(
-    hook: WtsHook, emulator: Emulator, make_task: Any, chatbot: ChatbotWay
+    hook: WtsHook, emulator: Emulator, make_task: Any, chatbot: ChatbotKind
 ) -> None:
     campaign, everybody = Campaign(hook, make_task(None), chatbot), people(24)
     spared = {recipient.to for recipient in everybody[::6]}
@@ -241,7 +241,7 @@ def test_without_a_ledger_nobody_asks_about_those_who_are_spared(
 # Failed, and sent again -----------------------------------------------------------------------------------------------
 
 
-def failing(way: TemplateWay, patch: pytest.MonkeyPatch) -> None:
+def failing(way: TemplateKind, patch: pytest.MonkeyPatch) -> None:
     """Let the platform open the sessions with their marks, and answer that the messages failed."""
     answers = way.answers
     patch.setattr(
@@ -250,7 +250,7 @@ def failing(way: TemplateWay, patch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_trace_of_a_message_that_failed_is_not_taken_for_the_next_one(
-    hook: WtsHook, emulator: Emulator, task: Any, template: TemplateWay, in_the_past: Any
+    hook: WtsHook, emulator: Emulator, task: Any, template: TemplateKind, in_the_past: Any
 ) -> None:
     campaign, everybody = Campaign(hook, task, template), people(4)
     with pytest.MonkeyPatch.context() as patch:
@@ -266,7 +266,7 @@ def test_the_trace_of_a_message_that_failed_is_not_taken_for_the_next_one(
 
 
 def test_each_clear_tries_those_again_that_failed(
-    hook: WtsHook, emulator: Emulator, task: Any, template: TemplateWay
+    hook: WtsHook, emulator: Emulator, task: Any, template: TemplateKind
 ) -> None:
     campaign, everybody = Campaign(hook, task, template), people(3)
     with pytest.MonkeyPatch.context() as patch:
@@ -282,7 +282,7 @@ def test_each_clear_tries_those_again_that_failed(
 
 
 def test_a_cleared_task_that_dies_is_retried_for_those_that_failed_before(
-    hook: WtsHook, emulator: Emulator, task: Any, text: TextWay
+    hook: WtsHook, emulator: Emulator, task: Any, text: TextKind
 ) -> None:
     campaign, everybody = Campaign(hook, task, text, size=1), people(10)
     for index in (2, 8):
@@ -299,7 +299,7 @@ def test_a_cleared_task_that_dies_is_retried_for_those_that_failed_before(
 
 
 def test_a_failure_without_a_name_is_nobodys(
-    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.switches.batch_order = "shuffled"
     answers = chatbot.answers
@@ -317,7 +317,7 @@ def test_a_failure_without_a_name_is_nobodys(
 def test_a_try_that_raises_reports_those_of_its_chunk_who_got_it(hook: WtsHook, emulator: Emulator, task: Any) -> None:
     everybody = people(5)
     emulator.faults.add("status", status=429, operation_id="send_text", nth=4, times=None)
-    campaign = Campaign(hook, task, TextWay(CHANNEL, {}, parallelism=1))
+    campaign = Campaign(hook, task, TextKind(CHANNEL, {}, parallelism=1))
     with pytest.raises(WtsRateLimitError):
         campaign.run(everybody)
     assert [result.status for result in campaign.results.values()] == ["sent"] * 3
@@ -327,7 +327,7 @@ def test_a_try_that_raises_reports_those_of_its_chunk_who_got_it(hook: WtsHook, 
 
 
 def test_a_page_that_another_try_writes_meanwhile_is_not_missing(
-    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotWay, monkeypatch: pytest.MonkeyPatch
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign, everybody = Campaign(hook, task, chatbot), people(40)
     assert campaign.run(everybody) == {"sent": 40}

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
-from airflow_provider_wts.sending import care
-from airflow_provider_wts.sending.care import SendWindow
+from airflow_provider_wts.sending import rules as rules_module
+from airflow_provider_wts.sending.rules import SendWindow
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
 
 PHONE = "+55|11999998888"
@@ -141,18 +142,18 @@ def test_every_opening_lies_in_the_window_and_none_is_passed_over(
 
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_without_not_after_there_is_no_deadline(value: Any) -> None:
-    assert care.deadline(value) is None
+    assert parameters.deadline(value) is None
 
 
 @pytest.mark.parametrize("value", ["2026-12-24T18:00:00-03:00", " 2026-12-24T21:00:00Z ", at("2026-12-24T18:00")])
 def test_not_after_is_a_moment_or_its_text(value: Any) -> None:
-    assert care.deadline(value) == at("2026-12-24T18:00")
+    assert parameters.deadline(value) == at("2026-12-24T18:00")
 
 
 @pytest.mark.parametrize("value", ["tomorrow", "2026-12-24T18:00:00", datetime(2026, 12, 24), date(2026, 12, 24), 5])
 def test_not_after_is_refused_where_it_is_no_moment_or_has_no_zone(value: Any) -> None:
     with pytest.raises(WtsInvalidRequestError):
-        care.deadline(value)
+        parameters.deadline(value)
 
 
 # Whom to spare --------------------------------------------------------------------------------------------------------
@@ -170,17 +171,17 @@ def test_not_after_is_refused_where_it_is_no_moment_or_has_no_zone(value: Any) -
     ],
 )
 def test_tags_are_one_or_a_list_or_its_text(value: Any, expected: list[str]) -> None:
-    assert care.tag_list(value) == expected
+    assert parameters.tag_list(value) == expected
 
 
 @pytest.mark.parametrize("value", ["[", [1], {"a": 1}, 5])
 def test_tags_that_cannot_be_read_are_refused(value: Any) -> None:
     with pytest.raises(WtsInvalidRequestError, match="exclude_tags"):
-        care.tag_list(value)
+        parameters.tag_list(value)
 
 
 def spare(hook: WtsHook, recipient: str = PHONE, **rules: Any) -> str | None:
-    return care.reason_to_spare(hook, recipient, **{"exclude_tags": [], "exclude_blocked": False, **rules})
+    return rules_module.reason_to_exclude(hook, recipient, **{"exclude_tags": [], "exclude_blocked": False, **rules})
 
 
 def add_contact(emulator: Emulator, phone: str = PHONE, **values: Any) -> None:

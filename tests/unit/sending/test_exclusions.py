@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.pagination import utc_now
-from airflow_provider_wts.sending.exclusions import Exclusions
+from airflow_provider_wts.sending.rules import Exclusions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

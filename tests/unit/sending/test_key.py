@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_wts.api.call import NOT_GIVEN
-from airflow_provider_wts.sending.key import Mark, TaskIdentity, send_key
+from airflow_provider_wts.api.wire import UNSET
+from airflow_provider_wts.hooks.context import TaskIdentity
+from airflow_provider_wts.sending.key import Mark, send_key
 
 TASK = TaskIdentity("dag", "run", "task", -1)
 SAME = {"generation": 0, "wts_conn_id": "wts_default", "recipient": "+55|11999998888"}
@@ -56,7 +57,7 @@ def test_a_task_that_is_not_mapped_has_one_identity_on_every_airflow(map_index: 
     assert TaskIdentity.of(SimpleNamespace(**named)) == TASK
 
 
-@pytest.mark.parametrize("given_metadata", [None, NOT_GIVEN, {}])
+@pytest.mark.parametrize("given_metadata", [None, UNSET, {}])
 def test_a_mark_stands_alone_where_the_user_gives_no_metadata(given_metadata: Any) -> None:
     mark = Mark("12345678-aaaa")
     assert mark.metadata(given_metadata) == {"airflow_send_12345678": "12345678-aaaa"}

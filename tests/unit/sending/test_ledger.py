@@ -10,9 +10,9 @@ import pytest
 from airflow_version import AIRFLOW_VERSION
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.hooks.context import TaskIdentity
 from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending import ledger as ledger_module
-from airflow_provider_wts.sending.key import TaskIdentity
 from airflow_provider_wts.sending.ledger import HEADER, FileStore, Ledger, TaskStateStore, store_of
 
 if TYPE_CHECKING:

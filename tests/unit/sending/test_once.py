@@ -19,7 +19,7 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
-from airflow_provider_wts.hooks.failures import is_final
+from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.sending import clock, ledger
 from airflow_provider_wts.sending.ledger import HEADER
 from airflow_provider_wts.sending.once import Once
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
     from airflow_provider_wts.sending.key import Mark
 

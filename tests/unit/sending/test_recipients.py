@@ -14,10 +14,17 @@ import pytest
 
 from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.sending import rows
-from airflow_provider_wts.sending.recipients import Left, Recipient, Recipients, RowPlan
-from airflow_provider_wts.sending.row_templates import RowError, RowTemplates, RowValues
-from airflow_provider_wts.sending.rows import Row
+from airflow_provider_wts.campaigns import recipients
+from airflow_provider_wts.campaigns.recipients import (
+    Recipient,
+    Recipients,
+    Row,
+    RowError,
+    RowPlan,
+    RowTemplates,
+    RowValues,
+    SkippedRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +41,7 @@ def _same(value: Any) -> Any:
 
 
 def of(values: Iterable[Any], given: dict[str, Any] | None = None, *names: str) -> Recipients:
-    return Recipients(rows.listed(list(values)), plan(given, *names))
+    return Recipients(recipients.listed(list(values)), plan(given, *names))
 
 
 def macros() -> Any:
@@ -170,7 +177,7 @@ def test_a_cell_without_a_value_is_null_where_a_template_writes_json(cell: Any) 
 def test_what_a_customer_would_read_and_is_missing_is_a_bad_row_that_names_the_column(given: Any, cell: Any) -> None:
     found = of([{"to": NUMBER, "nome": cell, "text": cell}], given, "text")
     (left,) = found.entries()
-    assert isinstance(left, Left)
+    assert isinstance(left, SkippedRow)
     assert f"{'nome' if given else 'text'!r} has no value" in left.reason
 
 
@@ -347,7 +354,7 @@ def test_a_row_is_a_number_or_an_object(row: Any) -> None:
 def test_a_bad_row_says_why(row: Any, reason: str) -> None:
     found = of([NUMBER, row, "+55 11 91000-0002"], None, "note")
     assert (found.count, found.bad_rows) == (2, 1)
-    left = [entry for entry in found.entries() if isinstance(entry, Left)]
+    left = [entry for entry in found.entries() if isinstance(entry, SkippedRow)]
     assert left[0].line == 2
     assert reason in left[0].reason
     with pytest.raises(WtsInvalidRequestError, match=r"1 of 3 rows are bad\. Nothing was sent\. .*\nLine 2: "):
@@ -364,7 +371,7 @@ def test_many_bad_rows_are_counted_and_the_first_are_listed() -> None:
 
 def test_duplicates_name_the_line_of_the_first() -> None:
     found = of([NUMBER, "@maria", "11910000001", "@Maria", "+55|1181000000", "+55|11981000000"])
-    left = [entry for entry in found.entries() if isinstance(entry, Left)]
+    left = [entry for entry in found.entries() if isinstance(entry, SkippedRow)]
     assert [(one.line, one.status) for one in left] == [(3, "duplicate"), (4, "duplicate"), (6, "duplicate")]
     assert "line 1 already" in left[0].reason
 
@@ -377,7 +384,7 @@ def test_recipients_can_be_walked_again_and_are_as_they_were() -> None:
 
 
 def test_memory_stays_flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_wts.sending.recipients._IN_MEMORY", 100_000)
+    monkeypatch.setattr("airflow_provider_wts.campaigns.recipients._IN_MEMORY", 100_000)
     note = "x" * 10_000
     made = ({"to": f"+5511{910_000_000 + index}", "note": note + str(index)} for index in range(600))
     tracemalloc.start()
@@ -394,12 +401,12 @@ def test_memory_stays_flat(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("given", ["+55 11 91000-0001", "{}", '"x"', {"to": NUMBER}, 5, None, b"x"], ids=str)
 def test_what_is_no_list_is_refused_and_not_taken_apart(given: Any) -> None:
     with pytest.raises(WtsInvalidRequestError, match="recipients: "):
-        rows.listed(given)
+        recipients.listed(given)
 
 
 def test_a_list_as_json_text_and_a_generator() -> None:
-    assert [row.values for row in rows.listed(json.dumps([NUMBER]))] == [NUMBER]
-    assert [row.line for row in rows.listed(iter([NUMBER, NUMBER]))] == [1, 2]
+    assert [row.values for row in recipients.listed(json.dumps([NUMBER]))] == [NUMBER]
+    assert [row.line for row in recipients.listed(iter([NUMBER, NUMBER]))] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -415,7 +422,7 @@ def test_a_list_as_json_text_and_a_generator() -> None:
 )
 def test_csv(tmp_path: Path, content: str, expected: list[Any]) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + content.encode())
-    assert [(row.line, row.values) for row in rows.in_file(str(tmp_path / "a.csv"))] == expected
+    assert [(row.line, row.values) for row in recipients.in_file(str(tmp_path / "a.csv"))] == expected
 
 
 @pytest.mark.parametrize(
@@ -430,12 +437,12 @@ def test_csv(tmp_path: Path, content: str, expected: list[Any]) -> None:
 def test_a_csv_file_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(WtsInvalidRequestError, match=words):
-        list(rows.in_file(str(tmp_path / "a.csv")))
+        list(recipients.in_file(str(tmp_path / "a.csv")))
 
 
 def test_json_lines_with_a_line_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").write_text('{"to": 1}\n\n{oops\n"x"\n')
-    found = list(rows.in_file(f"file://{tmp_path}/a.ndjson"))
+    found = list(recipients.in_file(f"file://{tmp_path}/a.ndjson"))
     assert [(row.line, row.values, bool(row.problem)) for row in found] == [
         (1, {"to": 1}, False),
         (3, None, True),
@@ -447,13 +454,13 @@ def test_parquet_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     import pyarrow
     from pyarrow import parquet
 
-    monkeypatch.setattr(rows, "_PARQUET_ROWS", 10)
+    monkeypatch.setattr(recipients, "_PARQUET_ROWS", 10)
     parquet.write_table(pyarrow.table({"to": [str(index) for index in range(25)]}), tmp_path / "a.parquet")
-    found = list(rows.in_file(str(tmp_path / "a.parquet")))
+    found = list(recipients.in_file(str(tmp_path / "a.parquet")))
     assert [(row.line, row.values["to"]) for row in (found[0], found[24])] == [(1, "0"), (25, "24")]
     (tmp_path / "b.parquet").write_text("no parquet")
     with pytest.raises(WtsInvalidRequestError, match="cannot be read"):
-        list(rows.in_file(str(tmp_path / "b.parquet")))
+        list(recipients.in_file(str(tmp_path / "b.parquet")))
 
 
 def test_without_pyarrow_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,17 +469,17 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_text("x")
     with pytest.raises(WtsInvalidRequestError, match=r"airflow-provider-wts\[parquet\]"):
-        list(rows.in_file(str(tmp_path / "a.parquet")))
+        list(recipients.in_file(str(tmp_path / "a.parquet")))
 
 
 def test_a_format_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "export").write_text("to\n1\n")
     with pytest.raises(WtsInvalidRequestError, match=r"the format of .* does not show in its name"):
-        rows.in_file(str(tmp_path / "export"))
-    assert [row.values for row in rows.in_file(str(tmp_path / "export"), "csv")] == [{"to": "1"}]
+        recipients.in_file(str(tmp_path / "export"))
+    assert [row.values for row in recipients.in_file(str(tmp_path / "export"), "csv")] == [{"to": "1"}]
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all.csv", "nosuchscheme://bucket/a.csv"])
 def test_a_file_that_is_not_there(path: str) -> None:
     with pytest.raises(WtsInvalidRequestError, match="recipients_path: "):
-        list(rows.in_file(path))
+        list(recipients.in_file(path))

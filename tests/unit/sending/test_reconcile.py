@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wts.api import sends
+from airflow_provider_wts.api import sends, sessions
 from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.api.contacts import create_contact
 from airflow_provider_wts.api.panels import create_card, update_card
 from airflow_provider_wts.api.sessions import complete_session
+from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.sending import reconcile
 from airflow_provider_wts.sending.key import Mark
-from airflow_provider_wts.sending.reconcile import ByPhone, Finding, InCards, InSession, moment
+from airflow_provider_wts.sending.reconcile import ByPhone, Finding, InCards, InSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
 
 PHONE = "+55|11999998888"
@@ -261,7 +262,7 @@ def test_more_sessions_of_the_contact_than_can_be_read_leave_a_doubt(
 def test_a_filter_that_the_api_ignores_leaves_a_doubt(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     customer.had_conversation()
     customer.had_conversation(to=OTHER)
-    whole = reconcile.list_sessions
+    whole = sessions.list_sessions
     monkeypatch.setattr(reconcile, "list_sessions", lambda contact_id=None, **filters: whole(**filters))
     assert "could not be listed completely" in reason(customer)
 
@@ -366,9 +367,9 @@ def test_a_contact_is_found_by_its_number_in_either_spelling(customer: Customer)
 
 @pytest.mark.parametrize("text", ["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.1Z", "2026-11-22T10:00:00.1234567Z"])
 def test_moments_are_read_with_any_fraction(text: str) -> None:
-    assert moment(text).replace(microsecond=0) == datetime(2026, 11, 22, 10, tzinfo=UTC)
+    assert parse_timestamp(text).replace(microsecond=0) == datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", [None, "", "ontem", 5])
 def test_a_moment_that_cannot_be_read_counts_as_recent(text: Any) -> None:
-    assert moment(text) > datetime.now(UTC)
+    assert parse_timestamp(text) > datetime.now(UTC)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wts.api.client import WtsClient
-from airflow_provider_wts.emulator import Emulator
+from airflow_provider_wts.emulator.running import Emulator
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
-from airflow_provider_wts.operators.message_sending import WtsSendTextOperator
+from airflow_provider_wts.operators.message import WtsSendTextOperator
 from airflow_provider_wts.sending import reconcile
 
 if TYPE_CHECKING:

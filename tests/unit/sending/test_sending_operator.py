@@ -12,14 +12,14 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError
+from airflow_provider_wts.hooks.errors import use_retry_policy
 from airflow_provider_wts.operators import sending as module
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.operators.message import WtsSendFileOperator, WtsSendTextOperator
-from airflow_provider_wts.operators.retry import use_retry_policy
 from airflow_provider_wts.sending.ledger import HEADER
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 PHONE = "+55|11999998888"
 NIGHT, DAY = datetime(2026, 11, 23, 3, tzinfo=UTC), datetime(2026, 11, 23, 15, tzinfo=UTC)

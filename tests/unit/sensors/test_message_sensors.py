@@ -22,7 +22,7 @@ from airflow_provider_wts.sensors.message import WtsMessageStatusSensor, WtsSess
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 PHONE = "+55|11999998888"
 

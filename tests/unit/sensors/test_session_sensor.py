@@ -25,7 +25,7 @@ from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 AIRFLOW_3 = find_spec("airflow.sdk") is not None
 
 if TYPE_CHECKING:
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureEx
 
 from airflow_provider_wts.api.sessions import complete_session
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.waiting.events import OVERLAP, Batch, Position
+from airflow_provider_wts.waiting.session_changes import OVERLAP, Batch, Position
 
 try:
     from airflow_provider_wts.triggers import events as trigger_module
@@ -27,7 +27,7 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 PHONES = [f"+55|119{number:08}" for number in range(8)]
 

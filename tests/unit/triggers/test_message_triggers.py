@@ -19,7 +19,7 @@ from airflow_provider_wts.waiting import poller as polling
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 DEADLINE = 30.0
 PHONES = [f"+55|119{number:08}" for number in range(20)]

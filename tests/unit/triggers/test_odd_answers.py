@@ -384,7 +384,7 @@ def test_a_list_that_loses_rows_while_it_is_read_is_read_until_a_pass_adds_nothi
 ) -> None:
     """A session that leaves page 1 moves one of page 2 out of sight."""
     from airflow_provider_wts.api.client import WtsClient
-    from airflow_provider_wts.waiting.sweep import sweep
+    from airflow_provider_wts.waiting.session_changes import sweep
 
     def lose_one(page: dict[str, Any]) -> dict[str, Any]:
         if page["pageNumber"] == 1 and len(service.status) > WAITS - 3:
@@ -399,12 +399,13 @@ def test_a_list_that_loses_rows_while_it_is_read_is_read_until_a_pass_adds_nothi
 
 def test_a_status_that_is_reached_stays_reached_when_the_list_lags(service: Service) -> None:
     """The session itself shows what is waited for first."""
-    from airflow_provider_wts.waiting.subscription import Seen, SessionSubscription
+    from airflow_provider_wts.waiting.conditions import Snapshot
+    from airflow_provider_wts.waiting.subscriptions import SessionSubscription
 
     subscription = SessionSubscription([BAD], ["COMPLETED"], since=datetime.now(UTC), interval=1)
-    subscription.tell(BAD, Seen("COMPLETED"))
-    subscription.tell(BAD, Seen("STARTED"))
-    assert subscription.known(BAD) == Seen("COMPLETED")
+    subscription.tell(BAD, Snapshot("COMPLETED"))
+    subscription.tell(BAD, Snapshot("STARTED"))
+    assert subscription.known(BAD) == Snapshot("COMPLETED")
 
 
 @pytest.mark.parametrize("session_id", [BAD.upper(), BAD])

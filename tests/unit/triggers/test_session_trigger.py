@@ -12,11 +12,12 @@ from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
 from airflow_provider_wts.waiting import poller as polling
+from airflow_provider_wts.waiting import session_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_wts.emulator import Emulator
+    from airflow_provider_wts.emulator.running import Emulator
 
 DEADLINE = 30.0
 
@@ -141,7 +142,7 @@ def test_a_list_that_does_not_show_the_changes_is_noticed(
 ) -> None:
     """How the list's dates behave is not documented: nobody may wait for ever because of another reading."""
     wts_connection.advance(60)
-    nothing = polling.Sweep({}, datetime.now(UTC) + timedelta(hours=1), 1)
+    nothing = session_changes.Sweep({}, datetime.now(UTC) + timedelta(hours=1), 1)
     monkeypatch.setattr(polling, "sweep", lambda *_, **__: nothing)
     told = events(trigger(session_id) for session_id in sessions)
     assert {one["outcome"] for one in told} == {"reached"}

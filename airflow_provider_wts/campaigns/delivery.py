@@ -1,4 +1,4 @@
-"""The requests of one chunk of a campaign: what came back, for whom it was refused, and what nobody knows."""
+"""The requests of one chunk of a campaign, and the outcome of each recipient."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api.errors import (
-    WtsAuthenticationError,
-    WtsError,
-    WtsRejectedError,
-    WtsUnknownOutcomeError,
-)
-from airflow_provider_wts.sending.pages import NOT_REACHED, receipt_of
+from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsError, WtsRejectedError, WtsUnknownOutcomeError
+from airflow_provider_wts.api.messages import NOT_REACHED
+from airflow_provider_wts.sending.ledger import receipt_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.campaigns.message_kinds import MessageKind
+    from airflow_provider_wts.campaigns.recipients import Send
     from airflow_provider_wts.hooks.wts import WtsHook
-    from airflow_provider_wts.sending.key import Mark
-    from airflow_provider_wts.sending.pages import Page
-    from airflow_provider_wts.sending.recipients import Recipient
-    from airflow_provider_wts.sending.sweep import Traces
+    from airflow_provider_wts.sending.ledger import Page
+
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +27,7 @@ log = logging.getLogger(__name__)
 MOST_REFUSALS = 5
 
 
-class Send(NamedTuple):
-    """One send.
-
-    :param recipient: whom it goes to.
-    :param mark: what it leaves at the API.
-    """
-
-    recipient: Recipient
-    mark: Mark
-
-
-class Lost(NamedTuple):
+class UnansweredRequest(NamedTuple):
     """Sends of which nobody knows whether they happened.
 
     :param sends: the sends.
@@ -56,31 +40,6 @@ class Lost(NamedTuple):
     taken: bool = False
 
 
-class Way(Protocol):
-    """How a kind of message goes out to many."""
-
-    @property
-    def traces(self) -> Traces:
-        """What it leaves at the API."""
-
-    @property
-    def request_size(self) -> int:
-        """Recipients of one request."""
-
-    @property
-    def parallelism(self) -> int:
-        """Requests at a time."""
-
-    def call(self, sends: Sequence[Send]) -> Call[Any]:
-        """Return the request for some recipients."""
-
-    def answers(self, answer: Any) -> list[Mapping[str, Any]]:
-        """Return the answers about single sends that a request's answer holds."""
-
-    def status_call(self, send_id: str) -> Call[Any]:
-        """Return the call that asks for the status of a send."""
-
-
 class Delivery:
     """Makes requests, and writes what came back into the pages of the ledger.
 
@@ -90,7 +49,9 @@ class Delivery:
     :param check: called right before a request goes out; raises where another try of the task has taken over.
     """
 
-    def __init__(self, hook: WtsHook, way: Way, keep: Callable[[Page], None], check: Callable[[], None]) -> None:
+    def __init__(
+        self, hook: WtsHook, way: MessageKind, keep: Callable[[Page], None], check: Callable[[], None]
+    ) -> None:
         self._hook = hook
         self._way = way
         self._write = keep
@@ -101,7 +62,7 @@ class Delivery:
         #: Ids of the sends that the API took last.
         self.recent: deque[str] = deque(maxlen=3)
 
-    def attempt(self, sends: list[Send], page: Page, in_doubt: Collection[str] = ()) -> list[Lost]:
+    def attempt(self, sends: list[Send], page: Page, in_doubt: Collection[str] = ()) -> list[UnansweredRequest]:
         """Make the requests for some sends, and return those of which nobody knows.
 
         :param sends: the sends.
@@ -115,7 +76,7 @@ class Delivery:
             # The second time, what is left may go out in other requests than those that the page tells.
             page.request_size = 1
             self._keep(page)
-        lost: list[Lost] = []
+        lost: list[UnansweredRequest] = []
         errors: list[WtsError] = []
 
         def make(request: list[Send]) -> None:
@@ -174,7 +135,7 @@ class Delivery:
         with self._writing:
             self._write(page)
 
-    def _request(self, sends: list[Send], page: Page, lost: list[Lost]) -> None:
+    def _request(self, sends: list[Send], page: Page, lost: list[UnansweredRequest]) -> None:
         try:
             answer = self._hook.run(self._way.call(sends), before_write=self._check)
         except WtsAuthenticationError:
@@ -183,7 +144,7 @@ class Delivery:
             self._refusal(error, sends, page, lost)
         except WtsUnknownOutcomeError as error:
             log.warning("%s Asking WTS Chat what became of it.", error)
-            lost.append(Lost(sends, whole=len(sends) > 1))
+            lost.append(UnansweredRequest(sends, whole=len(sends) > 1))
         else:
             answers = self._way.answers(answer)
             matched = _matched(sends, answers)
@@ -195,9 +156,9 @@ class Delivery:
             if missing := [send for send in sends if send.mark.key not in matched]:
                 log.warning("WTS Chat answered without a word about %s of %s recipients.", len(missing), len(sends))
                 page.request_size = 1
-                lost.append(Lost(missing, whole=False, taken=True))
+                lost.append(UnansweredRequest(missing, whole=False, taken=True))
 
-    def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, lost: list[Lost]) -> None:
+    def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, lost: list[UnansweredRequest]) -> None:
         """Find the recipients for whom a request is refused, and send to the others.
 
         Whether one bad entry fails alone or brings down its whole request is not documented.

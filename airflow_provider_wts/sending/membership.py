@@ -1,8 +1,8 @@
-"""Many contacts, cut into the parts that one call takes, and none of them in two parts over all tries of a task.
+"""Contacts are added to a sequence exactly once, in groups that one request takes.
 
-A list may change between two tries: a query brings more rows, or the same in another order. So the ledger keeps who was
-in each part, before the part goes out. A part that was tried stays as it was; only who was in none of them is cut into
-new parts.
+A list may change between two tries: a query brings more rows, or the same rows in another order. The ledger therefore
+keeps who was in each group before the group goes out. A group that was tried stays as it was; only contacts that are in
+no group are put into new ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from airflow_provider_wts.api.errors import WtsUnknownOutcomeError
-from airflow_provider_wts.sending.key import TaskIdentity, send_key
+from airflow_provider_wts.hooks.context import TaskIdentity
+from airflow_provider_wts.sending.key import send_key
 from airflow_provider_wts.sending.ledger import ensure_written
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.ledger import Ledger
     from airflow_provider_wts.sending.once import Once
 
+
 T = TypeVar("T")
+
 Answer = TypeVar("Answer")
 
 #: The most contacts that one call takes. For sequences the API documents no limit; other batches of it take 100.
 SIZE = 100
 
 
-class Part(NamedTuple, Generic[T]):
+class MemberGroup(NamedTuple, Generic[T]):
     """The contacts of one call.
 
     :param number: its place, from 1 on; the same over all tries.
@@ -55,7 +58,7 @@ def chunks(members: Iterable[T], alike: Callable[[T], Hashable], size: int = SIZ
             yield group[start : start + size]
 
 
-class Parts(Generic[T]):
+class SequenceMembers(Generic[T]):
     """Gives many contacts to WTS Chat, each exactly once over all tries of a task.
 
     :param once: the sends of the task; one for all parts, so that a try that Airflow has given up stops between them.
@@ -91,7 +94,7 @@ class Parts(Generic[T]):
         self._plan: dict[str, list[str]] = {}
         self.parts = self._cut(members)
 
-    def send(self, part: Part[T], build: Callable[[list[T]], Call[Answer]]) -> Answer:
+    def send(self, part: MemberGroup[T], build: Callable[[list[T]], Call[Answer]]) -> Answer:
         """Give the contacts of a part to WTS Chat, unless an earlier try did.
 
         :param part: one of the parts, in their order.
@@ -115,11 +118,13 @@ class Parts(Generic[T]):
         """Write that the task is done. Where the last part went out in an earlier try, that one could not know it."""
         self._once.finish()
 
-    def _cut(self, members: Mapping[str, T]) -> list[Part[T]]:
+    def _cut(self, members: Mapping[str, T]) -> list[MemberGroup[T]]:
         """Return the parts that were tried as they were, and those who are in none of them in new ones."""
         ledger = self._once.ledger
         if ledger is None:
-            return [Part(number, part) for number, part in enumerate(chunks(members.values(), self._alike), start=1)]
+            return [
+                MemberGroup(number, part) for number, part in enumerate(chunks(members.values(), self._alike), start=1)
+            ]
         before: dict[str, list[str]] = (ledger.entry(self._key(self._plan_name)) or {}).get("receipt") or {}
         left = {self._hidden(identity): member for identity, member in members.items()}
         parts = []
@@ -137,11 +142,11 @@ class Parts(Generic[T]):
                 left |= {one: mine.pop(one) for one in others}
             self._plan[number] = [one for one in names if one not in others]
             if mine:
-                parts.append(Part(int(number), list(mine.values())))
+                parts.append(MemberGroup(int(number), list(mine.values())))
         free = max(map(int, self._plan), default=0)
         for place, chunk in enumerate(self._chunks(left), start=free + 1):
             self._plan[str(place)] = chunk
-            parts.append(Part(place, [left[one] for one in chunk]))
+            parts.append(MemberGroup(place, [left[one] for one in chunk]))
         if self._plan != before:
             self._keep(ledger)
         return parts
@@ -153,7 +158,7 @@ class Parts(Generic[T]):
         """Write who is in which part."""
         ensure_written(lambda: ledger.receive(self._key(self._plan_name), self._plan, finished=False))
 
-    def _undecided(self, part: Part[T], error: WtsUnknownOutcomeError) -> str:
+    def _undecided(self, part: MemberGroup[T], error: WtsUnknownOutcomeError) -> str:
         """Say that the outcome of a part is unknown: for whom, and what to do, which must not drop those after them."""
         names = ", ".join(self._name(member) for member in part.members)
         later = self._later(part)
@@ -165,7 +170,7 @@ class Parts(Generic[T]):
             f"and with everybody after them.{done}"
         )
 
-    def _later(self, part: Part[T]) -> str:
+    def _later(self, part: MemberGroup[T]) -> str:
         """Say how many contacts have their turn after a part."""
         ledger = self._once.ledger
         if ledger is None or ledger.incomplete:

@@ -1,33 +1,60 @@
-"""The ways in which a campaign goes out: a chatbot, a template, or a text."""
+"""What a campaign sends: a chatbot, a template or a text, and the requests that send it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_wts.api import chatbots, sends
-from airflow_provider_wts.api.call import NOT_GIVEN
-from airflow_provider_wts.sending.sweep import Traces
+from airflow_provider_wts.api.wire import UNSET
+from airflow_provider_wts.sending.reconcile import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_wts.api.call import Call, Optional
+    from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.chatbots import BotMessage, BotOptions
     from airflow_provider_wts.api.sends import SendOptions, TemplateMessage
-    from airflow_provider_wts.sending.delivery import Send
+    from airflow_provider_wts.api.wire import Missing
+    from airflow_provider_wts.campaigns.recipients import Send
+
+
+class MessageKind(Protocol):
+    """How a kind of message goes out to many."""
+
+    @property
+    def traces(self) -> Traces:
+        """What it leaves at the API."""
+
+    @property
+    def request_size(self) -> int:
+        """Recipients of one request."""
+
+    @property
+    def parallelism(self) -> int:
+        """Requests at a time."""
+
+    def call(self, sends: Sequence[Send]) -> Call[Any]:
+        """Return the request for some recipients."""
+
+    def answers(self, answer: Any) -> list[Mapping[str, Any]]:
+        """Return the answers about single sends that a request's answer holds."""
+
+    def status_call(self, send_id: str) -> Call[Any]:
+        """Return the call that asks for the status of a send."""
+
 
 #: Recipients that a request takes at the most.
 MOST_IN_REQUEST = 100
 
 
-class _BatchWay:
+class _BatchKind:
     """A request for many recipients, whose marks stand in the metadata of their sessions and as ``senderId``."""
 
     # One is on its way while another one is worked on. More in flight would be more in doubt after a crash, and more
     # than fits into a page of the ledger.
     parallelism = 2
 
-    def __init__(self, request_size: int, callback_url: Optional[str], *, mark_session: bool) -> None:
+    def __init__(self, request_size: int, callback_url: Missing[str], *, mark_session: bool) -> None:
         self.request_size = request_size
         self._callback_url = callback_url
         self._mark_session = mark_session
@@ -41,10 +68,10 @@ class _BatchWay:
         metadata = send.recipient.values.get("session_metadata")
         if self._mark_session:
             return send.mark.metadata(metadata)
-        return NOT_GIVEN if metadata is None else metadata
+        return UNSET if metadata is None else metadata
 
 
-class ChatbotWay(_BatchWay):
+class ChatbotKind(_BatchKind):
     """A chatbot, queued for many recipients by ``queue_chatbot_batch``.
 
     :param bot_key: key of the bot.
@@ -62,7 +89,7 @@ class ChatbotWay(_BatchWay):
         options: BotOptions,
         *,
         request_size: int = MOST_IN_REQUEST,
-        callback_url: Optional[str] = NOT_GIVEN,
+        callback_url: Missing[str] = UNSET,
         mark_session: bool = True,
     ) -> None:
         super().__init__(request_size, callback_url, mark_session=mark_session)
@@ -78,20 +105,20 @@ class ChatbotWay(_BatchWay):
             {
                 "to": send.recipient.to,
                 "session_metadata": self._metadata(send),
-                "contact_metadata": send.recipient.values.get("contact_metadata", NOT_GIVEN),
+                "contact_metadata": send.recipient.values.get("contact_metadata", UNSET),
                 "sender_id": send.mark.key,
                 "callback_url": self._callback_url,
             }
             for send in sends
         ]
-        return chatbots.queue_chatbot_batch(self._bot_key, messages, from_=self._channel or NOT_GIVEN, **self._options)
+        return chatbots.queue_chatbot_batch(self._bot_key, messages, from_=self._channel or UNSET, **self._options)
 
     def status_call(self, send_id: str) -> Call[Any]:
         """Return the call that asks for the status of a send."""
         return chatbots.get_queued_chatbot_status(send_id)
 
 
-class TemplateWay(_BatchWay):
+class TemplateKind(_BatchKind):
     """A template, for many recipients by ``send_template_batch``.
 
     :param template_id: the template.
@@ -111,7 +138,7 @@ class TemplateWay(_BatchWay):
         *,
         file: str | None = None,
         request_size: int = MOST_IN_REQUEST,
-        callback_url: Optional[str] = NOT_GIVEN,
+        callback_url: Missing[str] = UNSET,
         mark_session: bool = True,
     ) -> None:
         super().__init__(request_size, callback_url, mark_session=mark_session)
@@ -126,8 +153,8 @@ class TemplateWay(_BatchWay):
         messages: list[TemplateMessage] = [
             {
                 "to": send.recipient.to,
-                "parameters": send.recipient.values.get("parameters", NOT_GIVEN),
-                "file_id_or_url": send.recipient.values.get("file") or self._file or NOT_GIVEN,
+                "parameters": send.recipient.values.get("parameters", UNSET),
+                "file_id_or_url": send.recipient.values.get("file") or self._file or UNSET,
                 "session_metadata": self._metadata(send),
                 "sender_id": send.mark.key,
                 "callback_url": self._callback_url,
@@ -141,7 +168,7 @@ class TemplateWay(_BatchWay):
         return sends.get_sent_message_status(send_id)
 
 
-class TextWay:
+class TextKind:
     """A text, one request of ``send_text`` for each recipient, some at a time.
 
     :param channel: number or handle to send from; ``None`` leaves it to the platform.
@@ -158,7 +185,7 @@ class TextWay:
         options: SendOptions,
         *,
         parallelism: int,
-        callback_url: Optional[str] = NOT_GIVEN,
+        callback_url: Missing[str] = UNSET,
     ) -> None:
         self.traces = Traces(by_metadata=False, by_sender=True)
         self.parallelism = parallelism
@@ -172,7 +199,7 @@ class TextWay:
         return sends.send_text(
             send.recipient.values["text"],
             to=send.recipient.to,
-            from_=self._channel or NOT_GIVEN,
+            from_=self._channel or UNSET,
             sender_id=send.mark.key,
             callback_url=self._callback_url,
             **self._options,

@@ -1,51 +1,46 @@
-"""The work of the export of conversations, in steps that can be repeated.
+"""The export of conversations: sessions and their messages of an interval, as files.
 
-First the sessions are listed, all of them, into staging files of 100. From then on it is settled which sessions are
-exported, so that nothing that changes meanwhile can move a row from one page of the list to another. Then each
-staging file becomes a part file, with the messages read; the state says which parts are complete.
-
-A try that Airflow has given up may still run beside its successor. So every file has the name of the process that
-wrote it, and no two processes write the same file. Only what the state names counts. The state is written by the try
-that holds the task's fence. Files that no longer count are removed last, after the manifest was written: until then the
-files of an earlier export stay.
+The sessions are listed first, all of them, into staging files of 100. From then on it is settled which sessions are
+exported. Each staging file is then filled with messages and finished on its own, so that a later try goes on where an
+earlier one stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.answers import required
-from airflow_provider_wts.api.call import NOT_GIVEN, moment
-from airflow_provider_wts.api.errors import (
-    WtsError,
-    WtsNotFoundError,
-)
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotFoundError
 from airflow_provider_wts.api.messages import list_messages
-from airflow_provider_wts.api.sessions import get_session, list_sessions
-from airflow_provider_wts.hooks.context import run_identity, same_run
+from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
+from airflow_provider_wts.api.wire import UNSET, parse_timestamp
+from airflow_provider_wts.hooks.context import TaskIdentity, run_identity, same_run
+from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.output_files import output_folder
-from airflow_provider_wts.operators import conversation_files as files
-from airflow_provider_wts.sending.key import TaskIdentity
+from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
-from airflow_provider_wts.waiting.session import SESSION_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from airflow.sdk import ObjectStoragePath
+    from airflow.sdk import Context, ObjectStoragePath
     from airflow.sdk.types import Logger
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.hooks.wts import WtsHook
 
+
 #: Names of the state and of the try that holds the export, in the store.
 STATE = "wts_export"
+
 HOLDER = "wts_export_holder"
 
 _VERSION = 2
@@ -102,7 +97,7 @@ class Export:
 
     def __init__(self, hook: WtsHook, context: Mapping[str, Any], wanted: Wanted, log: Logger) -> None:
         if wanted.file_format == "parquet":
-            files.need_parquet()
+            need_parquet()
         self._hook = hook
         self._wanted = wanted
         self._log = log
@@ -145,7 +140,7 @@ class Export:
         summary = self._summary(state)
         names = [name for name, *_ in state["parts"]]
         manifest = self._folder / state["manifest"]
-        files.write_whole(manifest, json.dumps({**summary, "files": names}, indent=1).encode())
+        write_whole(manifest, json.dumps({**summary, "files": names}, indent=1).encode())
         state["finished"] = True
         self._write(state, manifest)
         self._remove_all_but({*names, manifest.name})
@@ -253,7 +248,7 @@ class Export:
                 staged += 1
                 sessions += len(rows)
                 bare += [row for row in rows if not isinstance(row.get("metadata"), dict)][: SAMPLES - len(bare)]
-                files.write_rows(self._staged(staging, staged), rows, "jsonl")
+                write_rows(self._staged(staging, staged), rows, "jsonl")
         except Exception:
             self._remove(self._folder / staging)
             raise
@@ -274,7 +269,7 @@ class Export:
         for kind in ("updated", "last_interaction"):
             bounds: Any = {f"{kind}_after": after - _SLACK, f"{kind}_before": before + _SLACK}
             call = list_sessions(
-                status=SESSION_STATUSES, include_details=self._wanted.include_details or NOT_GIVEN, **bounds
+                status=SESSION_STATUSES, include_details=self._wanted.include_details or UNSET, **bounds
             )
             for session in self._listed(call, before):
                 session_id = str(required(session, "id", "list_sessions"))
@@ -301,19 +296,17 @@ class Export:
         return isinstance(self._whole(session).get("metadata"), dict)
 
     def _whole(self, session: Mapping[str, Any]) -> Mapping[str, Any]:
-        return self._hook.run(
-            get_session(str(session["id"]), include_details=self._wanted.include_details or NOT_GIVEN)
-        )
+        return self._hook.run(get_session(str(session["id"]), include_details=self._wanted.include_details or UNSET))
 
     # The parts -------------------------------------------------------------------------------------------------------
 
     def _add_part(self, state: dict[str, Any], number: int) -> None:
         """Write a part, and note it with its sessions and messages."""
-        rows = files.read_rows(self._staged(state["staging"], number))
+        rows = read_rows(self._staged(state["staging"], number))
         for row in rows:
             self._complete(row, metadata_singly=state["metadata_singly"])
         part = self._folder / f"conversations-{self._mark}-{self._process}-{number:05}.{self._wanted.file_format}"
-        files.write_rows(part, rows, self._wanted.file_format)
+        write_rows(part, rows, self._wanted.file_format)
         state["parts"].append([part.name, len(rows), sum(len(row["messages"] or ()) for row in rows)])
         self._write(state, part)
 
@@ -336,7 +329,7 @@ class Export:
         if not any(session.get(name) for name in ("lastMessageIn", "lastMessageOut", "lastMessageText")):
             return []
         found = [dict(message) for message in self._hook.client.items(list_messages(str(session["id"])))]
-        return sorted(found, key=lambda message: moment(message.get("createdAt")))
+        return sorted(found, key=lambda message: parse_timestamp(message.get("createdAt")))
 
     # The files -------------------------------------------------------------------------------------------------------
 
@@ -363,4 +356,284 @@ class Export:
 def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bool:
     dates = [session[name] for name in ("updatedAt", "lastInteractionDate") if session.get(name)]
     # In doubt it is inside: it was listed.
-    return not dates or any(at.year == 9999 or after <= at < before for at in map(moment, dates))
+    return not dates or any(at.year == 9999 or after <= at < before for at in map(parse_timestamp, dates))
+
+
+_LOCAL = ("", "file", "local")
+
+# What the contract says of sessions and messages. The columns stay the same whatever an answer holds, so that all
+# files of a table fit together; what the contract does not know stands in the column "other".
+_SESSION_TEXTS = (
+    *("id", "status", "statusDescription", "companyId", "contactId", "channelId", "departmentId", "userId", "botId"),
+    *("title", "number", "origin", "type", "channelType", "windowStatus", "previewUrl"),
+    *("lastMessageText", "timeService", "timeWait"),
+)
+
+_SESSION_MOMENTS = (
+    *("createdAt", "updatedAt", "startAt", "endAt", "firstResponseAt"),
+    *("lastInteractionDate", "lastMessageOut", "lastMessageIn"),
+)
+
+_SESSION_OBJECTS = (
+    *("contactDetails", "agentDetails", "channelDetails", "departmentDetails", "classification", "utm", "metadata"),
+)
+
+_MESSAGE_TEXTS = (
+    *("id", "type", "direction", "status", "origin", "senderId", "templateId", "userId", "refId", "text", "fileId"),
+    "failedReason",
+)
+
+_MESSAGE_MOMENTS = ("createdAt", "updatedAt", "timestamp", "readContactAt")
+
+_MESSAGE_OBJECTS = ("details", "filesIds")
+
+#: What a column of whole numbers holds.
+_LARGEST = 2**63
+
+
+def write_rows(path: ObjectStoragePath, rows: Sequence[Mapping[str, Any]], file_format: str) -> None:
+    """Write rows to a file; it is there when it is complete.
+
+    :param path: the file.
+    :param rows: sessions with their messages.
+    :param file_format: ``jsonl`` or ``parquet``.
+    """
+    content = _parquet_file(rows) if file_format == "parquet" else b"".join(line(row) for row in rows)
+    write_whole(path, content)
+
+
+def write_whole(path: ObjectStoragePath, content: bytes) -> None:
+    """Write a file: on a local disk through a rename, in an object store in one request.
+
+    :param path: the file.
+    :param content: its content.
+    """
+    local = path.protocol in _LOCAL
+    if local:
+        # Object stores have no folders, and some would take this for the order to make a bucket.
+        path.parent.mkdir(parents=True, exist_ok=True)
+    target = path.with_name(f"{path.name}.new") if local else path
+    with cast("IO[bytes]", target.open("wb")) as file:  # type: ignore[no-untyped-call]
+        file.write(content)
+    if local:
+        target.replace(path)
+
+
+def read_rows(path: ObjectStoragePath) -> list[dict[str, Any]]:
+    """Read a JSON Lines file.
+
+    :param path: the file.
+    """
+    with cast("IO[bytes]", path.open("rb")) as file:  # type: ignore[no-untyped-call]
+        return [json.loads(row) for row in file.read().splitlines()]
+
+
+def line(row: Mapping[str, Any]) -> bytes:
+    """Return an object as one line of JSON.
+
+    :param row: the object.
+    """
+    # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+def need_parquet() -> None:
+    """Say at once where Parquet files cannot be written.
+
+    :raises WtsInvalidRequestError: when pyarrow is not installed.
+    """
+    _parquet()
+
+
+def _parquet() -> Any:
+    try:
+        from pyarrow import parquet
+    except ModuleNotFoundError:
+        raise WtsInvalidRequestError(
+            "file_format: 'parquet' needs pyarrow, which is not installed. Install the extra: pip install "
+            "'airflow-provider-wts[parquet]', or write 'jsonl'."
+        ) from None
+    return parquet
+
+
+def _parquet_file(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    parquet = _parquet()
+    import pyarrow
+
+    at = pyarrow.timestamp("us", tz="UTC")
+    text = pyarrow.string()
+
+    def fields(texts: Sequence[str], moments: Sequence[str], objects: Sequence[str]) -> list[Any]:
+        kinds = [(texts, text), (moments, at), ((*objects, "other"), text)]
+        return [pyarrow.field(name, kind) for names, kind in kinds for name in names]
+
+    message = pyarrow.struct(fields(_MESSAGE_TEXTS, _MESSAGE_MOMENTS, _MESSAGE_OBJECTS))
+    schema = pyarrow.schema(
+        [
+            *fields(_SESSION_TEXTS, _SESSION_MOMENTS, _SESSION_OBJECTS),
+            pyarrow.field("unreadCount", pyarrow.int64()),
+            pyarrow.field("messages", pyarrow.list_(message)),
+        ]
+    )
+    table = pyarrow.Table.from_pylist([_session(row) for row in rows], schema=schema)
+    content = io.BytesIO()
+    parquet.write_table(table, content, compression="zstd")
+    return content.getvalue()
+
+
+def _session(row: Mapping[str, Any]) -> dict[str, Any]:
+    count = row.get("unreadCount")
+    fits = type(count) is int and -_LARGEST <= count < _LARGEST
+    rest = {name: value for name, value in row.items() if name != "messages" and (name != "unreadCount" or not fits)}
+    return {
+        **_columns(rest, _SESSION_TEXTS, _SESSION_MOMENTS, _SESSION_OBJECTS),
+        "unreadCount": count if fits else None,
+        "messages": [
+            _columns(message, _MESSAGE_TEXTS, _MESSAGE_MOMENTS, _MESSAGE_OBJECTS)
+            for message in row.get("messages") or ()
+        ],
+    }
+
+
+def _columns(
+    row: Mapping[str, Any], texts: Sequence[str], moments: Sequence[str], objects: Sequence[str]
+) -> dict[str, Any]:
+    other = {name: value for name, value in row.items() if name not in (*texts, *moments, *objects)}
+    return {
+        **{name: None if row.get(name) is None else str(row[name]) for name in texts},
+        **{name: _timestamp(row.get(name)) for name in moments},
+        **{name: None if row.get(name) is None else json.dumps(row[name], ensure_ascii=False) for name in objects},
+        "other": json.dumps(other, ensure_ascii=False) if other else None,
+    }
+
+
+def _timestamp(value: Any) -> datetime | None:
+    found = parse_timestamp(value) if value else None
+    return found if found is not None and found.year < 9999 else None
+
+
+_DETAILS = (
+    *("AgentDetails", "DepartmentsDetails", "ContactDetails"),
+    *("ChannelTypeDetails", "ClassificationDetails", "ChannelDetails"),
+)
+
+#: Seconds before the interval that are exported again.
+OVERLAP = 120.0
+
+_MOST_OVERLAP = 30 * 24 * 3600.0
+
+
+class WtsExportConversationsOperator(WtsOperator):
+    """Write the conversations that changed in an interval to files, with contact, classification and all messages.
+
+    Calls ``list_sessions`` (100 a request) and, for each session that has messages, ``list_messages`` (100 a
+    request). How many conversations a minute that gives, the account's rate limit says.
+
+    One row is one session as it is now. A session that changes again comes again in a later interval, so load the
+    rows as an upsert by ``id``. A session counts as changed when it was updated or written in. The export starts when
+    the interval is over by the clock of WTS Chat, and includes the last seconds before the interval (``overlap``).
+
+    The rows go into part files of 100 sessions in the folder ``output_path``, and a manifest names them when all are
+    complete. A task that dies goes on behind its last complete part: no row comes twice, and none is missing, whatever
+    changes meanwhile. A finished task that is cleared exports again, and its old files stay until the new ones are
+    complete. Runs that share a folder leave each other's files alone. Until the end, a folder ``_staging-...`` holds
+    the sessions. The progress is kept in the ledger of the task (Airflow 3.3, or ``[wts] ledger_path``), else in the
+    folder ``_state`` beside the files.
+
+    :param output_path: folder: any address that ``ObjectStoragePath`` takes, such as
+        ``s3://aws_default@bucket/conversations/{{ ds }}`` (templated).
+    :param updated_after: begin of the interval: an aware datetime, or ISO 8601 text with an offset; the begin of the
+        run's data interval when left out. It belongs to the interval (templated).
+    :param updated_before: end of the interval, which does not belong to it; the end of the run's data interval when
+        left out (templated).
+    :param file_format: ``jsonl`` (default): one JSON object a line, as the API answers it, with its messages in
+        ``messages``; ``parquet``: columns with types, objects as JSON text; needs the extra ``parquet`` (templated).
+    :param include_messages: whether the messages are read; without them 100 sessions take two requests (templated).
+    :param include_details: what the API adds to each session: ``ContactDetails`` and ``ClassificationDetails``
+        (default), ``AgentDetails``, ``ChannelDetails``, ``ChannelTypeDetails``, ``DepartmentsDetails`` (templated).
+    :param overlap: seconds before the interval that are exported again, for changes that WTS Chat showed late. Default:
+        120 (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: ``path``, ``manifest`` (a file that names the parts), ``file_format``, ``parts``, ``sessions``,
+        ``messages``, ``updated_after``, ``updated_before``.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
+    :raises WtsIncompleteListError: when the list of sessions cannot be shown to be complete; the next try reads
+        it again.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsOperator.template_fields,
+        "output_path",
+        "updated_after",
+        "updated_before",
+        "file_format",
+        "include_messages",
+        "include_details",
+        "overlap",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
+
+    def __init__(
+        self,
+        *,
+        output_path: str,
+        updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        file_format: str = "jsonl",
+        include_messages: bool | str = True,
+        include_details: Sequence[str] | str = ("ContactDetails", "ClassificationDetails"),
+        overlap: float | str = OVERLAP,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.output_path = output_path
+        self.updated_after = updated_after
+        self.updated_before = updated_before
+        self.file_format = file_format
+        self.include_messages = include_messages
+        self.include_details = include_details
+        self.overlap = overlap
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Export, or go on where an earlier try stopped.
+
+        :param context: the task's context.
+        """
+        with task_failures():
+            return Export(self.hook, context, self._wanted(context), self.log).run()
+
+    def _wanted(self, context: Context) -> Wanted:
+
+        output_path = parameters.text("output_path", self.output_path)
+        if not isinstance(output_path, str) or not output_path.strip():
+            raise WtsInvalidRequestError(
+                "output_path: is empty. Example: 's3://aws_default@bucket/conversations/{{ ds }}'."
+            )
+        after = self._bound("updated_after", context.get("data_interval_start"))
+        before = self._bound("updated_before", context.get("data_interval_end"))
+        if datetime.fromisoformat(after) >= datetime.fromisoformat(before):
+            raise WtsInvalidRequestError(
+                f"updated_after: {after} is not before updated_before, {before}. A run without a data interval, such "
+                "as one that was started by hand, needs both of them."
+            )
+        details = parameters.details(self.include_details, _DETAILS)
+        overlap = OVERLAP if parameters.missing(self.overlap) else self.overlap
+        return Wanted(
+            wts_conn_id=self.wts_conn_id,
+            output_path=output_path.strip().rstrip("/"),
+            updated_after=after,
+            updated_before=before,
+            file_format=parameters.needed_choice("file_format", self.file_format, ("jsonl", "parquet")),
+            include_messages=parameters.flag("include_messages", self.include_messages) is not False,
+            include_details=tuple(details or ()),
+            overlap=float(parameters.number("overlap", overlap, least=0, most=_MOST_OVERLAP) or 0.0),
+        )
+
+    def _bound(self, name: str, otherwise: Any) -> str:
+        given = getattr(self, name)
+        found = parameters.filter_timestamp(name, otherwise if parameters.missing(given) else given)
+        if not isinstance(found, str):
+            raise WtsInvalidRequestError(
+                f"{name}: is empty, and this run has no data interval. A good value is '2026-12-24T00:00:00-03:00'."
+            )
+        return found

@@ -1,4 +1,4 @@
-"""What triggers wait for, and who waits for what: the two sides of the shared poll."""
+"""Who waits for what: the waiters of the shared poll, and the conditions that end their waits."""
 
 from __future__ import annotations
 
@@ -6,29 +6,16 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.call import moment
-from airflow_provider_wts.waiting.session import SESSION_STATUSES
+from airflow_provider_wts.api.sessions import SESSION_STATUSES
+from airflow_provider_wts.waiting.conditions import Snapshot, wrote_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from airflow_provider_wts.api.errors import WtsError
-
-
-class Seen(NamedTuple):
-    """What a look keeps of a session or a message: nothing that anybody wrote.
-
-    :param status: its status; ``NOT_FOUND`` where it is gone.
-    :param last_in: of a session: when its contact wrote last, as the API writes it.
-    :param reason: of a message: why it failed.
-    """
-
-    status: str
-    last_in: str = ""
-    reason: str = ""
 
 
 class Subscription:
@@ -45,12 +32,12 @@ class Subscription:
     def __init__(self, ids: Iterable[str], *, interval: float) -> None:
         self.ids = tuple(dict.fromkeys(one.lower() for one in ids))
         self.interval = interval
-        self._known: dict[str, Seen] | None = None
-        self._news: dict[str, Seen] | None = None
+        self._known: dict[str, Snapshot] | None = None
+        self._news: dict[str, Snapshot] | None = None
         self._error: WtsError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
-    async def next(self, timeout: float) -> dict[str, Seen]:
+    async def next(self, timeout: float) -> dict[str, Snapshot]:
         """Return what was seen since the last call, by id; empty when the time passed.
 
         :param timeout: seconds to wait for news.
@@ -70,14 +57,14 @@ class Subscription:
         news, self._news = self._news, None
         return news or {}
 
-    def known(self, one: str) -> Seen | None:
+    def known(self, one: str) -> Snapshot | None:
         """Return what was reported last of a session or message.
 
         :param one: its id.
         """
         return self._known.get(one) if self._known else None
 
-    def tell(self, one: str, seen: Seen) -> None:
+    def tell(self, one: str, seen: Snapshot) -> None:
         """Report what was seen.
 
         :param one: the session or message.
@@ -94,7 +81,7 @@ class Subscription:
         self._known[one] = self._news[one] = seen
         self._wake()
 
-    def reached(self, seen: Seen) -> bool:
+    def reached(self, seen: Snapshot) -> bool:
         """Whether this is what is waited for, so that nothing seen later counts.
 
         :param seen: what a look kept.
@@ -130,21 +117,21 @@ class SessionSubscription(Subscription):
         self.statuses = tuple(statuses)
         self.since = since
 
-    def interesting(self, seen: Seen) -> bool:
+    def interesting(self, seen: Snapshot) -> bool:
         """Whether the list of changed sessions should have shown this.
 
         :param seen: what a look kept of a session.
         """
         return seen.status in self.statuses
 
-    def reached(self, seen: Seen) -> bool:
+    def reached(self, seen: Snapshot) -> bool:
         """Whether this is what is waited for, so that nothing seen later counts.
 
         :param seen: what a look kept of a session.
         """
         return self.interesting(seen)
 
-    def knows(self, one: str, seen: Seen) -> bool:
+    def knows(self, one: str, seen: Snapshot) -> bool:
         """Whether this status has been reported already.
 
         :param one: the session.
@@ -170,14 +157,14 @@ class ReplySubscription(SessionSubscription):
         super().__init__([session_id], SESSION_STATUSES, since=since, interval=interval)
         self.after = after
 
-    def interesting(self, seen: Seen) -> bool:
+    def interesting(self, seen: Snapshot) -> bool:
         """Whether the contact wrote.
 
         :param seen: what a look kept of a session.
         """
         return wrote_after(seen, self.after)
 
-    def knows(self, one: str, seen: Seen) -> bool:
+    def knows(self, one: str, seen: Snapshot) -> bool:
         """Whether this answer has been reported already.
 
         :param one: the session.
@@ -202,24 +189,7 @@ class MessageSubscription(Subscription):
         self.id_of = id_of
 
 
-def wrote_after(seen: Seen, since: datetime) -> bool:
-    """Whether the contact of a session wrote after a moment; what cannot be read says no.
-
-    :param seen: what a look kept of the session.
-    :param since: the moment.
-    """
-    return bool(seen.last_in) and moment(seen.last_in) > since
-
-
-def session_seen(session: Mapping[str, Any]) -> Seen:
-    """Return what is kept of a session.
-
-    :param session: as the API answered it.
-    """
-    return Seen(str(session.get("status") or "").upper(), str(session.get("lastMessageIn") or ""))
-
-
-class Board:
+class Subscriptions:
     """Who waits for what, and whose turn it is to be looked at singly."""
 
     def __init__(self) -> None:
@@ -308,7 +278,7 @@ class Board:
                 self._in_turn.remove(one)
                 self._in_turn.appendleft(one)
 
-    def tell(self, seen: Mapping[str, Seen]) -> None:
+    def tell(self, seen: Mapping[str, Snapshot]) -> None:
         """Report to all who wait.
 
         :param seen: what looks kept, by id.

@@ -1,4 +1,4 @@
-"""What became of a campaign: a line for each row in a file, counts, and progress in the log."""
+"""The results of a campaign: one line per recipient in a file, and counts for XCom and the log."""
 
 from __future__ import annotations
 
@@ -6,18 +6,44 @@ import json
 import logging
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 from uuid import uuid4
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.messages import NOT_REACHED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import ObjectStoragePath
     from airflow.sdk.types import Logger
 
-    from airflow_provider_wts.sending.batch import Result
-    from airflow_provider_wts.sending.recipients import Left, Recipient
+    from airflow_provider_wts.campaigns.recipients import Recipient, SkippedRow
+
+
+class Result(NamedTuple):
+    """What became of one recipient.
+
+    :param status: ``sent``, ``failed``, ``skipped``, ``undecided`` or ``not_sent``.
+    :param receipt: what is kept of the API's answer.
+    :param reason: why, where it is not ``sent``.
+    """
+
+    status: str
+    receipt: Mapping[str, Any] = {}
+    reason: str = ""
+
+    @classmethod
+    def of(cls, receipt: Mapping[str, Any]) -> Result:
+        """Return the result that a receipt tells.
+
+        :param receipt: the receipt.
+        """
+        if receipt.get("status") in NOT_REACHED:
+            return cls("failed", receipt, str(receipt.get("failedReason") or "WTS Chat gives no reason"))
+        return cls("sent", receipt)
+
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +147,7 @@ class ResultsFile:
         self._path.with_name(f"{self._path.name}.manifest.json").write_text(json.dumps(manifest, indent=2))
 
 
-class Tally:
+class Progress:
     """Counts what becomes of the recipients, writes it down, and says now and then how far the campaign is.
 
     :param total: recipients in all.
@@ -140,7 +166,7 @@ class Tally:
         self._file = file
         self._begun = self._said = time.monotonic()
 
-    def leave(self, row: Left) -> None:
+    def leave(self, row: SkippedRow) -> None:
         """Take in a row that nothing goes to.
 
         :param row: the row.

@@ -1,4 +1,4 @@
-"""When the wait for a session is over. Sensors, triggers and operators decide it here, so they cannot drift apart."""
+"""When a wait is over: statuses of sessions and messages, and replies of the contact."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
@@ -15,21 +17,174 @@ from airflow_provider_wts.api.errors import (
     WtsInvalidRequestError,
     WtsNotFoundError,
     WtsRejectedError,
+    WtsUnknownOutcomeError,
 )
-from airflow_provider_wts.hooks.names import is_uuid
+from airflow_provider_wts.api.messages import _PROGRESS, MESSAGE_STATUSES, list_messages
+from airflow_provider_wts.api.personal_data import without_personal_data
+from airflow_provider_wts.api.sessions import SESSION_STATUSES
+from airflow_provider_wts.api.wire import is_uuid, parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+
+_ENDED_BADLY = ("FAILED", "DELETED")
+
+
+class MessageWait(NamedTuple):
+    """A wait for a message.
+
+    :param message_id: the id that a send answered, or the id of a message.
+    :param target_status: ``SENT``, ``DELIVERED`` or ``READ``; a later one implies the earlier ones.
+    :param id_of: ``send`` or ``message``, where it is known which of the two the id belongs to.
+    """
+
+    message_id: str
+    target_status: str = "DELIVERED"
+    id_of: str | None = None
+
+    @classmethod
+    def of(cls, message_id: Any, target_status: Any, id_of: Any) -> MessageWait:
+        """Make a wait from rendered parameters.
+
+        :param message_id: the id, or what a send answered, as itself or as JSON text.
+        :param target_status: what is waited for.
+        :param id_of: ``send``, ``message``, or nothing.
+        :raises WtsInvalidRequestError: naming the parameter that cannot be right.
+        """
+        target, kind = (str(value or "").strip().upper() for value in (target_status, id_of))
+        if target not in _PROGRESS:
+            raise WtsInvalidRequestError(
+                f"target_status: {target_status!r} cannot be waited for. Good values are {', '.join(_PROGRESS)}."
+            )
+        if kind not in ("", "SEND", "MESSAGE"):
+            raise WtsInvalidRequestError(f"id_of: {id_of!r} is none of 'send' and 'message'.")
+        return cls(_message_id(message_id), target, kind.lower() or None)
+
+    def verdict(self, seen: Snapshot | None) -> tuple[WaitState, str]:
+        """Judge what was seen of the message.
+
+        :param seen: what a look kept; a status that is missing or unknown means: keep waiting.
+        :return: the verdict, and a sentence for a person.
+        """
+        status = "unknown" if seen is None else seen.status.upper()
+        if seen is not None and status == NOT_FOUND:
+            return WaitState.FAILED, f"Message {self.message_id} cannot be found."
+        words = f"Message {self.message_id} is {status}"
+        if seen is not None and status in _ENDED_BADLY:
+            reason = seen.reason or ("no reason was given" if status == "FAILED" else "")
+            return WaitState.FAILED, f"{words}{': ' * bool(reason)}{reason}."
+        if seen is not None and status and status not in MESSAGE_STATUSES:
+            warn_of_unknown(status)
+        reached = status in _PROGRESS and _PROGRESS.index(status) >= _PROGRESS.index(self.target_status)
+        if reached:
+            return WaitState.REACHED, f"{words}."
+        return WaitState.WAITING, f"{words}, not yet {self.target_status}."
+
+
+def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | None) -> tuple[dict[str, Any], str]:
+    """Read the status of a message; answers it, and which kind of id this is.
+
+    Ids of sends and ids of messages look alike, and each has a call of its own.
+
+    :param read: performs a call.
+    :param message_id: the id.
+    :param id_of: ``send`` or ``message``; where it is neither, the first is tried, and then the second.
+    :raises WtsNotFoundError: when there is no such message.
+    """
+    from airflow_provider_wts.api.messages import get_message_status
+    from airflow_provider_wts.api.sends import get_sent_message_status
+
+    if id_of != "message":
+        try:
+            return _checked(read(get_sent_message_status(message_id)), message_id, "get_sent_message_status"), "send"
+        except WtsRejectedError as error:
+            if id_of == "send" or not says_missing(error):
+                raise
+    return _checked(read(get_message_status(message_id)), message_id, "get_message_status"), "message"
+
+
+def message_seen(answer: Mapping[str, Any]) -> Snapshot:
+    """Return what is kept of a message. The two status calls name the reason differently.
+
+    :param answer: as the API answered it.
+    """
+    reason = answer.get("failedReason") or answer.get("failureReason") or ""
+    # It goes into an event, which Airflow's database keeps.
+    return Snapshot(str(answer.get("status") or ""), reason=without_personal_data(str(reason)))
+
+
+def _message_id(value: Any) -> str:
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    return given_id("message_id", value.get("id") if isinstance(value, dict) else value)
+
+
+def _checked(answer: Any, message_id: str, operation_id: str) -> dict[str, Any]:
+    # The send family may be asked by the sender's id, too.
+    ids = [str(answer.get(name)).lower() for name in ("id", "senderId")] if isinstance(answer, dict) else []
+    if message_id.lower() not in ids:
+        raise WtsUnknownOutcomeError(
+            f"{operation_id}: the answer is not message {message_id}: 'id' is another one, or missing.",
+            operation_id=operation_id,
+            repeatable=True,
+        )
+    return dict(answer)
+
+
+#: Messages that are looked through for the answer, newest first.
+MOST_MESSAGES = 500
+
+
+def since_last_message_out(session: Mapping[str, Any], began: datetime | None) -> datetime:
+    """Return the moment after which a message of the contact is an answer, where none was given.
+
+    :param session: the session as it is now.
+    :param began: when the wait began, where that was at an earlier look. What the company wrote later, such as a
+        chatbot's thanks for the answer, must not move the moment past the answer.
+    """
+    if not session.get("lastMessageOut"):
+        # The company wrote nothing, so the first message of the contact is what is waited for.
+        return datetime.fromtimestamp(0, UTC)
+    written = parse_timestamp(session["lastMessageOut"])
+    return written if began is None else min(written, began)
+
+
+def replies(hook: WtsHook, session_id: str, since: datetime) -> list[dict[str, Any]]:
+    """Return what the contact wrote after a moment, oldest first.
+
+    :param hook: the hook of the task's connection.
+    :param session_id: the session.
+    :param since: the moment.
+    """
+    # A second earlier, and judged here: whether the bound is inclusive is not documented.
+    bounds: list[dict[str, Any]] = [{"created_after": since - timedelta(seconds=1)}] if since.year > 1970 else []
+    for window in (*bounds, {}):
+        found = {
+            str(message.get("id")): message
+            for message in islice(hook.client.items(list_messages(session_id, **window)), MOST_MESSAGES)
+            if message.get("direction") == "FROM_HUB" and parse_timestamp(message.get("createdAt")) > since
+        }
+        if found:
+            return sorted(found.values(), key=lambda message: parse_timestamp(message.get("createdAt")))
+    return []
+
 
 log = logging.getLogger(__name__)
 
-#: Statuses of a session, as the API documents them.
-SESSION_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
-
 #: What is in place of the status of a session that does not exist, or has not reached what is waited for.
 NOT_FOUND = "NOT_FOUND"
+
 NOT_REACHED = "NOT_REACHED"
 
 #: Failed looks in a row after which a wait gives up. Each look has been tried again within the client already.
 MOST_FAILED_LOOKS = 5
-
 
 #: Sessions that a message names one by one.
 MOST_NAMED = 5
@@ -37,7 +192,7 @@ MOST_NAMED = 5
 _warned_of: set[str] = set()
 
 
-class Verdict(Enum):
+class WaitState(Enum):
     """What a look at a session says about the wait for it."""
 
     REACHED = "reached"
@@ -73,7 +228,7 @@ class SessionWait(NamedTuple):
             raise WtsInvalidRequestError(f"failed_status: {sorted(both)} stand in target_status, too.")
         return cls(given_id("session_id", session_id), targets, failures)
 
-    def verdict(self, session: Mapping[str, Any]) -> tuple[Verdict, str]:
+    def verdict(self, session: Mapping[str, Any]) -> tuple[WaitState, str]:
         """Judge a session as the API answered it.
 
         :param session: the session; a status that is missing or unknown means: keep waiting.
@@ -81,15 +236,15 @@ class SessionWait(NamedTuple):
         """
         status = str(session.get("status") or "").upper()
         if status == NOT_FOUND:
-            return Verdict.FAILED, f"Session {self.session_id} cannot be found."
+            return WaitState.FAILED, f"Session {self.session_id} cannot be found."
         words = f"Session {self.session_id} is {status or 'of unknown status'}"
         if status in self.target_status:
-            return Verdict.REACHED, f"{words}."
+            return WaitState.REACHED, f"{words}."
         if status in self.failed_status:
-            return Verdict.FAILED, f"{words}."
+            return WaitState.FAILED, f"{words}."
         if status not in SESSION_STATUSES:
             warn_of_unknown(status)
-        return Verdict.WAITING, f"{words}, not yet {' or '.join(self.target_status)}."
+        return WaitState.WAITING, f"{words}, not yet {' or '.join(self.target_status)}."
 
 
 class SessionsWait(NamedTuple):
@@ -120,7 +275,7 @@ class SessionsWait(NamedTuple):
         one = SessionWait.of(ids[0], target_status, failed_status)
         return cls(ids, _needed(needed, len(ids)), one.target_status, one.failed_status)
 
-    def verdict(self, statuses: Mapping[str, str]) -> tuple[Verdict, str]:
+    def verdict(self, statuses: Mapping[str, str]) -> tuple[WaitState, str]:
         """Judge what is known of the sessions.
 
         :param statuses: the last status seen, by session.
@@ -129,16 +284,16 @@ class SessionsWait(NamedTuple):
         for session_id, status in statuses.items():
             if status == NOT_FOUND or status in self.failed_status:
                 words = "cannot be found" if status == NOT_FOUND else f"is {status}"
-                return Verdict.FAILED, f"Session {session_id} {words}."
+                return WaitState.FAILED, f"Session {session_id} {words}."
             if status and status not in SESSION_STATUSES:
                 warn_of_unknown(status)
         left = [one for one in self.session_ids if statuses.get(one) not in self.target_status]
         reached = len(self.session_ids) - len(left)
         words = f"{reached} of {len(self.session_ids)} session(s) reached {' or '.join(self.target_status)}"
         if reached >= self.needed:
-            return Verdict.REACHED, f"{words}; {self.needed} needed."
+            return WaitState.REACHED, f"{words}; {self.needed} needed."
         more = f" and {len(left) - MOST_NAMED} more" * (len(left) > MOST_NAMED)
-        return Verdict.WAITING, f"{words}; {self.needed} needed. Not yet: {', '.join(left[:MOST_NAMED])}{more}."
+        return WaitState.WAITING, f"{words}; {self.needed} needed. Not yet: {', '.join(left[:MOST_NAMED])}{more}."
 
 
 def given_id(name: str, value: Any) -> str:
@@ -261,3 +416,33 @@ def _needed(value: Any, count: int) -> int:
         raise WtsInvalidRequestError(f"needed: {value!r} is none of 'all', 'any' and a share such as 0.9.")
     # Rounded first: 0.7 of 10 is 7, and not 8 for a last binary digit.
     return max(1, math.ceil(round(share * count, 9)))
+
+
+class Snapshot(NamedTuple):
+    """What a look keeps of a session or a message: nothing that anybody wrote.
+
+    :param status: its status; ``NOT_FOUND`` where it is gone.
+    :param last_in: of a session: when its contact wrote last, as the API writes it.
+    :param reason: of a message: why it failed.
+    """
+
+    status: str
+    last_in: str = ""
+    reason: str = ""
+
+
+def wrote_after(seen: Snapshot, since: datetime) -> bool:
+    """Whether the contact of a session wrote after a moment; what cannot be read says no.
+
+    :param seen: what a look kept of the session.
+    :param since: the moment.
+    """
+    return bool(seen.last_in) and parse_timestamp(seen.last_in) > since
+
+
+def session_seen(session: Mapping[str, Any]) -> Snapshot:
+    """Return what is kept of a session.
+
+    :param session: as the API answered it.
+    """
+    return Snapshot(str(session.get("status") or "").upper(), str(session.get("lastMessageIn") or ""))

@@ -1,0 +1,206 @@
+"""How values are written in requests and read in answers: what was set, times, UUIDs, missing values."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+from uuid import UUID
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+
+T = TypeVar("T")
+
+
+class _Unset(Enum):
+    """The mark of a parameter that the caller did not set. An enum, so that it survives copying and pickling."""
+
+    UNSET = "not given"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __str__(self) -> str:
+        return "UNSET"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+Unset: TypeAlias = Literal[_Unset.UNSET]
+
+UNSET: Final = _Unset.UNSET
+
+#: A parameter that may be left out, or set to ``None`` to send ``null``.
+Missing: TypeAlias = T | Unset | None
+
+
+def given(**values: object) -> dict[str, Any]:
+    """Return the values that were set, in the order of the arguments.
+
+    A trailing underscore in a name is dropped, so that ``from_=`` becomes ``from``.
+
+    :param values: values by their name on the wire; those that are :data:`UNSET` are left out.
+    """
+    return {name.removesuffix("_"): value for name, value in values.items() if value is not UNSET}
+
+
+def given_or_left_out(**values: object) -> dict[str, Any] | Unset:
+    """Return the values that were set, or :data:`UNSET` when none was: for an object inside a body."""
+    return given(**values) or UNSET
+
+
+def utc(moment: datetime) -> str:
+    """Write a moment as the API expects it: ISO 8601 in UTC with ``Z``.
+
+    :param moment: an aware datetime.
+    :raises WtsInvalidRequestError: when it is naive, since the API would read it as another moment.
+    """
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise WtsInvalidRequestError(
+            f"{moment.isoformat()} has no time zone. Give an aware datetime, for example {moment.isoformat()}-03:00."
+        )
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise WtsInvalidRequestError(f"{moment.isoformat()} is out of range.") from None
+    text = moment.isoformat(timespec="microseconds" if moment.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def parse_timestamp(text: Any) -> datetime:
+    """Read a moment as the API writes it, with 0 to 7 digits of a fraction.
+
+    :param text: the moment; one that cannot be read is taken for the end of time.
+    """
+    try:
+        parsed = datetime.fromisoformat(str(text))
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def json_value(value: object) -> object:
+    """Turn what JSON does not know into what the API expects: moments, dates, enums, sets and mappings.
+
+    :param value: the value.
+    :raises TypeError: when JSON has no word for it.
+    """
+    if value is UNSET:
+        raise TypeError("a value inside was not given")
+    if isinstance(value, datetime):
+        return utc(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        # In a stable order, so that the same request is the same bytes.
+        return sorted(value, key=str)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def wire_value(value: object, where: str) -> object:
+    """Turn a path or query value into its JSON form, lists item by item.
+
+    :param value: the value.
+    :param where: what it is, for the error.
+    :raises WtsInvalidRequestError: when it has none.
+    """
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [wire_value(item, where) for item in value if _is_set(item)]
+    # An enum may be text or a number, too, and would then go out as its name.
+    if isinstance(value, (str, int, dict)) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, float) and value - value == 0:
+        return value
+    try:
+        return json_value(value)
+    except (TypeError, ArithmeticError) as error:
+        raise WtsInvalidRequestError(f"{where} cannot be written: {error}.") from None
+
+
+def _is_set(value: object) -> bool:
+    return value is not None and value is not UNSET
+
+
+# How Python and pandas write a value that is missing, and so what a template makes of it.
+_MISSING_TEXTS = frozenset({"", "None", "nan", "NaN", "NaT", "<NA>"})
+
+_MISSING_TYPES = frozenset({"NAType", "NaTType"})
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value is missing: not given, ``None``, NaN and its relatives of pandas, blank text, or their text.
+
+    :param value: the value.
+    """
+    if isinstance(value, str):
+        return visible(value) in _MISSING_TEXTS
+    return value is UNSET or value is None or is_nan(value)
+
+
+def visible(text: str) -> str:
+    """Return a text without blanks around it and without characters that nobody sees, such as direction marks.
+
+    :param text: the text.
+    """
+    if not text.isascii():
+        text = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return text.strip()
+
+
+def is_nan(value: object) -> bool:
+    """Whether a value stands for a missing one in a data frame: NaN of any kind of number, ``NaT``, ``NA``.
+
+    :param value: the value.
+    """
+    if type(value).__name__ in _MISSING_TYPES:
+        return True
+    if isinstance(value, (str, bytes, int)) or not hasattr(value, "__float__"):
+        return False
+    try:
+        # Only what is not a number differs from itself. An array answers with an array.
+        return bool(value != value)  # noqa: PLR0124
+    except ArithmeticError:
+        # A signalling NaN.
+        return True
+    except (TypeError, ValueError):
+        return False
+
+
+def given_as(names: Mapping[str, str], values: Mapping[str, object]) -> dict[str, Any]:
+    """Return the values that were set, under their names on the wire and in the order of ``names``.
+
+    :param names: the wire's name by the parameter's.
+    :param values: values by the parameter's name.
+    :raises TypeError: when there is no such parameter, as Python does for any function.
+    """
+    if unknown := values.keys() - names.keys():
+        raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
+    return given(**{wire: values.get(name, UNSET) for name, wire in names.items()})
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID in its usual spelling.
+
+    :param text: what the user wrote.
+    """
+    try:
+        return str(uuid.UUID(text)) == text.strip().lower()
+    except (ValueError, AttributeError, TypeError):
+        return False
+
+
+#: Clocks of workers and of the API differ, and date bounds are not documented: everything this much older is read too.
+CLOCK_SLACK = timedelta(minutes=5)

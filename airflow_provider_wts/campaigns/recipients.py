@@ -1,0 +1,750 @@
+"""The recipients of a campaign: rows of a list or file, what each of them gets, and which rows are bad."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import re
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from decimal import Decimal
+from io import BufferedReader, RawIOBase, TextIOWrapper
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+from unicodedata import is_normalized, normalize
+
+import jinja2
+from jinja2.filters import FILTERS as JINJA_FILTERS
+from jinja2.sandbox import SandboxedEnvironment, safe_range
+
+from airflow_provider_wts.api.addresses import identity_of
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.wire import json_value
+from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
+from airflow_provider_wts.campaigns.row_filters import FILTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_provider_wts.sending.key import Mark
+
+
+class Send(NamedTuple):
+    """One send.
+
+    :param recipient: whom it goes to.
+    :param mark: what it leaves at the API.
+    """
+
+    recipient: Recipient
+    mark: Mark
+
+
+#: Bytes of checked recipients that stay in memory.
+_IN_MEMORY = 8 * 1024 * 1024
+
+#: Bad rows that an error lists.
+_MOST_LISTED = 20
+
+#: What a customer reads: a cell without a value makes the row a bad one.
+_READ_BY_CUSTOMERS = frozenset(("text", "parameters"))
+
+
+class Recipient(NamedTuple):
+    """One recipient, checked.
+
+    :param line: where a person finds the row.
+    :param to: phone number or handle, as the API spells it.
+    :param values: what goes to this recipient, by parameter.
+    """
+
+    line: int
+    to: str
+    values: dict[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """What stays the same however the number was written: with the ninth digit, where Brazil has one."""
+        return identity_of(self.to)
+
+
+class SkippedRow(NamedTuple):
+    """A row that nothing goes to.
+
+    :param line: where a person finds the row.
+    :param status: ``bad_row`` or ``duplicate``.
+    :param reason: why.
+    """
+
+    line: int
+    status: str
+    reason: str
+
+
+class RowPlan:
+    """How a row becomes a recipient.
+
+    A parameter comes from its template; without one, from the column of its name. A row that is no object is the
+    recipient itself.
+
+    :param templates: compiles the templates.
+    :param given: templates by parameter; ``None`` = none was given.
+    :param checks: turn what a row gives into what the API takes, or raise ``WtsInvalidRequestError``, by parameter.
+    :param spell: spells a recipient, and refuses one that the connection does not allow.
+    """
+
+    def __init__(
+        self,
+        templates: RowTemplates,
+        given: Mapping[str, Any],
+        checks: Mapping[str, Callable[[Any], Any]],
+        spell: Callable[[Any], str],
+    ) -> None:
+        self._fills = {
+            name: templates.compiled(f"row_{name}", template, needed=name == "to" or name in _READ_BY_CUSTOMERS)
+            for name, template in given.items()
+            if template is not None
+        }
+        self._checks = checks
+        self._spell = spell
+
+    def recipient(self, row: Row) -> Recipient:
+        """Return the recipient of a row.
+
+        :param row: the row.
+        :raises RowError: saying what is wrong with it.
+        """
+        if row.problem:
+            raise RowError(row.problem)
+        value = plain_number(row.values)
+        plain = isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool)
+        columns = {"to": value} if plain else value
+        if not isinstance(columns, Mapping):
+            raise RowError(f"is a {type(columns).__name__}; a row is an object, or a phone number")
+        seen = RowValues(columns)
+        to = self._value("to", columns, seen)
+        if is_blank(to):
+            hint = "" if "to" in self._fills or "to" in columns else "; say which column holds it with row_to"
+            raise RowError(f"to: is empty{hint}")
+        try:
+            spelled = self._spell(to)
+            values = {name: check(self._value(name, columns, seen)) for name, check in self._checks.items()}
+        except WtsInvalidRequestError as error:
+            raise RowError(str(error).removesuffix(".")) from None
+        return Recipient(row.line, spelled, {name: one for name, one in values.items() if one is not None})
+
+    def _value(self, name: str, columns: Mapping[str, Any], seen: RowValues) -> Any:
+        fill = self._fills.get(name)
+        if fill is not None:
+            return fill(seen)
+        value = columns.get(name)
+        if name in columns and name in _READ_BY_CUSTOMERS and is_missing(value):
+            raise RowError(f"{name}: the column {name!r} has no value")
+        return without_missing(value)
+
+
+class Recipients:
+    """The checked recipients of a campaign, in the order of their rows; can be walked any number of times.
+
+    :param rows: the rows.
+    :param plan: how a row becomes a recipient.
+    """
+
+    def __init__(self, rows: Iterable[Row], plan: RowPlan) -> None:
+        self.count = 0
+        self.bad_rows = 0
+        self.duplicates = 0
+        self._problems: list[str] = []
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # see close()
+        lines: dict[str, int] = {}
+        for row in rows:
+            self._file.write(self._checked(row, plan, lines) + b"\n")
+
+    def __enter__(self) -> Recipients:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._file.close()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, whatever is in them."""
+        return self.count + self.bad_rows + self.duplicates
+
+    def entries(self) -> Iterator[Recipient | SkippedRow]:
+        """Walk all rows: the recipients, and what is left out. One walk at a time."""
+        self._file.seek(0)
+        for line in self._file:
+            kept = json.loads(line)
+            yield SkippedRow(*kept) if isinstance(kept[2], str) else Recipient(*kept)
+
+    def __iter__(self) -> Iterator[Recipient]:
+        return (entry for entry in self.entries() if isinstance(entry, Recipient))
+
+    def refuse_bad_rows(self, where: str = "") -> None:
+        """Refuse the whole campaign where a row is bad.
+
+        :param where: says where all of them are, at the end of the first line.
+        :raises WtsInvalidRequestError: listing the rows.
+        """
+        if self.bad_rows:
+            more = self.bad_rows - _MOST_LISTED
+            problems = [*self._problems, f"And {more:,} more."] if more > 0 else self._problems
+            raise WtsInvalidRequestError(
+                "\n".join(
+                    [
+                        f"{self.bad_rows:,} of {self.rows:,} rows are bad. Nothing was sent. Fix them, or set "
+                        f"on_bad_row='skip' to send to the others.{where}",
+                        *problems,
+                    ]
+                )
+            )
+
+    def _checked(self, row: Row, plan: RowPlan, lines: dict[str, int]) -> bytes:
+        """Return a row as it is kept."""
+        try:
+            recipient = plan.recipient(row)
+            kept = _written_row(recipient)
+        except (RowError, TypeError, ValueError) as error:
+            self.bad_rows += 1
+            if len(self._problems) < _MOST_LISTED:
+                self._problems.append(f"Line {row.line}: {error}.")
+            return _written_row(SkippedRow(row.line, "bad_row", str(error)))
+        first = lines.setdefault(recipient.identity, row.line)
+        if first != row.line:
+            self.duplicates += 1
+            return _written_row(SkippedRow(row.line, "duplicate", f"the recipient stands in line {first} already"))
+        self.count += 1
+        return kept
+
+
+def _written_row(entry: Recipient | SkippedRow) -> bytes:
+    # As it will go out: what cannot be written then is a bad row now.
+    return json.dumps(entry, default=_json, allow_nan=False, ensure_ascii=False).encode()
+
+
+def _json(value: object) -> object:
+    """Turn what Parquet holds beside JSON's kinds, such as dates and decimals, into text or numbers."""
+    if isinstance(value, (datetime, date, time)):
+        # Without a time zone it means what it meant to its author.
+        return value.isoformat()
+    return json_value(value)
+
+
+_COLUMN = re.compile(r"\s*row\.([^\W\d_]\w*)\s*")
+
+_NO_COLUMN = re.compile(r"'[\w.]*RowValues object' has no attribute ('.*')")
+
+#: What templates may use of the module ``yaml``, which Airflow's macros hold: its other functions run code.
+_SAFE_YAML = frozenset(("safe_load", "safe_dump", "dump"))
+
+
+class RowError(Exception):
+    """A row does not give what a template asks for.
+
+    :param problem: what is wrong, for a person.
+    """
+
+
+class RowValues:
+    """A row as templates see it: ``row.amount`` and ``row["amount"]``, and no methods that hide a column.
+
+    An accented letter is the same letter however it is encoded (NFC).
+
+    :param values: values by column.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = {_composed(name): value for name, value in values.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[_composed(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return _composed(name) in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+
+class RowTemplates:
+    """Compiles templates once, to fill them in for thousands of rows.
+
+    :param environment: Airflow's environment of the task: its filters and macros can be used.
+    :param context: what templates see beside ``row``, such as ``ds`` and ``params``.
+    """
+
+    def __init__(self, environment: jinja2.Environment | None, context: Mapping[str, Any]) -> None:
+        self._environment = _environment(environment)
+        self._globals = {**self._environment.globals, **context}
+
+    def compiled(self, name: str, template: Any, *, needed: bool = False) -> Callable[[RowValues], Any]:
+        """Return what fills a template in.
+
+        :param name: the parameter's name, for the error.
+        :param template: text, or lists and objects that hold texts; everything else is taken as it is.
+        :param needed: whether a cell without a value makes the row a bad one, because a customer would read it; else
+            a template that is one expression gives ``None`` for it.
+        :raises WtsInvalidRequestError: when it cannot be read.
+        """
+        if isinstance(template, dict):
+            parts = {key: self.compiled(f"{name}[{key!r}]", one, needed=needed) for key, one in template.items()}
+            return lambda row: {key: fill(row) for key, fill in parts.items()}
+        if isinstance(template, (list, tuple)):
+            fills = [self.compiled(f"{name}[{place}]", one, needed=needed) for place, one in enumerate(template)]
+            return lambda row: [fill(row) for fill in fills]
+        if isinstance(template, str) and ("{{" in template or "{%" in template or "{#" in template):
+            return self._compiled_text(name, template, needed=needed)
+        return lambda row: template
+
+    def _compiled_text(self, name: str, template: str, *, needed: bool) -> Callable[[RowValues], Any]:
+        try:
+            expression = self._single_expression(template)
+            if expression is None:
+                fill = self._render(self._environment.from_string(template))
+            elif column := _COLUMN.fullmatch(expression):
+                # The most common one by far; thousands of rows need no more than this.
+                fill = _column(column[1])
+            else:
+                fill = self._value(self._environment.from_string(f"{{% set result = ({expression}) %}}"))
+        except jinja2.TemplateError as error:
+            raise WtsInvalidRequestError(f"{name}: is no template: {error}.") from None
+        return _guarded(name, fill, needed=needed)
+
+    def _render(self, template: jinja2.Template) -> Callable[[RowValues], str]:
+        # What Template.render does, without copying all globals for every row.
+        return lambda row: "".join(
+            template.root_render_func(template.new_context({**self._globals, "row": row}, shared=True))
+        )
+
+    def _value(self, template: jinja2.Template) -> Callable[[RowValues], Any]:
+        def value(row: RowValues) -> Any:
+            context = template.new_context({**self._globals, "row": row}, shared=True)
+            for _ in template.root_render_func(context):
+                pass
+            return context.vars["result"]
+
+        return value
+
+    def _single_expression(self, template: str) -> str | None:
+        """Return the expression that a template consists of, or ``None`` where there is more than that."""
+        from jinja2 import nodes
+
+        body = self._environment.parse(template).body
+        if len(body) != 1 or not isinstance(body[0], nodes.Output) or len(body[0].nodes) != 1:
+            return None
+        if isinstance(body[0].nodes[0], nodes.TemplateData):
+            return None
+        inner = template.strip()[2:-2]
+        # Signs of Jinja's whitespace control, right beside the braces.
+        inner = inner[1:] if inner[:1] in ("-", "+") else inner
+        return inner[:-1] if inner[-1:] in ("-", "+") else inner
+
+
+class NoValueError(jinja2.UndefinedError):
+    """A cell without a value would have been written."""
+
+
+class NoValue(jinja2.Undefined):
+    """A cell without a value: false, equal to nothing, and an error where it would be written."""
+
+    __slots__ = ()
+    __str__ = __len__ = __iter__ = jinja2.Undefined._fail_with_undefined_error
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or other == "" or isinstance(other, NoValue)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(None)
+
+    @classmethod
+    def of(cls, name: object, cell: object) -> NoValue:
+        """Return what a template sees in place of a cell.
+
+        :param name: the column's name.
+        :param cell: what is in it.
+        """
+        return cls(f"{name!r} has no value", obj=cell, exc=NoValueError)
+
+    @property
+    def cell(self) -> object:
+        """What is in the cell: blank text as it is, else ``None``."""
+        cell = self._undefined_obj
+        return cell if isinstance(cell, str) and not is_missing(cell) else None
+
+
+class RowEnvironment(SandboxedEnvironment):
+    """Jinja's sandbox, in which a cell without a value is never text."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return ``obj.attribute``."""
+        if isinstance(obj, RowValues):
+            return self.getitem(obj, attribute)
+        return _seen(super().getattr(obj, attribute), attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return ``obj[argument]``."""
+        if isinstance(obj, RowValues):
+            found = obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
+            return _seen(found, argument)
+        return _seen(super().getitem(obj, argument), argument)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Whether a template may read an attribute."""
+        from airflow.providers.common.compat.sdk import BaseHook, Connection
+
+        if isinstance(obj, (BaseHook, Connection)):
+            # They hold the token.
+            return False
+        return super().is_safe_attribute(obj, attr, value) and (
+            not isinstance(obj, ModuleType) or _is_safe_in_module(obj, attr, value)
+        )
+
+
+def _seen(value: Any, name: Any) -> Any:
+    return value if isinstance(value, jinja2.Undefined) or not is_blank(value) else NoValue.of(name, value)
+
+
+def _environment(given: jinja2.Environment | None) -> jinja2.Environment:
+    # One of our own, which gives the value of an expression and fails where a column is missing.
+    environment = RowEnvironment(undefined=jinja2.StrictUndefined, finalize=_written)
+    if given is not None:
+        environment.filters.update(given.filters)
+        environment.tests.update(given.tests)
+        environment.globals.update(given.globals)
+    environment.globals["range"] = safe_range
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": _for_json}
+    environment.tests["none"] = lambda value: value is None or isinstance(value, NoValue)
+    # Filters that the DAG defines under the same names are the author's choice.
+    environment.filters.update(
+        {name: one for name, one in FILTERS.items() if environment.filters.get(name) in (None, JINJA_FILTERS.get(name))}
+    )
+    return environment
+
+
+def _is_safe_in_module(module: ModuleType, name: str, value: Any) -> bool:
+    """Whether a template may use a name of a module: other modules are a way to the operating system."""
+    if module.__name__.rpartition(".")[2] == "yaml":
+        return name in _SAFE_YAML
+    is_macros = module.__name__.endswith(".macros")
+    return not isinstance(value, ModuleType) or is_macros or value.__name__.startswith(f"{module.__name__}.")
+
+
+def _for_json(value: Any) -> Any:
+    """Return what the filter ``tojson`` writes for a value that JSON does not know."""
+    return value.cell if isinstance(value, NoValue) else json_value(value)
+
+
+def _written(value: Any) -> Any:
+    """Refuse what would be written as "None" or "nan". Cells are seen to before; this is for computed values."""
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # says what is missing
+    elif isinstance(value, (list, tuple, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            _written(one)
+    elif not isinstance(value, str) and is_missing(value):
+        raise RowError("a value in it is missing")
+    return value
+
+
+def _column(column: str) -> Callable[[RowValues], Any]:
+    column = _composed(column)
+
+    def value(row: RowValues) -> Any:
+        if column not in row:
+            raise RowError(_columns_of(f"there is no column {column!r}", row))
+        found = row[column]
+        return _seen(found, column)
+
+    return value
+
+
+def _columns_of(what: str, row: RowValues) -> str:
+    return f"{what}; the row's columns are {', '.join(map(repr, row)) or 'none at all'}"
+
+
+def _guarded(name: str, fill: Callable[[RowValues], Any], *, needed: bool) -> Callable[[RowValues], Any]:
+
+    def guarded(row: RowValues) -> Any:
+        try:
+            return _result(fill(row), needed=needed)
+        except NoValueError as error:
+            raise RowError(f"{name}: {error}. To write something else for it, add: | default('cliente')") from None
+        except jinja2.UndefinedError as error:
+            what = _NO_COLUMN.sub(r"there is no column \1", error.message or "something is undefined")
+            raise RowError(f"{name}: {_columns_of(what, row)}") from None
+        except Exception as error:
+            # A filter met a value that it cannot take; that is the row's fault, whatever it raises.
+            raise RowError(f"{name}: {error}") from None
+
+    return guarded
+
+
+def _result(value: Any, *, needed: bool) -> Any:
+    """Return what an expression gave as plain data."""
+    if isinstance(value, NoValue) and not needed:
+        return value.cell
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # says what is missing
+    if isinstance(value, dict):
+        return {key: _result(one, needed=needed) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_result(one, needed=needed) for one in value]
+    return value if isinstance(value, str) else without_missing(value)
+
+
+def _composed(name: Any) -> Any:
+    """Return a column's name with accented letters in one piece."""
+    if not isinstance(name, str) or name.isascii() or is_normalized("NFC", name):
+        return name
+    return normalize("NFC", name)
+
+
+#: The formats of files.
+FORMATS = ("csv", "jsonl", "parquet", "xlsx")
+
+_ENDINGS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+}
+
+_EXAMPLE = "A good value is 's3://aws_default@bucket/campaign.csv'."
+
+#: Rows of a Parquet file that are in memory at a time.
+_PARQUET_ROWS = 1000
+
+
+class Row(NamedTuple):
+    """One row as it was read.
+
+    :param line: where a person finds it.
+    :param values: its values by column; a plain number or handle where the list held no objects.
+    :param problem: why it could not be read; empty where it could.
+    """
+
+    line: int
+    values: Any
+    problem: str = ""
+
+
+def listed(recipients: Any) -> Iterator[Row]:
+    """Walk the rows of a list or of a data frame.
+
+    :param recipients: a list of objects or of plain numbers, such a list as JSON text, or a table of pandas, Polars or
+        PyArrow.
+    :raises WtsInvalidRequestError: when it is neither; a bare text would be taken apart into its letters.
+    """
+    value = recipients
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise WtsInvalidRequestError(
+                f"recipients: is no JSON: {error}. Give a list; a template renders one as Python writes it, which is "
+                "no JSON: end it with '| tojson', or give the output of a task itself. A file goes into "
+                "recipients_path."
+            ) from None
+    if value is None:
+        raise WtsInvalidRequestError(
+            "recipients: the value was None. Nothing was sent. The task that should return the list returned nothing, "
+            "or its XCom has another key."
+        )
+    if (table := _table(value)) is not None:
+        value = table
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise WtsInvalidRequestError(
+            f"recipients: must be a list, not {type(value).__name__}. A good value is "
+            "[{'to': '+55 11 99999-8888', 'session_metadata': {'invoice': 118}}]."
+        )
+    return (Row(number, item) for number, item in enumerate(value, start=1))
+
+
+def _table(value: Any) -> Iterator[Any] | None:
+    """Return the rows of a data frame, known by its methods so that none of these libraries is imported."""
+    if hasattr(value, "iter_rows"):  # Polars
+        return cast("Iterator[Any]", value.iter_rows(named=True))
+    if hasattr(value, "to_batches"):  # PyArrow
+        return (row for batch in value.to_batches(_PARQUET_ROWS) for row in batch.to_pylist())
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas
+        names = [str(name) for name in value.columns]
+        return (dict(zip(names, row, strict=True)) for row in value.itertuples(index=False, name=None))
+    return None
+
+
+def in_file(
+    path: str, file_format: str | None = None, *, encoding: str | None = None, sheet: str | None = None
+) -> Iterator[Row]:
+    """Walk the rows of a file. One that is compressed with gzip is read as what is in it.
+
+    :param path: any address that ``ObjectStoragePath`` takes.
+    :param file_format: one of :data:`FORMATS`; inferred from the name if omitted.
+    :param encoding: of a CSV or JSON Lines file; UTF-8 if omitted.
+    :param sheet: name of the sheet of an Excel file; the only one that holds anything if omitted.
+    :raises WtsInvalidRequestError: when there is no such file, or nothing shows what it is.
+    """
+    place = _place(path)
+    name = place.name.lower().removesuffix(".gz")
+    known = file_format or next((kind for end, kind in _ENDINGS.items() if name.endswith(end)), None)
+    if known is None:
+        old = " An old Excel file has to be saved as .xlsx first." if name.endswith((".xls", ".xlsb", ".ods")) else ""
+        raise WtsInvalidRequestError(
+            f"recipients_path: the format of {path!r} does not show in its name.{old} Set recipients_format to one of "
+            f"{', '.join(map(repr, FORMATS))}."
+        )
+    if encoding is not None:
+        _check_encoding(encoding)
+    if known == "parquet":
+        return _parquet(place)
+    if known == "xlsx":
+        return _excel(place, sheet)
+    return (_csv if known == "csv" else _json_lines)(place, encoding or "utf-8")
+
+
+def _csv(place: ObjectStoragePath, encoding: str) -> Iterator[Row]:
+    from airflow_provider_wts.campaigns.spreadsheets import csv_rows
+
+    with _text(place, encoding) as text:
+        yield from map(Row._make, csv_rows(text))
+
+
+def _excel(place: ObjectStoragePath, sheet: str | None) -> Iterator[Row]:
+    from airflow_provider_wts.campaigns.spreadsheets import excel_rows
+
+    with _open(place) as file:
+        yield from map(Row._make, excel_rows(file, sheet))
+
+
+def _json_lines(place: ObjectStoragePath, encoding: str) -> Iterator[Row]:
+    with _text(place, encoding) as text:
+        for number, line in enumerate(text, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield Row(number, json.loads(line))
+            except (ValueError, RecursionError) as error:
+                yield Row(number, None, f"is no JSON: {error}")
+
+
+@contextmanager
+def _text(place: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
+    """Open a file as text, and say which parameter helps where its bytes are something else."""
+    with _open(place) as opened:
+        file = BufferedReader(_Bytes(opened))
+        start = file.peek(4)[:4]
+        if start.startswith(b"\x1f\x8b"):
+            file = BufferedReader(cast("Any", gzip.GzipFile(fileobj=file)))
+        try:
+            start = file.peek(4)[:4]
+            _check_start(start, encoding)
+            with TextIOWrapper(file, encoding=_with_mark(encoding), newline="") as text:
+                yield text
+        except UnicodeError:
+            raise WtsInvalidRequestError(
+                f"recipients_encoding: the file is not written in {encoding.upper()}. Nothing was sent. Excel in "
+                "Brazil writes cp1252, if not told 'CSV UTF-8'. Example: recipients_encoding='cp1252'"
+            ) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise WtsInvalidRequestError(
+                f"recipients_path: the compressed file cannot be read: {error}. Nothing was sent."
+            ) from None
+
+
+class _Bytes(RawIOBase):
+    """A file as the standard library's readers want it: what Airflow 2.11 opens can only be read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        b"".decode(encoding)
+        "".encode(encoding)
+    except (LookupError, ValueError):
+        raise WtsInvalidRequestError(
+            f"recipients_encoding: {encoding!r} is not a text encoding. Examples: 'utf-8', 'cp1252', 'latin-1', "
+            "'utf-16'."
+        ) from None
+
+
+def _check_start(start: bytes, encoding: str) -> None:
+    """Refuse an encoding that the byte order mark of the file contradicts."""
+    marks = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    marked = next((name for mark, name in marks.items() if start.startswith(mark)), None)
+    if marked and not codecs.lookup(encoding).name.startswith((marked, "utf-32")):
+        raise WtsInvalidRequestError(
+            f"recipients_encoding: the file is not written in {encoding}: it begins with the mark of {marked}. Nothing "
+            f"was sent. Example: recipients_encoding={marked!r}"
+        )
+
+
+def _with_mark(encoding: str) -> str:
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
+def _parquet(place: ObjectStoragePath) -> Iterator[Row]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise WtsInvalidRequestError(
+            "recipients_path: Parquet files need the package 'pyarrow'. Install it with "
+            "pip install 'airflow-provider-wts[parquet]'."
+        ) from None
+    with _open(place) as file:
+        try:
+            number = 0
+            for batch in parquet.ParquetFile(file).iter_batches(batch_size=_PARQUET_ROWS):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(number, values)
+        except pyarrow.ArrowException as error:
+            raise WtsInvalidRequestError(f"recipients_path: the Parquet file cannot be read: {error}.") from None
+
+
+def _open(place: ObjectStoragePath) -> IO[bytes]:
+    return cast("IO[bytes]", place.open("rb"))  # type: ignore[no-untyped-call]
+
+
+def _place(path: str) -> ObjectStoragePath:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    try:
+        place = ObjectStoragePath(path)
+        found = place.is_file()
+    except (ValueError, ImportError) as error:
+        raise WtsInvalidRequestError(f"recipients_path: {path!r} cannot be read: {error}. {_EXAMPLE}") from None
+    except PermissionError as error:
+        raise WtsInvalidRequestError(f"recipients_path: {path!r} may not be read: {error}.") from None
+    if not found:
+        raise WtsInvalidRequestError(
+            f"recipients_path: there is no file {path!r}, as seen from this worker. {_EXAMPLE}"
+        )
+    return place

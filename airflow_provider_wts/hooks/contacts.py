@@ -1,0 +1,80 @@
+"""The contacts behind a number or handle, and whether the connection allows to write to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api.addresses import identity_of, spellings
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+
+def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contact_id: str | None = None) -> None:
+    """Refuse a contact to whom the connection does not allow to write.
+
+    Where the connection restricts nothing, this looks nothing up.
+
+    :param hook: the task's hook.
+    :param name: the parameter's name, for the error.
+    :param phone: the contact's number, as WTS Chat spells it.
+    :param contact_id: the contact's id, to look its number up where ``phone`` is not known.
+    :raises WtsInvalidRequestError: when the connection does not allow it.
+    """
+    from airflow_provider_wts.api.addresses import same_person
+    from airflow_provider_wts.api.contacts import get_contact
+
+    allowed = hook.connection.allowed_recipients
+    if not allowed:
+        return
+    if contact_id is not None and parameters.missing(phone):
+        phone = hook.run(get_contact(contact_id)).get("phoneNumber")
+    if parameters.missing(phone) or not any(same_person(str(phone), one) for one in allowed):
+        raise WtsInvalidRequestError(
+            f"{name}: the connection {hook.wts_conn_id!r} allows only the recipients named in its extra "
+            "'allowed_recipients', and this is none of them. Nothing was sent."
+        )
+
+
+def contacts_of(hook: WtsHook, phone: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the contacts of a number, one call for each spelling.
+
+    :param hook: the hook of the task's connection.
+    :param phone: phone number, as the API spells it.
+    :param include_details: details to add.
+    """
+    from airflow_provider_wts.api.contacts import get_contact_by_phone
+    from airflow_provider_wts.api.wire import UNSET
+
+    found: dict[Any, dict[str, Any]] = {}
+    for spelling in spellings(phone):
+        try:
+            contact: Any = hook.run(get_contact_by_phone(spelling, include_details=list(include_details) or UNSET))
+        except WtsNotFoundError:
+            continue
+        found.setdefault(contact.get("id"), contact)
+    return list(found.values())
+
+
+def contacts_of_handle(hook: WtsHook, handle: str) -> list[dict[str, Any]]:
+    """Return the contacts of a handle, whatever their status: the filter shows one status at a time.
+
+    :param hook: the hook of the task's connection.
+    :param handle: the handle, with its ``@``.
+    """
+    from airflow_provider_wts.api.contacts import filter_contacts
+
+    wanted = handle.lstrip("@").lower()
+    return [
+        contact
+        for status in ("ACTIVE", "ARCHIVED", "BLOCKED")
+        for contact in hook.client.items(filter_contacts(status=status, instagram=wanted))
+        if str(contact.get("instagram") or "").lstrip("@").lower() == wanted
+    ]
+
+
+__all__ = ["contacts_of", "contacts_of_handle", "identity_of", "spellings"]

@@ -1,0 +1,669 @@
+"""Operators that send to many recipients in one task: a chatbot, a template, or a text."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
+
+from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing
+from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.operators.sending import WtsSendingOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from airflow.sdk import Context
+
+    from airflow_provider_wts.api.chatbots import BotOptions
+    from airflow_provider_wts.api.sends import SendOptions
+    from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, MessageKind, TemplateKind, TextKind
+    from airflow_provider_wts.campaigns.recipients import Recipient, Recipients
+    from airflow_provider_wts.campaigns.results import ResultsFile
+
+
+#: Requests at a time that an account's limits give work to.
+_MOST_PARALLEL = 64
+
+
+class WtsBatchOperator(WtsSendingOperator):
+    """Base of the operators that send to many recipients in one task, each exactly once.
+
+    **Recipients** are a list, or a file. Each row is an object with columns, or simply a number. All rows are checked,
+    and duplicates left out, before the first request.
+
+    **What differs from row to row** stands in parameters whose names begin with ``row_``. They are templates with
+    ``row`` in them, filled in for each row: ``row_to="{{ row.phone }}"``,
+    ``row_session_metadata={"invoice": "{{ row.invoice }}", "run": "{{ ds }}"}``. Airflow does not render these
+    parameters itself. They see ``row`` and the usual ``ds``, ``ts``, ``run_id``, ``params``, ``data_interval_start``,
+    ``macros`` and filters, but no ``var`` and ``conn``. A template that is a single expression keeps its type, so a
+    number stays a number; columns of a CSV file are texts. Without a template, a parameter comes from the row's column
+    of the same name: ``to``, ``session_metadata`` and so on.
+
+    Filters read a cell strictly, or make the row a bad one: ``number_br`` (``1.234,56``), ``number`` (``1234.56``),
+    ``money`` (``R$ 1.234,56``) and ``date`` (``31/12/2026``); ``float`` and ``int`` are strict here, too. ``as_br``
+    writes a number or a date as a customer reads it: ``R$ {{ row.amount | number | as_br }}``. A cell without a value
+    (empty, ``None``, NaN, NaT, ``<NA>``) makes the row a bad one where it would be written, and is ``None`` in
+    metadata; ``| default('cliente')`` gives another text.
+
+    **Exactly once** needs a ledger: Airflow 3.3, or ``[wts] ledger_path``. A task that died or was cleared half way
+    goes on with those who did not get the message yet; only what was under way is in doubt, and one
+    walk over the sessions that changed since tells what became of it.
+    Without a ledger, every later try asks about all recipients, which takes long and may leave many undecided.
+
+    **Results**: a line for each row in ``results_path``, and counts as the returned value. ``sent`` means that the
+    platform took the message; later failures show in its status. A message that fails is counted, and fails the task
+    only beyond ``max_failures``, or when nobody was reached. A task that raises half way leaves its results so far in a
+    file of the same name with ``.part`` at its end; the log says where.
+
+    **A clear** of a campaign that *succeeded* sends to **everybody** anew, also where some messages had failed; with
+    ``on_clear="continue"`` it sends to those whose message failed, and to nobody else. A clear of a campaign that
+    *failed* or was stopped goes on: with those who were not reached yet, and with those whose message failed. A retry
+    by Airflow does not try failed messages again.
+
+    :param recipients: list of objects or of plain numbers, its JSON text, or the output of a task, also a data frame.
+        A number without a country code is read as Brazilian. Exactly one of this and ``recipients_path`` (templated).
+    :param recipients_path: CSV, JSON Lines, Excel (extra ``excel``) or Parquet file (extra ``parquet``) at any address
+        that ``ObjectStoragePath`` takes, also compressed with gzip. A CSV file names its columns in the first line, and
+        separates them by comma, semicolon or tab (templated).
+    :param recipients_format: ``csv``, ``jsonl``, ``xlsx`` or ``parquet``; inferred from the file's name if omitted
+        (templated).
+    :param recipients_encoding: encoding of a CSV or JSON Lines file, such as ``cp1252``, ``latin-1`` or ``utf-16``;
+        UTF-8 if omitted (templated).
+    :param recipients_sheet: sheet of an Excel file; if omitted, the only visible one that holds anything (templated).
+    :param row_to: template of the recipient: phone number in any usual spelling, or ``@handle``.
+    :param on_bad_row: ``fail`` (default): one bad row, and nothing is sent to anybody; the error lists the rows.
+        ``skip``: bad rows are listed in the results, and the others get their message (templated).
+    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's (templated).
+    :param callback_url: address that WTS Chat calls for each message that goes out or fails (templated).
+    :param results_path: file for the results, one JSON object a line: ``line``, ``to``, ``status`` (``sent``,
+        ``failed``, ``skipped``, ``undecided``, ``not_sent``, ``bad_row``, ``duplicate``), ``reason``, ``id``,
+        ``api_status``, ``session_id``. A manifest with the counts stands beside it, under the name with
+        ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets``. If omitted, a file
+        below the folder ``[wts] results_path``, if that is set. Without either, the log and the returned value name
+        the first 20 recipients who were not reached, and nobody else (templated).
+    :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
+        ``0.05`` or ``"5%"``. ``None`` = no bound (templated).
+    :param chunk_size: recipients of one request, 1 to 100. Two requests are under way at a time, and both stand on one
+        page of the ledger: twice so many recipients are in doubt after a crash.
+    :param progress_interval: seconds between two lines of progress in the log.
+    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
+        ``not_after``, ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``on_unknown``,
+        ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are looked at before each chunk: a campaign that
+        the window closes on waits, and goes on when it opens; with ``outside_window="skip"`` it ends there. Tags and
+        blocks cost a few calls for the whole campaign. ``on_unknown="fail"`` leaves out those of whom nobody knows
+        whether they were sent to, goes on with the others, and fails at the end.
+    :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``undecided``, ``not_sent``, ``bad_rows``,
+        ``duplicates``; ``results_path``, ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20
+        recipients who were not reached, with the reason.
+    :raises AirflowFailException: when the input is impossible, too many messages failed, nobody was reached, somebody
+        is undecided, or the API refuses.
+    :raises AirflowSkipException: when there are no rows, or ``not_after`` or ``send_window`` let nothing go out.
+    """
+
+    never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"max_failures"}
+    template_fields: Sequence[str] = (
+        *WtsSendingOperator.template_fields,
+        "recipients",
+        "recipients_path",
+        "recipients_format",
+        "recipients_encoding",
+        "recipients_sheet",
+        "on_bad_row",
+        "channel",
+        "callback_url",
+        "results_path",
+        "max_failures",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"recipients": "json"}
+
+    def __init__(
+        self,
+        *,
+        recipients: Any = UNSET,
+        recipients_path: str | None = None,
+        recipients_format: str | None = None,
+        recipients_encoding: str | None = None,
+        recipients_sheet: str | None = None,
+        row_to: str | None = None,
+        on_bad_row: str = "fail",
+        channel: str | None = None,
+        callback_url: Missing[str] = UNSET,
+        results_path: str | None = None,
+        max_failures: float | str | None = None,
+        chunk_size: int = 100,
+        progress_interval: float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.recipients = recipients
+        self.recipients_path = recipients_path
+        self.recipients_format = recipients_format
+        self.recipients_encoding = recipients_encoding
+        self.recipients_sheet = recipients_sheet
+        self.row_to = row_to
+        self.on_bad_row = on_bad_row
+        self.channel = channel
+        self.callback_url = callback_url
+        self.results_path = results_path
+        self.max_failures = max_failures
+        self.chunk_size = chunk_size
+        self.progress_interval = progress_interval
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _refuse_output_of_task(name, value)
+        super().__setattr__(name, value)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Return a task that is still to be mapped, as Airflow does.
+
+        :param kwargs: what is the same for all its task instances.
+        :raises WtsInvalidRequestError: when a template of rows is the output of a task.
+        """
+        for name, value in kwargs.items():
+            _refuse_output_of_task(name, value)
+        return super().partial(**kwargs)
+
+    def way(self, chunk_size: int) -> MessageKind:
+        """Return how the messages go out; names are looked up here.
+
+        :param chunk_size: recipients of one request, where it takes many.
+        """
+        raise NotImplementedError
+
+    def row_templates(self) -> dict[str, Any]:
+        """Return the templates of rows, by parameter."""
+        return {"to": self.row_to}
+
+    def row_checks(self) -> dict[str, Callable[[Any], Any]]:
+        """Return what checks the values of a row, by parameter; called after :meth:`way`."""
+        return {}
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Send to all recipients, and return the counts.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.campaigns.results import MOST_NAMED
+        from airflow_provider_wts.campaigns.run import Campaign
+        from airflow_provider_wts.sending.ledger import PagedLedger, open_ledger
+
+        with task_failures(), ExitStack() as stack:
+            self.refuse_vanished()
+            dry_run = parameters.flag("dry_run", self.is_dry_run) is True
+            policies = {"on_unknown": self.on_unknown, "on_clear": self.on_clear}
+            # Before anything that can wait: whoever opens it last is the one who may send.
+            ledger = None if dry_run else open_ledger(context, PagedLedger, **policies)
+            chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
+            on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
+            results = self._results(context)
+            way = self.way(chunk_size)
+            recipients = stack.enter_context(self._recipients(context))
+            if not recipients.rows:
+                raise AirflowSkipException("Nothing was sent: there are no recipients, only an empty list or a header.")
+            campaign = Campaign(self, context, way, recipients, results=results, ledger=ledger)
+            if recipients.bad_rows and on_bad_row != "skip":
+                campaign.refuse_bad_rows(rehearsal=dry_run)
+            self.log.info(
+                "%s recipients; %s duplicates and %s bad rows are left out.",
+                f"{recipients.count:,}",
+                f"{recipients.duplicates:,}",
+                f"{recipients.bad_rows:,}",
+            )
+            if dry_run:
+                return campaign.rehearse()
+            if results is not None:
+                stack.enter_context(results)
+            else:
+                self.log.warning(
+                    "results_path: is not set. Only the first %s recipients who are not reached will be named, here "
+                    "and in the returned value. [wts] results_path sets a folder for all campaigns.",
+                    MOST_NAMED,
+                )
+            chunk_size *= way.parallelism if way.request_size > 1 else 1
+            return campaign.run(chunk_size)
+
+    def wait_for(self, opening: datetime) -> None:
+        """Wait until the send window opens: in the triggerer where ``deferrable``, else on the worker.
+
+        :param opening: when it opens.
+        """
+        self._wait_for(opening)
+
+    def rendered(self, recipient: Recipient) -> str | None:
+        """Return the text that a recipient would read; ``None`` where only WTS Chat knows it.
+
+        :param recipient: the recipient.
+        """
+        return None
+
+    def _results(self, context: Context) -> ResultsFile | None:
+        from airflow_provider_wts.campaigns.results import ResultsFile, default_address
+
+        if parameters.missing(self.results_path):
+            folder = conf.get("wts", "results_path", fallback="").strip()
+            return ResultsFile(default_address(folder, context["ti"])) if folder else None
+        return ResultsFile(str(self.results_path).strip())
+
+    def _refuse_two_sources(self) -> None:
+        given = is_missing(self.recipients), parameters.missing(self.recipients_path)
+        if all(given) and self.recipients is not UNSET:
+            raise WtsInvalidRequestError(
+                f"recipients: the value was {self.recipients!r}. Nothing was sent. The task that should return the "
+                "list returned nothing, or under another XCom key."
+            )
+        if given[0] == given[1]:
+            raise WtsInvalidRequestError("recipients, recipients_path: give exactly one of them.")
+
+    def _recipients(self, context: Context) -> Recipients:
+        from airflow_provider_wts.campaigns import recipients
+        from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates
+
+        self._refuse_two_sources()
+        seen = {name: context[name] for name in _FROM_CONTEXT if name in context}  # type: ignore[literal-required]
+        templates = RowTemplates(self.get_template_env(), seen)
+        plan = RowPlan(templates, self.row_templates(), self.row_checks(), self.hook.recipient)
+        if parameters.missing(self.recipients_path):
+            return Recipients(recipients.listed(self.recipients), plan)
+        file_format = parameters.filter_choice("recipients_format", self.recipients_format, recipients.FORMATS)
+        found = recipients.in_file(
+            str(self.recipients_path).strip(),
+            file_format or None,
+            encoding=parameters.filter_text("recipients_encoding", self.recipients_encoding) or None,
+            sheet=parameters.filter_text("recipients_sheet", self.recipients_sheet) or None,
+        )
+        return Recipients(found, plan)
+
+
+class WtsSendChatbotBatchOperator(WtsBatchOperator):
+    """Start a chatbot for many recipients, 100 a request.
+
+    Calls ``queue_chatbot_batch``. Where the recipients come from, and what the shared parameters from ``recipients``
+    to ``max_failures`` do, is told at :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
+
+    The platform queues the starts: a bot that ``skip_if_...`` keeps from starting counts as ``sent`` here.
+
+    :param chatbot: name or key of the bot (templated).
+    :param row_session_metadata: template of the object kept with the session.
+    :param row_contact_metadata: template of the object kept with the contact.
+    :param force_start_session: end the session in progress and open another (templated).
+    :param skip_if_bot_in_execution: start nothing while another bot runs in the session (templated).
+    :param skip_if_in_progress: start nothing while a session is in progress (templated).
+    :param hidden_session: hide a session that this send opens until the contact answers (templated).
+    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which a send is found again
+        after a crash. Without it, the chunk that a crash hits stays undecided.
+    :return: the counts.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsBatchOperator.template_fields,
+        "chatbot",
+        "force_start_session",
+        "skip_if_bot_in_execution",
+        "skip_if_in_progress",
+        "hidden_session",
+    )
+
+    def __init__(
+        self,
+        *,
+        chatbot: str,
+        row_session_metadata: Mapping[str, Any] | str | None = None,
+        row_contact_metadata: Mapping[str, Any] | str | None = None,
+        force_start_session: Missing[bool | str] = UNSET,
+        skip_if_bot_in_execution: Missing[bool | str] = UNSET,
+        skip_if_in_progress: Missing[bool | str] = UNSET,
+        hidden_session: Missing[bool | str] = UNSET,
+        mark_session: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.chatbot = chatbot
+        self.row_session_metadata = row_session_metadata
+        self.row_contact_metadata = row_contact_metadata
+        self.force_start_session = force_start_session
+        self.skip_if_bot_in_execution = skip_if_bot_in_execution
+        self.skip_if_in_progress = skip_if_in_progress
+        self.hidden_session = hidden_session
+        self.mark_session = mark_session
+
+    def way(self, chunk_size: int) -> ChatbotKind:
+        """Return how the chatbot goes out.
+
+        :param chunk_size: recipients of one request, where it takes many.
+        """
+        from airflow_provider_wts.campaigns.message_kinds import ChatbotKind
+
+        name = parameters.needed_name("chatbot", self.chatbot)
+        names = ("force_start_session", "skip_if_bot_in_execution", "skip_if_in_progress", "hidden_session")
+        flags = {name: parameters.flag(name, getattr(self, name)) for name in names}
+        if flags["force_start_session"] is True and flags["skip_if_in_progress"] is True:
+            raise WtsInvalidRequestError(
+                "force_start_session: contradicts skip_if_in_progress; which of them wins is not documented. "
+                "Set one of them."
+            )
+        options: BotOptions = {
+            "force_start_session": flags["force_start_session"],
+            "skip_if_bot_in_execution": flags["skip_if_bot_in_execution"],
+            "skip_if_in_progress": flags["skip_if_in_progress"],
+            "hidden_session": flags["hidden_session"],
+        }
+        callback_url = parameters.url("callback_url", self.callback_url)
+        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        return ChatbotKind(
+            self.hook.names.chatbot(name),
+            channel,
+            options,
+            request_size=chunk_size,
+            callback_url=callback_url,
+            mark_session=self.mark_session,
+        )
+
+    def row_templates(self) -> dict[str, Any]:
+        """Return the templates of rows, by parameter."""
+        return {
+            **super().row_templates(),
+            "session_metadata": self.row_session_metadata,
+            "contact_metadata": self.row_contact_metadata,
+        }
+
+    def row_checks(self) -> dict[str, Callable[[Any], Any]]:
+        """Return what checks the values of a row."""
+        return {"session_metadata": _metadata("session_metadata"), "contact_metadata": _metadata("contact_metadata")}
+
+
+class WtsSendTemplateBatchOperator(WtsBatchOperator):
+    """Send a template to many recipients, 100 a request.
+
+    Calls ``send_template_batch``. Where the recipients come from, and what the shared parameters from ``recipients``
+    to ``max_failures`` do, is told at :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`. Here
+    ``channel`` is needed, unless the connection has one.
+
+    :param template: name or id of the template (templated).
+    :param row_parameters: templates of the values by the name of the template's variable, such as
+        ``{"nome": "{{ row.name }}"}``. Every row is checked against the template before anything is sent.
+    :param row_file: template of the file of a template with media: public address, or id of an uploaded file.
+    :param row_session_metadata: template of the object kept with the session.
+    :param department: name or id of the department that gets the sessions (templated).
+    :param user: name, id, e-mail address or phone number of the user who gets the sessions (templated).
+    :param hidden_session: hide a session that this send opens until the contact answers (templated).
+    :param force_start_session: end the session in progress and open another (templated).
+    :param enable_bot: let the channel's bot wake when the contact answers in a session that this opens (templated).
+    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which a send is found again
+        after a crash, beside ``senderId``.
+    :return: the counts.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsBatchOperator.template_fields,
+        "template",
+        "department",
+        "user",
+        "hidden_session",
+        "force_start_session",
+        "enable_bot",
+    )
+
+    def __init__(
+        self,
+        *,
+        template: str,
+        row_parameters: Mapping[str, Any] | str | None = None,
+        row_file: str | None = None,
+        row_session_metadata: Mapping[str, Any] | str | None = None,
+        department: str | None = None,
+        user: str | None = None,
+        hidden_session: Missing[bool | str] = UNSET,
+        force_start_session: Missing[bool | str] = UNSET,
+        enable_bot: Missing[bool | str] = UNSET,
+        mark_session: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.template = template
+        self.row_parameters = row_parameters
+        self.row_file = row_file
+        self.row_session_metadata = row_session_metadata
+        self.department = department
+        self.user = user
+        self.hidden_session = hidden_session
+        self.force_start_session = force_start_session
+        self.enable_bot = enable_bot
+        self.mark_session = mark_session
+        self._details: Mapping[str, Any] | None = None
+
+    def way(self, chunk_size: int) -> TemplateKind:
+        """Return how the template goes out.
+
+        :param chunk_size: recipients of one request, where it takes many.
+        """
+        from airflow_provider_wts.api.answers import required
+        from airflow_provider_wts.campaigns.message_kinds import TemplateKind
+        from airflow_provider_wts.operators import sending
+
+        name = parameters.needed_name("template", self.template)
+        callback_url = parameters.url("callback_url", self.callback_url)
+        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        if channel is None:
+            raise WtsInvalidRequestError(
+                "channel: a template needs the channel that it goes out from. Give one here, for example "
+                "'+55 11 4000-1234', or set it in the connection."
+            )
+        options = _session_options(self)
+        self._details = self.hook.names.template_details(name, channel)
+        if self._details is not None:
+            sending.check_sendable(self._details)
+        return TemplateKind(
+            str(required(self._details, "id", "list_templates")) if self._details else name,
+            channel,
+            options,
+            request_size=chunk_size,
+            callback_url=callback_url,
+            mark_session=self.mark_session,
+        )
+
+    def row_templates(self) -> dict[str, Any]:
+        """Return the templates of rows, by parameter."""
+        return {
+            **super().row_templates(),
+            "parameters": self.row_parameters,
+            "file": self.row_file,
+            "session_metadata": self.row_session_metadata,
+        }
+
+    def row_checks(self) -> dict[str, Callable[[Any], Any]]:
+        """Return what checks the values of a row."""
+        return {"parameters": self._filling, "file": self._file, "session_metadata": _metadata("session_metadata")}
+
+    def rendered(self, recipient: Recipient) -> str | None:
+        """Return the template filled in; ``None`` where the list of templates does not show it.
+
+        :param recipient: the recipient.
+        """
+        from airflow_provider_wts.api import templates
+
+        if self._details is None:
+            return None
+        return templates.filled_template(self._details, recipient.values.get("parameters"))
+
+    def _file(self, value: Any) -> str | None:
+        from airflow_provider_wts.operators import sending
+
+        found = _file(value)
+        if self._details is not None:
+            sending.check_media(self._details, has_file=found is not None)
+        return found
+
+    def _filling(self, value: Any) -> Mapping[str, Any] | None:
+        from airflow_provider_wts.api import templates
+
+        filling = templates.template_parameters("parameters", UNSET if value is None else value)
+        if self._details is not None:
+            templates.check_template(self._details, filling)
+        return filling or None
+
+
+class WtsSendTextBatchOperator(WtsBatchOperator):
+    """Send a text to many recipients, one request each, some at a time, as fast as the account's limits allow.
+
+    Calls ``send_text``: the API has no batch for texts, so 10,000 texts take over 20 minutes. Where the recipients come
+    from, and what the shared parameters from ``recipients`` to ``max_failures`` do, is told at
+    :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
+
+    On an official WhatsApp channel a text reaches a contact only within 24 hours of its last message; for all others
+    there are templates.
+
+    :param row_text: template of the text, such as ``"Olá {{ row.name }}!"``; without it, the column ``text``.
+    :param parallelism: requests at a time, 1 to 64.
+    :param department: name or id of the department that gets the sessions (templated).
+    :param user: name, id, e-mail address or phone number of the user who gets the sessions (templated).
+    :param hidden_session: hide a session that this send opens until the contact answers (templated).
+    :param force_start_session: end the session in progress and open another (templated).
+    :param enable_bot: let the channel's bot wake when the contact answers in a session that this opens (templated).
+    :param chunk_size: recipients of one page of the ledger, 1 to 100: so many are asked about, one by one, after a
+        crash.
+    :return: the counts.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsBatchOperator.template_fields,
+        "department",
+        "user",
+        "hidden_session",
+        "force_start_session",
+        "enable_bot",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = WtsBatchOperator.template_fields_renderers
+
+    def __init__(
+        self,
+        *,
+        row_text: str | None = None,
+        parallelism: int = 16,
+        department: str | None = None,
+        user: str | None = None,
+        hidden_session: Missing[bool | str] = UNSET,
+        force_start_session: Missing[bool | str] = UNSET,
+        enable_bot: Missing[bool | str] = UNSET,
+        chunk_size: int = 25,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(chunk_size=chunk_size, **kwargs)
+        self.row_text = row_text
+        self._warned = False
+        self.parallelism = parallelism
+        self.department = department
+        self.user = user
+        self.hidden_session = hidden_session
+        self.force_start_session = force_start_session
+        self.enable_bot = enable_bot
+
+    def way(self, chunk_size: int) -> TextKind:
+        """Return how the texts go out.
+
+        :param chunk_size: recipients of one request, where it takes many.
+        """
+        from airflow_provider_wts.campaigns.message_kinds import TextKind
+
+        parallelism = parameters.whole("parallelism", self.parallelism, least=1, most=_MOST_PARALLEL)
+        callback_url = parameters.url("callback_url", self.callback_url)
+        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        return TextKind(channel, _session_options(self), parallelism=int(parallelism or 1), callback_url=callback_url)
+
+    def row_templates(self) -> dict[str, Any]:
+        """Return the templates of rows, by parameter."""
+        return {**super().row_templates(), "text": self.row_text}
+
+    def row_checks(self) -> dict[str, Callable[[Any], Any]]:
+        """Return what checks the values of a row."""
+        return {"text": self._text}
+
+    def rendered(self, recipient: Recipient) -> str | None:
+        """Return the text.
+
+        :param recipient: the recipient.
+        """
+        return str(recipient.values["text"])
+
+    def _text(self, value: Any) -> str:
+        from airflow_provider_wts.api import parameters
+        from airflow_provider_wts.operators import sending
+
+        found = parameters.needed_text("text", value)
+        if len(found) > sending.MOST_TEXT and not self._warned:
+            # Once for all rows: their texts come from one template.
+            self._warned = True
+            sending.warn_if_long(self.log, "text", found, sending.MOST_TEXT)
+        return found
+
+
+def _session_options(operator: WtsSendTemplateBatchOperator | WtsSendTextBatchOperator) -> SendOptions:
+    from airflow_provider_wts.api import parameters
+
+    options: SendOptions = {
+        "hidden_session": parameters.flag("hidden_session", operator.hidden_session),
+        "force_start_session": parameters.flag("force_start_session", operator.force_start_session),
+        "enable_bot": parameters.flag("enable_bot", operator.enable_bot),
+        "department": parameters.department(operator.department),
+    }
+    # Looked up last, because it may cost a call, and a mistake above should cost none.
+    options["user"] = parameters.user(operator.user, operator.hook.names.user)
+    return options
+
+
+def _metadata(name: str) -> Callable[[Any], Any]:
+    from airflow_provider_wts.campaigns.missing import without_missing
+
+    def check(value: Any) -> Any:
+        return None if parameters.missing(value) else without_missing(parameters.metadata(name, value))
+
+    return check
+
+
+def _file(value: Any) -> str | None:
+    from airflow_provider_wts.api.wire import is_uuid
+    from airflow_provider_wts.hooks.files import encoded_address
+
+    found: str | Unset = parameters.filter_text("file", value)
+    if not isinstance(found, str):
+        return None
+    if not is_uuid(found) and not found.lower().startswith(("http://", "https://")):
+        raise WtsInvalidRequestError(
+            "file: is neither a public address nor the id of an uploaded file; WtsUploadFileOperator uploads one."
+        )
+    return found if is_uuid(found) else encoded_address(found)
+
+
+#: What templates of rows see beside ``row``.
+_FROM_CONTEXT = (
+    "ds",
+    "ds_nodash",
+    "ts",
+    "ts_nodash",
+    "logical_date",
+    "data_interval_start",
+    "data_interval_end",
+    "run_id",
+    "dag_run",
+    "params",
+    "macros",
+    "task",
+    "ti",
+)
+
+
+def _refuse_output_of_task(name: str, value: Any) -> None:
+    """Refuse the output of a task as a template of rows.
+
+    It would be filled in as text, and the task would not even wait for the other one.
+    """
+    if name.startswith("row_") and any(XComArg.iter_xcom_references(value)):
+        raise WtsInvalidRequestError(
+            f"{name}: is the output of a task, and templates of rows take none. Put the value into the rows, or into a "
+            "template: {{ params.x }}, {{ row.x }}."
+        )

@@ -1,0 +1,270 @@
+"""Operators for WhatsApp templates: send one, list them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_wts.api import parameters, templates
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.wire import UNSET, Missing
+from airflow_provider_wts.hooks.context import is_first_try
+from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.files import OutgoingFile
+from airflow_provider_wts.operators import sending
+from airflow_provider_wts.operators.listing import WtsListOperator
+from airflow_provider_wts.operators.sending import WtsMessageOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+    from airflow.sdk.types import Logger
+
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.messages import QuickContent
+    from airflow_provider_wts.api.sends import SendTemplate
+    from airflow_provider_wts.api.types import TemplatePage
+    from airflow_provider_wts.api.wire import Unset
+    from airflow_provider_wts.hooks.names import Names
+    from airflow_provider_wts.sending.key import Mark
+
+
+class WtsListTemplatesOperator(WtsListOperator):
+    """List templates: all pages, inline or as a file.
+
+    Calls ``list_templates``. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is
+    told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+
+    :param name: filter by name (templated).
+    :param searchable_text: filter by a text in them (templated).
+    :param channel: name, id, number or ``@handle`` of the channel that they belong to (templated).
+    :param approved_only: only those that may be sent (templated).
+    :param archived: whether they are archived (templated).
+    :param template_type: their use: ``QUICKREPLY``, ``ATTENDANCE``, ``CAMPAIGN``, ``SEQUENCE``, ``SCHEDULEDMESSAGE``
+        or ``AUTHENTICATION``. The answer's ``type`` has other words (templated).
+    :param include_details: details to add to each template: ``Params``, ``File``, ``Interactive``, ``All``; one or a
+        list (templated).
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :return: the templates, or the manifest of the file.
+    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsListOperator.template_fields,
+        "name",
+        "searchable_text",
+        "channel",
+        "approved_only",
+        "archived",
+        "template_type",
+        "include_details",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        searchable_text: str | None = None,
+        channel: str | None = None,
+        approved_only: bool | str | None = None,
+        archived: bool | str | None = None,
+        template_type: str | None = None,
+        include_details: Sequence[str] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.searchable_text = searchable_text
+        self.channel = channel
+        self.approved_only = approved_only
+        self.archived = archived
+        self.template_type = template_type
+        self.include_details = include_details
+
+    def list_call(self) -> Call[TemplatePage]:
+        """Return the call with the filters."""
+        from airflow_provider_wts.api import templates
+
+        uses = ("QUICKREPLY", "ATTENDANCE", "CAMPAIGN", "SEQUENCE", "SCHEDULEDMESSAGE", "AUTHENTICATION")
+        filters: templates.TemplateFilters = {
+            "name": parameters.filter_text("name", self.name),
+            "searchable_text": parameters.filter_text("searchable_text", self.searchable_text),
+            "approved_only": parameters.switch("approved_only", self.approved_only),
+            "archived": parameters.switch("archived", self.archived),
+            "template_type": parameters.filter_choice("template_type", self.template_type, uses),
+            "include_details": parameters.details(self.include_details, ("All", "Params", "File", "Interactive")),
+        }
+        channel = parameters.filter_text("channel", self.channel)
+        # Looked up last, because it may cost a call, and a mistake above should cost none.
+        if isinstance(channel, str):
+            filters["channel_id"] = self.hook.names.channel_id(channel)
+        return templates.list_templates(**filters)
+
+
+_CHANNEL_NEEDED = (
+    "channel: a template needs the channel that it goes out from. Give one here, for example '+55 11 4000-1234', or "
+    "set it in the connection."
+)
+
+
+class WtsSendTemplateOperator(WtsMessageOperator):
+    """Send a template to a contact or into a session.
+
+    Calls ``send_template``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``,
+    in a session ``send_session_message_sync``. ``send_template`` needs the recipient and the channel in a session,
+    too; they are read from the session, which costs a call or two.
+
+    Before it goes out, the parameters are checked against the template, and the log shows the text with the parameters
+    filled in, at DEBUG only.
+
+    The parameters of all sends, from ``to`` to ``callback_url``, are told at
+    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. Here ``channel`` is needed with ``to``,
+    unless the connection has one.
+
+    :param template: name or id of the template (templated).
+    :param parameters: values by the name of the template's variable, or the object as JSON text; numbers become text
+        (templated, deep).
+    :param file: file of a template with media: public http(s) address, id of an uploaded file, local path, or any
+        other address that ``ObjectStoragePath`` takes (templated).
+    :param session_metadata: object kept with the session, or the object as JSON text (templated, deep).
+    :param check_parameters: look the template up and refuse parameters that do not fit it; costs a call for a template
+        that is given by its id.
+    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which the send is found again
+        after a crash, beside ``sender_id``.
+    :return: the send as the API answers it; ``id`` asks for its status.
+    :raises AirflowFailException: when the input is impossible, the API refuses, the message failed at once, or nobody
+        knows whether it was sent.
+    :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+    """
+
+    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"parameters"}
+    prose: ClassVar[frozenset[str]] = frozenset({"parameters"})
+    template_fields: Sequence[str] = (
+        *WtsMessageOperator.template_fields,
+        "template",
+        "parameters",
+        "file",
+        "session_metadata",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "session_metadata": "json"}
+
+    def __init__(
+        self,
+        *,
+        template: str,
+        parameters: Missing[Mapping[str, Any] | str] = UNSET,
+        file: str | None = None,
+        session_metadata: Missing[Mapping[str, Any] | str] = UNSET,
+        check_parameters: bool = True,
+        mark_session: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.template = template
+        self.parameters = parameters
+        self.file = file
+        self.session_metadata = session_metadata
+        self.check_parameters = check_parameters
+        self.mark_session = mark_session
+
+    def execute(self, context: Context) -> Any:
+        """Send the template.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_wts.api import sends
+
+        self.open_ledger(context)
+        with task_failures():
+            name = parameters.needed_name("template", self.template)
+            filling = templates.template_parameters("parameters", self.parameters)
+            metadata = parameters.metadata("session_metadata", self.session_metadata)
+            file = None
+            if not parameters.missing(self.file):
+                file = OutgoingFile(self.hook, self.file, check=is_first_try(context))
+            envelope = self.envelope()
+            to, channel = envelope.to, envelope.channel
+            if not envelope.quick:
+                if envelope.session_id is not None:
+                    to = self.session_contact(envelope.session_id)
+                    channel = channel or self.session_channel(envelope.session_id)
+                if channel is None:
+                    raise WtsInvalidRequestError(_CHANNEL_NEEDED)
+            template_id = looked_up(
+                self.hook.names,
+                name,
+                channel,
+                filling,
+                has_file=file is not None,
+                check=self.check_parameters,
+                log=self.log,
+            )
+
+        def build(mark: Mark) -> Call[Any]:
+            if envelope.quick:
+                content: QuickContent = {"template_id": template_id, "parameters": filling}
+                if file is not None:
+                    file.put_into(content)
+                return envelope.quick_call(content)
+            common = envelope.send_to(mark)
+            send: SendTemplate = {
+                **envelope.options,
+                "parameters": filling,
+                "session_metadata": mark.metadata(metadata) if self.mark_session else metadata,
+                "file_id_or_url": UNSET if file is None else file.reference,
+                "session_id": common.get("session_id", UNSET),
+                "callback_url": common["callback_url"],
+                "sender_id": common["sender_id"],
+            }
+            return sends.send_template(str(to), str(channel), template_id, **send)
+
+        return self.deliver(context, envelope, build, file=file, by_metadata=self.mark_session)
+
+
+def looked_up(
+    names: Names,
+    template: str,
+    channel: str | None,
+    filling: Mapping[str, str | None] | Unset | None,
+    *,
+    has_file: bool,
+    check: bool,
+    log: Logger,
+) -> str:
+    """Return the id of a template, after a check of its parameters where that is wanted and possible.
+
+    :param names: looks it up.
+    :param template: name or id.
+    :param channel: number or handle that it goes out from.
+    :param filling: values by the name of the variable.
+    :param has_file: whether a file goes with it.
+    :param check: whether to check the parameters, the file and the status.
+    :param log: where the filled-in text goes, at DEBUG.
+    :raises WtsInvalidRequestError: when there is no such template, it is not approved, or the parameters or the file
+        do not fit it.
+    """
+    from airflow_provider_wts.api.wire import is_uuid
+
+    if not check:
+        return names.template(template, channel)
+    try:
+        found = names.template_details(template, channel)
+    except WtsInvalidRequestError:
+        raise
+    except WtsError as error:
+        if not is_uuid(template):
+            raise
+        # An id needs no look-up, and a list that fails must not hold up the message.
+        log.warning("The parameters of the template are not checked: %s", error)
+        return template.strip()
+    if found is None:
+        log.warning("The list of templates does not show this id, so its parameters are not checked.")
+        return template.strip()
+    sending.check_sendable(found)
+    sending.check_media(found, has_file=has_file)
+    templates.check_template(found, filling)
+    log.debug("The template filled in: %s", templates.filled_template(found, filling))
+    from airflow_provider_wts.api.answers import required
+
+    return str(required(found, "id", "list_templates"))

@@ -1,0 +1,424 @@
+"""What changed in the sessions of an account, as statuses and as events.
+
+The API has no list of events, only sessions with dates. Each event has a time of its own among them. A position in that
+list says which events were delivered, so that each comes once, in order, also after a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRateLimitError, WtsUnknownOutcomeError
+from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
+from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.waiting.conditions import (
+    NOT_FOUND,
+    Snapshot,
+    message_seen,
+    read_status,
+    refuses_token,
+    says_missing,
+    session_seen,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.client import WtsClient
+
+
+log = logging.getLogger(__name__)
+
+MESSAGE_RECEIVED, SESSION_OPENED, SESSION_COMPLETED = "message_received", "session_opened", "session_completed"
+
+#: The events, and the date of a session that is their moment.
+EVENTS = {SESSION_OPENED: "createdAt", MESSAGE_RECEIVED: "lastMessageIn", SESSION_COMPLETED: "endAt"}
+
+#: How much of what was read is read again, for changes that the API shows late.
+OVERLAP = timedelta(minutes=2)
+
+#: What an event says of its session: ids and moments, and nothing that anybody wrote.
+_TOLD = {
+    "session_id": "id",
+    "contact_id": "contactId",
+    "channel_id": "channelId",
+    "department_id": "departmentId",
+    "user_id": "userId",
+    "status": "status",
+    "created_at": "createdAt",
+    "updated_at": "updatedAt",
+    "ended_at": "endAt",
+    "last_message_in": "lastMessageIn",
+    "last_message_out": "lastMessageOut",
+}
+
+
+class Batch(NamedTuple):
+    """The sessions that changed since a moment.
+
+    :param since: the moment.
+    :param cursor: the latest change seen; the next batch begins a little before it.
+    :param sessions: the sessions, as far as events tell of them.
+    :param calls: requests made.
+    :param now: the server's now. What is dated later has not happened.
+    """
+
+    since: datetime
+    cursor: datetime
+    sessions: list[dict[str, Any]]
+    calls: int
+    now: datetime | None = None
+
+
+def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelta = OVERLAP) -> Batch:
+    """List the sessions that changed or were written in, 100 a request.
+
+    :param client: the client.
+    :param since: lower bound of the change.
+    :param reach_back: how far before the last change the next batch begins.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    latest = since + reach_back
+    calls, whole = 0, True
+    # Two lists: whether a message moves the date of a session's change is not documented.
+    lists = (
+        list_sessions(status=SESSION_STATUSES, updated_after=since),
+        list_sessions(status=SESSION_STATUSES, last_interaction_after=since),
+    )
+    for call in lists:
+        try:
+            for _, sessions in pages_of_sessions(client, call):
+                calls += 1
+                for session_id, session in sessions:
+                    found[session_id] = {name: session.get(wire) for name, wire in _TOLD.items()}
+                    date = changed(session, "updatedAt", "lastInteractionDate", now=server_now(client))
+                    latest = max(latest, date)
+        except WtsIncompleteListError as error:
+            # Rows that moved between pages while these were read may be missing: then the same stretch is read again.
+            log.warning("%s", error)
+            whole = False
+    sessions_by_change = sorted(found.values(), key=lambda one: (str(one["updated_at"]), str(one["session_id"])))
+    return Batch(since, latest if whole else since + reach_back, sessions_by_change, calls, server_now(client))
+
+
+class Position:
+    """Up to where events have been told.
+
+    :param floor: events up to this moment are over; ``None`` before the first batch.
+    :param told: the events told after it, and their moments.
+    :param reach_back: how late WTS Chat may show an event that is told all the same.
+    """
+
+    def __init__(
+        self,
+        floor: datetime | None = None,
+        told: Mapping[str, datetime] | None = None,
+        *,
+        reach_back: timedelta = OVERLAP,
+    ) -> None:
+        self.floor = floor
+        self._told = dict(told or {})
+        self._untold: dict[str, tuple[datetime, dict[str, Any]]] = {}
+        self._reach_back = reach_back
+
+    @classmethod
+    def read(cls, stored: Any, *, reach_back: timedelta = OVERLAP) -> Position | None:
+        """Return a position as it was stored, or ``None`` where nothing usable is there.
+
+        :param stored: what :meth:`as_json` made.
+        :param reach_back: as for the position.
+        """
+        try:
+            floor = datetime.fromisoformat(stored["floor"])
+            told = {str(name): datetime.fromisoformat(at) for name, at in stored["told"].items()}
+        except (TypeError, KeyError, ValueError, AttributeError):
+            return None
+        return cls(floor, told, reach_back=reach_back) if floor.tzinfo else None
+
+    @property
+    def untold(self) -> int:
+        """Events that were found and not told yet."""
+        return len(self._untold)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the position as plain JSON. What is not told yet is after it, so that it is found again."""
+        floor = self._safe_floor()
+        return {
+            "floor": floor.isoformat() if floor else None,
+            "told": {name: at.isoformat() for name, at in self._told.items() if floor is None or at > floor},
+        }
+
+    def _safe_floor(self) -> datetime | None:
+        if self.floor is None or not self._untold:
+            return self.floor
+        return min(self.floor, min(at for at, _ in self._untold.values()) - timedelta(microseconds=1))
+
+    def find(self, batch: Batch, kinds: Collection[str]) -> None:
+        """Find the events of a batch that have not been told, and move on.
+
+        The first batch is where everything begins: what is in it happened before anybody listened.
+
+        :param batch: the sessions.
+        :param kinds: the events of interest.
+        """
+        first = self.floor is None
+        floor = batch.since if self.floor is None else self.floor
+        for name, at, event in self._events(batch, kinds):
+            if at <= floor or name in self._told or name in self._untold:
+                continue
+            if first:
+                self._told[name] = at
+            else:
+                self._untold[name] = at, event
+        self.floor = max(floor, batch.cursor - self._reach_back)
+        self._forget()
+
+    def tell(self, count: int | None = None) -> list[dict[str, Any]]:
+        """Return events to tell now, oldest first, and count them as told.
+
+        :param count: how many at most.
+        """
+        chosen = sorted(self._untold.items(), key=lambda one: one[1][0])[:count]
+        for name, (at, _) in chosen:
+            del self._untold[name]
+            self._told[name] = at
+        self._forget()
+        return [event for _, (_, event) in chosen]
+
+    def news(self, batch: Batch, kinds: Collection[str]) -> list[dict[str, Any]]:
+        """Return the events of a batch that have not been told, oldest first, and move on.
+
+        :param batch: the sessions.
+        :param kinds: the events of interest.
+        """
+        self.find(batch, kinds)
+        return self.tell()
+
+    def _forget(self) -> None:
+        floor = self._safe_floor()
+        if floor is not None:
+            self._told = {name: at for name, at in self._told.items() if at > floor}
+
+    @staticmethod
+    def _events(batch: Batch, kinds: Collection[str]) -> Iterator[tuple[str, datetime, dict[str, Any]]]:
+        ahead = (batch.now or datetime.now(UTC)) + CLOCK_SLACK
+        for session in batch.sessions:
+            for kind, date in EVENTS.items():
+                text = session[_NAMES[date]]
+                if kind not in kinds or not text or (kind == SESSION_COMPLETED and session["status"] != "COMPLETED"):
+                    continue
+                at = parse_timestamp(text)
+                if at > ahead:
+                    # It cannot be read, or it is none.
+                    continue
+                name = hashlib.sha256(f"{kind}\0{session['session_id']}\0{at.isoformat()}".encode()).hexdigest()[:16]
+                yield name, at, {"id": name, "event": kind, "at": text, **session}
+
+
+_NAMES = {wire: name for name, wire in _TOLD.items()}
+
+
+def poll_messages(read: Callable[[Call[Any]], Any], messages: Mapping[str, str | None]) -> Singles:
+    """Read messages one by one; what one of them is answered does not end the rest.
+
+    :param read: performs a call.
+    :param messages: for each id, whether it is one of a ``send`` or of a ``message``, where that is known.
+    :raises WtsAuthenticationError: when the token is refused.
+    """
+    return looked_singly(
+        lambda message_id: message_seen(read_status(read, message_id, messages[message_id])[0]),
+        messages,
+        Snapshot(NOT_FOUND),
+    )
+
+
+#: What is written late at the API, or by another clock, is seen all the same.
+SWEEP_OVERLAP = timedelta(seconds=10)
+
+CLOCK_SLACK = timedelta(minutes=5)
+
+#: Pages of one list, and requests for each where it changes while it is read.
+MOST_PAGES = 200
+
+MOST_PASSES = 3
+
+#: Failed single looks in a row after which the rest is left for the next poll.
+MOST_FAILURES_IN_A_ROW = 3
+
+
+class Sweep(NamedTuple):
+    """What a sweep saw.
+
+    :param seen: what it kept, by session.
+    :param cursor: the latest update seen; ``None`` where the sweep gave up, because asking for each is cheaper.
+    :param calls: requests made.
+    """
+
+    seen: dict[str, Snapshot]
+    cursor: datetime | None
+    calls: int
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The statuses by session."""
+        return {session_id: seen.status for session_id, seen in self.seen.items()}
+
+
+class Singles(NamedTuple):
+    """What looks at single sessions or messages brought.
+
+    :param seen: the sessions as the API answered them, or what was kept of the messages, by id. One that does not
+        exist has the status ``NOT_FOUND``.
+    :param failed: what the looks raised that failed, by id.
+    :param calls: requests made.
+    """
+
+    seen: dict[str, Any]
+    failed: dict[str, WtsError]
+    calls: int
+
+
+def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, most_pages: int) -> Sweep:
+    """List the sessions that changed and have one of some statuses now, 100 a request.
+
+    :param client: the client.
+    :param statuses: statuses of interest.
+    :param since: lower bound of the change.
+    :param most_pages: give up after the first page where there are more.
+    :raises WtsError: when the first page cannot be read.
+    """
+    seen: dict[str, Snapshot] = {}
+    latest = since + SWEEP_OVERLAP
+    calls = 0
+    most_pages = min(most_pages, MOST_PAGES)
+    try:
+        for page, sessions in pages_of_sessions(client, list_sessions(updated_after=since, status=list(statuses))):
+            calls += 1
+            for session_id, session in sessions:
+                seen[session_id] = session_seen(session)
+                latest = max(latest, changed(session, "updatedAt", now=server_now(client)))
+            if whole_number(page.get("totalPages")) > most_pages or calls > MOST_PASSES * most_pages:
+                return Sweep(seen, None, calls)
+    except WtsIncompleteListError as error:
+        # What it does not show is found one by one, and the same stretch is read again.
+        log.warning("%s", error)
+        return Sweep(seen, since + SWEEP_OVERLAP, calls)
+    except WtsError as error:
+        if refuses_token(error) or not calls:
+            raise
+        log.warning("The list of changed sessions breaks off: %s", error)
+        return Sweep(seen, None, calls)
+    return Sweep(seen, latest, calls)
+
+
+def pages_of_sessions(
+    client: WtsClient, call: Call[Any]
+) -> Iterator[tuple[Mapping[str, Any], list[tuple[str, Mapping[str, Any]]]]]:
+    """Walk the pages of a list of sessions; each comes with its sessions by their ids, in lower case.
+
+    :param client: the client.
+    :param call: a call of ``list_sessions``.
+    :raises WtsUnknownOutcomeError: when a page is not one of WTS Chat.
+    """
+    for page in client.pages(call):
+        items = page.get("items") if isinstance(page, dict) else None
+        if not isinstance(items, list):
+            raise _odd(call, "it has no list 'items'")
+        sessions: list[tuple[str, Mapping[str, Any]]] = [
+            (item["id"].lower(), item)
+            for item in items
+            if isinstance(item, dict) and isinstance(item.get("id"), str) and item["id"]
+        ]
+        if items and not sessions:
+            raise _odd(call, "none of its items has an 'id'")
+        yield page, sessions
+
+
+def _odd(call: Call[Any], what: str) -> WtsError:
+    name = call.operation_id
+    return WtsUnknownOutcomeError(
+        f"{name}: the answer is not a page of WTS Chat: {what}.", operation_id=name, repeatable=True
+    )
+
+
+def server_now(client: WtsClient) -> datetime:
+    """Return a moment that the server's clock has passed: what its last answer said, or a cautious guess.
+
+    :param client: the client.
+    """
+    return client.server_date or datetime.now(UTC) - CLOCK_SLACK
+
+
+def changed(session: Mapping[str, Any], *names: str, now: datetime) -> datetime:
+    """Return when a session changed last, at most now: a date in the future must not hide what comes until then.
+
+    :param session: the session, as the API answered it.
+    :param names: its properties with dates.
+    :param now: the server's now.
+    """
+    dates = [parse_timestamp(session[name]) for name in names if session.get(name)]
+    return min(max((date for date in dates if date.year < 9999), default=datetime.fromtimestamp(0, UTC)), now)
+
+
+def whole_number(value: Any) -> int:
+    """Return a count of an answer; 0 where it is missing or no count.
+
+    :param value: what the answer holds.
+    """
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) -> Singles:
+    """Read sessions one by one; what one of them is answered does not end the rest.
+
+    :param read: performs a call.
+    :param session_ids: the sessions.
+    :raises WtsAuthenticationError: when the token is refused.
+    """
+
+    def look(session_id: str) -> Mapping[str, Any]:
+        session = read(get_session(session_id))
+        if not isinstance(session, dict) or str(session.get("id")).lower() != session_id.lower():
+            raise WtsUnknownOutcomeError(
+                f"get_session: the answer is not session {session_id}: 'id' is another one, or missing.",
+                operation_id="get_session",
+                repeatable=True,
+            )
+        return session
+
+    return looked_singly(look, session_ids, {"status": NOT_FOUND})
+
+
+def looked_singly(look: Callable[[str], Any], ids: Iterable[str], missing: Any) -> Singles:
+    """Look at sessions or messages one by one; what one of them is answered does not end the rest.
+
+    :param look: looks at one.
+    :param ids: which.
+    :param missing: what stands for one that does not exist.
+    :raises WtsAuthenticationError: when the token is refused.
+    """
+    seen: dict[str, Any] = {}
+    failed: dict[str, WtsError] = {}
+    in_a_row = calls = 0
+    for one in ids:
+        calls += 1
+        try:
+            seen[one] = look(one)
+        except WtsError as error:
+            if refuses_token(error):
+                raise
+            if says_missing(error):
+                log.warning("%s cannot be found: %s", one, error)
+                seen[one] = missing
+            else:
+                failed[one] = error
+                in_a_row += 1
+                if in_a_row >= MOST_FAILURES_IN_A_ROW or isinstance(error, WtsRateLimitError):
+                    break
+                continue
+        in_a_row = 0
+    return Singles(seen, failed, calls)
