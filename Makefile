@@ -44,6 +44,8 @@ check: $(VENV)/.ready ## Check format, lint, types and generated files
 	@$(BIN)/mypy
 	@echo "== the contract as JSON"
 	@$(BIN)/python tools/generate_contract.py --check
+	@echo "== snippets and reference in the documentation"
+	@$(BIN)/python tools/generate_docs.py --check
 
 .PHONY: test
 test: $(VENV)/.ready ## Install and run the tests on Airflow 3.3.2

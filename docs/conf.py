@@ -1,46 +1,43 @@
-"""Builds the documentation: ``make docs``. It needs no network; Airflow has to be importable."""
+"""Builds the documentation: ``make docs``. It needs no network."""
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import tempfile
+import re
+from typing import TYPE_CHECKING
 
 from airflow_provider_wts import __version__
 
-# Importing Airflow writes to its home; the documentation has none.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="wts-docs-")
-atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "airflow-provider-wts"
 author = "The airflow-provider-wts authors"
 project_copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
-# benchmarks.md is a part of scale.md; wts-api is about the API and not about this package.
-exclude_patterns = ["_build", "wts-api", "benchmarks.md"]
+# wts-api is about the API and not about this package.
+exclude_patterns = ["_build", "wts-api"]
 
-myst_enable_extensions = ["colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
-
-autodoc_member_order = "bysource"
-autodoc_typehints = "none"
-autodoc_preserve_defaults = True
-autodoc_inherit_docstrings = False
-python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 80
 
 html_theme = "furo"
 html_title = f"airflow-provider-wts {version}"
 
-# A reference to something that the reference does not hold is a mistake; exceptions go by their bare names.
-nitpicky = True
-nitpick_ignore_regex = [
-    ("py:exc", ".*"),
-    ("py:mod", r"airflow_provider_wts\.(api.*|emulator.*)"),
-    ("py:meth", "list_call"),
-]
+
+def with_contents(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Make the lists of pages in ``index.md``, which is plain Markdown, the contents that Sphinx shows at the side."""
+    if page == "index":
+        for title, section in re.findall(r"^## (.+)\n((?:.|\n)*?)(?=^## |\Z)", source[0], re.MULTILINE):
+            pages = "\n".join(dict.fromkeys(re.findall(r"\]\(([\w/-]+)\.md\)", section)))
+            if pages:
+                source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n"
+
+
+def setup(app: Sphinx) -> None:
+    """Add what this page adds to Sphinx.
+
+    :param app: Sphinx.
+    """
+    app.connect("source-read", with_contents)

@@ -38,7 +38,7 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table as Markdown."""
-        lines = [f"### {self.title}", "", "| " + " | ".join(self.columns) + " |"]
+        lines = [f"## {self.title}", "", "| " + " | ".join(self.columns) + " |"]
         lines.append("|" + "|".join(" --- " for _ in self.columns) + "|")
         lines += ["| " + " | ".join(row) + " |" for row in self.rows]
         if self.notes:
