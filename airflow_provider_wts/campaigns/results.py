@@ -28,11 +28,15 @@ class Result(NamedTuple):
     :param status: ``sent``, ``failed``, ``skipped``, ``undecided`` or ``not_sent``.
     :param receipt: what is kept of the API's answer.
     :param reason: why, where it is not ``sent``.
+    :param send_key: the key of the send, where there was a request.
+    :param sent_at: no earlier than this was it sent (ISO 8601).
     """
 
     status: str
     receipt: Mapping[str, Any] = {}
     reason: str = ""
+    send_key: str = ""
+    sent_at: str = ""
 
     @classmethod
     def of(cls, receipt: Mapping[str, Any]) -> Result:
@@ -187,7 +191,10 @@ class Progress:
         line |= {"reason": result.reason} if result.reason else {}
         self._name(line)
         names = {"id": "id", "status": "api_status", "sessionId": "session_id"}
-        self._write(line | {ours: result.receipt[name] for name, ours in names.items() if name in result.receipt})
+        found_by = {"send_key": result.send_key, "sent_at": result.sent_at} if result.send_key else {}
+        self._write(
+            line | found_by | {ours: result.receipt[name] for name, ours in names.items() if name in result.receipt}
+        )
         now = time.monotonic()
         if now - self._said >= self._interval:
             self._said = now

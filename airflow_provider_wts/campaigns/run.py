@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
@@ -25,7 +25,7 @@ from airflow_provider_wts.campaigns.results import Progress, Result
 from airflow_provider_wts.hooks.context import TaskIdentity, earliest_start
 from airflow_provider_wts.sending import clock, rules
 from airflow_provider_wts.sending import ledger as ledgers
-from airflow_provider_wts.sending.key import Mark, send_key
+from airflow_provider_wts.sending.key import Mark, campaign_id, send_key
 from airflow_provider_wts.sending.ledger import Page
 from airflow_provider_wts.sending.reconcile import Finding, Found, ReconcileWait
 from airflow_provider_wts.sending.rules import Exclusions
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 #: Messages that a dry run shows.
 _MOST_SHOWN = 3
+
+#: Seconds up to which two clocks that HTTP compares are alike.
+_CLOCK_PRECISION = 2.0
 
 
 class Campaign:
@@ -265,9 +268,22 @@ class Campaign:
 
     def _complete_results(self, summary: dict[str, Any]) -> None:
         if self._results is not None:
-            task_instance = self._context["ti"]
-            names = ("dag_id", "run_id", "task_id", "map_index")
-            self._results.complete({**{name: getattr(task_instance, name, None) for name in names}, **summary})
+            task = TaskIdentity.of(self._context["ti"])
+            generation = self._ledger.generation if self._ledger else 0
+            # By these the outcome of each send is found afterwards.
+            traces = {
+                "status_operation": self._way.status_call("").operation_id,
+                "by_metadata": self._way.traces.by_metadata,
+                "by_sender": self._way.traces.by_sender,
+            }
+            about = {
+                "campaign_id": campaign_id(ledgers.deployment(), task, generation),
+                **task._asdict(),
+                "generation": generation,
+                "wts_conn_id": self._operator.wts_conn_id,
+                "traces": traces,
+            }
+            self._results.complete({**about, **summary})
 
     def _end(self, summary: dict[str, Any], problem: str) -> dict[str, Any]:
         counts, stopped = self._tally.counts, summary["stopped"]
@@ -363,7 +379,7 @@ class Batch:
         self._delivery = Delivery(hook, way, self._keep, self.ledger.check if self.ledger else lambda: None)
         self._inquiry = ReconcileWait(hook, way)
         self._entries: dict[str, dict[str, Any]] = {}
-        self._max_tries_of: dict[str, int] = {}
+        self._page_of: dict[str, Page] = {}
         self._undecided: dict[str, str] = {}
         self._doubtful_since: dict[str, datetime] = {}
         self.stopped = ""
@@ -380,7 +396,7 @@ class Batch:
             for recipient in recipients:
                 send = Send(recipient, self._mark(recipient))
                 if (result := self._settled(send)) is not None:
-                    self._report(recipient, result)
+                    self._report_of(send, result)
                     continue
                 chunk.append(send)
                 if len(chunk) == self._chunk_size:
@@ -415,7 +431,7 @@ class Batch:
         while True:
             key = send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=who, attempt=attempt)
             failed = self._entries.get(key, {}).get("receipt", {}).get("status") in NOT_REACHED
-            if not failed or self._max_tries_of[key] == self._task_instance.max_tries:
+            if not failed or self._page_of[key].max_tries == self._task_instance.max_tries:
                 return Mark(key)
             attempt += 1
 
@@ -440,6 +456,7 @@ class Batch:
         # Once more: it may have been a long wait until now.
         settled = {send.mark.key: self._settled(send) for send in sends}
         pending = [send for send in sends if settled[send.mark.key] is None]
+        page = None
         if pending:
             page = self._open_page(pending)
             try:
@@ -448,18 +465,27 @@ class Batch:
                 # Every receipt that is written now is one recipient less to ask about.
                 self._delivery.close()
                 self._keep(page)
-                self._report_all(
-                    {key: Result.of(one["receipt"]) for key, one in page.sends.items() if "receipt" in one}, sends
-                )
+                known = {key: Result.of(one["receipt"]) for key, one in page.sends.items() if "receipt" in one}
+                self._report_all(known, sends, page)
                 raise
             self._keep(page)
             settled |= {send.mark.key: self._outcome(send, page) for send in pending}
-        self._report_all(settled, sends)
+        self._report_all(settled, sends, page)
 
-    def _report_all(self, results: Mapping[str, Result | None], sends: list[Send]) -> None:
+    def _report_all(self, results: Mapping[str, Result | None], sends: list[Send], page: Page | None) -> None:
         for send in sends:
             if (result := results.get(send.mark.key)) is not None:
-                self._report(send.recipient, result)
+                self._report_of(send, result, page)
+
+    def _report_of(self, send: Send, result: Result, page: Page | None = None) -> None:
+        """Report a result with what finds its conversation: the key of the send, and a lower bound of its time."""
+        page = self._page_of.get(send.mark.key, page)
+        if page is not None and send.mark.key in page.sends:
+            # By the clock of WTS Chat, whose dates it is compared with. A second is the precision of HTTP's.
+            ahead = self._hook.client.now() - datetime.now(UTC)
+            sent_at = page.intent + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())
+            result = result._replace(send_key=send.mark.key, sent_at=sent_at.isoformat())
+        self._report(send.recipient, result)
 
     def _outcome(self, send: Send, page: Page) -> Result:
         receipt = page.sends[send.mark.key].get("receipt")
@@ -508,7 +534,7 @@ class Batch:
         page_of: dict[str, Page] = {}
         for page in self.ledger.load() if self.ledger else []:
             for key, entry in page.sends.items():
-                self._entries[key], self._max_tries_of[key], page_of[key] = entry, page.max_tries, page
+                self._entries[key], self._page_of[key], page_of[key] = entry, page, page
                 if "receipt" in entry:
                     self._delivery.remember(entry["receipt"])
         doubtful = self._doubtful(recipients)
@@ -533,7 +559,7 @@ class Batch:
             self._keep(page)
             mine = [key for key in sends if page_of[key] is page]
             self._entries |= {key: page.sends[key] for key in mine}
-            self._max_tries_of |= dict.fromkeys(mine, page.max_tries)
+            self._page_of |= dict.fromkeys(mine, page)
 
     def _doubtful(self, recipients: Iterable[Recipient]) -> list[Send]:
         # Of whom nothing is remembered, then, cannot be ruled out.

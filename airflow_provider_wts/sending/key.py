@@ -33,6 +33,16 @@ def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient
     return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
 
+def campaign_id(deployment: str, task: TaskIdentity, generation: int) -> str:
+    """Return the id of a campaign, a UUID: the same over all tries of its task.
+
+    :param deployment: what tells this Airflow from others.
+    :param task: the task instance that sends.
+    :param generation: as for :func:`send_key`.
+    """
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(("campaign", deployment, *map(str, task), str(generation)))))
+
+
 class Mark(NamedTuple):
     """What a send leaves at the API, by which it is found again.
 

@@ -128,12 +128,12 @@ def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
     from airflow.providers.common.compat.sdk import conf
 
     if root := conf.get("wts", "ledger_path", fallback="").strip():
-        return FileStore(root, task, deployment=_deployment())
+        return FileStore(root, task, deployment=deployment())
     accessor = context.get("task_state_store")
     return TaskStateStore(accessor) if accessor is not None else None
 
 
-def _deployment() -> str:
+def deployment() -> str:
     """Return what tells this Airflow from others: a name, or else the address of its API."""
     from airflow import __version__ as airflow_version
     from airflow.providers.common.compat.sdk import conf

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import threading
-from datetime import datetime, timedelta
+import uuid
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +180,23 @@ def test_bad_rows_can_be_skipped_and_are_listed(
     assert [line["line"] for line in bad] == [2, 3]
     manifest = json.loads((tmp_path / "deep" / "results.jsonl.manifest.json").read_text())
     assert (manifest["sent"], manifest["bad_rows"], manifest["task_id"]) == (1, 2, "send")
+
+
+def test_the_results_say_how_each_send_is_found_again(
+    wts_connection: Emulator, context: dict[str, Any], ledger: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results.jsonl"
+    begun = datetime.now(UTC)
+    for _ in range(2):
+        chatbot(recipients=[number(1), number(2)], results_path=str(results), on_clear="continue").execute(context)
+        manifest = json.loads((tmp_path / "results.jsonl.manifest.json").read_text())
+        assert uuid.UUID(manifest["campaign_id"])
+        assert (manifest["generation"], manifest["wts_conn_id"]) == (0, "wts_default")
+        assert manifest["traces"]["status_operation"] == "get_queued_chatbot_status"
+        assert [line["send_key"] for line in lines(results)] == [one["senderId"] for one in wts_connection.sends]
+        # Also where an earlier try sent it.
+        assert all(begun <= datetime.fromisoformat(line["sent_at"]) <= datetime.now(UTC) for line in lines(results))
+    assert len(wts_connection.sends) == 2
 
 
 def test_parameters_that_do_not_fit_the_template_are_bad_rows(
