@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
+from tries import _never_expire  # noqa: F401
 
 from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError
 from airflow_provider_wts.hooks.errors import use_retry_policy

@@ -65,7 +65,7 @@ class Campaign:
 
 
 def operation(way: Any) -> str:
-    return {"ChatbotWay": "queue_chatbot_batch", "TemplateWay": "send_template_batch"}.get(
+    return {"ChatbotKind": "queue_chatbot_batch", "TemplateKind": "send_template_batch"}.get(
         type(way).__name__, "send_text"
     )
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from campaigns import CHANNEL, SEARCHES, Campaign, Death, Killed, calls, operation, people, received
+from campaign_tries import CHANNEL, SEARCHES, Campaign, Death, Killed, calls, operation, people, received
 
 from airflow_provider_wts.api.errors import (
     WtsError,
@@ -152,11 +152,12 @@ from types import SimpleNamespace
 from pathlib import Path
 from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.sending import batch, reconcile
+from airflow_provider_wts.sending import reconcile
 from airflow_provider_wts.sending.ledger import open_ledger
 from airflow_provider_wts.sending.ledger import PagedLedger
 from airflow_provider_wts.campaigns.recipients import Recipient
-from airflow_provider_wts.campaigns.message_kinds import ChatbotWay
+from airflow_provider_wts.campaigns.message_kinds import ChatbotKind
+from airflow_provider_wts.campaigns.run import Batch
 job = json.loads(sys.argv[1])
 reconcile.effect_lag = lambda timeout: 0.3
 hook = WtsHook()
@@ -166,8 +167,8 @@ ti.try_number, ti.max_tries = job["try"], job["max_tries"]
 everybody = [Recipient(n, f"+55|119{10_000_000 + n:08d}", {}) for n in range(job["count"])]
 counts = {}
 ledger = open_ledger({"ti": ti}, PagedLedger)
-campaign = batch.Batch(
-    hook, {"ti": ti}, ChatbotWay(job["bot"], None, {}, request_size=10), ledger=ledger, chunk_size=10,
+campaign = Batch(
+    hook, {"ti": ti}, ChatbotKind(job["bot"], None, {}, request_size=10), ledger=ledger, chunk_size=10,
     permit=lambda: None, spare=lambda to: None,
     report=lambda who, result: counts.update({result.status: counts.get(result.status, 0) + 1}),
 )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from campaigns import CHANNEL, Campaign, Death, Killed, calls, people, received
+from campaign_tries import CHANNEL, Campaign, Death, Killed, calls, people, received
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind
