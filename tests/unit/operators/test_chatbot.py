@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_wts.api import client
 from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.contract.check import check_request
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
@@ -220,8 +221,11 @@ def test_a_wrong_token_fails_at_once_and_does_not_show_it(
     assert "pn_wrong_secret" not in str(caught.value)
 
 
-def test_a_host_that_answers_html_fails_at_once(wts_connection: Emulator, context: dict[str, Any]) -> None:
-    wts_connection.faults.add("not_json", operation_id="list_chatbots")
+def test_a_host_that_only_answers_html_fails_the_task_for_good(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "UNKNOWN_BUDGET", 0.0)
+    wts_connection.faults.add("not_json", operation_id="list_chatbots", times=None)
     with pytest.raises(AirflowFailException, match="not a WTS Chat server"):
         operator().execute(context)
 
