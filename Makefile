@@ -35,15 +35,18 @@ help: ## Show this list
 	@tools/environment.sh $* .venv-$*
 
 .PHONY: check
-check: $(VENV)/.ready ## Check format, lint, types and generated files
+check: $(VENV)/.ready ## Check format, lint, types, layout and generated files
 	@echo "== format"
 	@$(BIN)/ruff format --check .
 	@echo "== lint"
 	@$(BIN)/ruff check .
 	@echo "== types"
 	@$(BIN)/mypy
-	@echo "== the contract as JSON"
+	@echo "== layout"
+	@$(BIN)/python tools/check_layout.py
+	@echo "== generated files"
 	@$(BIN)/python tools/generate_contract.py --check
+	@$(BIN)/python tools/generate_types.py --check
 	@echo "== snippets and reference in the documentation"
 	@$(BIN)/python tools/generate_docs.py --check
 

@@ -1,13 +1,15 @@
 """Make ``airflow_provider_wts/api/types.py``, TypedDicts of the API's answers, from the contract.
 
 Every property may be missing or null in a real answer, whatever the contract says, so every key is optional, and
-every object and array may be ``None``.
+every object and array may be ``None``. Only what the package imports is in it, and what that refers to.
 
-Run: ``python tools/generate_types.py`` (``--check`` only compares).
+Run: ``python tools/generate_types.py``. ``--check`` needs no generator: the module says what it was made from.
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
 import subprocess
 import sys
@@ -17,12 +19,15 @@ from typing import Any
 
 from airflow_provider_wts.api import contract
 
-TARGET = Path(__file__).resolve().parent.parent / "airflow_provider_wts" / "api" / "types.py"
+PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_wts"
+TARGET = PACKAGE / "api" / "types.py"
 
 HEADER = '''"""TypedDicts of the API's answers, generated from the contract by ``tools/generate_types.py``; do not edit.
 
 Every key may be missing, and real answers may carry more keys than these.
 """
+
+# Digest of what it was made from and of all that follows: {digest}
 '''
 
 
@@ -63,26 +68,49 @@ def lenient(node: Any) -> Any:
     return kept
 
 
+def imported() -> set[str]:
+    """Return the names that the package imports from the module."""
+    return {
+        alias.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "airflow_provider_wts.api.types"
+        for alias in node.names
+    }
+
+
 def answer_schemas() -> dict[str, Any]:
-    """Return all schemas that answers are made of, by Python name."""
-    found: dict[str, Any] = {}
+    """Return the schemas of the imported names, and all that these refer to, by Python name."""
+    schemas: dict[str, Any] = {}
     for operation in contract.operations().values():
-        schemas = contract.document(operation.service)["components"]["schemas"]
-        waiting = references(operation.answer_schema)
-        while waiting:
-            schema_name = waiting.pop()
-            if name_of(schema_name) not in found:
-                found[name_of(schema_name)] = lenient(schemas[schema_name])
-                waiting += references(schemas[schema_name])
+        schemas = {**contract.document(operation.service)["components"]["schemas"], **schemas}
+    wanted = imported()
+    waiting = [schema_name for schema_name in schemas if name_of(schema_name) in wanted]
+    found: dict[str, Any] = {}
+    while waiting:
+        schema_name = waiting.pop()
+        if name_of(schema_name) not in found:
+            found[name_of(schema_name)] = lenient(schemas[schema_name])
+            waiting += references(schemas[schema_name])
     return dict(sorted(found.items()))
+
+
+def source_text() -> str:
+    """Return what the module is made from."""
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": answer_schemas()})
+
+
+def with_digest(body: str) -> str:
+    """Return the text of the module: its body, and a digest by which a change of either side shows."""
+    digest = hashlib.sha256((source_text() + body).encode()).hexdigest()
+    return HEADER.replace("{digest}", digest) + body
 
 
 def generated() -> str:
     """Return the text of the module."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": answer_schemas()}
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "answers.json"), Path(folder, "types.py")
-        source.write_text(json.dumps(schema), encoding="utf-8")
+        source.write_text(source_text(), encoding="utf-8")
         command = [
             *("datamodel-codegen", "--input", str(source), "--input-file-type", "jsonschema"),
             *("--output", str(target), "--output-model-type", "typing.TypedDict", "--disable-timestamp"),
@@ -90,21 +118,20 @@ def generated() -> str:
             *("--formatters", "ruff-format"),
         ]
         subprocess.run(command, check=True)
-        text = target.read_text(encoding="utf-8")
-    return HEADER + "\n" + text.partition("\n\n")[2]
+        return with_digest("\n" + target.read_text(encoding="utf-8").partition("\n\n")[2])
 
 
 def main() -> int:
     """Write the module, or with ``--check`` say whether it is stale."""
-    text = generated()
-    if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
+    if "--check" not in sys.argv:
+        TARGET.write_text(generated(), encoding="utf-8")
+        print(f"wrote {TARGET.name}")
         return 0
-    if "--check" in sys.argv:
-        print(f"stale: {TARGET.name}; run python tools/generate_types.py")
-        return 1
-    TARGET.write_text(text, encoding="utf-8")
-    print(f"wrote {TARGET.name}")
-    return 0
+    text = TARGET.read_text(encoding="utf-8")
+    if with_digest(text[len(HEADER.replace("{digest}", 64 * "0")) :]) == text:
+        return 0
+    print(f"{TARGET.name} is not what the contract and the imports make; run make types")
+    return 1
 
 
 if __name__ == "__main__":

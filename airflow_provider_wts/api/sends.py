@@ -253,3 +253,24 @@ def media_call(kind: str, reference: str, text: Missing[str], send: SendTo) -> C
         return send_audio(reference, **send)
     call = {"image": send_image, "video": send_video, "document": send_document}[kind]
     return call(reference, text=text, **send)
+
+
+#: Characters that WhatsApp shows of a text, and of the caption of a file. The API names no limit.
+MOST_TEXT, MOST_CAPTION = 4096, 1024
+
+
+def warn_if_long(log: Any, name: str, value: object, most: int) -> None:
+    """Warn about a text that is longer than WhatsApp shows.
+
+    :param log: where the warning goes.
+    :param name: the parameter's name.
+    :param value: the text, or nothing.
+    :param most: the most characters.
+    """
+    if isinstance(value, str) and len(value) > most:
+        log.warning(
+            "%s: has %s characters, and WhatsApp takes %s. WTS Chat names no limit, so it is sent as it is.",
+            name,
+            f"{len(value):,}",
+            f"{most:,}",
+        )

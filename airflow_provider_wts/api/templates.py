@@ -123,6 +123,45 @@ def filled_template(template: Mapping[str, Any], given: Mapping[str, str | None]
     return text
 
 
+#: Statuses of templates, as the contract has them, with which none may be sent.
+_NOT_SENDABLE = frozenset(("draft", "disapproved", "inrevision", "paused", "disabled", "deleted"))
+#: Files of templates. "UNDEFINED" is a template without one; no value leaves it open.
+_MEDIA = frozenset(("image", "video", "document"))
+
+
+def check_sendable(template: Mapping[str, Any]) -> None:
+    """Refuse a template that is known not to be approved. One whose status is unknown is sent.
+
+    :param template: the template, as the list shows it.
+    :raises WtsInvalidRequestError: when it is not approved.
+    """
+    status = template.get("status")
+    if isinstance(status, str) and status.replace("_", "").lower() in _NOT_SENDABLE:
+        raise WtsInvalidRequestError(
+            f"template: {template.get('name')!r} is not approved, its status is {status!r}. Nothing was sent. Wait for "
+            "its approval in WTS Chat, or send another template."
+        )
+
+
+def check_media(template: Mapping[str, Any], *, has_file: bool) -> None:
+    """Refuse a template with media without its file, and a file on a template that has none.
+
+    :param template: the template, as the list shows it.
+    :param has_file: whether a file is given.
+    :raises WtsInvalidRequestError: when it is one of both.
+    """
+    kind = str(template.get("fileType") or "").lower()
+    if kind in _MEDIA and not has_file:
+        raise WtsInvalidRequestError(
+            f"file: template {template.get('name')!r} needs one of the kind {kind}. Nothing was sent. Example: "
+            "'https://example.com/invoice.pdf'"
+        )
+    if kind == "undefined" and has_file:
+        raise WtsInvalidRequestError(
+            f"file: template {template.get('name')!r} is a text and takes none. Nothing was sent. Leave the file out."
+        )
+
+
 def _variable(name: str, key: Any) -> str:
     if isinstance(key, bool) or not isinstance(key, (str, int)):
         raise WtsInvalidRequestError(f"{name}: the key {key!r} is no name of a variable.")

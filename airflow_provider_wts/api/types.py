@@ -3,6 +3,8 @@
 Every key may be missing, and real answers may carry more keys than these.
 """
 
+# Digest of what it was made from and of all that follows: 564e57687c1443810ab0ba861df3a316ae3afa3ade6265b05c74d21168463dd6
+
 from __future__ import annotations
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
@@ -25,12 +27,6 @@ class AgentDepartment(TypedDict):
     agentId: NotRequired[str]
     userId: NotRequired[str]
     departmentId: NotRequired[str]
-    isAgent: NotRequired[bool]
-    isSupervisor: NotRequired[bool]
-
-
-class AgentUpdateDepartmentItem(TypedDict):
-    userId: NotRequired[str]
     isAgent: NotRequired[bool]
     isSupervisor: NotRequired[bool]
 
@@ -70,11 +66,6 @@ class ChatbotPage(TypedDict):
     hasMorePages: NotRequired[bool]
 
 
-class CompanyOfficeHoursPeriod(TypedDict):
-    startTime: NotRequired[str | None]
-    endTime: NotRequired[str | None]
-
-
 class ContactData(TypedDict):
     id: NotRequired[str | None]
     name: NotRequired[str | None]
@@ -85,39 +76,6 @@ class ContactData(TypedDict):
     tagsId: NotRequired[list[str] | None]
     tagsName: NotRequired[list[str] | None]
     status: NotRequired[str]
-
-
-class ContactDetailsPortfolio(TypedDict):
-    id: NotRequired[str]
-    name: NotRequired[str | None]
-    phonenumber: NotRequired[str | None]
-    phonenumberFormatted: NotRequired[str | None]
-    instagram: NotRequired[str | None]
-    nameMessenger: NotRequired[str | None]
-    email: NotRequired[str | None]
-    annotation: NotRequired[str | None]
-
-
-class ContactPortfolio(TypedDict):
-    id: NotRequired[str]
-    createdAt: NotRequired[str]
-    updatedAt: NotRequired[str]
-    active: NotRequired[bool]
-    companyId: NotRequired[str]
-    portfolioId: NotRequired[str]
-    contactId: NotRequired[str]
-    contactDetails: NotRequired[ContactDetailsPortfolio | None]
-
-
-class ContactPortfolioPage(TypedDict):
-    pageNumber: NotRequired[int]
-    pageSize: NotRequired[int]
-    orderBy: NotRequired[str | None]
-    orderDirection: NotRequired[str | None]
-    items: NotRequired[list[ContactPortfolio] | None]
-    totalItems: NotRequired[int]
-    totalPages: NotRequired[int]
-    hasMorePages: NotRequired[bool]
 
 
 class CustomFieldOption(TypedDict):
@@ -152,11 +110,6 @@ class DepartmentDetailsDistributionConfig(TypedDict):
     expirationIsEnabled: NotRequired[bool]
     maximumDurationInMinutes: NotRequired[int]
     inactivityTimeInMinutes: NotRequired[int]
-
-
-class DepartmentListChannel(TypedDict):
-    scope: NotRequired[str]
-    channels: NotRequired[list[str] | None]
 
 
 class DepartmentV2(TypedDict):
@@ -345,11 +298,6 @@ class QuickMessage(TypedDict):
     failureReason: NotRequired[str | None]
 
 
-class ReqUpdateDepartmentAgent(TypedDict):
-    action: NotRequired[str]
-    items: NotRequired[list[AgentUpdateDepartmentItem]]
-
-
 class RespSendMessage(TypedDict):
     id: NotRequired[str]
     createdAt: NotRequired[str]
@@ -367,29 +315,6 @@ class RespSendMessage(TypedDict):
 
 class RespSendMessages(TypedDict):
     results: NotRequired[list[RespSendMessage] | None]
-
-
-RespSendOtpMessage = TypedDict(
-    "RespSendOtpMessage",
-    {
-        "id": NotRequired[str],
-        "createdAt": NotRequired[str],
-        "updatedAt": NotRequired[str],
-        "code": NotRequired[str | None],
-        "status": NotRequired[str],
-        "from": NotRequired[str | None],
-        "templateId": NotRequired[str | None],
-        "companyId": NotRequired[str],
-        "senderId": NotRequired[str | None],
-        "channelId": NotRequired[str | None],
-        "sentAt": NotRequired[str | None],
-        "receivedAt": NotRequired[str | None],
-        "contactPhoneNumber": NotRequired[str | None],
-        "failedReason": NotRequired[str | None],
-        "callbackUrl": NotRequired[str | None],
-        "statusUrl": NotRequired[str | None],
-    },
-)
 
 
 class ScheduledMessageChannel(TypedDict):
@@ -420,23 +345,6 @@ class ScheduledMessageDepartment(TypedDict):
 class ScheduledMessageUser(TypedDict):
     id: NotRequired[str]
     name: NotRequired[str | None]
-
-
-class SendOtpStatus(TypedDict):
-    id: NotRequired[str]
-    createdAt: NotRequired[str]
-    updatedAt: NotRequired[str]
-    code: NotRequired[str | None]
-    status: NotRequired[str]
-    templateId: NotRequired[str]
-    companyId: NotRequired[str]
-    senderId: NotRequired[str | None]
-    channelId: NotRequired[str | None]
-    sentAt: NotRequired[str | None]
-    receivedAt: NotRequired[str | None]
-    contactPhoneNumber: NotRequired[str | None]
-    statusUrl: NotRequired[str | None]
-    failedReason: NotRequired[str | None]
 
 
 class Sequence(TypedDict):
@@ -504,9 +412,6 @@ class Utm(TypedDict):
     referralUrl: NotRequired[str | None]
 
 
-WebhookEventType: TypeAlias = str
-
-
 class Agent(TypedDict):
     id: NotRequired[str]
     createdAt: NotRequired[str]
@@ -533,13 +438,6 @@ class Channel(TypedDict):
     number: NotRequired[str | None]
     numberFormatted: NotRequired[str | None]
     identity: NotRequired[ChannelIdentity | None]
-
-
-class CompanyOfficeHoursDay(TypedDict):
-    id: NotRequired[str]
-    dayWeek: NotRequired[str | None]
-    active: NotRequired[bool]
-    periods: NotRequired[list[CompanyOfficeHoursPeriod] | None]
 
 
 class Contact(TypedDict):
@@ -596,23 +494,6 @@ class CustomField(TypedDict):
     isValueRange: NotRequired[bool]
     options: NotRequired[list[CustomFieldOption] | None]
     children: NotRequired[list[CustomField] | None]
-
-
-class Department(TypedDict):
-    id: NotRequired[str]
-    companyId: NotRequired[str]
-    createdAt: NotRequired[str]
-    directLinks: NotRequired[dict[str, Any] | None]
-    updatedAt: NotRequired[str]
-    name: NotRequired[str | None]
-    isDefault: NotRequired[bool]
-    distribuitionEnabled: NotRequired[bool]
-    restrictionType: NotRequired[str]
-    distributionConfig: NotRequired[DepartmentDetailsDistributionConfig | None]
-    agents: NotRequired[list[DepartmentAgent] | None]
-    channels: NotRequired[list[DepartmentChannel] | None]
-    description: NotRequired[str | None]
-    isPrivate: NotRequired[bool]
 
 
 class File(TypedDict):
@@ -916,29 +797,6 @@ class TemplatePage(TypedDict):
     totalItems: NotRequired[int]
     totalPages: NotRequired[int]
     hasMorePages: NotRequired[bool]
-
-
-class WebhookEvent(TypedDict):
-    event: NotRequired[WebhookEventType | None]
-    description: NotRequired[str | None]
-
-
-class WebhookSubscription(TypedDict):
-    id: NotRequired[str]
-    createdAt: NotRequired[str]
-    updatedAt: NotRequired[str]
-    companyId: NotRequired[str]
-    name: NotRequired[str | None]
-    url: NotRequired[str | None]
-    enabled: NotRequired[bool]
-    events: NotRequired[list[WebhookEvent] | None]
-
-
-class CompanyOfficeHours(TypedDict):
-    limitHours: NotRequired[bool]
-    offlineResponse: NotRequired[str | None]
-    timezoneDiff: NotRequired[float | None]
-    days: NotRequired[list[CompanyOfficeHoursDay] | None]
 
 
 class MessageDetails(TypedDict):

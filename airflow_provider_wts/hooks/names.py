@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.api import chatbots, directory, panels, sequences, templates
 from airflow_provider_wts.api.addresses import looks_like_number, number, recipient, same_person
 from airflow_provider_wts.api.answers import required
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNameError
 from airflow_provider_wts.api.wire import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from airflow.sdk.types import Logger
+
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.wire import Unset
 
 
 _MOST_CANDIDATES = 20
@@ -402,3 +405,47 @@ def _same(item: dict[str, Any], identity: str) -> bool:
 def _alive(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out what is archived: WTS Chat's own drop-downs do not offer it, and its id still works."""
     return [item for item in items if not item.get("archived")]
+
+
+def checked_template(
+    names: Names,
+    template: str,
+    channel: str | None,
+    filling: Mapping[str, str | None] | Unset | None,
+    *,
+    has_file: bool,
+    check: bool,
+    log: Logger,
+) -> str:
+    """Return the id of a template, after a check of its parameters where that is wanted and possible.
+
+    :param names: looks it up.
+    :param template: name or id.
+    :param channel: number or handle that it goes out from.
+    :param filling: values by the name of the variable.
+    :param has_file: whether a file goes with it.
+    :param check: whether to check the parameters, the file and the status.
+    :param log: where the filled-in text goes, at DEBUG.
+    :raises WtsInvalidRequestError: when there is no such template, it is not approved, or the parameters or the file
+        do not fit it.
+    """
+    if not check:
+        return names.template(template, channel)
+    try:
+        found = names.template_details(template, channel)
+    except WtsInvalidRequestError:
+        raise
+    except WtsError as error:
+        if not is_uuid(template):
+            raise
+        # An id needs no look-up, and a list that fails must not hold up the message.
+        log.warning("The parameters of the template are not checked: %s", error)
+        return template.strip()
+    if found is None:
+        log.warning("The list of templates does not show this id, so its parameters are not checked.")
+        return template.strip()
+    templates.check_sendable(found)
+    templates.check_media(found, has_file=has_file)
+    templates.check_template(found, filling)
+    log.debug("The template filled in: %s", templates.filled_template(found, filling))
+    return str(required(found, "id", "list_templates"))

@@ -175,8 +175,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
 
     def _call(self, hook: WtsHook, channel: str | None) -> Callable[[str], Call[Any]]:
         from airflow_provider_wts.api import chatbots, parameters, sends, templates
-        from airflow_provider_wts.operators import sending
-        from airflow_provider_wts.operators.template import looked_up
+        from airflow_provider_wts.hooks.names import checked_template
 
         metadata = parameters.metadata("session_metadata", self.session_metadata) or UNSET
         if not parameters.missing(self.chatbot):
@@ -191,14 +190,14 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
                 )
             sender: str = channel
             filling = templates.template_parameters("parameters", self.parameters or UNSET)
-            template_id = looked_up(
+            template_id = checked_template(
                 hook.names, str(self.template), sender, filling, has_file=False, check=True, log=self.log
             )
             return lambda to: sends.send_template(
                 to, sender, template_id, parameters=filling, session_metadata=metadata
             )
         text = parameters.needed_text("text", self.text)
-        sending.warn_if_long(self.log, "text", text, sending.MOST_TEXT)
+        sends.warn_if_long(self.log, "text", text, sends.MOST_TEXT)
         return lambda to: sends.send_text(text, to=to, from_=channel or UNSET)
 
     def _failed(self, what: str, error: Exception) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
 
-from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api import parameters, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.sends import MOST_TEXT, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.sending import WtsSendingOperator
@@ -444,7 +445,6 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         """
         from airflow_provider_wts.api.answers import required
         from airflow_provider_wts.campaigns.message_kinds import TemplateKind
-        from airflow_provider_wts.operators import sending
 
         name = parameters.needed_name("template", self.template)
         callback_url = parameters.url("callback_url", self.callback_url)
@@ -457,7 +457,7 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         options = _session_options(self)
         self._details = self.hook.names.template_details(name, channel)
         if self._details is not None:
-            sending.check_sendable(self._details)
+            templates.check_sendable(self._details)
         return TemplateKind(
             str(required(self._details, "id", "list_templates")) if self._details else name,
             channel,
@@ -485,23 +485,18 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
 
         :param recipient: the recipient.
         """
-        from airflow_provider_wts.api import templates
-
         if self._details is None:
             return None
         return templates.filled_template(self._details, recipient.values.get("parameters"))
 
     def _file(self, value: Any) -> str | None:
-        from airflow_provider_wts.operators import sending
 
         found = _file(value)
         if self._details is not None:
-            sending.check_media(self._details, has_file=found is not None)
+            templates.check_media(self._details, has_file=found is not None)
         return found
 
     def _filling(self, value: Any) -> Mapping[str, Any] | None:
-        from airflow_provider_wts.api import templates
-
         filling = templates.template_parameters("parameters", UNSET if value is None else value)
         if self._details is not None:
             templates.check_template(self._details, filling)
@@ -592,13 +587,12 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
 
     def _text(self, value: Any) -> str:
         from airflow_provider_wts.api import parameters
-        from airflow_provider_wts.operators import sending
 
         found = parameters.needed_text("text", value)
-        if len(found) > sending.MOST_TEXT and not self._warned:
+        if len(found) > MOST_TEXT and not self._warned:
             # Once for all rows: their texts come from one template.
             self._warned = True
-            sending.warn_if_long(self.log, "text", found, sending.MOST_TEXT)
+            warn_if_long(self.log, "text", found, MOST_TEXT)
         return found
 
 

@@ -9,17 +9,17 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_wts.api import parameters, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
-from airflow_provider_wts.api.sends import media_call
+from airflow_provider_wts.api.sends import MOST_CAPTION, MOST_TEXT, media_call, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, given
 from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.files import OutgoingFile
-from airflow_provider_wts.operators import sending
+from airflow_provider_wts.hooks.names import checked_template
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.campaign import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsMessageOperator, WtsSendingOperator
-from airflow_provider_wts.operators.template import WtsListTemplatesOperator, WtsSendTemplateOperator, looked_up
+from airflow_provider_wts.operators.template import WtsListTemplatesOperator, WtsSendTemplateOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -307,7 +307,7 @@ class WtsSendTextOperator(WtsMessageOperator):
         self.open_ledger(context)
         with task_failures():
             text = parameters.needed_text("text", self.text)
-            sending.warn_if_long(self.log, "text", text, sending.MOST_TEXT)
+            warn_if_long(self.log, "text", text, MOST_TEXT)
             reply_to = parameters.identity("reply_to", self.reply_to)
             delay = parameters.delay_typing(self.delay_typing)
             envelope = self.envelope()
@@ -396,7 +396,7 @@ class WtsSendFileOperator(WtsMessageOperator):
             text = parameters.text("text", self.text)
             if kind == "audio" and not parameters.missing(text):
                 raise WtsInvalidRequestError("text: an audio file has no caption. Send the text by a task of its own.")
-            sending.warn_if_long(self.log, "text", text, sending.MOST_CAPTION)
+            warn_if_long(self.log, "text", text, MOST_CAPTION)
             reply_to = parameters.identity("reply_to", self.reply_to)
             delay = parameters.delay_typing(self.delay_typing)
             envelope = self.envelope()
@@ -550,7 +550,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             schedule["bot_key"] = self.hook.names.chatbot(parameters.needed_name("chatbot", self.chatbot))
             return
         schedule["scheduled_type"] = "TEMPLATE"
-        schedule["template_id"] = looked_up(
+        schedule["template_id"] = checked_template(
             self.hook.names,
             parameters.needed_name("template", self.template),
             channel,

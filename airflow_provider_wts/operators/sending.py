@@ -16,10 +16,9 @@ from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow.sdk import Context
-    from airflow.sdk.types import Logger
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.messages import QuickContent, QuickSend
@@ -554,16 +553,6 @@ def _trace(envelope: Envelope, *, by_metadata: bool) -> InSession | None:
     return InSession(recipient=envelope.to, by_metadata=by_metadata, by_sender=by_sender, is_message=True)
 
 
-#: Characters that WhatsApp shows of a text, and of the caption of a file. The API names no limit.
-MOST_TEXT, MOST_CAPTION = 4096, 1024
-
-#: Statuses of templates, as the contract has them, with which none may be sent.
-_NOT_SENDABLE = frozenset(("draft", "disapproved", "inrevision", "paused", "disabled", "deleted"))
-
-#: Files of templates. "UNDEFINED" is a template without one; no value leaves it open.
-_MEDIA = frozenset(("image", "video", "document"))
-
-
 class Envelope(NamedTuple):
     """Where a message goes, and how.
 
@@ -633,53 +622,3 @@ class Envelope(NamedTuple):
         if self.synchronous:
             return messages.send_message_sync(str(self.to), **send)
         return messages.send_message(str(self.to), **send)
-
-
-def warn_if_long(log: Logger, name: str, value: object, most: int) -> None:
-    """Warn about a text that is longer than WhatsApp shows.
-
-    :param log: where the warning goes.
-    :param name: the parameter's name.
-    :param value: the text, or nothing.
-    :param most: the most characters.
-    """
-    if isinstance(value, str) and len(value) > most:
-        log.warning(
-            "%s: has %s characters, and WhatsApp takes %s. WTS Chat names no limit, so it is sent as it is.",
-            name,
-            f"{len(value):,}",
-            f"{most:,}",
-        )
-
-
-def check_sendable(template: Mapping[str, Any]) -> None:
-    """Refuse a template that is known not to be approved. One whose status is unknown is sent.
-
-    :param template: the template, as the list shows it.
-    :raises WtsInvalidRequestError: when it is not approved.
-    """
-    status = template.get("status")
-    if isinstance(status, str) and status.replace("_", "").lower() in _NOT_SENDABLE:
-        raise WtsInvalidRequestError(
-            f"template: {template.get('name')!r} is not approved, its status is {status!r}. Nothing was sent. Wait for "
-            "its approval in WTS Chat, or send another template."
-        )
-
-
-def check_media(template: Mapping[str, Any], *, has_file: bool) -> None:
-    """Refuse a template with media without its file, and a file on a template that has none.
-
-    :param template: the template, as the list shows it.
-    :param has_file: whether a file is given.
-    :raises WtsInvalidRequestError: when it is one of both.
-    """
-    kind = str(template.get("fileType") or "").lower()
-    if kind in _MEDIA and not has_file:
-        raise WtsInvalidRequestError(
-            f"file: template {template.get('name')!r} needs one of the kind {kind}. Nothing was sent. Example: "
-            "'https://example.com/invoice.pdf'"
-        )
-    if kind == "undefined" and has_file:
-        raise WtsInvalidRequestError(
-            f"file: template {template.get('name')!r} is a text and takes none. Nothing was sent. Leave the file out."
-        )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import parameters, templates
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.files import OutgoingFile
-from airflow_provider_wts.operators import sending
+from airflow_provider_wts.hooks.names import checked_template
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsMessageOperator
 
@@ -18,14 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
-    from airflow.sdk.types import Logger
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.messages import QuickContent
     from airflow_provider_wts.api.sends import SendTemplate
     from airflow_provider_wts.api.types import TemplatePage
-    from airflow_provider_wts.api.wire import Unset
-    from airflow_provider_wts.hooks.names import Names
     from airflow_provider_wts.sending.key import Mark
 
 
@@ -191,7 +188,7 @@ class WtsSendTemplateOperator(WtsMessageOperator):
                     channel = channel or self.session_channel(envelope.session_id)
                 if channel is None:
                     raise WtsInvalidRequestError(_CHANNEL_NEEDED)
-            template_id = looked_up(
+            template_id = checked_template(
                 self.hook.names,
                 name,
                 channel,
@@ -220,51 +217,3 @@ class WtsSendTemplateOperator(WtsMessageOperator):
             return sends.send_template(str(to), str(channel), template_id, **send)
 
         return self.deliver(context, envelope, build, file=file, by_metadata=self.mark_session)
-
-
-def looked_up(
-    names: Names,
-    template: str,
-    channel: str | None,
-    filling: Mapping[str, str | None] | Unset | None,
-    *,
-    has_file: bool,
-    check: bool,
-    log: Logger,
-) -> str:
-    """Return the id of a template, after a check of its parameters where that is wanted and possible.
-
-    :param names: looks it up.
-    :param template: name or id.
-    :param channel: number or handle that it goes out from.
-    :param filling: values by the name of the variable.
-    :param has_file: whether a file goes with it.
-    :param check: whether to check the parameters, the file and the status.
-    :param log: where the filled-in text goes, at DEBUG.
-    :raises WtsInvalidRequestError: when there is no such template, it is not approved, or the parameters or the file
-        do not fit it.
-    """
-    from airflow_provider_wts.api.wire import is_uuid
-
-    if not check:
-        return names.template(template, channel)
-    try:
-        found = names.template_details(template, channel)
-    except WtsInvalidRequestError:
-        raise
-    except WtsError as error:
-        if not is_uuid(template):
-            raise
-        # An id needs no look-up, and a list that fails must not hold up the message.
-        log.warning("The parameters of the template are not checked: %s", error)
-        return template.strip()
-    if found is None:
-        log.warning("The list of templates does not show this id, so its parameters are not checked.")
-        return template.strip()
-    sending.check_sendable(found)
-    sending.check_media(found, has_file=has_file)
-    templates.check_template(found, filling)
-    log.debug("The template filled in: %s", templates.filled_template(found, filling))
-    from airflow_provider_wts.api.answers import required
-
-    return str(required(found, "id", "list_templates"))

@@ -13,9 +13,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_wts.api import templates
 from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.templates import check_sendable
 from airflow_provider_wts.api.types import RespSendMessage
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.operators import sending
 from airflow_provider_wts.operators.message import WtsScheduleMessageOperator, WtsSendTemplateOperator
 
 SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
@@ -186,13 +186,13 @@ def test_a_template_that_meta_would_refuse_is_refused_before_it_is_sent(
 
 @pytest.mark.parametrize("status", [None, "Approved", "SomethingNew"])
 def test_a_template_with_an_unknown_status_is_sent(status):
-    sending.check_sendable({"name": "x", "status": status})
+    check_sendable({"name": "x", "status": status})
 
 
 @pytest.mark.parametrize("status", ["Draft", "Disapproved", "IN_REVISION", "PAUSED", "disabled", "Deleted"])
 def test_a_template_with_a_known_status_other_than_approved_is_not(status):
     with pytest.raises(WtsInvalidRequestError, match="'x' is not approved"):
-        sending.check_sendable({"name": "x", "status": status})
+        check_sendable({"name": "x", "status": status})
 
 
 @pytest.mark.parametrize(
