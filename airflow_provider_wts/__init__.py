@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_wts import moved as moved
+
 __version__ = "0.1.0"
 
 

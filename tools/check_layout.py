@@ -61,7 +61,7 @@ def problems(package: Path) -> list[str]:
     for name, imported in sorted(graph.items()):
         room = name.split(".")[1] if name.count(".") else ""
         allowed = MAY_IMPORT.get(room, set())
-        open_to_it = tuple(f"{package.name}.{place}." for place in (room, "provider_info", *allowed))
+        open_to_it = tuple(f"{package.name}.{place}." for place in (room, "provider_info", "moved", *allowed))
         found += [
             f"{name} imports {other}: {room} may import {', '.join(sorted(allowed)) or 'no other room'}."
             for other in sorted(imported)

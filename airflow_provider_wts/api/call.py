@@ -226,3 +226,9 @@ def _unknown_operation(operation_id: str, known: Iterable[str]) -> str:
     close = get_close_matches(operation_id, known, n=3)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     return f"The WTS Chat contract has no operation {operation_id!r}.{hint}"
+
+
+def __getattr__(name: str) -> Any:
+    from airflow_provider_wts.moved import find
+
+    return find(__name__, name)

@@ -442,3 +442,9 @@ def reason_of(failure: ExchangeFailed) -> str:
     if any("Timeout" in type(error).__name__ for error in chain):
         return "timed out"
     return type(chain[-1] if chain else failure.cause).__name__
+
+
+def __getattr__(name: str) -> Any:
+    from airflow_provider_wts.moved import find
+
+    return find(__name__, name)

@@ -605,7 +605,7 @@ def opted_out_during(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, clock:
     began: dict[str, float] = {}
     run = WtsHook.run
     lock = threading.Lock()
-    monkeypatch.setattr("airflow_provider_wts.sending.rules._seconds", lambda: clock[0])
+    monkeypatch.setattr("airflow_provider_wts.sending.rules.seconds", lambda: clock[0])
     permit = run_module.Campaign._permit
 
     def timed_permit(self: Any) -> None:

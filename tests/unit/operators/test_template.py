@@ -419,7 +419,7 @@ def test_a_retry_after_the_moment_returns_what_was_scheduled_in_time(wts_connect
     first = schedule(ledger_context, scheduling=soon)
     ledger_context["ti"].try_number = 2
     monkeypatch.setattr(
-        "airflow_provider_wts.operators.template.datetime",
+        "airflow_provider_wts.operators.message.datetime",
         type("Later", (datetime,), {"now": classmethod(lambda cls, zone: soon + timedelta(hours=1))}),
     )
 
