@@ -76,6 +76,16 @@ also = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(also_with) $(1); fi
 also_with = --constraint requirements/airflow-$(AIRFLOW_VERSION).txt
 
+# The report is of what ran, also when a test fails; the target fails then.
+.PHONY: coverage
+coverage: $(VENV)/.ready ## Measure which lines and branches the tests run, room by room
+	@$(call also,"coverage>=7.10")
+	@rm -f .coverage .coverage.*; passed=0; \
+	$(BIN)/python -m coverage run $(PYTEST) $(or $(TESTS),tests/unit tests/contract tests/emulator) || passed=$$?; \
+	$(BIN)/python -m coverage combine --quiet; \
+	$(BIN)/python -m coverage json --quiet -o .coverage.json; \
+	$(BIN)/python tools/coverage_of_rooms.py .coverage.json && exit $$passed
+
 .PHONY: test-browser
 test-browser: $(VENV)/.ready ## Look at Airflow and the emulator with Chromium (WTS_RENEW_IMAGES=1 renews docs/images)
 	@$(call also,"selenium>=4.20")
