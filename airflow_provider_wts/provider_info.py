@@ -177,6 +177,7 @@ PROVIDER_INFO: dict[str, Any] = {
             },
         }
     },
+    "cli": ["airflow_provider_wts.cli.definition.get_wts_cli_commands"],
     "notifications": ["airflow_provider_wts.notifications.wts.WtsNotifier"],
     "extra-links": ["airflow_provider_wts.links.session.WtsSessionLink"],
 }

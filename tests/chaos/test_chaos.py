@@ -174,7 +174,7 @@ def begin(emulator: Emulator, chance: random.Random, tasks: list[dict[str, Any]]
             with emulator.state.lock:
                 session = emulator.state.sessions.by_creation()[-1]
                 session["metadata"] = chance.choice(({}, {"etapa": "inicio"}))
-    emulator.advance((datetime.now(UTC) - emulator.clock.datetime()).total_seconds())
+    emulator.advance(max(0.0, (datetime.now(UTC) - emulator.clock.datetime()).total_seconds()))
 
 
 def break_things(emulator: Emulator, chance: random.Random, *, sends: float, reads: float, refusals: bool) -> None:

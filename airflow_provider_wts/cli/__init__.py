@@ -1,0 +1,1 @@
+"""Commands for the shell: what works in a set-up, and what does not."""
