@@ -123,6 +123,7 @@ def test_packages_are_listed_nowhere_else():
     known = {
         "api",
         "campaigns",
+        "cli",
         "emulator",
         "hooks",
         "links",
