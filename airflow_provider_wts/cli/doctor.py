@@ -178,7 +178,7 @@ def _templates(hook: WtsHook) -> Check:
 
 
 def _is_sendable(template: Mapping[str, Any]) -> bool:
-    from airflow_provider_wts.operators.sending import check_sendable
+    from airflow_provider_wts.api.templates import check_sendable
 
     try:
         check_sendable(template)
