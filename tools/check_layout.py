@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "triggers": _MIDDLE,
     "operators": {"campaigns", "triggers", "links", *_MIDDLE},
     "sensors": {"campaigns", "triggers", "links", *_MIDDLE},
+    "cli": {"sending", *_HOOKS},
+    "__main__": {"cli"},
     # The local service shares the contract with the client, and nothing that the client decides.
     "emulator": {"api.contract"},
 }
