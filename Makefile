@@ -86,6 +86,11 @@ coverage: $(VENV)/.ready ## Measure which lines and branches the tests run, room
 	$(BIN)/python -m coverage json --quiet -o .coverage.json; \
 	$(BIN)/python tools/coverage_of_rooms.py .coverage.json && exit $$passed
 
+# One file of them, or fewer: make mutants MUTANTS="--only api/outcome.py --count 50 --seed 2"
+.PHONY: mutants
+mutants: $(VENV)/.ready ## Change the code of exactly once in 400 places, one at a time, and list what no test notices
+	@$(BIN)/python tools/mutants.py $(MUTANTS)
+
 .PHONY: test-browser
 test-browser: $(VENV)/.ready ## Look at Airflow and the emulator with Chromium (WTS_RENEW_IMAGES=1 renews docs/images)
 	@$(call also,"selenium>=4.20")
