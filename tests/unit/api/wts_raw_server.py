@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ssl
 
+TLS_HELLO = b"\x16\x03"
+
 Script = bytes | Callable[[socket.socket], None]
 
 
@@ -101,7 +103,8 @@ def _request(sock: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
         block = sock.recv(65536)
-        if not block:
+        # A client may try whether this speaks TLS; as an HTTP server does, it hangs up at once.
+        if not block or block.startswith(TLS_HELLO):
             return b""
         data += block
     head, _, body = data.partition(b"\r\n\r\n")

@@ -463,6 +463,7 @@ def test_it_copes_with_every_reading_of_the_dates(
     now = datetime.fromisoformat(wts_connection.state.now_text())
     (session,) = [one for one in wts_connection.state.sessions.by_creation() if one["status"] == "IN_PROGRESS"][:1]
     wts_connection.contact_writes(session.contact["phoneNumber"], "Olá")
+    wts_connection.advance(60)
     export(updated_after=now - timedelta(minutes=1), updated_before=now + timedelta(minutes=1)).execute(context)
     assert ids(tmp_path / "out") == [session.id]
 
