@@ -105,6 +105,7 @@ test-scheduler: $(VENV)/.ready ## Kill and stop processes of a whole Airflow on 
 docs: $(VENV)/.ready ## Build the documentation; warnings are errors
 	@$(call also,"sphinx>=8" "furo>=2024.8.6" "myst-parser>=4")
 	@$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@$(BIN)/python tools/translations.py || echo "Translate them, then run: python tools/translations.py <page>"
 	@echo "The documentation is in docs/_build/html/index.html"
 
 .PHONY: dist

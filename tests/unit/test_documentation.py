@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOL = runpy.run_path(str(ROOT / "tools" / "generate_docs.py"))
+TRANSLATIONS = runpy.run_path(str(ROOT / "tools" / "translations.py"))
 PAGES = [page for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if "_build" not in page.parts]
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -31,3 +32,26 @@ def test_a_snippet_is_the_code_of_the_example():
     assert f"```python\n{name[3]}\n" in TOOL["with_snippets"](marked.format(name[1]))
     with pytest.raises(SystemExit, match=r"example_wts_call.py has no \[START gone\]"):
         TOOL["with_snippets"](marked.format("gone"))
+
+
+def structure(page):
+    """Return what a page and its translation share: levels of headings, rows of tables, and code."""
+    text = re.sub(r"<!-- English: .*", "", page.read_text("utf-8"))
+    code = re.findall(r"^ *```\w*\n(?:.|\n)*?^ *```$", text, re.MULTILINE)
+    rest = re.sub(r"^ *```\w*\n(?:.|\n)*?^ *```$", "", text, flags=re.MULTILINE)
+    return re.findall(r"^(#+|\|)(?= )", rest, re.MULTILINE), code
+
+
+@pytest.mark.parametrize("page", sorted(TRANSLATIONS["PAGES"].glob("*.md")), ids=lambda page: page.name)
+def test_a_translated_page_has_the_headings_tables_and_code_of_its_english_one(page):
+    assert structure(page) == structure(TRANSLATIONS["english"](page)[0])
+
+
+def test_a_translation_lags_behind_once_its_english_page_changes(tmp_path):
+    english, translated = tmp_path / "page.md", tmp_path / "pt" / "page.md"
+    translated.parent.mkdir()
+    english.write_text("Now.\n")
+    translated.write_text(f"Agora.\n\n<!-- English: ../page.md {TRANSLATIONS['digest'](english)} -->\n")
+    assert TRANSLATIONS["lagging"](translated.parent) == {}
+    english.write_text("Then.\n")
+    assert TRANSLATIONS["lagging"](translated.parent) == {translated: english}
