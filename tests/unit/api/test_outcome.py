@@ -6,6 +6,7 @@ import errno
 import json
 import socket
 import ssl
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,8 +24,8 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
-from airflow_provider_wts.api.outcome import Outcome, judge_failure, judge_reply, retry_after
-from airflow_provider_wts.api.transport import ExchangeFailed, Reply
+from airflow_provider_wts.api.outcome import Outcome, date_of, judge_failure, judge_reply, reason_of, retry_after
+from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFailed, Reply
 
 SEND, READ, WRITE, SILENT, SESSION, START = (
     operations()[name]
@@ -264,3 +265,252 @@ def test_an_error_that_is_its_own_cause_is_survived() -> None:
     other = ValueError(loop)
     loop.__context__ = other
     assert judge_failure(SEND, ExchangeFailed(loop, written=False)).outcome is Outcome.NOT_SENT
+
+
+@pytest.mark.parametrize(
+    ("status", "of_send", "of_read"),
+    [
+        (199, Outcome.UNKNOWN, Outcome.UNKNOWN),
+        (300, Outcome.REJECTED, Outcome.ODD),
+        (399, Outcome.REJECTED, Outcome.ODD),
+        (400, Outcome.REJECTED, Outcome.REJECTED),
+        (404, Outcome.REJECTED, Outcome.REJECTED),
+        (407, Outcome.REJECTED, Outcome.REJECTED),
+        (408, Outcome.UNKNOWN, Outcome.UNKNOWN),
+        (429, Outcome.NOT_SENT, Outcome.NOT_SENT),
+        (499, Outcome.REJECTED, Outcome.REJECTED),
+        (500, Outcome.UNKNOWN, Outcome.UNKNOWN),
+        (599, Outcome.UNKNOWN, Outcome.UNKNOWN),
+    ],
+)
+def test_a_status_without_words_is_judged_by_its_kind(status: int, of_send: Outcome, of_read: Outcome) -> None:
+    assert judge_reply(SEND, reply(status)).outcome is of_send
+    assert judge_reply(READ, reply(status)).outcome is of_read
+
+
+@pytest.mark.parametrize(
+    ("status", "of_send", "of_read"),
+    [
+        (400, Outcome.REJECTED, Outcome.ODD),
+        (401, Outcome.REJECTED, Outcome.REJECTED),
+        (403, Outcome.REJECTED, Outcome.ODD),
+        (404, Outcome.REJECTED, Outcome.ODD),
+        (408, Outcome.UNKNOWN, Outcome.UNKNOWN),
+        (499, Outcome.REJECTED, Outcome.ODD),
+        (500, Outcome.UNKNOWN, Outcome.UNKNOWN),
+    ],
+)
+def test_a_web_page_that_refuses_is_a_gateway_and_passes_for_what_may_be_repeated(
+    status: int, of_send: Outcome, of_read: Outcome
+) -> None:
+    page = reply(status, b" \n<html>no</html>")
+    assert judge_reply(SEND, page).outcome is of_send
+    judged = judge_reply(READ, page)
+    assert judged.outcome is of_read
+    assert judged.error is not None
+    assert ("It came as a web page" in str(judged.error)) is (of_read is not Outcome.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("body", "of_send", "of_read", "says"),
+    [
+        (b"", Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is no WTS Chat answer"),
+        (b'{"items": [', Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is no WTS Chat answer"),
+        (b"[1, ", Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is no WTS Chat answer"),
+        (b" <html>", Outcome.UNKNOWN, Outcome.ODD, "The answer is a web page, not WTS Chat's API."),
+        (b"welcome", Outcome.UNKNOWN, Outcome.ODD, "The answer is not WTS Chat's."),
+    ],
+)
+def test_a_success_that_cannot_be_read_never_counts_as_sent_or_not_sent(
+    body: bytes, of_send: Outcome, of_read: Outcome, says: str
+) -> None:
+    assert judge_reply(SEND, reply(200, body)).outcome is of_send
+    judged = judge_reply(READ, reply(200, body))
+    assert judged.outcome is of_read
+    assert says in str(judged.error)
+    assert ("check the base URL" in str(judged.error)) is (of_read is Outcome.ODD)
+
+
+def test_a_page_in_place_of_an_empty_answer_is_not_taken_for_it() -> None:
+    assert judge_reply(SILENT, reply(200, b"\n<html>")).outcome is Outcome.ODD
+    assert judge_reply(SILENT, reply(200, b"ok")).outcome is Outcome.ANSWERED
+
+
+def test_nothing_is_no_answer_to_a_question() -> None:
+    assert judge_reply(READ, reply(200, b"null")).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("answer", "field"), [(b'{"id": 5}', "id"), (b'{"status": {}}', "status"), (b"[]", None), (b"5", None)]
+)
+def test_an_unexpected_answer_names_its_field_and_status(answer: bytes, field: str | None) -> None:
+    for operation, words in ((SESSION, "Repeating this call does no harm"), (START, "not sent again")):
+        error = judge_reply(operation, reply(201, answer)).error
+        assert isinstance(error, WtsUnexpectedAnswerError)
+        assert (error.field, error.status, error.operation_id) == (field, 201, operation.operation_id)
+        assert words in str(error)
+
+
+@pytest.mark.parametrize(("operation", "repeatable"), [(SEND, False), (READ, True), (WRITE, True)])
+def test_an_unknown_outcome_says_whether_the_call_may_be_repeated(operation: Any, repeatable: bool) -> None:
+    words = "Repeating this call does no harm" if repeatable else "It may have taken effect"
+    for judged, status in (
+        (judge_reply(operation, reply(503, envelope("X", "Ocupado"))), 503),
+        (judge_failure(operation, ExchangeFailed(OSError("x"), written=True, status=200)), 200),
+        (judge_failure(operation, ExchangeFailed(OSError("x"), written=True)), None),
+    ):
+        assert judged.outcome is Outcome.UNKNOWN
+        assert isinstance(judged.error, WtsUnknownOutcomeError)
+        assert (judged.error.repeatable, judged.error.status) == (repeatable, status)
+        assert judged.error.operation_id == operation.operation_id
+        assert words in str(judged.error)
+    assert "HTTP 503, X: Ocupado" in str(judge_reply(operation, reply(503, envelope("X", "Ocupado"))).error)
+
+
+@pytest.mark.parametrize(
+    ("body", "quoted"),
+    [
+        ({"key": "K", "text": "one", "detail": "two", "title": "three"}, "HTTP 400, K: one"),
+        ({"key": "K", "detail": "two", "title": "three"}, "HTTP 400, K: two"),
+        ({"key": "K", "title": "three"}, "HTTP 400, K: three"),
+        ({"key": "K"}, "HTTP 400, K"),
+        ({"text": "one"}, "HTTP 400: one"),
+        ({"text": "a" * 600}, "HTTP 400: " + "a" * 500),
+        ({"id": {"shortValue": None}, "text": "one"}, "HTTP 400: one"),
+        ([], "HTTP 400"),
+    ],
+)
+def test_a_refusal_quotes_the_first_words_that_the_api_gives(body: Any, quoted: str) -> None:
+    assert str(judge_reply(SEND, reply(400, body)).error).endswith(f"The API refuses the request. {quoted}")
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "key", "words"),
+    [
+        (SEND, 500, "ENTITY_NOT_FOUND", "Something that the request names was not found."),
+        (SEND, 500, "ENTITY_ERROR_SAVE", "The API refuses the request."),
+        (READ, 404, None, "Nothing was found. Check the ids in the request."),
+    ],
+)
+def test_what_was_not_found_is_said(operation: Any, status: int, key: str | None, words: str) -> None:
+    assert words in str(judge_reply(operation, reply(status, envelope(key))).error)
+
+
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://app.example.com/login?phone=5511999998888", "redirects to https://app.example.com."),
+        ("//app.example.com/x", "redirects to https://app.example.com."),
+        ("http://app.example.com", "redirects to http://app.example.com."),
+        ("/login?phone=5511999998888", "redirects to another path."),
+        ("https://[half", "redirects to somewhere."),
+        (None, "redirects to another path."),
+    ],
+)
+def test_a_redirect_names_the_host_alone(location: str | None, where: str) -> None:
+    answer = reply(302, b"<html>moved") if location is None else reply(302, b"<html>moved", Location=location)
+    told = str(judge_reply(READ, answer).error)
+    assert where in told
+    assert "5511999998888" not in told
+    assert "web page" not in told
+
+
+@pytest.mark.parametrize(
+    ("value", "date"),
+    [
+        ("Mon, 23 Nov 2026 10:00:00 GMT", datetime(2026, 11, 23, 10, tzinfo=UTC)),
+        ("Mon, 23 Nov 2026 10:00:00", datetime(2026, 11, 23, 10, tzinfo=UTC)),
+        ("Mon, 23 Nov 2026 10:00:00 -0300", datetime(2026, 11, 23, 13, tzinfo=UTC)),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        ("Mon, 23 Nov 99999 10:00:00 GMT", None),
+    ],
+)
+def test_the_clock_of_the_server_is_read_or_missing(value: str | None, date: datetime | None) -> None:
+    read = date_of({} if value is None else {"Date": value})
+    assert read == date
+    assert read is None or read.tzinfo is not None
+
+
+def tls_error(library: str | None, reason: str | None) -> ssl.SSLError:
+    error = ssl.SSLError(1, "handshake")
+    error.library, error.reason = library, reason  # type: ignore[assignment]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "passing", "says"),
+    [
+        (tls_error("X509", "NO_CERTIFICATE_OR_CRL_FOUND"), False, "the file that CA names cannot be read"),
+        (tls_error("PEM", "NO_START_LINE"), False, "the file that CA names cannot be read"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), False, "the file that CA names cannot be read"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory"), False, "the file that CA names cannot be read"),
+        (tls_error("SSL", "WRONG_VERSION_NUMBER"), False, "HOST does not speak TLS"),
+        (tls_error("SSL", "TLSV1_ALERT_INTERNAL_ERROR"), None, "no connection to HOST could be made"),
+        (tls_error("SSL", "UNEXPECTED_EOF_WHILE_READING"), None, "no connection to HOST could be made"),
+        (tls_error("SSL", None), None, "no connection to HOST could be made"),
+        (tls_error("SYS", "WRONG_VERSION_NUMBER"), None, "no connection to HOST could be made"),
+        (tls_error(None, None), None, "no connection to HOST could be made"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), True, "HOST cannot be reached"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), None, "no connection to HOST"),
+    ],
+)
+def test_what_failed_before_anything_was_sent_says_where_to_look(cause: Exception, passing: Any, says: str) -> None:
+    judged = judge_failure(SEND, ExchangeFailed(wrapped(cause), written=False), "HOST", "CA")
+    assert judged.outcome is Outcome.NOT_SENT
+    assert says in str(judged.error)
+    assert "Nothing was sent" in str(judged.error)
+    assert getattr(judged.error, "passing", None) is passing
+    assert isinstance(judged.error, WtsNotSentError)
+    assert judged.error.operation_id == "send_text"
+
+
+class ReadTimeout(Exception):
+    """A timeout of a library that is no ``TimeoutError``."""
+
+
+class Kept(Exception):
+    """An error that keeps what caused it as its reason, as urllib3 does."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+def caused(cause: BaseException) -> Exception:
+    error = ValueError("+5511999998888")
+    error.__cause__ = cause
+    return error
+
+
+REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (ExchangeFailed(REFUSED, written=True, late=True), "the deadline passed"),
+        (ExchangeFailed(REFUSED, written=True), "Connection refused"),
+        (ExchangeFailed(wrapped(REFUSED), written=True), "Connection refused"),
+        (ExchangeFailed(caused(REFUSED), written=True), "Connection refused"),
+        (ExchangeFailed(Kept(REFUSED), written=True), "Connection refused"),
+        (ExchangeFailed(caused(ReadTimeout("x")), written=True), "timed out"),
+        (ExchangeFailed(OSError("+5511999998888"), written=True), "OSError"),
+        (ExchangeFailed(OSError(5, 6), written=True), "OSError"),
+        (ExchangeFailed(caused(KeyError("+5511999998888")), written=True), "KeyError"),
+    ],
+)
+def test_the_reason_of_a_failure_quotes_no_text_of_a_library(failure: ExchangeFailed, reason: str) -> None:
+    assert reason_of(failure) == reason
+
+
+def test_an_answer_that_is_too_large_says_so() -> None:
+    too_large = AnswerTooLargeError("the answer has more than 5 bytes")
+    assert reason_of(ExchangeFailed(too_large, written=True)) == "the answer has more than 5 bytes"
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("3600", 3600), ("3601", 3600), ("1e-9", 1e-9)])
+def test_retry_after_has_bounds(value: str, seconds: float) -> None:
+    assert retry_after({"Retry-After": value}) == seconds
+    assert retry_after({}) is None
