@@ -41,7 +41,7 @@ def main() -> Table:
     table = Table(
         f"{WAITERS:,} deferred sensors in one triggerer",
         ("what", "WtsSessionSensor", "HttpSensor (deferred)", "HttpSensor / ours", "target"),
-        f"{WAITERS:,} `WtsSessionTrigger`s in one event loop, as a triggerer has it, a look every {SWEEP:.0f} s. "
+        f"{WAITERS:,} `WtsSessionTrigger`s in one event loop, as a triggerer has it, a poll every {SWEEP:.0f} s. "
         "HttpSensor makes a request for each waiter and look. Memory and CPU are what comes on top of a process with "
         f"the same number of triggers that only sleep ({idle['memory']:.0f} MiB and {idle['cpu']:.1%} of a core).",
     )

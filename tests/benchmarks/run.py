@@ -26,7 +26,7 @@ LONGEST = 1200
 HEAD = """\
 # Benchmarks
 
-`make bench` measures all of this anew, `make bench BENCH=waiting` one of them. The ratios compare what ran in the same
+`make bench` measures all of this again, `make bench BENCH=waiting` one of them. The ratios compare what ran in the same
 run on the same machine; a busy machine makes times longer, and ratios less so. The WTS Chat service is the local
 emulator, in a process of its own, with the documented limits unless a table says otherwise.
 """
