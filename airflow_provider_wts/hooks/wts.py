@@ -304,7 +304,8 @@ def _user_agent(base_url: str) -> str:
 
     name = f"airflow-provider-wts/{__version__}"
     dag_id, run_id = os.environ.get("AIRFLOW_CTX_DAG_ID"), os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
-    host = urlsplit(checked_base_url(base_url, allow_http=True)).hostname
-    if not dag_id or not run_id or not is_loopback(host or ""):
+    url = urlsplit(checked_base_url(base_url, allow_http=True))
+    # The scheme first: the name of a remote host would be resolved for each client.
+    if not dag_id or not run_id or url.scheme != "http" or not is_loopback(url.hostname or ""):
         return name
     return f"{name} (dag={quote(dag_id, safe='')}; run={quote(run_id, safe='')})"

@@ -17,11 +17,11 @@ from airflow_provider_wts.operators.campaign import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
 from airflow_provider_wts.waiting.conditions import FailedLooks, SessionWait, WaitState, ends_wait, refuses_token
+from airflow_provider_wts.waiting.deferral import checked_event, time_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow.providers.common.compat.sdk import BaseOperator
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
@@ -171,6 +171,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         """
         self.open_ledger(context)
         completed = completed_event(self.hook, event)
+        if event and event.get("listed") and completed.get("status") != "COMPLETED":
+            self._wait_on(completed, time_left(event, self.completion_timeout))
         # Not before: a clear of a task that failed while it waited goes on waiting.
         self.finish_sending(context)
         return completed
@@ -234,18 +236,26 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             return InSession(recipient=str(start["to"]), by_metadata=True)
         return InSession(session_id=str(start["session_id"]), by_metadata=True)
 
-    def _completed(self, session: Session) -> SessionV2:
-        from airflow_provider_wts.waiting.conditions import SessionWait
+    def _wait_on(self, session: SessionV2, left: float) -> NoReturn:
+        """Wait on for a session that only the list of sessions shows as completed."""
+        self.log.warning("The list of sessions shows session %s as completed; it is not.", session.get("id"))
+        if left <= 0:
+            raise AirflowFailException(_too_late(str(session.get("id")), session.get("status")))
+        self._defer(SessionWait.of(session.get("id"), "COMPLETED", ()), left)
 
+    def _defer(self, wait: SessionWait, timeout: float) -> NoReturn:
+        from airflow_provider_wts.triggers.session import WtsSessionTrigger
+        from airflow_provider_wts.waiting.deferral import times_of_deferral
+
+        times, longest = times_of_deferral(self.poll_interval, timeout)
+        trigger = WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **wait.arguments(), **times)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=longest)
+        raise AssertionError("defer() does not return")
+
+    def _completed(self, session: Session) -> SessionV2:
         wait = SessionWait.of(session.get("id"), "COMPLETED", ())
         if self.deferrable:
-            defer_until_completed(
-                self,
-                wait,
-                wts_conn_id=self.wts_conn_id,
-                poll_interval=self.poll_interval,
-                timeout=self.completion_timeout,
-            )
+            self._defer(wait, self.completion_timeout)
         return wait_until_completed(self.hook, wait, poll_interval=self.poll_interval, timeout=self.completion_timeout)
 
     def _was_skipped(self, session: Session, start: BotStart, mark: Mark) -> bool:
@@ -381,24 +391,6 @@ def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: flo
         time.sleep(min(poll_interval, left))
 
 
-def defer_until_completed(
-    operator: BaseOperator, wait: SessionWait, *, wts_conn_id: str, poll_interval: float, timeout: float
-) -> NoReturn:
-    """Leave the worker and wait in the triggerer.
-
-    :param operator: the task; its ``execute_complete`` is called at the end.
-    :param wait: what is waited for.
-    :param wts_conn_id: the Airflow connection.
-    :param poll_interval: seconds between two looks.
-    :param timeout: seconds for the whole wait.
-    """
-    from airflow_provider_wts.triggers.session import session_trigger
-
-    trigger, longest = session_trigger(wait, wts_conn_id=wts_conn_id, poll_interval=poll_interval, timeout=timeout)
-    operator.defer(trigger=trigger, method_name="execute_complete", timeout=longest)
-    raise AssertionError("defer() does not return")
-
-
 def completed_event(hook: WtsHook, event: Any) -> SessionV2:
     """Return the session that a trigger waited for.
 
@@ -408,8 +400,6 @@ def completed_event(hook: WtsHook, event: Any) -> SessionV2:
     :raises AirflowFailException: when it did not complete in time, or the API refuses to tell.
     :raises WtsError: when the API could not be asked several times in a row, or the event makes no sense.
     """
-    from airflow_provider_wts.waiting.deferral import checked_event
-
     told = checked_event(event, "session_id")
     session_id, status, words = told["session_id"], told.get("status"), str(told["message"])
     if told["outcome"] == "failed":

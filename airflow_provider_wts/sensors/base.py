@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -16,7 +16,8 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_wts.api.errors import WtsError, WtsRejectedError
+from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError, WtsRejectedError
+from airflow_provider_wts.hooks.errors import use_retry_policy
 from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_wts.triggers.base import WtsWaitTrigger
     from airflow_provider_wts.waiting.conditions import FailedLooks, WaitState
+    from airflow_provider_wts.waiting.deferral import Times
 
 T = TypeVar("T")
 
@@ -61,6 +64,8 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("wts_conn_id",)
     ui_color = "#e3f6ec"
+    #: The entry of the trigger's event that says what it is about.
+    event_is_about: ClassVar[str] = "session_id"
 
     def __init__(
         self,
@@ -73,6 +78,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         self.wts_conn_id = wts_conn_id
         self.deferrable = deferrable
         self._last_words = ""
+        use_retry_policy(self)
 
     @cached_property
     def hook(self) -> WtsHook:
@@ -97,12 +103,52 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         """Return what is waited for, in words."""
         return "What the task waits for"
 
-    def leave_worker(self, context: Context) -> None:
+    def trigger(self, context: Context, times: Times) -> WtsWaitTrigger:
+        """Return the trigger that goes on waiting.
+
+        :param context: the task's context.
+        :param times: when it checks.
+        """
+        raise NotImplementedError
+
+    def leave_worker(self, context: Context, timeout: float | None = None) -> None:
         """Defer to the trigger of this sensor.
 
         :param context: the task's context.
+        :param timeout: seconds that are left for the whole wait; ``None`` means all of them.
         """
-        raise NotImplementedError
+        from airflow_provider_wts.waiting.deferral import times_of_deferral
+
+        times, longest = times_of_deferral(self.poke_interval, self.timeout if timeout is None else timeout)
+        self.defer(trigger=self.trigger(context, times), method_name="execute_complete", timeout=longest)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Take the wait back from the trigger.
+
+        :param context: the task's context.
+        :param event: what the trigger sent.
+        :return: as the task.
+        """
+        from airflow_provider_wts.waiting.deferral import checked_event
+
+        told = checked_event(event, self.event_is_about)
+        self.take_back(context, told)
+        return self.reached(context, told) if told["outcome"] == "reached" else self.end(context, told)
+
+    def take_back(self, context: Context, told: Mapping[str, Any]) -> None:
+        """Take from an event what the rest of the task needs, however the wait ended.
+
+        :param context: the task's context.
+        :param told: the event, checked.
+        """
+
+    def reached(self, context: Context, told: Mapping[str, Any]) -> Any:
+        """Return the result of a wait that the trigger saw end well.
+
+        :param context: the task's context.
+        :param told: the event, checked.
+        """
+        return self.result(lambda: self.check(context)).value
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check once; a deferrable sensor leaves the worker if there is reason to wait.
@@ -234,6 +280,8 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             raise AirflowSensorTimeout(self._too_late())
         if told.get("final"):
             raise AirflowFailException(str(told["message"]))
+        if (seconds := told.get("retry_after")) is not None:
+            raise WtsRateLimitError(str(told["message"]), retry_after=seconds)
         raise WtsError(str(told["message"]))
 
     def last_check(self, context: Context) -> Check | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.sensors.base import Check, WtsSensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
+    from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger, WtsSessionReplyTrigger
     from airflow_provider_wts.waiting.conditions import MessageWait
+    from airflow_provider_wts.waiting.deferral import Times
 
 
 class WtsSessionReplySensor(WtsSensor):
@@ -60,39 +62,39 @@ class WtsSessionReplySensor(WtsSensor):
         words = f"The contact of session {session_id} has not replied since {since.isoformat()}."
         return Check(WaitState.WAITING, words)
 
-    def leave_worker(self, context: Context) -> None:
-        """Defer to :class:`~airflow_provider_wts.triggers.message.WtsSessionReplyTrigger`.
+    def trigger(self, context: Context, times: Times) -> WtsSessionReplyTrigger:
+        """Return the trigger that goes on waiting.
 
         :param context: the task's context.
+        :param times: when it checks.
         """
         from airflow_provider_wts.api import parameters
-        from airflow_provider_wts.triggers import message
+        from airflow_provider_wts.triggers.message import WtsSessionReplyTrigger
         from airflow_provider_wts.waiting.conditions import given_id
 
-        trigger, timeout = message.reply_trigger(
-            given_id("session_id", self.session_id),
-            parameters.given_since(self.since) or datetime.now(UTC),
+        return WtsSessionReplyTrigger(
             wts_conn_id=self.wts_conn_id,
-            poll_interval=self.poke_interval,
-            timeout=self.timeout,
+            session_id=given_id("session_id", self.session_id),
+            since=(parameters.given_since(self.since) or datetime.now(UTC)).isoformat(),
+            **times,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Take the wait back from the trigger.
+    def take_back(self, context: Context, told: Mapping[str, Any]) -> None:
+        """Take the date and time that the first check found, if none was given.
 
         :param context: the task's context.
-        :param event: what the trigger sent.
-        :return: what the contact wrote.
+        :param told: the event, checked.
+        """
+        self.since = told.get("since") or self.since
+
+    def reached(self, context: Context, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return what the contact wrote.
+
+        :param context: the task's context.
+        :param told: the event, checked.
         """
         from airflow_provider_wts.waiting import conditions
-        from airflow_provider_wts.waiting.deferral import checked_event
 
-        told = checked_event(event, "session_id")
-        # Where it was not given, the first check found it.
-        self.since = told.get("since") or self.since
-        if told["outcome"] != "reached":
-            return cast("list[dict[str, Any]]", self.end(context, told))
         since = datetime.fromisoformat(told["since"])
         found = self.result(lambda: conditions.replies(self.hook, told["session_id"], since))
         if not found:
@@ -142,6 +144,7 @@ class WtsMessageStatusSensor(WtsSensor):
     """
 
     template_fields: Sequence[str] = (*WtsSensor.template_fields, "message_id", "target_status", "id_of")
+    event_is_about = "message_id"
 
     def __init__(
         self,
@@ -169,35 +172,17 @@ class WtsMessageStatusSensor(WtsSensor):
         verdict, words = wait.verdict(messages.message_seen(answer))
         return Check(verdict, words, answer)
 
-    def leave_worker(self, context: Context) -> None:
-        """Defer to :class:`~airflow_provider_wts.triggers.message.WtsMessageStatusTrigger`.
+    def trigger(self, context: Context, times: Times) -> WtsMessageStatusTrigger:
+        """Return the trigger that goes on waiting.
 
         :param context: the task's context.
+        :param times: when it checks.
         """
-        from airflow_provider_wts.triggers import message
+        from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger
 
         wait = self._wait()
-        trigger, timeout = message.message_trigger(
-            wait._replace(id_of=wait.id_of or self._found_id_of),
-            wts_conn_id=self.wts_conn_id,
-            poll_interval=self.poke_interval,
-            timeout=self.timeout,
-        )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
-
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Take the wait back from the trigger.
-
-        :param context: the task's context.
-        :param event: what the trigger sent.
-        :return: the status, as the API answers it.
-        """
-        from airflow_provider_wts.waiting.deferral import checked_event
-
-        told = checked_event(event, "message_id")
-        if told["outcome"] != "reached":
-            return cast("dict[str, Any]", self.end(context, told))
-        return cast("dict[str, Any]", self.result(lambda: self.check(context)).value)
+        wait = wait._replace(id_of=wait.id_of or self._found_id_of)
+        return WtsMessageStatusTrigger(wts_conn_id=self.wts_conn_id, **wait._asdict(), **times)
 
     def subject(self) -> str:
         """Return what is waited for, in words."""

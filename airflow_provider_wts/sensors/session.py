@@ -5,18 +5,22 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.hooks.context import earliest_start
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.sensors.base import Check, WtsSensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.types import SessionV2
+    from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
     from airflow_provider_wts.waiting.conditions import SessionsWait, SessionWait
+    from airflow_provider_wts.waiting.deferral import Times
 
 #: Up to so many sessions it takes fewer requests to read each than to list what changed.
 _FEW = 5
@@ -69,35 +73,38 @@ class WtsSessionSensor(WtsSensor):
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         return Check(*wait.verdict(session), session)
 
-    def leave_worker(self, context: Context) -> None:
-        """Defer to :class:`~airflow_provider_wts.triggers.session.WtsSessionTrigger`.
+    def trigger(self, context: Context, times: Times) -> WtsSessionTrigger:
+        """Return the trigger that goes on waiting.
 
         :param context: the task's context.
+        :param times: when it checks.
         """
-        from airflow_provider_wts.triggers.session import session_trigger
+        from airflow_provider_wts.triggers.session import WtsSessionTrigger
 
-        trigger, timeout = session_trigger(
-            self._wait(), wts_conn_id=self.wts_conn_id, poll_interval=self.poke_interval, timeout=self.timeout
-        )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
+        return WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **self._wait().arguments(), **times)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SessionV2:
-        """Take the wait back from the trigger.
+    def reached(self, context: Context, told: Mapping[str, Any]) -> SessionV2:
+        """Return the session; wait on if only the list of sessions shows the status, and the session does not.
 
         :param context: the task's context.
-        :param event: what the trigger sent.
-        :return: the session.
+        :param told: the event, checked.
         """
         from airflow_provider_wts.waiting.conditions import WaitState
-        from airflow_provider_wts.waiting.deferral import checked_event
+        from airflow_provider_wts.waiting.deferral import time_left
 
-        told = checked_event(event, "session_id")
-        if told["outcome"] != "reached":
-            return cast("SessionV2", self.end(context, told))
         found = self.result(lambda: self.check(context))
-        if found.verdict is not WaitState.REACHED:
+        if found.verdict is WaitState.REACHED:
+            return cast("SessionV2", found.value)
+        if not told.get("listed"):
             self.log.warning("%s It was %s when the trigger saw it.", found.words, told.get("status"))
-        return cast("SessionV2", found.value)
+            return cast("SessionV2", found.value)
+        if found.verdict is WaitState.FAILED:
+            raise AirflowFailException(found.words)
+        self.log.warning("%s The list of sessions shows it as %s. The wait goes on.", found.words, told.get("status"))
+        self._last_words = found.words
+        if (left := time_left(told, self.timeout)) > 0:
+            self.leave_worker(context, left)
+        raise AirflowSensorTimeout(self._too_late())
 
     def subject(self) -> str:
         """Return what is waited for, in words."""
@@ -134,6 +141,7 @@ class WtsSessionsSensor(WtsSensor):
         "target_status",
         "failed_status",
     )
+    event_is_about = "counts"
 
     def __init__(
         self,
@@ -168,36 +176,44 @@ class WtsSessionsSensor(WtsSensor):
         self._singles = _MANY
         return super().last_check(context)
 
-    def leave_worker(self, context: Context) -> None:
-        """Defer to :class:`~airflow_provider_wts.triggers.session.WtsSessionsTrigger`.
+    def trigger(self, context: Context, times: Times) -> WtsSessionsTrigger:
+        """Return the trigger that goes on waiting.
 
         :param context: the task's context.
+        :param times: when it checks.
         """
-        from airflow_provider_wts.triggers.session import sessions_trigger
+        from airflow_provider_wts.triggers.session import WtsSessionsTrigger
+        from airflow_provider_wts.waiting.deferral import hand_over
 
-        trigger, timeout = sessions_trigger(
-            self._wait(),
-            context,
+        wait = self._wait()
+        ids, place = hand_over(context, list(wait.session_ids))
+        return WtsSessionsTrigger(
             wts_conn_id=self.wts_conn_id,
-            poll_interval=self.poke_interval,
-            timeout=self.timeout,
-            changed_since=earliest_start(context),
+            session_ids=ids,
+            session_ids_xcom=place,
+            needed=wait.needed,
+            target_status=list(wait.target_status),
+            failed_status=list(wait.failed_status),
+            changed_since=earliest_start(context).isoformat(),
+            **times,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, int]:
-        """Take the wait back from the trigger.
+    def take_back(self, context: Context, told: Mapping[str, Any]) -> None:
+        """Remove the ids that were stored for the trigger.
 
         :param context: the task's context.
-        :param event: what the trigger sent.
-        :return: sessions by status.
+        :param told: the event, checked.
         """
-        from airflow_provider_wts.waiting.deferral import checked_event, taken_back
+        from airflow_provider_wts.waiting.deferral import taken_back
 
-        told = checked_event(event, "counts")
         taken_back(context)
-        if told["outcome"] != "reached":
-            return cast("dict[str, int]", self.end(context, told))
+
+    def reached(self, context: Context, told: Mapping[str, Any]) -> dict[str, int]:
+        """Return the sessions by status, as the trigger counted them.
+
+        :param context: the task's context.
+        :param told: the event, checked.
+        """
         self.log.info(told["message"])
         return dict(told["counts"])
 

@@ -228,6 +228,10 @@ class SessionWait(NamedTuple):
             raise WtsInvalidRequestError(f"failed_status: {sorted(both)} stand in target_status, too.")
         return cls(given_id("session_id", session_id), targets, failures)
 
+    def arguments(self) -> dict[str, Any]:
+        """Return what a trigger needs to know of it, as plain JSON."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
+
     def verdict(self, session: Mapping[str, Any]) -> tuple[WaitState, str]:
         """Judge a session as the API answered it.
 
@@ -424,11 +428,13 @@ class Snapshot(NamedTuple):
     :param status: its status; ``NOT_FOUND`` where it is gone.
     :param last_in: of a session: when its contact wrote last, as the API writes it.
     :param reason: of a message: why it failed.
+    :param listed: of a session: only the list of sessions showed it.
     """
 
     status: str
     last_in: str = ""
     reason: str = ""
+    listed: bool = False
 
 
 def wrote_after(seen: Snapshot, since: datetime) -> bool:

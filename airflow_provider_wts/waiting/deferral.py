@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_wts.api.errors import WtsError
 
@@ -26,26 +26,61 @@ MOST_IN_ARGUMENTS = 100
 IDS_KEY = "wts_session_ids"
 
 
-def times_of_deferral(timeout: float) -> tuple[str, str, timedelta]:
-    """Return when a trigger may fire first and at the latest (ISO 8601), and Airflow's own timeout for it.
+class Times(TypedDict):
+    """When a trigger checks. They are its arguments.
 
+    ``poll_interval``: polling interval in seconds. ``earliest``, ``deadline``: when it may send its event first, and
+    at the latest (ISO 8601).
+    """
+
+    poll_interval: float
+    earliest: str
+    deadline: str
+
+
+def times_of_deferral(poll_interval: float, timeout: float) -> tuple[Times, timedelta]:
+    """Return when a trigger checks, and Airflow's own timeout for it.
+
+    :param poll_interval: polling interval in seconds.
     :param timeout: seconds that are left for the whole wait.
     """
     now = datetime.now(UTC)
     earliest, deadline = (now + timedelta(seconds=seconds) for seconds in (EARLIEST_FIRING, timeout))
-    return earliest.isoformat(), deadline.isoformat(), timedelta(seconds=timeout + TIMEOUT_SLACK)
+    times: Times = {
+        "poll_interval": poll_interval,
+        "earliest": earliest.isoformat(),
+        "deadline": deadline.isoformat(),
+    }
+    return times, timedelta(seconds=timeout + TIMEOUT_SLACK)
 
 
-def _handed_over(context: Context, ids: list[str]) -> dict[str, Any]:
-    """Store ids as an XCom of the task, and return where a trigger finds them."""
+def time_left(told: Mapping[str, Any], timeout: float) -> float:
+    """Return the seconds that are left of a wait after an event.
+
+    :param told: the event, checked.
+    :param timeout: seconds of the whole wait, if the event does not say when it ends.
+    """
+    if not told.get("deadline"):
+        return timeout
+    return (datetime.fromisoformat(told["deadline"]) - datetime.now(UTC)).total_seconds()
+
+
+def hand_over(context: Context, ids: list[str]) -> tuple[list[str], dict[str, Any] | None]:
+    """Return ids for a trigger's arguments, or store too many of them as an XCom, and return where a trigger finds it.
+
+    :param context: the task's context.
+    :param ids: the ids.
+    """
+    if len(ids) <= MOST_IN_ARGUMENTS:
+        return ids, None
     task_instance = context["ti"]
     task_instance.xcom_push(key=IDS_KEY, value=ids)
     place: dict[str, Any] = {name: str(getattr(task_instance, name)) for name in ("dag_id", "run_id", "task_id")}
-    return {**place, "map_index": task_instance.map_index, "key": IDS_KEY}
+    return [], {**place, "map_index": task_instance.map_index, "key": IDS_KEY}
 
 
 def taken_back(context: Context) -> None:
-    """Remove what :func:`sessions_trigger` stored: the trigger has ended.
+    """Remove what :func:`hand_over` stored: the trigger has ended.
 
     :param context: the task's context.
     """

@@ -320,12 +320,14 @@ class End(NamedTuple):
     :param seen: what was seen last, by id.
     :param message: what happened, for a person.
     :param final: whether waiting again cannot help.
+    :param retry_after: seconds until the account's rate limit is free again, if that ended the wait.
     """
 
     outcome: str
     seen: dict[str, Snapshot]
     message: str
     final: bool = False
+    retry_after: float | None = None
 
 
 async def end_of_wait(
@@ -358,7 +360,7 @@ async def end_of_wait(
                 seen.update(await subscription.next(left))
             except WtsError as error:
                 final = refuses_token(error) or isinstance(error, WtsInvalidRequestError)
-                return End("error", seen, str(error), final)
+                return End("error", seen, str(error), final, getattr(error, "retry_after", None))
             verdict, message = judge(seen)
             if verdict is not WaitState.WAITING:
                 return End(verdict.value, seen, message, verdict is WaitState.FAILED)

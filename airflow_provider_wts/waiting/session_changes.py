@@ -299,7 +299,7 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, most_p
         for page, sessions in pages_of_sessions(client, list_sessions(updated_after=since, status=list(statuses))):
             calls += 1
             for session_id, session in sessions:
-                seen[session_id] = session_seen(session)
+                seen[session_id] = session_seen(session)._replace(listed=True)
                 latest = max(latest, changed(session, "updatedAt", now=server_now(client)))
             if whole_number(page.get("totalPages")) > most_pages or calls > MOST_PASSES * most_pages:
                 return Sweep(seen, None, calls)

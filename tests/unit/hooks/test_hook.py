@@ -346,3 +346,15 @@ class TestSharedLimitsWithoutAServer:
             port = server.getsockname()[1]
         monkeypatch.setenv("AIRFLOW_CONN_LIMITS", json.dumps({"conn_type": "redis", "host": "127.0.0.1", "port": port}))
         assert hook_of({"rate_limit_conn_id": "limits"}).run(Call("list_channels"))
+
+
+def test_a_client_of_a_remote_host_is_made_without_resolving_its_name(
+    hook_of: Callable[..., WtsHook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "cobranca")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "manual")
+    hook = hook_of(host="https://api.example.com")
+    resolved: list[Any] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: resolved.append(args))
+    assert hook.client is not None
+    assert resolved == []

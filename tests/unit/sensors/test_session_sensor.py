@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.sensors.session import WtsSessionSensor, WtsSessionsSensor
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
@@ -263,3 +263,62 @@ def test_few_sessions_are_arguments_of_the_trigger(wts_connection: Emulator, con
     with pytest.raises(TaskDeferred) as deferred:
         waiting.leave_worker(context)
     assert deferred.value.trigger.serialize()[1]["session_ids"] == [str(UUID(int=7))]
+
+
+def listed_event(session_id: str, *, seconds: float) -> dict[str, Any]:
+    """What a trigger sends that saw the end of the wait in the list of sessions only."""
+    deadline = datetime.now(UTC) + timedelta(seconds=seconds)
+    return {
+        **{"outcome": "reached", "session_id": session_id, "status": "COMPLETED", "listed": True},
+        **{"deadline": deadline.isoformat(), "message": "completed", "final": False},
+    }
+
+
+def chatbot_task() -> WtsSendChatbotOperator:
+    return WtsSendChatbotOperator(
+        task_id="send", chatbot="Cobrança", to="+55 11 99999-8888", wait_for_completion=True, deferrable=True
+    )
+
+
+@pytest.mark.parametrize("waiting", ["sensor", "operator"])
+def test_a_session_that_only_the_list_shows_as_completed_is_waited_for_until_the_same_deadline(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str, waiting: str
+) -> None:
+    task = sensor(session_id, deferrable=True) if waiting == "sensor" else chatbot_task()
+    told = listed_event(session_id, seconds=600)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute_complete(context, told)
+    again = datetime.fromisoformat(deferred.value.trigger.serialize()[1]["deadline"])
+    assert abs(again - datetime.fromisoformat(told["deadline"])) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("waiting", ["sensor", "operator"])
+def test_a_session_that_only_the_list_shows_as_completed_is_no_success_at_the_deadline(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str, waiting: str
+) -> None:
+    task = sensor(session_id, deferrable=True) if waiting == "sensor" else chatbot_task()
+    with pytest.raises((AirflowSensorTimeout, AirflowFailException), match=session_id):
+        task.execute_complete(context, listed_event(session_id, seconds=-1))
+
+
+def test_a_session_that_was_completed_itself_and_opened_again_is_a_success(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    told = {**listed_event(session_id, seconds=600), "listed": False}
+    assert sensor(session_id).execute_complete(context, told)["status"] == "STARTED"
+
+
+@pytest.mark.skipif(
+    not hasattr(WtsSessionSensor(task_id="x", session_id="x"), "retry_policy"),
+    reason="this Airflow has no retry policies",
+)
+def test_a_wait_that_the_rate_limit_ended_is_tried_again_when_the_limit_is_free(context: dict[str, Any]) -> None:
+    told = {
+        **{"outcome": "error", "session_id": str(UUID(int=7)), "status": None, "final": False},
+        **{"message": "list_sessions: the account's rate limit is used up.", "retry_after": 77.0},
+    }
+    waiting = sensor(str(UUID(int=7)))
+    waiting.last_check = lambda context: None  # type: ignore[method-assign]
+    with pytest.raises(WtsRateLimitError) as raised:
+        waiting.execute_complete(context, told)
+    assert waiting.retry_policy.evaluate(raised.value, 1, 3).retry_delay == timedelta(seconds=77)

@@ -165,7 +165,7 @@ def test_one_waiter_that_is_cancelled_leaves_the_others_waiting(wts_connection: 
 def test_the_event_holds_nothing_that_the_contact_wrote(wts_connection: Emulator, sessions: list[str]) -> None:
     wts_connection.advance(24 * 3600)
     (told,) = events([trigger(sessions[0])])
-    assert told.keys() == {"outcome", "session_id", "status", "message", "final"}
+    assert told.keys() == {"outcome", "session_id", "status", "listed", "deadline", "message", "final"}
 
 
 def many(sessions: list[str], *, needed: int, seconds: float = DEADLINE) -> WtsSessionsTrigger:
