@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_wts.api.addresses import (
     People,
+    addresses_in,
+    ending_of,
+    endings_in,
     identity_of,
     looks_like_number,
     may_be,
@@ -115,6 +118,23 @@ def test_a_brazilian_number_is_understood_in_every_usual_spelling(text: str) -> 
         ("+1|4155552671", "+1|4155552671"),
         ("00 1 415 555 2671", "+1|4155552671"),
         ("00 52 1 55 1234 5678", "+52|15512345678"),
+        ("+52 1 55 1234 5678", "+52|15512345678"),
+        ("+52|15512345678", "+52|15512345678"),
+        ("00 43 664 1234567", "+43|6641234567"),
+        ("wa.me/14155552671", "+1|4155552671"),
+        ("wa.me/+14155552671", "+1|4155552671"),
+        ("wa.me/5215512345678", "+52|15512345678"),
+        ("whatsapp.com/send?PHONE=14155552671&text=oi", "+1|4155552671"),
+        ("55|11999998888", "+55|11999998888"),
+        ("+55|011999998888", "+55|11999998888"),
+        ("+55 021 11 99999-8888", "+55|11999998888"),
+        ("(+55) 11 99999-8888", "+55|11999998888"),
+        ("( +55 11) 99999-8888", "+55|11999998888"),
+        ("055 11 99999-8888", "+55|11999998888"),
+        ("021 11 99999-8888", "+55|11999998888"),
+        ("55 119999 98888", "+55|11999998888"),
+        ("\uff0b\uff15\uff15 11 99999\uff0d8888", "+55|11999998888"),
+        ("11988887777.00", "+55|11988887777"),
     ],
 )
 def test_other_numbers(text: str, stored: str) -> None:
@@ -152,6 +172,60 @@ def test_what_cannot_be_a_number_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(WtsInvalidRequestError, match="99999-8888") as caught:
         number(text, name="to")
     assert str(caught.value).startswith("to: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("000 55 11 99999-8888", "more zeros than are dialled"),
+        ("00 11 99999-8888", "begins with two zeros"),
+        ("00 999 1234567", "begins with two zeros"),
+        ("0436641234567", "a carrier's code, or with 0 and a country code"),
+        ("098 11 99999-8888", "is not a valid phone number"),
+        ("+55 098 11 99999-8888", "is not a valid phone number"),
+        ("0 1 415 555 2671", "is not a valid phone number"),
+        ("11 99999-888 8", "ends with a single digit"),
+        ("55 3222-1111 22", "the area code 55"),
+        ("55 322 2111122", "the area code 55"),
+        ("55 32221 11122", "the area code 55"),
+        ("-11 99999-8888", "is not a valid phone number"),
+        ("1|4155552671", "is not a valid phone number"),
+        ("+521|5512345678", "is not a valid phone number"),
+        ("+5|511999998888", "is not a valid phone number"),
+        ("+11988887777", "looks like a Brazilian one without [+]55"),
+        ("wa.me/11999998888", "looks like a Brazilian one without 55"),
+        ("wa.me/999123456789", "is a link whose number is not valid"),
+        ("+1 415 555 26719", "is not a valid phone number"),
+        ("+1|415555267", "is not a valid phone number"),
+        ("+0 14155552671", "is not a valid phone number"),
+        ("whatsapp://send?phone=", "is a link without a phone number"),
+        ("5.51199E+12", "is in scientific notation"),
+        ("11988887777.5", "is a fraction"),
+        ("11988000000.0", "lost digits"),
+        ("(11.0) 99999-8888", "was a fraction"),
+        (Decimal("1198888777E+1"), "is in scientific notation"),
+        (Decimal("1.1988887777E+10"), None),
+        (Decimal("11988887777.0"), None),
+        (Decimal("11988887777.5"), "is a fraction"),
+        (Decimal("Infinity"), "is a fraction"),
+        (11988887777.0, None),
+        (11988887777.5, "is a fraction"),
+        (11988000000.0, "lost digits"),
+        (11988800000.0, None),
+        (11988000000, None),
+        (float(2**53 - 1), "leading zeros are lost"),
+        (float(2**53), "too large to be exact"),
+        (-float(2**53), "too large to be exact"),
+        (5611988887777, "leading zeros are lost"),
+        (True, "truth value"),
+    ],
+)
+def test_why_a_value_is_no_number(value: Any, why: str | None) -> None:
+    if why is None:
+        assert number(value) == "+55|" + str(int(value))
+        return
+    with pytest.raises(WtsInvalidRequestError, match=why):
+        number(value)
 
 
 @pytest.mark.parametrize(("value", "what"), [([], "list"), ({}, "dict"), (b"+5511999998888", "bytes")])
@@ -266,6 +340,12 @@ def test_what_cannot_be_a_handle_is_refused(text: str) -> None:
         ("wa.me/5511999998888", True),
         ("Vendas", False),
         ("2024", False),
+        ("123-4567", False),
+        ("1234-5678", True),
+        ("+55|11999998888", True),
+        ("11/99999-8888", True),
+        ("tel:190", True),
+        ("Vendas 11999998888", False),
         ("5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e", False),
     ],
 )
@@ -368,3 +448,65 @@ def test_a_contact_with_a_number_of_nobody_is_reported() -> None:
 )
 def test_whose_record_it_may_be(shown: dict[str, Any], answer: bool | None) -> None:
     assert may_be(shown, "+55|11988887777") is answer
+
+
+def test_a_handle_of_another_is_not_taken_for_this_one() -> None:
+    assert may_be({"phonenumber": "+55|11988887777", "instagram": "maria"}, "@Maria") is True
+    assert may_be({"phonenumber": "+55|11988887777", "instagram": "jose"}, "@maria") is False
+    assert may_be({"phonenumber": "+55|11988887777"}, "@maria") is None
+    assert may_be({"phonenumber": "-"}, "+55|11988887777") is None
+
+
+def test_what_a_record_shows() -> None:
+    record = {"phoneNumber": " +55|11988887777 ", "phonenumber": "+55|11900000000", "instagram": " @Maria "}
+    assert list(addresses_in(record)) == ["+55|11988887777", "@Maria"]
+    assert endings_in(record) == {"88887777", "@maria"}
+    assert list(addresses_in({"phoneNumber": None, "phonenumber": "1", "instagram": "@"})) == ["1"]
+    assert endings_in({"phoneNumber": "-", "instagram": ""}) == set()
+
+
+@pytest.mark.parametrize(
+    ("address", "ending"),
+    [("+55|11988887777", "88887777"), ("8887777", "8887777"), (" @Maria ", "@maria"), ("(11) 98888.7777", "88887777")],
+)
+def test_the_ending_of_an_address(address: str, ending: str) -> None:
+    assert ending_of(address) == ending
+
+
+def test_what_is_known_first_about_a_person_stays() -> None:
+    people: People[int] = People()
+    assert people.add({"phoneNumber": "+55|11988887777"}, 0)
+    assert people.add({"phoneNumber": "+55|1188887777", "instagram": "maria"}, 2)
+    assert people.get("+55|11988887777") == 0
+    assert people.get("@MARIA") == 2
+    assert people.get("+55|11988887778") is None
+    assert "+55|1188887777" in people
+    assert len(people) == 2
+
+
+@pytest.mark.parametrize(("stored", "can_be_found"), [("8888-7777", True), ("888-7777", False), ("-", False)])
+def test_a_contact_is_found_by_the_last_eight_digits(stored: str, can_be_found: bool) -> None:
+    people: People[str] = People()
+    assert people.add({"phoneNumber": stored}, "opted out") is can_be_found
+    assert ("+55|11988887777" in people) is can_be_found
+
+
+@pytest.mark.parametrize(
+    ("address", "identity"),
+    [
+        (" +55|1188887777 ", "+55|11988887777"),
+        ("+55 11 8888-7777", "+55|11988887777"),
+        (" @Maria ", "@maria"),
+        ("+1|4155552671", "+1|4155552671"),
+        ("ABC", "abc"),
+    ],
+)
+def test_an_identity_is_the_longer_form(address: str, identity: str) -> None:
+    assert identity_of(address) == identity
+
+
+def test_an_error_shows_a_long_value_in_part() -> None:
+    for read in (number, recipient):
+        with pytest.raises(WtsInvalidRequestError) as caught:
+            read("@/" * 500)
+        assert len(str(caught.value)) < 300
