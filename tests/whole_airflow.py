@@ -33,8 +33,9 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW_3 = AIRFLOW_VERSION >= (3,)
 
-#: Where a server is that lets its user make databases.
+#: Where servers are that let their user make databases. MySQL may be MariaDB.
 POSTGRES = os.environ.get("WTS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+MYSQL = os.environ.get("WTS_TEST_MYSQL", "mysql://root@127.0.0.1:3306/mysql")
 REDIS = os.environ.get("WTS_TEST_REDIS", "redis://127.0.0.1:6379/9")
 
 _MARK = "WTS_TEST_PROCESS"
@@ -55,44 +56,50 @@ def tell(text: str) -> None:
 
 
 class Database:
-    """A PostgreSQL database of this test's own."""
+    """A database of this test's own.
 
-    def __init__(self) -> None:
+    :param kind: ``postgresql`` or ``mysql``.
+    """
+
+    def __init__(self, kind: str = "postgresql") -> None:
         self.name = f"wts_test_{uuid.uuid4().hex[:12]}"
-        self._psycopg = pytest.importorskip("psycopg2", reason="needs psycopg2: pip install psycopg2-binary")
+        self._is_mysql = kind == "mysql"
+        driver = "pymysql" if self._is_mysql else "psycopg2"
+        self._server = MYSQL if self._is_mysql else POSTGRES
+        self._driver = pytest.importorskip(driver, reason=f"needs {driver}")
         try:
-            self._on_server(f"CREATE DATABASE {self.name}")
-        except self._psycopg.OperationalError as problem:
-            pytest.skip(f"needs a PostgreSQL server at {POSTGRES} (WTS_TEST_POSTGRES names another): {problem}")
+            self._on_server(f"CREATE DATABASE {self.name}{' CHARACTER SET utf8mb4' if self._is_mysql else ''}")
+        except self._driver.OperationalError as problem:
+            pytest.skip(f"needs a server at {self._server} (WTS_TEST_{kind.upper()} names another): {problem}")
 
     @property
     def url(self) -> str:
-        """Its address."""
-        return urlunsplit(urlsplit(POSTGRES)._replace(path=f"/{self.name}"))
+        """Its address, as SQLAlchemy reads it."""
+        parts = urlsplit(self._server)
+        return urlunsplit(parts._replace(scheme=f"{parts.scheme}+{self._driver.__name__}", path=f"/{self.name}"))
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return the rows of a query."""
-        connection = self._psycopg.connect(self.url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(query, values)
-                names = [column[0] for column in cursor.description]
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        finally:
-            connection.close()
+        with contextlib.closing(self._connect(self.name)) as connection, connection.cursor() as cursor:
+            cursor.execute(query, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def drop(self) -> None:
         """Remove it, whoever is still connected."""
-        self._on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+        self._on_server(f"DROP DATABASE IF EXISTS {self.name}{'' if self._is_mysql else ' WITH (FORCE)'}")
 
     def _on_server(self, command: str) -> None:
-        connection = self._psycopg.connect(POSTGRES)
-        try:
-            connection.autocommit = True
+        with contextlib.closing(self._connect(urlsplit(self._server).path[1:])) as connection:
+            if not self._is_mysql:
+                connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(command)
-        finally:
-            connection.close()
+
+    def _connect(self, name: str) -> Any:
+        parts = urlsplit(self._server)
+        place = {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password or ""}
+        return self._driver.connect(**place, database=name)
 
 
 class Processes:
@@ -187,14 +194,14 @@ def _signal(pid: int, number: int) -> None:
 
 
 class WholeAirflow:
-    """Airflow on PostgreSQL, with everything that runs in earnest.
+    """Airflow on a database server, with everything that runs in earnest.
 
     :param dags: DAG files, copied into its folder.
     :param connection: the connection ``wts_default``.
     :param executor: ``LocalExecutor`` or ``CeleryExecutor``.
     :param workers: number of Celery workers.
     :param parallelism: tasks at the same time.
-    :param database: ``postgresql``, or ``sqlite`` where nothing is hurried.
+    :param database: ``postgresql``, ``mysql``, or ``sqlite`` where nothing is hurried.
     :param settings: more settings, such as ``CORE__TEST_CONNECTION``.
     """
 
@@ -223,7 +230,7 @@ class WholeAirflow:
         self._workers = [f"worker-{number}" for number in range(1, workers + 1)]
         self._executor = executor
         self._parallelism = parallelism
-        self.database = Database() if database == "postgresql" else None
+        self.database = None if database == "sqlite" else Database(database)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST"))},
             **self._settings(settings or {}),
@@ -422,7 +429,7 @@ class WholeAirflow:
     def _settings(self, more: Mapping[str, str]) -> dict[str, str]:
         url = f"sqlite:///{self.home}/airflow.db"
         if self.database is not None:
-            url = self.database.url.replace("postgresql://", "postgresql+psycopg2://")
+            url = self.database.url
         settings = {
             "CORE__DAGS_FOLDER": str(self.home / "dags"),
             "CORE__LOAD_EXAMPLES": "False",

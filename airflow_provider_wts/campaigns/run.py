@@ -28,6 +28,7 @@ from airflow_provider_wts.sending import ledger as ledgers
 from airflow_provider_wts.sending.key import Mark, campaign_id, send_key
 from airflow_provider_wts.sending.ledger import Page
 from airflow_provider_wts.sending.reconcile import Finding, Found, ReconcileWait
+from airflow_provider_wts.sending.resend import UnknownOutcome
 from airflow_provider_wts.sending.rules import Exclusions
 
 if TYPE_CHECKING:
@@ -232,11 +233,11 @@ class Campaign:
         counts = self._tally.counts
         if self._too_many_failures():
             return f"More than {self._most_failures:g} messages failed (max_failures), so the campaign was stopped."
-        if counts["undecided"]:
+        if counts["undecided"] and self._batch is not None:
             return (
                 f"It is not known whether {counts['undecided']} recipients got the message, so nothing was sent to "
-                f"them again: {self._tally.undecided()}. Look at their conversations in WTS Chat; set "
-                "on_unknown='resend' and clear the task to send to them, or mark it as success."
+                f"them again: {self._tally.undecided()}. Look at their conversations in WTS Chat. If they are there, "
+                f"mark the task as success; if not, {self._batch.unknown.how_to_resend}."
             )
         if counts["failed"] and not counts["sent"] and not counts["skipped"]:
             return f"All {counts['failed']} messages failed."
@@ -371,9 +372,9 @@ class Batch:
         self._permit = permit
         self._spare = spare
         self._report = report
-        self._on_unknown = on_unknown
         self._task_instance = context["ti"]
         self._task = TaskIdentity.of(self._task_instance)
+        self.unknown = UnknownOutcome(self._task, on_unknown)
         self.ledger = ledger
         self._first_moment = earliest_start(context)
         self._delivery = Delivery(hook, way, self._keep, self.ledger.check if self.ledger else lambda: None)
@@ -609,7 +610,7 @@ class Batch:
             elif one.finding is Finding.ABSENT:
                 self._doubtful_since.pop(key, None)
                 again.append(send)
-            elif self._on_unknown == "resend":
+            elif self.unknown.resend:
                 self._doubtful_since.setdefault(key, page.intent)
                 again.append(send)
             else:

@@ -613,7 +613,6 @@ class WtsSaveContactsOperator(WtsOnceOperator):
             members=members,
             alike=rules.group,
             name=_name,
-            resend=self.on_unknown == "resend",
         )
 
 

@@ -305,7 +305,6 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
             members={member.identity: member for member in members},
             alike=_by,
             name=lambda member: member.value,
-            resend=self.on_unknown == "resend",
         )
         for count, part in enumerate(parts.parts, start=1):
             parts.send(part, build)

@@ -68,7 +68,6 @@ class SequenceMembers(Generic[T]):
     :param members: the contacts, by what stays the same however they are written.
     :param alike: tells which contacts may go out together: those with the same value.
     :param name: names a contact to a person.
-    :param resend: whether a part in doubt goes out again.
     :raises WtsError: when the ledger cannot be written. Then nothing was sent.
     """
 
@@ -82,7 +81,6 @@ class SequenceMembers(Generic[T]):
         members: Mapping[str, T],
         alike: Callable[[T], Hashable],
         name: Callable[[T], str],
-        resend: bool,
     ) -> None:
         self._once = once
         self._wts_conn_id = hook.wts_conn_id
@@ -90,7 +88,6 @@ class SequenceMembers(Generic[T]):
         self._what = what
         self._alike = alike
         self._name = name
-        self._resend = resend
         self._plan: dict[str, list[str]] = {}
         self.parts = self._cut(members)
 
@@ -135,7 +132,7 @@ class SequenceMembers(Generic[T]):
                 continue
             mine = {one: left.pop(one) for one in names if one in left}
             others: list[str] = []
-            if self._resend and "receipt" not in entry:
+            if "receipt" not in entry and self._once.unknown.resend:
                 # It goes out again, in one call; who does not fit into that call any more goes out in another one.
                 first = next(self._chunks(mine), [])
                 others = [one for one in mine if one not in first]
@@ -166,7 +163,7 @@ class SequenceMembers(Generic[T]):
         return (
             f"{error.operation_id}: it is not known whether this reached {len(part.members):,} contacts for "
             f"{self._what}. They were not given to WTS Chat again: {names}.{later} Check them in WTS Chat, take those "
-            "that are there off the list, then set on_unknown='resend' and clear the task: it goes on with the others, "
+            f"that are there off the list, then {self._once.unknown.how_to_resend}: it goes on with the others, "
             f"and with everybody after them.{done}"
         )
 

@@ -21,6 +21,7 @@ from airflow_provider_wts.sending import ledger as ledgers
 from airflow_provider_wts.sending.key import Mark, send_key
 from airflow_provider_wts.sending.ledger import Ledger, OnClear, OnUnknown, open_ledger
 from airflow_provider_wts.sending.reconcile import Finding, Found, Harmless
+from airflow_provider_wts.sending.resend import UnknownOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,12 +81,12 @@ class Once:
         # Before anything that can wait: whoever opens it last is the one who may send.
         self.ledger = open_ledger(context, Ledger, on_unknown=on_unknown, on_clear=on_clear)
         self._hook = hook
-        self._on_unknown = on_unknown
         self._grace = grace
         self.held_back = held_back
         self._last = True
         self._task_instance = context["ti"]
         self._task = TaskIdentity.of(self._task_instance)
+        self.unknown = UnknownOutcome(self._task, on_unknown)
         self._first_moment = earliest_start(context)
 
     def finish(self) -> None:
@@ -281,13 +282,13 @@ class Once:
         if found.finding is Finding.ABSENT:
             log.info("WTS Chat shows that it was not sent; sending it now.")
             return
-        if self._on_unknown == "resend":
-            log.warning("It is not known whether this was sent before (%s); on_unknown is 'resend'.", found.reason)
+        if self.unknown.resend:
+            log.warning("It is not known whether this was sent before: %s.", found.reason)
             return
         raise WtsUnknownOutcomeError(
             f"{send.call.operation_id}: it is not known whether this reached {send.recipient}: {found.reason}. "
-            "Nothing is sent again by itself. Look at the conversation in WTS Chat. If it is there, mark the task as "
-            "success; if not, set on_unknown='resend' and clear the task.",
+            "It is not resent automatically. Look at the conversation in WTS Chat. If it is there, mark the task as "
+            f"success; if not, {self.unknown.how_to_resend}.",
             operation_id=send.call.operation_id,
         )
 

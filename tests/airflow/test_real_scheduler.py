@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 from collections import Counter
@@ -130,6 +131,43 @@ def test_deferred_sensors_survive_the_death_of_the_triggerer(local_airflow: Whol
     # Each sensor looks once before it defers and once at its end; all polling together costs little beside.
     assert requests["get_session"] + requests["list_sessions"] - 2 * SENSORS < SENSORS
     assert emulator.violations == []
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mysql"])
+def test_a_wait_for_50_000_sessions_survives_the_death_of_the_triggerer(
+    database: str, emulator: Emulator, tmp_path: Path
+) -> None:
+    numbers = [f"+55119{70000000 + number}" for number in range(50_000)]
+    sessions = [emulator.contact_writes(one, "Oi")["sessionId"] for one in numbers]
+    airflow = WholeAirflow([DAGS / "many_sessions.py"], connection(emulator), database=database)
+    try:
+        airflow.start()
+        runs = {}
+        for size in (300, len(sessions)):
+            file = tmp_path / f"{size}.json"
+            file.write_text(json.dumps(sessions[-size:]))
+            runs[airflow.trigger("many_sessions", file=str(file), needed=300 / size)] = size
+        for run_id in runs:
+            airflow.wait_for_tasks(run_id, lambda counts: counts.get("deferred"), "the sensor is deferred", 300)
+        table = '"trigger"' if database == "postgresql" else "`trigger`"
+        sizes = [len(str(row)) for row in airflow.database.rows(f"SELECT * FROM {table}")]
+        airflow.processes.kill("triggerer")
+        for one in sessions[-300:]:
+            with emulator.state.lock:
+                complete(emulator.state, emulator.state.sessions.find(one), stop_bot=True)
+        airflow.start_part("triggerer")
+        states = {run_id: airflow.wait_for_end(run_id, 300) for run_id in runs}
+        tell(f"{database}: rows of triggers {sizes} characters; {states}")
+        for run_id, size in runs.items():
+            assert states[run_id] == "success", airflow.task_logs(run_id, "rror")[-20:]
+            (task,) = (task for task in airflow.tasks(run_id) if task["task_id"] == "wait")
+            assert (task["state"], task["try_number"]) == ("success", 1)
+            assert airflow.task_logs(run_id, f"300 of {size} session(s) reached COMPLETED")
+        assert len(sizes) == 2
+        assert max(sizes) < 5_000
+        assert emulator.violations == []
+    finally:
+        airflow.stop()
 
 
 def test_a_worker_that_dies_while_it_sends_costs_nobody_a_message(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -254,6 +255,25 @@ def test_on_unknown_resend_sends_what_nobody_knows(sender: Sender, any_task: Any
         sender.text(any_task.next_try(), marked=False)
     sender.text(any_task.next_try(), marked=False, on_unknown="resend")
     assert sender.received == 1
+
+
+@pytest.mark.parametrize(("named", "is_sent"), [("{}", True), ("x/y/z,\n{} ", True), ("{}0", False), ("", False)])
+def test_a_person_resends_by_the_variable_that_the_error_names(
+    sender: Sender, any_task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch, named: str, is_sent: bool
+) -> None:
+    with crash("before the call"):
+        sender.text(any_task.next_try(), marked=False)
+    with pytest.raises(WtsUnknownOutcomeError) as caught:
+        sender.text(any_task.next_try(), marked=False)
+    name = re.search(r"add (\S+) to the Airflow Variable 'wts_resend'", str(caught.value))
+    assert name is not None
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", named.format(name[1]))
+    if is_sent:
+        sender.text(any_task.next_try(), marked=False)
+    else:
+        with pytest.raises(WtsUnknownOutcomeError):
+            sender.text(any_task.next_try(), marked=False)
+    assert sender.received == is_sent
 
 
 def test_an_undecided_send_stays_undecided_at_every_later_try(sender: Sender, task: Any, crash: Any) -> None:
