@@ -64,9 +64,10 @@ class Database:
     def __init__(self, kind: str = "postgresql") -> None:
         self.name = f"wts_test_{uuid.uuid4().hex[:12]}"
         self._is_mysql = kind == "mysql"
-        driver = "pymysql" if self._is_mysql else "psycopg2"
+        # Airflow takes no other one.
+        driver, package = ("MySQLdb", "mysqlclient") if self._is_mysql else ("psycopg2", "psycopg2-binary")
         self._server = MYSQL if self._is_mysql else POSTGRES
-        self._driver = pytest.importorskip(driver, reason=f"needs {driver}")
+        self._driver = pytest.importorskip(driver, reason=f"needs {driver}: pip install {package}")
         try:
             self._on_server(f"CREATE DATABASE {self.name}{' CHARACTER SET utf8mb4' if self._is_mysql else ''}")
         except self._driver.OperationalError as problem:
@@ -76,7 +77,9 @@ class Database:
     def url(self) -> str:
         """Its address, as SQLAlchemy reads it."""
         parts = urlsplit(self._server)
-        return urlunsplit(parts._replace(scheme=f"{parts.scheme}+{self._driver.__name__}", path=f"/{self.name}"))
+        return urlunsplit(
+            parts._replace(scheme=f"{parts.scheme}+{self._driver.__name__.lower()}", path=f"/{self.name}")
+        )
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return the rows of a query."""
