@@ -190,7 +190,7 @@ def test_a_process_that_is_killed_for_real(emulator: Emulator, bot_key: str, tmp
         return subprocess.Popen([sys.executable, "-c", _CHILD, order], env=environment, stdout=subprocess.PIPE)
 
     first = process(1)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while calls(emulator, "queue_chatbot_batch") < 15 and time.monotonic() < until:
         time.sleep(0.005)
     first.send_signal(signal.SIGKILL)

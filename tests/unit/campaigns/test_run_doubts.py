@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -133,7 +132,7 @@ def test_the_rest_of_a_request_that_was_taken_is_never_absent(
         # Three are worked on, then the queue stands still.
         emulator.advance(0 if slept else 65)
         slept.append(seconds)
-        time.sleep(seconds)
+        clock.sleep(seconds)
 
     monkeypatch.setattr(reconcile, "clock", SimpleNamespace(now=clock.now, elapsed=clock.elapsed, sleep=nap))
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}
