@@ -117,7 +117,7 @@ class Call(Generic[T]):
         return pairs
 
     def _text(self, what: str, name: str, value: object) -> str:
-        """Write one value as it stands in an address."""
+        """Write one value as it is written in an address."""
         if value is None or value is UNSET:
             return ""
         wire = wire_value(value, f"{self.operation_id}: {what} {name!r}")

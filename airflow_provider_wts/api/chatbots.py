@@ -120,7 +120,7 @@ def queue_chatbot_batch(
 
 
 def get_queued_chatbot_status(send_id: str) -> Call[RespSendMessage]:
-    """Read what became of the queued start of a bot.
+    """Read the outcome of the queued start of a bot.
 
     :param send_id: the id that the start answered.
     """

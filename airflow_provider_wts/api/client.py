@@ -388,19 +388,19 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise WtsInvalidRequestError(f"The base URL cannot be read: {error}.") from None
-    example = f"A good value is {DEFAULT_BASE_URL}."
+    example = f"Example: {DEFAULT_BASE_URL}."
     if parts.username is not None or parts.password is not None:
         raise WtsInvalidRequestError(f"The base URL holds a user name or password. {example}")
     address = base_url.strip()
     if parts.scheme not in ("http", "https") or not host or not address.isprintable() or set(address) & set(" \\"):
-        raise WtsInvalidRequestError(f"The base URL {base_url!r} is no http(s) address. {example}")
+        raise WtsInvalidRequestError(f"The base URL {base_url!r} is not an http(s) address. {example}")
     if parts.query or parts.fragment:
         # Not quoted: people paste tokens there.
         raise WtsInvalidRequestError(f"The base URL has a query or fragment. {example}")
     try:
         host.encode("idna")
     except UnicodeError:
-        raise WtsInvalidRequestError(f"The host {host!r} in the base URL is no host name. {example}") from None
+        raise WtsInvalidRequestError(f"The host {host!r} in the base URL is not a host name. {example}") from None
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise WtsInvalidRequestError(
             f"The base URL {base_url!r} would send the token unencrypted. Use https, or set allow_http in the "

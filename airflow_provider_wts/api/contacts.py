@@ -89,7 +89,7 @@ def batch_save_contacts(items: Sequence[Mapping[str, Any]], **options: Unpack[Sa
 
 
 def contact_item(contact: ContactFields) -> dict[str, Any]:
-    """Return a contact as it stands in a body.
+    """Return a contact as it is in a body.
 
     :param contact: see :class:`ContactFields`; other keys are left aside.
     """

@@ -57,7 +57,7 @@ class Outcome(Enum):
 class Verdict:
     """An attempt, judged.
 
-    :param outcome: what became of it.
+    :param outcome: its outcome.
     :param value: the answer, parsed, where the outcome is ``ANSWERED``.
     :param error: what to raise where it is anything else.
     """
@@ -286,7 +286,7 @@ def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Verdict:
 
 
 def _unexpected(operation: Operation, problem: str, status: int) -> Verdict:
-    """Judge an answer of another shape: whatever it says, it does not say what became of the request."""
+    """Judge an answer of another shape: whatever it says, it does not say what the outcome of the request is."""
     name, repeatable = operation.operation_id, operation.effect != "once"
     words = f"{name}: WTS Chat's answer does not fit the API's contract: {problem}."
     if repeatable:

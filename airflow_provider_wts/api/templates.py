@@ -71,7 +71,7 @@ def template_parameters(name: str, value: Any) -> dict[str, str] | Unset | None:
     :param value: values by the name of the variable, or the object as JSON text.
     :raises WtsInvalidRequestError: when it is no object, or a value is empty, or neither text nor a number.
     """
-    good = """A good value is {"nome": "Maria", "valor": "149,90"}."""
+    good = """Example: {"nome": "Maria", "valor": "149,90"}."""
     if value is UNSET or value is None:
         return value
     if isinstance(value, str):

@@ -152,7 +152,7 @@ def _base_url(host: str | None, port: int | str | None, schema: str | None) -> s
     except ValueError:
         number = 0
     if not 0 < number < 65536:
-        raise WtsInvalidRequestError(f"The connection's port is {port!r}. A good value is 443, or leave it empty.")
+        raise WtsInvalidRequestError(f"The connection's port is {port!r}. Example: 443, or leave it empty.")
     scheme, _, rest = base_url.partition("://")
     authority, slash, path = rest.partition("/")
     if authority.rpartition(":")[2].isdigit() and not authority.endswith("]"):

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def task_failures() -> Iterator[None]:
-    """Turn errors that another try cannot mend into ``AirflowFailException``, so that no retries are spent on them.
+    """Turn errors that another try cannot fix into ``AirflowFailException``, so that no retries are spent on them.
 
     That holds for impossible input, a refusal, a wrong address, and a send with unknown outcome: that one may have
-    reached the customer, and must not go out again by itself. Other errors pass as they are.
+    reached the customer, and is not resent automatically. Other errors pass as they are.
 
     :raises AirflowFailException: with the same text.
     """

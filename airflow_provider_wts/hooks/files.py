@@ -38,7 +38,7 @@ FILE_TYPES = ("UNDEFINED", "PDF", "EXCEL", "WORD", "IMAGE", "AUDIO", "VIDEO", "D
 #: Seconds before the content is sent anew, each time from the first step on.
 RETRY_SECONDS = (1.0, 5.0, 20.0)
 
-_EXAMPLE = "A good value is '/opt/airflow/invoices/118.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
+_EXAMPLE = "Example: '/opt/airflow/invoices/118.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
 
 # Slim container images have no mime.types, and Python itself does not know these.
 _MIME_TYPES = {
@@ -245,7 +245,7 @@ def _place(path: str, parameter: str) -> Path | ObjectStoragePath:
     return place
 
 
-_FILE_EXAMPLE = "A good value is 'https://example.com/invoice.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
+_FILE_EXAMPLE = "Example: 'https://example.com/invoice.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
 
 #: What stands in a request that is only shown, for a file that is only uploaded when it is sent.
 NOT_UPLOADED = "(id of the file, which is uploaded when it is sent)"
@@ -342,7 +342,7 @@ class OutgoingFile:
         if told is None and not self.is_local:
             what = "this address" if self.is_address else "an id"
             raise WtsInvalidRequestError(
-                f"kind: {what} does not tell it. Good values are {', '.join(map(repr, KINDS))}."
+                f"kind: {what} does not tell it. It must be one of {', '.join(map(repr, KINDS))}."
             )
         kind = file_type_of(told).lower()
         return kind if kind in KINDS else "document"

@@ -1,1 +1,1 @@
-"""Notifiers: they tell people over WTS Chat what became of a DAG or a task."""
+"""Notifiers: they send people the outcome of a DAG or a task over WTS Chat."""

@@ -1,4 +1,4 @@
-"""A notifier: tells people over WTS Chat what became of a DAG, a task or a deadline."""
+"""A notifier: sends people the outcome of a DAG, a task or a deadline over WTS Chat."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
     All of it takes 30 s at most, since the task waits for its callback. Blank recipients are skipped, one person in
     several spellings is one recipient, and the log says who was notified.
 
-    Whatever goes wrong stands in the log and goes no further: a run is what it is, whether somebody was told or not.
+    Every failure is logged and goes no further: the state of the run does not depend on its notifications.
     On official WhatsApp channels a text reaches only who wrote within the last 24 hours; use a template for people
     who do not.
 
@@ -163,7 +163,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         given = listed if isinstance(listed, list) else []
         filled = [one for one in given if not parameters.missing(one)]
         if not filled:
-            raise WtsInvalidRequestError("to: is empty. A good value is ['+55 11 99999-8888'].")
+            raise WtsInvalidRequestError("to: is empty. Example: ['+55 11 99999-8888'].")
         if blank := len(given) - len(filled):
             self.log.warning("to: %s of %s recipients are blank and are skipped.", blank, len(given))
         texts = [str(one) for one in parameters.texts("to", filled) or []]

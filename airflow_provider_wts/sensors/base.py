@@ -58,7 +58,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     passes, and for no other reason.
 
     :param wts_conn_id: id of the Airflow connection (templated).
-    :param deferrable: wait in the triggerer and hold no worker slot meanwhile. The first look there comes 20 s after
+    :param deferrable: wait in the triggerer and hold no worker slot meanwhile. The first poll there comes 20 s after
         the task deferred.
     """
 

@@ -1,4 +1,4 @@
-"""Sensors that wait for messages: the contact's answer, and the fate of what was sent."""
+"""Sensors that wait for messages: the contact's answer, and the outcome of what was sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WtsSessionReplySensor(WtsSensor):
     :param session_id: id of the session (templated).
     :param since: moment after which a message of the contact is an answer: an aware datetime, or ISO 8601 text, such
         as ``{{ ti.xcom_pull(task_ids='send')['createdAt'] }}``. Without it: the company's last message when this
-        sensor looks first; then an answer is missed that a chatbot or an agent had answered before that. A sensor
+        sensor checks first; then an answer is missed that a chatbot or an agent had answered before that. A sensor
         that is rescheduled then compares the worker's clock with that of WTS Chat (templated).
     :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
         Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.

@@ -58,28 +58,28 @@ MOST = 200
 class WtsSessionEventTrigger(BaseEventTrigger):
     """Sends an event with what happened in the account's conversations since the last one.
 
-    Calls ``list_sessions``, two requests a look. From Airflow 3.3 on, all watchers of a connection share the looks,
-    and each keeps its position with its asset: events that come while no triggerer runs are told later. Before 3.3,
-    and for a trigger that watches several assets, the position is lost with the process: what comes meanwhile is
-    not told.
+    Calls ``list_sessions``, two requests per poll. From Airflow 3.3 on, all watchers of a connection share the polls,
+    and each keeps its position with its asset: events that come while no triggerer runs are told later. Before
+    Airflow 3.3, and for a trigger that watches several assets, the position is lost with the process:
+    what comes meanwhile is not told.
 
     What happened is told once. The position is kept with each event that Airflow has in its database: if a triggerer
     dies in the second or two between, that event is told again, with the same ``id`` values. An event that WTS Chat
     shows more than ``reach_back`` seconds late is not told, and one that it dates in the future is told when its time
-    comes. Several messages of one contact between two looks are told as one: read them with
-    ``WtsListMessagesOperator``. What happened before the first look is not told.
+    comes. Several messages of one contact between two polls are told as one: read them with
+    ``WtsListMessagesOperator``. What happened before the first poll is not told.
 
-    Airflow gets at most one event a look, and none within 15 seconds after another: up to 3.3.2 it leaves the second
-    of two that come close without a run until a third comes. The event's payload is ``{"events": [...]}``, in the
-    order of their moments. Each holds ``id``, ``event``, ``at`` (its moment), ``session_id``, ``contact_id``,
+    Airflow gets at most one event per poll, and none within 15 seconds after another: up to 3.3.2 it leaves the second
+    of two that come close without a run until a third comes. The event's payload is ``{"events": [...]}``, in
+    chronological order. Each holds ``id``, ``event``, ``at`` (its date and time), ``session_id``, ``contact_id``,
     ``channel_id``, ``department_id``, ``user_id``, ``status``, ``created_at``, ``updated_at``, ``ended_at``,
-    ``last_message_in`` and ``last_message_out``: ids and moments, and nothing that the contact wrote.
+    ``last_message_in`` and ``last_message_out``: ids and dates, and nothing that the contact wrote.
 
     :param events: ``message_received`` (default), ``session_opened``, ``session_completed``; one or a list.
     :param wts_conn_id: id of the Airflow connection.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: polling interval in seconds.
     :param reach_back: seconds by which WTS Chat may show an event late; what it shows later than that is not told.
-        Default: 120. Each look reads that much again.
+        Default: 120. Each poll reads that much again.
     """
 
     def __init__(
@@ -96,7 +96,9 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         self.poll_interval = poll_interval
         self.reach_back = reach_back
         if unknown := set(self.events) - EVENTS.keys():
-            raise ValueError(f"events: {sorted(unknown)} are unknown. Good values are {', '.join(map(repr, EVENTS))}.")
+            raise ValueError(
+                f"events: {sorted(unknown)} are unknown. It must be one of {', '.join(map(repr, EVENTS))}."
+            )
         if not self.events or not poll_interval > 0:
             raise ValueError("events: is empty." if not self.events else "poll_interval: must be above 0 seconds.")
         if not 0 <= reach_back <= MOST_REACH_BACK:
@@ -246,7 +248,7 @@ class _Look:
 async def _looks(wts_conn_id: str, poll_interval: float, reach_back: timedelta = OVERLAP) -> AsyncIterator[_Look]:
     """Look at the account's sessions again and again, and yield what changed.
 
-    It never ends by itself: Airflow would open it anew every second. After a failure it waits longer and longer.
+    It never ends: Airflow would open it again every second. After a failure it waits longer and longer.
     """
     pause = poll_interval
     changes = BackgroundReader(wts_conn_id, "wts-events")
@@ -260,10 +262,10 @@ async def _looks(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
             except Exception as error:
                 pause = max(min(2 * pause, max(LONGEST_PAUSE, poll_interval)), getattr(error, "retry_after", 0.0))
                 what = str(error) if isinstance(error, WtsError) else type(error).__name__
-                hint = " It does not go away by itself." if isinstance(error, WtsError) and is_final(error) else ""
+                hint = " It does not go away automatically." if isinstance(error, WtsError) and is_final(error) else ""
                 known = isinstance(error, WtsError)
                 log.error(
-                    "Cannot look for events: %s%s The next look is in %.0f s.", what, hint, pause, exc_info=not known
+                    "Cannot read the sessions: %s%s The next poll is in %.0f s.", what, hint, pause, exc_info=not known
                 )
             else:
                 since = batch.cursor - reach_back

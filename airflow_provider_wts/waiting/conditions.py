@@ -58,10 +58,10 @@ class MessageWait(NamedTuple):
         target, kind = (str(value or "").strip().upper() for value in (target_status, id_of))
         if target not in _PROGRESS:
             raise WtsInvalidRequestError(
-                f"target_status: {target_status!r} cannot be waited for. Good values are {', '.join(_PROGRESS)}."
+                f"target_status: {target_status!r} cannot be waited for. It must be one of {', '.join(_PROGRESS)}."
             )
         if kind not in ("", "SEND", "MESSAGE"):
-            raise WtsInvalidRequestError(f"id_of: {id_of!r} is none of 'send' and 'message'.")
+            raise WtsInvalidRequestError(f"id_of: {id_of!r} is not valid. It must be 'send' or 'message'.")
         return cls(_message_id(message_id), target, kind.lower() or None)
 
     def verdict(self, seen: Snapshot | None) -> tuple[WaitState, str]:
@@ -223,9 +223,9 @@ class SessionWait(NamedTuple):
         """
         targets, failures = _statuses("target_status", target_status), _statuses("failed_status", failed_status)
         if not targets:
-            raise WtsInvalidRequestError("target_status: is empty. A good value is 'COMPLETED'.")
+            raise WtsInvalidRequestError("target_status: is empty. Example: 'COMPLETED'.")
         if both := set(targets) & set(failures):
-            raise WtsInvalidRequestError(f"failed_status: {sorted(both)} stand in target_status, too.")
+            raise WtsInvalidRequestError(f"failed_status: {sorted(both)} are in target_status, too.")
         return cls(given_id("session_id", session_id), targets, failures)
 
     def arguments(self) -> dict[str, Any]:
@@ -362,7 +362,7 @@ class FailedLooks:
         self._in_a_row = 0
 
     def succeeded(self) -> None:
-        """Start counting anew."""
+        """Start counting again."""
         self._in_a_row = 0
 
     def failed(self, error: WtsError) -> bool:
@@ -372,7 +372,7 @@ class FailedLooks:
         :return: whether the wait should give up.
         """
         self._in_a_row += 1
-        log.warning("Look %d of %d failed: %s", self._in_a_row, MOST_FAILED_LOOKS, error)
+        log.warning("Check %d of %d failed: %s", self._in_a_row, MOST_FAILED_LOOKS, error)
         return self._in_a_row >= MOST_FAILED_LOOKS
 
 
@@ -383,13 +383,15 @@ def _statuses(name: str, value: Any) -> tuple[str, ...]:
         try:
             value = json.loads(value) if value.strip().startswith("[") else value.split(",")
         except ValueError:
-            raise WtsInvalidRequestError(f"{name}: is no JSON list. A good value is ['COMPLETED'].") from None
+            raise WtsInvalidRequestError(f"{name}: is not a JSON list. Example: ['COMPLETED'].") from None
     if not isinstance(value, Iterable):
         raise WtsInvalidRequestError(f"{name}: must be a status or a list of them, not {type(value).__name__}.")
     statuses = tuple(dict.fromkeys(str(item).strip().upper() for item in value if str(item).strip()))
     for status in statuses:
         if status not in SESSION_STATUSES:
-            raise WtsInvalidRequestError(f"{name}: {status!r} is no session status. Known are {SESSION_STATUSES}.")
+            raise WtsInvalidRequestError(
+                f"{name}: {status!r} is not a session status. It must be one of {', '.join(SESSION_STATUSES)}."
+            )
     return statuses
 
 
@@ -400,7 +402,7 @@ def _session_ids(value: Any) -> list[str]:
         except ValueError:
             value = None
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
-        raise WtsInvalidRequestError("""session_ids: must be a list of ids. A good value is "{{ ... | tojson }}".""")
+        raise WtsInvalidRequestError("""session_ids: must be a list of ids. Example: "{{ ... | tojson }}".""")
     found = [item.get("id") if isinstance(item, Mapping) else item for item in value]
     if not found:
         raise WtsInvalidRequestError("session_ids: is empty, so there is nothing to wait for.")
@@ -417,7 +419,7 @@ def _needed(value: Any, count: int) -> int:
     except (TypeError, ValueError):
         share = -1.0
     if not 0 < share <= 1:
-        raise WtsInvalidRequestError(f"needed: {value!r} is none of 'all', 'any' and a share such as 0.9.")
+        raise WtsInvalidRequestError(f"needed: {value!r} is not valid. It must be 'all', 'any' or a share such as 0.9.")
     # Rounded first: 0.7 of 10 is 7, and not 8 for a last binary digit.
     return max(1, math.ceil(round(share * count, 9)))
 

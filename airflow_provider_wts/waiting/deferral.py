@@ -109,7 +109,7 @@ def checked_event(event: Any, about: str) -> Mapping[str, Any]:
 
     :param event: what Airflow handed to the resumed task.
     :param about: name of the entry that says what the event is about.
-    :raises WtsError: when it is anything else: an event that nobody understands is never a success.
+    :raises WtsError: when it is anything else: an unknown event is never a success.
     """
     known = ("reached", "failed", "timeout", "error")
     if not isinstance(event, Mapping) or event.get("outcome") not in known or not event.get(about):

@@ -141,7 +141,7 @@ class Poller:
             self._limited_since = None
         elif now - (self._limited_since or now) < RATE_LIMIT_WAIT:
             self._limited_since = self._limited_since or now
-            log.warning("%s The next look is in %.0f s.", error, error.retry_after)
+            log.warning("%s The next poll is in %.0f s.", error, error.retry_after)
             return False
         return refuses_token(error) or failed_looks.failed(error)
 
@@ -176,7 +176,7 @@ class Poller:
             except WtsError as error:
                 if refuses_token(error):
                     raise
-                log.warning("The list of changed sessions cannot be read; sessions are looked at singly. %s", error)
+                log.warning("The list of changed sessions cannot be read; sessions are read one at a time. %s", error)
                 errors.append(error)
         for board, look in ((self._sessions, self._look_at_sessions), (self._messages, self._look_at_messages)):
             if not len(board):
@@ -285,7 +285,7 @@ class Poller:
         if self._trusted:
             log.warning(
                 "WTS Chat's list of sessions did not show a change that the session itself shows (%s). From now on "
-                "every session is looked at singly, too, which costs more requests.",
+                "every session is also read alone, which makes extra requests.",
                 session_id,
             )
         self._trusted = False

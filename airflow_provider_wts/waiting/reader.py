@@ -1,4 +1,4 @@
-"""Reads from WTS Chat for triggers: in a thread that holds nobody up, over the connection as Airflow has it now."""
+"""Reads from WTS Chat for triggers: in a thread of their own, over the connection as Airflow has it now."""
 
 from __future__ import annotations
 

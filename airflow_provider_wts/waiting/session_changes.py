@@ -41,7 +41,7 @@ EVENTS = {SESSION_OPENED: "createdAt", MESSAGE_RECEIVED: "lastMessageIn", SESSIO
 #: How much of what was read is read again, for changes that the API shows late.
 OVERLAP = timedelta(minutes=2)
 
-#: What an event says of its session: ids and moments, and nothing that anybody wrote.
+#: What an event says of its session: ids and dates, and nothing that anybody wrote.
 _TOLD = {
     "session_id": "id",
     "contact_id": "contactId",

@@ -22,7 +22,7 @@ class Subscription:
     """What one trigger waits for, and what it has been told.
 
     :param ids: the sessions or messages. The case of their letters does not count.
-    :param interval: seconds between two looks.
+    :param interval: polling interval in seconds.
     """
 
     # A triggerer may hold tens of thousands: slots, no dict before there is something in it, and no Event, which
@@ -107,7 +107,7 @@ class SessionSubscription(Subscription):
     :param ids: the sessions.
     :param statuses: statuses of interest.
     :param since: no change before this is of interest.
-    :param interval: seconds between two looks.
+    :param interval: polling interval in seconds.
     """
 
     __slots__ = ("since", "statuses")
@@ -147,7 +147,7 @@ class ReplySubscription(SessionSubscription):
     :param session_id: the session.
     :param after: moment after which a message counts.
     :param since: no change before this is of interest: it was looked at already.
-    :param interval: seconds between two looks.
+    :param interval: polling interval in seconds.
     """
 
     __slots__ = ("after",)
@@ -179,7 +179,7 @@ class MessageSubscription(Subscription):
 
     :param message_id: the id.
     :param id_of: ``send`` or ``message``, where it is known which of the two the id belongs to.
-    :param interval: seconds between two looks.
+    :param interval: polling interval in seconds.
     """
 
     __slots__ = ("id_of",)
