@@ -382,6 +382,15 @@ def same_person(one: str, other: str) -> bool:
     return identity_of(one) == identity_of(other)
 
 
+def readable(text: str) -> str:
+    """Return a text with its phone numbers as people write them: ``+55 11 99999-8888``, not ``+55|11999998888``.
+
+    :param text: an address as the API spells it, or a text with some in it.
+    """
+    text = re.sub(r"\+55\|(\d{2})(\d{4,5})(\d{4})\b", r"+55 \1 \2-\3", text)
+    return re.sub(r"(\+\d+)\|(?=\d)", r"\1 ", text)
+
+
 def ending_of(address: str) -> str:
     """Return what an address shares with every other one that may be the same person's.
 

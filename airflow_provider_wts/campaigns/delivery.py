@@ -6,19 +6,20 @@ import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsError, WtsRejectedError, WtsUnknownOutcomeError
 from airflow_provider_wts.api.messages import NOT_REACHED
 from airflow_provider_wts.sending.ledger import receipt_of
+from airflow_provider_wts.sending.reconcile import Unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from airflow_provider_wts.campaigns.message_kinds import MessageKind
     from airflow_provider_wts.campaigns.recipients import Send
     from airflow_provider_wts.hooks.wts import WtsHook
-    from airflow_provider_wts.sending.ledger import Page
+    from airflow_provider_wts.sending.ledger import Ledger, Page
 
 
 log = logging.getLogger(__name__)
@@ -27,90 +28,70 @@ log = logging.getLogger(__name__)
 MOST_REFUSALS = 5
 
 
-class UnansweredRequest(NamedTuple):
-    """Sends of which nobody knows whether they happened.
-
-    :param sends: the sends.
-    :param whole: whether they are all of one request, which happened as a whole or not at all.
-    :param taken: whether the API is known to have taken the request that they were in.
-    """
-
-    sends: list[Send]
-    whole: bool
-    taken: bool = False
-
-
 class Delivery:
-    """Makes requests, and writes what came back into the pages of the ledger.
+    """Makes requests, and writes their answers into the pages of the ledger.
 
     :param hook: the hook of the task's connection.
-    :param way: how the messages go out.
-    :param keep: writes a page.
-    :param check: called right before a request goes out; raises where another try of the task has taken over.
+    :param kind: how the messages go out.
+    :param ledger: the ledger.
     """
 
-    def __init__(
-        self, hook: WtsHook, way: MessageKind, keep: Callable[[Page], None], check: Callable[[], None]
-    ) -> None:
+    def __init__(self, hook: WtsHook, kind: MessageKind, ledger: Ledger) -> None:
         self._hook = hook
-        self._way = way
-        self._write = keep
-        self._check = check
+        self._kind = kind
+        self._ledger = ledger
         self._writing = Lock()
         self._accepted = self._refused = 0
         self._pool: ThreadPoolExecutor | None = None
-        #: Ids of the sends that the API took last.
+        #: Ids of the sends that WTS Chat accepted last.
         self.recent: deque[str] = deque(maxlen=3)
 
-    def attempt(self, sends: list[Send], page: Page, in_doubt: Collection[str] = ()) -> list[UnansweredRequest]:
-        """Make the requests for some sends, and return those of which nobody knows.
+    def attempt(self, sends: list[Send], page: Page, unknown: Collection[str] = ()) -> list[Unanswered]:
+        """Make the requests for some sends, and return those without an answer.
 
         :param sends: the sends.
         :param page: their page; its receipts are filled in.
-        :param in_doubt: keys of sends that an earlier attempt may have made.
-        :raises WtsError: where a request did not happen and no other one makes sense; the rest did not happen either.
+        :param unknown: keys of sends that an earlier attempt may have made.
+        :raises WtsError: if a request did not happen and no other one makes sense; the rest did not happen either.
         """
-        size = self._way.request_size
+        size = self._kind.request_size
         requests = [sends[start : start + size] for start in range(0, len(sends), size)]
         if page.request_size > 1 and any([send.mark.key for send in one] not in page.requests() for one in requests):
-            # The second time, what is left may go out in other requests than those that the page tells.
-            page.request_size = 1
-            self._keep(page)
-        lost: list[UnansweredRequest] = []
+            # The second time, what is left may go out in other requests than those that the page shows.
+            self._forget_requests(page)
+        unanswered: list[Unanswered] = []
         errors: list[WtsError] = []
 
         def make(request: list[Send]) -> None:
             if errors:
                 return
             try:
-                self._request(request, page, lost)
+                self._request(request, page, unanswered)
             except WtsError as error:
                 errors.append(error)
 
-        if self._way.parallelism > 1 and len(requests) > 1:
+        if self._kind.parallelism > 1 and len(requests) > 1:
             # One pool for all chunks: a thread keeps its connection.
-            self._pool = self._pool or ThreadPoolExecutor(self._way.parallelism, thread_name_prefix="wts-send")
+            self._pool = self._pool or ThreadPoolExecutor(self._kind.parallelism, thread_name_prefix="wts-send")
             list(self._pool.map(make, requests))
         else:
             for request in requests:
                 make(request)
         if errors:
             # Only what was to be sent here: of others of the page it may be unknown whether they happened.
-            mine, unknown = _keys(sends), {key for one in lost for key in _keys(one.sends)}
-            page.take_back(mine - unknown - set(in_doubt))
+            page.retract(_keys(sends) - {key for one in unanswered for key in _keys(one.sends)} - set(unknown))
             raise errors[0]
-        return lost
+        return unanswered
 
-    def received(self, key: str, answer: Mapping[str, Any], page: Page) -> None:
-        """Take in what the API says about a send.
+    def receive(self, key: str, answer: Mapping[str, Any], page: Page) -> None:
+        """Note what WTS Chat says about a send.
 
         :param key: the key of the send.
         :param answer: what it says.
         :param page: the page of the send.
         """
         receipt = receipt_of(answer)
-        # In one step: another thread may write the page.
-        page.sends[key] = {**page.sends[key], "receipt": receipt}
+        page.receive(key, receipt)
         self.remember(receipt)
 
     def remember(self, receipt: Mapping[str, Any]) -> None:
@@ -119,62 +100,65 @@ class Delivery:
         :param receipt: the receipt.
         """
         if receipt.get("status") in NOT_REACHED:
-            # What failed at once was never in the queue, and tells nothing of it.
+            # What failed at once was never in the queue, and says nothing about it.
             return
         self._accepted += 1
         if receipt.get("id"):
             self.recent.append(str(receipt["id"]))
 
     def close(self) -> None:
-        """End the threads; waits for requests that are on their way."""
+        """End the threads; waits for requests in progress."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
     def _keep(self, page: Page) -> None:
         with self._writing:
-            self._write(page)
+            self._ledger.keep(page)
 
-    def _request(self, sends: list[Send], page: Page, lost: list[UnansweredRequest]) -> None:
+    def _forget_requests(self, page: Page) -> None:
+        if page.request_size > 1:
+            page.request_size = 1
+            self._keep(page)
+
+    def _request(self, sends: list[Send], page: Page, unanswered: list[Unanswered]) -> None:
         try:
-            answer = self._hook.run(self._way.call(sends), before_write=self._check)
+            answer = self._hook.run(self._kind.call(sends), before_write=self._ledger.check)
         except WtsAuthenticationError:
             raise
         except WtsRejectedError as error:
-            self._refusal(error, sends, page, lost)
+            self._refusal(error, sends, page, unanswered)
         except WtsUnknownOutcomeError as error:
-            log.warning("%s Asking WTS Chat what became of it.", error)
-            lost.append(UnansweredRequest(sends, whole=len(sends) > 1))
+            log.warning("%s Asking WTS Chat what happened to it.", error)
+            unanswered.append(Unanswered(sends, whole=len(sends) > 1))
         else:
-            answers = self._way.answers(answer)
+            answers = self._kind.answers(answer)
             matched = _matched(sends, answers)
             if len(sends) > 1 and not _named(answers):
                 # Whose they are is unknown, and they are all of this campaign.
                 self.recent.extend(str(one["id"]) for one in answers if one.get("id"))
             for key, found in matched.items():
-                self.received(key, found, page)
+                self.receive(key, found, page)
             if missing := [send for send in sends if send.mark.key not in matched]:
-                log.warning("WTS Chat answered without a word about %s of %s recipients.", len(missing), len(sends))
+                log.warning("WTS Chat answered, but omitted %s of %s recipients.", len(missing), len(sends))
                 page.request_size = 1
-                lost.append(UnansweredRequest(missing, whole=False, taken=True))
+                unanswered.append(Unanswered(missing, whole=False, accepted=True))
 
-    def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, lost: list[UnansweredRequest]) -> None:
+    def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, unanswered: list[Unanswered]) -> None:
         """Find the recipients for whom a request is refused, and send to the others.
 
         Whether one bad entry fails alone or brings down its whole request is not documented.
         """
         if len(sends) > 1:
-            if page.request_size > 1:
-                log.info("The request for %s recipients was refused; looking for those that are to blame.", len(sends))
-                page.request_size = 1
-                self._keep(page)
+            log.info("WTS Chat refused the request for %s recipients; searching for the cause.", len(sends))
+            self._forget_requests(page)
             middle = len(sends) // 2
             for half in (sends[:middle], sends[middle:]):
-                self._request(half, page, lost)
+                self._request(half, page, unanswered)
                 self._keep(page)
             return
         self._refused += 1
-        self.received(sends[0].mark.key, {"status": "FAILED", "failedReason": error.text or str(error)}, page)
+        self.receive(sends[0].mark.key, {"status": "FAILED", "failedReason": error.text or str(error)}, page)
         if not self._accepted and self._refused >= MOST_REFUSALS:
             error.add_note(f"The first {self._refused} recipients were refused, so nothing more was tried.")
             raise error
@@ -191,8 +175,8 @@ def _named(answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
 def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the answers by the key of their send.
 
-    Their order is not documented. Where they do not name their sends and all are alike, each send gets what they have
-    in common, and no id, which may be another recipient's. Where one of them failed, none can be told from it.
+    Their order is not documented. If they do not name their sends and all are alike, each send gets what they have
+    in common, and no id, which may be another recipient's. If one of them failed, it is unknown which.
     """
     named = _named(answers)
     if not named and len(answers) == len(sends) == 1:

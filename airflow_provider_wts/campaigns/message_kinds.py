@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow_provider_wts.api import chatbots, sends
 from airflow_provider_wts.api.wire import UNSET
-from airflow_provider_wts.sending.reconcile import Traces
+from airflow_provider_wts.sending.reconcile import SentInRequests, Traces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,16 +19,12 @@ if TYPE_CHECKING:
     from airflow_provider_wts.campaigns.recipients import Send
 
 
-class MessageKind(Protocol):
+#: The most recipients of one request.
+MOST_IN_REQUEST = 100
+
+
+class MessageKind(SentInRequests, Protocol):
     """How a kind of message goes out to many."""
-
-    @property
-    def traces(self) -> Traces:
-        """What it leaves at the API."""
-
-    @property
-    def request_size(self) -> int:
-        """Recipients of one request."""
 
     @property
     def parallelism(self) -> int:
@@ -39,25 +36,15 @@ class MessageKind(Protocol):
     def answers(self, answer: Any) -> list[Mapping[str, Any]]:
         """Return the answers about single sends that a request's answer holds."""
 
-    def status_call(self, send_id: str) -> Call[Any]:
-        """Return the call that asks for the status of a send."""
-
-
-#: Recipients that a request takes at the most.
-MOST_IN_REQUEST = 100
-
 
 class _BatchKind:
-    """A request for many recipients, whose marks stand in the metadata of their sessions and as ``senderId``."""
+    """A request for many recipients, whose markers are in the metadata of their sessions and in ``senderId``."""
 
-    # One is on its way while another one is worked on. More in flight would be more in doubt after a crash, and more
-    # than fits into a page of the ledger.
-    parallelism = 2
+    # One is on its way while WTS Chat works on another one. With more, more would be unconfirmed after a crash, and
+    # more than fits into a page of the ledger.
+    parallelism: ClassVar[int] = 2
 
-    def __init__(self, request_size: int, callback_url: Missing[str], *, mark_session: bool) -> None:
-        self.request_size = request_size
-        self._callback_url = callback_url
-        self._mark_session = mark_session
+    mark_session: bool
 
     def answers(self, answer: Any) -> list[Mapping[str, Any]]:
         """Return the answers about single sends that a request's answer holds."""
@@ -66,143 +53,126 @@ class _BatchKind:
 
     def _metadata(self, send: Send) -> Any:
         metadata = send.recipient.values.get("session_metadata")
-        if self._mark_session:
+        if self.mark_session:
             return send.mark.metadata(metadata)
         return UNSET if metadata is None else metadata
 
 
+@dataclass
 class ChatbotKind(_BatchKind):
     """A chatbot, queued for many recipients by ``queue_chatbot_batch``.
 
     :param bot_key: key of the bot.
-    :param channel: number or handle to send from; ``None`` leaves it to the platform.
+    :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
     :param options: what holds for all recipients.
     :param request_size: recipients of one request.
     :param callback_url: called when a bot starts or fails.
-    :param mark_session: whether the mark goes into the session's metadata.
+    :param mark_session: whether the marker goes into the session's metadata.
     """
 
-    def __init__(
-        self,
-        bot_key: str,
-        channel: str | None,
-        options: BotOptions,
-        *,
-        request_size: int = MOST_IN_REQUEST,
-        callback_url: Missing[str] = UNSET,
-        mark_session: bool = True,
-    ) -> None:
-        super().__init__(request_size, callback_url, mark_session=mark_session)
-        # A bot's messages are the bot's own, and show no senderId.
-        self.traces = Traces(by_metadata=mark_session, by_sender=False)
-        self._bot_key = bot_key
-        self._channel = channel
-        self._options = options
+    bot_key: str
+    channel: str | None
+    options: BotOptions
+    request_size: int = MOST_IN_REQUEST
+    callback_url: Missing[str] = UNSET
+    mark_session: bool = True
+
+    @property
+    def traces(self) -> Traces:
+        """What it leaves in sessions: a bot's messages are the bot's own, and show no ``senderId``."""
+        return Traces(by_metadata=self.mark_session, by_sender=False)
 
     def call(self, sends: Sequence[Send]) -> Call[Any]:
         """Return the request for some recipients."""
         messages: list[BotMessage] = [
             {
-                "to": send.recipient.to,
+                "to": send.to,
                 "session_metadata": self._metadata(send),
                 "contact_metadata": send.recipient.values.get("contact_metadata", UNSET),
                 "sender_id": send.mark.key,
-                "callback_url": self._callback_url,
+                "callback_url": self.callback_url,
             }
             for send in sends
         ]
-        return chatbots.queue_chatbot_batch(self._bot_key, messages, from_=self._channel or UNSET, **self._options)
+        return chatbots.queue_chatbot_batch(self.bot_key, messages, from_=self.channel or UNSET, **self.options)
 
     def status_call(self, send_id: str) -> Call[Any]:
         """Return the call that asks for the status of a send."""
         return chatbots.get_queued_chatbot_status(send_id)
 
 
+@dataclass
 class TemplateKind(_BatchKind):
     """A template, for many recipients by ``send_template_batch``.
 
     :param template_id: the template.
     :param channel: number or handle to send from.
     :param options: what holds for all sessions that the batch opens.
-    :param file: address or id of the file of a template with media, where no row has its own.
     :param request_size: recipients of one request.
     :param callback_url: called when a message goes out or fails.
-    :param mark_session: whether the mark goes into the session's metadata, too.
+    :param mark_session: whether the marker goes into the session's metadata, too.
     """
 
-    def __init__(
-        self,
-        template_id: str,
-        channel: str,
-        options: SendOptions,
-        *,
-        file: str | None = None,
-        request_size: int = MOST_IN_REQUEST,
-        callback_url: Missing[str] = UNSET,
-        mark_session: bool = True,
-    ) -> None:
-        super().__init__(request_size, callback_url, mark_session=mark_session)
-        self.traces = Traces(by_metadata=mark_session, by_sender=True)
-        self._template_id = template_id
-        self._channel = channel
-        self._options = options
-        self._file = file
+    template_id: str
+    channel: str
+    options: SendOptions
+    request_size: int = MOST_IN_REQUEST
+    callback_url: Missing[str] = UNSET
+    mark_session: bool = True
+
+    @property
+    def traces(self) -> Traces:
+        """What it leaves in sessions."""
+        return Traces(by_metadata=self.mark_session, by_sender=True)
 
     def call(self, sends_: Sequence[Send]) -> Call[Any]:
         """Return the request for some recipients."""
         messages: list[TemplateMessage] = [
             {
-                "to": send.recipient.to,
+                "to": send.to,
                 "parameters": send.recipient.values.get("parameters", UNSET),
-                "file_id_or_url": send.recipient.values.get("file") or self._file or UNSET,
+                "file_id_or_url": send.recipient.values.get("file") or UNSET,
                 "session_metadata": self._metadata(send),
                 "sender_id": send.mark.key,
-                "callback_url": self._callback_url,
+                "callback_url": self.callback_url,
             }
             for send in sends_
         ]
-        return sends.send_template_batch(self._channel, self._template_id, messages, **self._options)
+        return sends.send_template_batch(self.channel, self.template_id, messages, **self.options)
 
     def status_call(self, send_id: str) -> Call[Any]:
         """Return the call that asks for the status of a send."""
         return sends.get_sent_message_status(send_id)
 
 
+@dataclass
 class TextKind:
     """A text, one request of ``send_text`` for each recipient, some at a time.
 
-    :param channel: number or handle to send from; ``None`` leaves it to the platform.
+    :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
     :param options: what happens to the sessions.
     :param parallelism: requests at a time.
     :param callback_url: called when a message goes out or fails.
     """
 
-    request_size = 1
+    channel: str | None
+    options: SendOptions
+    parallelism: int
+    callback_url: Missing[str] = UNSET
 
-    def __init__(
-        self,
-        channel: str | None,
-        options: SendOptions,
-        *,
-        parallelism: int,
-        callback_url: Missing[str] = UNSET,
-    ) -> None:
-        self.traces = Traces(by_metadata=False, by_sender=True)
-        self.parallelism = parallelism
-        self._channel = channel
-        self._options = options
-        self._callback_url = callback_url
+    request_size: ClassVar[int] = 1
+    traces: ClassVar[Traces] = Traces(by_metadata=False, by_sender=True)
 
     def call(self, sends_: Sequence[Send]) -> Call[Any]:
         """Return the request for one recipient."""
         (send,) = sends_
         return sends.send_text(
             send.recipient.values["text"],
-            to=send.recipient.to,
-            from_=self._channel or UNSET,
+            to=send.to,
+            from_=self.channel or UNSET,
             sender_id=send.mark.key,
-            callback_url=self._callback_url,
-            **self._options,
+            callback_url=self.callback_url,
+            **self.options,
         )
 
     def answers(self, answer: Any) -> list[Mapping[str, Any]]:

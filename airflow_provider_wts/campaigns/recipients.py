@@ -45,6 +45,11 @@ class Send(NamedTuple):
     recipient: Recipient
     mark: Mark
 
+    @property
+    def to(self) -> str:
+        """Phone number or handle, as the API spells it."""
+        return self.recipient.to
+
 
 #: Bytes of checked recipients that stay in memory.
 _IN_MEMORY = 8 * 1024 * 1024

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 from uuid import uuid4
 
+from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.messages import NOT_REACHED
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class Result(NamedTuple):
-    """What became of one recipient.
+    """The outcome of one recipient.
 
     :param status: ``sent``, ``failed``, ``skipped``, ``undecided`` or ``not_sent``.
     :param receipt: what is kept of the API's answer.
-    :param reason: why, where it is not ``sent``.
-    :param send_key: the key of the send, where there was a request.
-    :param sent_at: no earlier than this was it sent (ISO 8601).
+    :param reason: why, if it is not ``sent``.
+    :param send_key: the key of the send, if there was a request.
+    :param sent_at: it was sent no earlier than this (ISO 8601).
     """
 
     status: str
@@ -40,31 +41,31 @@ class Result(NamedTuple):
 
     @classmethod
     def of(cls, receipt: Mapping[str, Any]) -> Result:
-        """Return the result that a receipt tells.
+        """Return the result that a receipt shows.
 
         :param receipt: the receipt.
         """
         if receipt.get("status") in NOT_REACHED:
-            return cls("failed", receipt, str(receipt.get("failedReason") or "WTS Chat gives no reason"))
+            return cls("failed", receipt, str(receipt.get("failedReason") or "WTS Chat did not report a reason"))
         return cls("sent", receipt)
 
 
 log = logging.getLogger(__name__)
 
-_EXAMPLE = "A good value is 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
+_EXAMPLE = "Example: 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
 
 #: Recipients that an error, the log and the returned value name.
 MOST_NAMED = 20
 
-#: In this order those are named who were not reached.
+#: The order in which those who were not reached are named.
 _NOT_REACHED = ("failed", "undecided", "bad_row", "not_sent", "skipped")
 
-#: What can become of a recipient.
+#: The possible outcomes of a recipient.
 STATUSES = ("sent", "failed", "skipped", "undecided", "not_sent")
 
 
 def default_address(folder: str, task_instance: Any) -> str:
-    """Return where the results of a task go that names no file.
+    """Return where the results of a task go if it names no file.
 
     :param folder: the folder of ``[wts] results_path``.
     :param task_instance: the task instance.
@@ -86,13 +87,15 @@ class ResultsFile:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         if address.endswith("/"):
-            raise WtsInvalidRequestError(f"results_path: {address!r} is a folder, and has to name a file. {_EXAMPLE}")
+            raise WtsInvalidRequestError(
+                f"results_path: {address!r} is a folder and must name a file. Nothing was sent. {_EXAMPLE}"
+            )
         try:
             self._path: ObjectStoragePath = ObjectStoragePath(address)
             self._path.fs  # noqa: B018  # says whether the scheme is known
         except (ValueError, ImportError) as error:
             raise WtsInvalidRequestError(
-                f"results_path: {address!r} cannot be written to: {error}. {_EXAMPLE}"
+                f"results_path: {address!r} cannot be written to: {error}. Nothing was sent. {_EXAMPLE}"
             ) from None
         suffix = f".{uuid4().hex[:8]}.part"
         self._partial: ObjectStoragePath = self._path.with_name(f"{self._path.name}{suffix}")
@@ -112,14 +115,14 @@ class ResultsFile:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         from airflow.providers.common.compat.sdk import TaskDeferred
 
-        # A task that waits in the triggerer begins its file anew.
+        # A task that waits in the triggerer begins its file again.
         if not self._begun or kind is None or issubclass(kind, TaskDeferred):
             self._discard()
         elif self._file is not None:
             with suppress(Exception):
                 self._file.close()
                 self._file = None
-                log.warning("What became of the recipients until here is in %s.", self.partial_address)
+                log.warning("The outcomes so far are in %s.", self.partial_address)
 
     def _discard(self) -> None:
         if self._file is not None:
@@ -141,7 +144,7 @@ class ResultsFile:
     def complete(self, manifest: dict[str, Any]) -> None:
         """Give the file its name, and write the manifest.
 
-        :param manifest: what to tell about the file.
+        :param manifest: what it says about the file.
         """
         if self._file is None:
             return
@@ -152,7 +155,7 @@ class ResultsFile:
 
 
 class Progress:
-    """Counts what becomes of the recipients, writes it down, and says now and then how far the campaign is.
+    """Counts the outcomes of the recipients, writes them down, and logs how far the campaign is.
 
     :param total: recipients in all.
     :param log: where progress goes.
@@ -171,7 +174,7 @@ class Progress:
         self._begun = self._said = time.monotonic()
 
     def leave(self, row: SkippedRow) -> None:
-        """Take in a row that nothing goes to.
+        """Count a row that nothing goes to.
 
         :param row: the row.
         """
@@ -181,10 +184,10 @@ class Progress:
         self._write(line)
 
     def report(self, recipient: Recipient, result: Result) -> None:
-        """Take in what became of a recipient.
+        """Count the outcome of a recipient.
 
         :param recipient: the recipient.
-        :param result: what became of it.
+        :param result: its outcome.
         """
         self.counts[result.status] += 1
         line = {"line": recipient.line, "to": recipient.to, "status": result.status}
@@ -203,7 +206,7 @@ class Progress:
     def undecided(self) -> str:
         """Return the first of the undecided recipients by line and name, and how many there are beside them."""
         first = self._named["undecided"]
-        named = ", ".join(f"{one['to']} (line {one['line']})" for one in first)
+        named = ", ".join(f"{readable(one['to'])} (line {one['line']})" for one in first)
         more = self.counts["undecided"] - len(first)
         return f"{named} and {more:,} more" if more else named
 
@@ -216,7 +219,7 @@ class Progress:
         count = self._bad_rows + sum(self.counts[status] for status in _NOT_REACHED if status in self.counts)
         named = self.not_reached()
         for line in named:
-            to = str(line["to"] or "no recipient").replace("|", " ")
+            to = readable(str(line["to"] or "no recipient"))
             self._log.warning(
                 "Not reached: %s (line %s): %s. %s", to, line["line"], line["status"], line.get("reason") or ""
             )
@@ -233,7 +236,7 @@ class Progress:
         done = sum(self.counts.values())
         rate = done / seconds
         self._log.info(
-            "%s of %s recipients done, %s failed; %.1f a second, about %.0f s left.",
+            "%s of %s recipients done; %s failed; %.1f per second, about %.0f s left.",
             f"{done:,}",
             f"{self._total:,}",
             f"{self.counts['failed']:,}",

@@ -16,7 +16,6 @@ from airflow_provider_wts.operators.sending import WtsSendingOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -37,7 +36,7 @@ class WtsBatchOperator(WtsSendingOperator):
     **Recipients** are a list, or a file. Each row is an object with columns, or simply a number. All rows are checked,
     and duplicates left out, before the first request.
 
-    **What differs from row to row** stands in parameters whose names begin with ``row_``. They are templates with
+    **What differs from row to row** is in parameters whose names begin with ``row_``. They are templates with
     ``row`` in them, filled in for each row: ``row_to="{{ row.phone }}"``,
     ``row_session_metadata={"invoice": "{{ row.invoice }}", "run": "{{ ds }}"}``. Airflow does not render these
     parameters itself. They see ``row`` and the usual ``ds``, ``ts``, ``run_id``, ``params``, ``data_interval_start``,
@@ -48,20 +47,20 @@ class WtsBatchOperator(WtsSendingOperator):
     Filters read a cell strictly, or make the row a bad one: ``number_br`` (``1.234,56``), ``number`` (``1234.56``),
     ``money`` (``R$ 1.234,56``) and ``date`` (``31/12/2026``); ``float`` and ``int`` are strict here, too. ``as_br``
     writes a number or a date as a customer reads it: ``R$ {{ row.amount | number | as_br }}``. A cell without a value
-    (empty, ``None``, NaN, NaT, ``<NA>``) makes the row a bad one where it would be written, and is ``None`` in
+    (empty, ``None``, NaN, NaT, ``<NA>``) makes the row a bad one if it would be written, and is ``None`` in
     metadata; ``| default('cliente')`` gives another text.
 
-    **Exactly once** needs a ledger: Airflow 3.3, or ``[wts] ledger_path``. A task that died or was cleared half way
-    goes on with those who did not get the message yet; only what was under way is in doubt, and one
-    walk over the sessions that changed since tells what became of it.
-    Without a ledger, every later try asks about all recipients, which takes long and may leave many undecided.
+    **Exactly once** needs a ledger: Airflow 3.3, or ``[wts] ledger_path``. A task that died or was cleared partway
+    goes on with those who did not get the message yet; only what was in progress is unconfirmed, and one search of the
+    sessions that changed since shows its outcome.
+    Without a ledger, every later try asks about all recipients, which takes long and may leave many unconfirmed.
 
     **Results**: a line for each row in ``results_path``, and counts as the returned value. ``sent`` means that the
     platform took the message; later failures show in its status. A message that fails is counted, and fails the task
-    only beyond ``max_failures``, or when nobody was reached. A task that raises half way leaves its results so far in a
+    only beyond ``max_failures``, or when nobody was reached. A task that fails partway leaves its results so far in a
     file of the same name with ``.part`` at its end; the log says where.
 
-    **A clear** of a campaign that *succeeded* sends to **everybody** anew, also where some messages had failed; with
+    **A clear** of a campaign that *succeeded* sends to **everybody** again, also if some messages had failed; with
     ``on_clear="continue"`` it sends to those whose message failed, and to nobody else. A clear of a campaign that
     *failed* or was stopped goes on: with those who were not reached yet, and with those whose message failed. A retry
     by Airflow does not try failed messages again.
@@ -83,21 +82,21 @@ class WtsBatchOperator(WtsSendingOperator):
     :param callback_url: address that WTS Chat calls for each message that goes out or fails (templated).
     :param results_path: file for the results, one JSON object a line: ``line``, ``to``, ``status`` (``sent``,
         ``failed``, ``skipped``, ``undecided``, ``not_sent``, ``bad_row``, ``duplicate``), ``reason``, ``id``,
-        ``api_status``, ``session_id``. A manifest with the counts stands beside it, under the name with
+        ``api_status``, ``session_id``. A manifest with the counts is beside it, under the name with
         ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets``. If omitted, a file
         below the folder ``[wts] results_path``, if that is set. Without either, the log and the returned value name
         the first 20 recipients who were not reached, and nobody else (templated).
     :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
         ``0.05`` or ``"5%"``. ``None`` = no bound (templated).
-    :param chunk_size: recipients of one request, 1 to 100. Two requests are under way at a time, and both stand on one
-        page of the ledger: twice so many recipients are in doubt after a crash.
+    :param chunk_size: recipients of one request, 1 to 100. Two requests are in progress at a time: twice as many
+        recipients may be unconfirmed after a crash.
     :param progress_interval: seconds between two lines of progress in the log.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``on_unknown``,
-        ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are looked at before each chunk: a campaign that
+        ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each chunk: a campaign that
         the window closes on waits, and goes on when it opens; with ``outside_window="skip"`` it ends there. Tags and
-        blocks cost a few calls for the whole campaign. ``on_unknown="fail"`` leaves out those of whom nobody knows
-        whether they were sent to, goes on with the others, and fails at the end.
+        blocks make a few extra requests for the whole campaign. ``on_unknown="fail"`` leaves out the unconfirmed
+        recipients, goes on with the others, and fails at the end.
     :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``undecided``, ``not_sent``, ``bad_rows``,
         ``duplicates``; ``results_path``, ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20
         recipients who were not reached, with the reason.
@@ -170,10 +169,10 @@ class WtsBatchOperator(WtsSendingOperator):
             _refuse_output_of_task(name, value)
         return super().partial(**kwargs)
 
-    def way(self, chunk_size: int) -> MessageKind:
+    def message_kind(self, chunk_size: int) -> MessageKind:
         """Return how the messages go out; names are looked up here.
 
-        :param chunk_size: recipients of one request, where it takes many.
+        :param chunk_size: recipients of one request, if it takes many.
         """
         raise NotImplementedError
 
@@ -182,7 +181,7 @@ class WtsBatchOperator(WtsSendingOperator):
         return {"to": self.row_to}
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
-        """Return what checks the values of a row, by parameter; called after :meth:`way`."""
+        """Return what checks the values of a row, by parameter; called after :meth:`message_kind`."""
         return {}
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -192,22 +191,22 @@ class WtsBatchOperator(WtsSendingOperator):
         """
         from airflow_provider_wts.campaigns.results import MOST_NAMED
         from airflow_provider_wts.campaigns.run import Campaign
-        from airflow_provider_wts.sending.ledger import PagedLedger, open_ledger
+        from airflow_provider_wts.sending.ledger import Ledger, open_ledger
 
         with task_failures(), ExitStack() as stack:
             self.refuse_vanished()
             dry_run = parameters.flag("dry_run", self.is_dry_run) is True
             policies = {"on_unknown": self.on_unknown, "on_clear": self.on_clear}
             # Before anything that can wait: whoever opens it last is the one who may send.
-            ledger = None if dry_run else open_ledger(context, PagedLedger, **policies)
+            ledger = Ledger(None, max_tries=0) if dry_run else open_ledger(context, **policies)
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
             on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
             results = self._results(context)
-            way = self.way(chunk_size)
+            kind = self.message_kind(chunk_size)
             recipients = stack.enter_context(self._recipients(context))
             if not recipients.rows:
                 raise AirflowSkipException("Nothing was sent: there are no recipients, only an empty list or a header.")
-            campaign = Campaign(self, context, way, recipients, results=results, ledger=ledger)
+            campaign = Campaign(self, context, kind, recipients, chunk_size, results=results, ledger=ledger)
             if recipients.bad_rows and on_bad_row != "skip":
                 campaign.refuse_bad_rows(rehearsal=dry_run)
             self.log.info(
@@ -226,18 +225,10 @@ class WtsBatchOperator(WtsSendingOperator):
                     "and in the returned value. [wts] results_path sets a folder for all campaigns.",
                     MOST_NAMED,
                 )
-            chunk_size *= way.parallelism if way.request_size > 1 else 1
-            return campaign.run(chunk_size)
-
-    def wait_for(self, opening: datetime) -> None:
-        """Wait until the send window opens: in the triggerer where ``deferrable``, else on the worker.
-
-        :param opening: when it opens.
-        """
-        self._wait_for(opening)
+            return campaign.run()
 
     def rendered(self, recipient: Recipient) -> str | None:
-        """Return the text that a recipient would read; ``None`` where only WTS Chat knows it.
+        """Return the text that a recipient would read; ``None`` if only WTS Chat knows it.
 
         :param recipient: the recipient.
         """
@@ -259,7 +250,7 @@ class WtsBatchOperator(WtsSendingOperator):
                 "list returned nothing, or under another XCom key."
             )
         if given[0] == given[1]:
-            raise WtsInvalidRequestError("recipients, recipients_path: give exactly one of them.")
+            raise WtsInvalidRequestError("recipients, recipients_path: give exactly one of them. Nothing was sent.")
 
     def _recipients(self, context: Context) -> Recipients:
         from airflow_provider_wts.campaigns import recipients
@@ -282,10 +273,10 @@ class WtsBatchOperator(WtsSendingOperator):
 
 
 class WtsSendChatbotBatchOperator(WtsBatchOperator):
-    """Start a chatbot for many recipients, 100 a request.
+    """Start a chatbot for many recipients, 100 per request.
 
-    Calls ``queue_chatbot_batch``. Where the recipients come from, and what the shared parameters from ``recipients``
-    to ``max_failures`` do, is told at :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
+    Calls ``queue_chatbot_batch``. For the recipients and the shared parameters from ``recipients`` to
+    ``max_failures`` see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
 
     The platform queues the starts: a bot that ``skip_if_...`` keeps from starting counts as ``sent`` here.
 
@@ -297,7 +288,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
     :param skip_if_in_progress: start nothing while a session is in progress (templated).
     :param hidden_session: hide a session that this send opens until the contact answers (templated).
     :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which a send is found again
-        after a crash. Without it, the chunk that a crash hits stays undecided.
+        after a crash. Without it, the chunk that a crash hits stays unconfirmed.
     :return: the counts.
     """
 
@@ -333,10 +324,10 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         self.hidden_session = hidden_session
         self.mark_session = mark_session
 
-    def way(self, chunk_size: int) -> ChatbotKind:
+    def message_kind(self, chunk_size: int) -> ChatbotKind:
         """Return how the chatbot goes out.
 
-        :param chunk_size: recipients of one request, where it takes many.
+        :param chunk_size: recipients of one request, if it takes many.
         """
         from airflow_provider_wts.campaigns.message_kinds import ChatbotKind
 
@@ -379,10 +370,10 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
 
 
 class WtsSendTemplateBatchOperator(WtsBatchOperator):
-    """Send a template to many recipients, 100 a request.
+    """Send a template to many recipients, 100 per request.
 
-    Calls ``send_template_batch``. Where the recipients come from, and what the shared parameters from ``recipients``
-    to ``max_failures`` do, is told at :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`. Here
+    Calls ``send_template_batch``. For the recipients and the shared parameters from ``recipients`` to
+    ``max_failures`` see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`. Here
     ``channel`` is needed, unless the connection has one.
 
     :param template: name or id of the template (templated).
@@ -438,10 +429,10 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         self.mark_session = mark_session
         self._details: Mapping[str, Any] | None = None
 
-    def way(self, chunk_size: int) -> TemplateKind:
+    def message_kind(self, chunk_size: int) -> TemplateKind:
         """Return how the template goes out.
 
-        :param chunk_size: recipients of one request, where it takes many.
+        :param chunk_size: recipients of one request, if it takes many.
         """
         from airflow_provider_wts.api.answers import required
         from airflow_provider_wts.campaigns.message_kinds import TemplateKind
@@ -481,7 +472,7 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         return {"parameters": self._filling, "file": self._file, "session_metadata": _metadata("session_metadata")}
 
     def rendered(self, recipient: Recipient) -> str | None:
-        """Return the template filled in; ``None`` where the list of templates does not show it.
+        """Return the template filled in; ``None`` if the list of templates does not show it.
 
         :param recipient: the recipient.
         """
@@ -506,8 +497,8 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
 class WtsSendTextBatchOperator(WtsBatchOperator):
     """Send a text to many recipients, one request each, some at a time, as fast as the account's limits allow.
 
-    Calls ``send_text``: the API has no batch for texts, so 10,000 texts take over 20 minutes. Where the recipients come
-    from, and what the shared parameters from ``recipients`` to ``max_failures`` do, is told at
+    Calls ``send_text``: the API has no batch for texts, so 10,000 texts take over 20 minutes. For the
+    recipients and the shared parameters from ``recipients`` to ``max_failures`` see
     :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
 
     On an official WhatsApp channel a text reaches a contact only within 24 hours of its last message; for all others
@@ -558,10 +549,10 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
         self.force_start_session = force_start_session
         self.enable_bot = enable_bot
 
-    def way(self, chunk_size: int) -> TextKind:
+    def message_kind(self, chunk_size: int) -> TextKind:
         """Return how the texts go out.
 
-        :param chunk_size: recipients of one request, where it takes many.
+        :param chunk_size: recipients of one request, if it takes many.
         """
         from airflow_provider_wts.campaigns.message_kinds import TextKind
 
@@ -605,7 +596,7 @@ def _session_options(operator: WtsSendTemplateBatchOperator | WtsSendTextBatchOp
         "enable_bot": parameters.flag("enable_bot", operator.enable_bot),
         "department": parameters.department(operator.department),
     }
-    # Looked up last, because it may cost a call, and a mistake above should cost none.
+    # Looked up last: it may make a request, and a mistake above should make none.
     options["user"] = parameters.user(operator.user, operator.hook.names.user)
     return options
 
@@ -628,7 +619,7 @@ def _file(value: Any) -> str | None:
         return None
     if not is_uuid(found) and not found.lower().startswith(("http://", "https://")):
         raise WtsInvalidRequestError(
-            "file: is neither a public address nor the id of an uploaded file; WtsUploadFileOperator uploads one."
+            "file: must be a public address or the id of an uploaded file; WtsUploadFileOperator uploads one."
         )
     return found if is_uuid(found) else encoded_address(found)
 

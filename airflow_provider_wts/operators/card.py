@@ -263,6 +263,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
             recipient=step,
             build=lambda mark: panels.create_card(step_id=step, title=title, **_marked(content, mark)),
             trace=self._trace(step),
+            place="the cards of this step",
         )
         self.log.info("Card %s (%s) is created.", card.get("id"), card.get("key"))
         return self.report(content, card)
@@ -459,7 +460,8 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
             if isinstance(step, str) and not parameters.is_id(step):
                 step = self.hook.names.panels.step(step, self._panel(card_id))
             call = panels.duplicate_card(card_id, copy_to_step_id=step, archive_original_card=archive, fields=copied)
-        card = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None)
+        place = "the copies of this card"
+        card = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None, place=place)
         self.log.info("Card %s is copied to %s (%s).", card_id, card.get("id"), card.get("key"))
         return card
 
@@ -587,7 +589,8 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
             if parameters.missing(text) and not urls:
                 raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
             call = panels.create_card_note(card_id, text=text, file_urls=urls)
-        note = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None)
+        place = "the notes of this card"
+        note = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None, place=place)
         self.log.info("Card %s has the new note %s.", card_id, note.get("id"))
         return note
 

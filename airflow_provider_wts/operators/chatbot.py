@@ -262,13 +262,13 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         from airflow_provider_wts.api.sessions import get_session
 
         may_skip = True in (start["skip_if_bot_in_execution"], start["skip_if_in_progress"])
-        if not may_skip or not self.mark_session or mark.stands_in(session):
+        if not may_skip or not self.mark_session or mark.is_in(session):
             return False
         if not session.get("id"):
             return True
         # An answer without metadata says nothing, so the session itself is asked.
         current: SessionV2 = self.run_call(get_session(str(session.get("id"))))
-        return not mark.stands_in(current)
+        return not mark.is_in(current)
 
 
 class WtsListChatbotsOperator(WtsListOperator):

@@ -144,7 +144,9 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
                 refuse_unless_allowed(self.hook, "phone_number", fields.get("phone_number"))
             contact = contact_fields.resolved(fields, self.hook.names)
             call = calls.create_contact(**contact, **rules.options(contact))
-        answer = self.run_once(context, recipient=_who(contact), build=lambda _: call, trace=self._trace(contact))
+        answer = self.run_once(
+            context, recipient=_who(contact), build=lambda _: call, trace=self._trace(contact), place="the contact"
+        )
         contact_fields.report_dropped(self.log, contact["custom_fields"], answer)
         self.log.info("Contact %s is saved.", (answer or {}).get("id"))
         return answer
@@ -256,7 +258,9 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
         if call.repeatable:
             answer = self.run_call(call)
         else:
-            answer = self.run_once(context, recipient=contact_id or phone, build=lambda _: call, trace=None)
+            answer = self.run_once(
+                context, recipient=contact_id or phone, build=lambda _: call, trace=None, place="the contact"
+            )
         contact_fields.report_dropped(self.log, changes["custom_fields"], answer)
         return answer
 
@@ -607,8 +611,6 @@ class WtsSaveContactsOperator(WtsOnceOperator):
                 )
         return SequenceMembers(
             self._once(context),
-            self.hook,
-            context,
             what="sequences",
             members=members,
             alike=rules.group,

@@ -419,7 +419,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     ``send_window`` hold for the moment for which it is scheduled: outside of them the task is skipped. ``exclude_tags``
     and ``exclude_blocked`` look at the contact now.
 
-    Such a call leaves no mark at the API: where its answer is lost, the ledger alone knows of it, and ``on_unknown``
+    Such a call leaves no marker in WTS Chat: if its answer is lost, only the ledger knows of it, and ``on_unknown``
     decides.
 
     :param to: recipient: phone number in any usual spelling; a number without a country code is read as Brazilian
@@ -514,7 +514,9 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             return scheduled.create_scheduled_message(to, **schedule)
 
         upload = None if file is None else file.upload
-        answer = self.send_once(context, recipient=to, build=build, trace=None, prepare=upload)
+        answer = self.send_once(
+            context, recipient=to, build=build, trace=None, prepare=upload, place="the scheduled messages"
+        )
         if "dry_run" not in answer:
             self.log.info("Scheduled message %s for %s.", answer.get("id"), moment)
         return answer
@@ -562,25 +564,15 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
 
     def _opening(self, recipient: str, now: datetime) -> datetime:
         """Return ``now``, unless the moment for which it is scheduled is a wrong one for this recipient."""
-        from airflow_provider_wts.api import parameters
-        from airflow_provider_wts.sending import rules
-
         moment = self._moment()
         _refuse_past(moment)
         planned = datetime.fromisoformat(moment)
-        last = parameters.deadline(self.not_after)
-        if last is not None and planned > last:
-            raise AirflowSkipException(f"Nothing was scheduled: {moment} is after not_after, {last.isoformat()}.")
-        if self.send_window and rules.SendWindow.read(self.send_window).next_opening(planned) > planned:
+        window, not_after, _ = self.send_times()
+        if not_after is not None and planned > not_after:
+            raise AirflowSkipException(f"Nothing was scheduled: {moment} is after not_after, {not_after.isoformat()}.")
+        if window and window.next_opening(planned) > planned:
             raise AirflowSkipException(f"Nothing was scheduled: {moment} is outside of send_window.")
-        spared = rules.reason_to_exclude(
-            self.hook,
-            recipient,
-            exclude_tags=parameters.tag_list(self.exclude_tags),
-            exclude_blocked=self.spares_blocked,
-        )
-        if spared:
-            raise AirflowSkipException(f"Nothing was scheduled: {spared}.")
+        self._refuse_excluded(recipient, "scheduled")
         return now
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict, TypeVar, Unpack, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.ledger import OnClear, OnUnknown
     from airflow_provider_wts.sending.once import Once
     from airflow_provider_wts.sending.reconcile import InSession, Trace
+    from airflow_provider_wts.sending.rules import SendTimes
 
 
 T = TypeVar("T")
@@ -37,14 +38,24 @@ T = TypeVar("T")
 _SHORT_WAIT = 60.0
 
 
+class SendOnce(TypedDict, total=False):
+    """What :meth:`~airflow_provider_wts.sending.once.Once.send` takes beside the send itself."""
+
+    before_send: Callable[[], None]
+    held_back: float
+    last: bool
+    place: str
+
+
 class WtsOnceOperator(WtsOperator):
     """Base of the operators whose call must not happen twice, whatever Airflow repeats.
 
-    :param on_unknown: what to do where nobody knows whether an earlier try sent: ``fail`` (default) names the
+    :param on_unknown: what to do if it is unknown whether an earlier try sent: ``fail`` (default) names the
         recipient and what to check; ``resend`` sends, at the risk of sending twice (templated).
-    :param on_clear: what a clear of the task means. ``auto`` (default): a finished task sends anew, an unfinished one
-        goes on where it stopped. ``continue``: never anew. ``resend``: anew after any clear. Telling a clear from a
-        retry needs a ledger: Airflow 3.3, or ``[wts] ledger_path``; without one, ``auto`` is ``continue`` (templated).
+    :param on_clear: what a clear of the task means. ``auto`` (default): a finished task sends again, an unfinished one
+        goes on where it stopped. ``continue``: never again. ``resend``: again after any clear. To distinguish a clear
+        from a retry needs a ledger: Airflow 3.3, or ``[wts] ledger_path``; without one, ``auto`` is ``continue``
+        (templated).
     """
 
     never_blank: ClassVar[frozenset[str]] = frozenset({"on_clear"})
@@ -75,34 +86,24 @@ class WtsOnceOperator(WtsOperator):
         recipient: str,
         build: Callable[[Mark], Call[T]],
         trace: Trace | None,
-        permit: Callable[[], None] = lambda: None,
-        prepare: Callable[[], None] | None = None,
-        held_back: float = 0.0,
-        last: bool = True,
+        **options: Unpack[SendOnce],
     ) -> T:
         """Perform a call exactly once over all tries of this task.
 
         :param context: the task's context.
         :param recipient: phone number or handle as the API spells it, or the id of a session or card.
-        :param build: makes the call, with the mark in it where the API takes one.
-        :param trace: where the send leaves its mark; ``None`` where it leaves none.
-        :param permit: called right before anything goes out; raises where it must not.
-        :param prepare: called after it, for what the call needs and what may be done again, such as an upload; then
-            ``build`` is asked anew.
-        :param held_back: seconds for which the platform holds it back by itself.
-        :param last: whether the task is done with this call, so that a clear from then on sends anew; else
-            :meth:`finish_sending` tells that.
+        :param build: makes the call, with the marker in it if the API takes one.
+        :param trace: where the send leaves its marker; ``None`` if it leaves none.
+        :param options: as :meth:`~airflow_provider_wts.sending.once.Once.send` takes them.
         :return: the API's answer, of this try or of an earlier one.
-        :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
+        :raises AirflowFailException: when the API refuses, or the outcome is unknown.
         """
         with task_failures():
             self.refuse_vanished()
-            once = self._once(context)
-            once.held_back = held_back
-            return once.send(recipient, build, trace, permit, prepare=prepare, last=last)
+            return self._once(context).send(recipient, build, trace, **options)
 
     def finish_sending(self, context: Context) -> None:
-        """Write that the task has done what it is for: a clear from now on sends anew.
+        """Write that the task has done what it is for: a clear from now on sends again.
 
         :param context: the task's context.
         """
@@ -127,15 +128,15 @@ class WtsSendingOperator(WtsOnceOperator):
 
     :param dry_run: do everything but the call, and return the request that would have gone out, whether the send would
         be ``skipped`` and why, and what it ``waits_until`` (templated).
-    :param not_after: moment after which nothing is sent and the task is skipped: a catch-up or a late retry must not
+    :param not_after: timestamp after which nothing is sent and the task is skipped: a catch-up or a late retry must not
         bring old news. Aware datetime or ISO 8601 text (templated).
     :param send_window: hours in which customers may be written to, such as ``08:00-20:00 America/Sao_Paulo`` or
         ``mon-fri 09:00-18:00 America/Sao_Paulo`` (templated).
-    :param outside_window: ``wait`` (default) until the window opens, in the triggerer where ``deferrable``, else on
+    :param outside_window: ``wait`` (default) until the window opens, in the triggerer if ``deferrable``, else on
         the worker; or ``skip`` the task.
-    :param exclude_tags: tags of contacts that are not written to, by name or id; the task is skipped. Costs a call
-        (templated).
-    :param exclude_blocked: also spare contacts that are blocked in WTS Chat. Costs a call (templated).
+    :param exclude_tags: tags of contacts that are not written to, by name or id; the task is skipped. Makes an extra
+        request (templated).
+    :param exclude_blocked: also exclude contacts that are blocked in WTS Chat. Makes an extra request (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
     """
 
@@ -144,11 +145,7 @@ class WtsSendingOperator(WtsOnceOperator):
     }
     template_fields: Sequence[str] = (
         *WtsOnceOperator.template_fields,
-        "is_dry_run",
-        "not_after",
-        "send_window",
-        "exclude_tags",
-        "exclude_blocked",
+        *("is_dry_run", "not_after", "send_window", "exclude_tags", "exclude_blocked"),
     )
 
     def __init__(
@@ -181,37 +178,35 @@ class WtsSendingOperator(WtsOnceOperator):
         build: Callable[[Mark], Call[Any]],
         trace: Trace | None,
         prepare: Callable[[], None] | None = None,
-        held_back: float = 0.0,
-        last: bool = True,
+        **options: Unpack[SendOnce],
     ) -> Any:
-        """Write to a customer exactly once, where and when that is allowed.
+        """Write to a customer exactly once, if and when that is allowed.
 
         :param context: the task's context.
         :param recipient: phone number or handle as the API spells it, or the id of a session.
-        :param build: makes the call, with the mark in it where the API takes one.
-        :param trace: where the send leaves its mark; ``None`` where it leaves none.
+        :param build: makes the call, with the marker in it if the API takes one.
+        :param trace: where the send leaves its marker; ``None`` if it leaves none.
         :param prepare: called right before the send, for what the call needs and what may be done again, such as an
-            upload; then ``build`` is asked anew.
-        :param held_back: seconds for which the platform holds it back by itself.
-        :param last: whether the task is done with this send.
+            upload; then ``build`` is called again.
+        :param options: as :meth:`~airflow_provider_wts.sending.once.Once.send` takes them.
         :return: the API's answer, of this try or of an earlier one; under ``dry_run`` the request.
         :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
-        :raises AirflowFailException: when the API refuses, or nobody knows whether it happened.
+        :raises AirflowFailException: when the API refuses, or the outcome is unknown.
         """
         with task_failures():
             self.refuse_vanished()
             if parameters.flag("dry_run", self.is_dry_run) is True:
                 return self._dry_run(context, recipient, build)
-        return self.run_once(
-            context,
-            recipient=recipient,
-            build=build,
-            trace=trace,
-            permit=lambda: self._permit(recipient),
-            prepare=prepare,
-            held_back=held_back,
-            last=last,
-        )
+
+        def before_send() -> None:
+            # After a wait much may have changed: the window may be shut again, and the customer may have opted out.
+            while (opening := self._opening(recipient, now := datetime.now(UTC))) > now:
+                self.wait_for(opening)
+            if prepare is not None:
+                prepare()
+
+        options["before_send"] = before_send
+        return self.run_once(context, recipient=recipient, build=build, trace=trace, **options)
 
     def open_ledger(self, context: Context) -> None:
         """Open the ledger of this task, unless nothing is to be sent.
@@ -225,15 +220,24 @@ class WtsSendingOperator(WtsOnceOperator):
             super().open_ledger(context)
 
     @property
-    def spares_blocked(self) -> bool:
-        """Whether blocked contacts are left out."""
+    def excludes_blocked(self) -> bool:
+        """Whether blocked contacts are excluded."""
         return parameters.flag("exclude_blocked", self.exclude_blocked) is True
+
+    def send_times(self) -> SendTimes:
+        """Return when this task may send.
+
+        :raises WtsInvalidRequestError: when one of its parameters is not valid.
+        """
+        from airflow_provider_wts.sending.rules import SendTimes
+
+        return SendTimes.read(self.send_window, self.not_after, self.outside_window)
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on when the send window has opened.
 
         :param context: the task's context.
-        :param event: what the trigger sent; only the clock matters here, and it is looked at again.
+        :param event: what the trigger sent; only the clock matters here, and it is read again.
         """
         return self.execute(context)
 
@@ -292,46 +296,34 @@ class WtsSendingOperator(WtsOnceOperator):
         self.log.info("Dry run: nothing is sent. %s", outcome)
         return request
 
-    def _permit(self, recipient: str) -> None:
-        """Let the send go out, or wait until it may, or skip the task.
-
-        After a wait much may have changed: the window may be shut again, and the customer may have opted out.
-        """
-        while (opening := self._opening(recipient, now := datetime.now(UTC))) > now:
-            self._wait_for(opening)
-
     def _opening(self, recipient: str, now: datetime) -> datetime:
-        """Return when the send may go out: ``now``, or when the window opens.
-
-        :param recipient: phone number or handle as the API spells it, or the id of a session.
-        :param now: the time.
-        :raises AirflowSkipException: when it must not go out at all.
-        """
-        from airflow_provider_wts.api import parameters
+        """Return when the send may go out: ``now``, or when the window opens; skip the task if it must not."""
         from airflow_provider_wts.sending import rules
 
-        if self.outside_window not in ("wait", "skip"):
-            raise WtsInvalidRequestError(f"outside_window: {self.outside_window!r} is none of 'wait' and 'skip'.")
-        last = parameters.deadline(self.not_after)
-        opening = rules.SendWindow.read(self.send_window).next_opening(now) if self.send_window else now
-        if last is not None and max(now, opening) > last:
-            raise AirflowSkipException(f"Nothing was sent: not_after is {last.isoformat()}, and it is past.")
-        if not recipient.startswith(("+", "@")) and (self.spares_blocked or self.exclude_tags):
-            # Tags and blocks belong to the contact, for whom the session stands.
-            recipient = self.session_contact(recipient)
-        spared = rules.reason_to_exclude(
-            self.hook,
-            recipient,
-            exclude_tags=parameters.tag_list(self.exclude_tags),
-            exclude_blocked=self.spares_blocked,
-        )
-        if spared:
-            raise AirflowSkipException(f"Nothing was sent: {spared}.")
-        if opening > now and self.outside_window != "wait":
-            raise AirflowSkipException(f"Nothing was sent: the send window opens again at {opening.isoformat()}.")
+        try:
+            opening = self.send_times().opening(now)
+        except rules.HeldBack as held_back:
+            raise AirflowSkipException(f"Nothing was sent: {held_back}.") from None
+        self._refuse_excluded(recipient, "sent")
         return opening
 
-    def _wait_for(self, opening: datetime) -> None:
+    def _refuse_excluded(self, recipient: str, done: str) -> None:
+        """Skip the task if the recipient must not be written to."""
+        from airflow_provider_wts.sending import rules
+
+        tags = parameters.tag_list(self.exclude_tags)
+        if not recipient.startswith(("+", "@")) and (self.excludes_blocked or self.exclude_tags):
+            # Tags and blocks belong to the contact of the session.
+            recipient = self.session_contact(recipient)
+        reason = rules.reason_to_exclude(self.hook, recipient, exclude_tags=tags, exclude_blocked=self.excludes_blocked)
+        if reason:
+            raise AirflowSkipException(f"Nothing was {done}: {reason}.")
+
+    def wait_for(self, opening: datetime) -> None:
+        """Wait until the send window opens: in the triggerer if ``deferrable``, else on the worker.
+
+        :param opening: when it opens.
+        """
         seconds = (opening - datetime.now(UTC)).total_seconds()
         self.log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
         if self.deferrable and seconds > _SHORT_WAIT:
@@ -343,13 +335,13 @@ class WtsSendingOperator(WtsOnceOperator):
         time.sleep(max(0.0, seconds))
 
 
-def _time_trigger(moment: datetime) -> Any:
+def _time_trigger(timestamp: datetime) -> Any:
     try:
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
     except ImportError:
         # Airflow 2.11 without the standard provider.
         from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[import-not-found, no-redef]
-    return DateTimeTrigger(moment)
+    return DateTimeTrigger(timestamp)
 
 
 _EXAMPLE = "{{ ti.xcom_pull(task_ids='start')['id'] }}"
@@ -364,8 +356,7 @@ class WtsMessageOperator(WtsSendingOperator):
     """Base of the operators that send one message, to a contact or into a session.
 
     ``synchronous`` and ``reply_bot`` can be expressed by the older quick sends only. Those take no ``sender_id``, so
-    that such a message cannot be found again at the API: where its answer is lost, the ledger alone knows of it, and
-    ``on_unknown`` decides.
+    that such a message cannot be found again in WTS Chat: if its answer is lost, ``on_unknown`` decides.
 
     :param to: recipient: phone number in any usual spelling, or ``@handle``; a number without a country code is read
         as Brazilian. Exactly one of this and ``session_id`` (templated).
@@ -381,8 +372,8 @@ class WtsMessageOperator(WtsSendingOperator):
     :param reply_bot: name or key of the bot that takes over when the contact answers; only with ``to`` (templated).
     :param synchronous: wait up to 25 s for the channel's answer; after that the last known state is returned
         (templated).
-    :param sender_id: an id of your own, echoed by the API. Without it the mark of the send stands there, by which it
-        is found again after a crash; with it, a send whose answer was lost stays undecided (templated).
+    :param sender_id: an id of your own, echoed by the API. Without it, the marker of the send is there, by which it is
+        found again after a crash; with it, a send whose answer was lost stays unconfirmed (templated).
     :param callback_url: address that WTS Chat calls when the message goes out or fails (templated).
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
@@ -436,13 +427,13 @@ class WtsMessageOperator(WtsSendingOperator):
         self.callback_url = callback_url
 
     def envelope(self) -> Envelope:
-        """Return where the message goes and how; what costs a call is looked up last.
+        """Return where the message goes and how; what makes an extra request is looked up last.
 
-        :raises WtsInvalidRequestError: when the input is impossible, or the connection does not allow the recipient.
+        :raises WtsInvalidRequestError: when the input is not valid, or the connection does not allow the recipient.
         """
         if parameters.missing(self.to) == parameters.missing(self.session_id):
             raise WtsInvalidRequestError(
-                "to, session_id: give exactly one of them. A good value is to='+55 11 99999-8888'."
+                "to, session_id: give exactly one of them. Nothing was sent. Example: to='+55 11 99999-8888'."
             )
         if self.is_quick:
             self._refuse_what_quick_sends_lack()
@@ -477,14 +468,14 @@ class WtsMessageOperator(WtsSendingOperator):
         delay: Missing[int] = UNSET,
         by_metadata: bool = False,
     ) -> Any:
-        """Send, and fail where the API says at once that the message failed.
+        """Send, and fail if the API says at once that the message failed.
 
         :param context: the task's context.
         :param envelope: where the message goes.
         :param build: makes the call.
-        :param file: a file in it, which is uploaded where it has to be, unless an earlier try sent it.
+        :param file: a file in it, which is uploaded if it has to be, unless an earlier try sent it.
         :param delay: seconds of "typing..." before it goes out.
-        :param by_metadata: whether the call leaves its mark in the session's metadata.
+        :param by_metadata: whether the call leaves its marker in the session's metadata.
         :return: the API's answer; under ``dry_run`` the request.
         :raises AirflowFailException: when the message failed.
         """
@@ -503,7 +494,7 @@ class WtsMessageOperator(WtsSendingOperator):
         if status == "FAILED":
             reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"
             reason = without_personal_data(str(reason))
-            raise AirflowFailException(f"WTS Chat took the message {answer.get('id')}, and it failed: {reason}")
+            raise AirflowFailException(f"WTS Chat accepted the message {answer.get('id')}, and it failed: {reason}")
         return answer
 
     def session_channel(self, session_id: str) -> str | None:
@@ -533,7 +524,9 @@ class WtsMessageOperator(WtsSendingOperator):
         asked = "synchronous" if parameters.missing(self.reply_bot) else "reply_bot"
         in_session = not parameters.missing(self.session_id)
         if in_session and asked == "reply_bot":
-            raise WtsInvalidRequestError("reply_bot: the API takes it with 'to' only, not in a session.")
+            raise WtsInvalidRequestError(
+                "reply_bot: the API takes it with 'to' only, not in a session. Nothing was sent. Leave it out."
+            )
         for name in (*_NOT_QUICK, *(_NOT_QUICK_IN_SESSION if in_session else ())):
             if not parameters.missing(getattr(self, name, None)):
                 where = " in a session" if name in _NOT_QUICK_IN_SESSION else ""
@@ -548,9 +541,8 @@ def _trace(envelope: Envelope, *, by_metadata: bool) -> InSession | None:
     by_sender = envelope.sender_id is UNSET
     if envelope.quick or not (by_sender or by_metadata):
         return None
-    if envelope.session_id is not None:
-        return InSession(session_id=envelope.session_id, by_metadata=by_metadata, by_sender=by_sender, is_message=True)
-    return InSession(recipient=envelope.to, by_metadata=by_metadata, by_sender=by_sender, is_message=True)
+    recipient = "" if envelope.session_id else str(envelope.to)
+    return InSession(recipient, envelope.session_id, by_metadata=by_metadata, by_sender=by_sender, is_message=True)
 
 
 class Envelope(NamedTuple):
@@ -588,7 +580,7 @@ class Envelope(NamedTuple):
     def send_to(self, mark: Mark, *, reply_to: Missing[str] = UNSET, delay: Missing[int] = UNSET) -> SendTo:
         """Return what a call of the send family says besides its content.
 
-        :param mark: stands as ``senderId`` where the caller has no id of its own.
+        :param mark: the ``senderId``, if the caller has no id of its own.
         :param reply_to: id of the message that is replied to.
         :param delay: seconds of "typing...".
         """

@@ -281,7 +281,7 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
         named: Any = {member.by: member.value}
         call = calls.add_sequence_contact(sequence_id, **named)
         recipient = f"{member.identity} in sequence {sequence_id}"
-        return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None)
+        return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the sequence")
 
     def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         """Add contacts, each exactly once over all tries.
@@ -299,8 +299,6 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
 
         parts = SequenceMembers(
             self._once(context),
-            self.hook,
-            context,
             what=f"sequence {sequence_id}",
             members={member.identity: member for member in members},
             alike=_by,

@@ -394,7 +394,8 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
             if parameters.missing(text) and not urls and not ids:
                 raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
             call = sessions.create_session_note(session, text=text, file_urls=urls, file_ids=ids)
-        note = self.run_once(context, recipient=session, build=lambda _: call, trace=None)
+        place = "the notes of the conversation"
+        note = self.run_once(context, recipient=session, build=lambda _: call, trace=None, place=place)
         self.log.info("Session %s has the new note %s.", session, note.get("id"))
         return note
 

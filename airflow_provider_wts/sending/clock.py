@@ -32,6 +32,6 @@ def elapsed(since: Reading) -> float:
 def sleep(seconds: float) -> None:
     """Wait.
 
-    :param seconds: how long; not at all where it is not positive.
+    :param seconds: how long; not at all if it is not positive.
     """
     time.sleep(max(0.0, seconds))

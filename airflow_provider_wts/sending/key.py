@@ -1,4 +1,4 @@
-"""What identifies a send over all tries of its task, and the marks that it leaves at the API."""
+"""What identifies a send over all tries of its task, and the marker that it leaves in WTS Chat."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient
     The content is no part of it: a template that renders the clock must not become a second message.
 
     :param task: the task instance that sends.
-    :param generation: how often a person has asked for the whole task anew.
+    :param generation: how often a person has asked to send everything again.
     :param wts_conn_id: the Airflow connection; another account is another send.
     :param recipient: phone number or handle, the same in every spelling, or the id of a session or card.
-    :param attempt: how often it failed before and a person wanted it again. What failed may have left a trace, which
+    :param attempt: how often it failed before and a person wanted it again. What failed may have left a marker, which
         must not be taken for that of the next one.
     """
-    identity = identity_of(recipient)
-    parts = (*map(str, task), str(generation), wts_conn_id, identity, *([str(attempt)] if attempt else ()))
+    parts = (
+        *map(str, task),
+        str(generation),
+        wts_conn_id,
+        identity_of(recipient),
+        *([str(attempt)] if attempt else ()),
+    )
     return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
 
@@ -44,9 +49,9 @@ def campaign_id(deployment: str, task: TaskIdentity, generation: int) -> str:
 
 
 class Mark(NamedTuple):
-    """What a send leaves at the API, by which it is found again.
+    """The marker of a send, by which it is found again in WTS Chat.
 
-    :param key: the key of the send. It stands as ``senderId`` where the API takes one.
+    :param key: the key of the send: its ``senderId``, if the API takes one.
     """
 
     key: str
@@ -57,14 +62,14 @@ class Mark(NamedTuple):
         return f"airflow_send_{self.key[:8]}"
 
     def metadata(self, metadata: Any = None) -> dict[str, Any]:
-        """Return metadata with this mark in it.
+        """Return metadata with this marker in it.
 
         :param metadata: what the user wants to send, if anything.
         """
         return {**(metadata or {}), self.name: self.key}
 
-    def stands_in(self, item: Mapping[str, object]) -> bool:
-        """Whether a session, card or contact carries this mark in its metadata.
+    def is_in(self, item: Mapping[str, object]) -> bool:
+        """Whether a session, card or contact carries this marker in its metadata.
 
         :param item: as the API answered it.
         """

@@ -1,9 +1,9 @@
-"""The ledger of a task's sends: what was intended, what was done, and whether all is finished.
+"""The ledger of a task's sends: what was intended, what was done, and whether everything is finished.
 
 It is kept in Airflow's task state store (Airflow 3.3 and later), which survives retries, deferral and clears, or in
-files at an ObjectStoragePath where the deployment configures one (``[wts] ledger_path``). A failing write of an
-intent prevents the send. Every try takes the ledger over before it reads it (:class:`Fence`), so a try that Airflow has
-given up, but that still runs and waits for its turn, finds that out, and sends nothing more.
+files at an ObjectStoragePath (``[wts] ledger_path``). If an intent cannot be written, nothing is sent. Every try takes
+the ledger over before it reads it (:class:`Fence`), so a try that Airflow has given up, but that still runs, sends
+nothing more.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import json
 import logging
 import threading
 import uuid
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, cast
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.personal_data import without_personal_data
-from airflow_provider_wts.hooks.context import RunIdentity, TaskIdentity, run_identity, same_run
+from airflow_provider_wts.api.wire import UNSET
+from airflow_provider_wts.hooks.context import RunIdentity, TaskIdentity, is_first_try, run_identity, same_run
 from airflow_provider_wts.sending import clock
 
 if TYPE_CHECKING:
@@ -29,19 +31,30 @@ log = logging.getLogger(__name__)
 
 OnClear = Literal["auto", "continue", "resend"]
 
+OnUnknown = Literal["fail", "resend"]
+
 #: Name of the ledger in the store.
 HEADER = "wts_ledger"
 
-#: Name of the try in the store that took the ledger over last. Apart, so that neither writes over the other.
+#: Name of the holder in the store: the try that took the ledger over last. Apart, so that neither overwrites the other.
 HOLDER = "wts_ledger_holder"
 
 _VERSION = 1
 
-#: Seconds for which a check holds, and which a later try waits before it reads what earlier ones did.
+#: Seconds for which a check is valid, and which a later try waits before it reads what earlier ones did.
 LEASE = 1.0
 
-#: Reads of a store that is too slow for the lease, until a check is given up; and claims against tries that interfere.
+#: Reads of a store that is too slow for the lease, until a check is given up; and claims against competing tries.
 _MOST_READS = 5
+
+#: The header is written once for so many pages.
+_PAGES_PER_HEADER = 25
+
+#: Characters of the API's reason for a failure that are kept.
+_MOST_REASON = 120
+
+#: What is kept of an answer.
+_KEPT = ("id", "status", "sessionId", "failedReason")
 
 _UNREADABLE = (
     "Nothing was sent, because it is unknown what was sent before. Check in WTS Chat, then delete the task's state to "
@@ -50,13 +63,13 @@ _UNREADABLE = (
 
 
 class Store(Protocol):
-    """Where a ledger keeps its pages: JSON objects by name."""
+    """Where a ledger is kept: JSON objects by name."""
 
     def get(self, name: str) -> Any:
-        """Return a page, or ``None``."""
+        """Return an object, or ``None``."""
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        """Write a page whole."""
+        """Write a whole object."""
 
 
 class TaskStateStore:
@@ -69,11 +82,11 @@ class TaskStateStore:
         self._accessor = accessor
 
     def get(self, name: str) -> Any:
-        """Return a page, or ``None``."""
+        """Return an object, or ``None``."""
         return self._accessor.get(name)
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        """Write a page whole; it does not expire before its DAG run does."""
+        """Write a whole object; it does not expire before its DAG run does."""
         from airflow import sdk
 
         self._accessor.set(name, value, retention=sdk.NEVER_EXPIRE)  # type: ignore[attr-defined]  # lazy export
@@ -84,7 +97,7 @@ class FileStore:
 
     :param root: the folder of all ledgers.
     :param task: the task instance.
-    :param deployment: what tells this Airflow from others that share the folder.
+    :param deployment: distinguishes this Airflow from others that share the folder.
     """
 
     def __init__(self, root: str, task: TaskIdentity, *, deployment: str = "") -> None:
@@ -92,26 +105,25 @@ class FileStore:
 
         path = ObjectStoragePath(root)
         self._folder = path / _hashed(*filter(None, [deployment]), *task)
-        # Version 0.1.0 did not tell deployments apart.
+        # Version 0.1.0 did not distinguish deployments.
         self._folders = dict.fromkeys((self._folder, path / _hashed(*task)))
 
     def get(self, name: str) -> Any:
-        """Return a page, or ``None``."""
+        """Return an object, or ``None``."""
         for folder in self._folders:
             try:
-                text = (folder / f"{name}.json").read_text()
+                return json.loads((folder / f"{name}.json").read_text())
             except FileNotFoundError:
                 continue
-            return json.loads(text)
         return None
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        """Write a page whole: on a local disk through a rename, in an object store in one request."""
+        """Write a whole object: on a local disk by a rename, in an object store in one request."""
         self._folder.mkdir(parents=True, exist_ok=True)
         target = self._folder / f"{name}.json"
         text = json.dumps(value)
         if target.protocol in ("file", "local", ""):
-            # A name of its own: another try may be writing the same page.
+            # A name of its own: another try may be writing the same object.
             fresh = self._folder / f"{name}.{uuid.uuid4().hex}.new"
             fresh.write_text(text)
             fresh.replace(target)
@@ -134,7 +146,7 @@ def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
 
 
 def deployment() -> str:
-    """Return what tells this Airflow from others: a name, or else the address of its API."""
+    """Return what distinguishes this Airflow from others: a name, or else the address of its API."""
     from airflow import __version__ as airflow_version
     from airflow.providers.common.compat.sdk import conf
 
@@ -154,18 +166,16 @@ class Fence:
 
     Call :meth:`hold` at the very start of ``execute``, before anything is read that another try may have written and
     before anything that can wait. Call :meth:`check` right before each effect: a write, a deletion, a request. It costs
-    a read of the store once per :data:`LEASE`, else nothing. ``Fence(store, try_number=context["ti"].try_number)`` is
-    all that an export needs; with files, ``run=run_identity(context)`` tells a run that was made again under an old
-    run id from the old one.
+    a read of the store once per :data:`LEASE`, else nothing.
 
     The holder in the store is the number of a try and a name of its process. A higher try wins; within a try the latest
-    start wins, because Airflow may start a try again (a deferral, a reschedule). No holder at all is as good as
-    another's: the store answers that once Airflow has given the try up. A check holds for one lease, and who takes over
-    waits one lease before it reads: what its predecessor still did on the strength of a check can be read by then.
+    start wins, because Airflow may start a try again (a deferral, a reschedule). No holder counts as another's: the
+    store answers that once Airflow has given the try up. A check is valid for one lease, and who takes over waits one
+    lease before it reads: by then it can read what its predecessor did on the strength of a check.
 
     :param store: where the holder is kept.
     :param try_number: ``ti.try_number``.
-    :param run: the DAG run, if the store does not end with it.
+    :param run: the DAG run, if the store outlives it (files do).
     :param name: name of the holder in the store.
     """
 
@@ -192,9 +202,10 @@ class Fence:
         """
         reading = clock.now()
         before = self._read()
-        self._refuse_later(before)
+        if before and same_run(before.get("run"), self._run) is not False and _try_of(before) > self._try_number:
+            self.give_up()
         self._write()
-        # Within a lease of the reading, a later try that this one wrote over has not begun.
+        # Within a lease of the reading, a later try that this one overwrote has not begun.
         alone = before is None and self._try_number <= 1 and clock.elapsed(reading) < LEASE and first()
         for _ in range(_MOST_READS):
             if not alone:
@@ -214,7 +225,7 @@ class Fence:
     def check(self) -> None:
         """Make sure that no other try has taken over, unless that was made sure of within the lease.
 
-        :raises WtsError: when one has, or the store cannot tell in time. Then nothing may be done.
+        :raises WtsError: when one has, or the store does not answer in time. Then nothing may be done.
         """
         with self._lock:
             for _ in range(_MOST_READS):
@@ -231,10 +242,6 @@ class Fence:
             f"The ledger of this task took longer than {LEASE:g} s to answer, {_MOST_READS} times in a row, so it is "
             "unknown whether another try has taken over. Nothing was sent. Another try goes on from here."
         )
-
-    def _refuse_later(self, found: Mapping[str, Any] | None) -> None:
-        if found and same_run(found.get("run"), self._run) is not False and _try_of(found) > self._try_number:
-            self.give_up()
 
     def give_up(self) -> NoReturn:
         """Stop for good.
@@ -253,7 +260,7 @@ class Fence:
         return found is not None and found.get("holder") == self.process
 
     def _read(self) -> dict[str, Any] | None:
-        found = read_page(self._store, self._name)
+        found = _read(self._store, self._name)
         if found is not None and not isinstance(found, dict):
             raise WtsInvalidRequestError(
                 f"The ledger of this task cannot be read: {self._name} is damaged. {_UNREADABLE}"
@@ -272,13 +279,8 @@ def _try_of(holder: Mapping[str, Any]) -> int:
     return number if isinstance(number, int) else 0
 
 
-def read_page(store: Store, name: str) -> Any:
-    """Return a page; what cannot be read is an error, and not "nothing known".
-
-    :param store: where it is kept.
-    :param name: its name.
-    :raises WtsError: when it cannot be read.
-    """
+def _read(store: Store, name: str) -> Any:
+    """Return an object of a store; what cannot be read is an error, and not "nothing known"."""
     try:
         return store.get(name)
     except ValueError as error:
@@ -290,7 +292,6 @@ def read_page(store: Store, name: str) -> Any:
 def ensure_written(write: Callable[[], None]) -> None:
     """Write what must be written before anything is sent.
 
-    :param write: writes it.
     :raises WtsError: when it cannot be written.
     """
     try:
@@ -301,37 +302,147 @@ def ensure_written(write: Callable[[], None]) -> None:
         raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What the ledger knows of one send.
+
+    :param content: digest of what is sent.
+    :param intent: it was sent no earlier than this; ``None`` if that is unknown, or if the page says it.
+    :param timeout: seconds that the request may take; ``None`` if that is unknown.
+    :param receipt: what is kept of the API's answer; ``UNSET`` if the outcome is unknown.
+    """
+
+    content: str | None = None
+    intent: datetime | None = None
+    timeout: float | None = None
+    receipt: Any = UNSET
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the send happened."""
+        return self.receipt is not UNSET
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> LedgerEntry:
+        """Return the entry that a store holds.
+
+        :param value: the JSON object, also one that an earlier version wrote.
+        """
+        try:
+            intent = datetime.fromisoformat(str(value.get("intent")))
+        except ValueError:
+            intent = None
+        timeout = value.get("timeout")
+        return cls(
+            content=value.get("content"),
+            intent=intent if intent is None or intent.tzinfo else intent.replace(tzinfo=UTC),
+            timeout=timeout if isinstance(timeout, (int, float)) else None,
+            receipt=value.get("receipt", UNSET),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object that a store keeps."""
+        intent = self.intent.isoformat() if self.intent else None
+        known = {"intent": intent, "content": self.content, "timeout": self.timeout}
+        stored = {name: value for name, value in known.items() if value is not None}
+        return {**stored, "receipt": self.receipt} if self.is_done else stored
+
+
+@dataclass(slots=True)
+class Page:
+    """One chunk of a campaign.
+
+    :param number: its place.
+    :param intent: it was sent no earlier than this.
+    :param sends: what is known of each send, by key.
+    :param request_size: sends of one request, in their order; 1 if that is no longer known.
+    :param max_tries: ``ti.max_tries`` of the try that sent it. Only a clear changes it.
+    """
+
+    number: int
+    intent: datetime
+    sends: dict[str, LedgerEntry]
+    request_size: int
+    max_tries: int = 0
+
+    def requests(self) -> list[list[str]]:
+        """Return the keys of the sends that went out together."""
+        keys = list(self.sends)
+        size = self.request_size if self.request_size > 1 else max(1, len(keys))
+        return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+    def receive(self, key: str, receipt: Any) -> None:
+        """Note that a send happened. In one step: another thread may write the page.
+
+        :param key: the key of the send.
+        :param receipt: what is kept of the API's answer.
+        """
+        self.sends[key] = replace(self.sends[key], receipt=receipt)
+
+    def retract(self, keys: Iterable[str]) -> None:
+        """Forget intents of sends that certainly did not happen.
+
+        :param keys: the keys of the sends; those with a receipt stay.
+        """
+        gone = {key for key in keys if key in self.sends and not self.sends[key].is_done}
+        left = [[key for key in request if key not in gone] for request in self.requests()]
+        for key in gone:
+            del self.sends[key]
+        if self.requests() != [request for request in left if request]:
+            self.request_size = 1
+
+
+class _Nowhere:
+    """The store of a deployment that has no place for a ledger."""
+
+    def get(self, name: str) -> Any:
+        return None
+
+    def set(self, name: str, value: dict[str, Any]) -> None:
+        """Keep nothing."""
+
+
 class Ledger:
-    """What is known of a task's sends.
+    """What is known of a task's sends: single ones in the header, those of a campaign in pages.
 
-    A page is ``{"key of send": {"intent": time, "content": digest, "timeout": seconds, "receipt": answer}}``; a task
-    with one send has one page, beside a header in the same object. Nothing in it names a phone number.
+    In the store, an entry is ``{"intent": time, "content": digest, "timeout": seconds, "receipt": answer}`` by the key
+    of its send. Nothing in it names a phone number.
 
-    :param store: where it is kept.
+    :param store: where it is kept; ``None`` if this deployment has no place for one, so that only this process knows.
     :param try_number: ``ti.try_number``.
-    :param max_tries: ``ti.max_tries``. Only a clear changes it, so it tells a clear from a retry.
+    :param max_tries: ``ti.max_tries``. Only a clear changes it, so it distinguishes a clear from a retry.
     :param on_clear: ``auto``: a finished task that is cleared sends again, an unfinished one goes on where it stopped;
         ``continue``: never again; ``resend``: again after any clear.
-    :param run: the DAG run, if the store does not end with it.
+    :param run: the DAG run, if the store outlives it (files do).
     :raises WtsError: when another try has taken over, or the store fails. Then nothing may be sent.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Store | None,
         *,
         max_tries: int,
         try_number: int = 1,
         on_clear: OnClear | str = "auto",
         run: RunIdentity | None = None,
     ) -> None:
-        self._store = store
-        self._max_tries = max_tries
+        #: Whether later tries of the task can read it.
+        self.is_kept = store is not None
+        self._store = store or _Nowhere()
+        self._max_tries = self._last_max_tries = max_tries
         self._try_number = try_number
         self._run = run
         self._header: dict[str, Any] = {}
-        self.fence = Fence(store, try_number=try_number, run=run)
-        before = self.fence.hold(first=self._begin)
+        self._entries: dict[str, LedgerEntry] = {}
+        self._pages_begun = False
+        self._pages_used = 0
+        self._unwritten: dict[int, Page] = {}
+        self._fence = Fence(self._store, try_number=try_number, run=run)
+        if not self.is_kept:
+            # The same generation for all tries: nothing shows a clear.
+            self._header = self._new(0, incomplete=try_number > 1)
+            return
+        before = self._fence.hold(first=self._begin)
         if not self._header:
             self._header = self._resumed(before, on_clear)
             ensure_written(self._write)
@@ -351,20 +462,27 @@ class Ledger:
         """Whether there may have been sends that the ledger does not know of."""
         return bool(self._header.get("incomplete"))
 
-    def entry(self, key: str) -> dict[str, Any] | None:
-        """Return what is known of a send: its intent, and its receipt if it is done.
-
-        :param key: the key of the send.
-        """
-        entry = self._header["sends"].get(key)
-        return entry if isinstance(entry, dict) else None
+    @property
+    def quiet_for(self) -> float:
+        """Seconds for which no earlier try can have written a request; without a store nothing stops one."""
+        return clock.elapsed(self._fence.held_at) - LEASE if self.is_kept else 0.0
 
     def check(self) -> None:
         """Make sure that no other try has taken over.
 
         :raises WtsError: as :meth:`Fence.check`.
         """
-        self.fence.check()
+        if self.is_kept:
+            self._fence.check()
+
+    # Single sends ----------------------------------------------------------------------------------------------------
+
+    def entry(self, key: str) -> LedgerEntry | None:
+        """Return what is known of a single send.
+
+        :param key: the key of the send.
+        """
+        return self._entries.get(key)
 
     def intend(self, key: str, content: str, *, since: datetime | None = None, timeout: float | None = None) -> None:
         """Write that a send is about to happen. Without this, nothing may be sent.
@@ -375,22 +493,16 @@ class Ledger:
         :param timeout: seconds that the request may take.
         :raises WtsError: when it cannot be written.
         """
-        entry = {"intent": (since or datetime.now(UTC)).isoformat(), "content": content}
-        self._header["sends"][key] = entry if timeout is None else {**entry, "timeout": timeout}
+        self._entries[key] = LedgerEntry(content, since or datetime.now(UTC), timeout)
         self._header["finished"] = False
         ensure_written(self._write)
 
     def retract(self, key: str) -> None:
-        """Write that a send did not happen, for certain.
+        """Write that a send certainly did not happen.
 
         :param key: the key of the send.
         """
-        self._header["sends"].pop(key, None)
-        self._write()
-
-    def finish(self) -> None:
-        """Write that the task is done with its sends: a clear from now on means to send again."""
-        self._header["finished"] = True
+        self._entries.pop(key, None)
         self._write()
 
     def receive(self, key: str, receipt: Any, *, finished: bool) -> None:
@@ -400,18 +512,140 @@ class Ledger:
         :param receipt: what is kept of the API's answer.
         :param finished: whether it was the last one of the task.
         """
-        self._header["sends"].setdefault(key, {})["receipt"] = receipt
+        self._entries[key] = replace(self._entries.get(key, LedgerEntry()), receipt=receipt)
         self._header["finished"] = finished
         self._write()
+
+    # Campaigns -------------------------------------------------------------------------------------------------------
+
+    def load(self) -> list[Page]:
+        """Read all pages, in the order in which they were sent.
+
+        :raises WtsError: when one cannot be read; then nothing may be sent.
+        """
+        pages: list[Page] = []
+        unused = {number for first, end in self._header.get("unused", ()) for number in range(first, end)}
+        reserved, used = self._header.get("pages", 0), 0
+        for number in range(reserved):
+            found = None if number in unused else self._page(number)
+            if found is None:
+                continue
+            # Another try that still runs may have written them since they were read.
+            between = (between for between in range(used, number) if between not in unused)
+            pages += [self._page(skipped) or self._missing(skipped) for skipped in between]
+            pages.append(found)
+            used = number + 1
+        if used < reserved:
+            # An earlier try that still runs may write there, and must not overwrite what this one sends.
+            self._header["unused"] = [*self._header.get("unused", ()), [used, reserved]]
+        self._pages_used = reserved
+        if self._header.pop("doubted", False):
+            for page in pages:
+                page.sends = {key: replace(entry, receipt=UNSET) for key, entry in page.sends.items()}
+                self._write_page(page)
+            self._write()
+        return pages
+
+    def open_page(self, contents: Mapping[str, str], request_size: int, *, since: datetime | None = None) -> Page:
+        """Write that a chunk is about to be sent. Without this, nothing may be sent.
+
+        :param contents: digest of what is sent, by the key of the send.
+        :param request_size: sends of one request.
+        :param since: when the first of the attempts began that may have reached one of them.
+        :raises WtsError: when it cannot be written.
+        """
+        sends = {key: LedgerEntry(content) for key, content in contents.items()}
+        page = Page(self._pages_used, since or datetime.now(UTC), sends, request_size, self._max_tries)
+        ensure_written(lambda: self._begin_page(page))
+        self._pages_used += 1
+        return page
+
+    def keep(self, page: Page) -> None:
+        """Write a page as it is now; if that fails, it is tried again before anything more is sent.
+
+        :param page: the page.
+        """
+        try:
+            self._write_page(page)
+        except Exception:
+            self._unwritten[page.number] = page
+            log.warning("The ledger of this task cannot be written now. It must be before anything more is sent.")
+
+    def close(self, *, finished: bool) -> None:
+        """Write the end of a try.
+
+        :param finished: whether nothing is left to be sent, so that a clear from now on means to send again.
+        """
+        try:
+            self._write_unwritten()
+            if self.finished != finished or self._pages_begun:
+                self._header["finished"] = finished
+                self._write()
+        except Exception as error:
+            # All is sent; another try would find that out from the receipts.
+            log.warning("The ledger of this task cannot be written: %s", type(error).__name__)
+
+    def _write_unwritten(self) -> None:
+        for page in list(self._unwritten.values()):
+            self._write_page(page)
+
+    def _begin_page(self, page: Page) -> None:
+        # One page without receipts is the most that may be left behind.
+        self._write_unwritten()
+        if page.number >= self._header.get("pages", 0) or not self._pages_begun:
+            self._header["pages"] = max(self._header.get("pages", 0), page.number + _PAGES_PER_HEADER)
+            self._header["finished"] = False
+            self._write()
+            self._pages_begun = True
+        self._write_page(page)
+
+    def _write_page(self, page: Page) -> None:
+        # A try that was given up would take back what its successor did.
+        self.check()
+        value = {
+            "intent": page.intent.isoformat(),
+            "request_size": page.request_size,
+            "max_tries": page.max_tries,
+            "sends": {key: entry.as_json() for key, entry in page.sends.items()},
+        }
+        self._store.set(self._page_name(page.number), value)
+        self._unwritten.pop(page.number, None)
+
+    def _page(self, number: int) -> Page | None:
+        found = _read(self._store, self._page_name(number))
+        if found is None:
+            return None
+        try:
+            return Page(
+                number,
+                datetime.fromisoformat(found["intent"]),
+                {key: LedgerEntry.of(value) for key, value in found["sends"].items()},
+                int(found["request_size"]),
+                # Pages of the first version do not say; the header has that of the last try that wrote.
+                int(found.get("max_tries", self._last_max_tries)),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise WtsInvalidRequestError(f"Page {number} of this task's ledger is damaged. {_UNREADABLE}") from None
+
+    @staticmethod
+    def _missing(number: int) -> NoReturn:
+        raise WtsInvalidRequestError(f"Page {number} of this task's ledger is missing. {_UNREADABLE}")
+
+    def _page_name(self, number: int) -> str:
+        # Pages of an earlier generation stay where they are.
+        return f"{HEADER}_{self.generation}_{number}"
+
+    # The header ------------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
         self.check()
         self._put(self._header)
 
     def _put(self, header: dict[str, Any]) -> None:
+        header["sends"] = {key: entry.as_json() for key, entry in self._entries.items()}
         # As last seen, so that a retry after the end is not taken for another clear.
         header["max_tries"] = self._max_tries
-        header |= {"holder": self.fence.process, "try": self._try_number}
+        header |= {"holder": self._fence.process, "try": self._try_number}
         self._store.set(HEADER, header)
 
     def _begin(self) -> bool:
@@ -428,51 +662,49 @@ class Ledger:
         header = self._read()
         if header is None:
             if self._try_number > 1:
-                log.warning(
-                    "An earlier try must have left a ledger, and there is none. WTS Chat is asked what was sent."
-                )
+                log.warning("An earlier try must have left a ledger, and there is none. Asking WTS Chat what was sent.")
             return self._new(self._max_tries, incomplete=True)
-        # Never a generation that was there: its marks may still be at the API.
-        anew = max(header["generation"] + 1, self._max_tries)
+        # Never a generation that was there: its markers may still be in WTS Chat.
+        next_generation = max(header["generation"] + 1, self._max_tries)
         same = same_run(header.get("run"), self._run)
         if same is False:
             log.info("The ledger is of an earlier DAG run with the same run id; everything is sent.")
-            return self._new(anew, incomplete=self._try_number > 1)
+            return self._new(next_generation, incomplete=self._try_number > 1)
         if _try_of(header) > self._try_number:
-            # It had taken over before this one wrote its name over that of the later one.
-            self.fence.give_up()
-        # Some try wrote behind the back of the one that held: what that one wrote may be lost.
+            # It had taken over before this one overwrote its name.
+            self._fence.give_up()
+        # Some try wrote although another one held: what that one wrote may be lost.
         overwritten = header.get("holder") != (before or {}).get("holder")
-        if self._starts_anew(header, on_clear):
+        cleared = header.get("max_tries") != self._max_tries
+        if cleared and (on_clear == "resend" or (on_clear == "auto" and header["finished"])):
             log.warning(
                 "The task was cleared after all its sends had been made, so everything is sent again. If its last try "
                 "failed only after that, this is a repetition: on_clear='continue' sends nothing again."
             )
-            return self._new(anew, incomplete=overwritten)
+            return self._new(next_generation, incomplete=overwritten)
+        self._last_max_tries = header.get("max_tries", self._max_tries)
+        self._entries = {key: LedgerEntry.of(entry) for key, entry in header["sends"].items()}
         header["incomplete"] = bool(header.get("incomplete")) or overwritten
         if same is None and self._try_number <= max(_try_of(before or {}), 1):
             # The number of a try only grows within a run, so this may be another run under the same run id.
-            log.warning("It cannot be told whether the ledger is of this DAG run. WTS Chat is asked what was sent.")
-            header["sends"] = {key: without_receipt(entry) for key, entry in header["sends"].items()}
+            log.warning("It is unknown whether the ledger is of this DAG run. Asking WTS Chat what was sent.")
+            self._entries = {key: replace(entry, receipt=UNSET) for key, entry in self._entries.items()}
             header |= {"finished": False, "doubted": True}
         header["run"] = header.get("run") or self._run
         return header
 
     def _read(self) -> dict[str, Any] | None:
-        header = read_page(self._store, HEADER)
+        header = _read(self._store, HEADER)
         if header is None:
             return None
         kinds = {"generation": int, "finished": bool, "sends": dict}
         readable = isinstance(header, dict) and header.get("version") == _VERSION
-        if not readable or not all(isinstance(header.get(name), kind) for name, kind in kinds.items()):
+        readable = readable and all(isinstance(header.get(name), kind) for name, kind in kinds.items())
+        if not readable or not all(isinstance(entry, dict) for entry in header["sends"].values()):
             raise WtsInvalidRequestError(
                 f"The ledger of this task was written by another version of airflow-provider-wts. {_UNREADABLE}"
             )
         return dict(header)
-
-    def _starts_anew(self, header: dict[str, Any], on_clear: OnClear | str) -> bool:
-        cleared = header.get("max_tries") != self._max_tries
-        return cleared and (on_clear == "resend" or (on_clear == "auto" and bool(header.get("finished"))))
 
     def _new(self, generation: int, *, incomplete: bool = False) -> dict[str, Any]:
         return {
@@ -486,56 +718,29 @@ class Ledger:
         }
 
 
-def without_receipt(entry: Any) -> dict[str, Any]:
-    """Return what is known of a send if its receipt proves nothing.
-
-    :param entry: the entry of the send.
-    """
-    return {name: value for name, value in dict(entry).items() if name != "receipt"}
-
-
-L = TypeVar("L", bound=Ledger)
-
-
-def open_ledger(
-    context: Mapping[str, Any],
-    kind: type[L],
-    *,
-    on_unknown: str = "fail",
-    on_clear: OnClear | str = "auto",
-) -> L | None:
-    """Open the ledger of a task, at the very start of its ``execute``.
+def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clear: OnClear | str = "auto") -> Ledger:
+    """Open the ledger of a task, at the very start of its ``execute``: from then on no earlier try can send.
 
     :param context: the task's context.
-    :param kind: :class:`Ledger`, or one for many sends.
     :param on_unknown: what to do if the outcome of a send is unknown.
     :param on_clear: see :class:`Ledger`.
-    :return: the ledger; ``None`` if this deployment has no place for one.
     :raises WtsInvalidRequestError: when a policy is not one of its values, or cannot be kept here.
     :raises WtsError: when another try has taken over, or the store fails.
     """
     task_instance = context["ti"]
     store = store_of(context, TaskIdentity.of(task_instance))
-    check_policies(on_unknown, on_clear, store)
-    if store is None:
-        return None
-    return kind(
+    _check_policies(on_unknown, on_clear, store)
+    return Ledger(
         store,
         max_tries=task_instance.max_tries,
-        try_number=int(task_instance.try_number or 1),
+        try_number=1 if is_first_try(context) else int(task_instance.try_number),
         on_clear=on_clear,
         run=run_identity(context) if isinstance(store, FileStore) else None,
     )
 
 
-def check_policies(on_unknown: str, on_clear: str, store: Store | None) -> None:
-    """Refuse what cannot be kept.
-
-    :param on_unknown: what to do if the outcome of a send is unknown.
-    :param on_clear: what a clear of the task means.
-    :param store: where the ledger is kept, if anywhere.
-    :raises WtsInvalidRequestError: when one is not one of its values, or needs a ledger that outlives the task.
-    """
+def _check_policies(on_unknown: str, on_clear: str, store: Store | None) -> None:
+    """Refuse a policy that is not one of its values, or needs a ledger that outlives the task."""
     if on_unknown not in ("fail", "resend"):
         raise WtsInvalidRequestError(f"on_unknown: {on_unknown!r} must be 'fail' or 'resend'. Nothing was sent.")
     if on_clear not in ("auto", "continue", "resend"):
@@ -561,208 +766,10 @@ def _is_cleared_on_success() -> bool:
     return cast("bool", conf.getboolean("state_store", "clear_on_success", fallback=False))
 
 
-OnUnknown = Literal["fail", "resend"]
-
-#: The header is written once for so many pages.
-_PAGES_PER_HEADER = 25
-
-#: Characters of the API's reason for a failure that are kept.
-_MOST_REASON = 120
-
-#: What is kept of an answer.
-_KEPT = ("id", "status", "sessionId", "failedReason")
-
-
-class Page:
-    """One chunk.
-
-    :param number: its place.
-    :param intent: no earlier than this was it sent.
-    :param sends: what is known of each send, by key.
-    :param request_size: sends of one request, in their order; 1 where that is not known any more.
-    :param max_tries: ``ti.max_tries`` of the try that sent it. Only a clear changes it.
-    """
-
-    def __init__(
-        self,
-        number: int,
-        intent: datetime,
-        sends: dict[str, dict[str, Any]],
-        request_size: int,
-        max_tries: int = 0,
-    ) -> None:
-        self.number = number
-        self.intent = intent
-        self.sends = sends
-        self.request_size = request_size
-        self.max_tries = max_tries
-
-    def requests(self) -> list[list[str]]:
-        """Return the keys of the sends that went out together."""
-        keys = list(self.sends)
-        size = self.request_size if self.request_size > 1 else max(1, len(keys))
-        return [keys[start : start + size] for start in range(0, len(keys), size)]
-
-    def take_back(self, keys: Iterable[str]) -> None:
-        """Forget intents of sends that certainly did not happen.
-
-        :param keys: the keys of the sends; those with a receipt stay.
-        """
-        gone = {key for key in keys if "receipt" not in self.sends.get(key, {})}
-        left = [[key for key in request if key not in gone] for request in self.requests()]
-        for key in gone:
-            self.sends.pop(key, None)
-        if self.requests() != [request for request in left if request]:
-            self.request_size = 1
-
-
-class PagedLedger(Ledger):
-    """What is known of the sends of a campaign.
-
-    :param store: where it is kept.
-    :param max_tries: ``ti.max_tries``.
-    :param try_number: ``ti.try_number``.
-    :param on_clear: as in :class:`~airflow_provider_wts.sending.ledger.Ledger`.
-    :param run: as in :class:`~airflow_provider_wts.sending.ledger.Ledger`.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        max_tries: int,
-        try_number: int = 1,
-        on_clear: OnClear | str = "auto",
-        run: RunIdentity | None = None,
-    ) -> None:
-        self._last_max_tries = max_tries
-        super().__init__(store, max_tries=max_tries, try_number=try_number, on_clear=on_clear, run=run)
-        self._begun = False
-        self._used = 0
-        self._unwritten: dict[int, Page] = {}
-
-    def load(self) -> list[Page]:
-        """Read all pages, in the order in which they were sent.
-
-        :raises WtsError: when one cannot be read; then nothing may be sent.
-        """
-        pages: list[Page] = []
-        unused = {number for first, end in self._header.get("unused", ()) for number in range(first, end)}
-        reserved, used = self._header.get("pages", 0), 0
-        for number in range(reserved):
-            found = None if number in unused else self._page(number)
-            if found is None:
-                continue
-            # Another try that still runs may have written them since they were read.
-            between = (between for between in range(used, number) if between not in unused)
-            pages += [self._page(skipped) or self._missing(skipped) for skipped in between]
-            pages.append(found)
-            used = number + 1
-        if used < reserved:
-            # An earlier try that still runs may write there, and must not write over what this one sends.
-            self._header["unused"] = [*self._header.get("unused", ()), [used, reserved]]
-        self._used = reserved
-        if self._header.pop("doubted", False):
-            for page in pages:
-                page.sends = {key: without_receipt(entry) for key, entry in page.sends.items()}
-                self._write_page(page)
-            self._write()
-        return pages
-
-    def open_page(self, contents: Mapping[str, str], request_size: int, *, since: datetime | None = None) -> Page:
-        """Write that a chunk is about to be sent. Without this, nothing may be sent.
-
-        :param contents: digest of what is sent, by the key of the send.
-        :param request_size: sends of one request.
-        :param since: when the first of the attempts began that may have reached one of them.
-        :raises WtsError: when it cannot be written.
-        """
-        sends = {key: {"content": content} for key, content in contents.items()}
-        page = Page(self._used, since or datetime.now(UTC), sends, request_size, self._max_tries)
-        ensure_written(lambda: self._begin_page(page))
-        self._used += 1
-        return page
-
-    def keep(self, page: Page) -> bool:
-        """Write a page as it stands now, and say whether that worked; where it did not, it is tried again later.
-
-        :param page: the page.
-        """
-        try:
-            self._write_page(page)
-        except Exception:
-            self._unwritten[page.number] = page
-            return False
-        return True
-
-    def close(self, *, finished: bool) -> None:
-        """Write the end of a try.
-
-        :param finished: whether nothing is left to be sent.
-        """
-        for page in list(self._unwritten.values()):
-            self._write_page(page)
-        self._header["finished"] = finished
-        self._header.setdefault("pages", 0)
-        self._write()
-
-    def _resumed(self, before: Mapping[str, Any] | None, on_clear: OnClear | str) -> dict[str, Any]:
-        header = super()._resumed(before, on_clear)
-        self._last_max_tries = header["max_tries"]
-        return header
-
-    def _begin_page(self, page: Page) -> None:
-        # One page without receipts is the most that may be left behind.
-        for unwritten in list(self._unwritten.values()):
-            self._write_page(unwritten)
-        if page.number >= self._header.get("pages", 0) or not self._begun:
-            self._header["pages"] = max(self._header.get("pages", 0), page.number + _PAGES_PER_HEADER)
-            self._header["finished"] = False
-            self._write()
-            self._begun = True
-        self._write_page(page)
-
-    def _write_page(self, page: Page) -> None:
-        # A try that was given up would take back what its successor did.
-        self.check()
-        value = {
-            "intent": page.intent.isoformat(),
-            "request_size": page.request_size,
-            "max_tries": page.max_tries,
-            "sends": page.sends,
-        }
-        self._store.set(self._name(page.number), value)
-        self._unwritten.pop(page.number, None)
-
-    def _page(self, number: int) -> Page | None:
-        found = read_page(self._store, self._name(number))
-        if found is None:
-            return None
-        try:
-            return Page(
-                number,
-                datetime.fromisoformat(found["intent"]),
-                dict(found["sends"]),
-                int(found["request_size"]),
-                # Pages of the first version do not tell; the header tells of the last try that wrote.
-                int(found.get("max_tries", self._last_max_tries)),
-            )
-        except (KeyError, TypeError, ValueError):
-            raise WtsInvalidRequestError(f"Page {number} of this task's ledger is damaged. {_UNREADABLE}") from None
-
-    @staticmethod
-    def _missing(number: int) -> NoReturn:
-        raise WtsInvalidRequestError(f"Page {number} of this task's ledger is missing. {_UNREADABLE}")
-
-    def _name(self, number: int) -> str:
-        # Pages of an earlier generation stay where they are.
-        return f"{HEADER}_{self.generation}_{number}"
-
-
 def receipt_of(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of one answer.
+    """Return what is kept of the answer about one send of a campaign.
 
-    :param answer: the API's answer about one send.
+    :param answer: the API's answer.
     """
     receipt = {name: answer[name] for name in _KEPT if answer.get(name) is not None}
     if "failedReason" in receipt:

@@ -1,30 +1,29 @@
-"""One send, exactly once: what the ledger knows, what the API knows, and only then the call."""
+"""One send, exactly once: what the ledger knows, what WTS Chat knows, and only then the call."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import (
-    WtsError,
-    WtsIncompleteListError,
     WtsInvalidRequestError,
     WtsNotSentError,
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
 from airflow_provider_wts.hooks.context import TaskIdentity, earliest_start
-from airflow_provider_wts.sending import clock, reconcile
-from airflow_provider_wts.sending import ledger as ledgers
+from airflow_provider_wts.sending import reconcile
 from airflow_provider_wts.sending.key import Mark, send_key
-from airflow_provider_wts.sending.ledger import Ledger, OnClear, OnUnknown, open_ledger
-from airflow_provider_wts.sending.reconcile import Finding, Found, Harmless
+from airflow_provider_wts.sending.ledger import OnClear, OnUnknown, open_ledger
+from airflow_provider_wts.sending.reconcile import Finding, Found
 from airflow_provider_wts.sending.resend import UnknownOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.hooks.wts import WtsHook
@@ -35,23 +34,25 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds between the first two polls of a search; later ones come more and more rarely.
-_FIRST_INTERVAL = 5.0
-
-_LONGEST_INTERVAL = 30.0
-
 #: Texts of messages, and whom they are for.
 _NOT_KEPT = ("text", "lastMessageText", "caption", "details", "contactDetails")
 
 
 class _Send(NamedTuple):
-    """One send: its mark, whom it goes to, where it leaves the mark, the call, and a digest of its content."""
+    """One send; the parameters of :meth:`Once.send`, the call, and a digest of its content."""
 
     mark: Mark
-    recipient: str
-    trace: Trace | None
     call: Call[Any]
     content: str
+    recipient: str
+    trace: Trace | None
+    held_back: float
+    last: bool
+    place: str
+
+    @property
+    def unconfirmed(self) -> str:
+        return f"{self.call.operation_id}: no confirmation that this reached {self.recipient}"
 
 
 class Once:
@@ -59,12 +60,11 @@ class Once:
 
     :param hook: the hook of the task's connection.
     :param context: the task's context.
-    :param on_unknown: what to do where nobody knows whether a send happened: ``fail`` or ``resend``.
+    :param on_unknown: what to do if the outcome of a send is unknown: ``fail`` or ``resend``.
     :param on_clear: see :class:`~airflow_provider_wts.sending.ledger.Ledger`.
     :param grace: seconds after the last possible write of a request, after which it can no longer take effect.
         Default: the longer of the request's timeout and ``[wts] effect_lag``.
-    :param held_back: seconds for which the platform holds the send back, in addition.
-    :raises WtsInvalidRequestError: when ``on_unknown`` or ``on_clear`` is not one of its values, or cannot be kept.
+    :raises WtsInvalidRequestError: when a policy or setting is not one of its values, or cannot be kept.
     :raises WtsError: when another try has taken over, or the ledger fails. Then nothing was sent.
     """
 
@@ -76,221 +76,160 @@ class Once:
         on_unknown: OnUnknown | str = "fail",
         on_clear: OnClear | str = "auto",
         grace: float | None = None,
-        held_back: float = 0.0,
     ) -> None:
         # Before anything that can wait: whoever opens it last is the one who may send.
-        self.ledger = open_ledger(context, Ledger, on_unknown=on_unknown, on_clear=on_clear)
+        self.ledger = open_ledger(context, on_unknown=on_unknown, on_clear=on_clear)
         self._hook = hook
         self._grace = grace
-        self.held_back = held_back
-        self._last = True
-        self._task_instance = context["ti"]
-        self._task = TaskIdentity.of(self._task_instance)
+        self._task = TaskIdentity.of(context["ti"])
         self.unknown = UnknownOutcome(self._task, on_unknown)
-        self._first_moment = earliest_start(context)
+        self._earliest = earliest_start(context)
+        # A setting that cannot be read must end the task before anything is sent.
+        self._lag(0.0)
 
     def finish(self) -> None:
-        """Write that the task is done, where :meth:`send` was told that more would come."""
-        if self.ledger and not self.ledger.finished:
-            try:
-                self.ledger.finish()
-            except Exception as error:
-                # All is sent. A clear would only go on, where it should send anew.
-                log.warning("The ledger of this task cannot be written: %s", type(error).__name__)
+        """Write that the task is done, if the last :meth:`send` could not know that."""
+        self.ledger.close(finished=True)
+
+    def key(self, recipient: str) -> str:
+        """Return the key of a send.
+
+        :param recipient: as in :meth:`send`.
+        """
+        conn_id = self._hook.wts_conn_id
+        return send_key(self._task, generation=self.ledger.generation, wts_conn_id=conn_id, recipient=recipient)
 
     def send(
         self,
         recipient: str,
         build: Callable[[Mark], Call[T]],
         trace: Trace | None,
-        permit: Callable[[], None] = lambda: None,
+        before_send: Callable[[], None] | None = None,
         *,
-        prepare: Callable[[], None] | None = None,
+        held_back: float = 0.0,
         last: bool = True,
+        place: str = "the conversation",
     ) -> T:
         """Send, unless an earlier try did.
 
         :param recipient: phone number or handle as the API spells it, or the id of a session or card.
-        :param build: makes the call, with the mark in it where the API takes one.
-        :param trace: where the send leaves its mark; ``None`` where it leaves none.
-        :param permit: called right before anything goes out, and only then; raises where it must not.
-        :param prepare: called after it, for what the call needs and what may be done again, such as an upload; then
-            ``build`` is asked anew.
-        :param last: whether the task is done with this send, so that a clear from then on sends anew.
+        :param build: makes the call, with the marker in it if the API takes one.
+        :param trace: where the send leaves its marker; ``None`` if it leaves none.
+        :param before_send: called right before anything goes out, and only then: raises if nothing may, and does what
+            may be done again, such as an upload. Then ``build`` is called again.
+        :param held_back: seconds for which WTS Chat holds the send back.
+        :param last: whether the task is done with this send, so that a clear from then on sends again.
+        :param place: where in WTS Chat a person sees whether it happened.
         :return: the API's answer; for a send of an earlier try what is known of it.
-        :raises WtsUnknownOutcomeError: when nobody knows whether it happened, and ``on_unknown`` is ``fail``.
+        :raises WtsUnknownOutcomeError: when the outcome is unknown, and ``on_unknown`` is ``fail``.
         :raises WtsError: as :meth:`~airflow_provider_wts.api.client.WtsClient.perform`; then nothing was sent.
         """
-        self._last = last
-        generation = self.ledger.generation if self.ledger else 0
-        mark = Mark(
-            send_key(self._task, generation=generation, wts_conn_id=self._hook.wts_conn_id, recipient=recipient)
-        )
+        mark = Mark(self.key(recipient))
+        # Names were looked up and the call is built, so a mistake in the input costs no intent.
         call = build(mark)
-        send = _Send(mark, recipient, trace, call, _digest(call))
-        # Names were looked up and the call was built, so a mistake in the input costs no intent.
-        entry = self.ledger.entry(mark.key) if self.ledger else None
-        if entry is not None:
-            _note_changes(entry, send.content)
-        if entry is not None and "receipt" in entry:
-            log.info("An earlier try of this task sent this at %s; nothing is sent again.", entry.get("intent"))
-            return cast("T", entry["receipt"])
-        doubtful_since: datetime | None = None
-        if entry is not None or self._may_have_been_tried():
-            intended = self._intended(entry)
-            found = self._look(send, intended, self._settled_after(entry))
+        content = hashlib.sha256(call.content or b"").hexdigest()[:16]
+        send = _Send(mark, call, content, readable(recipient), trace, held_back, last, place)
+        entry = self.ledger.entry(mark.key)
+        if entry is not None and entry.content not in (None, content):
+            log.warning("The content has changed since an earlier try; it is still the same send.")
+        if entry is not None and entry.is_done:
+            log.info("An earlier try of this task sent this at %s; nothing is sent again.", entry.intent)
+            return cast("T", entry.receipt)
+        unknown_since: datetime | None = None
+        if entry is not None or self.ledger.incomplete:
+            since = (entry and entry.intent) or self._earliest
+            # Version 0.1.0 wrote no timeout.
+            timeout = entry.timeout if entry and entry.timeout is not None else self._hook.client.longest_timeout
+            found = self._ask(send, since, self._lag(timeout) + held_back - self.ledger.quiet_for)
             if found.finding is Finding.FOUND:
-                log.info("WTS Chat shows that an earlier try sent this; nothing is sent again.")
-                return cast("T", self._received(mark, found.answer))
-            self._decide(send, found)
-            doubtful_since = None if found.finding is Finding.ABSENT else intended
-        permit()
-        if prepare is not None:
-            prepare()
+                return cast("T", self._receive(send, found.answer))
+            unknown_since = None if found.finding is Finding.ABSENT else since
+        if before_send is not None:
+            before_send()
             send = send._replace(call=build(mark))
-        return cast("T", self._perform(send, doubtful_since))
+        return cast("T", self._perform(send, unknown_since))
 
-    def _perform(self, send: _Send, doubtful_since: datetime | None, *, again: bool = True) -> Any:
-        """Write the intent, call, write the receipt.
+    def _perform(self, send: _Send, unknown_since: datetime | None) -> Any:
+        """Write the intent, call, write the receipt; without an answer, ask and call once more.
 
-        ``doubtful_since``: when the first of the attempts began that may have reached somebody. ``again``: another
-        attempt may be made here.
+        ``unknown_since``: when the first of the attempts began that may have reached somebody.
         """
-        started = doubtful_since or datetime.now(UTC)
-        if self.ledger:
-            self.ledger.intend(send.mark.key, send.content, since=started, timeout=self._timeout(send.call))
-        try:
-            answer = self._hook.run(send.call, before_write=self._check)
-        except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError) as error:
-            if doubtful_since is None:
-                self._retract(send.mark)
+        timeout = self._hook.client.timeout_of(send.call)
+        for _ in range(2):
+            started = unknown_since or datetime.now(UTC)
+            self.ledger.intend(send.mark.key, send.content, since=started, timeout=timeout)
+            try:
+                answer = self._hook.run(send.call, before_write=self.ledger.check)
+            except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError) as error:
+                if unknown_since is None:
+                    self._retract(send)
+                else:
+                    error.add_note(
+                        f"That is about this attempt. Whether an earlier one reached {send.recipient} is unknown."
+                    )
+                raise
+            except WtsUnknownOutcomeError as error:
+                log.warning("%s Asking WTS Chat what happened to it.", error)
             else:
-                error.add_note(
-                    f"That holds for this attempt. It is not known whether an earlier one reached {send.recipient}."
-                )
-            raise
-        except WtsUnknownOutcomeError as error:
-            log.warning("%s Asking WTS Chat what became of it.", error)
-        else:
-            return self._received(send.mark, answer)
-        found = self._look(send, started, self._lag(self._timeout(send.call)))
-        if found.finding is Finding.FOUND:
-            log.info("WTS Chat shows that it was sent.")
-            return self._received(send.mark, found.answer)
-        self._decide(send, found)
-        absent = found.finding is Finding.ABSENT
-        if again:
-            return self._perform(send, None if absent else started, again=False)
+                return self._receive(send, answer)
+            found = self._ask(send, started, self._lag(timeout) + send.held_back)
+            if found.finding is Finding.FOUND:
+                return self._receive(send, found.answer)
+            unknown_since = None if found.finding is Finding.ABSENT else started
         # A third attempt is for the next try of the task.
         operation_id = send.call.operation_id
-        if absent:
-            self._retract(send.mark)
+        if unknown_since is None:
+            self._retract(send)
             raise WtsNotSentError(
                 f"{operation_id}: twice no answer came, and WTS Chat shows that nothing was sent to {send.recipient}. "
                 "Trying again is safe.",
                 operation_id=operation_id,
             )
         raise WtsUnknownOutcomeError(
-            f"{operation_id}: no answer came, twice, and it is not known whether this reached {send.recipient}: "
-            f"{found.reason}.",
-            operation_id=operation_id,
-            repeatable=True,
+            f"{send.unconfirmed}: twice no answer came, and {found.reason}.", operation_id=operation_id, repeatable=True
         )
 
-    def _check(self) -> None:
-        if self.ledger:
-            self.ledger.check()
+    def _ask(self, send: _Send, since: datetime, settled_after: float) -> Found:
+        """Ask what happened to a send; return unless its outcome is unknown and it must not go out again."""
+        found = reconcile.search_for_one(
+            self._hook, send.trace, send.mark, since, settled_after, unconfirmed=send.unconfirmed
+        )
+        if found.finding is Finding.FOUND:
+            log.info("WTS Chat shows that it was sent; nothing is sent again.")
+        elif found.finding is Finding.ABSENT:
+            log.info("WTS Chat shows that it was not sent; sending it now.")
+        elif self.unknown.resend:
+            log.warning("It is unknown whether this was sent before: %s.", found.reason)
+        else:
+            raise WtsUnknownOutcomeError(
+                f"{send.unconfirmed}: {found.reason}. It was not resent. Check {send.place} in WTS Chat: if it is "
+                f"there, mark the task as success; if not, {self.unknown.how_to_resend}.",
+                operation_id=send.call.operation_id,
+            )
+        return found
 
-    def _received(self, mark: Mark, answer: Any) -> Any:
-        if self.ledger:
-            try:
-                self.ledger.receive(mark.key, _kept(answer), finished=self._last)
-            except Exception as error:
-                # It is sent, and another try could not do better than ask the API whether it is.
-                log.warning("It is sent, but the ledger of this task cannot be written: %s", type(error).__name__)
+    def _receive(self, send: _Send, answer: Any) -> Any:
+        # Another try could not do better than ask WTS Chat whether it is sent.
+        with _logged("It is sent, but the ledger of this task cannot be written"):
+            self.ledger.receive(send.mark.key, _kept(answer), finished=send.last)
         return answer
 
-    def _retract(self, mark: Mark) -> None:
-        if self.ledger:
-            try:
-                self.ledger.retract(mark.key)
-            except Exception as error:
-                # The intent stays, so the next try asks the API. What the API said is of more use here.
-                log.warning("The ledger of this task cannot be written: %s", type(error).__name__)
-
-    def _intended(self, entry: Mapping[str, Any] | None) -> datetime:
-        """Return a moment before the first attempt that may have reached somebody."""
-        try:
-            intended = datetime.fromisoformat(str((entry or {})["intent"]))
-        except (KeyError, ValueError):
-            return self._first_moment
-        return intended if intended.tzinfo else intended.replace(tzinfo=UTC)
-
-    def _may_have_been_tried(self) -> bool:
-        # A ledger that knows nothing of a send knows that it was not tried, unless it lacks something.
-        if self.ledger is not None:
-            return self.ledger.incomplete
-        return int(self._task_instance.try_number or 1) > 1
-
-    def _timeout(self, call: Call[Any]) -> float:
-        return self._hook.client.timeout_of(call)
+    def _retract(self, send: _Send) -> None:
+        # If the intent stays, the next try asks WTS Chat. The error of the call is of more use here.
+        with _logged("The ledger of this task cannot be written"):
+            self.ledger.retract(send.mark.key)
 
     def _lag(self, timeout: float) -> float:
         """Return the seconds after a request's last byte in which it may still take effect."""
-        return self.held_back + (reconcile.effect_lag(timeout) if self._grace is None else self._grace)
+        return reconcile.effect_lag(timeout) if self._grace is None else self._grace
 
-    def _settled_after(self, entry: Mapping[str, Any] | None) -> float:
-        """Return the seconds from now in which a request of an earlier try may still take effect."""
-        timeout = (entry or {}).get("timeout")
-        # Version 0.1.0 wrote none.
-        lag = self._lag(timeout if isinstance(timeout, (int, float)) else self._hook.client.longest_timeout)
-        if self.ledger is None:
-            # Nothing stops an earlier try that still runs.
-            return lag
-        return lag + ledgers.LEASE - clock.elapsed(self.ledger.fence.held_at)
 
-    def _look(self, send: _Send, since: datetime, settled_after: float) -> Found:
-        """Search until the send is found, or until the API can no longer be at work on it."""
-        if send.trace is None:
-            return Found(Finding.UNDECIDED, reason="this kind of send leaves no marker that could be searched for")
-        started, interval = clock.now(), _FIRST_INTERVAL
-        while True:
-            # The last search begins after all of it: a long one may have read its first page before.
-            left = settled_after - clock.elapsed(started)
-            found = self._search(send, send.trace, since)
-            if found.finding is Finding.FOUND or left <= 0 or isinstance(send.trace, Harmless):
-                return found
-            clock.sleep(min(settled_after - clock.elapsed(started), interval))
-            interval = min(2 * interval, _LONGEST_INTERVAL)
-
-    def _search(self, send: _Send, trace: Trace, since: datetime) -> Found:
-        try:
-            return trace.search(self._hook, send.mark, since)
-        except (WtsRejectedError, WtsIncompleteListError) as error:
-            return Found(Finding.UNDECIDED, reason=f"WTS Chat does not tell ({error})")
-        except WtsError as error:
-            # It may tell later, so another try of the task makes sense; the intent stays till then.
-            raise WtsUnknownOutcomeError(
-                f"{send.call.operation_id}: it is not known whether this reached {send.recipient}, and WTS "
-                f"Chat could not be asked: {error} Another try asks again before it sends.",
-                operation_id=send.call.operation_id,
-                repeatable=True,
-            ) from error
-
-    def _decide(self, send: _Send, found: Found) -> None:
-        """Let a send go ahead, or not."""
-        if found.finding is Finding.ABSENT:
-            log.info("WTS Chat shows that it was not sent; sending it now.")
-            return
-        if self.unknown.resend:
-            log.warning("It is not known whether this was sent before: %s.", found.reason)
-            return
-        raise WtsUnknownOutcomeError(
-            f"{send.call.operation_id}: it is not known whether this reached {send.recipient}: {found.reason}. "
-            "It is not resent automatically. Look at the conversation in WTS Chat. If it is there, mark the task as "
-            f"success; if not, {self.unknown.how_to_resend}.",
-            operation_id=send.call.operation_id,
-        )
+@contextmanager
+def _logged(words: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s: %s", words, type(error).__name__)
 
 
 def _kept(answer: Any) -> Any:
@@ -298,12 +237,3 @@ def _kept(answer: Any) -> Any:
     if isinstance(answer, dict):
         return {name: None if name in _NOT_KEPT else _kept(value) for name, value in answer.items()}
     return [_kept(item) for item in answer] if isinstance(answer, list) else answer
-
-
-def _digest(call: Call[Any]) -> str:
-    return hashlib.sha256(call.content or b"").hexdigest()[:16]
-
-
-def _note_changes(entry: Mapping[str, Any], content: str) -> None:
-    if entry.get("content") not in (None, content):
-        log.warning("What is to be sent has changed since an earlier try; it is still the same send.")

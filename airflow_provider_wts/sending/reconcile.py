@@ -34,24 +34,31 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_wts.api.call import Call
-    from airflow_provider_wts.api.types import SessionV2Page
-    from airflow_provider_wts.campaigns.delivery import UnansweredRequest
-    from airflow_provider_wts.campaigns.message_kinds import MessageKind
     from airflow_provider_wts.hooks.wts import WtsHook
 
 
-#: Sessions that a search reads at the most; more touched ones leave the send undecided.
+log = logging.getLogger(__name__)
+
+#: Sessions that a search for one send reads at most, and a search for many; more leave a send undecided.
 MOST_SESSIONS = 2000
 
-#: Sessions of one contact, and messages of one session, that a search reads at the most.
+MOST_SESSIONS_OF_MANY = 20_000
+
+#: Sessions of one contact, and messages of one session, that a search reads at most.
 MOST_OF_A_CONTACT = 200
 
 MOST_MESSAGES = 500
 
-#: Sessions or cards that a search looks into one by one, for their messages or for metadata that a list leaves out.
+#: Sessions or cards that a search for one send reads one at a time, for messages or metadata that a list omits.
 MOST_SINGLY = 50
 
-#: All of them by name: whether a list without this filter leaves some out is not documented.
+#: Sessions that a search for many sends reads one at a time, and recipients that it checks one at a time.
+MOST_SINGLY_OF_MANY = 300
+
+#: Sends of one request that are checked one at a time to speak for all of them.
+SAMPLE = 3
+
+#: All of them by name: whether a list without this filter omits some is not documented.
 _ALL_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
 
 _ALL_CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")
@@ -59,7 +66,29 @@ _ALL_CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")
 #: Seconds in which WTS Chat may show an effect that it had, if ``[wts] effect_lag`` is not set.
 DEFAULT_EFFECT_LAG = 120.0
 
-_TOO_MANY = "too many sessions changed since then to look into each of them"
+#: Seconds between the first two searches for one send; the interval doubles up to the longest.
+_FIRST_INTERVAL = 5.0
+
+_LONGEST_INTERVAL = 30.0
+
+#: Seconds to wait for what WTS Chat accepted before, until absence means anything. Nothing is documented about how long
+#: a send may stay in its queue; if nothing shows how far WTS Chat is, all of this time is waited.
+QUEUE_WAIT = 300.0
+
+_QUEUE_INTERVAL = 5.0
+
+#: Seconds between two searches for the rest of a request that was accepted, and without anything new until it is given
+#: up.
+_REST_INTERVAL = 15.0
+
+_STANDSTILL = 60.0
+
+#: Why a send is undecided whose request was accepted.
+ACCEPTED = "WTS Chat accepted the request that it was in, and does not show it yet"
+
+_TOO_MANY = "too many sessions changed since then to check them all"
+
+_NO_MARKER = "this kind of send leaves no marker that could be searched for"
 
 # A detail asked for may be what makes the API show the metadata, too.
 _DETAILS = ("ContactDetails",)
@@ -68,7 +97,7 @@ _DETAILS = ("ContactDetails",)
 def effect_lag(timeout: float) -> float:
     """Return the seconds after the last byte of a request, until its absence proves that it had no effect.
 
-    :param timeout: seconds that the request may take: the API may be at work on it as long as a client may wait.
+    :param timeout: seconds that the request may take: the API may work on it as long as a client may wait.
     :raises WtsInvalidRequestError: when ``[wts] effect_lag`` is not a number of seconds.
     """
     from airflow.providers.common.compat.sdk import conf
@@ -97,7 +126,7 @@ class Found(NamedTuple):
     """The end of a search.
 
     :param finding: what it says.
-    :param answer: what stands for the answer of the send, where it was found.
+    :param answer: the answer of the send, as far as WTS Chat shows it, if it was found.
     :param reason: why it is undecided, for a person.
     """
 
@@ -106,93 +135,281 @@ class Found(NamedTuple):
     reason: str = ""
 
 
+_ABSENT = Found(Finding.ABSENT)
+
+
+def _undecided(reason: object) -> Found:
+    return Found(Finding.UNDECIDED, reason=str(reason))
+
+
 class Trace(Protocol):
-    """Where a kind of send leaves its mark."""
+    """Where a kind of send leaves its marker."""
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
-        """Look for a send.
-
-        :param hook: the hook of the task's connection.
-        :param mark: the mark of the send.
-        :param since: no earlier than this was it sent.
-        """
+        """Search for a send by its marker; it was sent no earlier than ``since``."""
 
 
-class _Sessions(NamedTuple):
-    """The sessions that may hold a trace, and why these may not be all; empty where they are."""
+class Traces(NamedTuple):
+    """What a kind of send leaves in sessions.
 
-    items: list[dict[str, Any]]
-    gap: str
+    :param by_metadata: whether it puts its marker into the session's metadata.
+    :param by_sender: whether its message shows the marker as ``senderId``.
+    """
+
+    by_metadata: bool
+    by_sender: bool
 
 
-class InSession:
-    """Traces in sessions: the mark in a session's metadata, or as ``senderId`` of one of its messages.
+class SentTo(Protocol):
+    """A send to a recipient."""
+
+    @property
+    def mark(self) -> Mark:
+        """Its marker."""
+
+    @property
+    def to(self) -> str:
+        """Its recipient, as the API spells it."""
+
+
+class Unanswered(NamedTuple):
+    """Sends of one request whose outcome is unknown.
+
+    :param sends: the sends.
+    :param whole: whether they are all of the request, which happened as a whole or not at all.
+    :param accepted: whether WTS Chat is known to have accepted the request.
+    """
+
+    sends: Sequence[Any]
+    whole: bool
+    accepted: bool = False
+
+
+class SentInRequests(Protocol):
+    """How many sends go out."""
+
+    @property
+    def traces(self) -> Traces:
+        """What they leave in sessions."""
+
+    @property
+    def request_size(self) -> int:
+        """Recipients of one request."""
+
+    def status_call(self, send_id: str) -> Call[Any]:
+        """Return the call that asks for the status of a send."""
+
+
+# One or many: when absence means something ----------------------------------------------------------------------------
+
+
+def reconcile(
+    search: Callable[[bool], dict[str, Found]],
+    settled_after: float,
+    *,
+    unconfirmed: str,
+    interval: float = float("inf"),
+) -> dict[str, Found]:
+    """Search until all sends are found, or until what is not found can no longer take effect.
+
+    :param search: searches once; gets whether it is the last search, which begins when absence means something.
+    :param settled_after: seconds from now in which a request may still take effect.
+    :param unconfirmed: says whose outcome is unknown, for a person.
+    :param interval: seconds between the first two searches; by default all of the time is between them.
+    :raises WtsUnknownOutcomeError: when WTS Chat could not be asked; another try of the task may ask again.
+    """
+    started = clock.now()
+    while True:
+        # The last search begins after all of it: a long one may have read its first page before.
+        is_last = settled_after - clock.elapsed(started) <= 0
+        try:
+            found = search(is_last)
+        except WtsError as error:
+            raise WtsUnknownOutcomeError(
+                f"{unconfirmed}, and WTS Chat could not be asked: {error} The next try asks again before it sends.",
+                repeatable=True,
+            ) from error
+        if is_last or all(one.finding is Finding.FOUND for one in found.values()):
+            return found
+        clock.sleep(min(settled_after - clock.elapsed(started), interval))
+        interval = min(2 * interval, _LONGEST_INTERVAL)
+
+
+def search_for_one(
+    hook: WtsHook, trace: Trace | None, mark: Mark, since: datetime, settled_after: float, *, unconfirmed: str
+) -> Found:
+    """Ask what happened to one send.
+
+    :param trace: where the send leaves its marker; ``None`` if it leaves none.
+    :param mark: its marker.
+    :param since: it was sent no earlier than this.
+    :raises WtsUnknownOutcomeError: as :func:`reconcile`, whose other parameters these are.
+    """
+    if trace is None:
+        return _undecided(_NO_MARKER)
+
+    def search(is_last: bool) -> dict[str, Found]:
+        try:
+            return {mark.key: trace.search(hook, mark, since)}
+        except (WtsRejectedError, WtsIncompleteListError) as error:
+            return {mark.key: _unreported(error)}
+
+    settled_after = 0.0 if isinstance(trace, Harmless) else settled_after
+    return reconcile(search, settled_after, unconfirmed=unconfirmed, interval=_FIRST_INTERVAL)[mark.key]
+
+
+def search_for_many(
+    hook: WtsHook,
+    kind: SentInRequests,
+    requests: Sequence[Unanswered],
+    since: datetime,
+    *,
+    recent: Iterable[str],
+    settled_after: float,
+    at_a_time: int = 0,
+) -> dict[str, Found]:
+    """Ask what happened to the sends of some requests, by their keys.
+
+    :param kind: how they went out.
+    :param since: they were sent no earlier than this.
+    :param recent: ids of sends that WTS Chat accepted before them.
+    :param at_a_time: see :meth:`SessionSearch.search`.
+    :raises WtsUnknownOutcomeError: as :func:`reconcile`.
+    """
+    queue = _Queue(hook, kind, list(recent))
+
+    def search(is_last: bool) -> dict[str, Found]:
+        is_past = not is_last or queue.is_past_recent()
+        found = sweep()
+        if is_last and not queue.recent and any(one.finding is Finding.ABSENT for one in found.values()):
+            log.info("Nothing shows how far WTS Chat is with its queue; asking again in %.0f s.", QUEUE_WAIT)
+            clock.sleep(QUEUE_WAIT)
+            found = sweep()
+        if not is_past:
+            behind = _undecided("WTS Chat has not yet processed what it accepted before")
+            found = {key: behind if one.finding is Finding.ABSENT else one for key, one in found.items()}
+        return queue.with_the_rest(requests, since, found) if is_last else found
+
+    def sweep() -> dict[str, Found]:
+        shared = kind.request_size > 1
+        return SessionSearch(hook, kind.traces, since).search(requests, shared=shared, at_a_time=at_a_time)
+
+    return reconcile(search, settled_after, unconfirmed="It is unknown whether an earlier request took effect")
+
+
+def _unreported(error: WtsError) -> Found:
+    return _undecided(f"WTS Chat did not report it ({error})")
+
+
+class _Queue(NamedTuple):
+    """The queue of WTS Chat, as far as it shows: which of the sends that it accepted are done."""
+
+    hook: WtsHook
+    kind: SentInRequests
+    recent: list[str]
+
+    def is_past_recent(self) -> bool:
+        """Wait until WTS Chat has processed what it accepted before; only then absence means anything."""
+        begun, waited = clock.now(), False
+        while self.recent and not self._one_is_done():
+            if clock.elapsed(begun) > QUEUE_WAIT:
+                return False
+            waited = True
+            clock.sleep(_QUEUE_INTERVAL)
+        if waited:
+            # It has only now come to what was accepted after that.
+            clock.sleep(effect_lag(self.hook.client.timeout))
+        return True
+
+    def _one_is_done(self) -> bool:
+        # The last one first: if it is done, one call is enough.
+        for send_id in self.recent[::-1]:
+            try:
+                if self.hook.run(self.kind.status_call(send_id)).get("status") not in (None, *_IN_QUEUE):
+                    return True
+            except WtsError as error:
+                # No answer is no sign that the queue has moved.
+                log.info("WTS Chat did not report how far it is: %s", error)
+        return False
+
+    def with_the_rest(
+        self, requests: Sequence[Unanswered], since: datetime, found: dict[str, Found]
+    ) -> dict[str, Found]:
+        """Wait for the rest of requests that were accepted, as long as more and more of it shows."""
+        begun = moved = clock.now()
+        sends = [send for request in requests for send in request.sends]
+        while left := [send for send in sends if found[send.mark.key].reason == ACCEPTED]:
+            if clock.elapsed(begun) >= QUEUE_WAIT or clock.elapsed(moved) >= _STANDSTILL:
+                break
+            clock.sleep(_REST_INTERVAL)
+            try:
+                new = SessionSearch(self.hook, self.kind.traces, since).seen(left)
+            except WtsError as error:
+                log.info("WTS Chat did not report how far it is: %s", error)
+                continue
+            if new:
+                found, moved = found | new, clock.now()
+        return found
+
+
+# Traces in sessions ---------------------------------------------------------------------------------------------------
+
+
+class InSession(NamedTuple):
+    """Traces in sessions: the marker in a session's metadata, or as ``senderId`` of one of its messages.
 
     :param recipient: phone number or handle, as the API spells it.
     :param session_id: the session that was sent into, instead of a recipient.
     :param by_metadata: whether the send carries session metadata.
     :param by_sender: whether the send carries a ``senderId`` that its message shows.
     :param is_message: whether its call answers a message, also if only the session shows the marker.
+    :param changed: the sessions that changed since, if they have been read.
     """
 
-    def __init__(
-        self,
-        *,
-        recipient: str | None = None,
-        session_id: str | None = None,
-        by_metadata: bool = False,
-        by_sender: bool = False,
-        is_message: bool = False,
-    ) -> None:
-        self._recipient = recipient
-        self._session_id = session_id
-        self._by_metadata = by_metadata
-        self._by_sender = by_sender
-        self._is_message = is_message
+    recipient: str = ""
+    session_id: str | None = None
+    by_metadata: bool = False
+    by_sender: bool = False
+    is_message: bool = False
+    changed: list[dict[str, Any]] | None = None
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
-        """Look through the sessions that the send may have touched.
-
-        :param hook: the hook of the task's connection.
-        :param mark: the mark of the send.
-        :param since: no earlier than this was it sent.
-        """
+        """Search the sessions that the send may have touched."""
         since = since - CLOCK_SLACK
-        sessions = self._sessions(hook, since)
-        gap = sessions.gap
+        sessions, gap = self._sessions(hook, since)
         touched = hidden = singly = 0
-        for session in sessions.items:
-            if self._by_metadata and mark.stands_in(session):
+        for session in sessions:
+            if self.by_metadata and mark.is_in(session):
                 return Found(Finding.FOUND, self._answer(hook, session, mark, since))
             written = False
             # What names its session may go into one that has ended; what names a recipient does not.
-            ended = self._session_id is None and _ended(session, since)
-            if self._by_sender and not ended:
+            ended = self.session_id is None and _ended(session, since)
+            if self.by_sender and not ended:
                 singly += 1
                 if singly > MOST_SINGLY:
                     gap = gap or _TOO_MANY
                     continue
-                message, others = self._message(hook, session, mark, since)
+                message, others = _message_of(hook, session, mark.key, since)
                 if message is not None:
                     return Found(Finding.FOUND, _as_sent(message, session))
                 written = bool(others)
             touched += written or _touched(session, since)
-            hidden += not self._by_sender and not _shows_metadata(session) and not ended
+            hidden += not self.by_sender and not _shows_metadata(session) and not ended
         if touched:
-            reason = f"{touched} session(s) of this contact changed since then, and none shows the mark"
-        elif hidden:
-            reason = f"{hidden} session(s) of this contact do not show their metadata"
-        else:
-            reason = gap
-        return Found(Finding.UNDECIDED, reason=reason) if reason else Found(Finding.ABSENT)
+            return _undecided(f"{touched} session(s) of this contact changed since then, and none shows the marker")
+        if hidden:
+            return _undecided(f"{hidden} session(s) of this contact do not show their metadata")
+        return _undecided(gap) if gap else _ABSENT
 
-    def _sessions(self, hook: WtsHook, since: datetime) -> _Sessions:
-        """Return the sessions that may hold the trace, with their metadata."""
-        if self._session_id is not None:
-            # Nothing is absent from a session that is not there to be looked at.
-            return _Sessions([_whole(hook, self._session_id)], "")
-        recent = self._changed(hook, since)
-        gap = "too many sessions changed since then to look through them all" if len(recent) > MOST_SESSIONS else ""
+    def _sessions(self, hook: WtsHook, since: datetime) -> tuple[list[dict[str, Any]], str]:
+        """Return the sessions that may hold the trace, and why these may not be all, or an empty text."""
+        if self.session_id is not None:
+            # Nothing is absent from a session that cannot be read.
+            return [_whole(hook, self.session_id)], ""
+        changed = self.changed
+        if changed is None:
+            changed = list(islice(hook.client.items(changed_sessions(since)), MOST_SESSIONS + 1))
+        gap = _TOO_MANY if len(changed) > MOST_SESSIONS else ""
         contact_ids = self._contact_ids(hook)
         mine: dict[Any, dict[str, Any]] = {}
         # Beside the changed ones: whether a send moves the date of a session's change is not documented.
@@ -203,160 +420,188 @@ class InSession:
             # A filter that the API does not know is ignored, and brings the sessions of everybody.
             if len(own) > MOST_OF_A_CONTACT or any(item.get("contactId") != contact_id for item in own):
                 gap = gap or "the sessions of this contact could not be listed completely"
-        for item in recent:
+        for item in changed:
             if item.get("id") and self._is_mine(item, contact_ids):
                 mine.setdefault(item["id"], item)
-        return self._with_metadata(hook, list(mine.values()), gap, since)
-
-    def _changed(self, hook: WtsHook, since: datetime) -> list[dict[str, Any]]:
-        """Return the sessions that changed since; one more than a search reads says that there are more."""
-        return list(islice(hook.client.items(changed_sessions(since)), MOST_SESSIONS + 1))
-
-    def _with_metadata(self, hook: WtsHook, sessions: list[dict[str, Any]], gap: str, since: datetime) -> _Sessions:
-        """Read the sessions singly whose metadata the list left out; only they themselves show it then."""
-        if not self._by_metadata:
-            return _Sessions(sessions, gap)
-        whole: list[dict[str, Any]] = []
-        singly = 0
-        for session in sessions:
-            if _shows_metadata(session) or _ended(session, since):
-                whole.append(session)
-                continue
-            singly += 1
-            if singly > MOST_SINGLY:
-                whole += sessions[len(whole) :]
-                return _Sessions(whole, gap or _TOO_MANY)
-            try:
-                whole.append(_whole(hook, session["id"]))
-            except WtsNotFoundError:
-                whole.append(session)
-        return _Sessions(whole, gap)
+        hiding = [one for one in mine.values() if not _shows_metadata(one) and not _ended(one, since)]
+        if self.by_metadata:
+            # Only the session itself may show what the list omits.
+            mine |= {one["id"]: _whole_or(hook, one) for one in hiding[:MOST_SINGLY]}
+            gap = gap or (_TOO_MANY if len(hiding) > MOST_SINGLY else "")
+        return list(mine.values()), gap
 
     def _contact_ids(self, hook: WtsHook) -> set[Any]:
-        recipient = self._recipient or ""
-        contacts = contacts_of_handle(hook, recipient) if recipient.startswith("@") else contacts_of(hook, recipient)
+        by_handle = self.recipient.startswith("@")
+        contacts = contacts_of_handle(hook, self.recipient) if by_handle else contacts_of(hook, self.recipient)
         return {contact["id"] for contact in contacts if contact.get("id")}
 
     def _is_mine(self, session: Mapping[str, Any], contact_ids: set[Any]) -> bool:
-        """Whether a session belongs to the recipient, or might: in doubt it does."""
+        """Whether a session belongs to the recipient, or might."""
         if session.get("contactId") in contact_ids:
             return True
         details = session.get("contactDetails")
         if not isinstance(details, dict):
             return not contact_ids or session.get("contactId") is None
-        recipient = self._recipient or ""
-        shown = may_be(details, recipient)
+        shown = may_be(details, self.recipient)
         if shown is not None:
             return shown
         # A contact of another network shows no number; it cannot be the one that was looked up by its number.
-        return recipient.startswith("@") or (not contact_ids and not details.get("instagram"))
-
-    def _message(
-        self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime
-    ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-        """Return the message of the send, and what else the company wrote in the session since."""
-        from airflow_provider_wts.api.messages import list_messages
-
-        messages = hook.client.items(list_messages(str(required(session, "id", "list_sessions")), created_after=since))
-        others: list[dict[str, Any]] = []
-        for message in islice(messages, MOST_MESSAGES):
-            if message.get("direction") == "FROM_HUB":
-                continue
-            if message.get("senderId") == mark.key:
-                return message, others
-            if parse_timestamp(message.get("createdAt")) >= since:
-                others.append(message)
-        return None, others
+        return self.recipient.startswith("@") or (not contact_ids and not details.get("instagram"))
 
     def _answer(self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime) -> dict[str, Any]:
         """Return what the call of a send answers whose session was found."""
-        if not self._is_message:
-            return _as_answered(session)
-        message, others = self._message(hook, session, mark, since)
+        if not self.is_message:
+            # Without what was asked for in addition: the answer goes into XCom, and must not name the contact.
+            return {name: value for name, value in session.items() if name != "contactDetails"}
+        message, others = _message_of(hook, session, mark.key, since)
         if message is None and len(others) == 1 and not others[0].get("senderId"):
             # A sender id of the user's own may not show.
             message = others[0]
         return _as_sent(message or {}, session)
 
 
-class InCards:
-    """Traces in cards: the mark in a card's metadata.
+class SessionSearch:
+    """Searches the sessions that changed since for many sends at once.
 
-    :param panel_id: tells the panel that the card belongs to; asked only when there is something to search for.
+    :param hook: the hook of the task's connection.
+    :param traces: what these sends leave.
+    :param since: they were sent no earlier than this.
     """
 
-    def __init__(self, panel_id: Callable[[], str]) -> None:
-        self._panel_id = panel_id
+    def __init__(self, hook: WtsHook, traces: Traces, since: datetime) -> None:
+        self._hook = hook
+        self._traces = traces
+        self._since = since
+        self._found: dict[str, Found] = {}
+        self._singly = 0
+        # Sessions that may belong to one of the recipients, by the ending of their address.
+        self._candidates: dict[str, list[dict[str, Any]]] = {}
+        self._of_unknown: list[dict[str, Any]] = []
+        self._gap = ""
 
-    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
-        """Look through the cards of the panel that were made since.
+    def search(self, requests: Sequence[Unanswered], *, shared: bool, at_a_time: int = 0) -> dict[str, Found]:
+        """Search for all sends, and return what happened to each, by its key.
 
-        :param hook: the hook of the task's connection.
-        :param mark: the mark of the send.
-        :param since: no earlier than this was it sent.
+        :param requests: the sends, by request.
+        :param shared: whether requests of this kind hold many sends.
+        :param at_a_time: how many requests may have been in progress at a time, if they went out in this order;
+            0 = nothing is known of their order.
         """
-        from airflow_provider_wts.api.panels import get_card, list_cards
+        sends = [send for request in requests for send in request.sends]
+        if not any(self._traces):
+            return {send.mark.key: _undecided(_NO_MARKER) for send in sends}
+        try:
+            self.seen(sends)
+        except (WtsRejectedError, WtsIncompleteListError) as error:
+            return {send.mark.key: _unreported(error) for send in sends} | self._found
+        self._decide(requests, at_a_time)
+        for request in requests:
+            # If one send of a request happened, the rest may be about to happen.
+            keys = [send.mark.key for send in request.sends]
+            if request.accepted or (shared and any(self._found[key].finding is Finding.FOUND for key in keys)):
+                absent = [key for key in keys if self._found[key].finding is Finding.ABSENT]
+                self._found |= dict.fromkeys(absent, _undecided(ACCEPTED))
+        return self._found
 
-        since = since - CLOCK_SLACK
-        listing = list_cards(self._panel_id(), statuses=_ALL_CARD_STATUSES, created_after=since)
-        singly, hidden = 0, False
-        for item in _first(hook.client.items(listing), MOST_SESSIONS):
-            if item is None:
-                return Found(Finding.UNDECIDED, reason="too many cards were made since then to look through them all")
-            card: Any = item
-            if not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since:
-                singly += 1
-                if singly > MOST_SINGLY:
-                    break
-                card = hook.run(get_card(str(required(card, "id", "list_cards"))))
-            if mark.stands_in(card):
-                return Found(Finding.FOUND, card)
-            hidden = hidden or (not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since)
-        if hidden:
-            return Found(Finding.UNDECIDED, reason="a card that was made since then does not show its metadata")
-        if singly > MOST_SINGLY:
-            return Found(Finding.UNDECIDED, reason="the list of cards does not show their metadata")
-        return Found(Finding.ABSENT)
+    def seen(self, sends: Iterable[SentTo]) -> dict[str, Found]:
+        """Search the changed sessions only, and return the sends that they show."""
+        by_key = {send.mark.key: send for send in sends}
+        self._walk(by_key)
+        for send in by_key.values():
+            self._check_candidates(send)
+        return self._found
+
+    def _walk(self, sends: Mapping[str, SentTo]) -> None:
+        """Read the sessions that changed, and stop as soon as all sends are found."""
+        endings = {ending_of(send.to) for send in sends.values()}
+        changed = self._hook.client.items(changed_sessions(self._since - CLOCK_SLACK))
+        for number, session in enumerate(changed):
+            if number >= MOST_SESSIONS_OF_MANY:
+                self._gap = _TOO_MANY
+                return
+            metadata = session.get("metadata")
+            if self._traces.by_metadata and isinstance(metadata, dict):
+                keys = {value for value in metadata.values() if isinstance(value, str) and value in sends}
+                self._found |= {key: _found_in(session) for key in keys if Mark(key).is_in(session)}
+            details = session.get("contactDetails")
+            if not isinstance(details, dict):
+                self._of_unknown.append(session)
+                details = {}
+            for ending in endings_in(details) & endings:
+                self._candidates.setdefault(ending, []).append(session)
+            if len(self._found) == len(sends):
+                return
+
+    def _check_candidates(self, send: SentTo) -> None:
+        """Read the sessions whose list item does not say everything."""
+        key = send.mark.key
+        for session in self._candidates.get(ending_of(send.to), ()):
+            if key in self._found or self._singly >= MOST_SINGLY_OF_MANY:
+                return
+            if self._traces.by_metadata and not _shows_metadata(session):
+                self._singly += 1
+                session["metadata"] = _whole_or(self._hook, session).get("metadata")
+                if send.mark.is_in(session):
+                    self._found[key] = _found_in(session)
+            elif self._traces.by_sender:
+                self._singly += 1
+                message, _ = _message_of(self._hook, session, key, self._since - CLOCK_SLACK)
+                if message is not None:
+                    self._found[key] = Found(Finding.FOUND, _as_sent(message, session))
+
+    def _decide(self, requests: Sequence[Unanswered], at_a_time: int) -> None:
+        """Decide on the sends that the changed sessions do not show, request by request."""
+        seen = [any(send.mark.key in self._found for send in request.sends) for request in requests]
+        last_seen = max((number for number, one in enumerate(seen) if one), default=-1)
+        absent_in_a_row = 0
+        for number, request in enumerate(requests):
+            left = [send for send in request.sends if send.mark.key not in self._found]
+            none_found = len(left) == len(request.sends)
+            if none_found and request.whole and not request.accepted and self._sample_is_absent(left):
+                self._found |= {send.mark.key: _ABSENT for send in left if self._is_quiet(send)}
+            for send in left:
+                if send.mark.key not in self._found:
+                    self._found[send.mark.key] = self._check(send)
+            all_absent = all(self._found[send.mark.key].finding is Finding.ABSENT for send in request.sends)
+            absent_in_a_row = absent_in_a_row + 1 if all_absent and number > last_seen else 0
+            if 0 < at_a_time <= absent_in_a_row and len(left) >= SAMPLE:
+                # Behind those that never went out, nothing did, if nothing speaks against it.
+                for send in (send for later in requests[number + 1 :] for send in later.sends):
+                    self._found[send.mark.key] = _ABSENT if self._is_quiet(send) else self._check(send)
+                return
+
+    def _is_quiet(self, send: SentTo) -> bool:
+        """Whether none of the changed sessions is the recipient's, as far as they show."""
+        return ending_of(send.to) not in self._candidates
+
+    def _sample_is_absent(self, left: Sequence[SentTo]) -> bool:
+        """Whether a few sends of a request, spread over all of it, conclusively did not happen."""
+        quiet = [send for send in left if self._is_quiet(send)]
+        if len(left) <= SAMPLE or len(quiet) < SAMPLE:
+            return False
+        for send in (quiet[0], quiet[len(quiet) // 2], quiet[-1]):
+            self._found[send.mark.key] = found = self._check(send)
+            if found.finding is not Finding.ABSENT:
+                return False
+        return True
+
+    def _check(self, send: SentTo) -> Found:
+        """Search for one send, among the changed sessions that have been read and those of its contact."""
+        if self._singly >= MOST_SINGLY_OF_MANY:
+            return _undecided("too many recipients are left to check each of them")
+        self._singly += 1
+        changed = self._candidates.get(ending_of(send.to), []) + self._of_unknown
+        by_metadata, by_sender = self._traces
+        trace = InSession(recipient=send.to, by_metadata=by_metadata, by_sender=by_sender, changed=changed)
+        try:
+            found = trace.search(self._hook, send.mark, self._since)
+        except (WtsRejectedError, WtsIncompleteListError) as error:
+            return _unreported(error)
+        return _undecided(self._gap) if found.finding is Finding.ABSENT and self._gap else found
 
 
-class Harmless:
-    """No trace, and none needed: a second identical call finds what the first one made."""
-
-    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
-        """Say that it may be made again.
-
-        :param hook: not used.
-        :param mark: not used.
-        :param since: not used.
-        """
-        return Found(Finding.ABSENT)
-
-
-class ByPhone:
-    """Traces of a new contact: nothing but its phone number.
-
-    :param phone: phone number, as the API spells it.
-    """
-
-    def __init__(self, phone: str) -> None:
-        self._phone = phone
-
-    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
-        """Look the contact up.
-
-        :param hook: the hook of the task's connection.
-        :param mark: not used: a contact may be there for another reason, which is as good.
-        :param since: not used.
-        """
-        contacts = contacts_of(hook, self._phone)
-        return Found(Finding.FOUND, contacts[0]) if contacts else Found(Finding.ABSENT)
-
-
-def changed_sessions(since: datetime) -> Call[SessionV2Page]:
-    """Return the list of the sessions that changed since a moment, with what tells whose they are.
-
-    :param since: the moment.
-    """
+def changed_sessions(since: datetime) -> Call[Any]:
+    """Return the list of the sessions that changed since, with what shows whose they are."""
     return list_sessions(updated_after=since, status=_ALL_STATUSES, include_details=_DETAILS)
 
 
@@ -365,9 +610,32 @@ def _whole(hook: WtsHook, session_id: str) -> dict[str, Any]:
     return dict(session)
 
 
-def _as_answered(session: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a session without what was asked for in addition: it goes into XCom, and names the contact."""
-    return {name: value for name, value in session.items() if name != "contactDetails"}
+def _whole_or(hook: WtsHook, session: dict[str, Any]) -> dict[str, Any]:
+    """Return a session with all that only it shows; as the list shows it, if it is gone."""
+    try:
+        return _whole(hook, str(required(session, "id", "list_sessions")))
+    except WtsNotFoundError:
+        return session
+
+
+def _message_of(
+    hook: WtsHook, session: Mapping[str, Any], key: str, since: datetime
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Return the message of a send, and what else the company wrote in the session since."""
+    messages = hook.client.items(list_messages(str(required(session, "id", "list_sessions")), created_after=since))
+    others: list[dict[str, Any]] = []
+    for message in islice(messages, MOST_MESSAGES):
+        if message.get("direction") == "FROM_HUB":
+            continue
+        if message.get("senderId") == key:
+            return message, others
+        if parse_timestamp(message.get("createdAt")) >= since:
+            others.append(message)
+    return None, others
+
+
+def _found_in(session: Mapping[str, Any]) -> Found:
+    return Found(Finding.FOUND, {"sessionId": session.get("id")})
 
 
 def _as_sent(message: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:
@@ -378,398 +646,74 @@ def _as_sent(message: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str
     return {name: found[name] for name in RespSendMessage.__annotations__}
 
 
-def _first(items: Iterable[dict[str, Any]], most: int) -> Iterable[dict[str, Any] | None]:
-    """Return items up to a number of them, and ``None`` in the place of the rest."""
-    for number, item in enumerate(items):
-        yield item if number < most else None
-
-
 def _shows_metadata(item: Mapping[str, Any]) -> bool:
     return isinstance(item.get("metadata"), dict)
 
 
 def _ended(session: Mapping[str, Any], since: datetime) -> bool:
     """Whether a session was over already, so that nothing can have been sent into it."""
-    return (
-        session.get("status") == "COMPLETED"
-        and bool(session.get("endAt"))
-        and parse_timestamp(session["endAt"]) < since
-    )
+    ended = session.get("status") == "COMPLETED" and bool(session.get("endAt"))
+    return ended and parse_timestamp(session["endAt"]) < since
 
 
 def _touched(session: Mapping[str, Any], since: datetime) -> bool:
-    """Whether anything happened in a session since; a moment that cannot be read counts as recent."""
+    """Whether anything happened in a session since; a timestamp that cannot be read counts as recent."""
     names = ("createdAt", "startAt", "endAt", "updatedAt", "lastMessageOut", "lastInteractionDate")
     return any(parse_timestamp(session[name]) >= since for name in names if session.get(name))
 
 
-log = logging.getLogger(__name__)
-
-#: Seconds to wait for what the platform was given before, until absence means anything. Nothing is documented about how
-#: long a send may stay in its queue; where nothing shows how far the platform is, all of this time is waited.
-QUEUE_WAIT = 300.0
-
-_QUEUE_INTERVAL = 5.0
-
-#: Seconds between two looks for the rest of a request that was taken, and without anything new until it is given up.
-_REST_INTERVAL = 15.0
-
-_STANDSTILL = 60.0
+# Traces elsewhere -----------------------------------------------------------------------------------------------------
 
 
-class ReconcileWait:
-    """Asks the API about sends.
+class InCards(NamedTuple):
+    """Traces in cards: the marker in a card's metadata.
 
-    :param hook: the hook of the task's connection.
-    :param way: how they went out.
+    :param panel_id: returns the panel that the card belongs to; called only when there is something to search for.
     """
 
-    def __init__(self, hook: WtsHook, way: MessageKind) -> None:
-        self._hook = hook
-        self._way = way
+    panel_id: Callable[[], str]
 
-    @property
-    def _lag(self) -> float:
-        """Seconds after the last byte of a request in which it may still take effect."""
-        return effect_lag(self._hook.client.timeout)
+    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
+        """Search the cards of the panel that were made since."""
+        from airflow_provider_wts.api.panels import get_card, list_cards
 
-    def at_once(self, lost: Sequence[UnansweredRequest], since: datetime, recent: Iterable[str]) -> dict[str, Found]:
-        """Ask about requests that got no answer a moment ago.
-
-        :param lost: the sends.
-        :param since: no earlier than this were they sent.
-        :param recent: ids of sends that the API took before them.
-        """
-        lost_at = clock.now()
-        found = self._search(lost, since)
-        if all(one.finding is Finding.FOUND for one in found.values()):
-            return found
-        clock.sleep(self._lag - clock.elapsed(lost_at))
-        return self._settled(lost, since, recent)
-
-    def later(
-        self, lost: Sequence[UnansweredRequest], since: datetime, recent: Iterable[str], *, at_a_time: int, begun: float
-    ) -> dict[str, Found]:
-        """Ask about what an earlier try left, with one search.
-
-        :param lost: the sends.
-        :param since: no earlier than this were they sent.
-        :param recent: ids of sends that the API took before them.
-        :param at_a_time: how many may have been under way at a time, where they went out in this order; 0 = nothing
-            is known of their order.
-        :param begun: seconds for which no earlier try can have written a request.
-        """
-        # However old an intent is: a limit may have held its request until then.
-        clock.sleep(self._lag - begun)
-        return self._settled(lost, since, recent, at_a_time=at_a_time)
-
-    def _settled(
-        self, lost: Sequence[UnansweredRequest], since: datetime, recent: Iterable[str], *, at_a_time: int = 0
-    ) -> dict[str, Found]:
-        known = list(recent)
-        moved_on = not known or self._queue_moved_on(known)
-        found = self._search(lost, since, at_a_time=at_a_time)
-        if not known and any(one.finding is Finding.ABSENT for one in found.values()):
-            log.info("Nothing shows how far WTS Chat is with its queue; looking again in %.0f s.", QUEUE_WAIT)
-            clock.sleep(QUEUE_WAIT)
-            found = self._search(lost, since, at_a_time=at_a_time)
-        if not moved_on:
-            reason = "WTS Chat is still at work on what it was given before"
-            behind = Found(Finding.UNDECIDED, reason=reason)
-            found = {key: behind if one.finding is Finding.ABSENT else one for key, one in found.items()}
-        return self._with_the_rest(lost, since, found)
-
-    def _with_the_rest(
-        self, lost: Sequence[UnansweredRequest], since: datetime, found: dict[str, Found]
-    ) -> dict[str, Found]:
-        """Wait for the rest of requests that were taken, as long as more and more of it shows."""
-        begun = moved = clock.now()
-        while left := [doubt for doubt in _undecided_sends(lost) if found[doubt.key].reason == TAKEN]:
-            if clock.elapsed(begun) >= QUEUE_WAIT or clock.elapsed(moved) >= _STANDSTILL:
-                break
-            clock.sleep(_REST_INTERVAL)
-            try:
-                new = Sweep(self._hook, self._way.traces, since).seen(left)
-            except WtsError as error:
-                log.info("WTS Chat does not tell how far it is: %s", error)
-                continue
-            if new:
-                found, moved = found | new, clock.now()
-        return found
-
-    def _search(self, lost: Sequence[UnansweredRequest], since: datetime, *, at_a_time: int = 0) -> dict[str, Found]:
-        shared = self._way.request_size > 1
-        groups = [Group(_undecided_sends([one]), one.whole, shared, one.taken) for one in lost]
-        try:
-            return Sweep(self._hook, self._way.traces, since).search(groups, at_a_time=at_a_time)
-        except WtsError as error:
-            raise WtsUnknownOutcomeError(
-                f"It is not known whether an earlier request took effect, and WTS Chat could not be asked: {error} "
-                "Another try asks again before it sends.",
-                repeatable=True,
-            ) from error
-
-    def _queue_moved_on(self, recent: list[str]) -> bool:
-        """Wait until the platform has worked on what it was given before; only then absence means anything."""
-        begun = clock.now()
-        waited = False
-        while not self._one_is_done(recent):
-            if clock.elapsed(begun) > QUEUE_WAIT:
-                return False
-            waited = True
-            clock.sleep(_QUEUE_INTERVAL)
-        if waited:
-            # It has only now come to what was given after that.
-            clock.sleep(self._lag)
-        return True
-
-    def _one_is_done(self, recent: list[str]) -> bool:
-        # The last one first: where it is done, one call is enough.
-        for one in recent[::-1]:
-            try:
-                if self._hook.run(self._way.status_call(one)).get("status") not in (None, *_IN_QUEUE):
-                    return True
-            except WtsError as error:
-                # No answer is no sign that the queue has moved.
-                log.info("WTS Chat does not tell how far it is: %s", error)
-        return False
-
-
-def _undecided_sends(lost: Sequence[UnansweredRequest]) -> list[UndecidedSend]:
-    return [UndecidedSend(send.mark.key, send.recipient.to) for one in lost for send in one.sends]
-
-
-#: Sessions that a sweep reads at the most.
-MOST_SESSIONS_OF_MANY = 20_000
-
-#: Sends of one request that are looked at singly to speak for all of them.
-SAMPLE = 3
-
-#: Sessions that are read one by one, and recipients that are looked at singly, at the most.
-MOST_SINGLY_OF_MANY = 300
-
-#: Why a send is undecided whose request was taken.
-TAKEN = "WTS Chat took the request that it was in, and does not show it yet"
-
-_MOST_MESSAGES = 500
-
-
-class UndecidedSend(NamedTuple):
-    """A send of which nobody knows whether it happened.
-
-    :param key: its key.
-    :param to: its recipient, as the API spells it.
-    """
-
-    key: str
-    to: str
-
-
-class Group(NamedTuple):
-    """Sends that went out together.
-
-    :param doubts: the sends.
-    :param whole: whether they went out in one request, which happened as a whole or not at all.
-    :param shared: whether requests of this kind hold many sends, even if nobody knows any more which.
-    :param taken: whether the API is known to have taken the request.
-    """
-
-    doubts: list[UndecidedSend]
-    whole: bool
-    shared: bool = False
-    taken: bool = False
-
-
-class Traces(NamedTuple):
-    """What a kind of send leaves at the API.
-
-    :param by_metadata: whether it puts its mark into the session's metadata.
-    :param by_sender: whether its message shows the mark as ``senderId``.
-    """
-
-    by_metadata: bool
-    by_sender: bool
-
-
-_ABSENT = Found(Finding.ABSENT)
-
-
-class Sweep:
-    """Looks for sends in the sessions that changed since.
-
-    :param hook: the hook of the task's connection.
-    :param traces: what these sends leave.
-    :param since: no earlier than this were they sent.
-    """
-
-    def __init__(self, hook: WtsHook, traces: Traces, since: datetime) -> None:
-        self._hook = hook
-        self._traces = traces
-        self._since = since
-        self._found: dict[str, Found] = {}
-        self._singly = 0
-        # Sessions that may belong to one of the recipients, by what tells them apart.
-        self._candidates: dict[str, list[dict[str, Any]]] = {}
-        self._nobodys: list[dict[str, Any]] = []
-        self._gap = ""
-
-    def search(self, groups: Sequence[Group], *, at_a_time: int = 0) -> dict[str, Found]:
-        """Look for all sends, and say of each what became of it.
-
-        :param groups: the sends.
-        :param at_a_time: how many groups may have been under way at a time, where they went out in this order;
-            0 = nothing is known of their order.
-        """
-        doubts = {doubt.key: doubt for group in groups for doubt in group.doubts}
-        if not self._traces.by_metadata and not self._traces.by_sender:
-            reason = "this kind of send leaves no mark that could be searched for"
-            return {key: Found(Finding.UNDECIDED, reason=reason) for key in doubts}
-        try:
-            self._walk(doubts)
-            self._look_into_candidates(doubts)
-        except (WtsRejectedError, WtsIncompleteListError) as error:
-            reason = f"WTS Chat does not tell ({error})"
-            return {key: self._found.get(key, Found(Finding.UNDECIDED, reason=reason)) for key in doubts}
-        self._decide(groups, at_a_time)
-        for group in groups:
-            self._doubt_absence(group)
-        return self._found
-
-    def seen(self, doubts: Iterable[UndecidedSend]) -> dict[str, Found]:
-        """Look for sends in the changed sessions only, and return those that are there.
-
-        :param doubts: the sends.
-        """
-        by_key = {doubt.key: doubt for doubt in doubts}
-        self._walk(by_key)
-        self._look_into_candidates(by_key)
-        return self._found
-
-    def _walk(self, doubts: dict[str, UndecidedSend]) -> None:
-        """Read the sessions that changed, and stop as soon as all sends are found."""
-        addresses = {ending_of(doubt.to) for doubt in doubts.values()}
-        changed = self._hook.client.items(changed_sessions(self._since - CLOCK_SLACK))
-        for number, session in enumerate(changed):
-            if number >= MOST_SESSIONS_OF_MANY:
-                self._gap = "too many sessions changed since then to look through them all"
-                return
-            metadata = session.get("metadata")
-            if self._traces.by_metadata and isinstance(metadata, dict):
-                for value in metadata.values():
-                    if isinstance(value, str) and value in doubts and Mark(value).stands_in(session):
-                        self._found[value] = _found_in(session)
-            details = session.get("contactDetails")
-            if not isinstance(details, dict):
-                self._nobodys.append(session)
-                details = {}
-            for address in endings_in(details) & addresses:
-                self._candidates.setdefault(address, []).append(session)
-            if len(self._found) == len(doubts):
-                return
-
-    def _look_into_candidates(self, doubts: dict[str, UndecidedSend]) -> None:
-        """Look into the sessions whose list item does not say it all."""
-        for doubt in doubts.values():
-            for session in self._candidates.get(ending_of(doubt.to), ()):
-                if doubt.key in self._found or self._singly >= MOST_SINGLY_OF_MANY:
+        since = since - CLOCK_SLACK
+        listing = list_cards(self.panel_id(), statuses=_ALL_CARD_STATUSES, created_after=since)
+        singly, hidden = 0, False
+        for number, item in enumerate(hook.client.items(listing)):
+            if number >= MOST_SESSIONS:
+                return _undecided("too many cards were made since then to check them all")
+            card: Any = item
+            if not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since:
+                singly += 1
+                if singly > MOST_SINGLY:
                     break
-                if self._traces.by_metadata and not isinstance(session.get("metadata"), dict):
-                    self._read_whole(session)
-                    if Mark(doubt.key).stands_in(session):
-                        self._found[doubt.key] = _found_in(session)
-                elif self._traces.by_sender:
-                    self._read_messages(session, doubt.key)
-
-    def _read_whole(self, session: dict[str, Any]) -> None:
-        self._singly += 1
-        try:
-            session["metadata"] = self._hook.run(get_session(required(session, "id", "list_sessions"))).get("metadata")
-        except WtsNotFoundError:
-            session["metadata"] = {}
-
-    def _read_messages(self, session: dict[str, Any], key: str) -> None:
-        self._singly += 1
-        session_id = required(session, "id", "list_sessions")
-        messages = self._hook.client.items(list_messages(session_id, created_after=self._since - CLOCK_SLACK))
-        for message in islice(messages, _MOST_MESSAGES):
-            if message.get("senderId") == key and message.get("direction") != "FROM_HUB":
-                self._found[key] = Found(Finding.FOUND, {**message, "sessionId": session_id})
-                return
-
-    def _decide(self, groups: Sequence[Group], at_a_time: int) -> None:
-        """Decide on what the walk left open, group by group."""
-        last_seen = max(
-            (n for n, group in enumerate(groups) if any(d.key in self._found for d in group.doubts)), default=-1
-        )
-        absent_in_a_row = 0
-        for number, group in enumerate(groups):
-            left = [doubt for doubt in group.doubts if doubt.key not in self._found]
-            none_found = len(left) == len(group.doubts)
-            if none_found and group.whole and not group.taken and self._sample_is_absent(left):
-                self._found.update(dict.fromkeys((doubt.key for doubt in left if self._is_quiet(doubt)), _ABSENT))
-            for doubt in left:
-                if doubt.key not in self._found:
-                    self._found[doubt.key] = self._look_singly(doubt)
-            all_absent = all(self._found[doubt.key].finding is Finding.ABSENT for doubt in group.doubts)
-            absent_in_a_row = absent_in_a_row + 1 if all_absent and number > last_seen else 0
-            if 0 < at_a_time <= absent_in_a_row and len(left) >= SAMPLE:
-                # Behind those that never went out, nothing did, where nothing speaks against it.
-                later = [doubt for group in groups[number + 1 :] for doubt in group.doubts]
-                self._found.update(
-                    {doubt.key: _ABSENT if self._is_quiet(doubt) else self._look_singly(doubt) for doubt in later}
-                )
-                return
-
-    def _doubt_absence(self, group: Group) -> None:
-        """Where one send of a request happened, the rest may be about to happen."""
-        findings = [self._found[doubt.key].finding for doubt in group.doubts]
-        if group.taken or (group.shared and Finding.FOUND in findings):
-            for doubt, finding in zip(group.doubts, findings, strict=True):
-                if finding is Finding.ABSENT:
-                    self._found[doubt.key] = Found(Finding.UNDECIDED, reason=TAKEN)
-
-    def _is_quiet(self, doubt: UndecidedSend) -> bool:
-        """Whether none of the changed sessions is the recipient's, as far as they tell."""
-        return ending_of(doubt.to) not in self._candidates
-
-    def _sample_is_absent(self, left: Sequence[UndecidedSend]) -> bool:
-        """Whether a few sends of a request, spread over all of it, conclusively did not happen."""
-        quiet = [doubt for doubt in left if self._is_quiet(doubt)]
-        if len(left) <= SAMPLE or len(quiet) < SAMPLE:
-            return False
-        sample = [quiet[0], quiet[len(quiet) // 2], quiet[-1]]
-        for doubt in sample:
-            found = self._look_singly(doubt)
-            self._found[doubt.key] = found
-            if found.finding is not Finding.ABSENT:
-                return False
-        return True
-
-    def _look_singly(self, doubt: UndecidedSend) -> Found:
-        if self._singly >= MOST_SINGLY_OF_MANY:
-            return Found(Finding.UNDECIDED, reason="too many recipients are left to look at each of them")
-        self._singly += 1
-        changed = self._candidates.get(ending_of(doubt.to), []) + self._nobodys
-        trace = _Seen(doubt.to, self._traces, changed)
-        try:
-            found = trace.search(self._hook, Mark(doubt.key), self._since)
-        except (WtsRejectedError, WtsIncompleteListError) as error:
-            return Found(Finding.UNDECIDED, reason=f"WTS Chat does not tell ({error})")
-        if found.finding is Finding.ABSENT and self._gap:
-            return Found(Finding.UNDECIDED, reason=self._gap)
-        return found
+                card = hook.run(get_card(str(required(card, "id", "list_cards"))))
+            if mark.is_in(card):
+                return Found(Finding.FOUND, card)
+            hidden = hidden or (not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since)
+        if hidden:
+            return _undecided("a card that was made since then does not show its metadata")
+        return _undecided("the list of cards does not show their metadata") if singly > MOST_SINGLY else _ABSENT
 
 
-class _Seen(InSession):
-    """The search for one send, with the changed sessions that the sweep has read already."""
+class Harmless:
+    """No trace, and none needed: a second identical call finds what the first one made."""
 
-    def __init__(self, recipient: str, traces: Traces, changed: list[dict[str, Any]]) -> None:
-        super().__init__(recipient=recipient, by_metadata=traces.by_metadata, by_sender=traces.by_sender)
-        self._changed_sessions = changed
-
-    def _changed(self, hook: WtsHook, since: datetime) -> list[dict[str, Any]]:
-        return self._changed_sessions
+    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
+        """Say that it may be made again."""
+        return _ABSENT
 
 
-def _found_in(session: dict[str, Any]) -> Found:
-    return Found(Finding.FOUND, {"sessionId": session.get("id")})
+class ByPhone(NamedTuple):
+    """Traces of a new contact: nothing but its phone number. One that is there for another reason is as good.
+
+    :param phone: phone number, as the API spells it.
+    """
+
+    phone: str
+
+    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
+        """Look the contact up."""
+        contacts = contacts_of(hook, self.phone)
+        return Found(Finding.FOUND, contacts[0]) if contacts else _ABSENT

@@ -1,4 +1,4 @@
-"""Rules for a send: the hours in which customers may be written to, and who is excluded."""
+"""Rules for a send: when customers may be written to, and who is excluded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import deque
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.addresses import People, addresses_in
 from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.contacts import filter_contacts
@@ -24,7 +25,21 @@ if TYPE_CHECKING:
     from airflow_provider_wts.hooks.wts import WtsHook
 
 
-_EXAMPLE = "A good value is '08:00-20:00 America/Sao_Paulo', or 'mon-fri 09:00-18:00 America/Sao_Paulo'."
+log = logging.getLogger(__name__)
+
+_EXAMPLE = "Nothing was sent. Example: '08:00-20:00 America/Sao_Paulo', or 'mon-fri 09:00-18:00 America/Sao_Paulo'."
+
+# The filter shows one status at a time.
+_STATUSES = ("ACTIVE", "ARCHIVED", "BLOCKED")
+
+#: Passes over the lists, of which the last must show nobody new.
+MOST_PASSES = 5
+
+#: Seconds after which a chunk needs the exclusions read again.
+FRESH_FOR = 60.0
+
+#: Part of the account's rate limit that reading again takes at most while the campaign runs.
+_SHARE = 0.1
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -48,14 +63,14 @@ class SendWindow(NamedTuple):
         """Read a window.
 
         :param text: days (optional), hours and time zone, such as ``mon-fri 08:00-20:00 America/Sao_Paulo``.
-        :raises WtsInvalidRequestError: when it cannot be read; shows a good value.
+        :raises WtsInvalidRequestError: when it is not valid.
         """
         from zoneinfo import ZoneInfo
 
         pattern = r"(?:([a-z]{3}(?:[-,][a-z]{3})*)\s+)?(\d{1,2}:\d{2})\s*-\s*(\d{1,2}:\d{2})\s+(\S+)"
         match = re.fullmatch(pattern, text.strip(), re.IGNORECASE)
         if match is None:
-            raise WtsInvalidRequestError(f"send_window: {text!r} cannot be read. {_EXAMPLE}")
+            raise WtsInvalidRequestError(f"send_window: {text!r} is not a valid window. {_EXAMPLE}")
         try:
             zone = ZoneInfo(match[4])
             opens, closes = (time.fromisoformat(part.zfill(5)) for part in (match[2], match[3]))
@@ -70,7 +85,7 @@ class SendWindow(NamedTuple):
     def next_opening(self, now: datetime) -> datetime:
         """Return when sending is allowed next: ``now`` itself inside the window.
 
-        :param now: an aware moment.
+        :param now: an aware timestamp.
         """
         local = now.astimezone(self.zone)
         for ahead in range(-1, 9):
@@ -80,28 +95,71 @@ class SendWindow(NamedTuple):
             opens = datetime.combine(day, self.opens, self.zone)
             over_midnight = self.closes < self.opens
             closes = datetime.combine(day + timedelta(days=over_midnight), self.closes, self.zone)
-            # In UTC: two moments of one zone are compared by their clocks, which jump twice a year. A window that
+            # In UTC: two timestamps of one zone are compared by their clocks, which jump twice a year. A window that
             # falls into the hour that is skipped does not open on that day.
             if closes.astimezone(UTC) > max(now, opens.astimezone(UTC)):
                 return max(now, opens.astimezone(UTC))
         raise AssertionError("a window opens within a week")
 
 
+class HeldBack(Exception):
+    """Nothing may be sent now, for a reason that a person reads."""
+
+
+class SendTimes(NamedTuple):
+    """When a task may send.
+
+    :param window: the hours in which customers may be written to.
+    :param not_after: timestamp after which nothing is sent.
+    :param waits: whether the task waits until the window opens.
+    """
+
+    window: SendWindow | None
+    not_after: datetime | None
+    waits: bool
+
+    @classmethod
+    def read(cls, send_window: str | None, not_after: datetime | str | None, outside_window: str) -> SendTimes:
+        """Read the parameters of an operator.
+
+        :raises WtsInvalidRequestError: when one of them is not valid.
+        """
+        if outside_window not in ("wait", "skip"):
+            raise WtsInvalidRequestError(
+                f"outside_window: {outside_window!r} must be 'wait' or 'skip'. Nothing was sent."
+            )
+        window = SendWindow.read(send_window) if send_window else None
+        return cls(window, parameters.deadline(not_after), outside_window == "wait")
+
+    def opening(self, now: datetime) -> datetime:
+        """Return when a send may go out: ``now``, or when the window opens.
+
+        :raises HeldBack: if it must not go out at all.
+        """
+        opening = self.window.next_opening(now) if self.window else now
+        if self.not_after is not None and max(now, opening) > self.not_after:
+            raise HeldBack(f"not_after is {self.not_after.isoformat()}")
+        if opening > now and not self.waits:
+            raise HeldBack(f"the send window opens again at {opening.isoformat()}")
+        return opening
+
+
 def reason_to_exclude(
     hook: WtsHook, recipient: str, *, exclude_tags: Sequence[str], exclude_blocked: bool
 ) -> str | None:
-    """Say why a contact must not be written to, or ``None``; asks the API only where a rule is set.
+    """Return why a contact must not be written to, or ``None``; asks the API only if a rule is set.
 
     :param hook: the hook of the task's connection.
     :param recipient: phone number, as the API spells it.
     :param exclude_tags: names or ids of tags that mean: do not write.
-    :param exclude_blocked: whether blocked contacts are spared.
+    :param exclude_blocked: whether blocked contacts are excluded.
     """
     if not exclude_tags and not exclude_blocked:
         return None
     if recipient.startswith("@"):
         raise WtsInvalidRequestError(
-            "exclude_tags: contacts can be looked up by phone number only, and the recipient is a handle."
+            "exclude_tags: contacts can be looked up by phone number only, and the recipient is a handle. Nothing was "
+            "sent. Leave exclude_tags and exclude_blocked out for handles."
         )
     from airflow_provider_wts.hooks.contacts import contacts_of
 
@@ -130,21 +188,6 @@ def _days(text: str | None, whole: str) -> frozenset[int]:
         length = (_DAYS.index(last) - start) % 7 if last else 0
         days.update((start + step) % 7 for step in range(length + 1))
     return frozenset(days)
-
-
-log = logging.getLogger(__name__)
-
-# The filter shows one status at a time.
-_STATUSES = ("ACTIVE", "ARCHIVED", "BLOCKED")
-
-#: Passes over the lists, of which the last must show nobody new.
-MOST_PASSES = 5
-
-#: Seconds after which a chunk needs the exclusions read again.
-FRESH_FOR = 60.0
-
-#: Part of the account's rate limit that reading again takes at most while the campaign runs.
-_SHARE = 0.1
 
 
 class Exclusions:
@@ -180,13 +223,13 @@ class Exclusions:
         """Read the exclusions, unless they were read.
 
         :raises WtsInvalidRequestError: when there is no such tag.
-        :raises WtsError: when the API does not show the tags, or the lists do not come to rest.
+        :raises WtsError: when the API does not show the tags, or the lists keep changing.
         """
         if self._read_at is None:
             self._read(paced=False)
 
     def read_again(self) -> None:
-        """Read the exclusions again before a chunk, where the last reading is more than a minute old.
+        """Read the exclusions again before a chunk, if the last reading is more than a minute old.
 
         :raises WtsError: as :meth:`read`.
         """

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from airflow_version import AIRFLOW_VERSION
 
+from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.emulator import clock
 from airflow_provider_wts.emulator.clock import Clock
 from airflow_provider_wts.emulator.running import Emulator
@@ -343,7 +344,7 @@ def judged(
 
 def untrue(result: dict[str, Any], got: int) -> str | None:
     """Say what is wrong with the end of a task, given how often its customer got its message."""
-    last, named = result["last"], result["task"]["to"] in result["words"]
+    last, named = result["last"], readable(result["task"]["to"]) in result["words"]
     if got:
         return "said not to be sent" if last in ("not_sent", "refused") and not named else None
     if last == "sent":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.campaigns.run import Batch
-from airflow_provider_wts.sending.ledger import PagedLedger, open_ledger
+from airflow_provider_wts.sending.ledger import open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,21 @@ def people(count: int) -> list[Recipient]:
     return [Recipient(index + 1, f"+55|119{10_000_000 + index:08d}", {"text": "Olá!"}) for index in range(count)]
 
 
+class ReportingBatch(Batch):
+    """A batch with the rules and the reports of a test."""
+
+    campaign: Campaign
+
+    def permit(self) -> None:
+        self.campaign.permit()
+
+    def exclusion(self, to: str) -> str | None:
+        return self.campaign.exclusion(to)
+
+    def report(self, recipient: Recipient, result: Result) -> None:
+        self.campaign.results[recipient.to] = result
+
+
 class Campaign:
     """Tries of one campaign."""
 
@@ -37,7 +52,7 @@ class Campaign:
         self.permits = 0
         self.killed_at: int | None = None
         self.batch: Batch | None = None
-        self.spare: Callable[[str], str | None] = lambda to: None
+        self.exclusion: Callable[[str], str | None] = lambda to: None
 
     def permit(self) -> None:
         self.permits += 1
@@ -47,18 +62,10 @@ class Campaign:
     def run(self, recipients: list[Recipient], *, finished: bool = True, **settings: Any) -> dict[str, int]:
         self.results = {}
         context, on_clear = self.task.next_try(), settings.pop("on_clear", "auto")
-        self.batch = Batch(
-            self.hook,
-            context,
-            self.way,
-            ledger=open_ledger(context, PagedLedger, on_clear=on_clear),
-            chunk_size=self.size,
-            permit=self.permit,
-            spare=self.spare,
-            report=lambda recipient, result: self.results.__setitem__(recipient.to, result),
-            **settings,
-        )
-        self.batch.run(recipients)
+        ledger = open_ledger(context, on_clear=on_clear)
+        self.batch = ReportingBatch(self.hook, context, self.way, ledger=ledger, chunk_size=self.size, **settings)
+        self.batch.campaign = self
+        self.batch.send_all(recipients)
         self.batch.close(finished=finished)
         statuses = [result.status for result in self.results.values()]
         return {status: statuses.count(status) for status in set(statuses)}

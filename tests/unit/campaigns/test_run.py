@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -154,10 +155,9 @@ from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.sending import reconcile
 from airflow_provider_wts.sending.ledger import open_ledger
-from airflow_provider_wts.sending.ledger import PagedLedger
+from airflow_provider_wts.campaigns.run import Batch
 from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind
-from airflow_provider_wts.campaigns.run import Batch
 job = json.loads(sys.argv[1])
 reconcile.effect_lag = lambda timeout: 0.3
 hook = WtsHook()
@@ -166,13 +166,11 @@ ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
 ti.try_number, ti.max_tries = job["try"], job["max_tries"]
 everybody = [Recipient(n, f"+55|119{10_000_000 + n:08d}", {}) for n in range(job["count"])]
 counts = {}
-ledger = open_ledger({"ti": ti}, PagedLedger)
-campaign = Batch(
-    hook, {"ti": ti}, ChatbotKind(job["bot"], None, {}, request_size=10), ledger=ledger, chunk_size=10,
-    permit=lambda: None, spare=lambda to: None,
-    report=lambda who, result: counts.update({result.status: counts.get(result.status, 0) + 1}),
-)
-campaign.run(everybody)
+ledger = open_ledger({"ti": ti})
+kind = ChatbotKind(job["bot"], None, {}, request_size=10)
+campaign = Batch(hook, {"ti": ti}, kind, ledger=ledger, chunk_size=10)
+campaign.report = lambda who, result: counts.update({result.status: counts.get(result.status, 0) + 1})
+campaign.send_all(everybody)
 campaign.close(finished=True)
 print(json.dumps(counts))
 """
@@ -477,6 +475,21 @@ def test_recipients_may_change_between_tries(
         campaign.run(everybody[:50])
     campaign.killed_at = None
     assert campaign.run(everybody[::-1]) == {"sent": 60}
+    assert received(emulator, everybody) == [1] * 60
+
+
+@pytest.mark.parametrize("killed_at", [None, 3])
+def test_a_later_try_that_lost_the_ledger_asks_about_everybody(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, chatbot: ChatbotKind, killed_at: int | None
+) -> None:
+    campaign, everybody = Campaign(hook, task, chatbot), people(60)
+    campaign.killed_at = killed_at
+    with contextlib.suppress(Killed):
+        campaign.run(everybody, finished=False)
+    emulator.advance(5)
+    store.values.clear()
+    campaign.killed_at = None
+    assert campaign.run(everybody) == {"sent": 60}
     assert received(emulator, everybody) == [1] * 60
 
 

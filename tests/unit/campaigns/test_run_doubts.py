@@ -14,7 +14,7 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimit
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind
 from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.sending import clock, reconcile
-from airflow_provider_wts.sending.ledger import Page
+from airflow_provider_wts.sending.ledger import LedgerEntry, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,11 +84,11 @@ def test_a_second_attempt_that_fails_takes_back_nothing_but_its_own_sends(
 
 
 def test_a_page_of_which_half_a_request_is_taken_back_tells_no_requests_any_more() -> None:
-    page = Page(0, datetime.now().astimezone(), {str(number): {} for number in range(20)}, 10)
-    page.take_back([str(number) for number in range(10)])
+    page = Page(0, datetime.now().astimezone(), {str(number): LedgerEntry() for number in range(20)}, 10)
+    page.retract([str(number) for number in range(10)])
     assert page.requests() == [[str(number) for number in range(10, 20)]]
-    page = Page(0, datetime.now().astimezone(), {str(number): {} for number in range(20)}, 10)
-    page.take_back([str(number) for number in range(5)])
+    page = Page(0, datetime.now().astimezone(), {str(number): LedgerEntry() for number in range(20)}, 10)
+    page.retract([str(number) for number in range(5)])
     assert page.request_size == 1
 
 
@@ -230,7 +230,7 @@ def test_without_a_ledger_nobody_asks_about_those_who_are_spared(
 ) -> None:
     campaign, everybody = Campaign(hook, make_task(None), chatbot), people(24)
     spared = {recipient.to for recipient in everybody[::6]}
-    campaign.spare = lambda to: "has the tag" if to in spared else None
+    campaign.exclusion = lambda to: "has the tag" if to in spared else None
     assert campaign.run(everybody) == {"sent": 20, "skipped": 4}
     emulator.advance(3)
     assert campaign.run(everybody) == {"sent": 20, "skipped": 4}

@@ -232,7 +232,7 @@ def test_a_connection_that_allows_few_recipients(
         ({"recipients": numbers(1), "recipients_path": "a.csv"}, "give exactly one of them"),
         ({"recipients_path": "/nowhere/at/all.csv"}, "there is no file"),
         ({"recipients": ["1"], "max_failures": "many"}, "rows are bad|max_failures"),
-        ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' is neither"),
+        ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' is not a valid"),
         ({"recipients": numbers(1), "on_bad_row": "ignore"}, "on_bad_row: 'ignore' is unknown"),
         ({"recipients": numbers(1), "chunk_size": 101}, "chunk_size: 101 is no whole number from 1 to 100"),
         ({"recipients": numbers(1), "outside_window": "maybe"}, "outside_window"),
@@ -449,7 +449,7 @@ def undecided(emulator: Emulator, count: int, **parameters: Any) -> WtsSendChatb
 def test_the_error_names_those_of_whom_nobody_knows(wts_connection: Emulator, context: dict[str, Any]) -> None:
     with pytest.raises(AirflowFailException) as caught:
         undecided(wts_connection, 8, chunk_size=2).execute(context)
-    assert "+55|11910000000 (line 1), +55|11910000001 (line 2). Look" in str(caught.value)
+    assert "+55 11 91000-0000 (line 1), +55 11 91000-0001 (line 2). It" in str(caught.value)
 
 
 def test_the_error_names_twenty_and_says_how_many_more_there_are(
@@ -458,7 +458,7 @@ def test_the_error_names_twenty_and_says_how_many_more_there_are(
     with pytest.raises(AirflowFailException) as caught:
         undecided(wts_connection, 30).execute(context)
     assert str(caught.value).count("(line ") == 20
-    assert "+55|11910000019 (line 20) and 10 more. Look" in str(caught.value)
+    assert "+55 11 91000-0019 (line 20) and 10 more. It" in str(caught.value)
 
 
 def test_a_try_that_raises_half_way_keeps_its_results(
@@ -530,7 +530,7 @@ def test_a_dry_run_says_who_would_be_skipped_and_shows_three_messages(
     ]
     assert shown["messages"][0]["request"]["messages"][0]["parameters"] == {"nome": "Cliente 0"}
     assert (shown["waits_until"], shown["stopped"]) == (None, None)
-    assert "+55 11910000001 (line 2): skipped" in logged.text("warning")
+    assert "+55 11 91000-0001 (line 2): skipped" in logged.text("warning")
     assert wts_connection.requests_of("send_template_batch") == []
 
 
@@ -606,7 +606,7 @@ def opted_out_during(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, clock:
     run = WtsHook.run
     lock = threading.Lock()
     monkeypatch.setattr("airflow_provider_wts.sending.rules.seconds", lambda: clock[0])
-    permit = run_module.Campaign._permit
+    permit = run_module.Campaign.permit
 
     def timed_permit(self: Any) -> None:
         permit(self)
@@ -623,7 +623,7 @@ def opted_out_during(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, clock:
                 opted_out[f"+55|119{10_000_000 + index:08d}"] = clock[0]
         return run(self, call, **more)
 
-    monkeypatch.setattr(run_module.Campaign, "_permit", timed_permit)
+    monkeypatch.setattr(run_module.Campaign, "permit", timed_permit)
     monkeypatch.setattr(WtsHook, "run", timed)
     return began, opted_out
 
@@ -814,7 +814,7 @@ def test_without_a_results_path_the_log_and_the_counts_name_who_was_not_reached(
     assert len(named) == 20
     assert named[0] == {"line": 10, "to": "+55|11910000009", "status": "failed", "reason": named[0]["reason"]}
     assert "results_path: is not set" in logged.lines[0][1] + logged.text("warning")
-    assert "Not reached: +55 11910000009 (line 10): failed" in logged.text("warning")
+    assert "Not reached: +55 11 91000-0009 (line 10): failed" in logged.text("warning")
     assert "Not reached: 3 more" in logged.text("warning")
 
 
@@ -825,7 +825,7 @@ def test_a_try_that_raises_names_who_was_not_reached_until_then(
     wts_connection.faults.add("status", status=401, operation_id="send_text", nth=7, times=None)
     with pytest.raises(AirflowFailException):
         text(recipients=numbers(20), parallelism=1, chunk_size=3).execute(context)
-    assert "Not reached: +55 11910000001 (line 2): failed" in logged.text("warning")
+    assert "Not reached: +55 11 91000-0001 (line 2): failed" in logged.text("warning")
 
 
 def test_bad_rows_and_exclusions_are_named_too(wts_connection: Emulator, context: dict[str, Any]) -> None:
@@ -877,7 +877,7 @@ def test_progress_is_told_in_the_log() -> None:
     tally = Progress(4000, log, 0.0, None)
     for line in range(3):
         tally.report(Recipient(line, "+55|11910000001", {}), Result("failed" if line else "sent"))
-    assert told[-1].startswith("3 of 4,000 recipients done, 2 failed; ")
+    assert told[-1].startswith("3 of 4,000 recipients done; 2 failed; ")
     assert " a second, about " in told[-1]
 
 

@@ -273,6 +273,22 @@ def test_action_37_panel_create_text_annotation(wts_connection, context, card_id
     assert note["cardId"] == card_id
 
 
+@pytest.mark.parametrize(
+    ("operator_class", "operation_id", "fields", "place"),
+    [
+        (WtsCreateCardNoteOperator, "create_card_note", {"text": "Primeira"}, "the notes of this card"),
+        (WtsDuplicateCardOperator, "duplicate_card", {}, "the copies of this card"),
+    ],
+)
+def test_an_error_about_a_lost_answer_names_what_to_check(
+    wts_connection, context, card_id, operator_class, operation_id, fields, place
+):
+    wts_connection.faults.add("reset", when="after", operation_id=operation_id)
+
+    with pytest.raises(AirflowFailException, match=rf"{operation_id}: no confirmation .*{card_id}.* Check {place} in"):
+        run(operator_class, context, card_id=card_id, **fields)
+
+
 def test_action_38_panel_create_file_annotation(wts_connection, context, card_id):
     urls = [f"https://example.com/{name}.pdf" for name in "abc"]
     note = run(WtsCreateCardNoteOperator, context, card_id=card_id, file_urls=urls)

@@ -328,7 +328,7 @@ def test_a_message_that_the_platform_holds_back_is_searched_for_until_it_must_be
 def test_a_quick_send_whose_answer_was_lost_is_not_repeated(wts_connection, ledger_context):
     wts_connection.faults.add("reset", when="after", operation_id="send_message_sync")
 
-    with pytest.raises(AirflowFailException, match="not known"):
+    with pytest.raises(AirflowFailException, match="no confirmation"):
         send_text(ledger_context, to=TO, synchronous=True)
     wts_connection.advance(5)
     assert len(wts_connection.received(CARLA)) == 1

@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
 from tries import _never_expire  # noqa: F401
 
+from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError
 from airflow_provider_wts.hooks.errors import use_retry_policy
 from airflow_provider_wts.operators import sending as module
@@ -297,7 +298,7 @@ def test_an_unknown_outcome_fails_the_task_for_good_and_names_the_recipient(
     wts_connection.faults.add("reset", when="after", operation_id="send_chatbot")
     with pytest.raises(AirflowFailException) as failed:
         operator(mark_session=False).execute(context)
-    assert PHONE in str(failed.value)
+    assert readable(PHONE) in str(failed.value)
     assert "on_unknown='resend'" in str(failed.value)
     assert received() == 1
 

@@ -280,7 +280,7 @@ def test_a_schedule_whose_answer_was_lost_is_not_repeated(wts_connection, ledger
     wts_connection.faults.add("reset", when="after", operation_id="create_scheduled_message")
 
     for _ in range(2):
-        with pytest.raises(AirflowFailException, match="not known"):
+        with pytest.raises(AirflowFailException, match="no confirmation"):
             schedule(ledger_context)
     assert len(wts_connection.requests_of("create_scheduled_message")) == 1
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsError, WtsUnknownOutcomeError
-from airflow_provider_wts.sending import clock, ledger, once, reconcile
+from airflow_provider_wts.sending import clock, ledger, reconcile
 from airflow_provider_wts.sending.once import Once
 from airflow_provider_wts.sending.reconcile import Finding, Found
 
@@ -173,7 +174,7 @@ class World:
             return "a message came again without a clear"
         last = self.ends[-1]
         if isinstance(last, BaseException):
-            return None if RECIPIENT in str(last) else f"lost, and not named: {last!r}"
+            return None if readable(RECIPIENT) in str(last) else f"lost, and not named: {last!r}"
         return None if counts else "lost, and nobody knows"
 
 
@@ -233,8 +234,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[World]]:
     monkeypatch.setattr(clock, "sleep", sleep)
     monkeypatch.setattr(ledger, "LEASE", 1.0)
     monkeypatch.setattr(ledger, "store_of", lambda context, task: context["task_state_store"])
-    monkeypatch.setattr(once, "_FIRST_INTERVAL", 1000.0)
-    monkeypatch.setattr(once, "_LONGEST_INTERVAL", 1000.0)
+    monkeypatch.setattr(reconcile, "_FIRST_INTERVAL", 1000.0)
+    monkeypatch.setattr(reconcile, "_LONGEST_INTERVAL", 1000.0)
     monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: max(timeout, LAG))
     logging.disable(logging.CRITICAL)
     yield now

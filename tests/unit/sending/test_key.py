@@ -71,10 +71,10 @@ def test_a_mark_stands_beside_the_users_metadata_and_changes_it_not() -> None:
 
 def test_a_mark_is_found_by_its_whole_key() -> None:
     mark = Mark("12345678-aaaa")
-    assert mark.stands_in({"metadata": {"airflow_send_12345678": "12345678-aaaa", "x": 1}})
-    assert not mark.stands_in({"metadata": {"airflow_send_12345678": "12345678-bbbb"}})
+    assert mark.is_in({"metadata": {"airflow_send_12345678": "12345678-aaaa", "x": 1}})
+    assert not mark.is_in({"metadata": {"airflow_send_12345678": "12345678-bbbb"}})
 
 
 @pytest.mark.parametrize("item", [{}, {"metadata": None}, {"metadata": {}}, {"metadata": []}, {"metadata": "text"}])
 def test_a_mark_is_not_found_where_there_is_no_metadata(item: dict[str, Any]) -> None:
-    assert not Mark("12345678-aaaa").stands_in(item)
+    assert not Mark("12345678-aaaa").is_in(item)

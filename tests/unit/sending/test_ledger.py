@@ -13,7 +13,7 @@ from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.context import TaskIdentity
 from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending import ledger as ledger_module
-from airflow_provider_wts.sending.ledger import HEADER, FileStore, Ledger, TaskStateStore, store_of
+from airflow_provider_wts.sending.ledger import HEADER, FileStore, Ledger, LedgerEntry, TaskStateStore, store_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,13 +59,13 @@ def test_a_new_ledger_knows_nothing(pages: Pages) -> None:
 
 def test_a_retry_finds_the_receipt(pages: Pages) -> None:
     finished(pages)
-    assert Ledger(pages, max_tries=0).entry("key")["receipt"] == {"id": 1}
+    assert Ledger(pages, max_tries=0).entry("key").receipt == {"id": 1}
 
 
 def test_a_retry_of_an_unfinished_task_goes_on(pages: Pages) -> None:
     Ledger(pages, max_tries=0).intend("key", "digest")
     again = Ledger(pages, max_tries=0)
-    assert "receipt" not in again.entry("key")
+    assert not again.entry("key").is_done
     assert again.generation == 0
 
 
@@ -86,7 +86,7 @@ def test_a_clear_of_a_finished_task_begins_anew(pages: Pages) -> None:
 
 def test_on_clear_continue_never_begins_anew(pages: Pages) -> None:
     finished(pages)
-    assert Ledger(pages, max_tries=1, on_clear="continue").entry("key")["receipt"] == {"id": 1}
+    assert Ledger(pages, max_tries=1, on_clear="continue").entry("key").receipt == {"id": 1}
 
 
 def test_on_clear_resend_begins_anew_even_where_the_task_is_unfinished(pages: Pages) -> None:
@@ -106,7 +106,7 @@ def test_a_retry_after_the_end_of_a_continued_run_is_no_second_clear(pages: Page
     cleared.receive("key", {"id": 1}, finished=True)
     retried = Ledger(pages, max_tries=3)
     assert retried.generation == 0
-    assert retried.entry("key")["receipt"] == {"id": 1}
+    assert retried.entry("key").receipt == {"id": 1}
 
 
 def test_a_generation_never_comes_back_even_when_retries_are_edited(pages: Pages) -> None:
@@ -137,14 +137,14 @@ def test_an_intent_says_when_and_what(pages: Pages) -> None:
     before = datetime.now(UTC)
     Ledger(pages, max_tries=0).intend("key", "digest")
     entry = Ledger(pages, max_tries=0).entry("key")
-    assert entry["content"] == "digest"
-    assert before <= datetime.fromisoformat(entry["intent"]) <= datetime.now(UTC)
+    assert entry.content == "digest"
+    assert before <= entry.intent <= datetime.now(UTC)
 
 
 def test_an_intent_can_go_back_to_the_first_attempt_that_is_in_doubt(pages: Pages) -> None:
     first = datetime(2026, 1, 1, tzinfo=UTC)
     Ledger(pages, max_tries=0).intend("key", "digest", since=first)
-    assert Ledger(pages, max_tries=0).entry("key")["intent"] == first.isoformat()
+    assert Ledger(pages, max_tries=0).entry("key").intent == first
 
 
 def test_a_retracted_send_is_forgotten(pages: Pages) -> None:
@@ -162,7 +162,7 @@ def test_an_answer_of_null_is_a_receipt(pages: Pages) -> None:
     ledger = Ledger(pages, max_tries=0)
     ledger.intend("key", "digest")
     ledger.receive("key", None, finished=True)
-    assert "receipt" in Ledger(pages, max_tries=0).entry("key")
+    assert Ledger(pages, max_tries=0).entry("key").is_done
 
 
 # What cannot be read or written ---------------------------------------------------------------------------------------
@@ -337,9 +337,9 @@ def test_the_same_run_finds_its_receipts(pages: Any, known: RunIdentity) -> None
     first = Ledger(pages, max_tries=1, run=known)
     first.intend("key", "digest")
     first.receive("key", {"id": 1}, finished=False)
-    assert "receipt" in (Ledger(pages, max_tries=1, try_number=1, run=known).entry("key") or {})
+    assert Ledger(pages, max_tries=1, try_number=1, run=known).entry("key").is_done
     # A clear of the run moves its start, which then tells nothing; but the number of a try only grows within a run.
-    assert "receipt" in (Ledger(pages, max_tries=1, try_number=2, run={}).entry("key") or {})
+    assert Ledger(pages, max_tries=1, try_number=2, run={}).entry("key").is_done
 
 
 def test_a_first_try_of_a_run_that_may_be_another_asks_for_what_it_finds(pages: Any) -> None:
@@ -348,7 +348,7 @@ def test_a_first_try_of_a_run_that_may_be_another_asks_for_what_it_finds(pages: 
     first.receive("key", {"id": 1}, finished=True)
     entry = Ledger(pages, max_tries=1, run={}).entry("key")
     assert entry is not None
-    assert "receipt" not in entry
+    assert not entry.is_done
 
 
 # A ledger of version 0.1.0 --------------------------------------------------------------------------------------------
@@ -365,8 +365,8 @@ def ledger_of_0_1_0(holder: str | None = None) -> dict[str, Any]:
 def test_a_retry_after_an_upgrade_finds_the_receipt(pages: Any, holder: str | None, run: RunIdentity | None) -> None:
     pages.pages = ledger_of_0_1_0(holder)
     ledger = Ledger(pages, max_tries=0, try_number=2, run=run)
-    assert ledger.entry("key") == pages.pages[HEADER]["sends"]["key"]
-    assert "receipt" in ledger.entry("key")
+    assert ledger.entry("key") == LedgerEntry.of(pages.pages[HEADER]["sends"]["key"])
+    assert ledger.entry("key").is_done
     assert not ledger.incomplete
 
 
@@ -374,7 +374,7 @@ def test_a_first_try_on_files_of_0_1_0_cannot_tell_whose_they_are(pages: Any) ->
     pages.pages = ledger_of_0_1_0()
     entry = Ledger(pages, max_tries=0, run={"start": "2026-11-01T08:00:00+00:00"}).entry("key")
     assert entry is not None
-    assert "receipt" not in entry
+    assert not entry.is_done
 
 
 def test_files_of_0_1_0_are_read(tmp_path: Path) -> None:

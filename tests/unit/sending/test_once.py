@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wts.api import sends, transport
+from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.api.errors import (
     WtsError,
@@ -51,7 +52,7 @@ class Sender:
             return send_chatbot(bot_key=self.bot_key, to=to, session_metadata=mark.metadata(), sender_id=mark.key)
 
         once = Once(self.hook, context, grace=grace, **how)
-        more = {} if permit is None else {"permit": permit}
+        more = {} if permit is None else {"before_send": permit}
         return once.send(to, build, InSession(recipient=to, by_metadata=True), **more)
 
     def text(self, context: dict[str, Any], *, marked: bool = True, text: str = "Olá", **how: Any) -> Any:
@@ -243,8 +244,8 @@ def test_after_a_crash_a_send_without_a_mark_stops_and_names_whom_to_look_at(
         sender.text(any_task.next_try(), marked=False)
     with pytest.raises(WtsUnknownOutcomeError) as caught:
         sender.text(any_task.next_try(), marked=False)
-    assert PHONE in str(caught.value)
-    assert "Look at the conversation in WTS Chat" in str(caught.value)
+    assert readable(PHONE) in str(caught.value)
+    assert "Check the conversation in WTS Chat" in str(caught.value)
     assert "on_unknown='resend'" in str(caught.value)
     assert is_final(caught.value)
     assert sender.received == 1
@@ -304,6 +305,44 @@ def test_an_intent_of_unreadable_time_is_searched_for_from_the_begin_of_the_run(
     assert sender.received == 1
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_clear_that_sends_again_warns_how_to_prevent_it(
+    sender: Sender, task: Any, crash: Any, caplog: pytest.LogCaptureFixture, finished: bool
+) -> None:
+    if finished:
+        # The task may have failed only after that; nothing shows it.
+        sender.chatbot(task.next_try())
+    else:
+        with crash("after the call"):
+            sender.chatbot(task.next_try())
+    task.clear()
+    sender.chatbot(task.next_try())
+    assert ("on_clear='continue' sends nothing again" in caplog.text) == finished
+    assert sender.received == (2 if finished else 1)
+
+
+def test_continue_is_refused_where_success_deletes_the_ledger(
+    sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+    with pytest.raises(WtsInvalidRequestError, match=r"on_clear: 'continue' .*clear_on_success.* Nothing was sent"):
+        sender.chatbot(task.next_try(), on_clear="continue")
+    assert sender.received == 0
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}")
+    sender.chatbot(task.next_try(), on_clear="continue")
+    assert sender.received == 1
+
+
+@pytest.mark.parametrize("lag", ["soon", "-1", "nan", "inf"])
+def test_a_setting_that_cannot_be_read_ends_the_task_before_anything_is_sent(
+    sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch, lag: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__EFFECT_LAG", lag)
+    with pytest.raises(WtsInvalidRequestError, match=r"effect_lag.*Nothing was sent"):
+        sender.text(task.next_try(), grace=None)
+    assert sender.asked == []
+
+
 # Answers that are lost ------------------------------------------------------------------------------------------------
 
 
@@ -326,7 +365,7 @@ def test_two_lost_answers_in_a_row_leave_the_rest_to_the_next_try(sender: Sender
     sender.emulator.faults.add("reset", operation_id="send_chatbot", times=2)
     with pytest.raises(WtsNotSentError, match="Trying again is safe") as caught:
         sender.chatbot(any_task.next_try())
-    assert PHONE in str(caught.value)
+    assert readable(PHONE) in str(caught.value)
     assert not is_final(caught.value)
     sender.chatbot(any_task.next_try())
     assert sender.received == 1
@@ -336,7 +375,7 @@ def test_with_resend_two_lost_answers_in_a_row_are_tried_again_later(sender: Sen
     sender.emulator.faults.add("reset", operation_id="send_text", times=2)
     with pytest.raises(WtsUnknownOutcomeError) as caught:
         sender.text(any_task.next_try(), marked=False, on_unknown="resend")
-    assert PHONE in str(caught.value)
+    assert readable(PHONE) in str(caught.value)
     assert not is_final(caught.value)
 
 
@@ -521,7 +560,7 @@ def test_a_search_that_fails_leaves_the_send_to_the_next_try(
     sender.emulator.faults.add(operation_id="list_sessions", times=None, **fault)
     with pytest.raises(WtsUnknownOutcomeError) as caught:
         sender.chatbot(any_task.next_try(), on_unknown="resend")
-    assert PHONE in str(caught.value)
+    assert readable(PHONE) in str(caught.value)
     assert not is_final(caught.value)
     sender.emulator.faults.clear()
     sender.chatbot(any_task.next_try())
@@ -532,9 +571,9 @@ def test_a_search_that_is_refused_leaves_the_send_undecided(sender: Sender, any_
     with crash("after the call"):
         sender.chatbot(any_task.next_try())
     sender.emulator.faults.add("status", status=403, operation_id="list_sessions", times=None)
-    with pytest.raises(WtsUnknownOutcomeError, match="does not tell") as caught:
+    with pytest.raises(WtsUnknownOutcomeError, match="did not report") as caught:
         sender.chatbot(any_task.next_try())
-    assert PHONE in str(caught.value)
+    assert readable(PHONE) in str(caught.value)
     assert is_final(caught.value)
 
 
@@ -586,7 +625,7 @@ def test_a_definite_non_send_does_not_settle_an_earlier_doubt(sender: Sender, ta
     with pytest.raises(WtsRejectedError) as caught:
         sender.text(task.next_try(), marked=False, on_unknown="resend")
     # The doubt stands, since when it arose, and the error names whom it is about.
-    assert PHONE in "".join(caught.value.__notes__)
+    assert readable(PHONE) in "".join(caught.value.__notes__)
     assert intent(task)["intent"] == first["intent"]
     with pytest.raises(WtsUnknownOutcomeError):
         sender.text(task.next_try(), marked=False)
