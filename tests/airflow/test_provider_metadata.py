@@ -41,7 +41,9 @@ def test_it_fits_the_schema_of_provider_yaml():
         pytest.skip("this Airflow does not ship provider.yaml.schema.json")
     schema = json.loads(path.read_text())
     schema["required"] = [key for key in schema["required"] if key in INFO]
-    jsonschema.validate(INFO, schema)
+    # Airflow before 3.2 has no commands of providers, and passes over them.
+    info = {key: value for key, value in INFO.items() if key != "cli" or "cli" in schema["properties"]}
+    jsonschema.validate(info, schema)
 
 
 # Modules that need a later Airflow, and say so when they are imported.
