@@ -652,3 +652,6 @@ def _refuse_output_of_task(name: str, value: Any) -> None:
             f"{name}: is the output of a task, and templates of rows take none. Put the value into the rows, or into a "
             "template: {{ params.x }}, {{ row.x }}."
         )
+
+
+from airflow_provider_wts.operators.outcome import WtsCampaignOutcomeOperator  # noqa: E402, F401  # offered here

@@ -328,14 +328,18 @@ class WtsSendingOperator(WtsOnceOperator):
         self.log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
         if self.deferrable and seconds > _SHORT_WAIT:
             self.defer(
-                trigger=_time_trigger(opening),
+                trigger=time_trigger(opening),
                 method_name="execute_in_window",
                 timeout=timedelta(seconds=seconds + 3600),
             )
         time.sleep(max(0.0, seconds))
 
 
-def _time_trigger(timestamp: datetime) -> Any:
+def time_trigger(timestamp: datetime) -> Any:
+    """Return a trigger that fires at a time.
+
+    :param timestamp: the time.
+    """
     try:
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
     except ImportError:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from airflow_provider_wts.hooks.context import TaskIdentity
 
 
+#: How the name of each entry in metadata begins by which a send is found again.
+MARK_PREFIX = "airflow_send_"
+
 _NAMESPACE = uuid.UUID("6f1f7f0e-7a55-5c0b-9d0e-2b6d2f4c9a11")
 
 
@@ -59,7 +62,7 @@ class Mark(NamedTuple):
     @property
     def name(self) -> str:
         """Name of the entry in metadata. One per send: the next send would overwrite a common one."""
-        return f"airflow_send_{self.key[:8]}"
+        return f"{MARK_PREFIX}{self.key[:8]}"
 
     def metadata(self, metadata: Any = None) -> dict[str, Any]:
         """Return metadata with this marker in it.

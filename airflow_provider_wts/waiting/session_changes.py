@@ -41,6 +41,9 @@ EVENTS = {SESSION_OPENED: "createdAt", MESSAGE_RECEIVED: "lastMessageIn", SESSIO
 #: How much of what was read is read again, for changes that the API shows late.
 OVERLAP = timedelta(minutes=2)
 
+#: A bound on a date may be read in whole seconds.
+_ROUNDING = timedelta(seconds=1)
+
 #: What an event says of its session: ids and dates, and nothing that anybody wrote.
 _TOLD = {
     "session_id": "id",
@@ -103,6 +106,67 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
             whole = False
     sessions_by_change = sorted(found.values(), key=lambda one: (str(one["updated_at"]), str(one["session_id"])))
     return Batch(since, latest if whole else since + reach_back, sessions_by_change, calls, server_now(client))
+
+
+class ChangedSessions:
+    """The sessions that changed or were written in since, whole, each once, in as few requests as that takes.
+
+    :param client: the client.
+    :param since: lower bound of the change.
+    :param details: details to add to each session.
+    """
+
+    def __init__(self, client: WtsClient, since: datetime, details: Sequence[str]) -> None:
+        self._client = client
+        self._since = since
+        # Whether a message moves the date of a session's change is not documented. The second list has only those
+        # that the first one leaves out.
+        self._lists = (
+            list_sessions(status=SESSION_STATUSES, updated_after=since, include_details=details),
+            list_sessions(
+                status=SESSION_STATUSES,
+                last_interaction_after=since,
+                updated_before=since + _ROUNDING,
+                include_details=details,
+            ),
+        )
+        #: The server's time when the lists were begun; before that, this machine's.
+        self.begun = datetime.now(UTC)
+        #: Where the next lists begin: what changed while these were read is in them.
+        self.cursor = since
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        whole, begun = True, None
+        for call in self._lists:
+            try:
+                for sessions in self._pages(call):
+                    if begun is None:
+                        begun = self.begun = self._client.now()
+                    yield from sessions
+            except WtsIncompleteListError as error:
+                # The same stretch is read again.
+                log.warning("%s", error)
+                whole = False
+        if whole and begun is not None:
+            self.cursor = max(self._since, begun - OVERLAP)
+
+    def _pages(self, call: Call[Any]) -> Iterator[list[Mapping[str, Any]]]:
+        """Walk the pages of a list once, if its order proves that none was missed; else as often as it takes.
+
+        Ordered by creation, a list that only grows moves rows to later pages, and hides none.
+        """
+        number = known = total = 0
+        dates: list[datetime] = []
+        grows = True
+        for page, items in pages_of_sessions(self._client, call):
+            sessions = [session for _, session in items]
+            yield sessions
+            number, known = number + 1, known + len(sessions)
+            dates += [parse_timestamp(session.get("createdAt")) for session in sessions]
+            grows, total = grows and whole_number(page.get("totalItems")) >= total, whole_number(page.get("totalItems"))
+            ends = number == whole_number(page.get("pageNumber")) == whole_number(page.get("totalPages"))
+            if ends and grows and known >= total and dates in (sorted(dates), sorted(dates, reverse=True)):
+                return
 
 
 class Position:

@@ -1,0 +1,405 @@
+"""The outcome of campaigns: who replied, whose conversation ended, and with what, as rows that can be written again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.operators.base import WtsOperator
+from airflow_provider_wts.operators.sending import time_trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_wts.campaigns.outcomes import Outcomes, RowPolicy, SentCampaign
+    from airflow_provider_wts.hooks.tables import Table
+
+_EXAMPLE = "'s3://aws_default@bucket/outcomes/{{ ds }}.jsonl'"
+
+_STATE_VERSION = 1
+
+#: The shortest pause between two passes, and how long Airflow waits for a trigger that is late.
+_LEAST_INTERVAL = timedelta(seconds=10)
+
+_SLACK = timedelta(hours=1)
+
+
+class WtsCampaignOutcomeOperator(WtsOperator):
+    """Follow campaigns, and write what came of each row: the conversation, the reply, how it ended, the answers.
+
+    Each pass lists the sessions that changed since the one before, 100 per request, and finds the sends by the markers
+    that they left in the session's metadata. A session once found is kept by its id: a later send may replace its
+    metadata. If no list shows a send, the operator asks for the send's status, and then for the sessions of its
+    contact, with at most ``max_lookups`` requests per pass. What it cannot find keeps ``session_id`` empty, and its row
+    is not ``final``.
+
+    In a session that existed before the send, only a reply and an end after the send count. If a send went into two
+    sessions, the one created last counts. A session of the same contact that began later is counted in
+    ``later_sessions``; its replies are not attributed to the campaign.
+
+    A row is identified by ``campaign_id`` and ``row_key``, and written whole in each pass: running the task again
+    changes no count. Between passes and tries, a file with ``.state.json`` at the end of its name keeps what was found,
+    beside ``outcomes_path``, or beside the results of the first campaign. The campaign's task needs ``results_path``
+    or ``[wts] results_path``, and must have ended.
+
+    :param campaign: output of a batch operator, address of a manifest, or a list of either (templated).
+    :param until: when to stop: time since the first send, or a date and time. ``None``: after one pass (templated).
+    :param needed: stop earlier: share (``0.9``) or count of the sent rows whose session has a status of
+        ``ended_status`` (templated).
+    :param ended_status: statuses of a session that has ended (templated).
+    :param refresh_interval: time between two passes.
+    :param detail: ``sessions``, or ``messages``: also read the status of each message, one request each. The log says
+        beforehand how long that takes; a later try goes on where an earlier one stopped (templated).
+    :param answers: keys of the session's metadata to keep; ``None``: all but markers (templated).
+    :param max_lookups: requests per pass about single sends and sessions.
+    :param outcomes_path: file to write the rows to: ``.jsonl``, ``.csv`` or ``.parquet`` (extra ``parquet``)
+        (templated).
+    :param outcomes_table: table to write the rows to; created on PostgreSQL, MariaDB, MySQL and SQLite. Needs the extra
+        ``sql`` (templated).
+    :param outcomes_conn_id: Airflow connection of its database (templated).
+    :param report_path: file for a report in HTML: the funnel, and the replies by hour (templated).
+    :param report_language: ``en`` or ``pt`` (templated).
+    :param private: show recipients as a hash with the API token as its key.
+    :param rate_limit_percent: part of the account's limits to use, unless the connection allows less.
+    :param wts_conn_id: id of the Airflow connection (templated).
+    :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
+    :return: ``campaign_id`` (a list, if there are several campaigns), ``rows``, ``by_status`` (rows by the status of
+        their session, or else of their send), ``final`` (rows that are final), ``path``, ``table``.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
+    :raises WtsError: when another try makes sense.
+    """
+
+    template_fields: Sequence[str] = (
+        *WtsOperator.template_fields,
+        "campaign",
+        "until",
+        "needed",
+        "ended_status",
+        "detail",
+        "answers",
+        "outcomes_path",
+        "outcomes_table",
+        "outcomes_conn_id",
+        "report_path",
+        "report_language",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"campaign": "json"}
+
+    def __init__(
+        self,
+        *,
+        campaign: Any,
+        until: timedelta | datetime | str | None = None,
+        needed: float | str | None = None,
+        ended_status: Sequence[str] | str = ("COMPLETED",),
+        refresh_interval: timedelta = timedelta(minutes=15),
+        detail: str = "sessions",
+        answers: Sequence[str] | str | None = None,
+        max_lookups: int = 1000,
+        outcomes_path: str | None = None,
+        outcomes_table: str | None = None,
+        outcomes_conn_id: str | None = None,
+        report_path: str | None = None,
+        report_language: str = "en",
+        private: bool = False,
+        rate_limit_percent: int = 25,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.campaign = campaign
+        self.until = until
+        self.needed = needed
+        self.ended_status = ended_status
+        self.refresh_interval = refresh_interval
+        self.detail = detail
+        self.answers = answers
+        self.max_lookups = max_lookups
+        self.outcomes_path = outcomes_path
+        self.outcomes_table = outcomes_table
+        self.outcomes_conn_id = outcomes_conn_id
+        self.report_path = report_path
+        self.report_language = report_language
+        self.private = private
+        self.rate_limit_percent = rate_limit_percent
+        self.deferrable = deferrable
+
+    @cached_property
+    def hook(self) -> WtsHook:
+        """The hook of this task's connection, with its part of the account's limits."""
+        percent = int(parameters.whole("rate_limit_percent", self.rate_limit_percent, least=1, most=100) or 25)
+        return _WithinPercent(self.wts_conn_id, percent)
+
+    def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Follow the campaigns until the end, and return the counts.
+
+        :param context: the task's context.
+        :param event: of the trigger, after a wait; it says nothing.
+        """
+        with task_failures():
+            following = _Following(self)
+            while True:
+                following.read()
+                result = following.write()
+                wakes = following.next_pass()
+                if wakes is None:
+                    return result
+                self._wait_for(wakes)
+
+    def _wait_for(self, wakes: datetime) -> None:
+        self.log.info("The next pass is at %s.", wakes.isoformat(timespec="seconds"))
+        wait = wakes - datetime.now(UTC)
+        if self.deferrable:
+            self.defer(trigger=time_trigger(wakes), method_name="execute", timeout=wait + _SLACK)
+        time.sleep(max(0.0, wait.total_seconds()))
+
+
+class _WithinPercent(WtsHook):
+    """The hook with a part of the account's limits of its own."""
+
+    def __init__(self, wts_conn_id: str, percent: int) -> None:
+        super().__init__(wts_conn_id)
+        self._percent = percent
+
+    @cached_property
+    def connection(self) -> Any:
+        found = super().connection
+        return dataclasses.replace(found, rate_limit_percent=min(found.rate_limit_percent, self._percent))
+
+
+class _Following:
+    """One task instance at work: what it was given, checked, and what it knows."""
+
+    def __init__(self, operator: WtsCampaignOutcomeOperator) -> None:
+        from airflow_provider_wts.api.sessions import SESSION_STATUSES
+        from airflow_provider_wts.campaigns import outcomes, report
+        from airflow_provider_wts.hooks.output_files import output_file
+
+        self._operator = operator
+        self._log = operator.log
+        self._detail = parameters.needed_choice("detail", operator.detail, ("sessions", "messages"))
+        self._language = parameters.needed_choice("report_language", operator.report_language, tuple(report.WORDS))
+        ended = parameters.choices_of("ended_status", operator.ended_status, SESSION_STATUSES)
+        if not isinstance(ended, list) or not ended:
+            raise WtsInvalidRequestError("ended_status: is empty. Example: ('COMPLETED',)")
+        answers = parameters.texts("answers", operator.answers)
+        self._policy_parts = (answers if isinstance(answers, list) else None, ended)
+        self._lookups = int(parameters.whole("max_lookups", operator.max_lookups, least=0) or 0)
+        self._file = self._output("outcomes_path", operator.outcomes_path)
+        if self._file is not None and self._file.suffix not in _WRITERS:
+            raise WtsInvalidRequestError(
+                f"outcomes_path: {str(self._file)!r} must end in .jsonl, .csv or .parquet. Example: {_EXAMPLE}"
+            )
+        self._report = self._output("report_path", operator.report_path)
+        self._table = self._open_table()
+        self.campaigns: list[SentCampaign] = outcomes.sent_campaigns(operator.campaign)
+        self.outcomes: Outcomes = outcomes.Outcomes(outcomes.sent_rows(self.campaigns))
+        self._first = min((send.sent_at for send in self.outcomes.sends.values()), default=datetime.now(UTC))
+        self._deadline = self._end()
+        self._needed = _needed(operator.needed, len(self.outcomes.sends))
+        base = str(self._file) if self._file is not None else f"{self.campaigns[0].address}.outcomes"
+        self._state_file = output_file("outcomes_path", f"{base}.state.json", example=_EXAMPLE)
+        self._cursor, self._asked, self._observed = self._first, Counter[str](), datetime.now(UTC)
+        self._restore()
+
+    @property
+    def _policy(self) -> RowPolicy:
+        from airflow_provider_wts.campaigns.outcomes import RowPolicy
+
+        secret = str(self._operator.hook.connection.token).encode() if self._operator.private else None
+        return RowPolicy(*self._policy_parts, secret)
+
+    def _output(self, name: str, value: Any) -> ObjectStoragePath | None:
+        from airflow_provider_wts.hooks.output_files import output_file
+
+        return None if parameters.missing(value) else output_file(name, str(value).strip(), example=_EXAMPLE)
+
+    def _open_table(self) -> Table | None:
+        from airflow_provider_wts.campaigns.outcomes import COLUMNS, KEY
+        from airflow_provider_wts.hooks.tables import Table
+
+        table, conn_id = self._operator.outcomes_table, self._operator.outcomes_conn_id
+        if parameters.missing(table) != parameters.missing(conn_id):
+            raise WtsInvalidRequestError("outcomes_table, outcomes_conn_id: give both of them, or neither.")
+        if parameters.missing(table):
+            return None
+        return Table(str(conn_id).strip(), str(table).strip(), COLUMNS, KEY, parameter="outcomes_table")
+
+    def _end(self) -> datetime | None:
+        until = self._operator.until
+        if isinstance(until, timedelta):
+            return self._first + until
+        found = None if parameters.missing(until) else parameters.timestamp("until", until)
+        return datetime.fromisoformat(found) if isinstance(found, str) else None
+
+    # What is known, between passes and tries -------------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        try:
+            stored = json.loads(self._state_file.read_text())
+        except (OSError, ValueError):
+            return
+        if not isinstance(stored, dict) or stored.get("version") != _STATE_VERSION:
+            return
+        if stored["campaigns"] == self._ids:
+            self.outcomes.restore(stored["known"])
+            self._cursor = datetime.fromisoformat(stored["cursor"])
+            self._asked = Counter(stored["asked"])
+
+    def _keep(self) -> None:
+        from airflow_provider_wts.hooks.output_files import whole_file
+
+        known = self.outcomes.as_json()
+        state = {"version": _STATE_VERSION, "campaigns": self._ids, "cursor": self._cursor.isoformat()}
+        with whole_file(self._state_file, "outcomes_path", example=_EXAMPLE) as file:
+            file.write(json.dumps({**state, "asked": self._asked, "known": known}).encode())
+
+    @property
+    def _ids(self) -> list[str]:
+        return sorted(campaign.campaign_id for campaign in self.campaigns)
+
+    # A pass ----------------------------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Read what came of the sends since the last pass."""
+        from airflow_provider_wts.campaigns.outcome_sweep import OutcomeSweep
+
+        if not self.outcomes.sends:
+            return
+        sweep = OutcomeSweep(self._operator.hook, self.outcomes, self._keep, max_lookups=self._lookups)
+        changed = sweep.changed(self._cursor)
+        self._cursor, self._observed = changed.cursor, changed.begun
+        self._keep()
+        if self._detail == "messages":
+            sweep.messages()
+        sweep.lookups(self._asked)
+        self._asked.update(sweep.asked)
+        self._keep()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Return the rows as they are known now."""
+        from airflow_provider_wts.campaigns.outcomes import rows
+
+        return rows(self.campaigns, self.outcomes, self._policy, self._observed)
+
+    def write(self) -> dict[str, Any]:
+        """Write the rows to wherever they go, and return the counts."""
+        from airflow_provider_wts.campaigns.outcomes import status_of
+        from airflow_provider_wts.campaigns.report import Funnel
+        from airflow_provider_wts.hooks.output_files import whole_file
+
+        if self._file is not None:
+            with whole_file(self._file, "outcomes_path", example=_EXAMPLE) as file:
+                _WRITERS[self._file.suffix](file, self.rows())
+        if self._table is not None:
+            self._table.replace(self.rows())
+        funnel, by_status, final = Funnel(), Counter[str](), 0
+        for row in self.rows():
+            funnel.add(row)
+            by_status[status_of(row)] += 1
+            final += row["final"]
+        for line in funnel.text():
+            self._log.info(line)
+        if self._report is not None:
+            with whole_file(self._report, "report_path", example=_EXAMPLE) as file:
+                file.write(funnel.html(self._language, self._ids, self._observed).encode())
+        ids = self._ids
+        return {
+            "campaign_id": ids[0] if len(ids) == 1 else ids,
+            "rows": by_status.total(),
+            "by_status": dict(by_status),
+            "final": final,
+            "path": str(self._file) if self._file is not None else None,
+            "table": self._table.name if self._table is not None else None,
+        }
+
+    def next_pass(self) -> datetime | None:
+        """Return when the next pass begins; ``None`` if this was the last one."""
+        now = datetime.now(UTC)
+        if self._deadline is None or now >= self._deadline:
+            return None
+        sent = [row for row in self.rows() if row["send_key"] in self.outcomes.sends]
+        ended = sum(row["session_status"] in self._policy_parts[1] for row in sent)
+        if all(row["final"] for row in sent) or (self._needed is not None and ended >= self._needed):
+            return None
+        return min(self._deadline, now + max(self._operator.refresh_interval, _LEAST_INTERVAL))
+
+
+def _needed(value: Any, sent: int) -> float | None:
+    if parameters.missing(value):
+        return None
+    text = str(value).strip()
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    share = text.endswith("%") or "." in text
+    if isinstance(value, bool) or not 0 <= number < float("inf") or (share and number > 1):
+        raise WtsInvalidRequestError(
+            f"needed: {value!r} is neither a count nor a share of the sent rows. Example: 500, 0.9 or '90%'"
+        )
+    return number * sent if share else number
+
+
+def _plain(value: Any) -> Any:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+
+
+def _jsonl(file: Any, rows: Iterator[dict[str, Any]]) -> None:
+    for row in rows:
+        file.write(json.dumps(row, default=_plain, separators=(",", ":")).encode() + b"\n")
+
+
+def _csv(file: Any, rows: Iterator[dict[str, Any]]) -> None:
+    import csv
+    import io
+
+    from airflow_provider_wts.campaigns.outcomes import COLUMNS
+
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_plain(row[name]) for name in COLUMNS])
+    text.detach()
+
+
+def _parquet(file: Any, rows: Iterator[dict[str, Any]]) -> None:
+    from itertools import islice
+
+    from airflow_provider_wts.campaigns.outcomes import COLUMNS
+
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ModuleNotFoundError:
+        raise WtsInvalidRequestError(
+            "outcomes_path: a .parquet file needs pyarrow. Install the extra: pip install "
+            "'airflow-provider-wts[parquet]', or write .jsonl."
+        ) from None
+    types = {
+        "count": arrow.int64(),
+        "flag": arrow.bool_(),
+        "time": arrow.timestamp("us", tz="UTC"),
+        "number": arrow.float64(),
+    }
+    schema = arrow.schema([(name, types.get(kind, arrow.string())) for name, kind in COLUMNS.items()])
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for first in rows:
+            writer.write_table(arrow.Table.from_pylist([first, *islice(rows, 9999)], schema=schema))
+
+
+_WRITERS = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}

@@ -1,0 +1,525 @@
+"""The outcome of campaigns: every row is what the service knows, however sessions and metadata came and went."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sqlite3
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+
+from airflow_provider_wts.api.chatbots import queue_chatbot_batch
+from airflow_provider_wts.api.client import WtsClient
+from airflow_provider_wts.api.sessions import complete_session, update_session
+from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.operators.campaign import WtsCampaignOutcomeOperator
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
+from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflow_provider_wts.emulator.running import Emulator
+
+BOT = "Falar com atendente"
+
+
+def number(index: int) -> str:
+    return f"+55|119{10_000_000 + index:08d}"
+
+
+@pytest.fixture
+def service(wts_connection: Emulator) -> Emulator:
+    """A service whose contacts answer when the test says so."""
+    wts_connection.behave("*", replies=[])
+    wts_connection.switches.change({"whatsapp_window": "off", "queue_seconds": 0, "rate_limits": False})
+    return wts_connection
+
+
+@pytest.fixture
+def send(service: Emulator, ledger: Path, context: dict[str, Any], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def sent(*people: Any, run_id: str = "one", cls: Any = WtsSendChatbotBatchOperator, **parameters: Any) -> Any:
+        context["ti"].run_id = run_id
+        given = {"chatbot": BOT} if cls is WtsSendChatbotBatchOperator else {}
+        task = cls(
+            task_id="send", recipients=list(people), results_path=f"{tmp_path}/{run_id}.jsonl", on_bad_row="skip",
+            **given, **parameters,
+        )  # fmt: skip
+        counts = task.execute(context)
+        service.advance(5)
+        return counts
+
+    return sent
+
+
+@pytest.fixture
+def follow(tmp_path: Path, context: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    def followed(campaign: Any, **parameters: Any) -> dict[str, Any]:
+        given = {"outcomes_path": f"{tmp_path}/outcomes.jsonl", "rate_limit_percent": 100, **parameters}
+        return WtsCampaignOutcomeOperator(task_id="outcome", campaign=campaign, **given).execute(context)
+
+    return followed
+
+
+def rows(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    with open(result["path"], encoding="utf-8") as file:
+        return {row["row_key"]: row for row in map(json.loads, file)}
+
+
+def truth(emulator: Emulator, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the service knows of a send."""
+    ids = {send["sessionId"] for send in emulator.sends if send["senderId"] == row["send_key"] and send["sessionId"]}
+    sessions = sorted((emulator.state.sessions.find(one) for one in ids), key=lambda one: one.created)
+    session = sessions[-1]
+    sent_at = parse_timestamp(row["sent_at"])
+    created = parse_timestamp(emulator.clock.text(session.created))
+    existing = created < sent_at
+
+    def date(name: str, *, after: bool = True) -> str | None:
+        found = parse_timestamp(session[name]) if session[name] else None
+        if found is None or (after and existing and found < sent_at):
+            return None
+        return found.astimezone(UTC).isoformat()
+
+    agents = {one["userId"]: one["name"] for one in emulator.state.agents.by_creation()}
+    department = emulator.state.departments.find(session["departmentId"]) if session["departmentId"] else None
+    later = [one for one in session.contact.sessions if one.created > session.created and one not in sessions]
+    answers = {name: value for name, value in session["metadata"].items() if not name.startswith("airflow_send_")}
+    classification = session["classification"] or {}
+    return {
+        "session_id": session.id,
+        "session_status": session["status"],
+        "session_created_at": created.astimezone(UTC).isoformat(),
+        "existing_session": existing,
+        "marked_sessions": len(sessions),
+        "later_sessions": len(later),
+        "replied": date("lastMessageIn") is not None,
+        "last_reply_at": date("lastMessageIn"),
+        "completed_at": date("endAt") if session["status"] == "COMPLETED" else None,
+        "last_interaction_at": date("lastInteractionDate", after=False),
+        "agent": agents.get(session["userId"]),
+        "department": department["name"] if department else None,
+        "classification": classification.get("category"),
+        "amount": classification.get("amount"),
+        "answers": json.dumps(answers, ensure_ascii=False, sort_keys=True),
+        "final": session["status"] == "COMPLETED",
+    }
+
+
+def assert_true(emulator: Emulator, result: dict[str, Any], sent: int) -> None:
+    found = [row for row in rows(result).values() if row["send_status"] == "sent"]
+    assert len(found) == sent
+    for row in found:
+        expected = truth(emulator, row)
+        assert {name: row[name] for name in expected} == expected, row["recipient"]
+
+
+def talk(emulator: Emulator, people: int) -> None:
+    """Let things happen in conversations: replies, ends, answers, and new conversations after the end."""
+    client = WtsHook().client
+    for index in range(0, people, 3):
+        emulator.contact_writes(number(index), "Sim")
+    for session in emulator.state.sessions.by_creation()[: people // 2 : 2]:
+        if session["status"] != "COMPLETED":
+            given = {"category": "WON", "amount": 10.5}
+            client.perform(update_session(session.id, metadata={"nota": "9"}, classification=given))
+            client.perform(complete_session(session.id))
+    for index in range(0, people, 7):
+        emulator.contact_writes(number(index), "Outra coisa")
+
+
+class Killed(BaseException):
+    """The process dies."""
+
+
+@pytest.fixture
+def dying(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the process die at its so manieth request from now."""
+
+    def at(left: int) -> None:
+        perform = WtsClient.perform
+
+        def counted(self: WtsClient, *args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                monkeypatch.setattr(WtsClient, "perform", perform)
+                raise Killed
+            return perform(self, *args, **kwargs)
+
+        monkeypatch.setattr(WtsClient, "perform", counted)
+
+    return at
+
+
+@pytest.mark.parametrize("kept", ["merge", "replace"])
+@pytest.mark.parametrize("passes", ["before and after", "after"])
+@pytest.mark.parametrize("shown", [True, False], ids=["listed", "not-listed"])
+def test_every_row_is_what_the_service_knows(
+    service: Emulator, send: Any, follow: Any, dying: Any, kept: str, passes: str, shown: bool
+) -> None:
+    people = 300
+    service.switches.change({"session_metadata": kept, "metadata_in_session_list": shown})
+    for index in range(0, people, 4):
+        service.contact_writes(number(index), "Bom dia")
+    service.advance(60)
+    everybody = [number(index) for index in range(people)]
+    campaign = send(*everybody)
+    if passes == "before and after":
+        assert_true(service, follow(campaign), people)
+    talk(service, people)
+    # Another campaign into the same conversations, and one that ends them.
+    send(*everybody[::5], run_id="two")
+    send(*everybody[1::6], run_id="three", force_start_session=True)
+    # A request that took effect twice, each time in a session of its own. What nobody read before it was replaced, and
+    # no id leads to, is lost.
+    lost = (kept, passes) == ("replace", "after")
+    twice = [] if lost else service.sends[2:people:9]
+    for one in twice:
+        message = {"to": one.to, "sender_id": one["senderId"]}
+        mark = {f"airflow_send_{one['senderId'][:8]}": one["senderId"]}
+        call = queue_chatbot_batch(
+            _key(service),
+            [{**message, "session_metadata": mark}],
+            force_start_session=True,
+        )
+        WtsHook().run(call)
+    service.advance(5)
+    talk(service, people)
+    for requests in (1, 2, 40, 120):
+        dying(requests)
+        try:
+            follow(campaign)
+        except Killed:
+            continue
+    result = follow(campaign)
+    assert_true(service, result, people)
+    before = rows(result)
+    again = rows(follow(campaign))
+    assert {key: {**row, "observed_at": 0} for key, row in again.items()} == {
+        key: {**row, "observed_at": 0} for key, row in before.items()
+    }
+
+
+def requests(emulator: Emulator) -> list[str]:
+    return [request.operation_id for request in emulator.requests]
+
+
+def test_a_pass_lists_what_changed_and_nothing_else(service: Emulator, send: Any, follow: Any) -> None:
+    campaign = send(*map(number, range(250)))
+    follow(campaign)
+    # Those that are read again, in case the service shows a change late, have changed long ago.
+    service.advance(600)
+    follow(campaign)
+    for changed in (0, 1, 100, 170):
+        service.advance(600)
+        for index in range(changed):
+            service.contact_writes(number(index), "Oi")
+        before = len(service.requests)
+        assert_true(service, follow(campaign), 250)
+        made = requests(service)[before:]
+        assert set(made) == {"list_sessions"}
+        assert len(made) <= changed / 100 + 2
+
+
+def test_a_message_that_moves_no_date_of_change_is_found(service: Emulator, send: Any, follow: Any) -> None:
+    service.switches.change({"messages_touch_session": False})
+    campaign = send(*map(number, range(120)))
+    follow(campaign)
+    service.advance(600)
+    for index in range(110):
+        service.contact_writes(number(index), "Oi")
+    before = len(service.requests)
+    assert_true(service, follow(campaign), 120)
+    assert len(service.requests) - before <= 110 / 100 + 2
+
+
+def test_rows_that_nothing_went_to_are_final(service: Emulator, send: Any, follow: Any) -> None:
+    service.behave(number(1), replies=[], fails="Número inexistente")
+    campaign = send(number(0), "12", number(0), number(1))
+    result = follow(campaign, detail="messages")
+    found = rows(result)
+    assert {key: row["send_status"] for key, row in found.items()} == {
+        number(0): "sent",
+        "line:2": "bad_row",
+        "line:3": "duplicate",
+        number(1): "sent",
+    }
+    assert [found[f"line:{line}"]["final"] for line in (2, 3)] == [True, True]
+    assert result["rows"] == 4
+    assert sum(result["by_status"].values()) == 4
+
+
+def test_a_message_that_failed_later_is_final(service: Emulator, send: Any, follow: Any) -> None:
+    service.behave(number(1), replies=[], fails="Número inexistente")
+    campaign = send(number(0), number(1), cls=WtsSendTextBatchOperator, row_text="Oi", channel="WhatsApp principal")
+    service.advance(10)
+    found = rows(follow(campaign, detail="messages"))
+    assert (found[number(1)]["message_status"], found[number(1)]["final"]) == ("FAILED", True)
+    assert found[number(1)]["failed_reason"] == "Número inexistente"
+    assert (found[number(0)]["message_status"], found[number(0)]["final"]) == ("READ", False)
+
+
+@pytest.mark.parametrize("cls", [WtsSendTextBatchOperator, WtsSendTemplateBatchOperator])
+@pytest.mark.parametrize("known", ["id", "sender id"])
+def test_messages_without_a_marker_are_found_by_their_id_or_sender(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path, cls: Any, known: str
+) -> None:
+    service.contact_writes(number(0), "Olá")
+    service.advance(60)
+    given = (
+        {"template": "carrinho", "mark_session": False} if cls is WtsSendTemplateBatchOperator else {"row_text": "Oi"}
+    )
+    campaign = send(number(0), number(1), cls=cls, channel="WhatsApp principal", **given)
+    if known == "sender id":
+        results = tmp_path / "one.jsonl"
+        lines = [json.loads(line) for line in results.read_text().splitlines()]
+        results.write_text("".join(json.dumps({**line, "id": None, "session_id": None}) + "\n" for line in lines))
+    assert_true(service, follow(campaign), 2)
+
+
+def test_what_cannot_be_found_is_not_final_and_is_looked_up_within_bounds(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path
+) -> None:
+    campaign = send(*map(number, range(30)), mark_session=False)
+    results = tmp_path / "one.jsonl"
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    results.write_text("".join(json.dumps({**line, "id": str(uuid.uuid4())}) + "\n" for line in lines))
+    before = len(service.requests)
+    found = rows(follow(campaign, max_lookups=12))
+    assert len(service.requests) - before <= 12 + 3
+    assert {(row["session_id"], row["final"]) for row in found.values()} == {(None, False)}
+
+
+def test_lookups_reach_every_send_in_turn(service: Emulator, send: Any, follow: Any) -> None:
+    campaign = send(*map(number, range(30)), mark_session=False)
+    for _ in range(8):
+        result = follow(campaign, max_lookups=10)
+    assert_true(service, result, 30)
+
+
+# Waiting --------------------------------------------------------------------------------------------------------------
+
+
+def test_it_waits_in_the_triggerer_and_takes_no_ids_along(service: Emulator, send: Any, tmp_path: Path) -> None:
+    campaign = send(*map(number, range(20)))
+    operator = WtsCampaignOutcomeOperator(
+        task_id="outcome", campaign=campaign, until=timedelta(days=2), needed=0.5, deferrable=True
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute({})
+    assert len(json.dumps(deferred.value.trigger.serialize(), default=str)) < 300
+    client = WtsHook().client
+    for session in service.state.sessions.by_creation()[-10:]:
+        client.perform(complete_session(session.id))
+    again = WtsCampaignOutcomeOperator(
+        task_id="outcome", campaign=campaign, until=timedelta(days=2), needed=0.5, deferrable=True
+    )
+    result = getattr(again, deferred.value.method_name)({}, event={"moment": "now"})
+    assert (result["by_status"], result["final"]) == ({"COMPLETED": 10, "PENDING": 10}, 10)
+    assert (result["path"], result["table"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"campaign": None}, "campaign: None is not a campaign"),
+        ({"campaign": []}, "campaign: is empty"),
+        ({"campaign": {"sent": 1, "manifest_path": None}}, "the campaign wrote no results"),
+        ({"campaign": "/nowhere/results.jsonl.manifest.json"}, "cannot be read"),
+        ({"needed": "many"}, "needed: 'many' is neither"),
+        ({"needed": 1.5}, "needed: 1.5 is neither"),
+        ({"detail": "all"}, "detail"),
+        ({"ended_status": ["DONE"]}, "ended_status"),
+        ({"outcomes_path": "/tmp/outcomes.xlsx"}, "must end in .jsonl, .csv or .parquet"),
+        ({"outcomes_table": "outcomes"}, "give both of them, or neither"),
+        ({"outcomes_table": "x; drop table y", "outcomes_conn_id": "wts_db"}, "is not the name of a table"),
+        ({"outcomes_table": "x", "outcomes_conn_id": "wts_default"}, "is not one of a database"),
+        ({"report_language": "de"}, "report_language"),
+    ],
+)
+def test_invalid_input_ends_the_task_before_any_request(
+    service: Emulator, send: Any, follow: Any, parameters: dict[str, Any], problem: str
+) -> None:
+    campaign = send(number(0))
+    before = len(service.requests)
+    with pytest.raises(AirflowFailException, match=problem):
+        follow(**{"campaign": campaign, **parameters})
+    assert len(service.requests) == before
+
+
+# Where the rows go ----------------------------------------------------------------------------------------------------
+
+
+def test_files_of_each_kind_hold_the_same_rows(service: Emulator, send: Any, follow: Any, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    campaign = send(number(0), "12", number(1))
+    service.contact_writes(number(0), "Sim; e já")
+    found = rows(follow(campaign))
+    with open(follow(campaign, outcomes_path=f"{tmp_path}/o.csv")["path"], encoding="utf-8") as file:
+        table = {row["row_key"]: row for row in csv.DictReader(file)}
+    typed = {row["row_key"]: row for row in parquet.read_table(
+        follow(campaign, outcomes_path=f"{tmp_path}/o.parquet")["path"]
+    ).to_pylist()}  # fmt: skip
+    assert set(found) == set(table) == set(typed)
+    for key, row in found.items():
+        assert table[key]["session_id"] == (row["session_id"] or "")
+        assert typed[key]["session_id"] == row["session_id"]
+        if row["last_reply_at"]:
+            assert typed[key]["last_reply_at"] == datetime.fromisoformat(row["last_reply_at"])
+
+
+def test_recipients_can_be_shown_as_a_hash(service: Emulator, send: Any, follow: Any) -> None:
+    campaign = send(number(0), number(1), "119")
+    text = "".join(json.dumps(row) for row in rows(follow(campaign, private=True)).values())
+    assert "9100000" not in text
+    first, again = (set(rows(follow(campaign, private=True))) for _ in range(2))
+    assert (len(first), first) == (3, again)
+
+
+def test_two_campaigns_are_followed_at_once(service: Emulator, send: Any, follow: Any) -> None:
+    one, two = send(number(0)), send(number(1), run_id="two")
+    result = follow([one, two["manifest_path"]])
+    assert (len(result["campaign_id"]), result["rows"]) == (2, 2)
+    assert_true(service, result, 2)
+
+
+@pytest.mark.parametrize("language", ["en", "pt"])
+def test_the_report_is_one_file_that_needs_nothing_else(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path, language: str
+) -> None:
+    campaign = send(*map(number, range(10)), row_session_metadata={"plano": "<b>Ouro</b>"})
+    for index in range(4):
+        service.contact_writes(number(index), "Oi")
+    report = tmp_path / "report.html"
+    follow(campaign, report_path=str(report), report_language=language)
+    html = report.read_text(encoding="utf-8")
+    assert {"en": "Outcome of the campaign", "pt": "Resultado da campanha"}[language] in html
+    assert "&lt;b&gt;Ouro&lt;/b&gt;" in html
+    assert "<b>" not in html
+    assert [word for word in ("http:", "https:", "<script", "@import", "url(") if word in html] == []
+    assert "prefers-color-scheme: dark" in html
+
+
+POSTGRES = os.environ.get("WTS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+MARIADB = os.environ.get("WTS_TEST_MARIADB", "mysql://root@127.0.0.1:3306/test")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A database with an Airflow connection ``wts_db``, and what reads it."""
+    sql = pytest.importorskip("airflow.providers.common.sql.hooks.sql", reason="needs the extra sql")
+    open_ = {"sqlite": _sqlite, "postgresql": _postgresql, "mariadb": _mariadb}[request.param]
+    url, connect, placeholder = open_(tmp_path)
+
+    class Hook(sql.DbApiHook):  # type: ignore[misc, name-defined]
+        """The hook of a database, without the provider that would bring it."""
+
+        conn_name_attr = "conn_id"
+        _placeholder = placeholder
+
+        def get_conn(self) -> Any:
+            return connect()
+
+        def get_uri(self) -> str:
+            return str(url)
+
+    monkeypatch.setattr(sql.DbApiHook, "get_hook", classmethod(lambda cls, conn_id, hook_params=None: Hook(conn_id)))
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DB", json.dumps({"conn_type": "generic"}))
+    table = f"outcomes_{uuid.uuid4().hex[:8]}"
+
+    def read(query: str) -> list[tuple[Any, ...]]:
+        with closing(connect()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(query.replace("TABLE_NAME", table))
+            return list(cursor.fetchall()) if cursor.description else []
+
+    read.table = table  # type: ignore[attr-defined]
+    yield read
+    with closing(connect()) as connection:
+        connection.cursor().execute(f"DROP TABLE IF EXISTS {table}")
+        connection.commit()
+
+
+def _sqlite(folder: Path) -> tuple[Any, Any, str]:
+    return f"sqlite:///{folder}/db.sqlite", lambda: sqlite3.connect(folder / "db.sqlite"), "?"
+
+
+def _postgresql(folder: Path) -> tuple[Any, Any, str]:
+    driver = pytest.importorskip("psycopg2", reason="needs psycopg2: pip install psycopg2-binary")
+    try:
+        driver.connect(POSTGRES, connect_timeout=5).close()
+    except driver.OperationalError as problem:
+        pytest.skip(f"no PostgreSQL at {POSTGRES}: {problem}")
+    return POSTGRES, lambda: driver.connect(POSTGRES), "%s"
+
+
+def _mariadb(folder: Path) -> tuple[Any, Any, str]:
+    driver = pytest.importorskip("pymysql", reason="needs pymysql: pip install pymysql")
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(MARIADB)
+    server = {"host": parts.hostname, "port": parts.port or 3306, "user": parts.username or "root"}
+    server |= {"password": parts.password or "", "charset": "utf8mb4", "connect_timeout": 5}
+    try:
+        with closing(driver.connect(**server)) as connection:
+            connection.cursor().execute("CREATE DATABASE IF NOT EXISTS wts_test CHARACTER SET utf8mb4")
+    except driver.OperationalError as problem:
+        pytest.skip(f"no MariaDB at {MARIADB}: {problem}")
+    return "mysql://localhost/wts_test", lambda: driver.connect(**server, database="wts_test"), "%s"
+
+
+def test_a_table_is_made_and_running_again_changes_no_count(
+    service: Emulator, send: Any, follow: Any, database: Any
+) -> None:
+    campaign = send(*map(number, range(5)), "12", row_session_metadata={"plano": "Órgão €"})
+    service.contact_writes(number(0), "Sim")
+    given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"}
+    for _ in range(2):
+        found = rows(follow(campaign, **given))
+        counts = "COUNT(*), COUNT(session_id), SUM(CASE WHEN replied THEN 1 ELSE 0 END)"
+        assert database(f"SELECT {counts} FROM TABLE_NAME") == [(6, 5, 1)]
+    ((answers, replied, at),) = database(
+        f"SELECT answers, replied, last_reply_at FROM TABLE_NAME WHERE recipient = '{number(0)}'"
+    )
+    row = found[number(0)]
+    assert json.loads(answers) == {"plano": "Órgão €"}
+    assert bool(replied) is True
+    at = datetime.fromisoformat(at) if isinstance(at, str) else at
+    assert (at if at.tzinfo else at.replace(tzinfo=UTC)) == datetime.fromisoformat(row["last_reply_at"])
+
+
+def test_rows_that_cannot_all_be_written_leave_the_table_as_it_was(
+    service: Emulator, send: Any, follow: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_wts.api.errors import WtsError
+    from airflow_provider_wts.hooks import tables
+
+    campaign = send(*map(number, range(5)))
+    given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"}
+    follow(campaign, **given)
+    monkeypatch.setattr(tables, "_BATCH", 2)
+    values, left = tables.Table._values, [3]
+
+    def fails(self: Any, row: Any) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            raise RuntimeError("disk full")
+        return values(self, row)
+
+    monkeypatch.setattr(tables.Table, "_values", fails)
+    with pytest.raises(WtsError, match=r"outcomes_table: the rows could not be written .*The table is as it was"):
+        follow(campaign, **given)
+    assert database("SELECT COUNT(*) FROM TABLE_NAME") == [(5,)]
+
+
+def _key(emulator: Emulator) -> str:
+    return next(bot["key"] for bot in emulator.state.chatbots.by_creation() if bot["name"] == BOT)
