@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
@@ -127,6 +128,8 @@ class OutcomeSweep:
         send = self._outcomes.sends[key]
         contacts = contacts_of_handle(self._hook, send.to) if send.to[:1] == "@" else contacts_of(self._hook, send.to)
         for contact in contacts:
+            if not isinstance(contact.get("id"), str):
+                continue
             call = list_sessions(contact_id=str(contact["id"]), status=SESSION_STATUSES, include_details=DETAILS)
             sessions = [
                 one for one in islice(self._hook.client.items(call), 100) if one.get("contactId") == contact["id"]
@@ -136,14 +139,14 @@ class OutcomeSweep:
                 self._look_into(send, session)
 
     def _look_into(self, send: SentRow, session: Mapping[str, Any]) -> None:
-        session_id = str(session["id"])
+        session_id = str(required(session, "id", "list_sessions"))
         if send.traces["by_metadata"] and not isinstance(session.get("metadata"), dict):
             session = self._whole(session_id)
         self._others[session_id.lower()] = session
         if not self._outcomes.see_session(session) and send.traces["by_sender"]:
             self._left -= 1
             messages = self._hook.client.items(list_messages(session_id, created_after=send.sent_at - _QUEUE))
-            if any(message.get("senderId") == send.key for message in messages):
+            if any(isinstance(one, dict) and one.get("senderId") == send.key for one in messages):
                 self._outcomes.find(send.key, session_id.lower())
         self._join()
 
@@ -157,4 +160,4 @@ class OutcomeSweep:
 
     def _whole(self, session_id: str) -> Mapping[str, Any]:
         session: Any = self._hook.run(get_session(session_id, include_details=DETAILS))
-        return dict(session)
+        return {**session, "id": session_id}

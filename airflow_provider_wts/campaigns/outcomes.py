@@ -45,13 +45,15 @@ KEY = ("campaign_id", "row_key")
 #: Results of a send that may have reached its recipient.
 _SENT = ("sent", "undecided")
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+#: What a column for amounts holds.
+_MOST_AMOUNT = 10**14
+
 #: Statuses of a message that do not change any more.
 _SETTLED = (*NOT_REACHED, "READ")
 
-_KEPT = (
-    *("id", "createdAt", "updatedAt", "status", "endAt", "contactId", "lastInteractionDate", "lastMessageIn"),
-    "metadata",
-)
+_KEPT = ("createdAt", "updatedAt", "status", "endAt", "contactId", "lastInteractionDate", "lastMessageIn")
 
 _EXAMPLE = "Example: campaign=send.output, or the address of a manifest, 's3://bucket/results.jsonl.manifest.json'."
 
@@ -210,15 +212,16 @@ class Outcomes:
         for name, value in metadata.items() if isinstance(metadata, dict) else ():
             if (key := self._key_of.get(name)) is not None and value == key:
                 self.find(key, session_id)
-        contact, created = session.get("contactId"), session.get("createdAt")
-        if contact and created and self._begun and parse_timestamp(created) >= self._begun:
-            self._of_contact.setdefault(str(contact), {})[session_id] = str(created)
+        contact, created = session.get("contactId"), _date(session, "createdAt")
+        if isinstance(contact, str) and created and self._begun and created >= self._begun:
+            self._of_contact.setdefault(contact, {})[session_id] = created.isoformat()
         if session_id not in self.sessions:
             return False
         known = self.sessions[session_id]
         if known and _changed(known) > _changed(session):
             return True
-        shown = {**{name: session.get(name) for name in _KEPT}, **_details(session), "id": session_id, "partial": False}
+        shown: dict[str, Any] = {**{name: _text(session.get(name)) for name in _KEPT}, **_details(session)}
+        shown |= {"id": session_id, "metadata": metadata, "partial": False}
         if not isinstance(metadata, dict):
             same = bool(known) and _changed(known) == _changed(session)
             shown["metadata"] = known.get("metadata")
@@ -234,14 +237,14 @@ class Outcomes:
         """
         known = self.messages.get(key, {})
         if _changed(answer) >= _changed(known):
-            failed = answer.get("failedReason")
+            failed = _text(answer.get("failedReason"))
             self.messages[key] = {
-                "status": answer.get("status"),
-                "failedReason": without_personal_data(str(failed)) if failed else None,
-                "updatedAt": answer.get("updatedAt"),
+                "status": _text(answer.get("status")),
+                "failedReason": without_personal_data(failed) if failed else None,
+                "updatedAt": _text(answer.get("updatedAt")),
             }
-        if answer.get("sessionId"):
-            self.find(key, str(answer["sessionId"]).lower())
+        if isinstance(session_id := answer.get("sessionId"), str) and session_id:
+            self.find(key, session_id.lower())
 
     def find(self, key: str, session_id: str) -> None:
         """Note that a send went into a session.
@@ -277,7 +280,7 @@ class Outcomes:
         :param key: the key of the send.
         """
         known = [self.sessions[one] for one in self.marked.get(key, ()) if self.sessions.get(one)]
-        return max(known, key=lambda one: (parse_timestamp(one["createdAt"]), one["id"]), default=None)
+        return max(known, key=lambda one: (_date(one, "createdAt") or _EPOCH, one["id"]), default=None)
 
     def columns_of(self, key: str, answers: Collection[str] | None, ended: Collection[str]) -> dict[str, Any]:
         """Return the columns that say what came of a send.
@@ -296,8 +299,8 @@ class Outcomes:
         }
         if session is None:
             return found
-        sent_at, created = self.sends[key].sent_at, parse_timestamp(session["createdAt"])
-        existing = created < sent_at
+        sent_at, created = self.sends[key].sent_at, _date(session, "createdAt")
+        existing = created is not None and created < sent_at
         replied, ended_at = _date(session, "lastMessageIn"), _date(session, "endAt")
         counts = [date is not None and not (existing and date < sent_at) for date in (replied, ended_at)]
         of_contact = self._of_contact.get(str(session["contactId"]), {})
@@ -308,7 +311,7 @@ class Outcomes:
             "session_created_at": created,
             "existing_session": existing,
             "later_sessions": sum(
-                parse_timestamp(at) > max(created, sent_at)
+                datetime.fromisoformat(at) > max(created or _EPOCH, sent_at)
                 for one, at in of_contact.items()
                 if one not in self.marked[key]
             ),
@@ -388,12 +391,19 @@ def _details(session: Mapping[str, Any]) -> dict[str, Any]:
         found = session.get(name)
         return found.get(key) if isinstance(found, dict) else None
 
+    amount = detail("classification", "amount")
+    is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool) and abs(amount) < _MOST_AMOUNT
     return {
-        "agent": detail("agentDetails", "name") or session.get("userId"),
-        "department": detail("departmentDetails", "name") or session.get("departmentId"),
-        "classification": detail("classification", "category"),
-        "amount": detail("classification", "amount"),
+        "agent": _text(detail("agentDetails", "name") or session.get("userId")),
+        "department": _text(detail("departmentDetails", "name") or session.get("departmentId")),
+        "classification": _text(detail("classification", "category")),
+        "amount": amount if is_number else None,
     }
+
+
+def _text(value: Any) -> str | None:
+    """Return a text of an answer as files and databases take it; ``None`` if it is none."""
+    return value.encode(errors="replace").decode().replace("\0", " ") if isinstance(value, str) else None
 
 
 def _answers(metadata: Any, kept: Collection[str] | None) -> str | None:
@@ -404,18 +414,19 @@ def _answers(metadata: Any, kept: Collection[str] | None) -> str | None:
         for name, value in metadata.items()
         if (name in kept if kept is not None else not name.startswith(MARK_PREFIX))
     }
-    return json.dumps(found, ensure_ascii=False, sort_keys=True)
+    return _text(json.dumps(found, ensure_ascii=False, sort_keys=True))
 
 
 def _date(item: Mapping[str, Any], name: str) -> datetime | None:
     """Return a date of an answer; ``None`` if it is missing or unreadable."""
     date = parse_timestamp(item[name]) if item.get(name) else None
-    return None if date is None or date.year == datetime.max.year else date
+    # Outside of these years, a date has no time in UTC.
+    return date.astimezone(UTC) if date is not None and 1 < date.year < datetime.max.year else None
 
 
 def _changed(item: Mapping[str, Any]) -> datetime:
     dates = [_date(item, name) for name in ("createdAt", "updatedAt", "lastInteractionDate")]
-    return max((date for date in dates if date), default=datetime.fromtimestamp(0, UTC))
+    return max((date for date in dates if date), default=_EPOCH)
 
 
 def _hashed(text: str | None, secret: bytes) -> str | None:

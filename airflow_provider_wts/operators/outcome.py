@@ -40,6 +40,9 @@ _SLACK = timedelta(hours=1)
 class WtsCampaignOutcomeOperator(WtsOperator):
     """Follow campaigns, and write what came of each row: the conversation, the reply, how it ended, the answers.
 
+    Calls ``list_sessions``, and for what it leaves out ``get_queued_chatbot_status``, ``get_sent_message_status``,
+    ``get_session``, ``list_messages`` and the calls that find a contact.
+
     Each pass lists the sessions that changed since the one before, 100 per request, and finds the sends by the markers
     that they left in the session's metadata. A session once found is kept by its id: a later send may replace its
     metadata. If no list shows a send, the operator asks for the send's status, and then for the sessions of its

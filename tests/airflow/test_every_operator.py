@@ -13,7 +13,7 @@ from airflow_provider_wts.provider_info import PROVIDER_INFO
 # One DAG: it makes what the tasks under test work on, so that they can run in any order after it.
 DAG = """
 from airflow.providers.common.compat.sdk import DAG
-from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator, WtsSendChatbotOperator
 from airflow_provider_wts.operators.message import WtsScheduleMessageOperator, WtsSendTextOperator
 from airflow_provider_wts.operators.panel import WtsCreateCardNoteOperator, WtsCreateCardOperator
 from {module} import {name}
@@ -38,11 +38,14 @@ with DAG(DAG_ID, schedule=None):
         task_id="later", to="+55 11 99999-0001", channel="WhatsApp principal", template="carrinho",
         scheduling="{{{{ macros.datetime.now(macros.dateutil.tz.UTC) + macros.timedelta(days=4) }}}}",
     )
+    batch = WtsSendChatbotBatchOperator(
+        task_id="batch", chatbot="Cobrança", recipients=["+55 11 97777-0009"], results_path=__file__ + ".results",
+    )
     plain = {name}(task_id="plain", {parameters})
     mapped = {name}.partial(task_id="mapped", {mapped_parameters}).expand(wts_conn_id=["wts_default"])
     session >> [card, message, scheduled, later]
     card >> note >> other
-    [other, message, scheduled, later] >> plain >> mapped
+    [other, message, scheduled, later, batch] >> plain >> mapped
 """
 
 TEMPLATE = {"to": "'+55 11 99999-0001'", "channel": "'WhatsApp principal'", "template": "'carrinho'"}
@@ -50,6 +53,7 @@ RECIPIENTS = "['+55 11 97777-0001', '+55 11 97777-0002']"
 
 # Parameters as Python text, by operator.
 PARAMETERS: dict[str, dict[str, str]] = {
+    "WtsCampaignOutcomeOperator": {"campaign": "made('batch', 'manifest_path')"},
     "WtsCallOperator": {"operation_id": "'list_tags'"},
     "WtsSendChatbotOperator": {"chatbot": "'Cobrança'", "to": "'+55 11 99999-0001'"},
     "WtsSendChatbotBatchOperator": {"chatbot": "'Cobrança'", "recipients": RECIPIENTS},

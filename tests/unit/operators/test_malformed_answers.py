@@ -96,6 +96,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "WtsUpdateSessionOperator": {"session_id": "{session}", "metadata": {"a": 1}},
     "WtsCreateSessionNoteOperator": {"session_id": "{session}", "text": "Nota"},
     "WtsExportConversationsOperator": {"output_path": "{folder}", **FAR},
+    "WtsCampaignOutcomeOperator": {"campaign": "{campaign}", "detail": "messages"},
     "WtsSessionSensor": {"session_id": "{session}", "target_status": ANY_STATUS},
     "WtsSessionsSensor": {"session_ids": ["{session}"], "target_status": ANY_STATUS},
     "WtsMessageStatusSensor": {"message_id": "{message}", "timeout": 60, "poke_interval": 5},
@@ -201,6 +202,21 @@ def answers(account: Emulator, monkeypatch: pytest.MonkeyPatch) -> Answers:
     return made
 
 
+def sent_campaign(ids: dict[str, str], results: Path) -> str:
+    """Write the results of a campaign that sent two messages, one of them found; return where its manifest is."""
+    keys = [str(uuid.uuid4()) for _ in TWO]
+    sent = {"status": "sent", "sent_at": "2026-01-01T00:00:00Z"}
+    lines = [
+        {**sent, "line": line, "to": to, "send_key": key} for line, (to, key) in enumerate(zip(TWO, keys, strict=True))
+    ]
+    lines[0]["id"] = ids["message"]
+    results.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    traces = {"status_operation": "get_sent_message_status", "by_metadata": True, "by_sender": True}
+    manifest = results.with_name(f"{results.name}.manifest.json")
+    manifest.write_text(json.dumps({"campaign_id": str(uuid.uuid4()), "traces": traces}))
+    return str(manifest)
+
+
 @pytest.fixture
 def run(ids: dict[str, str], context: dict[str, Any], tmp_path: Path) -> Callable[[str], Any]:
     """Run an operator as a task of a run of its own, in another folder each time."""
@@ -210,6 +226,8 @@ def run(ids: dict[str, str], context: dict[str, Any], tmp_path: Path) -> Callabl
         if isinstance(value, list):
             return [filled(item) for item in value]
         places = {**ids, "folder": f"file://{tmp_path}/{uuid.uuid4().hex}"}
+        if value == "{campaign}":
+            return sent_campaign(ids, tmp_path / f"{uuid.uuid4().hex}.jsonl")
         return re.sub(r"^\{(\w+)\}$", lambda found: places[found[1]], value) if isinstance(value, str) else value
 
     def run(name: str, run_id: str | None = None) -> Any:
