@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Integral
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -93,6 +94,11 @@ def recipient(value: object, *, name: str = "to") -> str:
     :raises WtsInvalidRequestError: when it is neither, or may be more than one number.
     """
     text = _cleaned(value) if isinstance(value, str) else ""
+    if text.startswith(("[", "{")) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
+        raise WtsInvalidRequestError(
+            f"{name}: {repr(value)[:80]} is a list, and one recipient is expected. Nothing was sent. For many, use the "
+            "batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
+        )
     if not text.startswith("@"):
         return number(value, name=name)
     if _HANDLE.fullmatch(text):

@@ -6,13 +6,13 @@ import json
 import math
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, utc, visible
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, json_value, utc, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ MOST_TYPING = 25
 
 
 def needed_text(name: str, value: Any) -> str:
-    """Return the text of a message as it stands, blanks at its ends included.
+    """Return the text of a message as it is, blanks at its ends included.
 
     :param name: the parameter's name, for the error.
     :param value: the text.
@@ -33,7 +33,7 @@ def needed_text(name: str, value: Any) -> str:
     """
     found = text(name, value)
     if not isinstance(found, str) or not found.strip():
-        raise WtsInvalidRequestError(f"{name}: is empty. A good value is 'Olá! Sua fatura vence amanhã.'.")
+        raise WtsInvalidRequestError(f"{name}: is empty. Nothing was sent. Example: 'Olá! Sua fatura vence amanhã.'.")
     return found
 
 
@@ -93,13 +93,13 @@ def classification(name: str, value: Any) -> dict[str, Any] | Unset:
         return value
     if value is None:
         raise WtsInvalidRequestError(
-            f"{name}: the API takes no null here. To clear it, give its parts: "
+            f"{name}: the API does not take null here. To clear it, give its parts: "
             """{"category": "UNDEFINED", "description": None, "amount": None}."""
         )
     found: Mapping[str, Any] = metadata(name, value) or {}
     known = ("category", "description", "amount")
     if unknown := sorted(found.keys() - set(known)):
-        raise WtsInvalidRequestError(f"{name}: has no part {unknown[0]!r}. Its parts are {', '.join(known)}.")
+        raise WtsInvalidRequestError(f"{name}: {unknown[0]!r} is not one of its parts, which are {', '.join(known)}.")
     if not found:
         raise WtsInvalidRequestError(f"{name}: is empty. Its parts are {', '.join(known)}.")
     checked: dict[str, Any] = dict(found)
@@ -157,7 +157,7 @@ def filter_list(name: str, value: Any, choices: Iterable[str] | None = None) -> 
     found = texts(name, value) if choices is None else choices_of(name, value, choices)
     if not found:
         raise WtsInvalidRequestError(
-            f"{name}: is an empty list, which would list everything. Leave it out to mean that."
+            f"{name}: is an empty list, which would list everything. Leave it out if you want everything."
         )
     return found
 
@@ -174,11 +174,11 @@ def filter_identities(name: str, value: Any) -> list[str] | Unset:
 
 
 def filter_timestamp(name: str, value: Any) -> str | Unset:
-    """Return a moment as the API takes it, in UTC; blank text and ``None`` mean: not given.
+    """Return a date and time as the API takes it, in UTC; blank text and ``None`` mean: not given.
 
     :param name: the parameter's name, for the error.
     :param value: as :func:`~airflow_provider_wts.api.parameters.timestamp` takes it.
-    :raises WtsInvalidRequestError: when it is no moment, or has no time zone.
+    :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
     """
     return UNSET if missing(value) else str(timestamp(name, value))
 
@@ -278,13 +278,13 @@ def urls(name: str, value: Any, *, most: int | None = None) -> Missing[list[str]
     if not isinstance(found, list):
         return found
     if most is not None and len(found) > most:
-        raise WtsInvalidRequestError(f"{name}: has {len(found)} addresses; the API takes {most} at most.")
+        raise WtsInvalidRequestError(f"{name}: has {len(found)} addresses; the API takes at most {most}.")
     return [str(url(f"{name}[{index}]", item)) for index, item in enumerate(found)]
 
 
 def _text(name: str, value: Any) -> str:
     if is_missing(value):
-        raise WtsInvalidRequestError(f"{name}: is blank: {value!r} came. Leave it out of the list.")
+        raise WtsInvalidRequestError(f"{name}: is blank: {value!r} came. Nothing was sent. Leave it out of the list.")
     return str(text(name, value)).strip()
 
 
@@ -298,7 +298,7 @@ def needed_identity(name: str, value: Any, *, example: str) -> str:
     """
     found = identity(name, value)
     if not isinstance(found, str):
-        raise WtsInvalidRequestError(f"{name}: is empty. A good value is {example!r}.")
+        raise WtsInvalidRequestError(f"{name}: is empty. Example: {example!r}.")
     return found
 
 
@@ -325,7 +325,7 @@ def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """
     words = tuple(choices)
     if missing(value):
-        raise WtsInvalidRequestError(f"{name}: is empty. Must be one of {', '.join(map(repr, words))}.")
+        raise WtsInvalidRequestError(f"{name}: is empty. It must be one of {', '.join(map(repr, words))}.")
     return str(choice(name, value, words))
 
 
@@ -356,9 +356,14 @@ def is_id(text: str) -> bool:
 _YES, _NO = {"true", "yes", "1"}, {"false", "no", "0"}
 
 _NATIVE = (
-    "A template renders a list or an object as Python writes it, which is no JSON: end it with '| tojson', or set "
-    "render_template_as_native_obj=True on the DAG."
+    "A template writes an object or a list as Python does, such as {'a': None}. End it with '| tojson', or set "
+    "render_template_as_native_obj=True on the DAG. Example: {{ params.x | tojson }}."
 )
+
+_OBJECT = """{"invoice": "2026-118", "amount": 149.9}"""
+
+# How forms of other tools hold an object: a list of these.
+_PAIR = {"key", "value"}
 
 
 def missing(value: object) -> bool:
@@ -394,7 +399,7 @@ def flag(name: str, value: Any) -> Missing[bool]:
         return True
     if text in _NO:
         return False
-    raise WtsInvalidRequestError(f"{name}: {value!r} is neither true nor false. A good value is True.")
+    raise WtsInvalidRequestError(f"{name}: {value!r} is neither true nor false. Example: True.")
 
 
 def text(name: str, value: Any) -> Missing[str]:
@@ -426,7 +431,7 @@ def identity(name: str, value: Any) -> Missing[str]:
         return str(uuid.UUID(str(value).strip()))
     except ValueError:
         raise WtsInvalidRequestError(
-            f"{name}: {value!r} is no id. A good value is '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e'."
+            f"{name}: {value!r} is not a valid ID. Example: '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e'."
         ) from None
 
 
@@ -434,22 +439,66 @@ def metadata(name: str, value: Any) -> dict[str, Any] | Unset | None:
     """Return a metadata parameter; numbers, booleans and nested values are kept as they are.
 
     :param name: the parameter's name, for the error.
-    :param value: an object, or an object as JSON text.
-    :raises WtsInvalidRequestError: when it is no JSON object.
+    :param value: an object, a list of ``{"key": ..., "value": ...}``, or one of them as JSON text.
+    :raises WtsInvalidRequestError: when it is something else; or when a value inside is missing in a way that nobody
+        writes on purpose, such as NaN or ``"None"``, or cannot be written as JSON.
     """
-    good = """A good value is {"invoice": "2026-118", "amount": 149.9}."""
     if _without_value(value):
         return _left(value)
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise WtsInvalidRequestError(f"{name}: is no JSON: {error}. {good}") from None
+    found = mapping(name, json_text(name, value) if isinstance(value, str) else value, example=_OBJECT)
+    for key, one in found.items():
+        refuse_missing_inside(f"{name}.{key}", one)
+    return found
+
+
+def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
+    """Return an object, also where it came as a list of keys and values.
+
+    :param name: the parameter's name, for the error.
+    :param value: an object, or a list of ``{"key": ..., "value": ...}``.
+    :param example: a good value, for the error.
+    :raises WtsInvalidRequestError: when it is neither, or a key is no text or there twice.
+    """
+    if isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) and one.keys() == _PAIR for one in value):
+        keys = [one["key"] for one in value]
+        if twice := [key for index, key in enumerate(keys) if key in keys[:index]]:
+            raise WtsInvalidRequestError(f"{name}: has the key {twice[0]!r} twice. Nothing was sent. Give it once.")
+        value = {one["key"]: one["value"] for one in value}
     if not isinstance(value, Mapping):
-        raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. {good}")
+        raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. Example: {example}.")
     if bad := [key for key in value if not isinstance(key, str)]:
-        raise WtsInvalidRequestError(f"{name}: the key {bad[0]!r} is no text. {good}")
+        raise WtsInvalidRequestError(f"{name}: the key {bad[0]!r} is not text. Example: {example}.")
     return dict(value)
+
+
+def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
+    """Refuse values that a template or a data frame left where one is missing, and those that JSON cannot hold.
+
+    ``None`` is no such value: it clears what it names.
+
+    :param name: where the value is, for the error.
+    :param value: the value, at any depth.
+    :param texts: whether text counts, too, such as ``"nan"`` and ``"None"``.
+    :raises WtsInvalidRequestError: naming where it is.
+    """
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            refuse_missing_inside(f"{name}.{key}", one, texts=texts)
+    elif isinstance(value, (list, tuple)):
+        for index, one in enumerate(value):
+            refuse_missing_inside(f"{name}[{index}]", one, texts=texts)
+    elif is_missing(value) and (not isinstance(value, str) or (texts and visible(value))):
+        raise WtsInvalidRequestError(
+            f"{name}: has no value: {value!r} came. Nothing was sent. Leave it out, or give None to clear it. "
+            "Example: {{ params.x or none }}."
+        )
+    elif not isinstance(value, (str, int, float)):
+        try:
+            json_value(value)
+        except (TypeError, WtsInvalidRequestError) as error:
+            raise WtsInvalidRequestError(f"{name}: {error}") from None
 
 
 def url(name: str, value: Any) -> Missing[str]:
@@ -461,7 +510,9 @@ def url(name: str, value: Any) -> Missing[str]:
     """
     address = UNSET if value is not None and missing(value) else text(name, value)
     if isinstance(address, str) and not address.strip().lower().startswith(("http://", "https://")):
-        raise WtsInvalidRequestError(f"{name}: is no http(s) address. A good value is 'https://example.com/hook'.")
+        raise WtsInvalidRequestError(
+            f"{name}: {address!r} is not an http(s) address. Example: 'https://example.com/hook'."
+        )
     return address.strip() if isinstance(address, str) else address
 
 
@@ -482,7 +533,7 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
         found = math.nan
     if not math.isfinite(found) or not least <= found <= most:
         bounds = "" if math.isinf(least) else f" from {least:g} to {most:g}"
-        raise WtsInvalidRequestError(f"{name}: {value!r} is no number{bounds}. A good value is 149.9.")
+        raise WtsInvalidRequestError(f"{name}: {value!r} is not a number{bounds}. Example: 149.9.")
     return int(found) if found.is_integer() else found
 
 
@@ -503,7 +554,7 @@ def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int 
     except (TypeError, ValueError):
         number = float("nan")
     if not number.is_integer() or number < least or (most is not None and number > most):
-        raise WtsInvalidRequestError(f"{name}: {value!r} is no whole number {bounds}.")
+        raise WtsInvalidRequestError(f"{name}: {value!r} is not a whole number {bounds}.")
     return int(number)
 
 
@@ -521,30 +572,32 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
     found = words.get(str(value).strip().casefold())
     if found is None:
         known = list(dict.fromkeys(words.values()))
-        raise WtsInvalidRequestError(f"{name}: {value!r} is unknown. Good values are {', '.join(map(repr, known))}.")
+        raise WtsInvalidRequestError(
+            f"{name}: {value!r} is not a valid value. It must be one of {', '.join(map(repr, known))}."
+        )
     return found
 
 
 def timestamp(name: str, value: Any) -> Missing[str]:
-    """Return a moment as the API takes it, in UTC; ``None`` goes out and clears.
+    """Return a date and time as the API takes it, in UTC; ``None`` goes out and clears.
 
     :param name: the parameter's name, for the error.
     :param value: an aware datetime, or ISO 8601 text with an offset, such as what ``{{ data_interval_start }}``
         renders to.
-    :raises WtsInvalidRequestError: when it is no moment, or has no time zone: the API would read it as another one.
+    :raises WtsInvalidRequestError: when it is neither, or has no time zone: the API would read it as another time.
     """
     if _without_value(value):
         return _left(value)
-    good = "A good value is '2026-03-01T00:00:00-03:00', or '{{ data_interval_start }}'."
+    good = "Example: '2026-03-01T00:00:00-03:00', or '{{ data_interval_start }}'."
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.strip())
         except ValueError:
-            raise WtsInvalidRequestError(f"{name}: {value!r} is no ISO 8601 date and time. {good}") from None
+            raise WtsInvalidRequestError(f"{name}: {value!r} is not a valid ISO 8601 date and time. {good}") from None
     if not isinstance(value, datetime):
         raise WtsInvalidRequestError(f"{name}: must be a date and time, not {type(value).__name__}. {good}")
     if value.utcoffset() is None:
-        raise WtsInvalidRequestError(f"{name}: {value.isoformat()} has no time zone, so its moment is unknown. {good}")
+        raise WtsInvalidRequestError(f"{name}: {value.isoformat()} has no time zone. {good}")
     try:
         return utc(value)
     except OverflowError:
@@ -561,82 +614,30 @@ def bounded_text(name: str, value: Any, *, most: int) -> Missing[str]:
     """
     found = text(name, value)
     if isinstance(found, str) and len(found) > most:
-        raise WtsInvalidRequestError(f"{name}: has {len(found)} characters; the API takes {most} at most.")
+        raise WtsInvalidRequestError(f"{name}: has {len(found)} characters; the API takes at most {most}.")
     return found
 
 
-def json_text(name: str, text: str) -> Any:
+def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] | None = None) -> Any:
     """Return what a JSON text says.
 
     :param name: the parameter's name, for the error.
     :param text: the text.
-    :raises WtsInvalidRequestError: when it is no JSON.
+    :param parse_float: reads numbers with a fraction.
+    :raises WtsInvalidRequestError: when it is not JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=parse_float)
     except (ValueError, RecursionError) as error:
-        raise WtsInvalidRequestError(f"{name}: is no JSON: {error}. {_NATIVE}") from None
+        raise WtsInvalidRequestError(f"{name}: is not valid JSON: {error}. {_NATIVE}") from None
 
 
-def deadline(value: Any) -> datetime | None:
-    """Read ``not_after``.
+def moment(name: str, value: Any) -> datetime | None:
+    """Return a date and time, or ``None`` where none is given.
 
-    :param value: an aware datetime, or its ISO 8601 text, or nothing.
+    :param name: the parameter's name, for the error.
+    :param value: as :func:`timestamp` takes it.
     :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
     """
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise WtsInvalidRequestError(
-                f"not_after: {value!r} is no moment. A good value is '2026-12-24T18:00:00-03:00'."
-            ) from None
-    if not isinstance(value, datetime):
-        raise WtsInvalidRequestError(f"not_after: must be a moment, not {type(value).__name__}.")
-    utc(value)  # refuses a naive one
-    return value
-
-
-def tag_list(value: Any) -> list[str]:
-    """Read ``exclude_tags``.
-
-    :param value: a list, one tag, or a list as JSON text.
-    :raises WtsInvalidRequestError: when it is something else.
-    """
-    if value is None:
-        return []
-    if isinstance(value, str) and value.strip().startswith("["):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    if isinstance(value, str) and not is_missing(value):
-        return [value]
-    if not isinstance(value, (list, tuple, set, frozenset)) or not all(
-        isinstance(tag, str) and not is_missing(tag) for tag in value
-    ):
-        raise WtsInvalidRequestError("exclude_tags: must be a list of tag names. A good value is ['opt-out'].")
-    return list(value)
-
-
-def given_since(value: Any) -> datetime | None:
-    """Read ``since``.
-
-    :param value: an aware datetime, or its ISO 8601 text, or nothing.
-    :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
-    """
-    if value is None or (isinstance(value, str) and value.strip() in ("", "None")):
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise WtsInvalidRequestError(
-                f"since: {value!r} is no moment. A good value is '2026-12-24T18:00:00-03:00'."
-            ) from None
-    if not isinstance(value, datetime):
-        raise WtsInvalidRequestError(f"since: must be a moment, not {type(value).__name__}.")
-    utc(value)  # refuses a naive one
-    return value.astimezone(UTC)
+    found = timestamp(name, value)
+    return datetime.fromisoformat(found) if isinstance(found, str) else None

@@ -11,9 +11,10 @@ _PHONE = re.compile(
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _HANDLE = re.compile(r"(?<![\w@])@\w[\w.]+")
 
-_NAME = r"[A-ZÀ-Þ][\w']*[a-zß-ÿ][\w']*"
-_PARTICLE = r"(?:d[aeo]s?|e|van|von|del?|la)"
-_NAMES = re.compile(rf"{_NAME}(?: (?:{_PARTICLE} )*{_NAME})+")
+_NAME = r"(?:[A-ZÀ-Þ][\w']*[a-zß-ÿ][\w']*|[A-ZÀ-Þ][A-ZÀ-Þ']+(?!\w))"
+_PARTICLE = r"(?i:d[aeo]s?|e|van|von|del?|la)"
+_PARTICLES = re.compile(_PARTICLE)
+_NAMES = re.compile(rf"(?<!\w){_NAME}(?: (?:{_PARTICLE} )*{_NAME})+")
 _PEOPLE = "contato|contact|cliente|customer|usuário|usuario|user|destinatário|destinatario|recipient|nome|name|para|to"
 _AFTER_A_WORD = re.compile(rf"\b((?i:{_PEOPLE})s?:? +[\"']?)({_NAME}(?: (?:{_PARTICLE} )*{_NAME})*)")
 #: Words with capitals that stand in reasons of Meta and WTS Chat, and in no name.
@@ -21,14 +22,17 @@ _NO_NAMES = re.compile(
     r"(?i:message|messages|undeliverable|account|business|template|whatsapp|meta|facebook|instagram|messenger|error|user"
     r"|user's|unsupported|payment|issue|rate|limit|spam|media|number|phone|mensagem|erro|modelo|conta|canal|número"
     r"|envio|falha|parameter|invalid|required|missing|access|token|service|system|server|request|wts|chat|api|http"
-    r"|internal|bad|failed|not|the|cloud|policy|experiment|recipient|sender|contact|contato|cliente|customer)"
+    r"|internal|bad|failed|not|the|cloud|policy|experiment|recipient|sender|contact|contato|cliente|customer|não|nao|opt"
+    r"|out|id|url|json|oauth|csv|pdf|sms|mm|lite|found|locked|blocked|expired|window|session|unknown|undefined|send|sent"
+    r"|timeout|denied|allowed|limited|inválido|invalido|inválida|expirada|expirado|sessão|janela|fora|em|para|to|is)"
 )
 
 
 def without_personal_data(text: str) -> str:
     """Return a text in which numbers are shortened to their end, and names, e-mail addresses and handles are left out.
 
-    A name is what is written like one: several words with capitals, or one after a word such as ``contact``.
+    A name is what is written like one: several words with capitals or in capitals, or one after a word such as
+    ``contact``.
 
     :param text: the API's words.
     """
@@ -42,4 +46,4 @@ def _initials(name: str) -> str:
     words = name.split(" ")
     if any(_NO_NAMES.fullmatch(word) for word in words):
         return name
-    return " ".join(f"{word[0]}." for word in words if word[0].isupper())
+    return " ".join(f"{word[0]}." for word in words if word[0].isupper() and not _PARTICLES.fullmatch(word))

@@ -171,9 +171,10 @@ def update_session(
     user_id: Missing[str] = UNSET,
     classification: Mapping[str, Any] | Unset = UNSET,
     metadata: Missing[Mapping[str, Any]] = UNSET,
+    fields: Sequence[str] = (),
     stop_bot_in_execution: bool | Unset = UNSET,
 ) -> Call[Session]:
-    """Change a session: what is given, and nothing else. ``fields`` names exactly that.
+    """Change a session: what is given, and nothing else. ``fields`` of the body names exactly that.
 
     :param session_id: the session.
     :param status: its status.
@@ -184,6 +185,7 @@ def update_session(
     :param classification: ``category`` (``UNDEFINED``, ``WON``, ``LOST``, ``INFO``, ``OTHER``), ``description`` and
         ``amount``.
     :param metadata: data kept with the session.
+    :param fields: further names, of :data:`FIELDS_WITHOUT_VALUE`.
     :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     changes = given(
@@ -199,7 +201,7 @@ def update_session(
         "update_session",
         path={"id": session_id},
         body={
-            "fields": [name[0].upper() + name[1:] for name in changes],
+            "fields": [*(name[0].upper() + name[1:] for name in changes), *fields],
             **changes,
             **given(options=given_or_left_out(stopBotInExecution=stop_bot_in_execution)),
         },
@@ -226,6 +228,9 @@ def create_session_note(
         body=given(text=text, filesUrls=file_urls, filesIds=file_ids),
     )
 
+
+#: Names that the mask of :func:`update_session` takes and that have no property.
+FIELDS_WITHOUT_VALUE = ("Autocomplete", "ReactivateDisabled")
 
 #: Statuses of a session, as the API documents them.
 SESSION_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.parameters import json_text, mapping
 from airflow_provider_wts.api.window import WINDOW, Window
 from airflow_provider_wts.api.wire import UNSET, Unset, given_as, is_missing
 
@@ -58,6 +58,8 @@ def list_templates(**filters: Unpack[TemplateFilters]) -> Call[TemplatePage]:
     return Call("list_templates", query=given_as({**_FILTERS, **WINDOW}, filters))
 
 
+_EXAMPLE = """{"nome": "Maria", "valor": "149,90"}"""
+
 # Meta refuses values of templates with a line break, a tab, or more than four spaces in a row.
 _REFUSED_BLANKS = re.compile(r"\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*|\s{5,}")
 
@@ -68,23 +70,20 @@ def template_parameters(name: str, value: Any) -> dict[str, str] | Unset | None:
     Meta refuses line breaks, tabs and more than four spaces in a row: each becomes one space.
 
     :param name: the parameter's name, for the error.
-    :param value: values by the name of the variable, or the object as JSON text.
-    :raises WtsInvalidRequestError: when it is no object, or a value is empty, or neither text nor a number.
+    :param value: values by the name of the variable, a list of ``{"key": ..., "value": ...}``, or one as JSON text.
+    :raises WtsInvalidRequestError: when it is neither, or a value is empty, or neither text nor a number.
     """
-    good = """Example: {"nome": "Maria", "valor": "149,90"}."""
     if value is UNSET or value is None:
         return value
     if isinstance(value, str):
         if not value.strip():
             return UNSET
-        try:
-            # Numbers stay as they are written: 149.90 must not become 149.9 in front of a customer.
-            value = json.loads(value, parse_float=str)
-        except (ValueError, RecursionError) as error:
-            raise WtsInvalidRequestError(f"{name}: is no JSON: {error}. {good}") from None
-    if not isinstance(value, Mapping):
-        raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. {good}")
-    return {_variable(name, key): _filling(f"{name}[{key!r}]", one, good) for key, one in value.items()}
+        # Numbers stay as they are written: 149.90 must not become 149.9 in front of a customer.
+        value = json_text(name, value, parse_float=str)
+    if isinstance(value, Mapping):
+        value = {_variable(name, key): one for key, one in value.items()}
+    found = mapping(name, value, example=_EXAMPLE)
+    return {key: _filling(f"{name}[{key!r}]", one) for key, one in found.items()}
 
 
 def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] | Unset | None) -> None:
@@ -164,16 +163,18 @@ def check_media(template: Mapping[str, Any], *, has_file: bool) -> None:
 
 def _variable(name: str, key: Any) -> str:
     if isinstance(key, bool) or not isinstance(key, (str, int)):
-        raise WtsInvalidRequestError(f"{name}: the key {key!r} is no name of a variable.")
+        raise WtsInvalidRequestError(f"{name}: the key {key!r} is not the name of a variable.")
     return str(key)
 
 
-def _filling(name: str, value: Any, good: str) -> str:
+def _filling(name: str, value: Any) -> str:
     if is_missing(value):
-        raise WtsInvalidRequestError(f"{name}: has no value, which Meta refuses. Nothing was sent. {good}")
+        raise WtsInvalidRequestError(
+            f"{name}: has no value, which Meta refuses. Nothing was sent. Example: {_EXAMPLE}."
+        )
     if isinstance(value, str):
         return _REFUSED_BLANKS.sub(" ", value.strip())
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         return str(value)
     hint = " Write it as text, in a row with '| as_br'." if isinstance(value, date) else ""
-    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.{hint} {good}")
+    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.{hint} Example: {_EXAMPLE}.")

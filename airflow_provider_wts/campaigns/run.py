@@ -363,7 +363,9 @@ class Campaign(Batch):
         self._most_failures = most_failures(operator.max_failures, recipients.count)
         self._times = operator.send_times()
         self._exclusions = Exclusions(
-            operator.hook, parameters.tag_list(operator.exclude_tags), blocked=operator.excludes_blocked
+            operator.hook,
+            parameters.texts("exclude_tags", operator.exclude_tags) or [],
+            blocked=operator.excludes_blocked,
         )
 
     def refuse_bad_rows(self, *, rehearsal: bool) -> None:
@@ -548,6 +550,7 @@ class Campaign(Batch):
             where = f" The results are in {self._results.address}." if self._results else ""
             raise AirflowFailException(f"{problem}{where}")
         if self.stopped and not counts["sent"] and not counts["failed"]:
+            self._log.warning("Nothing was sent: %s.", self.stopped)
             raise AirflowSkipException(f"Nothing was sent: {self.stopped}.")
         if self.stopped:
             self._log.warning("Stopped before all recipients were written to: %s.", self.stopped)

@@ -60,19 +60,21 @@ def contacts_of(hook: WtsHook, phone: str, *, include_details: Sequence[str] = (
     return list(found.values())
 
 
-def contacts_of_handle(hook: WtsHook, handle: str) -> list[dict[str, Any]]:
+def contacts_of_handle(hook: WtsHook, handle: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the contacts of a handle, whatever their status: the filter shows one status at a time.
 
     :param hook: the hook of the task's connection.
     :param handle: the handle, with its ``@``.
+    :param include_details: details to add.
     """
     from airflow_provider_wts.api.contacts import filter_contacts
+    from airflow_provider_wts.api.wire import UNSET
 
-    wanted = handle.lstrip("@").lower()
+    wanted, details = handle.lstrip("@").lower(), list(include_details) or UNSET
     return [
         contact
         for status in ("ACTIVE", "ARCHIVED", "BLOCKED")
-        for contact in hook.client.items(filter_contacts(status=status, instagram=wanted))
+        for contact in hook.client.items(filter_contacts(status=status, instagram=wanted, include_details=details))
         if str(contact.get("instagram") or "").lstrip("@").lower() == wanted
     ]
 

@@ -294,14 +294,14 @@ class OutgoingFile:
         if self.is_local and check:
             Source.of(self.given, parameter=parameter)
 
-    def kind(self, given: Any) -> str:
-        """Return what the file is sent as.
+    def kind(self, given: Any) -> str | None:
+        """Return what the file is sent as, or ``None`` for an id or an address that does not say.
 
-        :param given: one of :data:`KINDS`, or nothing: then the name tells.
-        :raises WtsInvalidRequestError: when it is none of them, or nothing tells.
+        :param given: one of :data:`KINDS`, or nothing: then it is inferred from the name.
+        :raises WtsInvalidRequestError: when it is none of them.
         """
         chosen = parameters.filter_choice("kind", given, KINDS)
-        self._kind = chosen if isinstance(chosen, str) else self._told_kind()
+        self._kind = chosen if isinstance(chosen, str) else self._inferred_kind()
         return self._kind
 
     def upload(self) -> None:
@@ -336,19 +336,14 @@ class OutgoingFile:
         else:
             content["file_id"] = self.reference
 
-    def _told_kind(self) -> str:
-
+    def _inferred_kind(self) -> str | None:
         told = self._told_type()
         if told is None and not self.is_local:
-            what = "this address" if self.is_address else "an id"
-            raise WtsInvalidRequestError(
-                f"kind: {what} does not tell it. It must be one of {', '.join(map(repr, KINDS))}."
-            )
+            return None
         kind = file_type_of(told).lower()
         return kind if kind in KINDS else "document"
 
     def _told_type(self) -> str | None:
-
         if self._mime_type or (not self.is_address and not self.is_local):
             return self._mime_type
         return mime_type_of(self._name or (urlsplit(self.given).path if self.is_address else self.given))

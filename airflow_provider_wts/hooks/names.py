@@ -1,14 +1,13 @@
 """Names become ids: what people see in WTS Chat's own drop-downs can be written in a DAG.
 
 A name is looked up through the API's list, all pages, once per hook. It is matched exactly first, then without
-regard to case. None or several matches is an error that lists the candidates. An id is taken as it stands and costs
-no call.
-
-A new kind of thing is a method of :class:`Names`: where it goes by its ``name``, one line with :meth:`Names._id`.
+regard to case. None or several matches is an error that lists the candidates. An id is taken as it is and makes no
+request; only a chatbot's is looked up, because the API takes the key, which looks like an id.
 """
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.wire import Unset
 
 
+log = logging.getLogger(__name__)
+
 _MOST_CANDIDATES = 20
 
 
@@ -43,16 +44,28 @@ class Names:
     def chatbot(self, name_or_key: str) -> str:
         """Return the key of a chatbot; the API takes the key and not the id.
 
-        :param name_or_key: name as WTS Chat shows it, or key.
+        :param name_or_key: name as WTS Chat shows it, key or id. A UUID that the list does not show counts as a key,
+            also when the list cannot be read.
         :raises WtsNameError: when none or several bots have the name, or the bot cannot be started over the API.
         """
-        if is_uuid(name_or_key):
-            return name_or_key
-        bots = self._list("chatbots", chatbots.list_chatbots())
-        bot = match("chatbot", name_or_key, bots, lambda item: [item.get("name")])
+        text = name_or_key.strip()
+        if is_uuid(text):
+            try:
+                bots = self._list("chatbots", chatbots.list_chatbots())
+            except WtsError as error:
+                log.warning("chatbot: %s is used as the key, because the chatbots cannot be listed: %s", text, error)
+                return text
+            if any(_same(bot, text, "key") for bot in bots) or not any(_same(bot, text) for bot in bots):
+                return text
+            bot = next(bot for bot in bots if _same(bot, text))
+        else:
+            bots = self._list("chatbots", chatbots.list_chatbots())
+            bot = match("chatbot", text, bots, lambda item: [item.get("name")])
         key = bot.get("key")
         if not key:
-            raise WtsNameError(f"The chatbot {name_or_key!r} has no key: publish it in WTS Chat first.")
+            raise WtsNameError(
+                f"The chatbot {name_or_key!r} has no key. Nothing was sent. Publish it in WTS Chat first."
+            )
         return str(key)
 
     def channel(self, text: str) -> str:
@@ -153,7 +166,7 @@ class Names:
         return PanelNames(self._list)
 
     def template(self, text: str, channel: str | None = None) -> str:
-        """Return the id of a template. Ids of templates are plain text; a UUID is taken as it stands.
+        """Return the id of a template. Ids of templates are plain text; a UUID is taken as it is.
 
         :param text: id, or name as WTS Chat shows it; an id wins over another template's name.
         :param channel: number or handle of an own channel; decides between templates of the same name.
@@ -271,7 +284,9 @@ def keyed(values: Mapping[str, Any], key_of: Callable[[str], str], *, name: str 
     for text, value in values.items():
         key = key_of(text)
         if key in found:
-            raise WtsInvalidRequestError(f"{name}: {text!r} is the field {key!r}, which stands there already.")
+            raise WtsInvalidRequestError(
+                f"{name}: {text!r} is the field {key!r}, which is there already. Give one of them."
+            )
         found[key] = value
     return found
 
@@ -281,7 +296,7 @@ def _none(
 ) -> str:
     known = sorted({name for item in items for name in names_of(item) if name}, key=str.casefold)
     listed = ", ".join(map(repr, known[:_MOST_CANDIDATES])) + (" and more" if len(known) > _MOST_CANDIDATES else "")
-    return f"There is no {what} {text!r} in this account. There are: {listed or 'none at all'}."
+    return f"There is no {what} {text!r} in this account. It has: {listed or 'none'}."
 
 
 def _channel_names(channel: dict[str, Any]) -> list[str | None]:
@@ -398,8 +413,8 @@ class PanelNames:
         return self._listed("panels", panels.list_panels(include_details=["Steps", "Tags"]))
 
 
-def _same(item: dict[str, Any], identity: str) -> bool:
-    return str(item.get("id", "")).lower() == identity.strip().lower()
+def _same(item: dict[str, Any], identity: str, by: str = "id") -> bool:
+    return str(item.get(by) or "").lower() == identity.strip().lower()
 
 
 def _alive(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -31,8 +31,9 @@ class RenderedParameters:
     """
 
     #: Parameters that must not vanish: they hold sends back, or a customer reads them. If one of them was given and
-    #: its template renders to nothing, it stays blank, and :meth:`refuse_vanished` refuses it.
-    never_blank: ClassVar[frozenset[str]] = frozenset()
+    #: its template renders to nothing, it stays blank, and :meth:`refuse_vanished` refuses it. The default connection
+    #: may be another account, so the hook refuses a blank one.
+    never_blank: ClassVar[frozenset[str]] = frozenset({"wts_conn_id"})
 
     #: Parameters that people read. An expression inside their text must have a value: not "Olá None!".
     prose: ClassVar[frozenset[str]] = frozenset()

@@ -19,6 +19,7 @@ from airflow_provider_wts.api.errors import (
     WtsNameError,
     WtsRejectedError,
 )
+from airflow_provider_wts.api.wire import is_missing
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -112,6 +113,11 @@ class WtsHook(BaseHook):
         """
         from airflow_provider_wts.hooks.connection import WtsConnection
 
+        if is_missing(self.wts_conn_id):
+            raise WtsInvalidRequestError(
+                f"wts_conn_id: was given and has no value: {self.wts_conn_id!r} came. Nothing was sent. Give the id of "
+                "a connection, or leave it out. Example: 'wts_default'."
+            )
         with named_connection(self.wts_conn_id, "the parameter 'wts_conn_id'"):
             found = self.get_connection(self.wts_conn_id)
         return WtsConnection.read(found)

@@ -55,7 +55,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
     :param kwargs: what Airflow's ``BaseNotifier`` takes.
     """
 
-    never_blank: ClassVar[frozenset[str]] = frozenset({"parameters"})
+    never_blank: ClassVar[frozenset[str]] = RenderedParameters.never_blank | {"parameters"}
     prose: ClassVar[frozenset[str]] = frozenset({"text", "parameters"})
     template_fields: Sequence[str] = (
         *("wts_conn_id", "to", "text", "template", "parameters", "chatbot", "session_metadata", "channel"),

@@ -39,7 +39,7 @@ class WtsOperator(RenderedParameters, BaseOperator):
         return WtsHook(self.wts_conn_id)
 
     def run_call(self, call: Call[T]) -> T:
-        """Perform a call; what no retry can mend fails the task at once.
+        """Perform a call; what no retry can fix fails the task at once.
 
         :param call: what to call.
         :return: the API's answer, parsed.

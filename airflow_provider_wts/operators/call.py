@@ -24,9 +24,8 @@ class WtsCallOperator(WtsOperator):
     """Call any of the 109 operations of the WTS Chat API by its name in the contract.
 
     The request is checked against the contract before it goes out: names of parameters, required ones, types, words,
-    ids, dates. Nothing is translated but moments in the query, which go out in UTC: no name becomes an id, no number is
-    spelled. A message goes out once per try of
-    the task, and not exactly once; the operators of their own do better.
+    ids, dates. Only dates and times in the query are translated, to UTC: no name becomes an id, and no number is
+    rewritten. A message goes out once per try of the task, not exactly once; use its own operator for that.
 
     :param operation_id: name of the operation, such as ``list_departments`` (templated).
     :param path: values of path parameters by name, an object or its JSON text (templated, deep).
@@ -91,12 +90,12 @@ class WtsCallOperator(WtsOperator):
             if parameters.flag("paged", self.paged):
                 return self._collect(call)
             if not parameters.missing(self.max_items) or not parameters.missing(self.output_path):
-                raise WtsInvalidRequestError("max_items, output_path: go with paged=True, and are of no use without.")
+                raise WtsInvalidRequestError("max_items, output_path: have no effect without paged=True. Set it.")
         return self.run_call(call)
 
     def _call(self) -> Call[Any]:
         if parameters.missing(self.operation_id):
-            raise WtsInvalidRequestError("operation_id: is empty. A good value is 'list_departments'.")
+            raise WtsInvalidRequestError("operation_id: is empty. Example: 'list_departments'.")
         from airflow_provider_wts.api.contacts import starts_sequence
 
         call: Call[Any] = Call(str(self.operation_id).strip())
@@ -112,7 +111,7 @@ class WtsCallOperator(WtsOperator):
 
     def _collect(self, call: Call[Any]) -> list[Any] | dict[str, Any]:
         if not call.reads:
-            raise WtsInvalidRequestError(f"paged: {call.operation_id} lists nothing.")
+            raise WtsInvalidRequestError(f"paged: {call.operation_id} is not a list. Leave paged out.")
         size = parameters.whole("page_size", self.page_size, least=1, most=100)
         most = None if parameters.missing(self.max_items) else parameters.whole("max_items", self.max_items, least=1)
         collector = Collector(self.hook.run, call, self.log, int(size or 100), most or None, now=self.hook.client.now)
@@ -131,7 +130,9 @@ def _body(value: Any) -> Any:
     # No operation takes null for its body.
     if parameters.missing(value):
         return UNSET
-    return parameters.json_text("body", value) if isinstance(value, str) else value
+    body = parameters.json_text("body", value) if isinstance(value, str) else value
+    parameters.refuse_missing_inside("body", body, texts=False)
+    return body
 
 
 def _typed(parameter: Parameter | None, value: Any) -> Any:

@@ -205,7 +205,9 @@ class WtsBatchOperator(WtsSendingOperator):
             kind = self.message_kind(chunk_size)
             recipients = stack.enter_context(self._recipients(context))
             if not recipients.rows:
-                raise AirflowSkipException("Nothing was sent: there are no recipients, only an empty list or a header.")
+                nobody = "Nothing was sent: there are no recipients, only an empty list or a header."
+                self.log.warning(nobody)
+                raise AirflowSkipException(nobody)
             campaign = Campaign(self, context, kind, recipients, chunk_size, results=results, ledger=ledger)
             if recipients.bad_rows and on_bad_row != "skip":
                 campaign.refuse_bad_rows(rehearsal=dry_run)
@@ -605,7 +607,7 @@ def _metadata(name: str) -> Callable[[Any], Any]:
     from airflow_provider_wts.campaigns.missing import without_missing
 
     def check(value: Any) -> Any:
-        return None if parameters.missing(value) else without_missing(parameters.metadata(name, value))
+        return None if parameters.missing(value) else parameters.metadata(name, without_missing(value))
 
     return check
 

@@ -56,7 +56,7 @@ class WtsCardWriter(WtsOperator):
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
     :param responsible_user: name, e-mail address or id of the user in charge (templated).
     :param tags: names or ids of tags of the panel (templated).
-    :param tag_names: names of tags, sent as they stand (templated).
+    :param tag_names: names of tags, sent as they are (templated).
     :param contacts: ids or phone numbers of contacts (templated).
     :param session_id: id of the session that the card is about (templated).
     :param monetary_amount: value of the card (templated).
@@ -139,17 +139,17 @@ class WtsCardWriter(WtsOperator):
         return self.own_panel()
 
     def own_panel(self) -> str:
-        """Return the panel to look names up in where the user gave none."""
+        """Return the panel to look names up in if the user gave none."""
         raise NotImplementedError
 
     def checked_content(self) -> panels.CardContent:
         """Return the content, checked as far as that needs no call: a mistake in it should cost none.
 
-        :raises WtsInvalidRequestError: when a parameter is impossible.
+        :raises WtsInvalidRequestError: when a parameter is invalid.
         """
         tags, tag_names = parameters.texts("tags", self.tags), parameters.texts("tag_names", self.tag_names)
         if tags is not UNSET and tag_names is not UNSET:
-            raise WtsInvalidRequestError("tag_names: the API ignores it beside tags. Give one of them.")
+            raise WtsInvalidRequestError("tag_names: the API ignores it together with tags. Give one of them.")
         contacts = parameters.texts("contacts", self.contacts)
         if isinstance(contacts, list):
             contacts = [checked_contact(f"contacts[{index}]", contact) for index, contact in enumerate(contacts)]
@@ -220,7 +220,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
     :param responsible_user: name, e-mail address or id of the user in charge (templated).
     :param tags: names or ids of tags of the panel; one, a list, or a list as JSON text (templated).
-    :param tag_names: names of tags, sent as they stand and not looked up here; instead of ``tags`` (templated).
+    :param tag_names: names of tags, sent as they are and not looked up here; instead of ``tags`` (templated).
     :param contacts: ids or phone numbers of contacts; one, a list, or a list as JSON text (templated).
     :param session_id: id of the session that the card is about (templated).
     :param monetary_amount: value of the card (templated).
@@ -229,7 +229,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     :param metadata: object kept with the card, or the object as JSON text (templated, deep).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the card.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     template_fields: Sequence[str] = (*WtsCardWriter.template_fields, "on_unknown", "on_clear")
@@ -269,7 +269,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         return self.report(content, card)
 
     def own_panel(self) -> str:
-        """Return the panel to look names up in where the user gave none."""
+        """Return the panel to look names up in if the user gave none."""
         return self.panel_names.panel_of_step(parameters.needed_name("step", self.step))
 
     def _trace(self, step_id: str) -> InCards:
@@ -294,17 +294,17 @@ class WtsUpdateCardOperator(WtsCardWriter):
     :param title: up to 500 characters (templated).
     :param status: ``OPEN``, ``WON``, ``LOST`` or ``ARCHIVED`` (templated).
     :param lost_reason: text or id of the panel's reason, together with ``status="LOST"`` (templated).
-    :param panel: title, key or id of the panel in which names are looked up; without it the card's own, which costs a
-        call where a name has to be looked up (templated).
+    :param panel: title, key or id of the panel in which names are looked up; without it the card's own, which makes an
+        extra request if a name has to be looked up (templated).
     :param description: up to 8,000 characters (templated).
     :param position: place inside the step, 0 or more (templated).
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
     :param responsible_user: name, e-mail address or id of the user in charge (templated).
     :param tags: names or ids of tags of the panel; one, a list, or a list as JSON text (templated).
-    :param tag_names: names of tags, sent as they stand and not looked up here; instead of ``tags``. Whether the API's
+    :param tag_names: names of tags, sent as they are and not looked up here; instead of ``tags``. Whether the API's
         field mask covers them is not documented (templated).
     :param upsert_tag_operation: what happens to the tags: ``InsertIfNotExists``, ``DeleteIfExists``, or
-        ``ReplaceAll``, which the API takes when it is left out (templated).
+        ``ReplaceAll``, which the API takes if it is omitted (templated).
     :param contacts: ids or phone numbers of contacts; one, a list, or a list as JSON text (templated).
     :param session_id: id of the session that the card is about (templated).
     :param monetary_amount: value of the card (templated).
@@ -313,7 +313,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
     :param metadata: object merged into the card's, key by key; a key with ``None`` is removed (templated, deep).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the card.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (
@@ -365,7 +365,9 @@ class WtsUpdateCardOperator(WtsCardWriter):
             "upsert_tag_operation": UNSET,
         }
         if all(value is UNSET for value in change.values()):
-            raise WtsInvalidRequestError("There is nothing to change. Give at least one of the card's fields.")
+            raise WtsInvalidRequestError(
+                "There is nothing to change. Give at least one of the card's fields. Example: step='Ganho'."
+            )
         status, reason = change["status"], change["lost_reason_id"]
         if reason is not UNSET and (status is UNSET or (reason is not None and status != "LOST")):
             raise WtsInvalidRequestError("lost_reason: goes together with status='LOST' only.")
@@ -394,7 +396,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         return parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
 
     def own_panel(self) -> str:
-        """Return the panel to look names up in where the user gave none."""
+        """Return the panel to look names up in if the user gave none."""
         return panel_of_card(self, self._card())
 
 
@@ -414,7 +416,7 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         left out or empty. How ``Amount`` differs from ``MonetaryAmount`` is not documented (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the copy.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     template_fields: Sequence[str] = (
@@ -491,7 +493,7 @@ def panel_of_card(operator: WtsOperator, card_id: str) -> str:
 
 
 def checked_contact(name: str, text: str) -> str:
-    """Return an id as it stands, and a phone number as WTS Chat spells it.
+    """Return an id as it is, and a phone number as WTS Chat spells it.
 
     :param name: the parameter's name, for the error.
     :param text: id, or phone number in any usual spelling.
@@ -520,13 +522,13 @@ def contact_id(operator: WtsOperator, contact: str) -> str:
 class WtsListCardNotesOperator(WtsListOperator):
     """List the notes of a card: all pages, inline or as a file.
 
-    Calls ``list_card_notes``. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is
-    told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_card_notes``.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param card_id: id of the card (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the notes, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (*WtsListOperator.template_fields, "card_id")
@@ -554,7 +556,7 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
         (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the note.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -603,7 +605,7 @@ class WtsDeleteCardNoteOperator(WtsOperator):
     :param card_id: id of the card (templated).
     :param note_id: id of the note (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "card_id", "note_id")
@@ -636,8 +638,8 @@ class WtsListCardsOperator(WtsListOperator):
     """List the cards of a panel: all pages, inline or as a file.
 
     Calls ``list_cards``. Filters add up. Whether closed and archived cards come without ``statuses`` is not
-    documented. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is told at
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    documented.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param panel: title, key or id of the panel (templated).
     :param step: title or id of a step (templated).
@@ -649,7 +651,7 @@ class WtsListCardsOperator(WtsListOperator):
         ``ResponsibleUser``, ``Contacts``, ``CustomFields``, ``LostReason`` (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the cards, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (
@@ -697,7 +699,7 @@ class WtsListCardsOperator(WtsListOperator):
         text_filter = parameters.filter_text("text_filter", self.text_filter)
         statuses = parameters.filter_list("statuses", self.statuses, CARD_STATUSES)
         details = parameters.details(self.include_details, _CARD_DETAILS)
-        # Looked up last, because it may cost a call, and a mistake above should cost none.
+        # Looked up last: a mistake above must not cost a request.
         names = self.hook.names
         panel_id = names.panels.panel(panel)
         return panels.list_cards(
@@ -721,7 +723,7 @@ class WtsGetCardOperator(WtsOperator):
         ``Contacts``, ``CustomFields``, ``LostReason``; one, a list, or a list as JSON text (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the card.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "card_id", "include_details")

@@ -50,16 +50,16 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     :param contact_metadata: object kept with the contact, or the object as JSON text (templated, deep).
     :param sender_id: an id of your own, echoed by the API (templated).
     :param callback_url: address that WTS Chat calls when the bot starts or fails (templated).
-    :param wait_for_completion: go on until the session is COMPLETED. When the platform started nothing because of
-        ``skip_if_...``, there is nothing to wait for, and the task ends as skipped.
-    :param poll_interval: seconds between two looks at the session while waiting.
-    :param completion_timeout: seconds to wait for the session, after which the task fails. Default: a day.
+    :param wait_for_completion: wait until the session is COMPLETED. If the platform started nothing because of
+        ``skip_if_...``, the task is skipped.
+    :param poll_interval: polling interval in seconds.
+    :param completion_timeout: seconds to wait for the session, after which the task fails. Default: one day.
     :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which the send is found again
-        after a crash. Without it, a send whose answer was lost stays undecided.
+        after a crash. Without it, a send whose answer was lost stays unconfirmed.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
-    :return: the session as ``send_chatbot`` answers it; after ``wait_for_completion``, as it stands at the end.
-    :raises AirflowFailException: when the input is impossible, the API refuses, the outcome is unknown, or the
+    :return: the session as ``send_chatbot`` answers it; after ``wait_for_completion``, as it is at the end.
+    :raises AirflowFailException: when the input is invalid, the API refuses, the outcome is unknown, or the
         session does not complete in time.
     :raises AirflowSkipException: when the platform skipped the bot and ``wait_for_completion`` is set.
     """
@@ -154,10 +154,11 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             return session
         if self._was_skipped(session, start, marks[0]):
             self.finish_sending(context)
-            raise AirflowSkipException(
-                f"WTS Chat started nothing in session {session.get('id')}, because a skip_if_... applied. There is "
-                "nothing to wait for."
+            reason = (
+                f"WTS Chat started no chatbot in session {session.get('id')}, because a skip_if_... parameter applied."
             )
+            self.log.warning(reason)
+            raise AirflowSkipException(reason)
         completed = self._completed(session)
         self.finish_sending(context)
         return completed
@@ -167,7 +168,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
         :param context: the task's context.
         :param event: what the trigger sent.
-        :return: the session as it stands at the end.
+        :return: the session as it is at the end.
         """
         self.open_ledger(context)
         completed = completed_event(self.hook, event)
@@ -179,10 +180,12 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _start(self) -> BotStart:
         if parameters.missing(self.chatbot):
-            raise WtsInvalidRequestError("chatbot: is empty. Give the name or key of a bot, for example 'Cobrança'.")
+            raise WtsInvalidRequestError(
+                "chatbot: is empty. Nothing was sent. Give the name, key or id of a bot. Example: 'Cobrança'."
+            )
         if parameters.missing(self.to) and parameters.missing(self.session_id):
             raise WtsInvalidRequestError(
-                "to: is empty, and so is session_id; one of them is needed. A good value is '+55 11 99999-8888'."
+                "to: is empty, and so is session_id. Nothing was sent. Give one of them. Example: '+55 11 99999-8888'."
             )
         start: BotStart = {
             "to": self._recipient(),
@@ -198,12 +201,12 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         }
         if start["force_start_session"] is True and start["skip_if_in_progress"] is True:
             raise WtsInvalidRequestError(
-                "force_start_session: contradicts skip_if_in_progress; which of them wins is not documented. "
-                "Set one of them."
+                "force_start_session: contradicts skip_if_in_progress, and the API does not document which one wins. "
+                "Nothing was sent. Set one of them."
             )
         if isinstance(start["session_id"], str) and self.hook.connection.allowed_recipients:
             self.session_contact(start["session_id"])
-        # Looked up last, because it may cost a call, and a mistake above should cost none.
+        # Looked up last: a mistake above must not cost a request.
         start["from_"] = self._from()
         start["bot_key"] = self.hook.names.chatbot(self.chatbot)
         return start
@@ -274,9 +277,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 class WtsListChatbotsOperator(WtsListOperator):
     """List chatbots: all pages, inline or as a file.
 
-    Calls ``list_chatbots``. A bot is started by its ``key``, not by its ``id``. What the shared parameters of a list
-    do, from ``created_after`` to ``output_path``, is told at
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_chatbots``. A bot is started by its ``key``, not by its ``id``.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param name: filter by name (templated).
     :param types: ``Reactive``, ``Automation``; one or a list (templated).
@@ -284,7 +286,7 @@ class WtsListChatbotsOperator(WtsListOperator):
     :param automation_usages: ``Api``, ``Manual``, ``Campaign``, ``Sequence``; one or a list (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the bots, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (
@@ -337,7 +339,7 @@ class WtsListChannelsOperator(WtsListOperator):
     :param channel_type: ``All``, ``Whatsapp``, ``Messenger`` or ``Instagram`` (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the channels, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsListOperator.template_fields, "channel_type")
@@ -359,9 +361,9 @@ def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: flo
 
     :param hook: the hook of the task's connection.
     :param wait: what is waited for.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: polling interval in seconds.
     :param timeout: seconds for the whole wait.
-    :return: the session as it stands at the end.
+    :return: the session as it is at the end.
     :raises AirflowFailException: when the time is over, or the API refuses to tell.
     :raises WtsError: when the API could not be asked several times in a row.
     """
@@ -396,7 +398,7 @@ def completed_event(hook: WtsHook, event: Any) -> SessionV2:
 
     :param hook: the hook of the task's connection.
     :param event: what the trigger sent.
-    :return: the session as it stands at the end.
+    :return: the session as it is at the end.
     :raises AirflowFailException: when it did not complete in time, or the API refuses to tell.
     :raises WtsError: when the API could not be asked several times in a row, or the event makes no sense.
     """
@@ -443,7 +445,7 @@ def _session_at_once(hook: WtsHook, session_id: str) -> SessionV2:
 def _too_late(session_id: str, status: str | None) -> str:
     return (
         f"Session {session_id} is still {status or 'of unknown status'} at the end of completion_timeout. The chatbot "
-        "was sent; it is not sent again. To wait longer, use WtsSessionSensor with this session."
+        "was started; it is not started again. To wait longer, use WtsSessionSensor with this session."
     )
 
 

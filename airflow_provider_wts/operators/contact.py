@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import contacts, parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, is_missing, parse_timestamp, visible
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators import contact_fields
@@ -17,6 +18,7 @@ from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -86,8 +88,8 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :param tag_operation: with ``upsert``: ``add`` to the tags that are there (default), ``remove`` from them, or
         ``replace`` them (templated).
     :param portfolios: names or ids of portfolios (templated).
-    :param sequences: names or ids of sequences to put the contact into. They write to it, so where the answer is lost,
-        nothing is repeated by itself, whatever ``upsert`` and ``get_if_exists`` say; ``on_unknown`` decides
+    :param sequences: names or ids of sequences to put the contact into. They write to it, so if the answer is lost,
+        nothing is repeated automatically, whatever ``upsert`` and ``get_if_exists`` say; ``on_unknown`` decides
         (templated).
     :param custom_fields: values by key or name, an object or its JSON text; an unknown field is refused, because the
         API would drop it silently (templated, deep).
@@ -99,7 +101,7 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :param get_if_exists: return the contact where it exists, and change nothing (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     template_fields: Sequence[str] = (
@@ -138,16 +140,18 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
             fields = self._fields()
             if all(parameters.missing(fields.get(field)) for field in ("name", *contact_fields.IDENTIFIERS)):
                 raise WtsInvalidRequestError(
-                    "phone_number: is empty, and so are name, email_address and instagram; one of them is needed."
+                    "phone_number: is empty, and so are name, email_address and instagram. Give at least one of them."
                 )
             if fields.get("sequences"):
                 refuse_unless_allowed(self.hook, "phone_number", fields.get("phone_number"))
             contact = contact_fields.resolved(fields, self.hook.names)
             call = calls.create_contact(**contact, **rules.options(contact))
+            begun = self.hook.client.now()
         answer = self.run_once(
             context, recipient=_who(contact), build=lambda _: call, trace=self._trace(contact), place="the contact"
         )
-        contact_fields.report_dropped(self.log, contact["custom_fields"], answer)
+        if rules.get_if_exists is not True or _is_new(answer, begun):
+            contact_fields.report_dropped(self.log, contact["custom_fields"], answer)
         self.log.info("Contact %s is saved.", (answer or {}).get("id"))
         return answer
 
@@ -160,6 +164,12 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
             return None
         finds_itself = parameters.flag("upsert", self.upsert) or parameters.flag("get_if_exists", self.get_if_exists)
         return Harmless() if finds_itself else ByPhone(str(phone))
+
+
+def _is_new(contact: Any, begun: datetime) -> bool:
+    """Whether a contact was created by the call, by the server's clock."""
+    created = contact.get("createdAt") if isinstance(contact, dict) else None
+    return created is not None and parse_timestamp(created) >= begun - timedelta(seconds=2)
 
 
 def _who(contact: Mapping[str, Any]) -> str:
@@ -184,8 +194,9 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
         clear them: ``tags=[]`` and ``replace`` (templated).
     :param portfolios: names or ids of portfolios; whether they replace those that are there is not documented
         (templated).
-    :param sequences: names or ids of sequences. They write to the contact, so where the answer is lost, nothing is
-        repeated by itself: ``on_unknown`` decides. It and ``on_clear`` are of no effect without sequences (templated).
+    :param sequences: names or ids of sequences. They write to the contact, so if the answer is lost, nothing is
+        repeated automatically: ``on_unknown`` decides. It and ``on_clear`` have no effect without sequences
+        (templated).
     :param custom_fields: values by key or name, an object or its JSON text; an unknown field is refused
         (templated, deep).
     :param metadata: merged by key, ``null`` removes a key; an object or its JSON text (templated, deep).
@@ -195,7 +206,7 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
         ``term``, ``referralUrl`` (templated, deep).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is impossible, there is no such contact, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
 
     template_fields: Sequence[str] = (
@@ -237,6 +248,7 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
         if not parameters.missing(self.sequences):
             self.open_ledger(context)
         with task_failures():
+            self.refuse_vanished()
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             fields = self._fields()
             changes: calls.ContactChanges = {
@@ -248,7 +260,7 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
             if fields.get("sequences"):
                 refuse_unless_allowed(self.hook, "phone", phone or None, contact_id=contact_id)
             if not fields and not given(**{key: changes[key] for key in ("status", "picture_url", "utm")}):
-                raise WtsInvalidRequestError("Nothing is to be changed: give at least one field of the contact.")
+                raise WtsInvalidRequestError("There is nothing to change. Give at least one of the contact's fields.")
             changes = {**contact_fields.resolved(fields, self.hook.names), **changes}
             call = (
                 calls.update_contact(contact_id, **changes)
@@ -269,7 +281,9 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
             return contact_fields.tag_operation(self.tag_operation)
         if parameters.missing(self.tag_operation):
             return UNSET
-        raise WtsInvalidRequestError("tag_operation: says what happens to tags, and no tags are given.")
+        raise WtsInvalidRequestError(
+            "tag_operation: has no effect, because no tags are given. Give tags, or leave it out."
+        )
 
 
 class WtsGetContactOperator(WtsOperator):
@@ -282,7 +296,7 @@ class WtsGetContactOperator(WtsOperator):
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is impossible, there is no such contact, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "contact_id", "phone", "include_details")
@@ -331,7 +345,7 @@ class WtsUpdateContactTagsOperator(WtsOperator):
     :param phone: number of the contact, in any usual spelling (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is impossible, there is no such contact, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "tags", "tag_operation", "contact_id", "phone")
@@ -397,7 +411,7 @@ class WtsListContactsOperator(WtsListOperator):
     but ``status`` and ``include_details``. Filters add up. What the shared parameters of a list do, from
     ``created_after`` to ``output_path``, is told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
-    :param status: ``ACTIVE``, which is what the API lists by itself, ``ARCHIVED`` or ``BLOCKED`` (templated).
+    :param status: ``ACTIVE``, which is what the API lists by default, ``ARCHIVED`` or ``BLOCKED`` (templated).
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).
     :param text_filter: text to look for; in which fields is not documented (templated).
     :param name: the contact's name (templated).
@@ -413,7 +427,7 @@ class WtsListContactsOperator(WtsListOperator):
     :param metadata: values by key, texts or numbers, an object or its JSON text (templated, deep).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the contacts, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (*WtsListOperator.template_fields, "status", "include_details", *_FILTERS)
@@ -477,7 +491,7 @@ class WtsListContactsOperator(WtsListOperator):
             email=parameters.filter_text("email_address", self.email_address),
             origin=origin,
             metadata=_texts("metadata", _filter_object("metadata", self.metadata)),
-            # Looked up last, because that may cost a call, and a mistake above should cost none.
+            # Looked up last: a mistake above must not cost a request.
             tag_ids=contact_fields.ids("tags", tags, self.hook.names.tag),
             portfolio_ids=contact_fields.ids("portfolios", portfolios, self.hook.names.portfolio),
             custom_fields=contact_fields.custom_fields("custom_fields", custom, self.hook.names),
@@ -530,7 +544,7 @@ class WtsSaveContactsOperator(WtsOnceOperator):
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: ``saved`` (contacts), ``calls``, and ``contact_ids`` in the order of the API's answers; ``None`` in their
         place when there are more than 1,000.
-    :raises AirflowFailException: when a row is impossible, the API refuses, or the outcome of a call is unknown.
+    :raises AirflowFailException: when a row is invalid, the API refuses, or the outcome of a call is unknown.
     """
 
     template_fields: Sequence[str] = (
@@ -673,20 +687,20 @@ class SaveRules:
         :param tag_operation: ``add``, ``remove`` or ``replace``.
         :param get_if_exists: ``True``, ``False`` or their text.
         :param default: whether the call updates where ``upsert`` is not given.
-        :raises WtsInvalidRequestError: when they are impossible, or contradict each other.
+        :raises WtsInvalidRequestError: when they are invalid, or contradict each other.
         """
         updates = parameters.flag("upsert", upsert)
         gets = parameters.flag("get_if_exists", get_if_exists)
         if gets is True and updates is True:
             raise WtsInvalidRequestError(
-                "get_if_exists: contradicts upsert; which of them wins is not documented. Set one of them."
+                "get_if_exists: contradicts upsert, and the API does not document which one wins. Set one of them."
             )
         if default and updates in (UNSET, None) and gets is not True:
             updates = True
         fields = contact_fields.mask("upsert_fields", upsert_fields)
         for name, value in (("upsert_fields", upsert_fields), ("tag_operation", tag_operation)):
             if updates is not True and value is not UNSET and value is not None:
-                raise WtsInvalidRequestError(f"{name}: says what an update does, so it needs upsert=True.")
+                raise WtsInvalidRequestError(f"{name}: has no effect without upsert=True. Set that, or leave it out.")
         if fields == []:
             raise WtsInvalidRequestError("upsert_fields: is empty. Leave it out, or set get_if_exists.")
         return cls(updates, fields, contact_fields.tag_operation(tag_operation), gets)
@@ -702,7 +716,7 @@ class SaveRules:
         if isinstance(self.get_if_exists, bool):
             options["get_if_exists"] = self.get_if_exists
         if self.upsert is True:
-            # Left out it means every field, and nobody documents whether what is not given is then cleared.
+            # Left out it means every field, and whether what is not given is then cleared is not documented.
             options["upsert_fields"] = self.mask(contact)
             if contact.get("tag_ids", UNSET) is not UNSET:
                 options["upsert_tag_operation"] = contact_fields.upsert_spelling(self.tag_operation)
@@ -729,7 +743,7 @@ class SaveRules:
 def contact_rows(value: Any) -> list[dict[str, Any]]:
     """Return the rows of a batch, checked; nothing is looked up.
 
-    :param value: a list of objects, or the list as JSON text; ``email`` may stand for ``email_address`` in them.
+    :param value: a list of objects, or the list as JSON text; ``email`` may be used for ``email_address`` in them.
     :raises WtsInvalidRequestError: naming the row and the field.
     """
     rows = parameters.items("contacts", value)
@@ -758,6 +772,17 @@ def _identity(contact: ContactFields) -> str:
     return identity_of(_name(contact).strip().removeprefix("@"))
 
 
+def _is_gap(value: Any) -> bool:
+    """Whether a value of a row is missing; blank text is there, and clears."""
+    return is_missing(value) and not (isinstance(value, str) and not visible(value))
+
+
+def _without_missing(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_missing(one) for key, one in value.items() if not _is_gap(one)}
+    return value
+
+
 def _row(index: int, row: Any) -> dict[str, Any]:
     prefix = f"contacts[{index}]"
     if not isinstance(row, Mapping):
@@ -769,11 +794,13 @@ def _row(index: int, row: Any) -> dict[str, Any]:
     if "email" in row and "email_address" in row:
         raise WtsInvalidRequestError(f"{prefix}: has both email and email_address. Leave one of them out.")
     named = {"email_address" if name == "email" else name: value for name, value in row.items()}
-    checked = contact_fields.checked(given(**named), prefix=f"{prefix}.")
+    # A row comes from data: what is missing in it is not given, and must not clear what the contact has.
+    filled = {name: _without_missing(value) for name, value in named.items() if not _is_gap(value)}
+    checked = contact_fields.checked(given(**filled), prefix=f"{prefix}.")
     if all(parameters.missing(checked.get(field)) for field in contact_fields.IDENTIFIERS):
         raise WtsInvalidRequestError(
-            f"{prefix}: has neither phone_number nor email_address nor instagram, so that saving it again would make "
-            "another contact."
+            f"{prefix}: has neither phone_number nor email_address nor instagram. Nothing was saved: saving it again "
+            "would make another contact. Give one of them."
         )
     return checked
 

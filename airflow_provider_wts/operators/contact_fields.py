@@ -68,10 +68,10 @@ _UTM = {"source", "medium", "campaign", "content", "headline", "term", "referral
 
 
 def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
-    """Return a contact's fields with impossible values refused and phone numbers spelled; nothing is looked up.
+    """Return a contact's fields with invalid values refused and phone numbers spelled; nothing is looked up.
 
     :param given: values by the names of :data:`FIELDS`.
-    :param prefix: where the fields stand, for the errors, such as ``contacts[3].``.
+    :param prefix: where the fields are, for the errors, such as ``contacts[3].``.
     :raises WtsInvalidRequestError: naming the field.
     """
     readers: dict[str, Callable[[str, Any], Any]] = {
@@ -94,7 +94,7 @@ def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> Co
 
     :param fields: what :func:`checked` returned.
     :param names: looks names up.
-    :param prefix: where the fields stand, for the errors.
+    :param prefix: where the fields are, for the errors.
     :raises WtsNameError: when a name matches nothing, or more than one thing.
     """
     from airflow_provider_wts.api.contacts import ContactFields
@@ -156,7 +156,7 @@ def short_text(name: str, value: Any) -> Missing[str]:
     """
     text = parameters.text(name, value)
     if isinstance(text, str) and len(text) > 255:
-        raise WtsInvalidRequestError(f"{name}: has {len(text)} characters; 255 is the most.")
+        raise WtsInvalidRequestError(f"{name}: has {len(text)} characters; the API takes at most 255.")
     return text
 
 
@@ -190,27 +190,29 @@ def email_address(name: str, value: Any) -> Missing[str]:
     text = text.strip()
     user, _, host = text.partition("@")
     if not user or not host or "@" in host or any(character.isspace() for character in text):
-        raise WtsInvalidRequestError(f"{name}: {text!r} is no e-mail address. A good value is 'ana+loja@example.com'.")
+        raise WtsInvalidRequestError(
+            f"{name}: {text!r} is not a valid e-mail address. Example: 'ana+loja@example.com'."
+        )
     return text
 
 
-def whom(contact_id: Any, number: Any) -> tuple[str | None, str]:
-    """Return how a contact is named: by its id and ``""``, or by ``None`` and its phone number.
+def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | None, str]:
+    """Return how a contact is named: its id or ``None``, and its phone number or ``""``.
 
     :param contact_id: the rendered parameter ``contact_id``.
     :param number: the rendered parameter ``phone``.
-    :raises WtsInvalidRequestError: when neither or both are given.
+    :param both: whether the API takes both together.
+    :raises WtsInvalidRequestError: when neither is given, or both where the API takes one.
     """
     by_id, by_phone = not parameters.missing(contact_id), not parameters.missing(number)
-    if by_id and by_phone:
-        raise WtsInvalidRequestError("contact_id: stands beside phone, and one is enough. Leave one of them out.")
-    if by_id:
-        return str(parameters.identity("contact_id", contact_id)), ""
-    if by_phone:
-        return None, str(phone_number("phone", number))
-    raise WtsInvalidRequestError(
-        "contact_id: is empty, and so is phone; one of them is needed. A good phone is '+55 11 99999-8888'."
-    )
+    if by_id and by_phone and not both:
+        raise WtsInvalidRequestError("contact_id: was given together with phone. Nothing was sent. Give one of them.")
+    if not by_id and not by_phone:
+        raise WtsInvalidRequestError(
+            "contact_id: is empty, and so is phone; one of them is needed. Example: phone='+55 11 99999-8888'."
+        )
+    found = str(parameters.identity("contact_id", contact_id)) if by_id else None
+    return found, str(phone_number("phone", number)) if by_phone else ""
 
 
 def tag_operation(value: Any) -> str:
@@ -256,7 +258,7 @@ def utm(value: Any) -> dict[str, Any] | Unset:
         return UNSET
     unknown = sorted((found or {}).keys() - _UTM)
     if found is None or unknown:
-        what = f"has {', '.join(map(repr, unknown))}, which cannot be set" if unknown else "is no object"
+        what = f"has {', '.join(map(repr, unknown))}, which cannot be set" if unknown else "must be an object"
         raise WtsInvalidRequestError(f"utm: {what}. It may hold {', '.join(sorted(_UTM))}.")
     return found
 
@@ -273,7 +275,7 @@ def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: 
         return
     dropped = sorted(key for key, value in sent.items() if value not in (None, "") and kept.get(key) is None)
     if dropped:
-        log.warning("WTS Chat did not keep these custom fields; look at the type of the value: %s.", dropped)
+        log.warning("WTS Chat did not keep these custom fields: %s. Check the types of their values.", dropped)
 
 
 def refuse_twins(rows: Iterable[Mapping[str, Any]], *, name: str = "contacts") -> None:
@@ -283,15 +285,18 @@ def refuse_twins(rows: Iterable[Mapping[str, Any]], *, name: str = "contacts") -
     :param name: the parameter's name, for the error.
     :raises WtsInvalidRequestError: naming both rows and what they share.
     """
+    from airflow_provider_wts.api.addresses import identity_of
+
     seen: dict[tuple[str, str], int] = {}
     for index, row in enumerate(rows):
         for field in IDENTIFIERS:
-            value = row.get(field)
-            if parameters.missing(value):
+            if parameters.missing(row.get(field)):
                 continue
-            first = seen.setdefault((field, str(value).strip().removeprefix("@").casefold()), index)
+            text = str(row[field]).strip().removeprefix("@")
+            # One person's number may be written in two ways, such as with and without Brazil's ninth digit.
+            first = seen.setdefault((field, identity_of(text) if field == "phone_number" else text.casefold()), index)
             if first != index:
                 raise WtsInvalidRequestError(
-                    f"{name}[{index}].{field}: is the same as in {name}[{first}]. WTS Chat takes them for one contact; "
-                    "give one row for it."
+                    f"{name}[{index}].{field}: is the same person as in {name}[{first}]. Nothing was saved. Give one "
+                    "row for each contact."
                 )

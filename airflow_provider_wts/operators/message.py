@@ -54,7 +54,7 @@ class WtsGetMessageOperator(WtsOperator):
     :param message_id: id of the message (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the message.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "message_id")
@@ -88,10 +88,10 @@ class WtsGetMessageStatusOperator(WtsOperator):
     :param message_id: id that a send answered, or id of a message (templated).
     :param id_of: ``send`` for what ``WtsSendTextOperator`` and its like answered, ``message`` for a message of a
         session and for a send with ``synchronous`` or ``reply_bot``. Without it the first is tried, and then the
-        second, which may cost a call more (templated).
+        second, which may make an extra request (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: ``id``, ``status`` and more.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "message_id", "id_of")
@@ -128,13 +128,13 @@ class WtsGetMessageStatusOperator(WtsOperator):
 class WtsListMessagesOperator(WtsListOperator):
     """List the messages of a session: all pages, inline or as a file.
 
-    Calls ``list_messages``. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is
-    told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_messages``.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param session_id: id of the session (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the messages, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (*WtsListOperator.template_fields, "session_id")
@@ -162,10 +162,10 @@ class WtsUploadFileOperator(WtsOperator):
     :param file: local path as the worker sees it, or any address that ``ObjectStoragePath`` takes, such as
         ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
     :param file_type: ``IMAGE``, ``AUDIO``, ``VIDEO``, ``PDF``, ``EXCEL``, ``WORD``, ``DOCUMENT``, or ``UNDEFINED`` to
-        leave it to the platform; told from the name when left out. Images and videos are transformed to suit the
+        leave it to the platform; inferred from the name if omitted. Images and videos are transformed to suit the
         channels, documents are left as they are (templated).
-    :param file_name: name that the customer sees; the file's own when left out (templated).
-    :param mime_type: MIME type; told from the name when left out (templated).
+    :param file_name: name that the customer sees; the file's own if omitted (templated).
+    :param mime_type: MIME type; inferred from the name if omitted (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the file: its lasting ``id``, ``name``, ``type``, ``mimeType``, ``size``.
     :raises AirflowFailException: when there is no such file or nothing is in it, or the API or the storage refuses.
@@ -195,7 +195,7 @@ class WtsUploadFileOperator(WtsOperator):
         """
         with task_failures():
             if parameters.missing(self.file):
-                raise WtsInvalidRequestError("file: is empty. A good value is '/opt/airflow/invoices/118.pdf'.")
+                raise WtsInvalidRequestError("file: is empty. Example: '/opt/airflow/invoices/118.pdf'.")
             return self.hook.upload(
                 str(self.file).strip(),
                 file_type=parameters.filter_choice("file_type", self.file_type, _FILE_TYPES) or None,
@@ -213,7 +213,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
     :param scheduled_message_id: id of a scheduled message, a list of them, or a list as JSON text (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: nothing for one, since the API answers nothing; for a list the messages as the API answers them.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "scheduled_message_id")
@@ -253,7 +253,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
             return parameters.needed_identity("scheduled_message_id", value, example=example)
         found = parameters.texts("scheduled_message_id", value)
         if not isinstance(found, list):
-            raise WtsInvalidRequestError(f"scheduled_message_id: is empty. A good value is {example!r}.")
+            raise WtsInvalidRequestError(f"scheduled_message_id: is empty. Example: {example!r}.")
         checked = [parameters.needed_identity("scheduled_message_id", one, example=example) for one in found]
         # Twice the same id is one message.
         return list(dict.fromkeys(checked)) or None
@@ -268,15 +268,15 @@ class WtsSendTextOperator(WtsMessageOperator):
     On an official WhatsApp channel only a template can open a conversation, and a text reaches the contact only within
     24 hours of its last message. How the platform refuses is not documented; the message may be taken and then fail.
 
-    The parameters of all sends, from ``to`` to ``callback_url``, are told at
+    The parameters of all sends, from ``to`` to ``callback_url``, are in
     :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`.
 
     :param text: the text (templated).
     :param reply_to: id of the message that this one replies to (templated).
     :param delay_typing: seconds of "typing..." before it goes out, 0 to 25 (templated).
     :return: the send as the API answers it; ``id`` asks for its status.
-    :raises AirflowFailException: when the input is impossible, the API refuses, the message failed at once, or nobody
-        knows whether it was sent.
+    :raises AirflowFailException: when the input is invalid, the API refuses, the message failed at once, or it is
+        unknown whether it was sent.
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
@@ -324,27 +324,28 @@ class WtsSendTextOperator(WtsMessageOperator):
 class WtsSendFileOperator(WtsMessageOperator):
     """Send a file to a contact or into a session: an image, an audio file, a video or a document.
 
-    Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``; with ``synchronous`` or ``reply_bot``
-    the older ``send_message`` or ``send_message_sync``, in a session ``send_session_message_sync``, where the platform
-    tells the kind by itself. A local file is uploaded first, in three steps; after a failure the upload may happen
-    again, which does no harm, while the message goes out once.
+    Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``. With ``synchronous`` or ``reply_bot``,
+    and for a file whose kind is neither given nor in its name, it calls the older ``send_message``,
+    ``send_session_message`` or their ``_sync`` forms, and the platform determines the kind. A local file is uploaded
+    first; after a failure the upload may happen again, which does no harm, while the message goes out once.
 
-    The parameters of all sends, from ``to`` to ``callback_url``, are told at
+    The parameters of all sends, from ``to`` to ``callback_url``, are in
     :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. The rules of
     :class:`WtsSendTextOperator` about WhatsApp hold here, too.
 
     :param file: public http(s) address; or id of an uploaded file; or local path as the worker sees it, or any other
         address that ``ObjectStoragePath`` takes, such as ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
-    :param kind: ``image``, ``audio``, ``video`` or ``document``; told from the name of the file when left out, and
-        needed for an id (templated).
+    :param kind: ``image``, ``audio``, ``video`` or ``document``; inferred from the name of the file if omitted. An id
+        or an address without an extension does not say it: give it, so that the send is found again after a crash
+        (templated).
     :param text: caption; an audio file has none (templated).
     :param file_name: name under which a local file is uploaded, which the customer sees (templated).
-    :param mime_type: MIME type; told from the name when left out (templated).
+    :param mime_type: MIME type; inferred from the name if omitted (templated).
     :param reply_to: id of the message that this one replies to (templated).
     :param delay_typing: seconds of "typing..." before it goes out, 0 to 25 (templated).
     :return: the send as the API answers it; ``id`` asks for its status.
-    :raises AirflowFailException: when the input is impossible, the API refuses, the message failed at once, or nobody
-        knows whether it was sent.
+    :raises AirflowFailException: when the input is invalid, the API refuses, the message failed at once, or it is
+        unknown whether it was sent.
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
@@ -393,9 +394,12 @@ class WtsSendFileOperator(WtsMessageOperator):
             file = OutgoingFile(self.hook, self.file, name=self.file_name, mime_type=self.mime_type, check=first)
             # The quick sends leave the kind to the platform.
             kind = None if self.is_quick else file.kind(self.kind)
+            self.leaves_kind_open = kind is None
             text = parameters.text("text", self.text)
             if kind == "audio" and not parameters.missing(text):
-                raise WtsInvalidRequestError("text: an audio file has no caption. Send the text by a task of its own.")
+                raise WtsInvalidRequestError(
+                    "text: an audio file has no caption. Nothing was sent. Send the text in another task."
+                )
             warn_if_long(self.log, "text", text, MOST_CAPTION)
             reply_to = parameters.identity("reply_to", self.reply_to)
             delay = parameters.delay_typing(self.delay_typing)
@@ -413,7 +417,7 @@ class WtsSendFileOperator(WtsMessageOperator):
 
 
 class WtsScheduleMessageOperator(WtsSendingOperator):
-    """Schedule a template or a chatbot for a moment that is to come.
+    """Schedule a template or a chatbot for a future date and time.
 
     Calls ``create_scheduled_message``. The feature has to be enabled for the account. ``not_after`` and
     ``send_window`` hold for the moment for which it is scheduled: outside of them the task is skipped. ``exclude_tags``
@@ -441,7 +445,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``.
     :return: the scheduled message; ``id`` cancels it.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or nobody knows whether it was
+    :raises AirflowFailException: when the input is invalid, the API refuses, or it is unknown whether it was
         scheduled.
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
@@ -524,18 +528,20 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     def _moment(self) -> str:
         moment = parameters.filter_timestamp("scheduling", self.scheduling)
         if not isinstance(moment, str):
-            raise WtsInvalidRequestError("scheduling: is empty. A good value is '2026-12-24T10:00:00-03:00'.")
+            raise WtsInvalidRequestError("scheduling: is empty. Example: '2026-12-24T10:00:00-03:00'.")
         return moment
 
     def _schedule(self, *, check_file: bool) -> tuple[dict[str, Any], OutgoingFile | None]:
         if parameters.missing(self.template) == parameters.missing(self.chatbot):
-            raise WtsInvalidRequestError("template, chatbot: give exactly one of them.")
+            raise WtsInvalidRequestError("template, chatbot: give exactly one of them. Nothing was scheduled.")
         filling = templates.template_parameters("parameters", self.parameters)
         file = None
         if not parameters.missing(self.file):
             file = OutgoingFile(self.hook, self.file, check=check_file)
         if parameters.missing(self.template) and (filling or file is not None):
-            raise WtsInvalidRequestError("parameters, file: they belong to a template, and a chatbot takes none.")
+            raise WtsInvalidRequestError(
+                "parameters, file: a chatbot takes none. Nothing was scheduled. Leave them out."
+            )
         schedule = given(
             parameters=filling,
             department=parameters.department(self.department),
@@ -578,7 +584,9 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
 
 def _refuse_past(moment: str) -> None:
     if datetime.fromisoformat(moment) <= datetime.now(UTC):
-        raise WtsInvalidRequestError(f"scheduling: {moment} is past. Give a moment that is to come.")
+        raise WtsInvalidRequestError(
+            f"scheduling: {moment} is past. Nothing was scheduled. Give a future date and time."
+        )
 
 
 __all__ = [

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class WtsListPanelsOperator(WtsListOperator):
     """List panels: all pages, inline or as a file.
 
-    Calls ``list_panels``. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is told
-    at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_panels``.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param title: filter by title (templated).
     :param panel_type: ``MANAGEMENT`` or ``SALES`` (templated).
@@ -40,7 +40,7 @@ class WtsListPanelsOperator(WtsListOperator):
         ``PanelCardOverdueCount``; one, a list, or a list as JSON text (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the panels, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (*WtsListOperator.template_fields, "title", "panel_type", "include_details")
@@ -82,7 +82,7 @@ class WtsGetPanelOperator(WtsOperator):
         (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the panel.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "panel", "include_details")

@@ -58,7 +58,7 @@ class WtsOnceOperator(WtsOperator):
         (templated).
     """
 
-    never_blank: ClassVar[frozenset[str]] = frozenset({"on_clear"})
+    never_blank: ClassVar[frozenset[str]] = WtsOperator.never_blank | {"on_clear"}
 
     template_fields: Sequence[str] = (*WtsOperator.template_fields, "on_unknown", "on_clear")
 
@@ -77,6 +77,7 @@ class WtsOnceOperator(WtsOperator):
         :raises WtsError: when a later try has taken over, or the ledger fails.
         """
         with task_failures():
+            self.refuse_vanished()
             self._open(context)
 
     def run_once(
@@ -133,7 +134,7 @@ class WtsSendingOperator(WtsOnceOperator):
     :param send_window: hours in which customers may be written to, such as ``08:00-20:00 America/Sao_Paulo`` or
         ``mon-fri 09:00-18:00 America/Sao_Paulo`` (templated).
     :param outside_window: ``wait`` (default) until the window opens, in the triggerer if ``deferrable``, else on
-        the worker; or ``skip`` the task.
+        the worker; or ``skip`` the task (templated).
     :param exclude_tags: tags of contacts that are not written to, by name or id; the task is skipped. Makes an extra
         request (templated).
     :param exclude_blocked: also exclude contacts that are blocked in WTS Chat. Makes an extra request (templated).
@@ -141,11 +142,11 @@ class WtsSendingOperator(WtsOnceOperator):
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsOnceOperator.never_blank | {
-        *("is_dry_run", "not_after", "send_window", "exclude_tags", "exclude_blocked")
+        *("is_dry_run", "not_after", "send_window", "outside_window", "exclude_tags", "exclude_blocked")
     }
     template_fields: Sequence[str] = (
         *WtsOnceOperator.template_fields,
-        *("is_dry_run", "not_after", "send_window", "exclude_tags", "exclude_blocked"),
+        *("is_dry_run", "not_after", "send_window", "outside_window", "exclude_tags", "exclude_blocked"),
     )
 
     def __init__(
@@ -200,8 +201,13 @@ class WtsSendingOperator(WtsOnceOperator):
 
         def before_send() -> None:
             # After a wait much may have changed: the window may be shut again, and the customer may have opted out.
-            while (opening := self._opening(recipient, now := datetime.now(UTC))) > now:
-                self.wait_for(opening)
+            try:
+                while (opening := self._opening(recipient, now := datetime.now(UTC))) > now:
+                    self.wait_for(opening)
+            except AirflowSkipException as skip:
+                # Airflow's own line about a skipped task does not say why.
+                self.log.warning("%s", skip)
+                raise
             if prepare is not None:
                 prepare()
 
@@ -311,7 +317,7 @@ class WtsSendingOperator(WtsOnceOperator):
         """Skip the task if the recipient must not be written to."""
         from airflow_provider_wts.sending import rules
 
-        tags = parameters.tag_list(self.exclude_tags)
+        tags = parameters.texts("exclude_tags", self.exclude_tags) or []
         if not recipient.startswith(("+", "@")) and (self.excludes_blocked or self.exclude_tags):
             # Tags and blocks belong to the contact of the session.
             recipient = self.session_contact(recipient)
@@ -455,12 +461,17 @@ class WtsMessageOperator(WtsSendingOperator):
         reply_bot = parameters.filter_text("reply_bot", self.reply_bot)
         bot_key = self.hook.names.chatbot(reply_bot) if isinstance(reply_bot, str) else None
         synchronous = parameters.switch("synchronous", self.synchronous) is True
-        return Envelope(to, session_id, channel, options, sender_id, callback_url, bot_key, synchronous)
+        quick = self.leaves_kind_open
+        return Envelope(to, session_id, channel, options, sender_id, callback_url, bot_key, synchronous, quick)
 
     @property
     def is_quick(self) -> bool:
         """Whether only the older quick sends can express what is asked for."""
-        return parameters.switch("synchronous", self.synchronous) is True or not parameters.missing(self.reply_bot)
+        quick = parameters.switch("synchronous", self.synchronous) is True or not parameters.missing(self.reply_bot)
+        return quick or self.leaves_kind_open
+
+    #: Whether a file goes out whose kind nobody gave, which only the quick sends take.
+    leaves_kind_open = False
 
     def deliver(
         self,
@@ -526,6 +537,8 @@ class WtsMessageOperator(WtsSendingOperator):
 
     def _refuse_what_quick_sends_lack(self) -> None:
         asked = "synchronous" if parameters.missing(self.reply_bot) else "reply_bot"
+        if asked == "synchronous" and parameters.switch("synchronous", self.synchronous) is not True:
+            asked = "a file without 'kind'"
         in_session = not parameters.missing(self.session_id)
         if in_session and asked == "reply_bot":
             raise WtsInvalidRequestError(
@@ -560,6 +573,7 @@ class Envelope(NamedTuple):
     :param callback_url: called when the message goes out or fails.
     :param bot_key: key of the bot that takes over when the contact answers.
     :param synchronous: whether to wait for the channel's answer.
+    :param kind_open: whether a file goes out without its kind.
     """
 
     to: str | None
@@ -570,11 +584,12 @@ class Envelope(NamedTuple):
     callback_url: Missing[str] = UNSET
     bot_key: str | None = None
     synchronous: bool = False
+    kind_open: bool = False
 
     @property
     def quick(self) -> bool:
         """Whether only the older quick sends can express this."""
-        return self.synchronous or self.bot_key is not None
+        return self.synchronous or self.bot_key is not None or self.kind_open
 
     @property
     def recipient(self) -> str:

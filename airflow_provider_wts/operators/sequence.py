@@ -27,10 +27,17 @@ class _Member(NamedTuple):
 
     :param by: by what it is named: ``contact_id`` or ``phone_number``.
     :param value: its id, or its number as WTS Chat spells it.
+    :param phone: the number of a contact that is named by its id, if it was given beside it.
     """
 
     by: str
     value: str
+    phone: str | None = None
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """How a call names it."""
+        return {self.by: self.value} | ({"phone_number": self.phone} if self.phone else {})
 
     @property
     def identity(self) -> str:
@@ -43,15 +50,15 @@ class _Member(NamedTuple):
 class WtsListSequencesOperator(WtsListOperator):
     """List sequences: all pages, inline or as a file.
 
-    Calls ``list_sequences``. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is
-    told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_sequences``.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param name: filter by name (templated).
     :param contact_id: only sequences that this contact is in (templated).
     :param include_details: ``ContactExecutingCount``, ``ExecutionStats``; one or a list (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the sequences, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (*WtsListOperator.template_fields, "name", "contact_id", "include_details")
@@ -84,8 +91,8 @@ class WtsListSequencesOperator(WtsListOperator):
 class WtsListSequenceContactsOperator(WtsListOperator):
     """List the contacts of a sequence: all pages, inline or as a file.
 
-    Calls ``list_sequence_contacts``. What the shared parameters of a list do, from ``created_after`` to
-    ``output_path``, is told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_sequence_contacts``.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param sequence: name or id of the sequence (templated).
     :param name: filter by the contact's name (templated).
@@ -94,7 +101,7 @@ class WtsListSequenceContactsOperator(WtsListOperator):
     :param include_details: ``ContactDetails`` (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the contacts of the sequence, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (
@@ -178,6 +185,8 @@ class _SequenceMembersOperator(WtsOperator):
             members = self._members()
             sequence = parameters.needed_name("sequence", self.sequence)
             self.check(members)
+            if members and members[0].phone:
+                self._refuse_two_people(members[0])
             sequence_id = self.hook.names.sequence(sequence)
             if self._is_single():
                 return self.one(context, sequence_id, members[0])
@@ -212,17 +221,30 @@ class _SequenceMembersOperator(WtsOperator):
 
     def _members(self) -> list[_Member]:
         if self._is_single():
-            contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
-            return [_Member("contact_id", contact_id) if contact_id else _Member("phone_number", phone)]
+            contact_id, phone = contact_fields.whom(self.contact_id, self.phone, both=True)
+            return [_Member("contact_id", contact_id, phone or None) if contact_id else _Member("phone_number", phone)]
         if not (parameters.missing(self.contact_id) and parameters.missing(self.phone)):
             raise WtsInvalidRequestError(
-                "contact_ids, phones: stand beside contact_id or phone. Name one contact, or lists of them."
+                "contact_ids, phones: were given together with contact_id or phone. Nothing was sent. Name one "
+                "contact, or lists of them."
             )
         ids = None if parameters.missing(self.contact_ids) else parameters.identities("contact_ids", self.contact_ids)
         phones = None if parameters.missing(self.phones) else parameters.texts("phones", self.phones)
         numbers = [str(contact_fields.phone_number(f"phones[{i}]", text)) for i, text in enumerate(phones or [])]
         named = [*(_Member("contact_id", one) for one in ids or []), *(_Member("phone_number", one) for one in numbers)]
         return list(dict.fromkeys(named))
+
+    def _refuse_two_people(self, member: _Member) -> None:
+        """Refuse an id and a number that are not one contact's: which of them the API uses is not documented."""
+        from airflow_provider_wts.api.addresses import same_person
+        from airflow_provider_wts.api.contacts import get_contact
+
+        stored = self.hook.run(get_contact(member.value)).get("phoneNumber")
+        if not parameters.missing(stored) and not same_person(str(stored), str(member.phone)):
+            raise WtsInvalidRequestError(
+                f"phone: is not the number of contact {member.value}. Nothing was sent. Correct one of them, or give "
+                "only one."
+            )
 
 
 class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
@@ -234,14 +256,15 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
     whom none before it named. When a call of many fails, the ones before it have taken effect.
 
     :param sequence: name or id of the sequence (templated).
-    :param contact_id: the contact; this, ``phone``, or lists (templated).
-    :param phone: the contact's number, in any usual spelling (templated).
-    :param contact_ids: many contacts, a list or its JSON text; may stand beside ``phones`` (templated).
+    :param contact_id: the contact; this, ``phone``, both, or lists (templated).
+    :param phone: the contact's number, in any usual spelling; beside ``contact_id``, it must be that contact's, which
+        makes an extra request (templated).
+    :param contact_ids: many contacts, a list or its JSON text; also together with ``phones`` (templated).
     :param phones: numbers of many contacts, a list or its JSON text. With and without Brazil's ninth digit a number is
         the same (templated).
     :param wts_conn_id: id of the Airflow connection; its ``allowed_recipients`` hold here too (templated).
     :return: for one contact its place in the sequence; for lists ``contacts``, how many, and ``calls``.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     template_fields: Sequence[str] = (*_SequenceMembersOperator.template_fields, "on_unknown", "on_clear")
@@ -278,8 +301,7 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
         """
         from airflow_provider_wts.api import sequences as calls
 
-        named: Any = {member.by: member.value}
-        call = calls.add_sequence_contact(sequence_id, **named)
+        call = calls.add_sequence_contact(sequence_id, **member.named)
         recipient = f"{member.identity} in sequence {sequence_id}"
         return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the sequence")
 
@@ -324,13 +346,14 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
     per 100 contacts.
 
     :param sequence: name or id of the sequence (templated).
-    :param contact_id: the contact; this, ``phone``, or lists (templated).
-    :param phone: the contact's number, in any usual spelling (templated).
-    :param contact_ids: many contacts, a list or its JSON text; may stand beside ``phones`` (templated).
+    :param contact_id: the contact; this, ``phone``, both, or lists (templated).
+    :param phone: the contact's number, in any usual spelling; beside ``contact_id``, it must be that contact's, which
+        makes an extra request (templated).
+    :param contact_ids: many contacts, a list or its JSON text; also together with ``phones`` (templated).
     :param phones: numbers of many contacts, a list or its JSON text (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: nothing for one contact; for lists ``contacts``, how many, and ``calls``.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def one(self, context: Context, sequence_id: str, member: _Member) -> None:
@@ -342,8 +365,7 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         """
         from airflow_provider_wts.api import sequences as calls
 
-        named: Any = {member.by: member.value}
-        self.run_call(calls.remove_sequence_contact(sequence_id, **named))
+        self.run_call(calls.remove_sequence_contact(sequence_id, **member.named))
 
     def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         """Remove contacts.

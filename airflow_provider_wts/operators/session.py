@@ -67,7 +67,7 @@ class WtsChangeSessionStatusOperator(WtsSessionOperator):
     :param stop_bot_in_execution: also stop the bot that runs in the session; without it the bot goes on (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsSessionOperator.template_fields, "new_status", "stop_bot_in_execution")
@@ -107,7 +107,7 @@ class WtsCompleteSessionOperator(WtsSessionOperator):
     :param stop_bot_in_execution: also stop the bot that runs in the session; without it the bot goes on (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (
@@ -146,17 +146,17 @@ class WtsCompleteSessionOperator(WtsSessionOperator):
 
 
 class WtsTransferSessionOperator(WtsSessionOperator):
-    """Hand a session to a department or to a user.
+    """Transfer a session to a department, to a user, or to a user within a department.
 
     Calls ``transfer_session``. Its effect on the status of the session is not documented.
 
     :param session_id: id of the session (templated).
-    :param department: name or id of the department that takes over; exactly one of this and ``user`` (templated).
-    :param user: name or id of the user who takes over (templated).
+    :param department: name or id of the department that takes over (templated).
+    :param user: name or id of the user who takes over; together with ``department``, within that one (templated).
     :param stop_bot_in_execution: also stop the bot that runs in the session; without it the bot goes on (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (
@@ -191,20 +191,24 @@ class WtsTransferSessionOperator(WtsSessionOperator):
     def _call(self) -> Call[Session]:
         from airflow_provider_wts.api import sessions
 
-        if parameters.missing(self.department) == parameters.missing(self.user):
+        department = parameters.filter_text("department", self.department)
+        user = parameters.filter_text("user", self.user)
+        if department is UNSET and user is UNSET:
             raise WtsInvalidRequestError(
-                "department, user: give exactly one of them. A good value is department='Vendas'."
+                "department, user: both are empty. The session was not transferred. Give one of them, or a user within "
+                "a department. Example: department='Vendas'."
             )
         session = self.checked_session()
         stop_bot = parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
-        # Looked up last, because it may cost a call, and a mistake above should cost none.
-        if parameters.missing(self.user):
-            department = self.hook.names.department(parameters.needed_name("department", self.department))
-            return sessions.transfer_session(
-                session, "DEPARTMENT", new_department_id=department, stop_bot_in_execution=stop_bot
-            )
-        user = self.hook.names.user(parameters.needed_name("user", self.user))
-        return sessions.transfer_session(session, "USER", new_user_id=user, stop_bot_in_execution=stop_bot)
+        # Looked up last: a mistake above must not cost a request.
+        names = self.hook.names
+        return sessions.transfer_session(
+            session,
+            "DEPARTMENT" if user is UNSET else "USER",
+            new_department_id=UNSET if department is UNSET else names.department(department),
+            new_user_id=UNSET if user is UNSET else names.user(user),
+            stop_bot_in_execution=stop_bot,
+        )
 
 
 class WtsAssignSessionOperator(WtsSessionOperator):
@@ -217,7 +221,7 @@ class WtsAssignSessionOperator(WtsSessionOperator):
     :param stop_bot_in_execution: also stop the bot that runs in the session; without it the bot goes on (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsSessionOperator.template_fields, "user", "stop_bot_in_execution")
@@ -257,11 +261,14 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         ``description`` and ``amount``, or the object as JSON text (templated, deep).
     :param metadata: object kept with the session, or the object as JSON text. Whether the API merges it with what is
         there or replaces that is not documented (templated, deep).
+    :param fields: further names of the API's mask. ``Autocomplete`` and ``ReactivateDisabled`` have no value, and what
+        they do is not documented; all others follow from the values given. One, a list, or a list as JSON text
+        (templated).
     :param stop_bot_in_execution: also stop the bot that runs in the session. Alone it changes nothing else
         (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (
@@ -273,9 +280,12 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         "user",
         "classification",
         "metadata",
+        "fields",
         "stop_bot_in_execution",
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"classification": "json", "metadata": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("classification", "metadata", "fields"), "json"
+    )
 
     def __init__(
         self,
@@ -286,7 +296,8 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         department: Missing[str] = UNSET,
         user: Missing[str] = UNSET,
         classification: Mapping[str, Any] | str | Unset = UNSET,
-        metadata: Missing[Mapping[str, Any] | str] = UNSET,
+        metadata: Missing[Mapping[str, Any] | Sequence[Mapping[str, Any]] | str] = UNSET,
+        fields: Sequence[str] | str | None = None,
         stop_bot_in_execution: bool | str | Unset | None = UNSET,
         **kwargs: Any,
     ) -> None:
@@ -298,6 +309,7 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         self.user = user
         self.classification = classification
         self.metadata = metadata
+        self.fields = fields
         self.stop_bot_in_execution = stop_bot_in_execution
 
     def execute(self, context: Context) -> Session:
@@ -321,8 +333,17 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         metadata = parameters.metadata("metadata", self.metadata)
         stop_bot = parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
         department, user = parameters.named("department", self.department), parameters.named("user", self.user)
-        changes = (status, end_at, number, classification, metadata, department, user)
-        if all(change is UNSET for change in changes) and stop_bot is not True:
+        changes = {
+            "Status": status,
+            "EndAt": end_at,
+            "Number": number,
+            "DepartmentId": department,
+            "UserId": user,
+            "Classification": classification,
+            "Metadata": metadata,
+        }
+        fields = self._further_fields(changes)
+        if all(change is UNSET for change in changes.values()) and not fields and stop_bot is not True:
             raise WtsInvalidRequestError("There is nothing to change. Give at least one of the session's fields.")
         return sessions.update_session(
             session,
@@ -331,10 +352,27 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
             number=number,
             classification=classification,
             metadata=metadata,
+            fields=fields,
             stop_bot_in_execution=stop_bot,
             department_id=self.hook.names.department(department) if isinstance(department, str) else department,
             user_id=self.hook.names.user(user) if isinstance(user, str) else user,
         )
+
+    def _further_fields(self, changes: Mapping[str, Any]) -> list[str]:
+        """Return the names of the mask that follow from no value."""
+        from airflow_provider_wts.api.sessions import FIELDS_WITHOUT_VALUE
+
+        known = {name.casefold(): name for name in (*changes, *FIELDS_WITHOUT_VALUE)}
+        further = []
+        for text in parameters.texts("fields", self.fields) or ():
+            name = str(parameters.choice("fields", text.replace("_", ""), known))
+            if name in FIELDS_WITHOUT_VALUE:
+                further.append(name)
+            elif changes[name] is UNSET:
+                raise WtsInvalidRequestError(
+                    f"fields: {name!r} has no value. Nothing was changed. Give its parameter; None clears it."
+                )
+        return list(dict.fromkeys(further))
 
 
 class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
@@ -349,7 +387,7 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     :param file_ids: ids of files that were uploaded to WTS Chat; one, a list, or a list as JSON text (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the note, which is a message of the session.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the outcome is unknown.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -425,7 +463,7 @@ class WtsGetSessionOperator(WtsSessionOperator):
         (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is impossible, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     template_fields: Sequence[str] = (*WtsSessionOperator.template_fields, "include_details")
@@ -452,9 +490,8 @@ class WtsListSessionsOperator(WtsListOperator):
     """List sessions: all pages, inline or as a file.
 
     Calls ``list_sessions``. Filters add up. Its filter by metadata is not offered: how that goes on the wire is not
-    documented, and the API ignores what it does not know and lists everything. What the shared parameters of a list
-    do, from ``created_after`` to ``output_path``, is told at
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    documented, and the API ignores what it does not know and lists everything.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param status: ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED``, ``HIDDEN``, ``UNDEFINED``; one or a list
         (templated).
@@ -474,7 +511,7 @@ class WtsListSessionsOperator(WtsListOperator):
         ``ContactDetails``, ``ChannelTypeDetails``, ``ClassificationDetails``, ``ChannelDetails`` (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the sessions, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (
@@ -563,7 +600,7 @@ class WtsListSessionsOperator(WtsListOperator):
             parameters.filter_text("user", self.user),
         )
         tags = parameters.filter_list("tags", self.tags)
-        # Looked up last, because it may cost a call, and a mistake above should cost none.
+        # Looked up last: a mistake above must not cost a request.
         names = self.hook.names
         if isinstance(department, str):
             filters["department_id"] = names.department(department)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class WtsListTemplatesOperator(WtsListOperator):
     """List templates: all pages, inline or as a file.
 
-    Calls ``list_templates``. What the shared parameters of a list do, from ``created_after`` to ``output_path``, is
-    told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_templates``.
+    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param name: filter by name (templated).
     :param searchable_text: filter by a text in them (templated).
@@ -43,7 +43,7 @@ class WtsListTemplatesOperator(WtsListOperator):
         list (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the templates, or the manifest of the file.
-    :raises AirflowFailException: when the input is impossible, the API refuses, or the list is too large for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     template_fields: Sequence[str] = (
@@ -93,7 +93,7 @@ class WtsListTemplatesOperator(WtsListOperator):
             "include_details": parameters.details(self.include_details, ("All", "Params", "File", "Interactive")),
         }
         channel = parameters.filter_text("channel", self.channel)
-        # Looked up last, because it may cost a call, and a mistake above should cost none.
+        # Looked up last: a mistake above must not cost a request.
         if isinstance(channel, str):
             filters["channel_id"] = self.hook.names.channel_id(channel)
         return templates.list_templates(**filters)
@@ -110,12 +110,12 @@ class WtsSendTemplateOperator(WtsMessageOperator):
 
     Calls ``send_template``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``,
     in a session ``send_session_message_sync``. ``send_template`` needs the recipient and the channel in a session,
-    too; they are read from the session, which costs a call or two.
+    too; they are read from the session, which makes one or two extra requests.
 
     Before it goes out, the parameters are checked against the template, and the log shows the text with the parameters
     filled in, at DEBUG only.
 
-    The parameters of all sends, from ``to`` to ``callback_url``, are told at
+    The parameters of all sends, from ``to`` to ``callback_url``, are in
     :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. Here ``channel`` is needed with ``to``,
     unless the connection has one.
 
@@ -125,13 +125,13 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     :param file: file of a template with media: public http(s) address, id of an uploaded file, local path, or any
         other address that ``ObjectStoragePath`` takes (templated).
     :param session_metadata: object kept with the session, or the object as JSON text (templated, deep).
-    :param check_parameters: look the template up and refuse parameters that do not fit it; costs a call for a template
-        that is given by its id.
+    :param check_parameters: look the template up and refuse parameters that do not fit it; makes an extra
+        request for a template that is given by its id.
     :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which the send is found again
         after a crash, beside ``sender_id``.
     :return: the send as the API answers it; ``id`` asks for its status.
-    :raises AirflowFailException: when the input is impossible, the API refuses, the message failed at once, or nobody
-        knows whether it was sent.
+    :raises AirflowFailException: when the input is invalid, the API refuses, the message failed at once, or it is
+        unknown whether it was sent.
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 

@@ -129,7 +129,7 @@ class SendTimes(NamedTuple):
                 f"outside_window: {outside_window!r} must be 'wait' or 'skip'. Nothing was sent."
             )
         window = SendWindow.read(send_window) if send_window else None
-        return cls(window, parameters.deadline(not_after), outside_window == "wait")
+        return cls(window, parameters.moment("not_after", not_after), outside_window == "wait")
 
     def opening(self, now: datetime) -> datetime:
         """Return when a send may go out: ``now``, or when the window opens.
@@ -156,15 +156,11 @@ def reason_to_exclude(
     """
     if not exclude_tags and not exclude_blocked:
         return None
-    if recipient.startswith("@"):
-        raise WtsInvalidRequestError(
-            "exclude_tags: contacts can be looked up by phone number only, and the recipient is a handle. Nothing was "
-            "sent. Leave exclude_tags and exclude_blocked out for handles."
-        )
-    from airflow_provider_wts.hooks.contacts import contacts_of
+    from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
 
     tag_ids = {hook.names.existing_tag(tag).lower() for tag in exclude_tags}
-    for contact in contacts_of(hook, recipient, include_details=["Tags"]):
+    look_up = contacts_of_handle if recipient.startswith("@") else contacts_of
+    for contact in look_up(hook, recipient, include_details=["Tags"]):
         if exclude_blocked and contact.get("status") == "BLOCKED":
             return "the contact is blocked"
         if tag_ids and "tagIds" not in contact:

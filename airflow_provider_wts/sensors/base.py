@@ -240,11 +240,11 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             return self._resumed(next_method, next_kwargs, context)
         except AirflowSensorTimeout as error:
             if self.soft_fail:
-                raise AirflowSkipException(str(error)) from None
+                raise self._skipped(str(error)) from None
             raise
-        except AirflowException:
+        except AirflowException as error:
             if self.never_fail:
-                raise AirflowSkipException("Skipping due to never_fail is set to True.") from None
+                raise self._skipped(f"{error} The task is skipped, because never_fail is True.") from None
             raise
 
     def _resumed(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -310,5 +310,10 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         if self.soft_fail and isinstance(skip.__cause__, AirflowFailException):
             return skip.__cause__
         if self.soft_fail and skip.__cause__ is None:
-            return AirflowSkipException(self._too_late())
-        return skip
+            return self._skipped(self._too_late())
+        return self._skipped(str(skip.__cause__ or skip))
+
+    def _skipped(self, reason: str) -> AirflowSkipException:
+        # Airflow's own line about a skipped task does not say why.
+        self.log.warning(reason)
+        return AirflowSkipException(reason)

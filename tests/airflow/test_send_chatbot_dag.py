@@ -112,7 +112,7 @@ def test_sensor_waits_for_the_session(run, deferrable, mode):
         ("", {"host": "http://127.0.0.1:9"}, "cannot be reached"),
         ("chatbot='Nenhum'", {}, "There is no chatbot 'Nenhum' in this account"),
         ("to='11 9abc'", {}, "to: "),
-        ("session_metadata='no json'", {}, "session_metadata: is no JSON"),
+        ("session_metadata='no json'", {}, "session_metadata: is not valid JSON"),
         ("chatbot=''", {}, "chatbot: is empty"),
     ],
     ids=["token", "host", "chatbot", "number", "metadata", "empty"],

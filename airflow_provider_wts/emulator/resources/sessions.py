@@ -179,6 +179,8 @@ def _transfer(request: Request) -> dict[str, Any]:
         if not body.get("newUserId"):
             raise Refusal("FORM_ERROR", "Informe o usuário de destino.")
         agent = account.agent_of({"id": body["newUserId"]})
+        if body.get("newDepartmentId"):
+            session["departmentId"] = account.need(account.departments, body["newDepartmentId"], "A equipe").id
         session["userId"], status = agent["userId"] if agent else None, "IN_PROGRESS"
     _stop_bot(request, session)
     stays = session["status"] == "COMPLETED" or account.switches.transferred_session_status == "kept"

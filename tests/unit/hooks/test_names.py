@@ -115,5 +115,5 @@ def test_custom_fields_of_panels_are_others(names, wts_connection):
 
 
 def test_two_entries_for_one_field_are_refused(names):
-    with pytest.raises(WtsInvalidRequestError, match="'cpf' is the field 'cpf', which stands there already"):
+    with pytest.raises(WtsInvalidRequestError, match="'cpf' is the field 'cpf', which is there already"):
         keyed({"CPF": 1, "cpf": 2}, names.custom_field)

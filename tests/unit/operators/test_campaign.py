@@ -225,7 +225,7 @@ def test_a_connection_that_allows_few_recipients(
     ("parameters", "words"),
     [
         ({}, "give exactly one of them"),
-        ({"recipients": "+55 11 91000-0001"}, "recipients: is no JSON|must be a list"),
+        ({"recipients": "+55 11 91000-0001"}, "recipients: is not valid JSON|must be a list"),
         ({"recipients": {"to": "1"}}, "recipients: must be a list, not dict"),
         ({"recipients": None}, "recipients: the value was None"),
         ({"recipients": "None"}, "recipients: the value was 'None'"),
@@ -233,8 +233,8 @@ def test_a_connection_that_allows_few_recipients(
         ({"recipients_path": "/nowhere/at/all.csv"}, "there is no file"),
         ({"recipients": ["1"], "max_failures": "many"}, "rows are bad|max_failures"),
         ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' is not a valid"),
-        ({"recipients": numbers(1), "on_bad_row": "ignore"}, "on_bad_row: 'ignore' is unknown"),
-        ({"recipients": numbers(1), "chunk_size": 101}, "chunk_size: 101 is no whole number from 1 to 100"),
+        ({"recipients": numbers(1), "on_bad_row": "ignore"}, "on_bad_row: 'ignore' is not a valid value"),
+        ({"recipients": numbers(1), "chunk_size": 101}, "chunk_size: 101 is not a whole number from 1 to 100"),
         ({"recipients": numbers(1), "outside_window": "maybe"}, "outside_window"),
         ({"recipients": numbers(1), "row_to": "{{ row.phone }}"}, "there is no column 'phone'"),
         ({"recipients": numbers(1), "row_to": "{{ row.phone"}, "row_to: is no template"),
@@ -254,13 +254,19 @@ def test_impossible_input(
 )
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_without_recipients_the_task_is_skipped_with_the_reason(
-    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path, given: dict[str, Any], dry_run: bool
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    tmp_path: Path,
+    logged: Any,
+    given: dict[str, Any],
+    dry_run: bool,
 ) -> None:
     if "recipients_path" in given:
         (tmp_path / "header.csv").write_text("to;nome\n;\n")
         given = {"recipients_path": str(tmp_path / "header.csv")}
     with pytest.raises(AirflowSkipException, match="there are no recipients"):
         chatbot(**given, dry_run=dry_run).execute(context)
+    assert "there are no recipients" in logged.text("warning")
 
 
 def test_a_parquet_file(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
@@ -658,9 +664,10 @@ def test_contacts_with_a_tag_are_spared_by_one_walk(
     assert wts_connection.requests_of("get_contact_by_phone") == []
 
 
-def test_after_not_after_nothing_goes_out(wts_connection: Emulator, context: dict[str, Any]) -> None:
+def test_after_not_after_nothing_goes_out(wts_connection: Emulator, context: dict[str, Any], logged: Any) -> None:
     with pytest.raises(AirflowSkipException, match="not_after"):
         chatbot(recipients=numbers(3), not_after="2020-01-01T00:00:00-03:00").execute(context)
+    assert "Nothing was sent: not_after" in logged.text("warning")
     assert wts_connection.requests_of("queue_chatbot_batch") == []
 
 

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_wts.api import client
+from airflow_provider_wts.api.chatbots import list_chatbots
 from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.contract.check import check_request
+from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 
 if TYPE_CHECKING:
@@ -67,11 +69,22 @@ def test_the_session_link_stands_in_xcom_before_anything_is_waited_for(
     assert context["ti"].xcoms["session_url"] == session["previewUrl"]
 
 
-def test_a_key_costs_no_lookup(wts_connection: Emulator, context: dict[str, Any]) -> None:
-    operator(to=NUMBER).execute(context)
+@pytest.mark.parametrize("by", ["key", "id"])
+def test_a_key_or_an_id_is_looked_up_because_they_look_alike(
+    wts_connection: Emulator, context: dict[str, Any], by: str
+) -> None:
+    bot = next(one for one in WtsHook().client.items(list_chatbots()) if one["name"] == "Cobrança")
     before = len(wts_connection.requests)
-    operator(chatbot=body(wts_connection)["botKey"], to="+55 11 98888-7777").execute(context)
-    assert [request.operation_id for request in wts_connection.requests[before:]] == ["send_chatbot"]
+    operator(chatbot=bot[by], to=NUMBER).execute(context)
+    assert [request.operation_id for request in wts_connection.requests[before:]] == ["list_chatbots", "send_chatbot"]
+    assert body(wts_connection)["botKey"] == bot["key"]
+
+
+def test_a_key_is_used_when_the_chatbots_cannot_be_listed(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    bot = next(one for one in WtsHook().client.items(list_chatbots()) if one["name"] == "Cobrança")
+    wts_connection.faults.add("status", status=403, operation_id="list_chatbots")
+    operator(chatbot=bot["key"], to=NUMBER).execute(context)
+    assert body(wts_connection)["botKey"] == bot["key"]
 
 
 @pytest.mark.parametrize("name", ["cobrança", " COBRANÇA "])
@@ -192,13 +205,13 @@ REFUSALS = [
     ({"to": "123"}, "to: '123' is not a valid phone number"),
     ({"to": "@"}, "to: '@' is not a valid handle"),
     ({"channel": "Nenhum canal"}, "There is no channel"),
-    ({"session_id": "no-uuid"}, "session_id: 'no-uuid' is no id"),
+    ({"session_id": "no-uuid"}, "session_id: 'no-uuid' is not a valid ID"),
     ({"session_metadata": "[1, 2]"}, "session_metadata: must be an object, not list"),
-    ({"session_metadata": "{oops"}, "session_metadata: is no JSON"),
+    ({"session_metadata": "{oops"}, "session_metadata: is not valid JSON"),
     ({"contact_metadata": 5}, "contact_metadata: must be an object, not int"),
     ({"force_start_session": "maybe"}, "force_start_session: 'maybe' is neither true nor false"),
     ({"force_start_session": True, "skip_if_in_progress": True}, "force_start_session: contradicts"),
-    ({"callback_url": "example.com/hook"}, "callback_url: is no http"),
+    ({"callback_url": "example.com/hook"}, "callback_url: "),
 ]
 
 
@@ -312,13 +325,14 @@ def test_the_deferred_task_returns_the_session_at_the_end(wts_connection: Emulat
 
 @pytest.mark.parametrize("answer", ["session", "empty", "null"])
 def test_a_bot_that_the_platform_skipped_ends_the_waiting_task_as_skipped(
-    wts_connection: Emulator, context: dict[str, Any], answer: Literal["session", "empty", "null"]
+    wts_connection: Emulator, context: dict[str, Any], logged: Any, answer: Literal["session", "empty", "null"]
 ) -> None:
     wts_connection.switches.skipped_send = answer
     operator().execute(context)
     context["ti"].task_id = "second"
-    with pytest.raises(AirflowSkipException, match="started nothing"):
+    with pytest.raises(AirflowSkipException, match="started no chatbot"):
         operator(wait_for_completion=True, skip_if_in_progress=True).execute(context)
+    assert "started no chatbot" in logged.text("warning")
     assert len(wts_connection.received(PHONE)) == 1
 
 

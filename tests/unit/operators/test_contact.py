@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from airflow_provider_wts.operators.contact import (
 )
 
 SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
+NAN = float("nan")
 CARLA = "+55|11999990001"
 NOBODY = "+55 11 98888-7777"
 
@@ -246,6 +248,30 @@ def test_an_existing_contact_can_be_returned(wts_connection, context):
     assert contact["name"] == "Carla Dias"
 
 
+@pytest.mark.parametrize(("phone", "warns"), [(CARLA, False), ("+55|11966660001", True)])
+def test_only_a_new_contact_is_checked_for_fields_that_were_not_kept(wts_connection, context, logged, phone, warns):
+    wts_connection.advance(3600)
+    fields = {"Limite de crédito": "não é um número"}
+
+    run(WtsCreateContactOperator, context, phone_number=phone, custom_fields=fields, get_if_exists=True)
+
+    assert ("did not keep" in logged.text("warning")) == warns
+
+
+@pytest.mark.parametrize("gap", [None, NAN, "nan", "None", "<NA>"])
+def test_what_is_missing_in_a_row_is_not_given(wts_connection, context, gap):
+    row = {"phone_number": CARLA, "name": gap, "email": gap, "annotation": "", "tags": gap}
+    row |= {"custom_fields": {"cpf": gap, "plano": "Completo"}, "metadata": {"a": gap, "b": {"c": gap, "d": 1}}}
+
+    run(WtsSaveContactsOperator, context, contacts=[row])
+
+    body = sent(wts_connection, "batch_save_contacts").body
+    (item,) = body["items"]
+    assert item.keys() == {"phoneNumber", "annotation", "customFields", "metadata"}
+    assert (item["customFields"], item["metadata"]) == ({"plano": "Completo"}, {"b": {"d": 1}})
+    assert body["options"]["upsertFields"] == ["PhoneNumber", "Annotation", "CustomFields", "Metadata"]
+
+
 def test_tags_of_a_contact_by_id(wts_connection, context):
     contact_id = id_of()
 
@@ -399,7 +425,7 @@ def test_rows_with_sequences_in_doubt_are_named(wts_connection, context, ledger)
 def test_a_contact_in_two_rows_with_sequences_is_refused(wts_connection, context):
     rows = [{"phone_number": phone, "sequences": "Pós-venda"} for phone in ("+5511998765432", "+551198765432")]
 
-    with pytest.raises(AirflowFailException, match="are one contact"):
+    with pytest.raises(AirflowFailException, match="is the same person"):
         run(WtsSaveContactsOperator, context, contacts=rows)
 
     assert wts_connection.requests_of("batch_save_contacts") == []
@@ -444,38 +470,46 @@ IMPOSSIBLE = [
     (WtsCreateContactOperator, {"name": "", "email_address": None}, "phone_number: is empty"),
     (WtsCreateContactOperator, {"phone_number": "abc"}, "phone_number: 'abc' is not a valid phone number"),
     (WtsCreateContactOperator, {"name": "x" * 256}, "name: has 256 characters"),
-    (WtsCreateContactOperator, {"email_address": "ana"}, "email_address: 'ana' is no e-mail address"),
-    (WtsCreateContactOperator, {"email_address": "a@b@c"}, "is no e-mail address"),
-    (WtsCreateContactOperator, {"email_address": "ana maria@exemplo.com"}, "is no e-mail address"),
+    (WtsCreateContactOperator, {"email_address": "ana"}, "email_address: 'ana' is not a valid e-mail address"),
+    (WtsCreateContactOperator, {"email_address": "a@b@c"}, "is not a valid e-mail address"),
+    (WtsCreateContactOperator, {"email_address": "ana maria@exemplo.com"}, "is not a valid e-mail address"),
     (WtsCreateContactOperator, {"name": "A", "tags": "['VIP']"}, "tojson"),
     (WtsCreateContactOperator, {"name": "A", "tags": [""]}, r"tags\[0\]: is blank"),
     (WtsCreateContactOperator, {"name": "A", "tags": {"a": 1}}, r"tags\[0\]: must be text"),
     (WtsCreateContactOperator, {"name": "A", "custom_fields": "[1]"}, "custom_fields: must be an object"),
-    (WtsCreateContactOperator, {"name": "A", "metadata": "{"}, "metadata: is no JSON"),
+    (WtsCreateContactOperator, {"name": "A", "metadata": "{"}, "metadata: is not valid JSON"),
     (WtsCreateContactOperator, {"name": "A", "upsert": True, "get_if_exists": True}, "contradicts upsert"),
-    (WtsCreateContactOperator, {"name": "A", "upsert_fields": ["name"]}, "upsert_fields: .* needs upsert=True"),
-    (WtsCreateContactOperator, {"name": "A", "tags": "VIP", "tag_operation": "add"}, "needs upsert=True"),
-    (WtsCreateContactOperator, {"name": "A", "upsert": True, "upsert_fields": ["x"]}, "upsert_fields: 'x' is unknown"),
+    (WtsCreateContactOperator, {"name": "A", "upsert_fields": ["name"]}, "upsert_fields: .* without upsert=True"),
+    (WtsCreateContactOperator, {"name": "A", "tags": "VIP", "tag_operation": "add"}, "without upsert=True"),
+    (
+        WtsCreateContactOperator,
+        {"name": "A", "upsert": True, "upsert_fields": ["x"]},
+        "upsert_fields: 'x' is not a valid value",
+    ),
     (WtsCreateContactOperator, {"name": "A", "upsert": True, "upsert_fields": []}, "upsert_fields: is empty"),
     (WtsCreateContactOperator, {"name": "A", "upsert": True, "tag_operation": "merge"}, "tag_operation: 'merge'"),
     (WtsCreateContactOperator, {"name": "A", "upsert": "maybe"}, "upsert: 'maybe' is neither true nor false"),
     (WtsUpdateContactOperator, {"name": "A"}, "contact_id: is empty"),
-    (WtsUpdateContactOperator, {**TWO, "name": "A"}, "contact_id: stands beside phone"),
-    (WtsUpdateContactOperator, {"contact_id": "7", "name": "A"}, "contact_id: '7' is no id"),
-    (WtsUpdateContactOperator, {"phone": CARLA}, "Nothing is to be changed"),
-    (WtsUpdateContactOperator, {"phone": CARLA, "status": "DELETED"}, "status: 'DELETED' is unknown"),
+    (WtsUpdateContactOperator, {**TWO, "name": "A"}, "contact_id: was given together with phone"),
+    (WtsUpdateContactOperator, {"contact_id": "7", "name": "A"}, "contact_id: '7' is not a valid ID"),
+    (WtsUpdateContactOperator, {"phone": CARLA}, "There is nothing to change"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "status": "DELETED"}, "status: 'DELETED' is not a valid value"),
     (WtsUpdateContactOperator, {"phone": CARLA, "name": "A", "tag_operation": "add"}, "no tags are given"),
     (WtsUpdateContactOperator, {"phone": CARLA, "utm": {"clid": "1"}}, "utm: has 'clid', which cannot be set"),
-    (WtsUpdateContactOperator, {"phone": CARLA, "utm": None}, "utm: is no object"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "utm": None}, "utm: must be an object"),
     (WtsGetContactOperator, {}, "contact_id: is empty"),
-    (WtsGetContactOperator, TWO, "contact_id: stands beside phone"),
+    (WtsGetContactOperator, TWO, "contact_id: was given together with phone"),
     (WtsGetContactOperator, {"phone": "@carla"}, "phone: '@carla' is not a valid phone number"),
-    (WtsGetContactOperator, {"phone": CARLA, "include_details": "Cards"}, "include_details: 'Cards' is unknown"),
-    (WtsListContactsOperator, {"status": "GONE"}, "status: 'GONE' is unknown"),
+    (
+        WtsGetContactOperator,
+        {"phone": CARLA, "include_details": "Cards"},
+        "include_details: 'Cards' is not a valid value",
+    ),
+    (WtsListContactsOperator, {"status": "GONE"}, "status: 'GONE' is not a valid value"),
     (WtsListContactsOperator, {"tags": []}, "tags: is an empty list"),
     (WtsListContactsOperator, {"metadata": {}}, "metadata: is empty"),
     (WtsListContactsOperator, {"phone_number": "123"}, "phone_number: '123'"),
-    (WtsListContactsOperator, {"origin": "moon"}, "origin: 'moon' is unknown"),
+    (WtsListContactsOperator, {"origin": "moon"}, "origin: 'moon' is not a valid value"),
     (WtsSaveContactsOperator, {"contacts": None}, "contacts: is empty"),
     (WtsSaveContactsOperator, {"contacts": "Ana"}, r"contacts\[0\]: must be an object"),
     (WtsSaveContactsOperator, {"contacts": [{"phone_number": CARLA}, "x"]}, r"contacts\[1\]: must be an object"),
@@ -489,8 +523,34 @@ IMPOSSIBLE = [
     (
         WtsSaveContactsOperator,
         {"contacts": [{"phone_number": CARLA}, {"phone_number": "11 99999-0001"}]},
-        r"contacts\[1\].phone_number: is the same as in contacts\[0\]",
+        r"contacts\[1\].phone_number: is the same person as in contacts\[0\]",
     ),
+    (
+        WtsSaveContactsOperator,
+        {"contacts": [{"phone_number": "+55 11 99876-5432"}, {"phone_number": "+55 11 9876-5432"}]},
+        r"contacts\[1\].phone_number: is the same person as in contacts\[0\]",
+    ),
+    (
+        WtsUpdateContactOperator,
+        {"phone": CARLA, "custom_fields": {"plano": "nan"}},
+        "custom_fields.plano: has no value",
+    ),
+    (WtsUpdateContactOperator, {"phone": CARLA, "custom_fields": {"plano": NAN}}, "custom_fields.plano: has no value"),
+    (
+        WtsUpdateContactOperator,
+        {"phone": CARLA, "metadata": {"a": [{"b": "None"}]}},
+        r"metadata.a\[0\].b: has no value",
+    ),
+    (WtsUpdateContactOperator, {"phone": CARLA, "metadata": '{"a": NaN}'}, "metadata.a: has no value: nan"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "metadata": "{'a': 1}"}, r"metadata: .*\| tojson"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "metadata": {"a": datetime(2026, 1, 1)}}, "metadata.a: .*no time zone"),
+    (WtsUpdateContactOperator, {"phone": CARLA, "metadata": {"a": object()}}, "metadata.a: object"),
+    (
+        WtsUpdateContactOperator,
+        {"phone": CARLA, "metadata": [{"key": "a", "value": 1}, {"key": "a", "value": 2}]},
+        "metadata: has the key 'a' twice",
+    ),
+    (WtsUpdateContactOperator, {"phone": CARLA, "metadata": [{"key": "a"}]}, "metadata: must be an object, not list"),
     (WtsSaveContactsOperator, {"contacts": [{"email": "a@b.c", "email_address": "a@b.c"}]}, "both email and"),
     (WtsUpdateContactTagsOperator, {"phone": CARLA, "tags": []}, "tags: is empty"),
     (WtsUpdateContactTagsOperator, {"phone": CARLA, "tags": None}, "tags: is empty"),
@@ -514,7 +574,7 @@ def test_impossible_input_is_refused_before_any_request(wts_connection, context,
         ({"portfolios": "Vipe"}, "portfolios: There is no portfolio"),
         ({"sequences": "Vipe"}, "sequences: There is no sequence"),
         ({"custom_fields": {"Vipe": 1}}, "custom_fields: There is no custom field"),
-        ({"custom_fields": {"CPF": 1, "cpf": 2}}, "custom_fields: 'cpf' is the field 'cpf', which stands there"),
+        ({"custom_fields": {"CPF": 1, "cpf": 2}}, "custom_fields: 'cpf' is the field 'cpf', which is there"),
         ({"custom_fields": {"Dados do cliente": 1}}, "custom_fields: There is no custom field"),
     ],
 )

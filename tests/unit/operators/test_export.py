@@ -631,7 +631,7 @@ def test_parquet_has_columns_with_types(
         ({"output_path": "/tmp/" + "x" * 300}, "cannot be written to: File name too long"),
         ({"overlap": -1}, "overlap"),
         ({"overlap": "soon"}, "overlap"),
-        ({"file_format": "csv"}, "file_format: 'csv' is unknown"),
+        ({"file_format": "csv"}, "file_format: 'csv' is not a valid value"),
         ({"updated_after": None}, "updated_after: is empty, and this run has no data interval"),
         ({"updated_after": "2030-01-01T00:00:00Z"}, "is not before updated_before"),
         ({"include_details": "Everything"}, "include_details"),

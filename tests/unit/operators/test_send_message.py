@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_wts.api.chatbots import send_chatbot
+from airflow_provider_wts.api.chatbots import list_chatbots, send_chatbot
+from airflow_provider_wts.api.contacts import create_contact
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.message import WtsSendFileOperator, WtsSendTextOperator
 
@@ -433,14 +434,14 @@ MISSING = "/no/such/file.pdf"
         (WtsSendTextOperator, {"to": " ", "session_id": ""}, "to, session_id: give exactly one"),
         (WtsSendTextOperator, {"to": TO, "session_id": SOME_ID}, "to, session_id: give exactly one"),
         (WtsSendTextOperator, {"to": "Carla"}, "to: 'Carla' is not a valid phone number"),
-        (WtsSendTextOperator, {"session_id": "mine"}, "session_id: 'mine' is no id"),
-        (WtsSendTextOperator, {"to": TO, "delay_typing": 26}, "delay_typing: 26 is no whole number from 0 to 25"),
+        (WtsSendTextOperator, {"session_id": "mine"}, "session_id: 'mine' is not a valid ID"),
+        (WtsSendTextOperator, {"to": TO, "delay_typing": 26}, "delay_typing: 26 is not a whole number from 0 to 25"),
         (WtsSendTextOperator, {"to": TO, "delay_typing": -1}, "delay_typing: -1"),
         (WtsSendTextOperator, {"to": TO, "delay_typing": 1.5}, "delay_typing: 1.5"),
-        (WtsSendTextOperator, {"to": TO, "reply_to": "that one"}, "reply_to: 'that one' is no id"),
+        (WtsSendTextOperator, {"to": TO, "reply_to": "that one"}, "reply_to: 'that one' is not a valid ID"),
         (WtsSendTextOperator, {"to": TO, "hidden_session": "perhaps"}, "hidden_session: 'perhaps'"),
         (WtsSendTextOperator, {"to": TO, "synchronous": "perhaps"}, "synchronous: 'perhaps'"),
-        (WtsSendTextOperator, {"to": TO, "callback_url": "example.com"}, "callback_url: is no http(s) address"),
+        (WtsSendTextOperator, {"to": TO, "callback_url": "example.com"}, "callback_url: 'example.com' is not an http"),
         (WtsSendFileOperator, {"to": TO, "file": PDF, "text": ""}, "text: was given and has no value"),
         (WtsSendFileOperator, {"to": TO, "file": PDF, "text": None}, "text: was given and has no value"),
         (WtsSendTextOperator, {"to": TO, "user": ["Ana"]}, "user: must be text"),
@@ -460,9 +461,7 @@ MISSING = "/no/such/file.pdf"
         (WtsSendFileOperator, {"to": TO, "file": MISSING}, "file: '/no/such/file.pdf' does not exist"),
         (WtsSendFileOperator, {"to": TO, "file": "/tmp"}, "file: '/tmp' is a folder"),
         (WtsSendFileOperator, {"to": TO, "file": "nosuch://a/b.pdf"}, "file: 'nosuch://a/b.pdf' cannot be read"),
-        (WtsSendFileOperator, {"to": TO, "file": SOME_ID}, "kind: an id does not tell it"),
-        (WtsSendFileOperator, {"to": TO, "file": "https://a.b/c"}, "kind: this address does not tell it"),
-        (WtsSendFileOperator, {"to": TO, "file": PDF, "kind": "sticker"}, "kind: 'sticker' is unknown"),
+        (WtsSendFileOperator, {"to": TO, "file": PDF, "kind": "sticker"}, "kind: 'sticker' is not a valid value"),
         (WtsSendFileOperator, {"to": TO, "file": "https://a.b/c.mp3", "text": "Ouça"}, "text: an audio file has no"),
         (WtsSendFileOperator, {"to": TO, "file": PDF, "kind": "image", "synchronous": True}, "kind: the API does not"),
     ],
@@ -482,3 +481,65 @@ def test_a_text_longer_than_whatsapp_takes_is_warned_about(wts_connection, conte
     for length in (most, most + 1):
         operator(task_id="send", to="+55 11 91000-0001", text="a" * length, **given).execute(context)
     assert logged.text("warning").count(f"text: has {most + 1:,} characters, and WhatsApp takes {most:,}") == 1
+
+
+# What the platform's n8n node can express, and what holds a send back -------------------------------------------------
+
+
+def test_a_reply_bot_is_named_by_its_id(wts_connection, context):
+    hook = WtsHook()
+    bot = next(one for one in hook.client.items(list_chatbots()) if one["name"] == "Pesquisa NPS")
+
+    send_text(context, to=TO, reply_bot=bot["id"])
+
+    assert body(wts_connection, "send_message")["botKey"] == bot["key"] != bot["id"]
+
+
+@pytest.mark.parametrize("by", ["fileUrl", "fileId"])
+def test_a_file_that_does_not_say_its_kind_goes_out_by_the_sends_that_need_none(wts_connection, context, invoice, by):
+    file = "https://example.com/invoices/118" if by == "fileUrl" else WtsHook().upload(str(invoice))["id"]
+
+    run(WtsSendFileOperator, context, to=TO, file=file, text="Sua fatura", hidden_session=True)
+
+    content = {"text": "Sua fatura", by: file}
+    assert body(wts_connection, "send_message") == {"to": CARLA, "body": content, "options": {"hiddenSession": True}}
+
+
+def test_a_file_that_does_not_say_its_kind_goes_into_a_session(wts_connection, context, session_id):
+    run(WtsSendFileOperator, context, session_id=session_id, file="https://example.com/invoices/118")
+
+    assert body(wts_connection, "send_session_message") == {"fileUrl": "https://example.com/invoices/118"}
+
+
+def test_a_parameter_that_needs_the_kind_of_a_file_says_so(wts_connection, context):
+    with pytest.raises(AirflowFailException, match=r"sender_id: .* a file without 'kind'"):
+        run(WtsSendFileOperator, context, to=TO, file="https://example.com/invoices/118", sender_id="mine")
+
+    assert wts_connection.requests == []
+
+
+def test_a_handle_with_an_excluded_tag_is_skipped(wts_connection, context, logged):
+    hook = WtsHook()
+    hook.run(create_contact(name="Maria", instagram="maria.silva", tag_ids=[hook.names.tag("VIP")]))
+
+    with pytest.raises(AirflowSkipException, match="the contact has a tag of exclude_tags"):
+        send_text(context, to="@Maria.Silva", exclude_tags=["VIP"])
+
+    assert "the contact has a tag of exclude_tags" in logged.text("warning")
+    assert not wts_connection.requests_of("send_text")
+
+
+@pytest.mark.parametrize("to", [[TO, "(11) 99999-0002"], f'["{TO}"]', {"to": TO}])
+def test_a_list_in_to_is_refused_and_the_batch_operator_is_named(wts_connection, context, to):
+    with pytest.raises(AirflowFailException, match=r"to: .* one recipient is expected.*WtsSendTextBatchOperator"):
+        send_text(context, to=to)
+
+    assert wts_connection.requests == []
+
+
+@pytest.mark.parametrize("blank", ["", " ", "None", None])
+def test_a_connection_that_was_given_and_has_no_value_is_refused(wts_connection, context, blank):
+    with pytest.raises(AirflowFailException, match="wts_conn_id: was given and has no value"):
+        send_text(context, to=TO, wts_conn_id=blank)
+
+    assert wts_connection.requests == []

@@ -67,11 +67,11 @@ def received(wts_connection: Emulator) -> Any:
 # The cost -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_send_by_key_and_number_is_one_request(
+def test_a_send_by_key_and_number_is_the_list_of_chatbots_and_one_request(
     wts_connection: Emulator, stateful_context: dict[str, Any], bot_key: str
 ) -> None:
     operator(bot_key, channel="+55|1140028922").execute(stateful_context)
-    assert [request.operation_id for request in wts_connection.requests] == ["send_chatbot"]
+    assert [request.operation_id for request in wts_connection.requests] == ["list_chatbots", "send_chatbot"]
 
 
 # dry_run --------------------------------------------------------------------------------------------------------------
@@ -199,11 +199,14 @@ def test_outside_the_window_the_worker_waits(received: Any, context: dict[str, A
     assert received() == 1
 
 
-def test_outside_the_window_a_task_can_be_skipped(received: Any, context: dict[str, Any], clock: Clock) -> None:
+def test_outside_the_window_a_task_can_be_skipped(
+    received: Any, context: dict[str, Any], clock: Clock, logged: Any
+) -> None:
     clock.now_ = NIGHT
     with pytest.raises(AirflowSkipException, match="opens again at 2026-11-23T11:00"):
         operator(send_window=WINDOW, outside_window="skip").execute(context)
     assert received() == 0
+    assert "opens again at 2026-11-23T11:00" in logged.text("warning")
 
 
 @pytest.mark.parametrize("now", [DAY, NIGHT])

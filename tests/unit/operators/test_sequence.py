@@ -382,19 +382,22 @@ def test_a_restricted_connection_adds_whom_it_allows(wts_connection, context, mo
 IMPOSSIBLE = [
     (WtsAddToSequenceOperator, {"phone": CARLA, "sequence": ""}, "sequence: is empty"),
     (WtsAddToSequenceOperator, {}, "contact_id: is empty"),
-    (WtsAddToSequenceOperator, {"contact_id": SOME_ID, "phone": CARLA}, "contact_id: stands beside phone"),
-    (WtsAddToSequenceOperator, {"phone": CARLA, "phones": [CARLA]}, "contact_ids, phones: stand beside"),
-    (WtsAddToSequenceOperator, {"phone": CARLA, "contact_ids": [SOME_ID]}, "contact_ids, phones: stand beside"),
+    (WtsAddToSequenceOperator, {"phone": CARLA, "phones": [CARLA]}, "contact_ids, phones: were given together with"),
+    (
+        WtsAddToSequenceOperator,
+        {"phone": CARLA, "contact_ids": [SOME_ID]},
+        "contact_ids, phones: were given together with",
+    ),
     (WtsAddToSequenceOperator, {"phones": [CARLA, "12"]}, r"phones\[1\]: '12'"),
     (WtsAddToSequenceOperator, {"phones": "['1']"}, "tojson"),
-    (WtsAddToSequenceOperator, {"contact_ids": ["7"]}, r"contact_ids\[0\]: '7' is no id"),
-    (WtsRemoveFromSequenceOperator, {"contact_id": "7"}, "contact_id: '7' is no id"),
+    (WtsAddToSequenceOperator, {"contact_ids": ["7"]}, r"contact_ids\[0\]: '7' is not a valid ID"),
+    (WtsRemoveFromSequenceOperator, {"contact_id": "7"}, "contact_id: '7' is not a valid ID"),
     (WtsRemoveFromSequenceOperator, {"phones": [None]}, r"phones\[0\]: is blank"),
     (WtsListSequenceContactsOperator, {"sequence": None}, "sequence: is empty"),
     (WtsListSequenceContactsOperator, {"phone": "x"}, "phone: 'x' is not a valid phone number"),
-    (WtsListSequenceContactsOperator, {"contact_id": "x"}, "contact_id: 'x' is no id"),
-    (WtsListSequenceContactsOperator, {"include_details": "Tags"}, "include_details: 'Tags' is unknown"),
-    (WtsListSequencesOperator, {"sequence": None, "contact_id": "x"}, "contact_id: 'x' is no id"),
+    (WtsListSequenceContactsOperator, {"contact_id": "x"}, "contact_id: 'x' is not a valid ID"),
+    (WtsListSequenceContactsOperator, {"include_details": "Tags"}, "include_details: 'Tags' is not a valid value"),
+    (WtsListSequencesOperator, {"sequence": None, "contact_id": "x"}, "contact_id: 'x' is not a valid ID"),
 ]
 
 
@@ -434,3 +437,25 @@ def test_every_parameter_is_templated(operator_class):
         for parameter in inspect.signature(base.__init__).parameters
     } - {"self", "args", "kwargs"}
     assert parameters == set(operator_class.template_fields)
+
+
+@pytest.mark.parametrize(
+    ("operator_class", "operation_id"),
+    [(WtsAddToSequenceOperator, "add_sequence_contact"), (WtsRemoveFromSequenceOperator, "remove_sequence_contact")],
+)
+def test_a_contact_is_named_by_id_and_phone_together(wts_connection, context, operator_class, operation_id):
+    add(CARLA)
+    carla = id_of(CARLA)
+
+    run(operator_class, context, sequence="Pós-venda", contact_id=carla, phone="11 9999-0001")
+
+    assert sent(wts_connection, operation_id).body == {"contactId": carla, "phoneNumber": "+55|1199990001"}
+
+
+@pytest.mark.parametrize("operator_class", [WtsAddToSequenceOperator, WtsRemoveFromSequenceOperator])
+def test_an_id_and_a_phone_of_two_people_are_refused(wts_connection, context, operator_class):
+    with pytest.raises(AirflowFailException, match="phone: is not the number of contact"):
+        run(operator_class, context, sequence="Pós-venda", contact_id=id_of(CARLA), phone=DIEGO)
+
+    assert not wts_connection.requests_of("add_sequence_contact")
+    assert not wts_connection.requests_of("remove_sequence_contact")

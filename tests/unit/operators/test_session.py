@@ -287,28 +287,31 @@ IMPOSSIBLE: list[tuple[type[WtsOperator], dict[str, Any], str]] = [
     (WtsGetSessionOperator, {"session_id": ""}, "session_id: is empty"),
     (WtsGetSessionOperator, {"session_id": None}, "session_id: is empty"),
     (WtsGetSessionOperator, {"session_id": "None"}, "session_id: is empty"),
-    (WtsGetSessionOperator, {"session_id": "12"}, "session_id: '12' is no id"),
+    (WtsGetSessionOperator, {"session_id": "12"}, "session_id: '12' is not a valid ID"),
     (WtsGetSessionOperator, {"session_id": SOME_ID, "include_details": ["Contact"]}, "include_details: 'Contact'"),
-    (WtsListSessionsOperator, {"status": "OPEN"}, "status: 'OPEN' is unknown"),
+    (WtsListSessionsOperator, {"status": "OPEN"}, "status: 'OPEN' is not a valid value"),
     (WtsListSessionsOperator, {"status": []}, "status: is an empty list"),
     (WtsListSessionsOperator, {"tags": []}, "tags: is an empty list"),
-    (WtsListSessionsOperator, {"contact_id": "Carla"}, "contact_id: 'Carla' is no id"),
-    (WtsListSessionsOperator, {"channel_ids": ["WhatsApp"]}, "channel_ids[0]: 'WhatsApp' is no id"),
-    (WtsListSessionsOperator, {"session_type": "BOTH"}, "session_type: 'BOTH' is unknown"),
+    (WtsListSessionsOperator, {"contact_id": "Carla"}, "contact_id: 'Carla' is not a valid ID"),
+    (WtsListSessionsOperator, {"channel_ids": ["WhatsApp"]}, "channel_ids[0]: 'WhatsApp' is not a valid ID"),
+    (WtsListSessionsOperator, {"session_type": "BOTH"}, "session_type: 'BOTH' is not a valid value"),
     (WtsListSessionsOperator, {"ended_after": datetime(2026, 1, 1)}, "ended_after: 2026-01-01T00:00:00 has no time"),
     (WtsListSessionsOperator, {"updated_after": "yesterday"}, "updated_after: 'yesterday' is no"),
-    (WtsChangeSessionStatusOperator, {"session_id": SOME_ID, "new_status": "DONE"}, "new_status: 'DONE' is unknown"),
+    (
+        WtsChangeSessionStatusOperator,
+        {"session_id": SOME_ID, "new_status": "DONE"},
+        "new_status: 'DONE' is not a valid value",
+    ),
     (WtsChangeSessionStatusOperator, {"session_id": SOME_ID, "new_status": None}, "new_status: is empty"),
     (
         WtsCompleteSessionOperator,
         {"session_id": SOME_ID, "reactivate_on_new_message": "maybe"},
         "reactivate_on_new_message: 'maybe' is neither",
     ),
-    (WtsTransferSessionOperator, {"session_id": SOME_ID}, "department, user: give exactly one"),
-    (WtsTransferSessionOperator, {"session_id": SOME_ID, "department": None, "user": " "}, "give exactly one"),
-    (WtsTransferSessionOperator, {"session_id": SOME_ID, "department": "A", "user": "B"}, "give exactly one"),
+    (WtsTransferSessionOperator, {"session_id": SOME_ID}, "department, user: both are empty"),
+    (WtsTransferSessionOperator, {"session_id": SOME_ID, "department": None, "user": " "}, "both are empty"),
     (WtsTransferSessionOperator, {"session_id": SOME_ID, "department": ["Vendas"]}, "department: must be text"),
-    (WtsTransferSessionOperator, {"session_id": "x", "user": "Ana Souza"}, "session_id: 'x' is no id"),
+    (WtsTransferSessionOperator, {"session_id": "x", "user": "Ana Souza"}, "session_id: 'x' is not a valid ID"),
     (WtsAssignSessionOperator, {"session_id": SOME_ID, "user": ""}, "user: is empty"),
     (WtsAssignSessionOperator, {"session_id": SOME_ID, "user": None}, "user: is empty"),
     (WtsUpdateSessionOperator, {"session_id": SOME_ID}, "There is nothing to change"),
@@ -319,22 +322,29 @@ IMPOSSIBLE: list[tuple[type[WtsOperator], dict[str, Any], str]] = [
     ),
     (WtsUpdateSessionOperator, {"session_id": SOME_ID, "end_at": datetime(2026, 1, 1)}, "end_at: 2026-01-01"),
     (WtsUpdateSessionOperator, {"session_id": SOME_ID, "metadata": "[1]"}, "metadata: must be an object"),
-    (WtsUpdateSessionOperator, {"session_id": SOME_ID, "classification": None}, "classification: the API takes no"),
+    (
+        WtsUpdateSessionOperator,
+        {"session_id": SOME_ID, "classification": None},
+        "classification: the API does not take null",
+    ),
+    (WtsUpdateSessionOperator, {"session_id": SOME_ID, "fields": ["UserId"]}, "fields: 'UserId' has no value"),
+    (WtsUpdateSessionOperator, {"session_id": SOME_ID, "fields": ["User"]}, "fields: 'User' is not a valid value"),
+    (WtsUpdateSessionOperator, {"session_id": SOME_ID, "fields": []}, "nothing to change"),
     (WtsUpdateSessionOperator, {"session_id": SOME_ID, "classification": {}}, "classification: is empty"),
     (
         WtsUpdateSessionOperator,
         {"session_id": SOME_ID, "classification": {"name": "x"}},
-        "classification: has no part 'name'",
+        "classification: 'name' is not one of its parts",
     ),
     (
         WtsUpdateSessionOperator,
         {"session_id": SOME_ID, "classification": {"amount": "149,90"}},
-        "classification.amount: '149,90' is no number",
+        "classification.amount: '149,90' is not a number",
     ),
     (WtsCreateSessionNoteOperator, {"session_id": SOME_ID}, "text: is empty, and there is no file"),
     (WtsCreateSessionNoteOperator, {"session_id": SOME_ID, "text": " ", "file_urls": []}, "text: is empty"),
-    (WtsCreateSessionNoteOperator, {"session_id": SOME_ID, "file_urls": "boleto.pdf"}, "file_urls[0]: is no http"),
-    (WtsCreateSessionNoteOperator, {"session_id": SOME_ID, "file_ids": ["7"]}, "file_ids[0]: '7' is no id"),
+    (WtsCreateSessionNoteOperator, {"session_id": SOME_ID, "file_urls": "boleto.pdf"}, "file_urls[0]: "),
+    (WtsCreateSessionNoteOperator, {"session_id": SOME_ID, "file_ids": ["7"]}, "file_ids[0]: '7' is not a valid ID"),
 ]
 
 
@@ -387,3 +397,42 @@ def _parameters(operator_class: type[WtsOperator]) -> set[str]:
         if "__init__" in vars(one):
             found |= set(inspect.signature(vars(one)["__init__"]).parameters)
     return found - {"self", "kwargs"}
+
+
+# What the platform's n8n node can express ----------------------------------------------------------------------------
+
+
+def test_a_session_goes_to_a_user_within_a_department(wts_connection, context, session_id):
+    session = run(WtsTransferSessionOperator, context, session_id=session_id, user="Ana Souza", department="Vendas")
+
+    names = WtsHook().names
+    user, department = names.user("Ana Souza"), names.department("Vendas")
+    assert sent(wts_connection, "transfer_session").body == {
+        "type": "USER",
+        "newUserId": user,
+        "newDepartmentId": department,
+    }
+    assert (session["userId"], session["departmentId"]) == (user, department)
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        ({"fields": ["Autocomplete", "ReactivateDisabled"]}, ["Autocomplete", "ReactivateDisabled"]),
+        ({"fields": "autocomplete"}, ["Autocomplete"]),
+        ({"fields": '["reactivate_disabled"]', "number": "7"}, ["Number", "ReactivateDisabled"]),
+        ({"fields": ["Number", "Autocomplete"], "number": "7"}, ["Number", "Autocomplete"]),
+        ({"fields": [], "number": "7"}, ["Number"]),
+    ],
+)
+def test_an_update_names_fields_that_have_no_value(wts_connection, context, session_id, given, fields):
+    run(WtsUpdateSessionOperator, context, session_id=session_id, **given)
+
+    assert sent(wts_connection, "update_session").body["fields"] == fields
+
+
+def test_metadata_is_taken_as_keys_and_values(wts_connection, context, session_id):
+    pairs = [{"key": "invoice", "value": "2026-118"}, {"key": "amount", "value": 149.9}]
+    run(WtsUpdateSessionOperator, context, session_id=session_id, metadata=pairs)
+
+    assert sent(wts_connection, "update_session").body["metadata"] == {"invoice": "2026-118", "amount": 149.9}

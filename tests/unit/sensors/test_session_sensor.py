@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 from uuid import UUID
 
 import pytest
@@ -119,14 +120,22 @@ def rotate_token(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("event", [None, "event", "airflow"])
 @pytest.mark.parametrize("soft_fail", [False, True])
 def test_not_reached_in_time_names_the_session_and_its_status_in_all_modes(
-    context: dict[str, Any], session_id: str, event: str | None, soft_fail: bool
+    context: dict[str, Any],
+    session_id: str,
+    event: str | None,
+    soft_fail: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whether it waits on the worker, or the trigger's time is over, or Airflow's own for the deferral."""
+    log = MagicMock()
+    monkeypatch.setattr(WtsSessionSensor, "log", log)
     waiting = sensor(session_id, timeout=0, soft_fail=soft_fail)
     words = f"Session {session_id} is STARTED, not yet COMPLETED. The sensor's timeout is 0 s."
     with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout) as ended:
         end(waiting, event, context, session_id)
     assert str(ended.value) == words
+    # Airflow's own line about a skipped task does not say why.
+    assert [call.args for call in log.warning.mock_calls] == ([(words,)] if soft_fail else [])
 
 
 @pytest.mark.parametrize("event", ["event", "airflow"])
