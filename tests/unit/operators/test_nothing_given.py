@@ -59,7 +59,8 @@ def test_a_template_that_renders_to_nothing(name: str, field: str, native: bool)
             assert rendered is defaults[field]
 
 
-OPERATORS = sorted(name for name in PARAMETERS if name.endswith("Operator"))
+# The outcome of a campaign needs one that has ended: test_outcome.py runs it.
+OPERATORS = sorted(name for name in PARAMETERS if name.endswith("Operator") and name != "WtsCampaignOutcomeOperator")
 # Parameters with which each operator succeeds, however often it runs.
 USUAL: dict[str, dict[str, Any]] = {
     "WtsSendChatbotOperator": {"exclude_tags": ["Inadimplente"]},
