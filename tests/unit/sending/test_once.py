@@ -25,7 +25,7 @@ from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.sending import clock, ledger
 from airflow_provider_wts.sending.ledger import HEADER
 from airflow_provider_wts.sending.once import Once
-from airflow_provider_wts.sending.reconcile import Finding, Found, InSession
+from airflow_provider_wts.sending.reconcile import Finding, Found, InSession, effect_lag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -337,6 +337,7 @@ def test_continue_is_refused_where_success_deletes_the_ledger(
 def test_a_setting_that_cannot_be_read_ends_the_task_before_anything_is_sent(
     sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch, lag: str
 ) -> None:
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", effect_lag)
     monkeypatch.setenv("AIRFLOW__WTS__EFFECT_LAG", lag)
     with pytest.raises(WtsInvalidRequestError, match=r"effect_lag.*Nothing was sent"):
         sender.text(task.next_try(), grace=None)
