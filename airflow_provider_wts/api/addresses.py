@@ -96,8 +96,8 @@ def recipient(value: object, *, name: str = "to") -> str:
     text = _cleaned(value) if isinstance(value, str) else ""
     if text.startswith(("[", "{")) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
         raise WtsInvalidRequestError(
-            f"{name}: {repr(value)[:80]} is a list, and one recipient is expected. Nothing was sent. For many, use the "
-            "batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
+            f"{name}: {repr(value)[:80]} is a {_kind(value)}, and one recipient is expected. Nothing was sent. "
+            "For many, use the batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
         )
     if not text.startswith("@"):
         return number(value, name=name)
@@ -486,3 +486,7 @@ def _identity_or_ending(stored: str) -> str:
 
 def _unread(address: str) -> str:
     return f"...{ending_of(address)}"
+
+
+def _kind(value: object) -> str:
+    return "list" if isinstance(value, str) else type(value).__name__

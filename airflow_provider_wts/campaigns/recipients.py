@@ -564,8 +564,8 @@ def listed(recipients: Any) -> Iterator[Row]:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
             raise WtsInvalidRequestError(
-                f"recipients: is no JSON: {error}. Give a list; a template renders one as Python writes it, which is "
-                "no JSON: end it with '| tojson', or give the output of a task itself. A file goes into "
+                f"recipients: is not valid JSON: {error}. Give a list; a template renders one as Python writes "
+                "it, which is not JSON: end it with '| tojson', or give the output of a task itself. A file goes into "
                 "recipients_path."
             ) from None
     if value is None:

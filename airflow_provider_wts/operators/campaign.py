@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
@@ -607,7 +608,12 @@ def _metadata(name: str) -> Callable[[Any], Any]:
     from airflow_provider_wts.campaigns.missing import without_missing
 
     def check(value: Any) -> Any:
-        return None if parameters.missing(value) else parameters.metadata(name, without_missing(value))
+        if parameters.missing(value):
+            return None
+        if isinstance(value, str):
+            value = parameters.json_text(name, value)
+        # A data file's dates have no zone, and go out as they are written there.
+        return parameters.metadata(name, _with_dates_as_text(without_missing(value)))
 
     return check
 
@@ -657,3 +663,11 @@ def _refuse_output_of_task(name: str, value: Any) -> None:
 
 
 from airflow_provider_wts.operators.outcome import WtsCampaignOutcomeOperator  # noqa: E402, F401  # offered here
+
+
+def _with_dates_as_text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_dates_as_text(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_dates_as_text(one) for one in value]
+    return value.isoformat() if isinstance(value, date) else value

@@ -885,7 +885,7 @@ def test_progress_is_told_in_the_log() -> None:
     for line in range(3):
         tally.report(Recipient(line, "+55|11910000001", {}), Result("failed" if line else "sent"))
     assert told[-1].startswith("3 of 4,000 recipients done; 2 failed; ")
-    assert " a second, about " in told[-1]
+    assert " per second, about " in told[-1]
 
 
 def test_rows_of_csv_with_a_comma_inside(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
