@@ -105,7 +105,7 @@ PROVIDER_INFO: dict[str, Any] = {
                 "airflow_provider_wts.operators.chatbot",
                 "airflow_provider_wts.operators.contact",
                 "airflow_provider_wts.operators.message",
-                "airflow_provider_wts.operators.outcome",
+                "airflow_provider_wts.operators.campaign_outcome",
                 "airflow_provider_wts.operators.panel",
                 "airflow_provider_wts.operators.sequence",
                 "airflow_provider_wts.operators.session",

@@ -662,7 +662,7 @@ def _refuse_output_of_task(name: str, value: Any) -> None:
         )
 
 
-from airflow_provider_wts.operators.outcome import WtsCampaignOutcomeOperator  # noqa: E402, F401  # offered here
+from airflow_provider_wts.operators.campaign_outcome import WtsCampaignOutcomeOperator  # noqa: E402, F401  # offered here
 
 
 def _with_dates_as_text(value: Any) -> Any:

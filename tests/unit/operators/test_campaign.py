@@ -682,10 +682,11 @@ class Window:
         return now if self.chunks >= 0 else now + timedelta(hours=12)
 
 
-def window_of(monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
+def window_of(monkeypatch: pytest.MonkeyPatch, chunks: int) -> Window:
     window = Window(chunks)
     fake = SimpleNamespace(read=lambda text: window)
     monkeypatch.setattr(rules, "SendWindow", fake)
+    return window
 
 
 def test_a_campaign_that_the_window_closes_on_is_deferred_and_goes_on(
@@ -723,22 +724,13 @@ def test_a_campaign_that_the_window_closes_on_can_end_there(
 def test_without_a_ledger_a_campaign_waits_on_its_worker(
     wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window_of(monkeypatch, 1)
+    window = window_of(monkeypatch, 1)
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        window_of(monkeypatch, 100)
-        campaigns[0]._window = Window(100)
+        window.chunks = 100
 
-    campaigns: list[Any] = []
-    made = run_module.Campaign.__init__
-
-    def remember(self: Any, *arguments: Any, **named: Any) -> None:
-        made(self, *arguments, **named)
-        campaigns.append(self)
-
-    monkeypatch.setattr(run_module.Campaign, "__init__", remember)
     monkeypatch.setattr(run_module.time, "sleep", sleep)
     monkeypatch.delenv("AIRFLOW__WTS__LEDGER_PATH")
     operator = chatbot(
