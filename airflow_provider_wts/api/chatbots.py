@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_or_left_out
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,47 +33,6 @@ def list_chatbots(
     )
 
 
-class BotStart(TypedDict, total=False):
-    """What starts a bot; everything may be left out, and the API needs ``bot_key`` and ``to`` or ``session_id``.
-
-    ``bot_key``: key of the bot, which is not its id. ``from_``: number or ``@handle`` of an own channel. ``to``:
-    recipient, number or ``@handle``. ``session_id``: session to run the bot in. ``skip_if_bot_in_execution``: do
-    nothing while another bot runs. ``skip_if_in_progress``: do nothing while a session is in progress.
-    ``force_start_session``: end the session in progress and open another. ``hidden_session``: hide a new session
-    until the contact answers. ``session_metadata``: kept with the session. ``contact_metadata``: kept with the contact.
-    ``sender_id``: the caller's own id. ``callback_url``: called when the bot starts or fails.
-    """
-
-    bot_key: Missing[str]
-    from_: Missing[str]
-    to: Missing[str]
-    session_id: Missing[str]
-    skip_if_bot_in_execution: Missing[bool]
-    skip_if_in_progress: Missing[bool]
-    force_start_session: Missing[bool]
-    hidden_session: Missing[bool]
-    session_metadata: Missing[Mapping[str, Any]]
-    contact_metadata: Missing[Mapping[str, Any]]
-    sender_id: Missing[str]
-    callback_url: Missing[str]
-
-
-def send_chatbot(**start: Unpack[BotStart]) -> Call[Session]:
-    """Start a bot for a recipient or in a session, at once; answers the session.
-
-    :param start: see :class:`BotStart`.
-    """
-    return Call("send_chatbot", body=_body(start))
-
-
-def queue_chatbot(**start: Unpack[BotStart]) -> Call[RespSendMessage]:
-    """Put the start of a bot in the queue; answers the dispatch, whose status can be asked for.
-
-    :param start: see :class:`BotStart`.
-    """
-    return Call("queue_chatbot", body=_body(start))
-
-
 class BotMessage(TypedDict, total=False):
     """One recipient of a chatbot batch: ``to`` or ``session_id``. The rest is as in :class:`BotStart`."""
 
@@ -94,6 +53,40 @@ class BotOptions(TypedDict, total=False):
     hidden_session: Missing[bool]
 
 
+_OPTIONS = BotOptions.__optional_keys__
+
+
+class BotStart(BotMessage, BotOptions, total=False):
+    """What starts a bot; everything may be left out, and the API needs ``bot_key`` and ``to`` or ``session_id``.
+
+    ``bot_key``: key of the bot, which is not its id. ``from_``: number or ``@handle`` of an own channel. ``to``:
+    recipient, number or ``@handle``. ``session_id``: session to run the bot in. ``skip_if_bot_in_execution``: do
+    nothing while another bot runs. ``skip_if_in_progress``: do nothing while a session is in progress.
+    ``force_start_session``: end the session in progress and open another. ``hidden_session``: hide a new session
+    until the contact answers. ``session_metadata``: kept with the session. ``contact_metadata``: kept with the contact.
+    ``sender_id``: the caller's own id. ``callback_url``: called when the bot starts or fails.
+    """
+
+    bot_key: Missing[str]
+    from_: Missing[str]
+
+
+def send_chatbot(**start: Unpack[BotStart]) -> Call[Session]:
+    """Start a bot for a recipient or in a session, at once; answers the session.
+
+    :param start: see :class:`BotStart`.
+    """
+    return Call("send_chatbot", body=body_of(BotStart, start, options=_OPTIONS))
+
+
+def queue_chatbot(**start: Unpack[BotStart]) -> Call[RespSendMessage]:
+    """Put the start of a bot in the queue; answers the dispatch, whose status can be asked for.
+
+    :param start: see :class:`BotStart`.
+    """
+    return Call("queue_chatbot", body=body_of(BotStart, start, options=_OPTIONS))
+
+
 def queue_chatbot_batch(
     bot_key: str,
     messages: Sequence[BotMessage],
@@ -110,12 +103,11 @@ def queue_chatbot_batch(
     """
     return Call(
         "queue_chatbot_batch",
-        body=given(
-            botKey=bot_key,
-            from_=from_,
-            options=_options(options),
-            messages=[_batch_item(message) for message in messages],
-        ),
+        body={
+            **given(botKey=bot_key, from_=from_),
+            **body_of(BotOptions, options, options=_OPTIONS),
+            "messages": [body_of(BotMessage, message) for message in messages],
+        },
     )
 
 
@@ -125,40 +117,3 @@ def get_queued_chatbot_status(send_id: str) -> Call[RespSendMessage]:
     :param send_id: the id that the start answered.
     """
     return Call("get_queued_chatbot_status", path={"id": send_id})
-
-
-def _options(options: Mapping[str, Any]) -> dict[str, Any] | Unset:
-    return given_or_left_out(
-        skipIfBotInExecution=options.get("skip_if_bot_in_execution", UNSET),
-        skipIfInProgress=options.get("skip_if_in_progress", UNSET),
-        forceStartSession=options.get("force_start_session", UNSET),
-        hiddenSession=options.get("hidden_session", UNSET),
-    )
-
-
-def _batch_item(message: BotMessage) -> dict[str, Any]:
-    return given(
-        to=message.get("to", UNSET),
-        sessionId=message.get("session_id", UNSET),
-        sessionMetadata=message.get("session_metadata", UNSET),
-        contactMetadata=message.get("contact_metadata", UNSET),
-        senderId=message.get("sender_id", UNSET),
-        callbackUrl=message.get("callback_url", UNSET),
-    )
-
-
-def _body(start: BotStart) -> dict[str, Any]:
-    def value(name: str) -> object:
-        return start.get(name, UNSET)
-
-    return given(
-        botKey=value("bot_key"),
-        from_=value("from_"),
-        to=value("to"),
-        sessionId=value("session_id"),
-        options=_options(start),
-        sessionMetadata=value("session_metadata"),
-        contactMetadata=value("contact_metadata"),
-        senderId=value("sender_id"),
-        callbackUrl=value("callback_url"),
-    )

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_or_left_out
+from airflow_provider_wts.api.window import Window
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, given, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from airflow_provider_wts.api.types import Contact, ContactPage
 
@@ -38,6 +38,9 @@ class ContactFields(TypedDict, total=False):
     metadata: Missing[Mapping[str, Any]]
 
 
+_KEPT = ContactFields.__optional_keys__
+
+
 class SaveOptions(TypedDict, total=False):
     """What happens where the contact exists.
 
@@ -50,6 +53,9 @@ class SaveOptions(TypedDict, total=False):
     upsert_fields: Missing[Sequence[str]]
     upsert_tag_operation: Missing[str]
     get_if_exists: bool | Unset
+
+
+_OPTIONS = SaveOptions.__optional_keys__
 
 
 class ContactCreation(ContactFields, SaveOptions, total=False):
@@ -76,7 +82,7 @@ def create_contact(**contact: Unpack[ContactCreation]) -> Call[Contact]:
 
     :param contact: see :class:`ContactCreation`.
     """
-    return Call("create_contact", body={**contact_item(contact), **_options(contact)})
+    return Call("create_contact", body=body_of(ContactCreation, contact, options=_OPTIONS))
 
 
 def batch_save_contacts(items: Sequence[Mapping[str, Any]], **options: Unpack[SaveOptions]) -> Call[list[Contact]]:
@@ -85,7 +91,7 @@ def batch_save_contacts(items: Sequence[Mapping[str, Any]], **options: Unpack[Sa
     :param items: the contacts, each made by :func:`contact_item`.
     :param options: what happens where one exists; see :class:`SaveOptions`.
     """
-    return Call("batch_save_contacts", body={"items": list(items), **_options(options)})
+    return Call("batch_save_contacts", body={"items": list(items), **body_of(SaveOptions, options, options=_OPTIONS)})
 
 
 def contact_item(contact: ContactFields) -> dict[str, Any]:
@@ -93,24 +99,7 @@ def contact_item(contact: ContactFields) -> dict[str, Any]:
 
     :param contact: see :class:`ContactFields`; other keys are left aside.
     """
-
-    def value(name: str) -> object:
-        return contact.get(name, UNSET)
-
-    return given(
-        name=value("name"),
-        phoneNumber=value("phone_number"),
-        email=value("email"),
-        instagram=value("instagram"),
-        annotation=value("annotation"),
-        tagIds=value("tag_ids"),
-        tagNames=value("tag_names"),
-        portfolioIds=value("portfolio_ids"),
-        portfolioNames=value("portfolio_names"),
-        sequenceIds=value("sequence_ids"),
-        customFields=value("custom_fields"),
-        metadata=value("metadata"),
-    )
+    return body_of(ContactFields, {name: value for name, value in contact.items() if name in _KEPT})
 
 
 def update_contact(contact_id: str, **changes: Unpack[ContactChanges]) -> Call[Contact]:
@@ -152,107 +141,52 @@ def get_contact_by_phone(phone: str, *, include_details: Sequence[str] | Unset =
 
 
 def list_contacts(
-    *,
-    status: str | Unset = UNSET,
-    include_details: Sequence[str] | Unset = UNSET,
-    created_after: datetime | str | Unset = UNSET,
-    created_before: datetime | str | Unset = UNSET,
-    updated_after: datetime | str | Unset = UNSET,
-    updated_before: datetime | str | Unset = UNSET,
-    order_by: str | Unset = UNSET,
-    order_direction: str | Unset = UNSET,
+    *, status: str | Unset = UNSET, include_details: Sequence[str] | Unset = UNSET, **window: Unpack[Window]
 ) -> Call[ContactPage]:
     """List contacts, paged.
 
     :param status: ``ACTIVE`` (the API's default), ``ARCHIVED`` or ``BLOCKED``.
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``.
-    :param created_after: lower bound on the creation.
-    :param created_before: upper bound on the creation.
-    :param updated_after: lower bound on the last change.
-    :param updated_before: upper bound on the last change.
-    :param order_by: property to order by.
-    :param order_direction: ``ASCENDING`` or ``DESCENDING``.
+    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
-    return Call(
-        "list_contacts",
-        query={
-            **given(Status=status, IncludeDetails=include_details),
-            **given(**{"CreatedAt.After": created_after, "CreatedAt.Before": created_before}),
-            **given(**{"UpdatedAt.After": updated_after, "UpdatedAt.Before": updated_before}),
-            **given(OrderBy=order_by, OrderDirection=order_direction),
-        },
-    )
+    query = {**given(Status=status, IncludeDetails=include_details), **query_of(Window, window)}
+    return Call("list_contacts", query=query)
 
 
-def filter_contacts(
-    *,
-    status: Missing[str] = UNSET,
-    text_filter: Missing[str] = UNSET,
-    name: Missing[str] = UNSET,
-    phone_number: Missing[str] = UNSET,
-    email: Missing[str] = UNSET,
-    instagram: Missing[str] = UNSET,
-    tag_ids: Missing[Sequence[str]] = UNSET,
-    tag_names: Missing[Sequence[str]] = UNSET,
-    portfolio_ids: Missing[Sequence[str]] = UNSET,
-    portfolio_names: Missing[Sequence[str]] = UNSET,
-    origin: Missing[str] = UNSET,
-    custom_fields: Missing[Mapping[str, Any]] = UNSET,
-    metadata: Missing[Mapping[str, str | None]] = UNSET,
-    include_details: Missing[Sequence[str]] = UNSET,
-    created_after: Missing[datetime | str] = UNSET,
-    created_before: Missing[datetime | str] = UNSET,
-    updated_after: Missing[datetime | str] = UNSET,
-    updated_before: Missing[datetime | str] = UNSET,
-    order_by: Missing[str] = UNSET,
-    order_direction: Missing[str] = UNSET,
-) -> Call[ContactPage]:
+class ContactFilters(Window, total=False):
+    """Which contacts a list answers; everything may be left out, and what is given must all hold.
+
+    ``status``: ``ACTIVE`` (the API's default), ``ARCHIVED`` or ``BLOCKED``. ``text_filter``: text to look for.
+    ``name``: the contact's name. ``phone_number``: the contact's number. ``email``: its e-mail address. ``instagram``:
+    its Instagram user. ``tag_ids``: its tags; wins over ``tag_names``, its tags by name. ``portfolio_ids``: its
+    portfolios; wins over ``portfolio_names``, its portfolios by name. ``origin``: ``CREATED_BY_USER``,
+    ``CREATED_FROM_HUB`` or ``IMPORTED``. ``custom_fields``: values of custom fields by key. ``metadata``: values of
+    metadata by key; texts. ``include_details``: ``Tags``, ``CustomFields``, ``Portfolios``.
+    """
+
+    status: Missing[str]
+    text_filter: Missing[str]
+    name: Missing[str]
+    phone_number: Missing[str]
+    email: Missing[str]
+    instagram: Missing[str]
+    tag_ids: Missing[Sequence[str]]
+    tag_names: Missing[Sequence[str]]
+    portfolio_ids: Missing[Sequence[str]]
+    portfolio_names: Missing[Sequence[str]]
+    origin: Missing[str]
+    custom_fields: Missing[Mapping[str, Any]]
+    metadata: Missing[Mapping[str, str | None]]
+    include_details: Missing[Sequence[str]]
+
+
+def filter_contacts(**filters: Unpack[ContactFilters]) -> Call[ContactPage]:
     """List the contacts that match all filters, paged through the body.
 
-    :param status: ``ACTIVE`` (the API's default), ``ARCHIVED`` or ``BLOCKED``.
-    :param text_filter: text to look for.
-    :param name: the contact's name.
-    :param phone_number: the contact's number.
-    :param email: its e-mail address.
-    :param instagram: its Instagram user.
-    :param tag_ids: its tags; wins over ``tag_names``.
-    :param tag_names: its tags by name.
-    :param portfolio_ids: its portfolios; wins over ``portfolio_names``.
-    :param portfolio_names: its portfolios by name.
-    :param origin: ``CREATED_BY_USER``, ``CREATED_FROM_HUB`` or ``IMPORTED``.
-    :param custom_fields: values of custom fields by key.
-    :param metadata: values of metadata by key; texts.
-    :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``.
-    :param created_after: lower bound on the creation.
-    :param created_before: upper bound on the creation.
-    :param updated_after: lower bound on the last change.
-    :param updated_before: upper bound on the last change.
-    :param order_by: property to order by.
-    :param order_direction: ``ASCENDING`` or ``DESCENDING``.
+    :param filters: see :class:`ContactFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
+        on creation and update, and the order.
     """
-    return Call(
-        "filter_contacts",
-        body=given(
-            status=status,
-            textFilter=text_filter,
-            name=name,
-            phoneNumber=phone_number,
-            email=email,
-            instagram=instagram,
-            tagIds=tag_ids,
-            tagNames=tag_names,
-            portfolioIds=portfolio_ids,
-            portfolioNames=portfolio_names,
-            origin=origin,
-            customFields=custom_fields,
-            metadata=metadata,
-            includeDetails=include_details,
-            createdAt=given_or_left_out(after=created_after, before=created_before),
-            updatedAt=given_or_left_out(after=updated_after, before=updated_before),
-            orderBy=order_by,
-            orderDirection=order_direction,
-        ),
-    )
+    return Call("filter_contacts", body=body_of(ContactFilters, filters))
 
 
 def update_contact_tags(
@@ -269,11 +203,8 @@ def update_contact_tags(
     :param tag_names: the tags by name.
     :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``.
     """
-    return Call(
-        "update_contact_tags",
-        path={"id": contact_id},
-        body=given(tagIds=tag_ids, tagNames=tag_names, operation=operation),
-    )
+    body = given(tagIds=tag_ids, tagNames=tag_names, operation=operation)
+    return Call("update_contact_tags", path={"id": contact_id}, body=body)
 
 
 def update_contact_tags_by_phone(
@@ -290,11 +221,8 @@ def update_contact_tags_by_phone(
     :param tag_names: the tags by name.
     :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``.
     """
-    return Call(
-        "update_contact_tags_by_phone",
-        path={"phone": phone},
-        body=given(tagIds=tag_ids, tagNames=tag_names, operation=operation),
-    )
+    body = given(tagIds=tag_ids, tagNames=tag_names, operation=operation)
+    return Call("update_contact_tags_by_phone", path={"phone": phone}, body=body)
 
 
 def starts_sequence(body: object) -> bool:
@@ -333,35 +261,9 @@ _FIELD_NAMES = {
 
 
 def _changes(changes: ContactChanges) -> dict[str, Any]:
-    def value(name: str) -> object:
-        return changes.get(name, UNSET)
-
-    body = {
-        **contact_item(changes),
-        **given(
-            status=value("status"),
-            pictureUrl=value("picture_url"),
-            utm=value("utm"),
-            options=given_or_left_out(tagsOperation=value("tags_operation")),
-        ),
-    }
+    body = body_of(ContactChanges, changes, options=("tags_operation",))
     # Whether a property without its name changes anything is not documented, so both always go out.
-    fields = changes.get("fields", UNSET)
-    return {"fields": changed_fields(body) if fields is UNSET else fields, **body}
-
-
-def _options(options: SaveOptions) -> dict[str, Any]:
-    def value(name: str) -> object:
-        return options.get(name, UNSET)
-
-    return given(
-        options=given_or_left_out(
-            upsert=value("upsert"),
-            upsertFields=value("upsert_fields"),
-            upsertTagOperation=value("upsert_tag_operation"),
-            getIfExists=value("get_if_exists"),
-        )
-    )
+    return {"fields": changed_fields(body), **body}
 
 
 STATUSES = ("ACTIVE", "ARCHIVED", "BLOCKED")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.sends import SendOptions
-from airflow_provider_wts.api.window import Window, window_query
-from airflow_provider_wts.api.wire import UNSET, Missing, given
+from airflow_provider_wts.api.window import Window
+from airflow_provider_wts.api.wire import Missing, body_of, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def send_session_message(session_id: str, **content: Unpack[QuickContent]) -> Ca
     :param session_id: the session.
     :param content: see :class:`QuickContent`.
     """
-    return Call("send_session_message", path={"id": session_id}, body=_content(content))
+    return Call("send_session_message", path={"id": session_id}, body=body_of(QuickContent, content))
 
 
 def send_session_message_sync(session_id: str, **content: Unpack[QuickContent]) -> Call[Message]:
@@ -78,7 +78,7 @@ def send_session_message_sync(session_id: str, **content: Unpack[QuickContent]) 
     :param session_id: the session.
     :param content: see :class:`QuickContent`.
     """
-    return Call("send_session_message_sync", path={"id": session_id}, body=_content(content))
+    return Call("send_session_message_sync", path={"id": session_id}, body=body_of(QuickContent, content))
 
 
 def get_message(message_id: str) -> Call[Message]:
@@ -103,7 +103,7 @@ def list_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage
     :param session_id: the session.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
-    return Call("list_messages", query={"SessionId": session_id, **window_query(window)})
+    return Call("list_messages", query={"SessionId": session_id, **query_of(Window, window)})
 
 
 def list_session_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage]:
@@ -112,39 +112,14 @@ def list_session_messages(session_id: str, **window: Unpack[Window]) -> Call[Mes
     :param session_id: the session.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
-    return Call("list_session_messages", path={"id": session_id}, query=window_query(window))
+    return Call("list_session_messages", path={"id": session_id}, query=query_of(Window, window))
 
 
 def _quick_send(to: str, send: QuickSend) -> dict[str, Any]:
-    def value(name: str) -> object:
-        return send.get(name, UNSET)
-
-    options = given(
-        enableBot=value("enable_bot"),
-        hiddenSession=value("hidden_session"),
-        forceStartSession=value("force_start_session"),
-    )
-    return given(
-        from_=value("from_"),
-        to=to,
-        botKey=value("bot_key"),
-        body=_content(send),
-        department=value("department"),
-        user=value("user"),
-        options=options or UNSET,
-    )
+    return {"to": to, "body": {}, **body_of(QuickSend, send, body=QuickContent.__optional_keys__, options=_OPTIONS)}
 
 
-def _content(content: QuickContent) -> dict[str, Any]:
-    return given(
-        text=content.get("text", UNSET),
-        templateId=content.get("template_id", UNSET),
-        parameters=content.get("parameters", UNSET),
-        fileUrl=content.get("file_url", UNSET),
-        fileId=content.get("file_id", UNSET),
-        refId=content.get("ref_id", UNSET),
-    )
-
+_OPTIONS = ("enable_bot", "hidden_session", "force_start_session")
 
 _IN_QUEUE = ("QUEUED", "PROCESSING", "SAVED")
 

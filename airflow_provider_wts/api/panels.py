@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.window import Window, window_query
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_as, given_or_left_out
+from airflow_provider_wts.api.window import Window
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, given, given_or_left_out, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def list_panels(
     """
     return Call(
         "list_panels",
-        query={**given(Title=title, Type=panel_type, IncludeDetails=include_details), **window_query(window)},
+        query={**given(Title=title, Type=panel_type, IncludeDetails=include_details), **query_of(Window, window)},
     )
 
 
@@ -68,7 +68,7 @@ def list_panel_lost_reasons(panel_id: str, **window: Unpack[Window]) -> Call[Pan
     :param panel_id: a panel of type ``SALES``.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
-    return Call("list_panel_lost_reasons", path={"id": panel_id}, query=window_query(window))
+    return Call("list_panel_lost_reasons", path={"id": panel_id}, query=query_of(Window, window))
 
 
 def list_cards(
@@ -106,7 +106,7 @@ def list_cards(
                 Statuses=statuses,
                 IncludeDetails=include_details,
             ),
-            **window_query(window),
+            **query_of(Window, window),
         },
     )
 
@@ -159,24 +159,6 @@ class CardChange(CardContent, total=False):
     upsert_tag_operation: Missing[str]
 
 
-_CONTENT = {
-    "step_id": "stepId",
-    "title": "title",
-    "description": "description",
-    "position": "position",
-    "due_date": "dueDate",
-    "responsible_user_id": "responsibleUserId",
-    "tag_ids": "tagIds",
-    "tag_names": "tagNames",
-    "contact_ids": "contactIds",
-    "session_id": "sessionId",
-    "monetary_amount": "monetaryAmount",
-    "custom_fields": "customFields",
-    "metadata": "metadata",
-}
-
-_CHANGES = {**_CONTENT, "status": "status", "lost_reason_id": "lostReasonId"}
-
 #: What ``fields`` calls a property where that is not its own name with a capital. Tag names and the lost reason have no
 #: entry of their own: they belong to the tags and to the status.
 _MASKS = {"tagNames": "TagIds", "lostReasonId": "Status"}
@@ -187,7 +169,7 @@ def create_card(**card: Unpack[NewCard]) -> Call[PanelCardV2]:
 
     :param card: see :class:`NewCard`.
     """
-    return Call("create_card", body=given_as(_CONTENT, card))
+    return Call("create_card", body=body_of(NewCard, card))
 
 
 def get_card(card_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[PanelCardV2]:
@@ -206,12 +188,10 @@ def update_card(card_id: str, **change: Unpack[CardChange]) -> Call[PanelCardV2]
     :param card_id: its id.
     :param change: see :class:`CardChange`.
     """
-    values: dict[str, object] = dict(change)
-    options = given_or_left_out(upsertTagOperation=values.pop("upsert_tag_operation", UNSET))
-    body = given_as(_CHANGES, values)
+    body = body_of(CardChange, change, options=("upsert_tag_operation",))
     # A dictionary, since it keeps the order and drops what comes twice.
-    fields = list(dict.fromkeys(_MASKS.get(name, name[0].upper() + name[1:]) for name in body))
-    return Call("update_card", path={"id": card_id}, body={"fields": fields, **body, **given(options=options)})
+    fields = dict.fromkeys(_MASKS.get(name, name[0].upper() + name[1:]) for name in body if name != "options")
+    return Call("update_card", path={"id": card_id}, body={"fields": list(fields), **body})
 
 
 def duplicate_card(
@@ -246,7 +226,7 @@ def list_card_notes(card_id: str, **window: Unpack[Window]) -> Call[PanelCardNot
     :param card_id: the card.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
-    return Call("list_card_notes", path={"cardId": card_id}, query=window_query(window))
+    return Call("list_card_notes", path={"cardId": card_id}, query=query_of(Window, window))
 
 
 def create_card_note(

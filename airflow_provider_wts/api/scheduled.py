@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.window import WINDOW, Window
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_as, given_or_left_out
+from airflow_provider_wts.api.window import Window
+from airflow_provider_wts.api.wire import Missing, Unset, body_of, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,26 +43,9 @@ def create_scheduled_message(to: str, **schedule: Unpack[Schedule]) -> Call[ReqS
     :param to: phone number of the recipient.
     :param schedule: see :class:`Schedule`.
     """
-
-    def value(name: str) -> object:
-        return schedule.get(name, UNSET)
-
-    return Call(
-        "create_scheduled_message",
-        body=given(
-            from_=value("from_"),
-            to=to,
-            department=value("department"),
-            type=value("scheduled_type"),
-            templateId=value("template_id"),
-            botKey=value("bot_key"),
-            scheduling=value("scheduling"),
-            hiddenSession=value("hidden_session"),
-            templateParams=given_or_left_out(
-                parameters=value("parameters"), fileUrl=value("file_url"), fileId=value("file_id")
-            ),
-        ),
-    )
+    template = ("parameters", "file_url", "file_id")
+    body = body_of(Schedule, schedule, {"scheduled_type": "type"}, templateParams=template)
+    return Call("create_scheduled_message", body={"to": to, **body})
 
 
 def cancel_scheduled_message(scheduled_message_id: str) -> Call[None]:
@@ -100,23 +83,10 @@ class ScheduledFilters(Window, total=False):
     include_details: Sequence[str] | Unset
 
 
-_FILTERS = {
-    "scheduled_after": "ScheduledAt.After",
-    "scheduled_before": "ScheduledAt.Before",
-    "status": "Status",
-    "scheduled_type": "Type",
-    "from_": "From",
-    "to": "To",
-    "user": "User",
-    "department": "Department",
-    "include_details": "IncludeDetails",
-}
-
-
 def list_scheduled_messages(**filters: Unpack[ScheduledFilters]) -> Call[ScheduledMessagePage]:
     """List scheduled messages, paged.
 
     :param filters: see :class:`ScheduledFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
         on creation and update, and the order.
     """
-    return Call("list_scheduled_messages", query=given_as({**_FILTERS, **WINDOW}, filters))
+    return Call("list_scheduled_messages", query=query_of(ScheduledFilters, filters, {"scheduled_type": "Type"}))

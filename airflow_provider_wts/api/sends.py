@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_or_left_out
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +45,9 @@ class SendOptions(TypedDict, total=False):
     force_start_session: Missing[bool]
     department: DepartmentReference | Unset
     user: UserReference | Unset
+
+
+_OPTIONS = SendOptions.__optional_keys__
 
 
 class SendTo(SendOptions, total=False):
@@ -147,25 +150,8 @@ def send_template(to: str, from_: str, template_id: str, **send: Unpack[SendTemp
     :param template_id: the template.
     :param send: see :class:`SendTemplate`.
     """
-
-    def value(name: str) -> object:
-        return send.get(name, UNSET)
-
-    return Call(
-        "send_template",
-        body=given(
-            to=to,
-            from_=from_,
-            templateId=template_id,
-            parameters=value("parameters"),
-            fileIdOrUrl=value("file_id_or_url"),
-            callbackUrl=value("callback_url"),
-            sessionId=value("session_id"),
-            options=_options(send),
-            senderId=value("sender_id"),
-            sessionMetadata=value("session_metadata"),
-        ),
-    )
+    body = body_of(SendTemplate, send, options=_OPTIONS)
+    return Call("send_template", body={"to": to, "from": from_, "templateId": template_id, **body})
 
 
 def send_template_batch(
@@ -180,12 +166,12 @@ def send_template_batch(
     """
     return Call(
         "send_template_batch",
-        body=given(
-            from_=from_,
-            templateId=template_id,
-            options=_options(options),
-            messages=[_batch_item(message) for message in messages],
-        ),
+        body={
+            "from": from_,
+            "templateId": template_id,
+            **body_of(SendOptions, options, options=_OPTIONS),
+            "messages": [body_of(TemplateMessage, message) for message in messages],
+        },
     )
 
 
@@ -202,40 +188,7 @@ def _media(file_id_or_url: str, send: SendTo, text: Missing[str] = UNSET) -> dic
 
 
 def _to(send: SendTo) -> dict[str, Any]:
-    def value(name: str) -> object:
-        return send.get(name, UNSET)
-
-    return given(
-        to=value("to"),
-        from_=value("from_"),
-        options=_options(send),
-        sessionId=value("session_id"),
-        refId=value("ref_id"),
-        delayTyping=value("delay_typing"),
-        callbackUrl=value("callback_url"),
-        senderId=value("sender_id"),
-    )
-
-
-def _options(send: SendOptions) -> dict[str, Any] | Unset:
-    return given_or_left_out(
-        enableBot=send.get("enable_bot", UNSET),
-        hiddenSession=send.get("hidden_session", UNSET),
-        forceStartSession=send.get("force_start_session", UNSET),
-        user=send.get("user", UNSET),
-        department=send.get("department", UNSET),
-    )
-
-
-def _batch_item(message: TemplateMessage) -> dict[str, Any]:
-    return given(
-        to=message.get("to", UNSET),
-        parameters=message.get("parameters", UNSET),
-        fileIdOrUrl=message.get("file_id_or_url", UNSET),
-        callbackUrl=message.get("callback_url", UNSET),
-        senderId=message.get("sender_id", UNSET),
-        sessionMetadata=message.get("session_metadata", UNSET),
-    )
+    return body_of(SendTo, send, options=_OPTIONS)
 
 
 KINDS = ("image", "audio", "video", "document")

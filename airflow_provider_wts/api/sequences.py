@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given
+from airflow_provider_wts.api.window import Window
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Several
-    from datetime import datetime
 
     from airflow_provider_wts.api.types import SequenceContact, SequenceContactPage, SequencePage
 
@@ -19,32 +19,20 @@ def list_sequences(
     name: str | Unset = UNSET,
     contact_id: str | Unset = UNSET,
     include_details: Several[str] | Unset = UNSET,
-    created_after: datetime | str | Unset = UNSET,
-    created_before: datetime | str | Unset = UNSET,
-    updated_after: datetime | str | Unset = UNSET,
-    updated_before: datetime | str | Unset = UNSET,
-    order_by: str | Unset = UNSET,
-    order_direction: str | Unset = UNSET,
+    **window: Unpack[Window],
 ) -> Call[SequencePage]:
     """List the account's sequences, paged.
 
     :param name: filter by name.
     :param contact_id: only sequences that this contact is in.
     :param include_details: ``ContactExecutingCount``, ``ExecutionStats``.
-    :param created_after: lower bound on the creation.
-    :param created_before: upper bound on the creation.
-    :param updated_after: lower bound on the last change.
-    :param updated_before: upper bound on the last change.
-    :param order_by: property to order by.
-    :param order_direction: ``ASCENDING`` or ``DESCENDING``.
+    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
     return Call(
         "list_sequences",
         query={
             **given(Name=name, ContactId=contact_id, IncludeDetails=include_details),
-            **given(**{"CreatedAt.After": created_after, "CreatedAt.Before": created_before}),
-            **given(**{"UpdatedAt.After": updated_after, "UpdatedAt.Before": updated_before}),
-            **given(OrderBy=order_by, OrderDirection=order_direction),
+            **query_of(Window, window),
         },
     )
 
@@ -56,12 +44,7 @@ def list_sequence_contacts(
     contact_id: str | Unset = UNSET,
     phone_number: str | Unset = UNSET,
     include_details: Several[str] | Unset = UNSET,
-    created_after: datetime | str | Unset = UNSET,
-    created_before: datetime | str | Unset = UNSET,
-    updated_after: datetime | str | Unset = UNSET,
-    updated_before: datetime | str | Unset = UNSET,
-    order_by: str | Unset = UNSET,
-    order_direction: str | Unset = UNSET,
+    **window: Unpack[Window],
 ) -> Call[SequenceContactPage]:
     """List the contacts of a sequence, paged.
 
@@ -70,30 +53,20 @@ def list_sequence_contacts(
     :param contact_id: filter by the contact.
     :param phone_number: filter by the contact's number.
     :param include_details: ``ContactDetails``.
-    :param created_after: lower bound on the creation.
-    :param created_before: upper bound on the creation.
-    :param updated_after: lower bound on the last change.
-    :param updated_before: upper bound on the last change.
-    :param order_by: property to order by.
-    :param order_direction: ``ASCENDING`` or ``DESCENDING``.
+    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
     return Call(
         "list_sequence_contacts",
         path={"id": sequence_id},
         query={
             **given(Name=name, ContactId=contact_id, PhoneNumber=phone_number, IncludeDetails=include_details),
-            **given(**{"CreatedAt.After": created_after, "CreatedAt.Before": created_before}),
-            **given(**{"UpdatedAt.After": updated_after, "UpdatedAt.Before": updated_before}),
-            **given(OrderBy=order_by, OrderDirection=order_direction),
+            **query_of(Window, window),
         },
     )
 
 
 def add_sequence_contact(
-    sequence_id: str,
-    *,
-    contact_id: Missing[str] = UNSET,
-    phone_number: Missing[str] = UNSET,
+    sequence_id: str, *, contact_id: Missing[str] = UNSET, phone_number: Missing[str] = UNSET
 ) -> Call[SequenceContact]:
     """Add a contact to a sequence; one of ``contact_id`` and ``phone_number`` names it.
 
@@ -101,18 +74,12 @@ def add_sequence_contact(
     :param contact_id: the contact.
     :param phone_number: the contact's number.
     """
-    return Call(
-        "add_sequence_contact",
-        path={"id": sequence_id},
-        body=given(contactId=contact_id, phoneNumber=phone_number),
-    )
+    body = given(contactId=contact_id, phoneNumber=phone_number)
+    return Call("add_sequence_contact", path={"id": sequence_id}, body=body)
 
 
 def add_sequence_contacts_batch(
-    sequence_id: str,
-    *,
-    contact_ids: Missing[Several[str]] = UNSET,
-    phone_numbers: Missing[Several[str]] = UNSET,
+    sequence_id: str, *, contact_ids: Missing[Several[str]] = UNSET, phone_numbers: Missing[Several[str]] = UNSET
 ) -> Call[SequenceContactPage]:
     """Add many contacts to a sequence.
 
@@ -120,18 +87,12 @@ def add_sequence_contacts_batch(
     :param contact_ids: the contacts by id.
     :param phone_numbers: the contacts by number.
     """
-    return Call(
-        "add_sequence_contacts_batch",
-        path={"id": sequence_id},
-        body=given(contactIds=contact_ids, phoneNumbers=phone_numbers),
-    )
+    body = given(contactIds=contact_ids, phoneNumbers=phone_numbers)
+    return Call("add_sequence_contacts_batch", path={"id": sequence_id}, body=body)
 
 
 def remove_sequence_contact(
-    sequence_id: str,
-    *,
-    contact_id: Missing[str] = UNSET,
-    phone_number: Missing[str] = UNSET,
+    sequence_id: str, *, contact_id: Missing[str] = UNSET, phone_number: Missing[str] = UNSET
 ) -> Call[None]:
     """Remove a contact from a sequence; one of ``contact_id`` and ``phone_number`` names it.
 
@@ -139,18 +100,12 @@ def remove_sequence_contact(
     :param contact_id: the contact.
     :param phone_number: the contact's number.
     """
-    return Call(
-        "remove_sequence_contact",
-        path={"id": sequence_id},
-        body=given(contactId=contact_id, phoneNumber=phone_number),
-    )
+    body = given(contactId=contact_id, phoneNumber=phone_number)
+    return Call("remove_sequence_contact", path={"id": sequence_id}, body=body)
 
 
 def remove_sequence_contacts_batch(
-    sequence_id: str,
-    *,
-    contact_ids: Missing[Several[str]] = UNSET,
-    phone_numbers: Missing[Several[str]] = UNSET,
+    sequence_id: str, *, contact_ids: Missing[Several[str]] = UNSET, phone_numbers: Missing[Several[str]] = UNSET
 ) -> Call[None]:
     """Remove many contacts from a sequence.
 
@@ -158,8 +113,5 @@ def remove_sequence_contacts_batch(
     :param contact_ids: the contacts by id.
     :param phone_numbers: the contacts by number.
     """
-    return Call(
-        "remove_sequence_contacts_batch",
-        path={"id": sequence_id},
-        body=given(contactIds=contact_ids, phoneNumbers=phone_numbers),
-    )
+    body = given(contactIds=contact_ids, phoneNumbers=phone_numbers)
+    return Call("remove_sequence_contacts_batch", path={"id": sequence_id}, body=body)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.window import WINDOW, Window
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_as, given_or_left_out
+from airflow_provider_wts.api.window import Window
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_or_left_out, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,23 +54,14 @@ class SessionFilters(Window, total=False):
     include_details: Sequence[str] | Unset
 
 
+#: Names in the query that are not those of the parameters.
 _FILTERS = {
-    "status": "Status",
-    "department_id": "DepartmentId",
-    "user_id": "UserId",
-    "contact_id": "ContactId",
     "tag_ids": "TagsId",
     "tag_names": "TagsName",
     "channel_ids": "ChannelsId",
     "ended_after": "EndAt.After",
     "ended_before": "EndAt.Before",
-    "active_after": "ActiveAt.After",
-    "active_before": "ActiveAt.Before",
-    "last_interaction_after": "LastInteractionAt.After",
-    "last_interaction_before": "LastInteractionAt.Before",
-    "metadata": "Metadata",
     "session_type": "Type",
-    "include_details": "IncludeDetails",
 }
 
 
@@ -80,7 +71,7 @@ def list_sessions(**filters: Unpack[SessionFilters]) -> Call[SessionV2Page]:
     :param filters: see :class:`SessionFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
         on creation and update, and the order.
     """
-    return Call("list_sessions", query=given_as({**_FILTERS, **WINDOW}, filters))
+    return Call("list_sessions", query=query_of(SessionFilters, filters, _FILTERS))
 
 
 def change_session_status(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.parameters import json_text, mapping
-from airflow_provider_wts.api.window import WINDOW, Window
-from airflow_provider_wts.api.wire import UNSET, Unset, given_as, is_missing
+from airflow_provider_wts.api.window import Window
+from airflow_provider_wts.api.wire import UNSET, Unset, is_missing, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,24 +38,13 @@ class TemplateFilters(Window, total=False):
     include_details: Sequence[str] | Unset
 
 
-_FILTERS = {
-    "archived": "Archived",
-    "name": "Name",
-    "searchable_text": "SearchableText",
-    "channel_id": "ChannelId",
-    "approved_only": "ApprovedOnly",
-    "template_type": "Type",
-    "include_details": "IncludeDetails",
-}
-
-
 def list_templates(**filters: Unpack[TemplateFilters]) -> Call[TemplatePage]:
     """List templates, paged.
 
     :param filters: see :class:`TemplateFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
         on creation and update, and the order.
     """
-    return Call("list_templates", query=given_as({**_FILTERS, **WINDOW}, filters))
+    return Call("list_templates", query=query_of(TemplateFilters, filters, {"template_type": "Type"}))
 
 
 _EXAMPLE = """{"nome": "Maria", "valor": "149,90"}"""

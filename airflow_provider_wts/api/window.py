@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
-
-from airflow_provider_wts.api.wire import given_as
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,22 +24,3 @@ class Window(TypedDict, total=False):
     updated_before: datetime | str | Unset
     order_by: str | Unset
     order_direction: str | Unset
-
-
-#: The wire's names of the parameters of a :class:`Window`.
-WINDOW = {
-    "created_after": "CreatedAt.After",
-    "created_before": "CreatedAt.Before",
-    "updated_after": "UpdatedAt.After",
-    "updated_before": "UpdatedAt.Before",
-    "order_by": "OrderBy",
-    "order_direction": "OrderDirection",
-}
-
-
-def window_query(window: Window) -> dict[str, Any]:
-    """Return the query parameters of a window, under their exact names.
-
-    :param window: see :class:`Window`.
-    """
-    return given_as(WINDOW, window)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -37,6 +39,8 @@ UNSET: Final = _Unset.UNSET
 
 #: A parameter that may be left out, or set to ``None`` to send ``null``.
 Missing: TypeAlias = T | Unset | None
+
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 def given(**values: object) -> dict[str, Any]:
@@ -179,16 +183,49 @@ def is_nan(value: object) -> bool:
         return False
 
 
-def given_as(names: Mapping[str, str], values: Mapping[str, object]) -> dict[str, Any]:
-    """Return the values that were set, under their names on the wire and in the order of ``names``.
+def query_of(shape: Any, values: Mapping[str, object], names: Mapping[str, str] = _NO_NAMES) -> dict[str, Any]:
+    """Return the values that were set, under their names in a query: ``created_after`` is ``CreatedAt.After``.
 
-    :param names: the wire's name by the parameter's.
+    :param shape: the ``TypedDict`` that describes the values.
     :param values: values by the parameter's name.
+    :param names: names in the query that differ from the parameter's.
     :raises TypeError: when there is no such parameter, as Python does for any function.
     """
-    if unknown := values.keys() - names.keys():
+    if unknown := values.keys() - shape.__required_keys__ - shape.__optional_keys__:
         raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
-    return given(**{wire: values.get(name, UNSET) for name, wire in names.items()})
+    return {names.get(name) or _pascal_case(name): value for name, value in values.items() if value is not UNSET}
+
+
+def body_of(
+    shape: Any, values: Mapping[str, object], names: Mapping[str, str] = _NO_NAMES, **objects: Collection[str]
+) -> dict[str, Any]:
+    """Return the values that were set, under their names in a body: ``template_id`` is ``templateId``.
+
+    :param shape: the ``TypedDict`` that describes the values.
+    :param values: values by the parameter's name.
+    :param names: names in the body that differ from the parameter's. Of ``createdAt.after``, the first part is an
+        object inside the body.
+    :param objects: objects inside the body, and the parameters that each holds. An empty one is left out.
+    :raises TypeError: when there is no such parameter, as Python does for any function.
+    """
+    inside = {parameter: f"{name}." for name, parameters in objects.items() for parameter in parameters}
+    named = {name: inside.get(name, "") + (names.get(name) or _camel_case(name)) for name in values}
+    body: dict[str, Any] = {}
+    for path, value in query_of(shape, values, named).items():
+        *outer, last = path.split(".")
+        place = body
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return body
+
+
+def _pascal_case(name: str) -> str:
+    return re.sub("_(after|before)$", r"_at.\1", name).title().replace("_", "")
+
+
+def _camel_case(name: str) -> str:
+    return ".".join(part[0].lower() + part[1:] for part in _pascal_case(name).split("."))
 
 
 def is_uuid(text: str) -> bool:
