@@ -64,8 +64,10 @@ class Database:
     def __init__(self, kind: str = "postgresql") -> None:
         self.name = f"wts_test_{uuid.uuid4().hex[:12]}"
         self._is_mysql = kind == "mysql"
-        # Airflow takes no other one.
-        driver, package = ("MySQLdb", "mysqlclient") if self._is_mysql else ("psycopg2", "psycopg2-binary")
+        driver, package = "psycopg2", "psycopg2-binary"
+        if self._is_mysql:
+            # Airflow 3 takes no other one; below, this one needs no compiler.
+            driver, package = ("MySQLdb", "mysqlclient") if AIRFLOW_3 else ("pymysql", "pymysql")
         self._server = MYSQL if self._is_mysql else POSTGRES
         self._driver = pytest.importorskip(driver, reason=f"needs {driver}: pip install {package}")
         try:

@@ -424,7 +424,7 @@ def test_no_send_without_its_intent(hook: WtsHook, emulator: Emulator, task: Any
 def test_a_campaign_that_was_given_up_while_it_waited_sends_nothing_more(
     hook: WtsHook, emulator: Emulator, task: Any, way: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "LEASE", 0.01)
+    monkeypatch.setattr(ledger, "LEASE", 0.2)
     everybody, meanwhile = people(40), []
 
     class Waiting:

@@ -441,7 +441,7 @@ def ledger_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(params=["store", "files"])
 def any_ledger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger of either kind; what was read of it grows old at once."""
-    monkeypatch.setattr(ledger, "LEASE", 0.01)
+    monkeypatch.setattr(ledger, "LEASE", 0.2)
     if request.param == "files":
         request.getfixturevalue("ledger_in_files")
 
