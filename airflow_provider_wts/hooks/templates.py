@@ -24,7 +24,7 @@ _PARAMETERS = {"is_dry_run": "dry_run"}
 
 
 class RenderedParameters:
-    """Mixin of all that has ``template_fields``; stands in front of Airflow's class.
+    """Mixin of all that has ``template_fields``; comes before Airflow's class among the bases.
 
     A template that renders to nothing (blank, ``None``, NaN, or one of these as text) leaves its parameter at its
     default, as if it was not given.
@@ -38,7 +38,26 @@ class RenderedParameters:
     #: Parameters that people read. An expression inside their text must have a value: not "Olá None!".
     prose: ClassVar[frozenset[str]] = frozenset()
 
+    template_fields: Any
+
+    #: Parameters of this class, without those of its bases, that are no templates.
+    not_templated: ClassVar[frozenset[str]] = frozenset()
+
     _rendering: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make each parameter of one of our classes a template field, after those of its bases."""
+        super().__init_subclass__(**kwargs)
+        if "template_fields" in vars(cls) or not _is_ours(cls):
+            return
+        fields = [field for base in cls.__bases__ for field in getattr(base, "template_fields", ())]
+        if "__init__" in vars(cls):
+            code = vars(cls)["__init__"].__code__
+            keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+            attributes = {parameter: attribute for attribute, parameter in _PARAMETERS.items()}
+            templated = [name for name in keywords if name not in vars(cls).get("not_templated", ())]
+            fields += [attributes.get(name, name) for name in templated]
+        cls.template_fields = tuple(dict.fromkeys(fields))
 
     def _render(self, template: jinja2.Template, context: Any, dag: Any = None) -> Any:
         parts, missing = _parts(template, context)
@@ -106,11 +125,15 @@ def defaults_of(owner: type) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for one in owner.__mro__:
-        if one.__module__.startswith("airflow_provider_wts.") and "__init__" in vars(one):
+        if _is_ours(one) and "__init__" in vars(one):
             for parameter in inspect.signature(vars(one)["__init__"]).parameters.values():
                 if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
                     found.setdefault(parameter.name, parameter.default)
     return found | {attribute: found[name] for attribute, name in _PARAMETERS.items() if name in found}
+
+
+def _is_ours(owner: type) -> bool:
+    return owner.__module__.startswith("airflow_provider_wts.")
 
 
 def _may_vanish(written: Any, environment: jinja2.Environment) -> bool:

@@ -57,9 +57,6 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
 
     never_blank: ClassVar[frozenset[str]] = RenderedParameters.never_blank | {"parameters"}
     prose: ClassVar[frozenset[str]] = frozenset({"text", "parameters"})
-    template_fields: Sequence[str] = (
-        *("wts_conn_id", "to", "text", "template", "parameters", "chatbot", "session_metadata", "channel"),
-    )
 
     def __init__(
         self,

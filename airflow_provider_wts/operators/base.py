@@ -12,8 +12,6 @@ from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_provider_wts.api.call import Call
 
 T = TypeVar("T")
@@ -25,7 +23,6 @@ class WtsOperator(RenderedParameters, BaseOperator):
     :param wts_conn_id: id of the Airflow connection of type ``wts`` (templated).
     """
 
-    template_fields: Sequence[str] = ("wts_conn_id",)
     ui_color = "#e3f6ec"
 
     def __init__(self, *, wts_conn_id: str = WtsHook.default_conn_name, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from airflow.sdk import Context
 
@@ -44,17 +44,6 @@ class WtsCallOperator(WtsOperator):
         unknown.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
-        "operation_id",
-        "path",
-        "query",
-        "body",
-        "paged",
-        "page_size",
-        "max_items",
-        "output_path",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"path": "json", "query": "json", "body": "json"}
 
     def __init__(

@@ -65,23 +65,6 @@ class WtsCardWriter(WtsOperator):
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"title", "description", "custom_fields"})
-    template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
-        "panel",
-        "step",
-        "title",
-        "description",
-        "position",
-        "due_date",
-        "responsible_user",
-        "tags",
-        "tag_names",
-        "contacts",
-        "session_id",
-        "monetary_amount",
-        "custom_fields",
-        "metadata",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "description": "md",
         "tags": "json",
@@ -232,8 +215,6 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
-    template_fields: Sequence[str] = (*WtsCardWriter.template_fields, "on_unknown", "on_clear")
-
     def __init__(self, *, step: str, title: str, **kwargs: Any) -> None:
         super().__init__(step=step, title=title, **kwargs)
 
@@ -316,14 +297,6 @@ class WtsUpdateCardOperator(WtsCardWriter):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsCardWriter.template_fields,
-        "card_id",
-        "status",
-        "lost_reason",
-        "upsert_tag_operation",
-    )
-
     def __init__(
         self,
         *,
@@ -357,9 +330,9 @@ class WtsUpdateCardOperator(WtsCardWriter):
     def _change(self) -> panels.CardChange:
         self._card()
         change: panels.CardChange = {
-            **self.checked_content(),
             "step_id": parameters.named("step", self.step),
             "title": parameters.bounded_text("title", self.title, most=500),
+            **self.checked_content(),
             "status": parameters.choice("status", self.status, CARD_STATUSES),
             "lost_reason_id": parameters.named("lost_reason", self.lost_reason),
             "upsert_tag_operation": UNSET,
@@ -419,14 +392,6 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsOnceOperator.template_fields,
-        "card_id",
-        "copy_to_step",
-        "panel",
-        "archive_original_card",
-        "fields",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"fields": "json"}
 
     def __init__(
@@ -531,8 +496,6 @@ class WtsListCardNotesOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (*WtsListOperator.template_fields, "card_id")
-
     def __init__(self, *, card_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.card_id = card_id
@@ -560,7 +523,6 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
-    template_fields: Sequence[str] = (*WtsOnceOperator.template_fields, "card_id", "text", "file_urls")
     template_fields_renderers: ClassVar[dict[str, str]] = {"file_urls": "json"}
 
     def __init__(
@@ -608,8 +570,6 @@ class WtsDeleteCardNoteOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "card_id", "note_id")
-
     def __init__(self, *, card_id: str, note_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.card_id = card_id
@@ -654,16 +614,6 @@ class WtsListCardsOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsListOperator.template_fields,
-        "panel",
-        "step",
-        "contact",
-        "responsible_user",
-        "text_filter",
-        "statuses",
-        "include_details",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"statuses": "json", "include_details": "json"}
 
     def __init__(
@@ -726,7 +676,6 @@ class WtsGetCardOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "card_id", "include_details")
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(self, *, card_id: str, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:

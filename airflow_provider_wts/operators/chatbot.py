@@ -64,21 +64,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     :raises AirflowSkipException: when the platform skipped the bot and ``wait_for_completion`` is set.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsSendingOperator.template_fields,
-        "chatbot",
-        "to",
-        "channel",
-        "session_id",
-        "force_start_session",
-        "skip_if_bot_in_execution",
-        "skip_if_in_progress",
-        "hidden_session",
-        "session_metadata",
-        "contact_metadata",
-        "sender_id",
-        "callback_url",
-    )
+    not_templated = frozenset({"wait_for_completion", "poll_interval", "completion_timeout", "mark_session"})
     template_fields_renderers: ClassVar[dict[str, str]] = {"session_metadata": "json", "contact_metadata": "json"}
     operator_extra_links = (WtsSessionLink(),)
 
@@ -289,13 +275,6 @@ class WtsListChatbotsOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsListOperator.template_fields,
-        "name",
-        "types",
-        "publish_statuses",
-        "automation_usages",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "types": "json",
         "publish_statuses": "json",
@@ -341,8 +320,6 @@ class WtsListChannelsOperator(WtsListOperator):
     :return: the channels, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
-
-    template_fields: Sequence[str] = (*WtsListOperator.template_fields, "channel_type")
 
     def __init__(self, *, channel_type: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -36,7 +36,6 @@ class _ContactWriteOperator(WtsOperator):
     """What creating and updating share: the fields of a contact."""
 
     prose: ClassVar[frozenset[str]] = frozenset({"name", "annotation", "custom_fields"})
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, *contact_fields.FIELDS, "tag_operation")
 
     def __init__(
         self,
@@ -104,14 +103,6 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
-    template_fields: Sequence[str] = (
-        *_ContactWriteOperator.template_fields,
-        "on_unknown",
-        "on_clear",
-        "upsert",
-        "upsert_fields",
-        "get_if_exists",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {**_FIELD_RENDERERS, "upsert_fields": "json"}
 
     def __init__(
@@ -209,16 +200,6 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (
-        *_ContactWriteOperator.template_fields,
-        "on_unknown",
-        "on_clear",
-        "contact_id",
-        "phone",
-        "status",
-        "picture_url",
-        "utm",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {**_FIELD_RENDERERS, "utm": "json"}
 
     def __init__(
@@ -299,7 +280,6 @@ class WtsGetContactOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "contact_id", "phone", "include_details")
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(
@@ -348,7 +328,6 @@ class WtsUpdateContactTagsOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "tags", "tag_operation", "contact_id", "phone")
     template_fields_renderers: ClassVar[dict[str, str]] = {"tags": "json"}
 
     def __init__(
@@ -430,7 +409,6 @@ class WtsListContactsOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (*WtsListOperator.template_fields, "status", "include_details", *_FILTERS)
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
         ("include_details", "tags", "portfolios", "custom_fields", "metadata"), "json"
     )
@@ -547,14 +525,6 @@ class WtsSaveContactsOperator(WtsOnceOperator):
     :raises AirflowFailException: when a row is invalid, the API refuses, or the outcome of a call is unknown.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsOnceOperator.template_fields,
-        "contacts",
-        "upsert",
-        "upsert_fields",
-        "tag_operation",
-        "get_if_exists",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"contacts": "json", "upsert_fields": "json"}
 
     def __init__(

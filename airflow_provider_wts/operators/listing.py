@@ -19,7 +19,7 @@ from airflow_provider_wts.hooks.output_files import output_file, whole_file
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from typing import IO
 
@@ -67,21 +67,6 @@ class WtsListOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the items are too many for XCom.
     :raises WtsIncompleteListError: when the list cannot be shown to be complete.
     """
-
-    template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
-        "created_after",
-        "created_before",
-        "updated_after",
-        "updated_before",
-        "order_by",
-        "order_direction",
-        "page_size",
-        "max_items",
-        "page",
-        "allow_incomplete",
-        "output_path",
-    )
 
     def __init__(
         self,

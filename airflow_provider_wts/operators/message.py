@@ -57,8 +57,6 @@ class WtsGetMessageOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "message_id")
-
     def __init__(self, *, message_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.message_id = message_id
@@ -93,8 +91,6 @@ class WtsGetMessageStatusOperator(WtsOperator):
     :return: ``id``, ``status`` and more.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
-
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "message_id", "id_of")
 
     def __init__(self, *, message_id: str, id_of: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -137,8 +133,6 @@ class WtsListMessagesOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (*WtsListOperator.template_fields, "session_id")
-
     def __init__(self, *, session_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.session_id = session_id
@@ -170,8 +164,6 @@ class WtsUploadFileOperator(WtsOperator):
     :return: the file: its lasting ``id``, ``name``, ``type``, ``mimeType``, ``size``.
     :raises AirflowFailException: when there is no such file or nothing is in it, or the API or the storage refuses.
     """
-
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "file", "file_type", "file_name", "mime_type")
 
     def __init__(
         self,
@@ -216,7 +208,6 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "scheduled_message_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"scheduled_message_id": "json"}
 
     def __init__(self, *, scheduled_message_id: str | Sequence[str], **kwargs: Any) -> None:
@@ -282,7 +273,6 @@ class WtsSendTextOperator(WtsMessageOperator):
 
     never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"text"}
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
-    template_fields: Sequence[str] = (*WtsMessageOperator.template_fields, "text", "reply_to", "delay_typing")
 
     def __init__(
         self,
@@ -351,16 +341,6 @@ class WtsSendFileOperator(WtsMessageOperator):
 
     never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"text"}
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
-    template_fields: Sequence[str] = (
-        *WtsMessageOperator.template_fields,
-        "file",
-        "kind",
-        "text",
-        "file_name",
-        "mime_type",
-        "reply_to",
-        "delay_typing",
-    )
 
     def __init__(
         self,
@@ -452,18 +432,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
 
     never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"parameters"}
     prose: ClassVar[frozenset[str]] = frozenset({"parameters"})
-    template_fields: Sequence[str] = (
-        *WtsSendingOperator.template_fields,
-        "to",
-        "scheduling",
-        "template",
-        "parameters",
-        "file",
-        "chatbot",
-        "channel",
-        "department",
-        "hidden_session",
-    )
+    not_templated = frozenset({"check_parameters"})
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
 
     def __init__(

@@ -43,7 +43,6 @@ class WtsListPanelsOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (*WtsListOperator.template_fields, "title", "panel_type", "include_details")
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(
@@ -85,7 +84,6 @@ class WtsGetPanelOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "panel", "include_details")
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(self, *, panel: str, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:

@@ -60,8 +60,6 @@ class WtsOnceOperator(WtsOperator):
 
     never_blank: ClassVar[frozenset[str]] = WtsOperator.never_blank | {"on_clear"}
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "on_unknown", "on_clear")
-
     def __init__(
         self, *, on_unknown: OnUnknown | str = "fail", on_clear: OnClear | str = "auto", **kwargs: Any
     ) -> None:
@@ -144,10 +142,7 @@ class WtsSendingOperator(WtsOnceOperator):
     never_blank: ClassVar[frozenset[str]] = WtsOnceOperator.never_blank | {
         *("is_dry_run", "not_after", "send_window", "outside_window", "exclude_tags", "exclude_blocked")
     }
-    template_fields: Sequence[str] = (
-        *WtsOnceOperator.template_fields,
-        *("is_dry_run", "not_after", "send_window", "outside_window", "exclude_tags", "exclude_blocked"),
-    )
+    not_templated = frozenset({"deferrable"})
 
     def __init__(
         self,
@@ -388,22 +383,6 @@ class WtsMessageOperator(WtsSendingOperator):
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
     """
-
-    template_fields: Sequence[str] = (
-        *WtsSendingOperator.template_fields,
-        "to",
-        "session_id",
-        "channel",
-        "department",
-        "user",
-        "hidden_session",
-        "force_start_session",
-        "enable_bot",
-        "reply_bot",
-        "synchronous",
-        "sender_id",
-        "callback_url",
-    )
 
     def __init__(
         self,

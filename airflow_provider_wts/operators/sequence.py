@@ -61,7 +61,6 @@ class WtsListSequencesOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (*WtsListOperator.template_fields, "name", "contact_id", "include_details")
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(
@@ -104,14 +103,6 @@ class WtsListSequenceContactsOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsListOperator.template_fields,
-        "sequence",
-        "name",
-        "contact_id",
-        "phone",
-        "include_details",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(
@@ -149,14 +140,6 @@ class WtsListSequenceContactsOperator(WtsListOperator):
 class _SequenceMembersOperator(WtsOperator):
     """What adding and removing share: a sequence, and one contact or many."""
 
-    template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
-        "sequence",
-        "contact_id",
-        "phone",
-        "contact_ids",
-        "phones",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"contact_ids": "json", "phones": "json"}
 
     def __init__(
@@ -266,8 +249,6 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
     :return: for one contact its place in the sequence; for lists ``contacts``, how many, and ``calls``.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
-
-    template_fields: Sequence[str] = (*_SequenceMembersOperator.template_fields, "on_unknown", "on_clear")
 
     def execute(self, context: Context) -> SequenceContact | dict[str, int] | None:
         """Add the contacts.

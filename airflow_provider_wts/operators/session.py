@@ -30,7 +30,6 @@ class WtsSessionOperator(WtsOperator):
     :param session_id: id of the session (templated).
     """
 
-    template_fields: Sequence[str] = (*WtsOperator.template_fields, "session_id")
     operator_extra_links: Sequence[WtsSessionLink] = (WtsSessionLink(),)
 
     def __init__(self, *, session_id: str, **kwargs: Any) -> None:
@@ -70,8 +69,6 @@ class WtsChangeSessionStatusOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsSessionOperator.template_fields, "new_status", "stop_bot_in_execution")
-
     def __init__(
         self, *, new_status: str, stop_bot_in_execution: bool | str | Unset | None = UNSET, **kwargs: Any
     ) -> None:
@@ -109,12 +106,6 @@ class WtsCompleteSessionOperator(WtsSessionOperator):
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
-
-    template_fields: Sequence[str] = (
-        *WtsSessionOperator.template_fields,
-        "reactivate_on_new_message",
-        "stop_bot_in_execution",
-    )
 
     def __init__(
         self,
@@ -158,13 +149,6 @@ class WtsTransferSessionOperator(WtsSessionOperator):
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
-
-    template_fields: Sequence[str] = (
-        *WtsSessionOperator.template_fields,
-        "department",
-        "user",
-        "stop_bot_in_execution",
-    )
 
     def __init__(
         self,
@@ -224,8 +208,6 @@ class WtsAssignSessionOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsSessionOperator.template_fields, "user", "stop_bot_in_execution")
-
     def __init__(self, *, user: str, stop_bot_in_execution: bool | str | Unset | None = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.user = user
@@ -271,18 +253,6 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsSessionOperator.template_fields,
-        "status",
-        "end_at",
-        "number",
-        "department",
-        "user",
-        "classification",
-        "metadata",
-        "fields",
-        "stop_bot_in_execution",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
         ("classification", "metadata", "fields"), "json"
     )
@@ -391,14 +361,6 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
-    template_fields: Sequence[str] = (
-        *WtsSessionOperator.template_fields,
-        "text",
-        "file_urls",
-        "file_ids",
-        "on_unknown",
-        "on_clear",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"file_urls": "json", "file_ids": "json"}
     # The answer is the note; it does not know the address of its session.
     operator_extra_links: Sequence[WtsSessionLink] = ()
@@ -466,7 +428,6 @@ class WtsGetSessionOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields: Sequence[str] = (*WtsSessionOperator.template_fields, "include_details")
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(self, *, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:
@@ -514,23 +475,6 @@ class WtsListSessionsOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsListOperator.template_fields,
-        "status",
-        "department",
-        "user",
-        "contact_id",
-        "tags",
-        "channel_ids",
-        "ended_after",
-        "ended_before",
-        "active_after",
-        "active_before",
-        "last_interaction_after",
-        "last_interaction_before",
-        "session_type",
-        "include_details",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "status": "json",
         "tags": "json",

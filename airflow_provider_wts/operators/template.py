@@ -46,16 +46,6 @@ class WtsListTemplatesOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsListOperator.template_fields,
-        "name",
-        "searchable_text",
-        "channel",
-        "approved_only",
-        "archived",
-        "template_type",
-        "include_details",
-    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(
@@ -137,13 +127,7 @@ class WtsSendTemplateOperator(WtsMessageOperator):
 
     never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"parameters"}
     prose: ClassVar[frozenset[str]] = frozenset({"parameters"})
-    template_fields: Sequence[str] = (
-        *WtsMessageOperator.template_fields,
-        "template",
-        "parameters",
-        "file",
-        "session_metadata",
-    )
+    not_templated = frozenset({"check_parameters", "mark_session"})
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "session_metadata": "json"}
 
     def __init__(

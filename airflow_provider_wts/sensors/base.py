@@ -22,7 +22,7 @@ from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from airflow.sdk import Context
 
@@ -62,7 +62,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         the task deferred.
     """
 
-    template_fields: Sequence[str] = ("wts_conn_id",)
+    not_templated = frozenset({"deferrable"})
     ui_color = "#e3f6ec"
     #: The entry of the trigger's event that says what it is about.
     event_is_about: ClassVar[str] = "session_id"

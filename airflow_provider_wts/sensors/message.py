@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.sensors.base import Check, WtsSensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from airflow.sdk import Context
 
@@ -34,8 +34,6 @@ class WtsSessionReplySensor(WtsSensor):
     :raises AirflowFailException: when the session does not exist, or the API refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
-
-    template_fields: Sequence[str] = (*WtsSensor.template_fields, "session_id", "since")
 
     def __init__(self, *, session_id: str, since: datetime | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -143,7 +141,6 @@ class WtsMessageStatusSensor(WtsSensor):
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
 
-    template_fields: Sequence[str] = (*WtsSensor.template_fields, "message_id", "target_status", "id_of")
     event_is_about = "message_id"
 
     def __init__(

@@ -45,7 +45,6 @@ class WtsSessionSensor(WtsSensor):
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
 
-    template_fields: Sequence[str] = (*WtsSensor.template_fields, "session_id", "target_status", "failed_status")
     operator_extra_links = (WtsSessionLink(),)
 
     def __init__(
@@ -134,13 +133,6 @@ class WtsSessionsSensor(WtsSensor):
     :raises AirflowSensorTimeout: when ``timeout`` passes first; says how many had reached it.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsSensor.template_fields,
-        "session_ids",
-        "needed",
-        "target_status",
-        "failed_status",
-    )
     event_is_about = "counts"
 
     def __init__(
