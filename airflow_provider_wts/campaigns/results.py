@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 class Result(NamedTuple):
     """The outcome of one recipient.
 
-    :param status: ``sent``, ``failed``, ``skipped``, ``undecided`` or ``not_sent``.
+    :param status: ``sent``, ``failed``, ``skipped``, ``holdout``, ``undecided`` or ``not_sent``.
     :param receipt: what is kept of the API's answer.
     :param reason: why, if it is not ``sent``.
     :param send_key: the key of the send, if there was a request.
     :param sent_at: it was sent no earlier than this (ISO 8601).
+    :param rule: the parameter whose rule refused the recipient.
     """
 
     status: str
@@ -38,6 +39,7 @@ class Result(NamedTuple):
     reason: str = ""
     send_key: str = ""
     sent_at: str = ""
+    rule: str = ""
 
     @classmethod
     def of(cls, receipt: Mapping[str, Any]) -> Result:
@@ -61,7 +63,7 @@ MOST_NAMED = 20
 _NOT_REACHED = ("failed", "undecided", "bad_row", "not_sent", "skipped")
 
 #: The possible outcomes of a recipient.
-STATUSES = ("sent", "failed", "skipped", "undecided", "not_sent")
+STATUSES = ("sent", "failed", "skipped", "holdout", "undecided", "not_sent")
 
 
 def default_address(folder: str, task_instance: Any) -> str:
@@ -165,6 +167,8 @@ class Progress:
 
     def __init__(self, total: int, log: Logger, interval: float, file: ResultsFile | None) -> None:
         self.counts = dict.fromkeys(STATUSES, 0)
+        #: How many recipients each rule refused, by its parameter.
+        self.by_rule: dict[str, int] = {}
         self._named: dict[str, list[dict[str, Any]]] = {status: [] for status in _NOT_REACHED}
         self._bad_rows = 0
         self._total = total
@@ -190,6 +194,8 @@ class Progress:
         :param result: its outcome.
         """
         self.counts[result.status] += 1
+        if result.rule:
+            self.by_rule[result.rule] = self.by_rule.get(result.rule, 0) + 1
         line = {"line": recipient.line, "to": recipient.to, "status": result.status}
         line |= {"reason": result.reason} if result.reason else {}
         self._name(line)

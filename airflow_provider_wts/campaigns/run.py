@@ -12,6 +12,7 @@ import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
@@ -28,10 +29,10 @@ from airflow_provider_wts.sending.key import Mark, campaign_id, send_key
 from airflow_provider_wts.sending.ledger import deployment
 from airflow_provider_wts.sending.reconcile import Finding, Found, Unanswered
 from airflow_provider_wts.sending.resend import UnknownOutcome
-from airflow_provider_wts.sending.rules import Exclusions, HeldBack
+from airflow_provider_wts.sending.rules import HeldBack, Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airflow.sdk import Context
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.hooks.wts import WtsHook
     from airflow_provider_wts.operators.campaign import WtsBatchOperator
     from airflow_provider_wts.sending.ledger import Ledger, LedgerEntry, Page
+    from airflow_provider_wts.sending.rules import Refusal
 
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,8 @@ class Batch:
         self._delivery = Delivery(hook, kind, ledger)
         self._page_of: dict[str, Page] = {}
         self._undecided: dict[str, str] = {}
+        #: Who may get a message.
+        self.rules = Rules([])
         self._unknown_since: dict[str, datetime] = {}
         #: Why nothing more may be sent.
         self.stopped = ""
@@ -95,10 +99,6 @@ class Batch:
 
         :raises HeldBack: if nothing more may go out.
         """
-
-    def exclusion(self, to: str) -> str | None:
-        """Return why a recipient must not be written to, or ``None``."""
-        return None
 
     def report(self, recipient: Recipient, result: Result) -> None:
         """Take the outcome of a recipient."""
@@ -160,8 +160,12 @@ class Batch:
             return Result("undecided", reason=reason)
         if self.stopped:
             return Result("not_sent", reason=self.stopped)
-        reason = self.exclusion(send.to)
-        return Result("skipped", reason=reason) if reason is not None else None
+        refusal = self.rules.refusal(send.to)
+        return self._refused(refusal) if refusal is not None else None
+
+    def _refused(self, refusal: Refusal) -> Result:
+        """Return the result of a recipient whom a rule refuses."""
+        return Result(refusal.status, reason=refusal.reason, rule=refusal.rule)
 
     def _send(self, sends: list[Send]) -> None:
         """Send a chunk: write the intents, call, write the receipts."""
@@ -172,6 +176,9 @@ class Batch:
         # Once more: it may have been a long wait until now.
         results = {send.mark.key: self._known(send) for send in sends}
         pending = [send for send in sends if results[send.mark.key] is None]
+        refused = self.rules.take({send.mark.key: send.to for send in pending})
+        results |= {key: self._refused(refusal) for key, refusal in refused.items()}
+        pending = [send for send in pending if send.mark.key not in refused]
         page = None
         if pending:
             page = self._open_page(pending)
@@ -181,12 +188,25 @@ class Batch:
                 # Every receipt that is written now is one recipient less to ask about.
                 self._delivery.close()
                 self.ledger.keep(page)
+                self._settle(pending, page)
                 done = {key: Result.of(entry.receipt) for key, entry in page.sends.items() if entry.is_done}
                 self._report_all(done, sends, page)
                 raise
             self.ledger.keep(page)
+            self._settle(pending, page)
             results |= {send.mark.key: self._outcome(send, page) for send in pending}
         self._report_all(results, sends, page)
+
+    def _settle(self, sends: list[Send], page: Page) -> None:
+        """Tell the rules which of the sends of a chunk certainly reached nobody."""
+        entries = {send.mark.key: page.sends.get(send.mark.key) for send in sends}
+        self.rules.settle(
+            {
+                key
+                for key, entry in entries.items()
+                if entry is None or (entry.is_done and entry.receipt.get("status") in NOT_REACHED)
+            }
+        )
 
     def _report_all(self, results: Mapping[str, Result | None], sends: list[Send], page: Page | None) -> None:
         for send in sends:
@@ -304,7 +324,7 @@ class Batch:
             return [send for send in sends if send.mark.key in keys]
         left = (send for send in sends if not ((entry := self._entry(send.mark.key)) and entry.is_done))
         # Who is excluded now was most likely excluded then, and was in no request.
-        return [send for send in left if self.exclusion(send.to) is None]
+        return [send for send in left if self.rules.lasting_refusal(send.to) is None]
 
     def _pages_as_before(self, sends: list[Send]) -> dict[str, Page]:
         """Return the pages that an earlier try had, if the recipients are as they were."""
@@ -362,11 +382,7 @@ class Campaign(Batch):
         self._progress = Progress(recipients.count, operator.log, operator.progress_interval, results)
         self._most_failures = most_failures(operator.max_failures, recipients.count)
         self._times = operator.send_times()
-        self._exclusions = Exclusions(
-            operator.hook,
-            parameters.texts("exclude_tags", operator.exclude_tags) or [],
-            blocked=operator.excludes_blocked,
-        )
+        self.rules = Rules(operator.rules(context))
 
     def refuse_bad_rows(self, *, rehearsal: bool) -> None:
         """Refuse the whole campaign because of its bad rows; the results file names all of them.
@@ -389,17 +405,25 @@ class Campaign(Batch):
 
     def rehearse(self) -> dict[str, Any]:
         """Do everything but the requests that send, and return what would happen."""
-        self._exclusions.read()
+        self.rules.begin()
         to_send = 0
         shown: list[Recipient] = []
-        for row in self._recipients.entries():
-            if isinstance(row, SkippedRow):
-                self._progress.leave(row)
-            elif (reason := self.exclusion(row.to)) is not None:
-                self.report(row, Result("skipped", reason=reason))
-            else:
-                to_send += 1
-                shown += [row] if len(shown) < _MOST_SHOWN else []
+        for rows in _chunks(self._recipients.entries(), self._chunk_size):
+            left: dict[str, Recipient] = {}
+            for row in rows:
+                if isinstance(row, SkippedRow):
+                    self._progress.leave(row)
+                elif (refusal := self.rules.refusal(row.to)) is not None:
+                    self.report(row, self._refused(refusal))
+                else:
+                    left[self._send_to(row).mark.key] = row
+            refused = self.rules.would_take({key: row.to for key, row in left.items()})
+            for key, row in left.items():
+                if key in refused:
+                    self.report(row, self._refused(refused[key]))
+                else:
+                    to_send += 1
+                    shown += [row] if len(shown) < _MOST_SHOWN else []
         now = datetime.now(UTC)
         opening, stopped = now, None
         try:
@@ -413,7 +437,8 @@ class Campaign(Batch):
             "dry_run": True,
             "recipients": self._recipients.count,
             "to_send": 0 if stopped else to_send,
-            "skipped": self._progress.counts["skipped"],
+            **{status: self._progress.counts[status] for status in ("skipped", "failed", "holdout")},
+            "rules": self._progress.by_rule,
             "bad_rows": self._recipients.bad_rows,
             "duplicates": self._recipients.duplicates,
             "requests": -(-to_send // self._kind.request_size),
@@ -472,11 +497,7 @@ class Campaign(Batch):
                 self._log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
                 time.sleep(seconds)
         # Somebody may have opted out meanwhile.
-        self._exclusions.read_again()
-
-    def exclusion(self, to: str) -> str | None:
-        """Return why a recipient must not be written to, or ``None``."""
-        return self._exclusions.reason(to)
+        self.rules.before_chunk()
 
     def report(self, recipient: Recipient, result: Result) -> None:
         """Take the outcome of a recipient."""
@@ -498,7 +519,7 @@ class Campaign(Batch):
                 f"recipients, then {self._unknown_outcome.how_to_resend}: it goes on with the others."
                 + ("" if rest else " If all of them got it, mark the task as success instead.")
             )
-        if counts["failed"] and not counts["sent"] and not counts["skipped"]:
+        if counts["failed"] and not counts["sent"] and not counts["skipped"] and not counts["holdout"]:
             return f"All {counts['failed']} messages failed."
         return "All rows are bad." if self._recipients.bad_rows and not self._recipients.count else ""
 
@@ -508,6 +529,7 @@ class Campaign(Batch):
             **self._progress.counts,
             "bad_rows": self._recipients.bad_rows,
             "duplicates": self._recipients.duplicates,
+            "rules": self._progress.by_rule,
             "results_path": self._results.address if self._results else None,
             "manifest_path": self._results.manifest_address if self._results else None,
             "stopped": self.stopped or None,
@@ -582,3 +604,9 @@ def most_failures(value: Any, recipients: int) -> float | None:
 def _digest(recipient: Recipient) -> str:
     text = json.dumps(recipient.values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _chunks(rows: Iterable[Recipient | SkippedRow], size: int) -> Iterator[list[Recipient | SkippedRow]]:
+    left = iter(rows)
+    while chunk := list(islice(left, size)):
+        yield chunk

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, MessageKind, TemplateKind, TextKind
     from airflow_provider_wts.campaigns.recipients import Recipient, Recipients
     from airflow_provider_wts.campaigns.results import ResultsFile
+    from airflow_provider_wts.sending.rules import Rule
 
 
 #: Requests at a time that an account's limits give work to.
@@ -82,13 +83,18 @@ class WtsBatchOperator(WtsSendingOperator):
     :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's (templated).
     :param callback_url: address that WTS Chat calls for each message that goes out or fails (templated).
     :param results_path: file for the results, one JSON object a line: ``line``, ``to``, ``status`` (``sent``,
-        ``failed``, ``skipped``, ``undecided``, ``not_sent``, ``bad_row``, ``duplicate``), ``reason``, ``id``,
-        ``api_status``, ``session_id``. A manifest with the counts is beside it, under the name with
+        ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``, ``bad_row``, ``duplicate``), ``reason``,
+        ``id``, ``api_status``, ``session_id``. A manifest with the counts is beside it, under the name with
         ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets``. If omitted, a file
         below the folder ``[wts] results_path``, if that is set. Without either, the log and the returned value name
         the first 20 recipients who were not reached, and nobody else (templated).
     :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
         ``0.05`` or ``"5%"``. ``None`` = no bound (templated).
+    :param holdout: share of the people who deliberately get no message, such as ``0.1`` or ``"10%"``, to measure what
+        the campaign does. They are chosen by a hash of ``holdout_key`` and the person: the same people in every run,
+        after a clear and on every machine. Their status is ``holdout`` (templated).
+    :param holdout_key: tasks with the same key and share hold out the same people; another key draws another group.
+        Default: ``<dag_id>.<task_id>`` (templated).
     :param chunk_size: recipients of one request, 1 to 100. Two requests are in progress at a time: twice as many
         recipients may be unconfirmed after a crash.
     :param progress_interval: seconds between two lines of progress in the log.
@@ -98,15 +104,18 @@ class WtsBatchOperator(WtsSendingOperator):
         the window closes on waits, and goes on when it opens; with ``outside_window="skip"`` it ends there. Tags and
         blocks make a few extra requests for the whole campaign. ``on_unknown="fail"`` leaves out the unconfirmed
         recipients, goes on with the others, and fails at the end.
-    :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``undecided``, ``not_sent``, ``bad_rows``,
-        ``duplicates``; ``results_path``, ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20
-        recipients who were not reached, with the reason.
+    :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``,
+        ``bad_rows``, ``duplicates``; how many recipients each of the ``rules`` refused; ``results_path``,
+        ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20 recipients who were not reached,
+        with the reason.
     :raises AirflowFailException: when the input is impossible, too many messages failed, nobody was reached, somebody
         is undecided, or the API refuses.
     :raises AirflowSkipException: when there are no rows, or ``not_after`` or ``send_window`` let nothing go out.
     """
 
-    never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"max_failures"}
+    never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {
+        *("max_failures", "holdout", "holdout_key")
+    }
     template_fields: Sequence[str] = (
         *WtsSendingOperator.template_fields,
         "recipients",
@@ -119,6 +128,8 @@ class WtsBatchOperator(WtsSendingOperator):
         "callback_url",
         "results_path",
         "max_failures",
+        "holdout",
+        "holdout_key",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"recipients": "json"}
 
@@ -136,6 +147,8 @@ class WtsBatchOperator(WtsSendingOperator):
         callback_url: Missing[str] = UNSET,
         results_path: str | None = None,
         max_failures: float | str | None = None,
+        holdout: float | str | None = None,
+        holdout_key: str | None = None,
         chunk_size: int = 100,
         progress_interval: float = 30.0,
         **kwargs: Any,
@@ -152,6 +165,8 @@ class WtsBatchOperator(WtsSendingOperator):
         self.callback_url = callback_url
         self.results_path = results_path
         self.max_failures = max_failures
+        self.holdout = holdout
+        self.holdout_key = holdout_key
         self.chunk_size = chunk_size
         self.progress_interval = progress_interval
 
@@ -236,6 +251,30 @@ class WtsBatchOperator(WtsSendingOperator):
         :param recipient: the recipient.
         """
         return None
+
+    def rules(self, context: Context) -> list[Rule]:
+        """Return the rules about who gets a message, in the order in which they are asked.
+
+        :param context: the task's context.
+        :raises WtsInvalidRequestError: when one of their parameters is not valid.
+        """
+        from airflow_provider_wts.sending.rules import Exclusions
+
+        tags = parameters.texts("exclude_tags", self.exclude_tags) or []
+        # The holdout is drawn from those who would get the message.
+        return [Exclusions(self.hook, tags, blocked=self.excludes_blocked), *self._holdout(context)]
+
+    def _holdout(self, context: Context) -> list[Rule]:
+        from airflow_provider_wts.sending.holdout import Holdout, share_of
+
+        share, key = share_of(self.holdout), parameters.filter_text("holdout_key", self.holdout_key)
+        if key and parameters.missing(self.holdout):
+            raise WtsInvalidRequestError(
+                "holdout_key: was given without holdout. Nothing was sent. Set the share, or leave the key out. "
+                "Example: holdout=0.1."
+            )
+        task = context["ti"]
+        return [Holdout(share, key or f"{task.dag_id}.{task.task_id}")] if share else []
 
     def _results(self, context: Context) -> ResultsFile | None:
         from airflow_provider_wts.campaigns.results import ResultsFile, default_address

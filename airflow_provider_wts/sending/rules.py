@@ -6,7 +6,7 @@ import logging
 import re
 from collections import deque
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.addresses import People, addresses_in
@@ -18,7 +18,7 @@ from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.clock import sleep as pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from airflow_provider_wts.api.call import Call
@@ -41,7 +41,126 @@ FRESH_FOR = 60.0
 #: Part of the account's rate limit that reading again takes at most while the campaign runs.
 _SHARE = 0.1
 
+_HAS_TAG = "the contact has a tag of exclude_tags"
+_IS_BLOCKED = "the contact is blocked"
+
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Refusal(NamedTuple):
+    """Why a recipient gets no message.
+
+    :param rule: the parameter that says so.
+    :param reason: why, for a person.
+    :param status: the status of the recipient in the results.
+    """
+
+    rule: str
+    reason: str
+    status: str = "skipped"
+
+
+class Rule:
+    """One rule about who may get a message. A rule overrides what it needs; by itself, everybody may."""
+
+    #: Whether a recipient whom the rule refuses now was refused by every earlier try, too, as far as can be known.
+    lasting: ClassVar[bool] = True
+
+    def begin(self) -> None:
+        """Read what the rule needs, before anything is sent.
+
+        :raises WtsError: when it cannot be read.
+        """
+
+    def before_chunk(self) -> None:
+        """Read again what may have changed since, before a chunk.
+
+        :raises WtsError: when it cannot be read.
+        """
+
+    def refusal(self, to: str) -> Refusal | None:
+        """Return why a recipient gets no message, or ``None``.
+
+        :param to: phone number or handle, as the API spells it.
+        """
+        return None
+
+    def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
+        """Count sends that go out next, and return those that must not, by key.
+
+        :param people: the recipients, by the key of their send.
+        """
+        return {}
+
+    def would_take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
+        """Return what :meth:`take` would, and count nothing.
+
+        :param people: the recipients, by the key of their send.
+        """
+        return {}
+
+    def settle(self, unsent: Collection[str]) -> None:
+        """Note that the sends last taken are over.
+
+        :param unsent: keys of those of them that certainly did not reach anybody.
+        """
+
+
+class Rules(Rule):
+    """Several rules as one. The first that refuses a recipient gives the reason.
+
+    :param rules: the rules.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = list(rules)
+
+    def begin(self) -> None:
+        """Read what the rules need."""
+        for rule in self._rules:
+            rule.begin()
+
+    def before_chunk(self) -> None:
+        """Read again what may have changed."""
+        for rule in self._rules:
+            rule.before_chunk()
+
+    def refusal(self, to: str) -> Refusal | None:
+        """Return why a recipient gets no message, or ``None``."""
+        return _first_refusal(self._rules, to)
+
+    def lasting_refusal(self, to: str) -> Refusal | None:
+        """Return why every earlier try refused a recipient, too, or ``None``.
+
+        :param to: phone number or handle, as the API spells it.
+        """
+        return _first_refusal([rule for rule in self._rules if rule.lasting], to)
+
+    def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
+        """Count sends that go out next, and return those that must not."""
+        return self._one_after_another(people, lambda rule, left: rule.take(left))
+
+    def would_take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
+        """Return what :meth:`take` would, and count nothing."""
+        return self._one_after_another(people, lambda rule, left: rule.would_take(left))
+
+    def settle(self, unsent: Collection[str]) -> None:
+        """Note that the sends last taken are over."""
+        for rule in self._rules:
+            rule.settle(unsent)
+
+    def _one_after_another(
+        self, people: Mapping[str, str], ask: Callable[[Rule, Mapping[str, str]], dict[str, Refusal]]
+    ) -> dict[str, Refusal]:
+        refused: dict[str, Refusal] = {}
+        for rule in self._rules:
+            if left := {key: to for key, to in people.items() if key not in refused}:
+                refused |= ask(rule, left)
+        return refused
+
+
+def _first_refusal(rules: Iterable[Rule], to: str) -> Refusal | None:
+    return next((refusal for rule in rules if (refusal := rule.refusal(to)) is not None), None)
 
 
 class SendWindow(NamedTuple):
@@ -162,13 +281,13 @@ def reason_to_exclude(
     look_up = contacts_of_handle if recipient.startswith("@") else contacts_of
     for contact in look_up(hook, recipient, include_details=["Tags"]):
         if exclude_blocked and contact.get("status") == "BLOCKED":
-            return "the contact is blocked"
+            return _IS_BLOCKED
         if tag_ids and "tagIds" not in contact:
             raise WtsError(
                 "WTS Chat does not show the tags of the contact, so exclude_tags cannot be kept. Nothing was sent."
             )
         if tag_ids.intersection(str(tag).lower() for tag in contact.get("tagIds") or ()):
-            return "the contact has a tag of exclude_tags"
+            return _HAS_TAG
     return None
 
 
@@ -186,7 +305,7 @@ def _days(text: str | None, whole: str) -> frozenset[int]:
     return frozenset(days)
 
 
-class Exclusions:
+class Exclusions(Rule):
     """Who must not be written to, and why.
 
     :param hook: the hook of the task's connection.
@@ -210,12 +329,12 @@ class Exclusions:
         self._blocked = blocked
         self._clock = clock or seconds
         self._sleep = sleep or pause
-        self._people = People[str]()
+        self._people = People[Refusal]()
         self._seen: set[str] = set()
         self._read_at: float | None = None
         self._requests: deque[float] = deque()
 
-    def read(self) -> None:
+    def begin(self) -> None:
         """Read the exclusions, unless they were read.
 
         :raises WtsInvalidRequestError: when there is no such tag.
@@ -224,22 +343,22 @@ class Exclusions:
         if self._read_at is None:
             self._read(paced=False)
 
-    def read_again(self) -> None:
+    def before_chunk(self) -> None:
         """Read the exclusions again before a chunk, if the last reading is more than a minute old.
 
-        :raises WtsError: as :meth:`read`.
+        :raises WtsError: as :meth:`begin`.
         """
         if self._read_at is None or self._clock() - self._read_at > FRESH_FOR:
             self._read(paced=self._read_at is not None)
 
-    def reason(self, to: str) -> str | None:
+    def refusal(self, to: str) -> Refusal | None:
         """Return why a recipient must not be written to, or ``None``.
 
         :param to: phone number or handle, as the API spells it.
         """
         if not self._tags and not self._blocked:
             return None
-        self.read()
+        self.begin()
         return self._people.get(to)
 
     def _read(self, *, paced: bool) -> None:
@@ -266,11 +385,11 @@ class Exclusions:
                 for contact in self._contacts(call, paced=paced):
                     # A filter that the API does not know is ignored, and brings everybody.
                     if tag_id.lower() in _tag_ids(contact):
-                        self._exclude(contact, "the contact has a tag of exclude_tags")
+                        self._exclude(contact, Refusal("exclude_tags", _HAS_TAG))
         if self._blocked:
             for contact in self._contacts(filter_contacts(status="BLOCKED"), paced=paced):
                 if contact.get("status", "BLOCKED") == "BLOCKED":
-                    self._exclude(contact, "the contact is blocked")
+                    self._exclude(contact, Refusal("exclude_blocked", _IS_BLOCKED))
 
     def _contacts(self, call: Call[Any], *, paced: bool) -> Iterator[dict[str, Any]]:
         perform = self._paced if paced else self._hook.run
@@ -289,12 +408,14 @@ class Exclusions:
             self._sleep(max(0.0, self._requests.popleft() + limit.seconds - self._clock()))
         self._requests.append(self._clock())
 
-    def _exclude(self, contact: dict[str, Any], reason: str) -> None:
+    def _exclude(self, contact: dict[str, Any], refusal: Refusal) -> None:
         identity = str(contact.get("id") or sorted(addresses_in(contact)))
         is_new = identity not in self._seen
         self._seen.add(identity)
-        if not self._people.add(contact, reason) and is_new:
-            log.warning("Contact %s must not be written to, but its number cannot be read: %s.", identity, reason)
+        if not self._people.add(contact, refusal) and is_new:
+            log.warning(
+                "Contact %s must not be written to, but its number cannot be read: %s.", identity, refusal.reason
+            )
 
 
 def _tag_ids(contact: dict[str, Any]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.campaigns.run import Batch
 from airflow_provider_wts.sending.ledger import open_ledger
+from airflow_provider_wts.sending.rules import Refusal, Rule, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,17 @@ def people(count: int) -> list[Recipient]:
     return [Recipient(index + 1, f"+55|119{10_000_000 + index:08d}", {"text": "Olá!"}) for index in range(count)]
 
 
+class Exclusion(Rule):
+    """The rule of a test."""
+
+    def __init__(self, reason: Callable[[str], str | None]) -> None:
+        self._reason = reason
+
+    def refusal(self, to: str) -> Refusal | None:
+        reason = self._reason(to)
+        return Refusal("exclude_tags", reason) if reason else None
+
+
 class ReportingBatch(Batch):
     """A batch with the rules and the reports of a test."""
 
@@ -35,9 +47,6 @@ class ReportingBatch(Batch):
 
     def permit(self) -> None:
         self.campaign.permit()
-
-    def exclusion(self, to: str) -> str | None:
-        return self.campaign.exclusion(to)
 
     def report(self, recipient: Recipient, result: Result) -> None:
         self.campaign.results[recipient.to] = result
@@ -65,6 +74,7 @@ class Campaign:
         ledger = open_ledger(context, on_clear=on_clear)
         self.batch = ReportingBatch(self.hook, context, self.way, ledger=ledger, chunk_size=self.size, **settings)
         self.batch.campaign = self
+        self.batch.rules = Rules([Exclusion(self.exclusion)])
         self.batch.send_all(recipients)
         self.batch.close(finished=finished)
         statuses = [result.status for result in self.results.values()]

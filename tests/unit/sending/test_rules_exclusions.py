@@ -71,7 +71,7 @@ def test_a_contact_that_another_one_shifted_out_of_sight_is_excluded() -> None:
             account.tagged = account.tagged[1:]
 
     exclusions = Account(everybody, lose_the_first).exclusions()
-    assert [bool(exclusions.reason(one["phoneNumber"])) for one in everybody] == [True] * 250
+    assert [bool(exclusions.refusal(one["phoneNumber"])) for one in everybody] == [True] * 250
 
 
 def test_a_contact_that_changes_its_list_while_the_lists_are_read_is_excluded() -> None:
@@ -82,8 +82,8 @@ def test_a_contact_that_changes_its_list_while_the_lists_are_read_is_excluded() 
     account = Account([], show_again)
     account.archived = [contact(2)]
     exclusions = account.exclusions()
-    assert exclusions.reason(contact(2)["phoneNumber"])
-    assert exclusions.reason(contact(1)["phoneNumber"])
+    assert exclusions.refusal(contact(2)["phoneNumber"])
+    assert exclusions.refusal(contact(1)["phoneNumber"])
 
 
 def test_a_list_that_comes_to_no_rest_is_no_ground_to_send_on() -> None:
@@ -95,37 +95,37 @@ def test_a_list_that_comes_to_no_rest_is_no_ground_to_send_on() -> None:
 
     exclusions = Account([], one_more_each_pass).exclusions()
     with pytest.raises(WtsError, match="5 readings"):
-        exclusions.reason("+55|11999999999")
+        exclusions.refusal("+55|11999999999")
 
 
 @pytest.mark.parametrize(("after", "again"), [(59.0, False), (61.0, True)])
 def test_exclusions_are_read_again_before_a_chunk_after_a_minute(after: float, again: bool) -> None:
     account = Account([])
     exclusions = account.exclusions()
-    exclusions.read()
+    exclusions.begin()
     account.tagged = [contact(1)]
     account.now += after
-    exclusions.read_again()
-    assert bool(exclusions.reason(contact(1)["phoneNumber"])) is again
+    exclusions.before_chunk()
+    assert bool(exclusions.refusal(contact(1)["phoneNumber"])) is again
 
 
 def test_whoever_was_seen_once_stays_excluded() -> None:
     account = Account([contact(1)])
     exclusions = account.exclusions()
-    exclusions.read()
+    exclusions.begin()
     account.tagged, account.now = [], account.now + 61
-    exclusions.read_again()
-    assert exclusions.reason(contact(1)["phoneNumber"])
+    exclusions.before_chunk()
+    assert exclusions.refusal(contact(1)["phoneNumber"])
 
 
 def test_reading_again_takes_a_tenth_of_the_rate_limit_at_most() -> None:
     account = Account([contact(index) for index in range(1200)])
     exclusions = account.exclusions()
-    exclusions.read()
+    exclusions.begin()
     assert account.slept == 0
     for _ in range(30):
         account.now += 61
-        exclusions.read_again()
+        exclusions.before_chunk()
     again = [moment for moment in account.read_at if moment > 1000]
     busiest = max(sum(start <= moment < start + 300 for moment in again) for start in again)
     assert 50 < busiest <= 100
@@ -134,11 +134,11 @@ def test_reading_again_takes_a_tenth_of_the_rate_limit_at_most() -> None:
 def test_what_the_api_does_not_show_is_an_error() -> None:
     exclusions = Account([{"id": "1", "phoneNumber": "+55|11999999999"}]).exclusions()
     with pytest.raises(WtsError, match="does not show the tags"):
-        exclusions.read()
+        exclusions.begin()
 
 
 def test_a_contact_without_a_readable_number_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     exclusions = Account([contact(1, phoneNumber="ramal 7")]).exclusions()
-    exclusions.read()
+    exclusions.begin()
     assert "Contact 1 must not be written to, but its number cannot be read" in caplog.text
     assert caplog.text.count("Contact 1") == 1

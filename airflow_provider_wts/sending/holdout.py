@@ -1,0 +1,54 @@
+"""A holdout: people who get no message, so that the effect of a campaign can be measured against them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api.addresses import identity_of
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.sending.rules import Refusal, Rule
+
+
+class Holdout(Rule):
+    """A share of all people, the same ones wherever and whenever the key is the same.
+
+    :param share: the share, more than 0 and less than 1.
+    :param key: another key gives another, independent group.
+    """
+
+    def __init__(self, share: float, key: str) -> None:
+        self._share = share
+        self._key = key
+        self._refusal = Refusal("holdout", f"in the holdout of {share:.4g} under the key {key!r}", "holdout")
+
+    def refusal(self, to: str) -> Refusal | None:
+        """Return that a recipient is in the holdout, or ``None``.
+
+        :param to: phone number or handle, as the API spells it.
+        """
+        digest = hashlib.sha256(f"{self._key}\0{identity_of(to)}".encode()).digest()
+        return self._refusal if int.from_bytes(digest[:8]) < self._share * 2**64 else None
+
+
+def share_of(value: Any) -> float | None:
+    """Return the share of people who get no message; ``None`` = nobody is held out.
+
+    :param value: a share such as ``0.1`` or ``"10%"``.
+    :raises WtsInvalidRequestError: when it is not one: ``10`` would be read as 10 % by one person, and as all people
+        by another.
+    """
+    if parameters.missing(value):
+        return None
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if isinstance(value, bool) or not 0 <= share < 1:
+        raise WtsInvalidRequestError(
+            f"holdout: {value!r} is not a share of at least 0 and less than 1. Nothing was sent. Examples: 0.1 and "
+            "'10%'."
+        )
+    return share or None
