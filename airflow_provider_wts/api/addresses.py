@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 EXAMPLE = "+55 11 99999-8888"
 
+# A list or an object that was turned into text.
+_BRACKETED = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 _HANDLE = re.compile(r"@[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", re.ASCII)
 
 # Area codes of Anatel's numbering plan. A mobile number has nine digits and begins with 9, or is an older one of eight.
@@ -94,13 +96,18 @@ def recipient(value: object, *, name: str = "to") -> str:
     :raises WtsInvalidRequestError: when it is neither, or may be more than one number.
     """
     text = _cleaned(value) if isinstance(value, str) else ""
-    if text.startswith(("[", "{")) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
+    if _BRACKETED.fullmatch(text) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
         raise WtsInvalidRequestError(
             f"{name}: {repr(value)[:80]} is a {_kind(value)}, and one recipient is expected. Nothing was sent. "
             "For many, use the batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
         )
     if not text.startswith("@"):
         return number(value, name=name)
+    if text[1:].isdecimal() and len(text) > _ENDING:
+        raise WtsInvalidRequestError(
+            f"{name}: {repr(value)[:80]} is a handle of digits alone. Leave out the @ of a phone number. "
+            f"Example: {EXAMPLE!r}."
+        )
     if _HANDLE.fullmatch(text):
         return text
     raise WtsInvalidRequestError(f"{name}: {repr(value)[:80]} is not a valid handle. Example: '@maria.silva'.")
@@ -218,17 +225,34 @@ def _written(text: str) -> str:
         raise _NotANumber("ends with a single digit, which may be an extension or a second number")
     digits = "".join(groups)
     if signed:
-        return _with_country_code(digits)
-    if digits.startswith("0"):
-        return _with_zeros(digits)
+        found = _with_country_code(digits)
+    elif digits.startswith("0"):
+        found = _with_zeros(digits)
+    else:
+        found = _without_prefix(digits, groups)
+    if found.startswith("+55|") and _ends_oddly(groups):
+        raise _NotANumber(
+            "ends with a group of digits that no Brazilian number has: a digit is missing or too many, or it has an "
+            "extension"
+        )
+    return found
+
+
+def _without_prefix(digits: str, groups: list[str]) -> str:
     if found := _brazilian(digits):
         return found
     if digits.startswith("55") and (found := _brazilian(digits[2:])):
-        if groups[0] == "55" and 2 < len(groups[1]) < 6:
+        if groups[0] == "55" and len(groups[1]) < 6 and len(groups[1]) != 2:
             # "55 3222-1111 22": area code 55 and an extension, or country code 55 and area code 32.
             raise _NotANumber("may begin with the country code 55 or with the area code 55; begin with +55")
         return found
     raise _NotANumber(_NO_NUMBER)
+
+
+def _ends_oddly(groups: list[str]) -> bool:
+    """Whether the last digits of a number are not grouped as Brazil does: 98888-7777, 8888-7777, 98 888 77 77."""
+    before, last = map(len, groups[-2:]) if len(groups) > 1 else (0, 4)
+    return (before >= 4 and last in (2, 3)) or (before == 4 and last == 5)
 
 
 def _with_country_code(digits: str, country_code: str | None = None) -> str:

@@ -185,7 +185,13 @@ def test_what_cannot_be_a_number_is_refused_with_an_example(text: str) -> None:
         ("+55 098 11 99999-8888", "is not a valid phone number"),
         ("0 1 415 555 2671", "is not a valid phone number"),
         ("11 99999-888 8", "ends with a single digit"),
+        ("11 98888-777", "a digit is missing"),
+        ("+55 11 9 8888-777", "a digit is missing"),
+        ("11 9222-11112", "too many"),
+        ("5591912-3456 78", "an extension"),
+        ("011 98888-777", "a digit is missing"),
         ("55 3222-1111 22", "the area code 55"),
+        ("55 9 1912-3456 78", "the area code 55"),
         ("55 322 2111122", "the area code 55"),
         ("55 32221 11122", "the area code 55"),
         ("-11 99999-8888", "is not a valid phone number"),
@@ -226,6 +232,25 @@ def test_why_a_value_is_no_number(value: Any, why: str | None) -> None:
         return
     with pytest.raises(WtsInvalidRequestError, match=why):
         number(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["11 98888-7777", "119 8888 7777", "11 9 88 88 77 77", "11 988 887 777", "1198888 77 77"]
+)
+def test_groups_of_a_complete_number_do_not_matter(text: str) -> None:
+    assert number(text) == "+55|11988887777"
+
+
+@pytest.mark.parametrize("text", ["[11] 98888-7777", "{11} 98888-7777"])
+def test_a_bracket_makes_no_list(text: str) -> None:
+    with pytest.raises(WtsInvalidRequestError, match="is not a valid phone number"):
+        recipient(text)
+
+
+def test_a_handle_of_digits_alone_may_be_a_phone_number() -> None:
+    with pytest.raises(WtsInvalidRequestError, match="Leave out the @ of a phone number"):
+        recipient("@11988887777")
+    assert recipient("@2024.loja") == "@2024.loja"
 
 
 @pytest.mark.parametrize(("value", "what"), [([], "list"), ({}, "dict"), (b"+5511999998888", "bytes")])
