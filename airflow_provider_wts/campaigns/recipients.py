@@ -220,7 +220,10 @@ class Recipients:
         try:
             recipient = plan.recipient(row)
             kept = _written_row(recipient)
-        except (RowError, TypeError, ValueError) as error:
+        except (RowError, TypeError, ValueError) as problem:
+            error: Exception = problem
+            if isinstance(problem, UnicodeEncodeError):
+                error = RowError(f"holds {problem.object[problem.start]!r}, one half of a character")
             self.bad_rows += 1
             if len(self._problems) < _MOST_LISTED:
                 self._problems.append(f"Line {row.line}: {error}.")
@@ -460,6 +463,8 @@ def _written(value: Any) -> Any:
     elif isinstance(value, (list, tuple, dict)):
         for one in value.values() if isinstance(value, dict) else value:
             _written(one)
+    elif isinstance(value, bool):
+        raise RowError(f"would write {value}. Write it in words: {{{{ 'sim' if row.ativo else 'não' }}}}")
     elif not isinstance(value, str) and is_missing(value):
         raise RowError("a value in it is missing")
     return value
@@ -644,9 +649,20 @@ def _json_lines(place: ObjectStoragePath, encoding: str) -> Iterator[Row]:
             if not line.strip():
                 continue
             try:
-                yield Row(number, json.loads(line))
+                yield Row(number, json.loads(line, object_pairs_hook=_named_once))
+            except RowError as error:
+                yield Row(number, None, str(error))
             except (ValueError, RecursionError) as error:
-                yield Row(number, None, f"is no JSON: {error}")
+                yield Row(number, None, f"is not valid JSON: {error}")
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of a JSON Lines file; of two values under one name, nobody knows which one is meant."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise RowError(f"has {next(name for name in names if names.count(name) > 1)!r} twice")
+    return values
 
 
 @contextmanager
@@ -659,6 +675,11 @@ def _text(place: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
             file = BufferedReader(cast("Any", gzip.GzipFile(fileobj=file)))
         try:
             start = file.peek(4)[:4]
+            if what := next((what for mark, what in _BINARY.items() if start.startswith(mark)), None):
+                raise WtsInvalidRequestError(
+                    f"recipients_path: the file is {what}, and not text. Nothing was sent. Export it as text, or name "
+                    "its format. Example: recipients_format='xlsx'"
+                )
             _check_start(start, encoding)
             with TextIOWrapper(file, encoding=_with_mark(encoding), newline="") as text:
                 yield text
@@ -671,6 +692,15 @@ def _text(place: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
             raise WtsInvalidRequestError(
                 f"recipients_path: the compressed file cannot be read: {error}. Nothing was sent."
             ) from None
+
+
+#: How files begin that are called CSV or JSON Lines, and are something else.
+_BINARY = {
+    b"PK\x03\x04": "an Excel file or another ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an old or encrypted Excel file",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "compressed twice",
+}
 
 
 class _Bytes(RawIOBase):
@@ -701,7 +731,7 @@ def _check_encoding(encoding: str) -> None:
 
 def _check_start(start: bytes, encoding: str) -> None:
     """Refuse an encoding that the byte order mark of the file contradicts."""
-    marks = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    marks = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
     marked = next((name for mark, name in marks.items() if start.startswith(mark)), None)
     if marked and not codecs.lookup(encoding).name.startswith((marked, "utf-32")):
         raise WtsInvalidRequestError(

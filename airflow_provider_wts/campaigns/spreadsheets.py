@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections import Counter
 from datetime import datetime, time
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import normalize
@@ -42,7 +43,27 @@ _CHUNK = 1024 * 1024
 _LONGEST_TAG = 4096
 _ROW_TAG = re.compile(rb"<(?:\w+:)?row(?:\s[^>]*)?>")
 _ROW_NUMBER = re.compile(rb"\sr=[\"'](\d+)[\"']")
-_HIDDEN = re.compile(rb"\shidden=[\"'](?:1|true)[\"']")
+_HIDDEN = re.compile(rb"\s(?:hidden=[\"'](?:1|true)|ht=[\"']0(?:\.0*)?)[\"']")
+
+#: A date in a header, such as the month of a column, has as many digits as a phone number.
+_DATE = re.compile(r"\d{4}-\d\d-\d\d.*|\d\d/\d\d/\d{4}", re.DOTALL)
+
+#: How files begin that are not text, though they are called CSV.
+_NO_CSV = (
+    ("<", "a web page or XML"),
+    ("{", "JSON"),
+    ("[{", "JSON"),
+    ("%PDF", "a PDF"),
+)
+
+#: Characters that text does not hold: where they are, the file was read in another encoding, or is damaged.
+_NOT_TEXT = re.compile("[\0\x80-\x84\x86-\x9f\ufffd]")
+
+#: How Excel writes characters that XML does not have.
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+
+#: What a number format shows in front of the digits of a phone number, up to the first placeholder of a digit.
+_SHOWN_BEFORE = re.compile(r"((?:\"[^\"]*\"|\\.|[^0#?;\"\\\[])*)(?=[0#?])")
 
 
 class Header:
@@ -61,11 +82,11 @@ class Header:
         named = [name for name in self._names if name]
         if not named:
             raise WtsInvalidRequestError("recipients_path: the file has no header line that names its columns.")
-        if twice := next((name for name in named if named.count(name) > 1), None):
+        if twice := next((name for name, times in Counter(named).items() if times > 1), None):
             raise WtsInvalidRequestError(
                 f"recipients_path: two columns have the same name, {twice!r}. Nothing was sent. Rename one of them."
             )
-        if number := next((name for name in named if looks_like_number(name)), None):
+        if number := next((name for name in named if looks_like_number(name) and not _DATE.fullmatch(name)), None):
             raise WtsInvalidRequestError(
                 f"recipients_path: the header, line {line}, holds {number!r}, which looks like a phone number. Nothing "
                 "was sent. The first line must name the columns. Example: to;name"
@@ -82,14 +103,39 @@ class Header:
         values = {name: cell for name, cell in zip(self._names, cells, strict=False) if name}
         width = self.width
         if len(cells) < width:
-            return values, f"has {len(cells)} columns, the header {width}"
+            return values, f"has {_columns(len(cells))}, the header {width}"
+        if garbled := next((name for name, cell in values.items() if _is_garbled(cell)), None):
+            return values, (
+                f"{garbled}: {str(values[garbled])[:80]!r} is not text as people write it: it was read in another "
+                "encoding than it was written in, or is damaged"
+            )
         if any(not _is_empty(cell) for cell in cells[width:]):
             place = next(place for place, cell in enumerate(cells[width:], width + 1) if not _is_empty(cell))
             return values, (
-                f"has {len(cells)} columns, the header {width}: column {place} has a value, and no name in line "
+                f"has {_columns(len(cells))}, the header {width}: column {place} has a value, and no name in line "
                 f"{self._line}"
             )
         return values, ""
+
+
+def _columns(count: int) -> str:
+    return f"{count} column{'s' * (count != 1)}"
+
+
+def _is_garbled(cell: Any) -> bool:
+    """Whether a customer would read signs in place of letters: UTF-8 taken for something else, such as "JoÃ£o"."""
+    if not isinstance(cell, str):
+        return False
+    if cell.isascii():
+        return "\0" in cell
+    return bool(_NOT_TEXT.search(cell)) or any(_is_utf8_read_as(encoding, cell) for encoding in ("cp1252", "latin-1"))
+
+
+def _is_utf8_read_as(encoding: str, cell: str) -> bool:
+    try:
+        return len(cell.encode(encoding).decode()) < len(cell)
+    except UnicodeError:
+        return False
 
 
 def column_name(cell: Any) -> str:
@@ -106,25 +152,87 @@ def csv_rows(text: IO[str]) -> Iterator[Cells]:
     :param text: the file, opened with ``newline=""``.
     :raises WtsInvalidRequestError: when it is no CSV file.
     """
+    start = list(itertools.islice(text, _HEADER_LINES))
+    _refuse_other_formats(start)
+    if start:
+        start[0] = start[0].lstrip("".join(map(chr, _UNSEEN)))
+    named = _SEPARATOR.fullmatch(start[0]) if start else None
+    skipped = 1 if named else 0
     try:
-        start = list(itertools.islice(text, _HEADER_LINES))
-        if start and "\0" in start[0]:
-            raise WtsInvalidRequestError(
-                "recipients_path: the file is not text in the encoding of recipients_encoding. Nothing was sent. "
-                "Excel's 'Unicode text' is recipients_encoding='utf-16'."
-            )
-        if start:
-            start[0] = start[0].lstrip("".join(map(chr, _UNSEEN)))
-        named = _SEPARATOR.fullmatch(start[0]) if start else None
-        skipped = 1 if named else 0
         delimiter = named[1] if named else _delimiter(start)
-        reader = csv.reader(itertools.chain(start[skipped:], text), delimiter=delimiter)
-        rows = (cells for cells in reader if not all(map(_is_empty, cells)))
-        header = Header(next(rows, []), reader.line_num + skipped)
-        for cells in rows:
-            yield (reader.line_num + skipped, *header.values(cells))
     except csv.Error as error:
-        raise WtsInvalidRequestError(f"recipients_path: the CSV file cannot be read: {error}.") from None
+        raise _unreadable(1, error) from None
+    header: Header | None = None
+    for first, last, cells in _csv_cells(itertools.chain(start[skipped:], text), delimiter, skipped):
+        if cells is None and header:
+            yield last, {}, _misquoted(first, last)
+        elif header is None:
+            header = Header(cells or [], last)
+        elif cells:
+            values, problem = header.values(cells)
+            if any(_holds_rows(cell, delimiter, header.width) for cell in cells):
+                problem = _misquoted(first, last)
+            yield last, values, problem
+    if header is None:
+        Header([], 0)
+
+
+def _csv_cells(text: Iterator[str], delimiter: str, skipped: int) -> Iterator[tuple[int, int, list[str] | None]]:
+    """Walk the first line, the last line and the cells of each row that holds anything; ``None`` = quotes are wrong."""
+    # Strict: the quotes of a cell that is never closed would take in the rows that follow, as text for one customer.
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    while True:
+        first = reader.line_num + skipped + 1
+        cells = None
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "expected after" not in str(error):
+                raise _unreadable(first, error) from None
+        if cells is None or not all(map(_is_empty, cells)):
+            yield first, reader.line_num + skipped, cells
+
+
+def _refuse_other_formats(start: Sequence[str]) -> None:
+    if start and "\0" in start[0]:
+        byte_order = "be" if start[0].startswith("\0") else "le"
+        raise WtsInvalidRequestError(
+            "recipients_path: the file is not text in the encoding of recipients_encoding. Nothing was sent. "
+            f"Excel's 'Unicode text' is recipients_encoding='utf-16', and without a mark 'utf-16-{byte_order}'."
+        )
+    written = next((line for line in start if line.strip()), "").lstrip()
+    if found := next((what for begin, what in _NO_CSV if written.startswith(begin)), None):
+        raise WtsInvalidRequestError(
+            f"recipients_path: the file holds {found}, and no CSV. Nothing was sent. Export it as CSV, or name its "
+            "format with recipients_format."
+        )
+
+
+_QUOTES = 'each " at the start of a cell needs another at its end, and one inside a cell is written ""'
+
+
+def _unreadable(line: int, error: csv.Error) -> WtsInvalidRequestError:
+    return WtsInvalidRequestError(
+        f"recipients_path: the CSV file cannot be read from line {line} on: {error}. Nothing was sent. Check its "
+        f"quotes: {_QUOTES}."
+    )
+
+
+def _misquoted(first: int, last: int) -> str:
+    rows = f"with line {first}, " if first != last else ""
+    return f"{rows}has a quote in the wrong place: {_QUOTES}"
+
+
+def _holds_rows(cell: str, delimiter: str, width: int) -> bool:
+    """Whether a cell holds whole rows of the file, because its quotes are closed in another row."""
+    from airflow_provider_wts.api.addresses import looks_like_number
+
+    if "\n" not in cell and "\r" not in cell:
+        return False
+    rows = (line.split(delimiter) for line in cell.splitlines()[1:])
+    return any(len(row) >= width and any(map(looks_like_number, row)) for row in rows)
 
 
 def _delimiter(lines: list[str]) -> str:
@@ -150,7 +258,6 @@ def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
     """
     try:
         from openpyxl import load_workbook
-        from openpyxl.utils.exceptions import InvalidFileException
     except ImportError:
         raise WtsInvalidRequestError(
             "recipients_path: Excel files need the package 'openpyxl'. Install it with "
@@ -164,7 +271,8 @@ def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
             yield from _sheet_rows(_sheet(book, sheet), copy)
         except WtsInvalidRequestError:
             raise
-        except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, SyntaxError, OSError) as error:
+        except Exception as error:
+            # What is damaged makes openpyxl, zlib and the reader of XML raise whatever they happen to meet.
             raise WtsInvalidRequestError(
                 f"recipients_path: the Excel file cannot be read: {error}. Nothing was sent. Save it as .xlsx, without "
                 "a password."
@@ -228,7 +336,13 @@ def _hidden_rows(sheet: Any, file: Any) -> set[int]:
             for tag in _ROW_TAG.finditer(rest):
                 end = tag.end()
                 given = _ROW_NUMBER.search(tag[0])
-                number = int(given[1]) if given else number + 1
+                last, number = number, int(given[1]) if given else number + 1
+                if number <= last:
+                    # openpyxl leaves such a row out.
+                    raise WtsInvalidRequestError(
+                        f"recipients_path: row {number} of the sheet is written after row {last}. Nothing was sent. "
+                        "Open the file in Excel and save it again."
+                    )
                 if _HIDDEN.search(tag[0]):
                     hidden.add(number)
             # A tag may go on in the next chunk.
@@ -241,7 +355,21 @@ def _cell_value(cell: Any) -> Any:
     if isinstance(value, datetime) and value.time() == time() and not re.search("[hHsS]", cell.number_format or ""):
         # Excel has no dates without a time; the format of the cell says that none is meant.
         return value.date()
+    if isinstance(value, str) and "_x" in value:
+        return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), value)
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return _as_shown(value, cell.number_format or "")
     return value
+
+
+def _as_shown(number: int, number_format: str) -> int | str:
+    """Return a number with the country code that its format shows in front of it, as in ``+351 0``.
+
+    Without it, a number of another country may be one in Brazil.
+    """
+    shown = _SHOWN_BEFORE.match(number_format)
+    before = re.sub(r"[^0-9+]", "", shown[1]) if shown else ""
+    return f"{before}{number}" if re.fullmatch(r"\+[0-9]{0,3}|[0-9]{1,3}", before) and number >= 10**7 else number
 
 
 def _is_empty(cell: Any) -> bool:

@@ -41,6 +41,41 @@ def excel(*rows_: Any, hidden: int | None = None, **sheets: list[Any]) -> bytes:
     return file.getvalue()
 
 
+def formatted(value: Any, number_format: str) -> bytes:
+    """An Excel file in which a format shows more than the cell of the phone number holds."""
+    book = Workbook()
+    sheet: Any = book.active
+    for row in (["to", "nome"], [value, "Ana"]):
+        sheet.append(row)
+    sheet["A2"].number_format = number_format
+    file = BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def edited(content: bytes, old: bytes, new: bytes) -> bytes:
+    """An Excel file in which the XML of the sheet was changed."""
+    source = zipfile.ZipFile(BytesIO(content))
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in source.namelist():
+            part = source.read(name)
+            if name.endswith("sheet1.xml"):
+                assert old in part
+                part = part.replace(old, new)
+            archive.writestr(name, part)
+    return file.getvalue()
+
+
+def damaged() -> bytes:
+    """An Excel file with one byte changed inside of what is compressed."""
+    content = bytearray(excel(["to", "nome"], *([ANA, f"Ana {number}"] for number in range(200))))
+    with zipfile.ZipFile(BytesIO(bytes(content))) as archive:
+        sheet = next(part for part in archive.infolist() if part.filename.endswith("sheet1.xml"))
+    content[sheet.header_offset + 200] ^= 255
+    return bytes(content)
+
+
 def with_hidden_sheet() -> bytes:
     book = Workbook()
     book.active.append(["to", "nome"])  # type: ignore[union-attr]
@@ -138,7 +173,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {},
         "recipients_encoding='utf-16'",
     ),
-    "UTF-8, taken for latin-1": (
+    "UTF-8, taken for latin-1, without a mark": (
         "a.csv",
         f"\ufeffto;nome\n{BODY}".encode(),
         {"encoding": "latin-1"},
@@ -167,6 +202,100 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {2: "column 3 has a value, and no name"},
     ),
     "nan of pandas": ("a.csv", f"to,nome\n{ANA},nan\n{BIA},\n".encode(), {}, {2: "'nome' has no value", 3: "'nome'"}),
+    "a quote that is never closed": (
+        "a.csv",
+        f'to;nome\n{ANA};"Ana\n{BIA};Bia\n'.encode(),
+        {},
+        "cannot be read from line 2 on",
+    ),
+    "a quote in the header that is never closed": ("a.csv", f'to;"nome\n{BODY}'.encode(), {}, "from line 1 on"),
+    "a quote that another row closes": (
+        "a.csv",
+        f'to;nome;obs\n{ANA};"Ana;vip\n{BIA};Bia;"\n'.encode(),
+        {},
+        {3: "with line 2, has a quote in the wrong place"},
+    ),
+    "a quote that another row closes in a cell of its own": (
+        "a.csv",
+        f'to;obs;nome\n{ANA};"a;Ana\n{BIA};b;Bia";Caio\n'.encode(),
+        {},
+        {3: "has a quote in the wrong place"},
+    ),
+    "text after a closing quote": (
+        "a.csv",
+        f'to;nome\n{ANA};"Ana" Silva\n{BIA};Bia\n'.encode(),
+        {},
+        {2: "has a quote in the wrong place"},
+    ),
+    "quotes inside a cell": ("a.csv", f'to;nome\n{ANA};Ana "Nina"\n'.encode(), {}, [(TWO[0][0], 'Ana "Nina"')]),
+    "a line break inside a cell": ("a.csv", f'to;nome\n{ANA};"Ana\nS."\n'.encode(), {}, [(TWO[0][0], "Ana\nS.")]),
+    "NUL in a cell": ("a.csv", f"to;nome\n{ANA};A\0na\n".encode(), {}, {2: "nome: 'A\\x00na' is not text"}),
+    "NULs at the end": ("a.csv", f"to;nome\n{ANA};Ana\n".encode() + b"\0" * 512, {}, {3: "has 1 column, the header 2"}),
+    "UTF-8, taken for cp1252": (
+        "a.csv",
+        f"to;nome\n{ANA};João\n".encode(),
+        {"encoding": "cp1252"},
+        {2: "read in another encoding"},
+    ),
+    "UTF-8, taken for latin-1": (
+        "a.csv",
+        f"to;nome\n{ANA};À vista\n".encode(),
+        {"encoding": "latin-1"},
+        {2: "read in another encoding"},
+    ),
+    "UTF-8 encoded twice": ("a.csv", f"to;nome\n{ANA};JoÃ£o\n".encode(), {}, {2: "read in another encoding"}),
+    "text of a Mac, taken for latin-1": (
+        "a.csv",
+        f"to;nome\n{ANA};João\n".encode("mac_roman"),
+        {"encoding": "latin-1"},
+        {2: "read in another encoding"},
+    ),
+    "a letter that was lost": ("a.csv", f"to;nome\n{ANA};Jo\ufffdo\n".encode(), {}, {2: "is damaged"}),
+    "capitals with accents": ("a.csv", f"to;nome\n{ANA};SÃO JOSÉ\n".encode(), {}, [(TWO[0][0], "SÃO JOSÉ")]),
+    "UTF-16 of the other byte order, taken for UTF-8": (
+        "a.csv",
+        f"to;nome\n{BODY}".encode("utf-16-be"),
+        {},
+        "without a mark 'utf-16-be'",
+    ),
+    "UTF-32": ("a.csv", f"to;nome\n{BODY}".encode("utf-32"), {}, "recipients_encoding='utf-32'"),
+    "two encodings in one file": (
+        "a.csv",
+        f"to;nome\n{ANA};João\n".encode() + f"{BIA};João\n".encode("cp1252"),
+        {},
+        "recipients_encoding",
+    ),
+    "a huge cell": ("a.csv", f"to;nome\n{ANA};{'x' * 200_000}\n".encode(), {}, "field larger than field limit"),
+    "a huge first line": ("a.csv", b"x" * 200_000, {}, "field larger than field limit"),
+    "16,384 columns": (
+        "a.csv",
+        f"to;nome;{';'.join(f'c{number}' for number in range(16382))}\n{ANA};Ana{';' * 16382}\n".encode(),
+        {},
+        TWO[:1],
+    ),
+    "a web page": ("a.csv", b"\n<!DOCTYPE html><html></html>", {}, "holds a web page"),
+    "JSON": ("a.csv", f'[{{"to": "{ANA}", "nome": "Ana"}}]'.encode(), {}, "holds JSON"),
+    "Excel under the name of a CSV file": ("a.csv", excel(["to"]), {}, "the file is an Excel file"),
+    "old Excel under the name of a CSV file": ("a.csv", b"\xd0\xcf\x11\xe0" * 99, {}, "old or encrypted Excel file"),
+    "gzip twice": ("a.csv.gz", gzip.compress(gzip.compress(BODY.encode())), {}, "compressed twice"),
+    "gzip and something behind it": ("a.csv.gz", gzip.compress(BODY.encode()) + b"x", {}, "cannot be read"),
+    "a separator of its own in one row": ("a.csv", f"to;nome\n{ANA},Ana\n".encode(), {}, {2: "has 1 column"}),
+    "a decimal comma between commas": (
+        "a.csv",
+        f"to,nome,valor\n{ANA},Ana,149,90\n".encode(),
+        {},
+        {2: "column 4 has a value"},
+    ),
+    "the header once more": ("a.csv", f"to;nome\n{ANA};Ana\nto;nome\n".encode(), {}, {3: "'to' is not a valid"}),
+    "a line of totals": ("a.csv", f"to;nome\n{ANA};Ana\nTotal;1\n".encode(), {}, {3: "'Total' is not a valid"}),
+    "a template in a cell": ("a.csv", f"to;nome\n{ANA};{{{{ conn }}}}\n".encode(), {}, [(TWO[0][0], "{{ conn }}")]),
+    "months as names": ("a.csv", f"to;nome;01/12/2026\n{ANA};Ana;1\n".encode(), {}, TWO[:1]),
+    # JSON Lines
+    "one name twice in an object": ("a.jsonl", f'{{"to": "{ANA}", "to": "{BIA}"}}\n'.encode(), {}, {1: "'to' twice"}),
+    "JSON over several lines": ("a.jsonl", b'[\n{"to": 1}\n]', {}, {1: "JSON", 2: "to: 1 came as a number", 3: "JSON"}),
+    "half a character": ("a.jsonl", f'{{"to": "{ANA}", "nome": "\\ud800"}}\n'.encode(), {}, {1: "half of a character"}),
+    "nested without end": ("a.jsonl", b"[" * 100_000, {}, {1: "is not valid JSON"}),
+    "a phone number of 5,000 digits": ("a.jsonl", b'{"to": ' + b"1" * 5000 + b"}", {}, {1: "is not valid JSON"}),
     # Excel
     "Excel": ("a.xlsx", excel(["to", "nome"], [ANA, "Ana"], [BIA, "Bia"]), {}, TWO),
     "Excel, numbers as text and blank rows": (
@@ -195,6 +324,69 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     ),
     "Excel, a formula's value": ("a.xlsx", formula(), {}, [(TWO[0][0], "ANA")]),
     "Excel, an error of a formula": ("a.xlsx", excel(["to", "nome"], [ANA, "#N/A"]), {}, {2: "'nome' has no value"}),
+    "Excel, an error in Portuguese": ("a.xlsx", excel(["to", "nome"], [ANA, "#N/D"]), {}, {2: "'nome' has no value"}),
+    "Excel, a formula without a value": ("a.xlsx", excel(["to", "nome"], [ANA, "=A1"]), {}, {2: "'nome' has no value"}),
+    "Excel, a truth value for a phone number": ("a.xlsx", excel(["to", "nome"], [True, "A"]), {}, {2: "a truth value"}),
+    "Excel, a truth value for a name": ("a.xlsx", excel(["to", "nome"], [ANA, True]), {}, {2: "would write True"}),
+    "Excel, a date for a phone number": (
+        "a.xlsx",
+        excel(["to", "nome"], [date(2026, 3, 1), "Ana"]),
+        {},
+        {2: "is not text but date"},
+    ),
+    "Excel, the serial number of a date for a phone number": (
+        "a.xlsx",
+        excel(["to", "nome"], [46387, "Ana"]),
+        {},
+        {2: "46387 came as a number"},
+    ),
+    "Excel, a date beyond all dates": ("a.xlsx", formatted(11910000001, "dd/mm/yyyy"), {}, {2: "to: is empty"}),
+    "Excel, a format that shows +": ("a.xlsx", formatted(51912345678, "+0"), {}, [("+51|912345678", "Ana")]),
+    "Excel, a format that shows +55": ("a.xlsx", formatted(11910000001, '"+55 "00000000000'), {}, TWO[:1]),
+    "Excel, a format that shows +351": ("a.xlsx", formatted(912345678, '"+351 "0'), {}, [("+351|912345678", "Ana")]),
+    "Excel, a format that shows 1": ("a.xlsx", formatted(4155552671, '"1 "0'), {}, {2: "'14155552671' is not a valid"}),
+    "Excel, a format of a phone number": ("a.xlsx", formatted(11910000001, "\\(00\\) 00000\\-0000"), {}, TWO[:1]),
+    "Excel, scientific notation": (
+        "a.xlsx",
+        excel(["to", "nome"], ["1,19E+10", "A"]),
+        {},
+        {2: "in scientific notation"},
+    ),
+    "Excel, a row of no height": (
+        "a.xlsx",
+        edited(excel(["to", "nome"], [ANA, "Ana"], [BIA, "Bia"]), b'<row r="3"', b'<row r="3" ht="0" customHeight="1"'),
+        {},
+        {3: "is hidden in the spreadsheet"},
+    ),
+    "Excel, a row that comes again": (
+        "a.xlsx",
+        edited(excel(["to", "nome"], [ANA, "Ana"], [BIA, "Bia"]), b'<row r="3"', b'<row r="2"'),
+        {},
+        "row 2 of the sheet is written after row 2",
+    ),
+    "Excel, a line break as Excel writes it": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, "Ana_x000D_\nSilva"]),
+        {},
+        [(TWO[0][0], "Ana\r\nSilva")],
+    ),
+    "Excel, months as names": ("a.xlsx", excel(["to", "nome", date(2026, 3, 1)], [ANA, "Ana", 1]), {}, TWO[:1]),
+    "Excel, a value in the last column": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, "Ana", *[None] * 16381, "x"]),
+        {},
+        {2: "column 16384 has a value"},
+    ),
+    "Excel with macros": ("a.xlsm", excel(["to", "nome"], [ANA, "Ana"]), {}, TWO[:1]),
+    "Excel cut short": ("a.xlsx", excel(["to", "nome"], [ANA, "Ana"])[:-30], {}, "the Excel file cannot be read"),
+    "Excel with a changed byte": ("a.xlsx", damaged(), {}, "the Excel file cannot be read"),
+    "Excel with broken XML": (
+        "a.xlsx",
+        edited(excel(["to", "nome"], [ANA, "Ana"]), b"</row></sheetData>", b""),
+        {},
+        "the Excel file cannot be read",
+    ),
+    "an empty ZIP archive": ("a.xlsx", b"PK\x05\x06" + b"\0" * 18, {}, "the Excel file cannot be read"),
     "Excel, an empty cell": ("a.xlsx", excel(["to", "nome"], [ANA, None]), {}, {2: "'nome' has no value"}),
     "Excel, merged cells": ("a.xlsx", merged(), {}, {3: "'nome' has no value"}),
     "Excel, a title over the header": (
@@ -264,7 +456,7 @@ def test_a_spreadsheet_as_people_have_it(case: str, tmp_path: Path) -> None:
 
 
 def test_the_table_is_as_long_as_it_says() -> None:
-    assert len(TABLE) >= 60
+    assert len(TABLE) >= 120
 
 
 def test_an_excel_file_is_read_row_by_row(tmp_path: Path) -> None:

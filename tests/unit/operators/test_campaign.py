@@ -116,6 +116,25 @@ def test_texts_go_out_one_by_one_each_with_its_mark(wts_connection: Emulator, co
 # Where recipients come from -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (f'to;name\n{number(1)};"Ana\n{number(2)};Bia\n', "from line 2 on"),
+        (f"to;name\n{number(1)};Jo\u00c3\u00a3o\n", "Line 2: name: "),
+        ("to;name\n11 98888-777;Ana\n", "Line 2: to: "),
+        ("<html>to;name</html>", "a web page"),
+        ("PK\x03\x04", "an Excel file"),
+    ],
+)
+def test_a_file_that_may_tell_a_customer_of_another_goes_to_nobody(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path, content: str, why: str
+) -> None:
+    (tmp_path / "a.csv").write_text(content, "utf-8")
+    with pytest.raises(AirflowFailException, match=why):
+        text(recipients_path=str(tmp_path / "a.csv"), row_text="{{ row.name }}").execute(context)
+    assert wts_connection.requests_of("send_text") == []
+
+
 def test_a_csv_file_as_excel_in_brazil_writes_it(
     wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
 ) -> None:
