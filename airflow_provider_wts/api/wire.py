@@ -139,7 +139,7 @@ def _is_set(value: object) -> bool:
 
 
 # How Python and pandas write a value that is missing, and so what a template makes of it.
-_MISSING_TEXTS = frozenset({"", "None", "nan", "NaN", "NaT", "<NA>"})
+_MISSING_TEXTS = frozenset({"", "None", "null", "nan", "NaN", "NaT", "<NA>"})
 
 _MISSING_TYPES = frozenset({"NAType", "NaTType"})
 
