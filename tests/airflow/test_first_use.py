@@ -72,7 +72,7 @@ def test_what_the_run_leaves_out_is_not_given(send, fast_emulator, nothing):
     outcome = send(chatbot="Cobrança", to="11999990001", **nothing)
     assert outcome.state == "success", outcome.logs[-4000:]
     (request,) = fast_emulator.requests_of("send_chatbot")
-    assert request.body.keys() == {"botKey", "to", "sessionMetadata"}
+    assert request.body.keys() == {"botKey", "to", "sessionMetadata", "senderId"}
     assert without_mark(request.body["sessionMetadata"]) == {}
 
 
