@@ -12,7 +12,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, json_value, utc, visible
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_uuid, json_value, utc, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +52,6 @@ def department(value: Any) -> DepartmentReference | Unset:
     :param value: name or id.
     :raises WtsInvalidRequestError: when it is blank or no text.
     """
-    from airflow_provider_wts.api.wire import is_uuid
-
     found = named("department", value)
     if not isinstance(found, str):
         return UNSET
@@ -68,7 +66,6 @@ def user(value: Any, lookup: Callable[[str], str]) -> UserReference | Unset:
     :raises WtsInvalidRequestError: when it is blank or no text.
     """
     from airflow_provider_wts.api.addresses import looks_like_number, number
-    from airflow_provider_wts.api.wire import is_uuid
 
     found = named("user", value)
     if not isinstance(found, str):
@@ -342,17 +339,6 @@ def named(name: str, value: Any) -> Missing[str]:
     return UNSET if missing(found) else found.strip()
 
 
-def is_id(text: str) -> bool:
-    """Whether a text is an id and no name, so that nothing has to be looked up.
-
-    :param text: what the user wrote.
-    """
-    # Here, because names bring the calls of all that has names, and a DAG file needs none of them.
-    from airflow_provider_wts.api.wire import is_uuid
-
-    return is_uuid(text)
-
-
 _YES, _NO = {"true", "yes", "1"}, {"false", "no", "0"}
 
 _NATIVE = (
@@ -366,20 +352,12 @@ _OBJECT = """{"invoice": "2026-118", "amount": 149.9}"""
 _PAIR = {"key", "value"}
 
 
-def missing(value: object) -> bool:
-    """Whether a parameter says nothing: not given, ``None``, blank text, NaN, or their text.
-
-    :param value: the rendered parameter.
-    """
-    return is_missing(value)
+#: Whether a parameter says nothing: not given, ``None``, blank text, NaN, or their text.
+missing = is_missing
 
 
-def _without_value(value: Any) -> bool:
-    """Whether nothing is to be read: ``None`` clears what it names, and all else that is missing is not given."""
-    return value is None or is_missing(value)
-
-
-def _left(value: Any) -> Unset | None:
+def _cleared(value: Any) -> Unset | None:
+    """Return what is left of a missing value: ``None`` clears what it names, and all else is not given."""
     return None if value is None else UNSET
 
 
@@ -390,8 +368,8 @@ def flag(name: str, value: Any) -> Missing[bool]:
     :param value: ``True``, ``False``, or their text.
     :raises WtsInvalidRequestError: when it is neither.
     """
-    if _without_value(value):
-        return _left(value)
+    if is_missing(value):
+        return _cleared(value)
     if isinstance(value, bool):
         return value
     text = str(value).strip().lower()
@@ -411,8 +389,8 @@ def text(name: str, value: Any) -> Missing[str]:
     """
     if isinstance(value, str) and not visible(value):
         return value
-    if _without_value(value):
-        return _left(value)
+    if is_missing(value):
+        return _cleared(value)
     if isinstance(value, (str, int, float, Decimal, Integral, uuid.UUID)) and not isinstance(value, bool):
         return str(value)
     raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.")
@@ -425,8 +403,8 @@ def identity(name: str, value: Any) -> Missing[str]:
     :param value: a UUID, as text or as itself.
     :raises WtsInvalidRequestError: when it is no UUID.
     """
-    if _without_value(value):
-        return _left(value)
+    if is_missing(value):
+        return _cleared(value)
     try:
         return str(uuid.UUID(str(value).strip()))
     except ValueError:
@@ -443,8 +421,8 @@ def metadata(name: str, value: Any) -> dict[str, Any] | Unset | None:
     :raises WtsInvalidRequestError: when it is something else; or when a value inside is missing in a way that nobody
         writes on purpose, such as NaN or ``"None"``, or cannot be written as JSON.
     """
-    if _without_value(value):
-        return _left(value)
+    if is_missing(value):
+        return _cleared(value)
     found = mapping(name, json_text(name, value) if isinstance(value, str) else value, example=_OBJECT)
     for key, one in found.items():
         refuse_missing_inside(f"{name}.{key}", one)
@@ -525,16 +503,21 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
     :param most: the largest good value.
     :raises WtsInvalidRequestError: when it is no number within the bounds.
     """
-    if _without_value(value):
-        return _left(value)
-    try:
-        found = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        found = math.nan
+    if is_missing(value):
+        return _cleared(value)
+    found = _float(value)
     if not math.isfinite(found) or not least <= found <= most:
         bounds = "" if math.isinf(least) else f" from {least:g} to {most:g}"
         raise WtsInvalidRequestError(f"{name}: {value!r} is not a number{bounds}. Example: 149.9.")
     return int(found) if found.is_integer() else found
+
+
+def _float(value: Any) -> float:
+    """Return a value as a number; NaN if it is none."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int | Unset | None:
@@ -546,13 +529,10 @@ def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int 
     :param most: the largest good value; ``None`` = no bound.
     :raises WtsInvalidRequestError: when it is no whole number within the bounds.
     """
-    if _without_value(value):
-        return _left(value)
+    if is_missing(value):
+        return _cleared(value)
     bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
-    try:
-        number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
+    number = _float(value)
     if not number.is_integer() or number < least or (most is not None and number > most):
         raise WtsInvalidRequestError(f"{name}: {value!r} is not a whole number {bounds}.")
     return int(number)
@@ -566,8 +546,8 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
     :param choices: the contract's words; or what users may write, in lower case, and the word that goes out.
     :raises WtsInvalidRequestError: when it is none of them; lists them.
     """
-    if _without_value(value):
-        return _left(value)
+    if is_missing(value):
+        return _cleared(value)
     words = choices if isinstance(choices, Mapping) else {word.casefold(): word for word in choices}
     found = words.get(str(value).strip().casefold())
     if found is None:
@@ -586,8 +566,8 @@ def timestamp(name: str, value: Any) -> Missing[str]:
         renders to.
     :raises WtsInvalidRequestError: when it is neither, or has no time zone: the API would read it as another time.
     """
-    if _without_value(value):
-        return _left(value)
+    if is_missing(value):
+        return _cleared(value)
     good = "Example: '2026-03-01T00:00:00-03:00', or '{{ data_interval_start }}'."
     if isinstance(value, str):
         try:

@@ -101,26 +101,13 @@ def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def stamped(account: Account, record: Record) -> dict[str, Any]:
-    """Return the id and the two timestamps of a record as an answer carries them.
-
-    :param account: the account.
-    :param record: the record.
-    """
-    return {
-        "id": record.id,
-        "createdAt": account.clock.text(record.created),
-        "updatedAt": account.clock.text(record.updated),
-    }
-
-
 def plain(account: Account, record: Record) -> dict[str, Any]:
     """Return a record whose properties stand in the answer as they are kept.
 
     :param account: the account.
     :param record: the record.
     """
-    return {**stamped(account, record), **record.values}
+    return {**account.stamped(record), **record.values}
 
 
 def detail(answer: dict[str, Any], request: Request, name: str, make: Callable[[], Any], *asked: str) -> None:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_wts.emulator import conversation
@@ -26,147 +28,22 @@ from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.resources.cards import add_card, add_card_note
 from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
 from airflow_provider_wts.emulator.resources.panels import steps_of
-from airflow_provider_wts.emulator.state import Account, Behaviour, Chatbot, Contact, Record, RecordT, Session, named
+from airflow_provider_wts.emulator.state import (
+    Account,
+    Behaviour,
+    Chatbot,
+    Contact,
+    Record,
+    RecordT,
+    Session,
+    Table,
+    named,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-DEFAULT_SEED: Final[dict[str, Any]] = {
-    "departments": [
-        {"name": "Atendimento", "default": True, "description": "Primeiro contato"},
-        {"name": "Vendas", "description": "Equipe comercial"},
-        {"name": "Financeiro", "description": "Cobrança e pagamentos"},
-    ],
-    "channels": [
-        {"name": "WhatsApp principal", "type": "CloudAPI_WhatsApp", "number": "+55|1140028922"},
-        {"name": "Instagram da loja", "type": "Instagram", "handle": "@loja.exemplo"},
-    ],
-    "agents": [
-        {
-            "name": "Ana Souza",
-            "email": "ana@exemplo.com.br",
-            "phone": "+55|11988880001",
-            "profile": "Admin",
-            "departments": ["Atendimento", "Vendas"],
-        },
-        {
-            "name": "Bruno Lima",
-            "email": "bruno@exemplo.com.br",
-            "phone": "+55|11988880002",
-            "profile": "Agent",
-            "departments": ["Financeiro"],
-        },
-    ],
-    "tags": [
-        {"name": "VIP", "color": "YELLOW_500"},
-        {"name": "Inadimplente", "color": "RED_500"},
-        {"name": "Newsletter", "color": "BLUE_500"},
-    ],
-    "custom_fields": [
-        {"name": "Dados do cliente", "key": "dados-do-cliente", "type": "GROUP"},
-        {"name": "CPF", "key": "cpf", "type": "STRING", "group": "dados-do-cliente"},
-        {"name": "Data de nascimento", "key": "data-de-nascimento", "type": "DATE", "group": "dados-do-cliente"},
-        {"name": "Limite de crédito", "key": "limite-de-credito", "type": "FLOAT"},
-        {"name": "Plano", "key": "plano", "type": "SINGLESELECT", "options": ["Básico", "Completo"]},
-    ],
-    "portfolios": [
-        {"name": "Carteira da Ana", "departments": ["Vendas"]},
-        {"name": "Clientes especiais", "type": "MULTIPLE"},
-    ],
-    "templates": [
-        {"name": "saudacao", "text": "Olá {{nome}}, tudo bem?", "params": ["nome"], "slug": "a1b2_saudacao"},
-        {
-            "name": "cobranca",
-            "text": "Olá {{nome}}, sua fatura de {{valor}} vence em {{data}}.",
-            "params": ["nome", "valor", "data"],
-        },
-        {
-            "name": "fatura",
-            "text": "Olá {{nome}}, aqui está a sua fatura de {{valor}}, que vence em {{data}}.",
-            "params": ["nome", "valor", "data"],
-            "file_type": "DOCUMENT",
-        },
-        {"name": "pesquisa", "text": "De 0 a 10, quanto você nos recomendaria?"},
-        {"name": "carrinho", "text": "Você deixou itens no carrinho. Posso ajudar?"},
-        {"name": "codigo", "text": "{{1}} é o seu código de verificação.", "types": ["AUTHENTICATION"]},
-        {"name": "em_revisao", "text": "Novidades da loja", "status": "InRevision"},
-    ],
-    "chatbots": [
-        {
-            "name": "Cobrança",
-            "department": "Financeiro",
-            "steps": [
-                {
-                    "message": "Olá {{contact.name}}, sua fatura {{metadata.fatura}} está em aberto.",
-                    "template": "cobranca",
-                },
-                {"wait": 1},
-                {"ask": "Você já fez o pagamento?", "save_as": "resposta", "timeout": 60},
-                {"metadata": {"etapa": "encerrado"}},
-                {"message": "Obrigado pelo retorno!", "template": "saudacao"},
-                {"complete": {}},
-            ],
-        },
-        {
-            "name": "Pesquisa NPS",
-            "steps": [
-                {
-                    "ask": "De 0 a 10, quanto você nos recomendaria?",
-                    "save_as": "nps",
-                    "template": "pesquisa",
-                    "timeout": 60,
-                },
-                {"classification": {"category": "INFO", "description": "Pesquisa respondida"}},
-                {"complete": {}},
-            ],
-        },
-        {
-            "name": "Carrinho abandonado",
-            "department": "Vendas",
-            "steps": [
-                {"message": "Você deixou itens no carrinho. Posso ajudar?", "template": "carrinho"},
-                {"wait": 3},
-                {"complete": {"reactivate": True}},
-            ],
-        },
-        {
-            "name": "Falar com atendente",
-            "department": "Atendimento",
-            "steps": [
-                {"message": "Já vou chamar alguém da equipe.", "template": "saudacao"},
-                {"transfer": {"department": "Vendas"}},
-            ],
-        },
-        {"name": "Boas-vindas", "type": "Reactive", "usage": []},
-        {"name": "Cobrança antiga", "archived": True},
-        {"name": "Rascunho de cobrança", "status": "NOT_PUBLISHED"},
-        {"name": "Campanha manual", "usage": ["Manual"]},
-    ],
-    "sequences": [{"name": "Pós-venda"}, {"name": "Reativação"}],
-    "panels": [
-        {
-            "title": "Funil de vendas",
-            "key": "VENDAS",
-            "type": "SALES",
-            "steps": ["Novo", "Em negociação", "Fechado"],
-            "tags": ["Urgente", "Grande conta"],
-            "lost_reasons": ["Preço", "Sem resposta"],
-            "custom_fields": [{"name": "Origem", "key": "origem", "type": "STRING"}],
-        },
-        {
-            "title": "Tarefas",
-            "key": "TAREFAS",
-            "type": "MANAGEMENT",
-            "steps": ["A fazer", "Fazendo", "Feito"],
-            "tags": [],
-        },
-    ],
-    "contacts": [
-        {"name": "Carla Dias", "phone": "+55|11999990001", "email": "carla@exemplo.com.br", "tags": ["VIP"]},
-        {"name": "Diego Alves", "phone": "+55|11999990002", "tags": ["Inadimplente"]},
-        {"name": "Elisa Rocha", "phone": "+55|11999990003", "instagram": "@elisa.rocha"},
-    ],
-}
+DEFAULT_SEED: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("default_seed.json").read_bytes())
 """Default objects; every id is made from the emulator's seed and the object's name."""
 
 
@@ -258,13 +135,17 @@ def _given_id(table: Any, given: Mapping[str, Any]) -> str | None:
     return None if given.get("id") is None else _new_id(table, _uuid("id", given["id"]))
 
 
-def _add(
-    account: Account, table: Any, kind: str, name: str, values: dict[str, Any], *, given: Mapping[str, Any] | str
-) -> Record:
+def _add(account: Account, kind: str, name: str, given: Mapping[str, Any] | str, values: dict[str, Any]) -> Record:
+    """Add a plain object to the table of its kind."""
+    table: Table[Record] = getattr(account, _TABLES.get(kind, f"{kind.replace('-', '_')}s"))
     identifier = _id(account, given, f"{kind}:{name}")
     if table.find(identifier) is not None:
         raise ValueError(f"There is a {kind} {name!r} already.")
     return account.new(table, values, identifier, _moment(account))
+
+
+#: Tables whose name is not that of the kind.
+_TABLES = {"panel-tag": "panel_tags", "step": "panel_steps"}
 
 
 def _name(given: Mapping[str, Any] | str, key: str = "name") -> str:
@@ -273,51 +154,39 @@ def _name(given: Mapping[str, Any] | str, key: str = "name") -> str:
 
 
 def _department(account: Account, given: Mapping[str, Any]) -> None:
-    _add(
-        account,
-        account.departments,
-        "department",
-        given["name"],
-        {
-            "companyId": account.id,
-            "name": given["name"],
-            "description": given.get("description"),
-            "isDefault": bool(given.get("default")),
-            "isPrivate": False,
-            "distribuitionEnabled": False,
-            "restrictionType": "NONE",
-            "distributionConfig": None,
-            "channelsConfig": {"scope": "ALL", "channels": []},
-        },
-        given=given,
-    )
+    values = {
+        "companyId": account.id,
+        "name": given["name"],
+        "description": given.get("description"),
+        "isDefault": bool(given.get("default")),
+        "isPrivate": False,
+        "distribuitionEnabled": False,
+        "restrictionType": "NONE",
+        "distributionConfig": None,
+        "channelsConfig": {"scope": "ALL", "channels": []},
+    }
+    _add(account, "department", given["name"], given, values)
 
 
 def _channel(account: Account, given: Mapping[str, Any]) -> None:
     number = stored_phone(given["number"], account.switches) if given.get("number") else None
     kind = given["type"]
     human = given.get("handle") or (formatted_phone(number) if number else given["name"])
-    _add(
-        account,
-        account.channels,
-        "channel",
-        given["name"],
-        {
-            "active": given.get("active", True),
-            "type": kind,
-            "number": number,
-            "numberFormatted": formatted_phone(number) if number else None,
-            "identity": {
-                "humanId": human,
-                "platform": kind.split("_")[-1],
-                "provider": kind.split("_")[0],
-                "providerVariable": None,
-                "pictureUrl": None,
-                "displayName": given["name"],
-            },
+    values = {
+        "active": given.get("active", True),
+        "type": kind,
+        "number": number,
+        "numberFormatted": formatted_phone(number) if number else None,
+        "identity": {
+            "humanId": human,
+            "platform": kind.split("_")[-1],
+            "provider": kind.split("_")[0],
+            "providerVariable": None,
+            "pictureUrl": None,
+            "displayName": given["name"],
         },
-        given=given,
-    )
+    }
+    _add(account, "channel", given["name"], given, values)
 
 
 def _agent(account: Account, given: Mapping[str, Any]) -> None:
@@ -325,92 +194,74 @@ def _agent(account: Account, given: Mapping[str, Any]) -> None:
     user = _uuid("user_id", given["user_id"]) if given.get("user_id") else account.named_id(f"user:{given['name']}")
     phone = stored_phone(given["phone"], account.switches) if given.get("phone") else None
     departments = [account.department_of({"name": name}) for name in given.get("departments", ())]
-    _add(
-        account,
-        account.agents,
-        "agent",
-        given["name"],
-        {
-            "companyId": account.id,
-            "userId": user,
-            "name": given["name"],
-            "shortName": given["name"].split()[0],
-            "email": given.get("email"),
-            "phoneNumber": phone,
-            "phoneNumberFormatted": formatted_phone(phone) if phone else None,
-            "profile": given.get("profile", "Agent"),
-            "isOwner": bool(given.get("owner")),
-            "departments": [
-                {
-                    "agentId": identifier,
-                    "userId": user,
-                    "departmentId": department.id,
-                    "isAgent": True,
-                    "isSupervisor": False,
-                }
-                for department in departments
-                if department is not None
-            ],
-            "availability": "AVAILABLE",
-            "blocked": False,
-        },
-        given=given,
-    )
+    values = {
+        "companyId": account.id,
+        "userId": user,
+        "name": given["name"],
+        "shortName": given["name"].split()[0],
+        "email": given.get("email"),
+        "phoneNumber": phone,
+        "phoneNumberFormatted": formatted_phone(phone) if phone else None,
+        "profile": given.get("profile", "Agent"),
+        "isOwner": bool(given.get("owner")),
+        "departments": [
+            {
+                "agentId": identifier,
+                "userId": user,
+                "departmentId": department.id,
+                "isAgent": True,
+                "isSupervisor": False,
+            }
+            for department in departments
+            if department is not None
+        ],
+        "availability": "AVAILABLE",
+        "blocked": False,
+    }
+    _add(account, "agent", given["name"], given, values)
 
 
 def _tag(account: Account, given: Mapping[str, Any]) -> None:
     values = {"name": given["name"], "color": given.get("color", "GRAY_600")}
-    _add(account, account.tags, "tag", given["name"], values, given=given)
+    _add(account, "tag", given["name"], given, values)
 
 
 def _custom_field(account: Account, given: Mapping[str, Any], panel: Record | None = None) -> None:
     scope = panel.id if panel else None
     position = sum(field["scopeId"] == scope for field in account.custom_fields.by_creation())
     group = given.get("group")
-    _add(
-        account,
-        account.custom_fields,
-        "custom-field",
-        f"{panel['title']}/{given['key']}" if panel else given["key"],
-        {
-            "parentId": account.named_id(f"custom-field:{group}") if group else None,
-            "type": given.get("type", "STRING"),
-            "entityType": "PANEL" if panel else "CONTACT",
-            "scopeId": scope,
-            "companyId": account.id,
-            "name": given["name"],
-            "key": given["key"],
-            "position": position,
-            "required": False,
-            "visible": True,
-            "isValueRange": False,
-            "options": [
-                {"id": account.named_id(f"option:{given['key']}:{option}"), "name": option}
-                for option in given.get("options", ())
-            ],
-        },
-        given=given,
-    )
+    values = {
+        "parentId": account.named_id(f"custom-field:{group}") if group else None,
+        "type": given.get("type", "STRING"),
+        "entityType": "PANEL" if panel else "CONTACT",
+        "scopeId": scope,
+        "companyId": account.id,
+        "name": given["name"],
+        "key": given["key"],
+        "position": position,
+        "required": False,
+        "visible": True,
+        "isValueRange": False,
+        "options": [
+            {"id": account.named_id(f"option:{given['key']}:{option}"), "name": option}
+            for option in given.get("options", ())
+        ],
+    }
+    _add(account, "custom-field", f"{panel['title']}/{given['key']}" if panel else given["key"], given, values)
 
 
 def _portfolio(account: Account, given: Mapping[str, Any]) -> None:
     departments = [account.department_of({"name": name}) for name in given.get("departments", ())]
-    _add(
-        account,
-        account.portfolios,
-        "portfolio",
-        given["name"],
-        {
-            "active": True,
-            "companyId": account.id,
-            "name": given["name"],
-            "automaticAttribution": False,
-            "expirationDurationInMonths": 0,
-            "type": given.get("type", "SINGLE"),
-            "departments": [{"departmentId": one.id, "userIds": []} for one in departments if one is not None],
-        },
-        given=given,
-    )
+    values = {
+        "active": True,
+        "companyId": account.id,
+        "name": given["name"],
+        "automaticAttribution": False,
+        "expirationDurationInMonths": 0,
+        "type": given.get("type", "SINGLE"),
+        "departments": [{"departmentId": one.id, "userIds": []} for one in departments if one is not None],
+    }
+    _add(account, "portfolio", given["name"], given, values)
 
 
 def _template(account: Account, given: Mapping[str, Any]) -> None:
@@ -418,31 +269,25 @@ def _template(account: Account, given: Mapping[str, Any]) -> None:
     channels = account.channels.by_creation()
     official = next((channel for channel in channels if "WhatsApp" in channel["type"]), None)
     params = given.get("params", ["1"] if "{{1}}" in given["text"] else [])
-    _add(
-        account,
-        account.templates,
-        "template",
-        given["name"],
-        {
-            "active": True,
-            "archived": bool(given.get("archived")),
-            "channelId": official.id if official else None,
-            "name": given["name"],
-            "text": given["text"],
-            "footerText": given.get("footer"),
-            "status": given.get("status", "Approved"),
-            "channelType": official["type"].upper() if official else None,
-            "type": given.get("types", ["TEMPLATE", "TEMPLATE_CAMPAIGN", "TEMPLATE_SCHEDULED_MESSAGE"]),
-            "params": [{"name": name, "templateId": identifier} for name in params],
-            "internalName": given.get("slug", f"{identifier[:4]}_{given['name']}"),
-            "fileType": given.get("file_type", "UNDEFINED"),
-            "quickReplyAlias": None,
-            "rejectedDescription": None,
-            "categoryId": None,
-            "categoryName": None,
-        },
-        given=given,
-    )
+    values = {
+        "active": True,
+        "archived": bool(given.get("archived")),
+        "channelId": official.id if official else None,
+        "name": given["name"],
+        "text": given["text"],
+        "footerText": given.get("footer"),
+        "status": given.get("status", "Approved"),
+        "channelType": official["type"].upper() if official else None,
+        "type": given.get("types", ["TEMPLATE", "TEMPLATE_CAMPAIGN", "TEMPLATE_SCHEDULED_MESSAGE"]),
+        "params": [{"name": name, "templateId": identifier} for name in params],
+        "internalName": given.get("slug", f"{identifier[:4]}_{given['name']}"),
+        "fileType": given.get("file_type", "UNDEFINED"),
+        "quickReplyAlias": None,
+        "rejectedDescription": None,
+        "categoryId": None,
+        "categoryName": None,
+    }
+    _add(account, "template", given["name"], given, values)
 
 
 def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
@@ -468,32 +313,26 @@ def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
 
 def _sequence(account: Account, given: Mapping[str, Any]) -> None:
     values = {"active": True, "companyId": account.id, "name": given["name"], "enabled": given.get("enabled", True)}
-    _add(account, account.sequences, "sequence", given["name"], values, given=given)
+    _add(account, "sequence", given["name"], given, values)
 
 
 def _panel(account: Account, given: Mapping[str, Any]) -> None:
     title = given["title"]
-    panel = _add(
-        account,
-        account.panels,
-        "panel",
-        title,
-        {
-            "companyId": account.id,
-            "archived": False,
-            "scope": "COMPANY",
-            "departmentIds": [],
-            "userId": None,
-            "title": title,
-            "description": given.get("description"),
-            "thumbnailId": None,
-            "thumbnailFile": None,
-            "key": given.get("key", title.upper()[:10]),
-            "type": given.get("type", "MANAGEMENT"),
-            "autoLossDays": None,
-        },
-        given=given,
-    )
+    values = {
+        "companyId": account.id,
+        "archived": False,
+        "scope": "COMPANY",
+        "departmentIds": [],
+        "userId": None,
+        "title": title,
+        "description": given.get("description"),
+        "thumbnailId": None,
+        "thumbnailFile": None,
+        "key": given.get("key", title.upper()[:10]),
+        "type": given.get("type", "MANAGEMENT"),
+        "autoLossDays": None,
+    }
+    panel = _add(account, "panel", title, given, values)
     steps = given.get("steps", ())
     for position, step in enumerate(steps):
         values = {
@@ -505,7 +344,7 @@ def _panel(account: Account, given: Mapping[str, Any]) -> None:
             "isInitial": position == 0,
             "isFinal": position == len(steps) - 1,
         }
-        _add(account, account.panel_steps, "step", f"{title}/{_name(step, 'title')}", values, given=step)
+        _add(account, "step", f"{title}/{_name(step, 'title')}", step, values)
     for tag in given.get("tags", ()):
         values = {
             "companyId": account.id,
@@ -514,10 +353,10 @@ def _panel(account: Account, given: Mapping[str, Any]) -> None:
             "nameColor": "#FFFFFF",
             "bgColor": "#336699",
         }
-        _add(account, account.panel_tags, "panel-tag", f"{title}/{_name(tag)}", values, given=tag)
+        _add(account, "panel-tag", f"{title}/{_name(tag)}", tag, values)
     for reason in given.get("lost_reasons", ()):
         values = {"companyId": account.id, "panelId": panel.id, "description": _name(reason)}
-        _add(account, account.lost_reasons, "lost-reason", f"{title}/{_name(reason)}", values, given=reason)
+        _add(account, "lost-reason", f"{title}/{_name(reason)}", reason, values)
     for custom_field in given.get("custom_fields", ()):
         _custom_field(account, custom_field, panel)
 
@@ -568,7 +407,7 @@ def _session_of(account: Account, given: Mapping[str, Any]) -> Session:
 def _file(account: Account, given: Mapping[str, Any]) -> None:
     content = base64.b64decode(given["base64"], validate=True) if "base64" in given else given.get("text", "").encode()
     values = file_values(given["name"], content, given.get("mime_type"))
-    _add(account, account.files, "file", given["name"], values, given=given)
+    _add(account, "file", given["name"], given, values)
 
 
 def _files(account: Account, given: Mapping[str, Any]) -> list[str]:

@@ -494,6 +494,14 @@ class Account:
             self.clock.move(seconds)
             self.agenda.run_due()
 
+    def stamped(self, record: Record) -> dict[str, Any]:
+        """Return the id and the two timestamps of a record as an answer carries them.
+
+        :param record: the record.
+        """
+        created, updated = self.clock.text(record.created), self.clock.text(record.updated)
+        return {"id": record.id, "createdAt": created, "updatedAt": updated}
+
     # Finding --------------------------------------------------------------------------------------------------------
 
     def need(self, table: Table[RecordT], identifier: str | None, what: str) -> RecordT:

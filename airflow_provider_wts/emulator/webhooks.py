@@ -12,22 +12,27 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_wts.emulator.state import Account, Contact, Message, Record, Session
     from airflow_provider_wts.emulator.switches import Switches
 
 
-def emit(account: Account, event: str, content: Mapping[str, Any]) -> None:
+def emit(account: Account, event: str, record: Record, content: Callable[[], Mapping[str, Any]]) -> None:
     """Tell every enabled subscriber of an event.
 
     :param account: the account.
     :param event: name of the event, such as ``SESSION_NEW``.
-    :param content: what the envelope carries.
+    :param record: what it is about.
+    :param content: what the envelope carries of it, beside its id and dates; made only for a subscriber.
     """
     for subscription in account.subscriptions.by_creation():
         if subscription["enabled"] and event in subscription["events"]:
-            body = {"eventType": event, "date": account.now_text(), "content": content}
+            body = {
+                "eventType": event,
+                "date": account.now_text(),
+                "content": {**account.stamped(record), **content()},
+            }
             account.post(subscription["url"], body, event)
 
 
@@ -38,22 +43,13 @@ def emit_session(account: Account, event: str, session: Session) -> None:
     :param event: name of the event.
     :param session: the session.
     """
-    if len(account.subscriptions) == 0:
-        return
-    content = {
-        "id": session.id,
-        "createdAt": account.clock.text(session.created),
-        "updatedAt": account.clock.text(session.updated),
-        "companyId": account.id,
-        "status": session["status"],
-        "contactId": session.contact.id,
-        "channelId": session.channel.id,
-        "departmentId": session["departmentId"],
-        "userId": session["userId"],
-        "botId": session["botId"],
-        "metadata": dict(session["metadata"]),
-    }
-    emit(account, event, content)
+    names = ("companyId", "status", "contactId", "channelId", "departmentId", "userId", "botId")
+    emit(
+        account,
+        event,
+        session,
+        lambda: {**{name: session[name] for name in names}, "metadata": dict(session["metadata"])},
+    )
 
 
 def emit_message(account: Account, event: str, message: Message) -> None:
@@ -63,16 +59,8 @@ def emit_message(account: Account, event: str, message: Message) -> None:
     :param event: name of the event.
     :param message: the message.
     """
-    if len(account.subscriptions) == 0:
-        return
     names = ("type", "senderId", "sessionId", "direction", "status", "origin", "text", "failedReason")
-    content = {
-        "id": message.id,
-        "createdAt": account.clock.text(message.created),
-        "updatedAt": account.clock.text(message.updated),
-        **{name: message[name] for name in names},
-    }
-    emit(account, event, content)
+    emit(account, event, message, lambda: {name: message[name] for name in names})
 
 
 def emit_contact(account: Account, event: str, contact: Contact) -> None:
@@ -82,29 +70,30 @@ def emit_contact(account: Account, event: str, contact: Contact) -> None:
     :param event: name of the event.
     :param contact: the contact.
     """
-    if len(account.subscriptions) == 0:
-        return
-    tags = [account.tags.find(identifier) for identifier in contact["tagIds"]]
-    content = {
-        "id": contact.id,
-        "createdAt": account.clock.text(contact.created),
-        "updatedAt": account.clock.text(contact.updated),
-        "companyId": account.id,
-        "name": contact["name"],
-        "phonenumber": contact["phoneNumber"],
-        "phonenumberFormatted": contact["phoneNumberFormatted"],
-        "email": contact["email"],
-        "instagram": contact["instagram"],
-        "annotation": contact["annotation"],
-        "tagsId": list(contact["tagIds"]),
-        "tags": [tag["name"] for tag in tags if tag is not None],
-        "status": contact["status"],
-        "origin": contact["origin"],
-        "utm": None,
-        "customFieldValues": dict(contact["customFields"]),
-        "metadata": dict(contact["metadata"]),
-    }
-    emit(account, event, content)
+    names = (
+        "companyId",
+        "name",
+        "phoneNumber",
+        "phoneNumberFormatted",
+        "email",
+        "instagram",
+        "annotation",
+        "status",
+        "origin",
+    )
+
+    def content() -> dict[str, Any]:
+        tags = [account.tags.find(identifier) for identifier in contact["tagIds"]]
+        return {
+            **{name.replace("phoneNumber", "phonenumber"): contact[name] for name in names},
+            "tagsId": list(contact["tagIds"]),
+            "tags": [tag["name"] for tag in tags if tag is not None],
+            "utm": None,
+            "customFieldValues": dict(contact["customFields"]),
+            "metadata": dict(contact["metadata"]),
+        }
+
+    emit(account, event, contact, content)
 
 
 def emit_record(account: Account, event: str, record: Record) -> None:
@@ -114,15 +103,7 @@ def emit_record(account: Account, event: str, record: Record) -> None:
     :param event: name of the event.
     :param record: the object.
     """
-    if len(account.subscriptions) == 0:
-        return
-    content = {
-        "id": record.id,
-        "createdAt": account.clock.text(record.created),
-        "updatedAt": account.clock.text(record.updated),
-        **record.values,
-    }
-    emit(account, event, content)
+    emit(account, event, record, lambda: record.values)
 
 
 def call_back(account: Account, url: str | None, content: Mapping[str, Any]) -> None:

@@ -12,6 +12,8 @@ from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_wts.api.call import Call
 
 T = TypeVar("T")
@@ -34,6 +36,21 @@ class WtsOperator(RenderedParameters, BaseOperator):
     def hook(self) -> WtsHook:
         """The hook of this task's connection."""
         return WtsHook(self.wts_conn_id)
+
+    def build_call(self) -> Call[Any]:
+        """Return the operator's call. It checks the parameters first, so that a mistake costs no request.
+
+        :raises WtsInvalidRequestError: when a parameter is invalid.
+        """
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Perform the call.
+
+        :param context: the task's context.
+        """
+        with task_failures():
+            return self.hook.run(self.build_call())
 
     def run_call(self, call: Call[T]) -> T:
         """Perform a call; what no retry can fix fails the task at once.

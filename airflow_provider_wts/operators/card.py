@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.panels import CARD_STATUSES
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_uuid
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
@@ -179,14 +179,14 @@ class WtsCardWriter(WtsOperator):
         return card
 
     def _tag_id(self, tag: str) -> str:
-        return tag if parameters.is_id(tag) else self.panel_names.tag(tag, self.panel_id)
+        return tag if is_uuid(tag) else self.panel_names.tag(tag, self.panel_id)
 
     def step_id(self, step: str) -> str:
         """Return the id of a step.
 
         :param step: title or id.
         """
-        return step if parameters.is_id(step) else self.panel_names.step(step, self.panel_id)
+        return step if is_uuid(step) else self.panel_names.step(step, self.panel_id)
 
 
 class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
@@ -232,7 +232,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
                 raise WtsInvalidRequestError("title: is empty. A card needs a title of 1 to 500 characters.")
             title = str(parameters.bounded_text("title", self.title, most=500))
             content = self.checked_content()
-            if not parameters.is_id(step) and parameters.missing(self.panel):
+            if not is_uuid(step) and parameters.missing(self.panel):
                 raise WtsInvalidRequestError(
                     f"panel: is empty, and the step {step!r} is a title, which many panels may have. Give the title or "
                     "id of the panel, or the id of the step."
@@ -361,7 +361,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         if isinstance(step, str):
             change["step_id"] = self.step_id(step)
         if isinstance(reason, str):
-            found = reason if parameters.is_id(reason) else self.panel_names.lost_reason(reason, self.panel_id)
+            found = reason if is_uuid(reason) else self.panel_names.lost_reason(reason, self.panel_id)
             change["lost_reason_id"] = found
         super().look_up(content)
 
@@ -424,7 +424,7 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
             step = parameters.named("copy_to_step", self.copy_to_step)
             archive = parameters.switch("archive_original_card", self.archive_original_card)
             copied = parameters.choices_of("fields", self.fields, _COPIED)
-            if isinstance(step, str) and not parameters.is_id(step):
+            if isinstance(step, str) and not is_uuid(step):
                 step = self.hook.names.panels.step(step, self._panel(card_id))
             call = panels.duplicate_card(card_id, copy_to_step_id=step, archive_original_card=archive, fields=copied)
         place = "the copies of this card"
@@ -466,7 +466,7 @@ def checked_contact(name: str, text: str) -> str:
     """
     from airflow_provider_wts.api.addresses import number
 
-    return text if parameters.is_id(text) else number(text, name=name)
+    return text if is_uuid(text) else number(text, name=name)
 
 
 def contact_id(operator: WtsOperator, contact: str) -> str:
@@ -476,7 +476,7 @@ def contact_id(operator: WtsOperator, contact: str) -> str:
     :param contact: what :func:`checked_contact` returned.
     :raises WtsRejectedError: when no contact has the number.
     """
-    if parameters.is_id(contact):
+    if is_uuid(contact):
         return contact
     from airflow_provider_wts.api.answers import required
     from airflow_provider_wts.api.contacts import get_contact_by_phone
@@ -575,20 +575,13 @@ class WtsDeleteCardNoteOperator(WtsOperator):
         self.card_id = card_id
         self.note_id = note_id
 
-    def execute(self, context: Context) -> None:
-        """Delete the note.
-
-        :param context: the task's context.
-        """
+    def build_call(self) -> Call[None]:
+        """Return the call."""
         from airflow_provider_wts.api import panels
 
-        with task_failures():
-            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
-            example = "{{ ti.xcom_pull(task_ids='create_note')['id'] }}"
-            note_id = parameters.needed_identity("note_id", self.note_id, example=example)
-            call = panels.delete_card_note(card_id, note_id)
-        self.run_call(call)
-        self.log.info("Note %s of card %s is deleted.", note_id, card_id)
+        card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+        example = "{{ ti.xcom_pull(task_ids='create_note')['id'] }}"
+        return panels.delete_card_note(card_id, parameters.needed_identity("note_id", self.note_id, example=example))
 
 
 _CARD_DETAILS = ("PanelTitle", "StepTitle", "StepPhase", "ResponsibleUser", "Contacts", "CustomFields", "LostReason")
@@ -683,14 +676,9 @@ class WtsGetCardOperator(WtsOperator):
         self.card_id = card_id
         self.include_details = include_details
 
-    def execute(self, context: Context) -> PanelCardV2:
-        """Read the card.
+    def build_call(self) -> Call[PanelCardV2]:
+        """Return the call."""
+        from airflow_provider_wts.api.panels import get_card
 
-        :param context: the task's context.
-        """
-        from airflow_provider_wts.api import panels
-
-        with task_failures():
-            card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
-            call = panels.get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))
-        return self.run_call(call)
+        card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
+        return get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))

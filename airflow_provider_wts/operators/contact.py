@@ -295,22 +295,15 @@ class WtsGetContactOperator(WtsOperator):
         self.phone = phone
         self.include_details = include_details
 
-    def execute(self, context: Context) -> Contact:
-        """Read the contact.
+    def build_call(self) -> Call[Contact]:
+        """Return the call."""
+        from airflow_provider_wts.api.contacts import get_contact, get_contact_by_phone
 
-        :param context: the task's context.
-        """
-        from airflow_provider_wts.api import contacts as calls
-
-        with task_failures():
-            contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
-            details = parameters.details(self.include_details, contact_fields.DETAILS)
-            call = (
-                calls.get_contact(contact_id, include_details=details)
-                if contact_id is not None
-                else calls.get_contact_by_phone(phone, include_details=details)
-            )
-        return self.run_call(call)
+        contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
+        details = parameters.details(self.include_details, contact_fields.DETAILS)
+        if contact_id is None:
+            return get_contact_by_phone(phone, include_details=details)
+        return get_contact(contact_id, include_details=details)
 
 
 class WtsUpdateContactTagsOperator(WtsOperator):
@@ -345,26 +338,19 @@ class WtsUpdateContactTagsOperator(WtsOperator):
         self.contact_id = contact_id
         self.phone = phone
 
-    def execute(self, context: Context) -> Contact:
-        """Change the tags.
+    def build_call(self) -> Call[Contact]:
+        """Return the call."""
+        from airflow_provider_wts.api.contacts import update_contact_tags, update_contact_tags_by_phone
 
-        :param context: the task's context.
-        """
-        from airflow_provider_wts.api import contacts as calls
-
-        with task_failures():
-            contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
-            operation = contact_fields.tag_operation(self.tag_operation)
-            tags = parameters.texts("tags", self.tags)
-            if not isinstance(tags, list) or (not tags and operation != "ReplaceAll"):
-                raise WtsInvalidRequestError("tags: is empty. Give names or ids, or [] with tag_operation='replace'.")
-            tag_ids = contact_fields.ids("tags", tags, self.hook.names.tag)
-            call = (
-                calls.update_contact_tags(contact_id, tag_ids=tag_ids, operation=operation)
-                if contact_id is not None
-                else calls.update_contact_tags_by_phone(phone, tag_ids=tag_ids, operation=operation)
-            )
-        return self.run_call(call)
+        contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
+        operation = contact_fields.tag_operation(self.tag_operation)
+        tags = parameters.texts("tags", self.tags)
+        if not isinstance(tags, list) or (not tags and operation != "ReplaceAll"):
+            raise WtsInvalidRequestError("tags: is empty. Give names or ids, or [] with tag_operation='replace'.")
+        tag_ids = contact_fields.ids("tags", tags, self.hook.names.tag)
+        if contact_id is None:
+            return update_contact_tags_by_phone(phone, tag_ids=tag_ids, operation=operation)
+        return update_contact_tags(contact_id, tag_ids=tag_ids, operation=operation)
 
 
 _FILTERS = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card import (
     WtsCreateCardNoteOperator,
@@ -21,8 +20,6 @@ from airflow_provider_wts.operators.listing import WtsListOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.types import Panel, PanelPage
@@ -91,19 +88,14 @@ class WtsGetPanelOperator(WtsOperator):
         self.panel = panel
         self.include_details = include_details
 
-    def execute(self, context: Context) -> Panel:
-        """Read the panel.
-
-        :param context: the task's context.
-        """
+    def build_call(self) -> Call[Panel]:
+        """Return the call."""
         from airflow_provider_wts.api import panels
 
-        with task_failures():
-            panel = parameters.needed_name("panel", self.panel)
-            known = ("Tags", "Steps", "StepsFields", "StepsCardCount", "Cards")
-            details = parameters.details(self.include_details, known)
-            call = panels.get_panel(self.hook.names.panels.panel(panel), include_details=details)
-        return self.run_call(call)
+        panel = parameters.needed_name("panel", self.panel)
+        known = ("Tags", "Steps", "StepsFields", "StepsCardCount", "Cards")
+        details = parameters.details(self.include_details, known)
+        return panels.get_panel(self.hook.names.panels.panel(panel), include_details=details)
 
 
 __all__ = [

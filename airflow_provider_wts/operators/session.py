@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
@@ -43,19 +43,30 @@ class WtsSessionOperator(WtsOperator):
         """
         return parameters.needed_identity("session_id", self.session_id, example=_EXAMPLE)
 
-    def settle(self, context: Context, call: Call[SessionT]) -> SessionT:
-        """Perform a call that answers the session, and leave its address for the link.
+    def execute(self, context: Context) -> Any:
+        """Perform the call, whose answer is the session, and leave the session's address for the link.
 
         :param context: the task's context.
-        :param call: the call.
         """
-        session = self.run_call(call)
+        session = super().execute(context)
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         self.log.info("Session %s is %s.", session.get("id"), session.get("status"))
         return session
 
 
-class WtsChangeSessionStatusOperator(WtsSessionOperator):
+class _SessionChangeOperator(WtsSessionOperator):
+    """What changes share: the bot that runs in the session goes on, or stops."""
+
+    def __init__(self, *, stop_bot_in_execution: bool | str | Unset | None = UNSET, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stop_bot_in_execution = stop_bot_in_execution
+
+    def stops_bot(self) -> bool | Unset:
+        """Return whether the bot stops, as it was given."""
+        return parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
+
+
+class WtsChangeSessionStatusOperator(_SessionChangeOperator):
     """Set the status of a session.
 
     Calls ``change_session_status``. Which changes the platform refuses is not documented.
@@ -69,31 +80,20 @@ class WtsChangeSessionStatusOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    def __init__(
-        self, *, new_status: str, stop_bot_in_execution: bool | str | Unset | None = UNSET, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, new_status: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.new_status = new_status
-        self.stop_bot_in_execution = stop_bot_in_execution
 
-    def execute(self, context: Context) -> Session:
-        """Set the status.
-
-        :param context: the task's context.
-        """
+    def build_call(self) -> Call[Session]:
+        """Return the call."""
         from airflow_provider_wts.api import sessions
-        from airflow_provider_wts.api.sessions import SESSION_STATUSES
 
-        with task_failures():
-            call = sessions.change_session_status(
-                self.checked_session(),
-                parameters.needed_choice("new_status", self.new_status, SESSION_STATUSES),
-                stop_bot_in_execution=parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution),
-            )
-        return self.settle(context, call)
+        session = self.checked_session()
+        status = parameters.needed_choice("new_status", self.new_status, sessions.SESSION_STATUSES)
+        return sessions.change_session_status(session, status, stop_bot_in_execution=self.stops_bot())
 
 
-class WtsCompleteSessionOperator(WtsSessionOperator):
+class WtsCompleteSessionOperator(_SessionChangeOperator):
     """Complete a session.
 
     Calls ``complete_session``.
@@ -107,36 +107,20 @@ class WtsCompleteSessionOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    def __init__(
-        self,
-        *,
-        reactivate_on_new_message: bool | str | Unset | None = UNSET,
-        stop_bot_in_execution: bool | str | Unset | None = UNSET,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, reactivate_on_new_message: bool | str | Unset | None = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reactivate_on_new_message = reactivate_on_new_message
-        self.stop_bot_in_execution = stop_bot_in_execution
 
-    def execute(self, context: Context) -> Session:
-        """Complete the session.
+    def build_call(self) -> Call[Session]:
+        """Return the call."""
+        from airflow_provider_wts.api.sessions import complete_session
 
-        :param context: the task's context.
-        """
-        from airflow_provider_wts.api import sessions
-
-        with task_failures():
-            call = sessions.complete_session(
-                self.checked_session(),
-                reactivate_on_new_message=parameters.switch(
-                    "reactivate_on_new_message", self.reactivate_on_new_message
-                ),
-                stop_bot_in_execution=parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution),
-            )
-        return self.settle(context, call)
+        session = self.checked_session()
+        reactivate = parameters.switch("reactivate_on_new_message", self.reactivate_on_new_message)
+        return complete_session(session, reactivate_on_new_message=reactivate, stop_bot_in_execution=self.stops_bot())
 
 
-class WtsTransferSessionOperator(WtsSessionOperator):
+class WtsTransferSessionOperator(_SessionChangeOperator):
     """Transfer a session to a department, to a user, or to a user within a department.
 
     Calls ``transfer_session``. Its effect on the status of the session is not documented.
@@ -151,28 +135,14 @@ class WtsTransferSessionOperator(WtsSessionOperator):
     """
 
     def __init__(
-        self,
-        *,
-        department: str | Unset | None = UNSET,
-        user: str | Unset | None = UNSET,
-        stop_bot_in_execution: bool | str | Unset | None = UNSET,
-        **kwargs: Any,
+        self, *, department: str | Unset | None = UNSET, user: str | Unset | None = UNSET, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.department = department
         self.user = user
-        self.stop_bot_in_execution = stop_bot_in_execution
 
-    def execute(self, context: Context) -> Session:
-        """Hand the session over.
-
-        :param context: the task's context.
-        """
-        with task_failures():
-            call = self._call()
-        return self.settle(context, call)
-
-    def _call(self) -> Call[Session]:
+    def build_call(self) -> Call[Session]:
+        """Return the call."""
         from airflow_provider_wts.api import sessions
 
         department = parameters.filter_text("department", self.department)
@@ -183,7 +153,7 @@ class WtsTransferSessionOperator(WtsSessionOperator):
                 "a department. Example: department='Vendas'."
             )
         session = self.checked_session()
-        stop_bot = parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
+        stop_bot = self.stops_bot()
         # Looked up last: a mistake above must not cost a request.
         names = self.hook.names
         return sessions.transfer_session(
@@ -195,7 +165,7 @@ class WtsTransferSessionOperator(WtsSessionOperator):
         )
 
 
-class WtsAssignSessionOperator(WtsSessionOperator):
+class WtsAssignSessionOperator(_SessionChangeOperator):
     """Put a user in charge of a session.
 
     Calls ``assign_session_user``. Its effect on the status of the session is not documented.
@@ -208,27 +178,20 @@ class WtsAssignSessionOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    def __init__(self, *, user: str, stop_bot_in_execution: bool | str | Unset | None = UNSET, **kwargs: Any) -> None:
+    def __init__(self, *, user: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.user = user
-        self.stop_bot_in_execution = stop_bot_in_execution
 
-    def execute(self, context: Context) -> Session:
-        """Put the user in charge.
+    def build_call(self) -> Call[Session]:
+        """Return the call."""
+        from airflow_provider_wts.api.sessions import assign_session_user
 
-        :param context: the task's context.
-        """
-        from airflow_provider_wts.api import sessions
-
-        with task_failures():
-            name = parameters.needed_name("user", self.user)
-            session = self.checked_session()
-            stop_bot = parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
-            call = sessions.assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
-        return self.settle(context, call)
+        name = parameters.needed_name("user", self.user)
+        session, stop_bot = self.checked_session(), self.stops_bot()
+        return assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
 
 
-class WtsUpdateSessionOperator(WtsSessionOperator):
+class WtsUpdateSessionOperator(_SessionChangeOperator):
     """Change a session: what is given, and nothing else.
 
     Calls ``update_session``; its ``fields`` are made of what is given. ``None`` clears where the API can clear.
@@ -268,7 +231,6 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         classification: Mapping[str, Any] | str | Unset = UNSET,
         metadata: Missing[Mapping[str, Any] | Sequence[Mapping[str, Any]] | str] = UNSET,
         fields: Sequence[str] | str | None = None,
-        stop_bot_in_execution: bool | str | Unset | None = UNSET,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -280,28 +242,18 @@ class WtsUpdateSessionOperator(WtsSessionOperator):
         self.classification = classification
         self.metadata = metadata
         self.fields = fields
-        self.stop_bot_in_execution = stop_bot_in_execution
 
-    def execute(self, context: Context) -> Session:
-        """Change the session.
-
-        :param context: the task's context.
-        """
-        with task_failures():
-            call = self._call()
-        return self.settle(context, call)
-
-    def _call(self) -> Call[Session]:
+    def build_call(self) -> Call[Session]:
+        """Return the call."""
         from airflow_provider_wts.api import sessions
-        from airflow_provider_wts.api.sessions import SESSION_STATUSES
 
         session = self.checked_session()
-        status = parameters.choice("status", self.status, SESSION_STATUSES)
+        status = parameters.choice("status", self.status, sessions.SESSION_STATUSES)
         end_at = parameters.timestamp("end_at", self.end_at)
         number = parameters.text("number", self.number)
         classification = parameters.classification("classification", self.classification)
         metadata = parameters.metadata("metadata", self.metadata)
-        stop_bot = parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
+        stop_bot = self.stops_bot()
         department, user = parameters.named("department", self.department), parameters.named("user", self.user)
         changes = {
             "Status": status,
@@ -400,8 +352,6 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
         return note
 
 
-SessionT = TypeVar("SessionT", "Session", "SessionV2")
-
 _DETAILS = (
     "AgentDetails",
     "DepartmentsDetails",
@@ -434,17 +384,12 @@ class WtsGetSessionOperator(WtsSessionOperator):
         super().__init__(**kwargs)
         self.include_details = include_details
 
-    def execute(self, context: Context) -> SessionV2:
-        """Read the session.
+    def build_call(self) -> Call[SessionV2]:
+        """Return the call."""
+        from airflow_provider_wts.api.sessions import get_session
 
-        :param context: the task's context.
-        """
-        from airflow_provider_wts.api import sessions
-
-        with task_failures():
-            details = parameters.details(self.include_details, _DETAILS)
-            call = sessions.get_session(self.checked_session(), include_details=details)
-        return self.settle(context, call)
+        details = parameters.details(self.include_details, _DETAILS)
+        return get_session(self.checked_session(), include_details=details)
 
 
 class WtsListSessionsOperator(WtsListOperator):
@@ -520,10 +465,9 @@ class WtsListSessionsOperator(WtsListOperator):
     def list_call(self) -> Call[SessionV2Page]:
         """Return the call with the filters."""
         from airflow_provider_wts.api import sessions
-        from airflow_provider_wts.api.sessions import SESSION_STATUSES
 
         filters: sessions.SessionFilters = {
-            "status": parameters.filter_list("status", self.status, SESSION_STATUSES),
+            "status": parameters.filter_list("status", self.status, sessions.SESSION_STATUSES),
             "contact_id": parameters.filter_identity("contact_id", self.contact_id),
             "channel_ids": parameters.filter_identities("channel_ids", self.channel_ids),
             "ended_after": parameters.filter_timestamp("ended_after", self.ended_after),

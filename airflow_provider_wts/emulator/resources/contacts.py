@@ -17,7 +17,6 @@ from airflow_provider_wts.emulator.crud import (
     page,
     select,
     set_unless_null,
-    stamped,
 )
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
@@ -56,7 +55,7 @@ def show_contact(request: Request, contact: Contact, *, whole: bool = False) -> 
     :param whole: whether all details are shown, asked for or not.
     """
     account = request.account
-    answer = {**stamped(account, contact), **contact.values}
+    answer = {**account.stamped(contact), **contact.values}
     details: dict[str, tuple[str, Any]] = {
         "tagIds": ("Tags", contact["tagIds"]),
         "tagNames": ("Tags", _names(account.tags, contact["tagIds"])),

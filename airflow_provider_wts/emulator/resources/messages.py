@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import bots, conversation
-from airflow_provider_wts.emulator.crud import Later, Request, handles, page, select, set_unless_null, stamped
+from airflow_provider_wts.emulator.crud import Later, Request, handles, page, select, set_unless_null
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.resources.files import message_files, message_type
 from airflow_provider_wts.emulator.resources.sends import message_is_settled, status_url
@@ -81,7 +81,7 @@ def _prepared(request: Request, content: dict[str, Any]) -> Callable[[Session], 
 
 def _queued(request: Request, message: Message) -> dict[str, Any]:
     return {
-        **stamped(request.account, message),
+        **request.account.stamped(message),
         "sessionId": message["sessionId"],
         "senderId": None,
         "status": message["status"],
@@ -104,7 +104,7 @@ def show_message(request: Request, message: Message) -> dict[str, Any]:
     :param request: the request.
     :param message: the message.
     """
-    answer = {**stamped(request.account, message), **message.values}
+    answer = {**request.account.stamped(message), **message.values}
     set_unless_null(answer, "details", message["details"])
     if not request.account.switches.sender_id_in_messages:
         answer["senderId"] = None
@@ -147,7 +147,7 @@ def _message(request: Request) -> dict[str, Any]:
 def _message_status(request: Request) -> dict[str, Any]:
     message = _message_of(request)
     return {
-        **stamped(request.account, message),
+        **request.account.stamped(message),
         "sessionId": message["sessionId"],
         "status": message["status"],
         "failureReason": message["failedReason"],

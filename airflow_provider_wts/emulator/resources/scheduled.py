@@ -16,7 +16,6 @@ from airflow_provider_wts.emulator.crud import (
     handles,
     page,
     select,
-    stamped,
 )
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.resources.files import message_files
@@ -235,7 +234,7 @@ def _status(account: Account, message: Record) -> str:
 
 def _show(request: Request, message: Record) -> dict[str, Any]:
     account = request.account
-    answer = {**stamped(account, message), **message.values, "status": _status(account, message)}
+    answer = {**account.stamped(message), **message.values, "status": _status(account, message)}
     for name in _OWN:
         del answer[name]
     written = account.messages.find(message["messageId"])

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
-from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, handles, stamped
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, handles
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.files import message_files
@@ -91,7 +91,7 @@ def show_send(request: Request, send: Send) -> dict[str, Any]:
     :param send: the send.
     """
     account = request.account
-    answer = {**stamped(account, send), **send.values, "statusUrl": status_url(account, send["statusUrl"])}
+    answer = {**account.stamped(send), **send.values, "statusUrl": status_url(account, send["statusUrl"])}
     message = send.message
     if message is not None:
         answer["status"] = message["status"]
@@ -375,7 +375,7 @@ def _otp_status(request: Request) -> dict[str, Any]:
 
 
 def _show_otp(account: Account, otp: Record) -> dict[str, Any]:
-    return {**stamped(account, otp), **otp.values, "statusUrl": status_url(account, otp["statusUrl"])}
+    return {**account.stamped(otp), **otp.values, "statusUrl": status_url(account, otp["statusUrl"])}
 
 
 def message_is_settled(message: Message) -> bool:

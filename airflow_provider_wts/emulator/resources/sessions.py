@@ -17,7 +17,6 @@ from airflow_provider_wts.emulator.crud import (
     page,
     select,
     set_unless_null,
-    stamped,
     within,
 )
 from airflow_provider_wts.emulator.errors import Refusal
@@ -47,7 +46,7 @@ def show_session(request: Request, session: Session, *, listed: bool = False, ve
     account = request.account
     values = session.values
     answer = {
-        **stamped(account, session),
+        **account.stamped(session),
         **values,
         "previewUrl": f"{account.address}{PREVIEW}{session.id}",
         "statusDescription": _STATUS_TEXTS[values["status"]],
