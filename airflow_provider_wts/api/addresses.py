@@ -101,7 +101,7 @@ def recipient(value: object, *, name: str = "to") -> str:
             f"{name}: {repr(value)[:80]} is a {_kind(value)}, and one recipient is expected. Nothing was sent. "
             "For many, use the batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
         )
-    if not text.startswith("@"):
+    if not is_handle(text):
         return number(value, name=name)
     if text[1:].isdecimal() and len(text) > _ENDING:
         raise WtsInvalidRequestError(
@@ -371,6 +371,41 @@ def _digits(text: object) -> str:
     return "".join(filter(str.isdecimal, str(text or "")))
 
 
+# Handles --------------------------------------------------------------------------------------------------------------
+
+
+def is_handle(text: str) -> bool:
+    """Whether an address is a handle rather than a phone number.
+
+    :param text: an address.
+    """
+    return text.startswith("@")
+
+
+def is_address(recipient: str) -> bool:
+    """Whether a recipient is a number or handle as WTS Chat spells it, rather than the id of a session or card.
+
+    :param recipient: the recipient of a send.
+    """
+    return recipient.startswith(("+", "@"))
+
+
+def user_of(handle: object) -> str:
+    """Return the user of a handle, with or without its ``@``; empty if there is none.
+
+    :param handle: as WTS Chat or a person wrote it.
+    """
+    return "" if is_missing(handle) else str(handle).strip().removeprefix("@")
+
+
+def handle_of(user: object) -> str:
+    """Return the handle of a user, with its ``@``; empty if there is none.
+
+    :param user: as WTS Chat or a person wrote it, with or without the ``@``.
+    """
+    return f"@{found}" if (found := user_of(user)) else ""
+
+
 # Who it is ------------------------------------------------------------------------------------------------------------
 
 
@@ -429,7 +464,7 @@ def ending_of(address: str) -> str:
     :param address: phone number or handle, as anybody spells it.
     """
     text = address.strip()
-    return text.lower() if text.startswith("@") else _digits(text)[-_ENDING:]
+    return text.lower() if is_handle(text) else _digits(text)[-_ENDING:]
 
 
 def addresses_in(record: Mapping[str, object]) -> Iterator[str]:
@@ -441,8 +476,8 @@ def addresses_in(record: Mapping[str, object]) -> Iterator[str]:
         if not is_missing(record.get(name)):
             yield str(record[name]).strip()
             break
-    if not is_missing(record.get("instagram")) and (handle := str(record["instagram"]).strip().removeprefix("@")):
-        yield f"@{handle}"
+    if handle := handle_of(record.get("instagram")):
+        yield handle
 
 
 def endings_in(record: Mapping[str, object]) -> set[str]:
@@ -459,8 +494,7 @@ def may_be(record: Mapping[str, object], address: str) -> bool | None:
     :param record: a contact, or the details of a session's contact.
     :param address: phone number or handle.
     """
-    by_handle = address.startswith("@")
-    shown = [ending_of(one) for one in addresses_in(record) if one.startswith("@") is by_handle]
+    shown = [ending_of(one) for one in addresses_in(record) if is_handle(one) is is_handle(address)]
     return ending_of(address) in shown if any(shown) else None
 
 
@@ -484,7 +518,7 @@ class People(Generic[T]):
         keys = [_identity_or_ending(address) for address in addresses_in(record)]
         for key in keys:
             self._known.setdefault(key, value)
-        return all(len(key) >= len(_unread("")) + _ENDING for key in keys if not key.startswith("@"))
+        return all(len(key) >= len(_unread("")) + _ENDING for key in keys if not is_handle(key))
 
     def get(self, address: str) -> T | None:
         """Return what is known about a person, or ``None``.
@@ -505,7 +539,7 @@ def _identity_or_ending(stored: str) -> str:
     try:
         return identity_of(recipient(stored))
     except WtsInvalidRequestError:
-        return stored.lower() if stored.startswith("@") else _unread(stored)
+        return stored.lower() if is_handle(stored) else _unread(stored)
 
 
 def _unread(address: str) -> str:

@@ -124,7 +124,7 @@ _OPTIONS = ("enable_bot", "hidden_session", "force_start_session")
 _IN_QUEUE = ("QUEUED", "PROCESSING", "SAVED")
 
 #: Statuses of a send that did not reach its recipient.
-NOT_REACHED = ("FAILED", "DELETED")
+FAILED_STATUSES = ("FAILED", "DELETED")
 
 #: Statuses of a message, as the API documents them. The order of the progress is not documented; it is inferred.
 MESSAGE_STATUSES = (

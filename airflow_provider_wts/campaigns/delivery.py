@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsError, WtsRejectedError, WtsUnknownOutcomeError
-from airflow_provider_wts.api.messages import NOT_REACHED
+from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.sending.ledger import receipt_of
 from airflow_provider_wts.sending.reconcile import Unanswered
 
@@ -99,7 +99,7 @@ class Delivery:
 
         :param receipt: the receipt.
         """
-        if receipt.get("status") in NOT_REACHED:
+        if receipt.get("status") in FAILED_STATUSES:
             # What failed at once was never in the queue, and says nothing about it.
             return
         self._accepted += 1
@@ -182,7 +182,7 @@ def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dic
     if not named and len(answers) == len(sends) == 1:
         return {sends[0].mark.key: answers[0]}
     statuses = {answer.get("status") for answer in answers}
-    if not named and len(answers) == len(sends) and statuses.isdisjoint(NOT_REACHED):
+    if not named and len(answers) == len(sends) and statuses.isdisjoint(FAILED_STATUSES):
         common = {"status": statuses.pop()} if len(statuses) == 1 else {}
         return {send.mark.key: common for send in sends}
     return {send.mark.key: named[send.mark.key] for send in sends if send.mark.key in named}

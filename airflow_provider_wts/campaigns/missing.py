@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from airflow_provider_wts.api import wire
@@ -44,6 +45,18 @@ def without_missing(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_missing(one) for one in value]
     return plain_number(value)
+
+
+def with_dates_as_text(value: Any) -> Any:
+    """Return a value with its dates as ISO 8601 text, at any depth.
+
+    :param value: the value.
+    """
+    if isinstance(value, dict):
+        return {key: with_dates_as_text(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_dates_as_text(one) for one in value]
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def plain_number(value: Any) -> Any:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.messages import NOT_REACHED
+from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.sending.key import MARK_PREFIX, Mark
@@ -51,7 +51,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 _MOST_AMOUNT = 10**14
 
 #: Statuses of a message that do not change any more.
-_SETTLED = (*NOT_REACHED, "READ")
+_SETTLED = (*FAILED_STATUSES, "READ")
 
 _KEPT = ("createdAt", "updatedAt", "status", "endAt", "contactId", "lastInteractionDate", "lastMessageIn")
 
@@ -260,7 +260,7 @@ class Outcomes:
     def not_found(self) -> Iterator[SentRow]:
         """Return the sends whose session is not known, and may become known."""
         for key, send in self.sends.items():
-            if key not in self.marked and self.messages.get(key, {}).get("status") not in NOT_REACHED:
+            if key not in self.marked and self.messages.get(key, {}).get("status") not in FAILED_STATUSES:
                 yield send
 
     def unsettled(self) -> Iterator[SentRow]:
@@ -295,7 +295,7 @@ class Outcomes:
             "marked_sessions": len(self.marked.get(key, ())),
             "message_status": status,
             "failed_reason": message.get("failedReason"),
-            "final": status in NOT_REACHED,
+            "final": status in FAILED_STATUSES,
         }
         if session is None:
             return found

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.messages import NOT_REACHED
+from airflow_provider_wts.api.messages import FAILED_STATUSES
+from airflow_provider_wts.hooks.output_files import make_folder, publish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ class Result(NamedTuple):
 
         :param receipt: the receipt.
         """
-        if receipt.get("status") in NOT_REACHED:
+        if receipt.get("status") in FAILED_STATUSES:
             return cls("failed", receipt, str(receipt.get("failedReason") or "WTS Chat did not report a reason"))
         return cls("sent", receipt)
 
@@ -59,8 +60,8 @@ _EXAMPLE = "Example: 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
 #: Recipients that an error, the log and the returned value name.
 MOST_NAMED = 20
 
-#: The order in which those who were not reached are named.
-_NOT_REACHED = ("failed", "undecided", "bad_row", "not_sent", "skipped")
+#: Outcomes of the recipients whom the answer names, in this order.
+_NAMED_STATUSES = ("failed", "undecided", "bad_row", "not_sent", "skipped")
 
 #: The possible outcomes of a recipient.
 STATUSES = ("sent", "failed", "skipped", "holdout", "undecided", "not_sent")
@@ -108,9 +109,7 @@ class ResultsFile:
         self._begun = False
 
     def __enter__(self) -> ResultsFile:
-        # Object stores have no folders, and some would take this for the order to make a bucket.
-        if self._path.protocol in ("", "file", "local"):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path)
         self._file = cast("IO[bytes]", self._partial.open("wb"))  # type: ignore[no-untyped-call]
         return self
 
@@ -151,7 +150,7 @@ class ResultsFile:
         if self._file is None:
             return
         self._file.close()
-        self._path.fs.mv(self._partial.path, self._path.path)
+        publish(self._partial, self._path)
         self._file = None
         self._path.with_name(f"{self._path.name}.manifest.json").write_text(json.dumps(manifest, indent=2))
 
@@ -169,7 +168,7 @@ class Progress:
         self.counts = dict.fromkeys(STATUSES, 0)
         #: How many recipients each rule refused, by its parameter.
         self.by_rule: dict[str, int] = {}
-        self._named: dict[str, list[dict[str, Any]]] = {status: [] for status in _NOT_REACHED}
+        self._named: dict[str, list[dict[str, Any]]] = {status: [] for status in _NAMED_STATUSES}
         self._bad_rows = 0
         self._total = total
         self._log = log
@@ -222,7 +221,7 @@ class Progress:
 
     def say_who_was_not_reached(self) -> None:
         """Name the first of those who were not reached in the log."""
-        count = self._bad_rows + sum(self.counts[status] for status in _NOT_REACHED if status in self.counts)
+        count = self._bad_rows + sum(self.counts[status] for status in _NAMED_STATUSES if status in self.counts)
         named = self.not_reached()
         for line in named:
             to = readable(str(line["to"] or "no recipient"))

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotSentError
-from airflow_provider_wts.api.messages import NOT_REACHED
+from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.campaigns.delivery import Delivery
 from airflow_provider_wts.campaigns.recipients import Send, SkippedRow
 from airflow_provider_wts.campaigns.results import Progress, Result
@@ -143,7 +143,7 @@ class Batch:
         while True:
             key = send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=who, attempt=attempt)
             entry = self._entry(key)
-            failed = entry and entry.is_done and entry.receipt.get("status") in NOT_REACHED
+            failed = entry and entry.is_done and entry.receipt.get("status") in FAILED_STATUSES
             if not failed or self._page_of[key].max_tries == self._max_tries:
                 return Send(recipient, Mark(key))
             attempt += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.addresses import identity_of, spellings
+from airflow_provider_wts.api.addresses import identity_of, is_handle, spellings, user_of
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
 
 if TYPE_CHECKING:
@@ -40,6 +40,17 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
         )
 
 
+def contacts_at(hook: WtsHook, address: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the contacts of a number or handle.
+
+    :param hook: the hook of the task's connection.
+    :param address: phone number or handle, as the API spells it.
+    :param include_details: details to add.
+    """
+    look_up = contacts_of_handle if is_handle(address) else contacts_of
+    return look_up(hook, address, include_details=include_details)
+
+
 def contacts_of(hook: WtsHook, phone: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the contacts of a number, one call for each spelling.
 
@@ -67,16 +78,16 @@ def contacts_of_handle(hook: WtsHook, handle: str, *, include_details: Sequence[
     :param handle: the handle, with its ``@``.
     :param include_details: details to add.
     """
-    from airflow_provider_wts.api.contacts import filter_contacts
+    from airflow_provider_wts.api.contacts import STATUSES, filter_contacts
     from airflow_provider_wts.api.wire import UNSET
 
-    wanted, details = handle.lstrip("@").lower(), list(include_details) or UNSET
+    wanted, details = user_of(handle).lower(), list(include_details) or UNSET
     return [
         contact
-        for status in ("ACTIVE", "ARCHIVED", "BLOCKED")
+        for status in STATUSES
         for contact in hook.client.items(filter_contacts(status=status, instagram=wanted, include_details=details))
-        if str(contact.get("instagram") or "").lstrip("@").lower() == wanted
+        if user_of(contact.get("instagram")).lower() == wanted
     ]
 
 
-__all__ = ["contacts_of", "contacts_of_handle", "identity_of", "spellings"]
+__all__ = ["contacts_at", "contacts_of", "contacts_of_handle", "identity_of", "spellings"]

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import chatbots, directory, panels, sequences, templates
-from airflow_provider_wts.api.addresses import looks_like_number, number, recipient, same_person
+from airflow_provider_wts.api.addresses import handle_of, is_handle, looks_like_number, number, recipient, same_person
 from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNameError
 from airflow_provider_wts.api.wire import is_uuid
@@ -75,7 +75,7 @@ class Names:
         :raises WtsNameError: when none or several channels match.
         """
         text = text.strip()
-        if text.startswith("@"):
+        if is_handle(text):
             return recipient(text, name="channel")
         if looks_like_number(text):
             return number(text, name="channel")
@@ -97,7 +97,7 @@ class Names:
         if is_uuid(text):
             return text
         channels = self._list("channels", directory.list_channels())
-        is_address = text.startswith("@") or looks_like_number(text)
+        is_address = is_handle(text) or looks_like_number(text)
         found = [item for item in channels if is_address and _is_at(item, self.channel(text))]
         channel = found[0] if len(found) == 1 else match("channel", text, channels, _channel_names)
         return str(required(channel, "id", "list_channels"))
@@ -307,17 +307,19 @@ def _channel_names(channel: dict[str, Any]) -> list[str | None]:
 def _address(channel: dict[str, Any], text: str) -> str:
     if channel.get("number"):
         return str(channel["number"])
-    handle = (channel.get("identity") or {}).get("humanId")
-    if handle:
-        return f"@{str(handle).removeprefix('@')}"
+    if handle := _handle(channel):
+        return handle
     raise WtsNameError(f"The channel {text!r} has neither a number nor a handle, so nothing can be sent from it.")
 
 
 def _is_at(channel: dict[str, Any], address: str) -> bool:
     """Whether a channel has a number or handle, however either of them is spelled."""
-    handle = (channel.get("identity") or {}).get("humanId")
-    shown = f"@{str(handle or '').removeprefix('@')}" if address.startswith("@") else str(channel.get("number") or "")
+    shown = _handle(channel) if is_handle(address) else str(channel.get("number") or "")
     return same_person(shown, address)
+
+
+def _handle(channel: dict[str, Any]) -> str:
+    return handle_of((channel.get("identity") or {}).get("humanId"))
 
 
 def _folded(name: str | None) -> str:

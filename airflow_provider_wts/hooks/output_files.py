@@ -31,9 +31,8 @@ def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath
         path = _place(text)
         if path.is_dir():
             raise WtsInvalidRequestError(f"{parameter}: {text!r} is a folder. It must name a file. Example: {example}.")
+        make_folder(path)
         if is_local(path):
-            # Object stores have no folders, and some would take this for the order to make a bucket.
-            path.parent.mkdir(parents=True, exist_ok=True)
             _look_up(path)
     return path
 
@@ -75,10 +74,7 @@ def whole_file(path: ObjectStoragePath, parameter: str, *, example: str) -> Iter
         try:
             with file:
                 yield file
-            if is_local(path):
-                partial.replace(path)
-            else:
-                path.fs.mv(partial.path, path.path)
+            publish(partial, path)
         except OSError as error:
             raise WtsError(
                 f"{parameter}: {str(path)!r} could not be written: {error.strerror or error}. A file of that name is "
@@ -89,6 +85,41 @@ def whole_file(path: ObjectStoragePath, parameter: str, *, example: str) -> Iter
         with suppress(Exception):
             partial.unlink(missing_ok=True)
         raise
+
+
+def publish(partial: ObjectStoragePath, path: ObjectStoragePath) -> None:
+    """Give a complete file its name, in place of the file that has it.
+
+    :param partial: the file.
+    :param path: its name.
+    """
+    if is_local(path):
+        partial.replace(path)
+    else:
+        path.fs.mv(partial.path, path.path)
+
+
+def write_whole(path: ObjectStoragePath, content: bytes) -> None:
+    """Write a file: on a local disk through a rename, in an object store in one request.
+
+    :param path: the file.
+    :param content: its content.
+    """
+    make_folder(path)
+    partial = path.with_name(f"{path.name}.new") if is_local(path) else path
+    with cast("IO[bytes]", partial.open("wb")) as file:  # type: ignore[no-untyped-call]
+        file.write(content)
+    if partial is not path:
+        publish(partial, path)
+
+
+def make_folder(path: ObjectStoragePath) -> None:
+    """Make the folder of a file. Object stores have none, and some would take this for the order to make a bucket.
+
+    :param path: the file.
+    """
+    if is_local(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def is_local(path: ObjectStoragePath) -> bool:

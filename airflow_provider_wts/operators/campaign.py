@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
@@ -644,7 +643,7 @@ def _session_options(operator: WtsSendTemplateBatchOperator | WtsSendTextBatchOp
 
 
 def _metadata(name: str) -> Callable[[Any], Any]:
-    from airflow_provider_wts.campaigns.missing import without_missing
+    from airflow_provider_wts.campaigns.missing import with_dates_as_text, without_missing
 
     def check(value: Any) -> Any:
         if parameters.missing(value):
@@ -652,7 +651,7 @@ def _metadata(name: str) -> Callable[[Any], Any]:
         if isinstance(value, str):
             value = parameters.json_text(name, value)
         # A data file's dates have no zone, and go out as they are written there.
-        return parameters.metadata(name, _with_dates_as_text(without_missing(value)))
+        return parameters.metadata(name, with_dates_as_text(without_missing(value)))
 
     return check
 
@@ -702,11 +701,3 @@ def _refuse_output_of_task(name: str, value: Any) -> None:
 
 
 from airflow_provider_wts.operators.campaign_outcome import WtsCampaignOutcomeOperator  # noqa: E402, F401  # offered here
-
-
-def _with_dates_as_text(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_dates_as_text(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_with_dates_as_text(one) for one in value]
-    return value.isoformat() if isinstance(value, date) else value

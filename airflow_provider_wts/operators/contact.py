@@ -723,9 +723,9 @@ def _name(contact: ContactFields) -> str:
 
 def _identity(contact: ContactFields) -> str:
     """Return what stays the same however a contact is written."""
-    from airflow_provider_wts.api.addresses import identity_of
+    from airflow_provider_wts.api.addresses import identity_of, user_of
 
-    return identity_of(_name(contact).strip().removeprefix("@"))
+    return identity_of(user_of(_name(contact)))
 
 
 def _is_gap(value: Any) -> bool:

@@ -285,14 +285,14 @@ def refuse_twins(rows: Iterable[Mapping[str, Any]], *, name: str = "contacts") -
     :param name: the parameter's name, for the error.
     :raises WtsInvalidRequestError: naming both rows and what they share.
     """
-    from airflow_provider_wts.api.addresses import identity_of
+    from airflow_provider_wts.api.addresses import identity_of, user_of
 
     seen: dict[tuple[str, str], int] = {}
     for index, row in enumerate(rows):
         for field in IDENTIFIERS:
             if parameters.missing(row.get(field)):
                 continue
-            text = str(row[field]).strip().removeprefix("@")
+            text = user_of(row[field])
             # One person's number may be written in two ways, such as with and without Brazil's ninth digit.
             first = seen.setdefault((field, identity_of(text) if field == "phone_number" else text.casefold()), index)
             if first != index:

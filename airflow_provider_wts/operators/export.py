@@ -24,7 +24,7 @@ from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, lis
 from airflow_provider_wts.api.wire import UNSET, parse_timestamp
 from airflow_provider_wts.hooks.context import TaskIdentity, run_identity, same_run
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.hooks.output_files import output_folder
+from airflow_provider_wts.hooks.output_files import output_folder, write_whole
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
 
@@ -359,8 +359,6 @@ def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bo
     return not dates or any(at.year == 9999 or after <= at < before for at in map(parse_timestamp, dates))
 
 
-_LOCAL = ("", "file", "local")
-
 # What the contract says of sessions and messages. The columns stay the same whatever an answer holds, so that all
 # files of a table fit together; what the contract does not know stands in the column "other".
 _SESSION_TEXTS = (
@@ -400,23 +398,6 @@ def write_rows(path: ObjectStoragePath, rows: Sequence[Mapping[str, Any]], file_
     """
     content = _parquet_file(rows) if file_format == "parquet" else b"".join(line(row) for row in rows)
     write_whole(path, content)
-
-
-def write_whole(path: ObjectStoragePath, content: bytes) -> None:
-    """Write a file: on a local disk through a rename, in an object store in one request.
-
-    :param path: the file.
-    :param content: its content.
-    """
-    local = path.protocol in _LOCAL
-    if local:
-        # Object stores have no folders, and some would take this for the order to make a bucket.
-        path.parent.mkdir(parents=True, exist_ok=True)
-    target = path.with_name(f"{path.name}.new") if local else path
-    with cast("IO[bytes]", target.open("wb")) as file:  # type: ignore[no-untyped-call]
-        file.write(content)
-    if local:
-        target.replace(path)
 
 
 def read_rows(path: ObjectStoragePath) -> list[dict[str, Any]]:

@@ -248,10 +248,10 @@ class WtsSendingOperator(WtsOnceOperator):
         :param session_id: the session.
         :raises WtsInvalidRequestError: when the session does not show it, or the connection does not allow it.
         """
-        contact = self.session_of(session_id).get("contactDetails") or {}
-        handle = str(contact.get("instagram") or "").removeprefix("@")
-        address = contact.get("phonenumber") or (f"@{handle}" if handle else None)
-        if not address:
+        from airflow_provider_wts.api.addresses import addresses_in
+
+        address = next(addresses_in(self.session_of(session_id).get("contactDetails") or {}), None)
+        if address is None:
             raise WtsInvalidRequestError(
                 f"session_id: session {session_id} shows neither the number nor the handle of its contact, which is "
                 "needed here. Send to the contact with 'to'."
@@ -310,10 +310,11 @@ class WtsSendingOperator(WtsOnceOperator):
 
     def _refuse_excluded(self, recipient: str, done: str) -> None:
         """Skip the task if the recipient must not be written to."""
+        from airflow_provider_wts.api.addresses import is_address
         from airflow_provider_wts.sending import rules
 
         tags = parameters.texts("exclude_tags", self.exclude_tags) or []
-        if not recipient.startswith(("+", "@")) and (self.excludes_blocked or self.exclude_tags):
+        if not is_address(recipient) and (self.excludes_blocked or self.exclude_tags):
             # Tags and blocks belong to the contact of the session.
             recipient = self.session_contact(recipient)
         reason = rules.reason_to_exclude(self.hook, recipient, exclude_tags=tags, exclude_blocked=self.excludes_blocked)

@@ -12,7 +12,7 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from airflow_provider_wts.api.addresses import ending_of, endings_in, may_be
+from airflow_provider_wts.api.addresses import ending_of, endings_in, is_handle, may_be
 from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import (
     WtsError,
@@ -23,9 +23,9 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
 )
 from airflow_provider_wts.api.messages import _IN_QUEUE, list_messages
-from airflow_provider_wts.api.sessions import get_session, list_sessions
+from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
-from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
+from airflow_provider_wts.hooks.contacts import contacts_at, contacts_of
 from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending.key import Mark
 
@@ -57,11 +57,6 @@ MOST_SINGLY_OF_MANY = 300
 
 #: Sends of one request that are checked one at a time to speak for all of them.
 SAMPLE = 3
-
-#: All of them by name: whether a list without this filter omits some is not documented.
-_ALL_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
-
-_ALL_CARD_STATUSES = ("OPEN", "WON", "LOST", "ARCHIVED")
 
 #: Seconds in which WTS Chat may show an effect that it had, if ``[wts] effect_lag`` is not set.
 DEFAULT_EFFECT_LAG = 120.0
@@ -414,7 +409,7 @@ class InSession(NamedTuple):
         mine: dict[Any, dict[str, Any]] = {}
         # Beside the changed ones: whether a send moves the date of a session's change is not documented.
         for contact_id in contact_ids:
-            listing = list_sessions(contact_id=contact_id, status=_ALL_STATUSES, include_details=_DETAILS)
+            listing = list_sessions(contact_id=contact_id, status=SESSION_STATUSES, include_details=_DETAILS)
             own = list(islice(hook.client.items(listing), MOST_OF_A_CONTACT + 1))
             mine |= {item["id"]: item for item in own if item.get("id") and item.get("contactId") == contact_id}
             # A filter that the API does not know is ignored, and brings the sessions of everybody.
@@ -431,8 +426,7 @@ class InSession(NamedTuple):
         return list(mine.values()), gap
 
     def _contact_ids(self, hook: WtsHook) -> set[Any]:
-        by_handle = self.recipient.startswith("@")
-        contacts = contacts_of_handle(hook, self.recipient) if by_handle else contacts_of(hook, self.recipient)
+        contacts = contacts_at(hook, self.recipient)
         return {contact["id"] for contact in contacts if contact.get("id")}
 
     def _is_mine(self, session: Mapping[str, Any], contact_ids: set[Any]) -> bool:
@@ -446,7 +440,7 @@ class InSession(NamedTuple):
         if shown is not None:
             return shown
         # A contact of another network shows no number; it cannot be the one that was looked up by its number.
-        return self.recipient.startswith("@") or (not contact_ids and not details.get("instagram"))
+        return is_handle(self.recipient) or (not contact_ids and not details.get("instagram"))
 
     def _answer(self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime) -> dict[str, Any]:
         """Return what the call of a send answers whose session was found."""
@@ -602,7 +596,8 @@ class SessionSearch:
 
 def changed_sessions(since: datetime) -> Call[Any]:
     """Return the list of the sessions that changed since, with what shows whose they are."""
-    return list_sessions(updated_after=since, status=_ALL_STATUSES, include_details=_DETAILS)
+    # All statuses by name: whether a list without this filter omits some is not documented.
+    return list_sessions(updated_after=since, status=SESSION_STATUSES, include_details=_DETAILS)
 
 
 def _whole(hook: WtsHook, session_id: str) -> dict[str, Any]:
@@ -675,10 +670,10 @@ class InCards(NamedTuple):
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
         """Search the cards of the panel that were made since."""
-        from airflow_provider_wts.api.panels import get_card, list_cards
+        from airflow_provider_wts.api.panels import CARD_STATUSES, get_card, list_cards
 
         since = since - CLOCK_SLACK
-        listing = list_cards(self.panel_id(), statuses=_ALL_CARD_STATUSES, created_after=since)
+        listing = list_cards(self.panel_id(), statuses=CARD_STATUSES, created_after=since)
         singly, hidden = 0, False
         for number, item in enumerate(hook.client.items(listing)):
             if number >= MOST_SESSIONS:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.addresses import People, addresses_in
 from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
-from airflow_provider_wts.api.contacts import filter_contacts
+from airflow_provider_wts.api.contacts import STATUSES, filter_contacts
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.pagination import PagedList
 from airflow_provider_wts.sending.clock import seconds
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EXAMPLE = "Nothing was sent. Example: '08:00-20:00 America/Sao_Paulo', or 'mon-fri 09:00-18:00 America/Sao_Paulo'."
-
-# The filter shows one status at a time.
-_STATUSES = ("ACTIVE", "ARCHIVED", "BLOCKED")
 
 #: Passes over the lists, of which the last must show nobody new.
 MOST_PASSES = 5
@@ -275,11 +272,10 @@ def reason_to_exclude(
     """
     if not exclude_tags and not exclude_blocked:
         return None
-    from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
+    from airflow_provider_wts.hooks.contacts import contacts_at
 
     tag_ids = {hook.names.existing_tag(tag).lower() for tag in exclude_tags}
-    look_up = contacts_of_handle if recipient.startswith("@") else contacts_of
-    for contact in look_up(hook, recipient, include_details=["Tags"]):
+    for contact in contacts_at(hook, recipient, include_details=["Tags"]):
         if exclude_blocked and contact.get("status") == "BLOCKED":
             return _IS_BLOCKED
         if tag_ids and "tagIds" not in contact:
@@ -380,7 +376,8 @@ class Exclusions(Rule):
 
     def _pass(self, tag_ids: Iterable[str], *, paced: bool) -> None:
         for tag_id in tag_ids:
-            for status in _STATUSES:
+            # The filter shows one status at a time.
+            for status in STATUSES:
                 call = filter_contacts(status=status, tag_ids=[tag_id], include_details=["Tags"])
                 for contact in self._contacts(call, paced=paced):
                     # A filter that the API does not know is ignored, and brings everybody.
