@@ -74,6 +74,9 @@ class PagedList:
         self._pass = _Pass()
         # Whether the pass before showed that the list changes, or did not find its end.
         self._changing = False
+        self._passes = self._proofs = self._fruitless = 0
+        #: Whether the passes so far show that the list is complete.
+        self.complete = False
         #: Rows as WTS Chat counts them; ``None`` if it does not.
         self.total: int | None = None
         #: The page that was requested last.
@@ -93,26 +96,40 @@ class PagedList:
         :raises WtsRejectedError: when the server returns another page than the requested one.
         :raises WtsError: what ``perform`` raises.
         """
-        proofs = fruitless = 0
-        for number in range(MOST_PASSES):
-            self._changing = self._pass.moved or self._pass.endless
-            self._pass = _Pass()
-            for page in self._backward() if number % 2 else self._forward(1):
-                rows = self._fresh(page)
-                if rows or not number:
-                    yield {**page, "items": rows}
-            short = self._pass.is_short(self.known)
-            proofs = proofs + 1 if number and not self._pass.missed else 0
-            # While rows come and go, a pass may hide the same row as the one before it.
-            proven = proofs > self._pass.moved if number else self._pass.requests == 1
-            if proven and not short:
+        while self._passes < MOST_PASSES and self._fruitless < 2:
+            yield from self.read_pass()
+            if self.complete:
                 return
-            if short and not self._pass.fresh:
-                fruitless += 1
-                if fruitless > 1:
-                    break
-                self._sleep(SETTLE_SECONDS)
-        raise WtsIncompleteListError(self._problem(), operation_id=self._call.operation_id)
+        raise self.incomplete()
+
+    def read_pass(self, *, apart: bool = False) -> Iterator[dict[str, Any]]:
+        """Read the list once, and walk the pages that show new rows; afterwards, :attr:`complete` is up to date.
+
+        :param apart: whether time passed since the pass before, so that its last page is read again, too.
+        :raises WtsError: as :meth:`pages`, apart from the list being incomplete.
+        """
+        number, self._passes = self._passes, self._passes + 1
+        if self._is_hidden():
+            self._sleep(SETTLE_SECONDS)
+        self._changing = self._pass.moved or self._pass.endless
+        self._pass = _Pass()
+        for page in self._backward(apart=apart) if number % 2 else self._forward(1):
+            rows = self._fresh(page)
+            if rows or not number:
+                yield {**page, "items": rows}
+        self._fruitless += self._is_hidden()
+        self._proofs = self._proofs + 1 if number and not self._pass.missed else 0
+        # While rows come and go, a pass may hide the same row as the one before it.
+        proven = self._proofs > self._pass.moved if number else self._pass.requests == 1
+        self.complete = proven and not self._pass.is_short(self.known)
+
+    def _is_hidden(self) -> bool:
+        """Whether the last pass did not show what WTS Chat counts, and nothing new."""
+        return self._pass.is_short(self.known) and not self._pass.fresh
+
+    def incomplete(self) -> WtsIncompleteListError:
+        """Return the error of a list that cannot be shown to be complete."""
+        return WtsIncompleteListError(self._problem(), operation_id=self._call.operation_id)
 
     def _problem(self) -> str:
         name, count = self._call.operation_id, self._pass.least_total
@@ -121,7 +138,7 @@ class PagedList:
         elif self._pass.endless:
             what = "WTS Chat says that there are more pages, and they show only rows that it showed before"
         else:
-            what = f"the list changed each of the {MOST_PASSES} times that it was read"
+            what = f"the list changed each of the {self._passes} times that it was read"
         return f"{name}: {what}. The list may be incomplete. Try again later, or list less, such as a shorter interval."
 
     def read(self, number: int) -> dict[str, Any]:
@@ -151,9 +168,9 @@ class PagedList:
                 return
             number += 1
 
-    def _backward(self) -> Iterator[dict[str, Any]]:
+    def _backward(self, *, apart: bool) -> Iterator[dict[str, Any]]:
         last = self.last_page
-        if self._changing or self.number != last:
+        if apart or self._changing or self.number != last:
             # Others may be behind it by now.
             yield from self._forward(last)
         for number in range(last - 1, 0, -1):

@@ -204,7 +204,7 @@ class Batch:
             {
                 key
                 for key, entry in entries.items()
-                if entry is None or (entry.is_done and entry.receipt.get("status") in NOT_REACHED)
+                if entry is None or (entry.is_done and entry.receipt.get("status") in FAILED_STATUSES)
             }
         )
 

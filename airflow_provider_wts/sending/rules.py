@@ -18,7 +18,7 @@ from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.clock import sleep as pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from airflow_provider_wts.api.call import Call
@@ -361,37 +361,45 @@ class Exclusions(Rule):
         if not self._tags and not self._blocked:
             return
         tag_ids = list(dict.fromkeys(self._hook.names.existing_tag(tag) for tag in self._tags))
+        lists: list[tuple[PagedList, str | None]] = [
+            (self._list(filter_contacts(status=status, tag_ids=[tag_id], include_details=["Tags"]), paced), tag_id)
+            for tag_id in tag_ids
+            # The filter shows one status at a time.
+            for status in STATUSES
+        ]
+        if self._blocked:
+            lists.append((self._list(filter_contacts(status="BLOCKED"), paced), None))
         for _ in range(MOST_PASSES):
             begun, known = self._clock(), len(self._seen)
-            self._pass(tag_ids, paced=paced)
-            if len(self._seen) == known:
+            for listed, tag_id in lists:
+                self._pass(listed, tag_id)
+            if len(self._seen) == known and all(listed.complete for listed, _ in lists):
                 # Whoever opted out after the pass began may be missing. A pass that takes long must not hold the
                 # campaign up for ever, so it counts as half as old at most.
                 self._read_at = max(begun, self._clock() - FRESH_FOR / 2)
                 return
+        if len(self._seen) == known:
+            raise next(listed for listed, _ in lists if not listed.complete).incomplete()
         raise WtsError(
             f"exclude_tags: {MOST_PASSES} readings of the contacts with these tags each showed more of them, so it is "
             "unknown who else has one. Nothing more was sent. Try again when they no longer change."
         )
 
-    def _pass(self, tag_ids: Iterable[str], *, paced: bool) -> None:
-        for tag_id in tag_ids:
-            # The filter shows one status at a time.
-            for status in STATUSES:
-                call = filter_contacts(status=status, tag_ids=[tag_id], include_details=["Tags"])
-                for contact in self._contacts(call, paced=paced):
-                    # A filter that the API does not know is ignored, and brings everybody.
-                    if tag_id.lower() in _tag_ids(contact):
-                        self._exclude(contact, Refusal("exclude_tags", _HAS_TAG))
-        if self._blocked:
-            for contact in self._contacts(filter_contacts(status="BLOCKED"), paced=paced):
-                if contact.get("status", "BLOCKED") == "BLOCKED":
-                    self._exclude(contact, Refusal("exclude_blocked", _IS_BLOCKED))
-
-    def _contacts(self, call: Call[Any], *, paced: bool) -> Iterator[dict[str, Any]]:
+    def _list(self, call: Call[Any], paced: bool) -> PagedList:
         perform = self._paced if paced else self._hook.run
-        for page in PagedList(perform, call, now=self._hook.client.now, sleep=self._sleep).pages():
-            yield from (contact for contact in page["items"] if isinstance(contact, dict))
+        return PagedList(perform, call, now=self._hook.client.now, sleep=self._sleep)
+
+    def _pass(self, listed: PagedList, tag_id: str | None) -> None:
+        """Read a list once: the contacts with a tag, or those that are blocked."""
+        for page in listed.read_pass(apart=True):
+            for contact in page["items"]:
+                if not isinstance(contact, dict):
+                    continue
+                # A filter that the API does not know is ignored, and brings everybody.
+                if tag_id is None and contact.get("status", "BLOCKED") == "BLOCKED":
+                    self._exclude(contact, Refusal("exclude_blocked", _IS_BLOCKED))
+                elif tag_id is not None and tag_id.lower() in _tag_ids(contact):
+                    self._exclude(contact, Refusal("exclude_tags", _HAS_TAG))
 
     def _paced(self, call: Call[Any]) -> Any:
         self._pace()

@@ -131,6 +131,13 @@ def test_reading_again_takes_a_tenth_of_the_rate_limit_at_most() -> None:
     assert 50 < busiest <= 100
 
 
+@pytest.mark.parametrize("pages", [1, 3])
+def test_lists_that_do_not_change_are_read_twice(pages: int) -> None:
+    account = Account([contact(index) for index in range(100 * pages)])
+    account.exclusions().read()
+    assert len(account.read_at) == 2 * pages
+
+
 def test_what_the_api_does_not_show_is_an_error() -> None:
     exclusions = Account([{"id": "1", "phoneNumber": "+55|11999999999"}]).exclusions()
     with pytest.raises(WtsError, match="does not show the tags"):
