@@ -106,9 +106,9 @@ def write_whole(path: ObjectStoragePath, content: bytes) -> None:
     :param content: its content.
     """
     make_folder(path)
-    partial = path.with_name(f"{path.name}.new") if is_local(path) else path
-    with cast("IO[bytes]", partial.open("wb")) as file:  # type: ignore[no-untyped-call]
-        file.write(content)
+    # A name of its own: another try may be writing the same file.
+    partial = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.new") if is_local(path) else path
+    partial.write_bytes(content)
     if partial is not path:
         publish(partial, path)
 

@@ -21,6 +21,7 @@ from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import UNSET
 from airflow_provider_wts.hooks.context import RunIdentity, TaskIdentity, is_first_try, run_identity, same_run
+from airflow_provider_wts.hooks.output_files import write_whole
 from airflow_provider_wts.sending import clock
 
 if TYPE_CHECKING:
@@ -118,17 +119,8 @@ class FileStore:
         return None
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        """Write a whole object: on a local disk by a rename, in an object store in one request."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        target = self._folder / f"{name}.json"
-        text = json.dumps(value)
-        if target.protocol in ("file", "local", ""):
-            # A name of its own: another try may be writing the same object.
-            fresh = self._folder / f"{name}.{uuid.uuid4().hex}.new"
-            fresh.write_text(text)
-            fresh.replace(target)
-        else:
-            target.write_text(text)
+        """Write a whole object."""
+        write_whole(self._folder / f"{name}.json", json.dumps(value).encode())
 
 
 def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:

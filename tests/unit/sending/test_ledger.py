@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,11 +15,10 @@ from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.context import TaskIdentity
 from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending import ledger as ledger_module
+from airflow_provider_wts.sending.key import send_key
 from airflow_provider_wts.sending.ledger import HEADER, FileStore, Ledger, LedgerEntry, TaskStateStore, store_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_wts.hooks.context import RunIdentity
 
 TASK = TaskIdentity("dag", "run", "task", -1)
@@ -384,6 +385,32 @@ def test_files_of_0_1_0_are_read(tmp_path: Path) -> None:
     store.set(HEADER, {"a": 2})
     assert store.get(HEADER) == {"a": 2}
     assert FileStore(str(tmp_path), TASK).get(HEADER) == {"a": 1}
+
+
+@pytest.fixture
+def written_by_0_1_0(tmp_path: Path) -> str:
+    """Files as version 0.1.0 wrote them: a task with a send and a lost answer, and a campaign with one of each."""
+    shutil.copytree(Path(__file__).with_name("ledger_of_0_1_0"), tmp_path, dirs_exist_ok=True)
+    return str(tmp_path)
+
+
+def test_single_sends_that_0_1_0_wrote_are_known_to_a_later_try(written_by_0_1_0: str) -> None:
+    ledger = Ledger(FileStore(written_by_0_1_0, TASK, deployment="production"), max_tries=1, try_number=3)
+    sent, lost = (
+        send_key(TASK, generation=ledger.generation, wts_conn_id="wts_default", recipient=f"+55|1199999000{number}")
+        for number in (1, 2)
+    )
+    assert ledger.entry(sent).receipt["id"] == "6f1d2c55-0a7b-4b0e-9d52-0b9a4c5f7e10"
+    assert ledger.entry(lost).intent is not None
+    assert not ledger.entry(lost).is_done
+
+
+def test_a_campaign_that_0_1_0_wrote_is_known_to_a_later_try(written_by_0_1_0: str) -> None:
+    store = FileStore(written_by_0_1_0, TASK._replace(task_id="campaign"), deployment="production")
+    (page,) = Ledger(store, max_tries=0, try_number=2).load()
+    assert page.requests() == [["a", "b"]]
+    assert page.sends["a"].receipt["status"] == "SENT"
+    assert not page.sends["b"].is_done
 
 
 def test_deployments_that_share_a_folder_do_not_share_ledgers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
