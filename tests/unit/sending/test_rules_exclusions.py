@@ -134,7 +134,7 @@ def test_reading_again_takes_a_tenth_of_the_rate_limit_at_most() -> None:
 @pytest.mark.parametrize("pages", [1, 3])
 def test_lists_that_do_not_change_are_read_twice(pages: int) -> None:
     account = Account([contact(index) for index in range(100 * pages)])
-    account.exclusions().read()
+    account.exclusions().begin()
     assert len(account.read_at) == 2 * pages
 
 
