@@ -51,7 +51,7 @@ RENAMED = {
 
 
 def find(module: str, name: str) -> Any:
-    """Return what a name of an earlier release stands for now: the ``__getattr__`` of its module.
+    """Return what a name of an earlier release is called now: the ``__getattr__`` of its module.
 
     :param module: the module of the earlier release, with its package.
     :param name: the name.

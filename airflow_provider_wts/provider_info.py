@@ -1,6 +1,6 @@
 """All that Airflow shows of this provider, as one dict.
 
-The connection form stands here once. Airflow 3 reads it from this dict, and Airflow 2.11 from the hook's methods,
+The connection form is here once. Airflow 3 reads it from this dict, and Airflow 2.11 from the hook's methods,
 which derive it from :data:`CONNECTION_FIELDS` and :data:`UI_FIELD_BEHAVIOUR`.
 """
 
@@ -12,7 +12,7 @@ CONNECTION_TYPE = "wts"
 HOOK_NAME = "WTS Chat"
 
 # Text, whole number and yes/no only: Airflow 2.11 has widgets for these, and another kind drops the whole form.
-# The examples stand in the descriptions, because Airflow 3 drops the placeholders of such fields.
+# The examples are in the descriptions, because Airflow 3 drops the placeholders of such fields.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "channel": {
         "label": "Channel",
@@ -45,7 +45,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "send_limit_is_separate": {
         "label": "Sends count apart",
         "description": "Sends count against their own limit only, and not against the account's, too. Set it if WTS "
-        "Chat told you so: it is not documented.",
+        "Chat said so: it is not documented.",
         "schema": {"type": ["boolean", "null"], "default": False},
     },
     "allow_http": {

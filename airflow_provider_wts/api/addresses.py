@@ -425,7 +425,7 @@ def spellings(address: str) -> list[str]:
 
 
 def identity_of(address: str) -> str:
-    """Return what stays the same however a person's address is spelled. What is no address stands for itself.
+    """Return what stays the same however a person's address is spelled. What is no address is only put in lower case.
 
     :param address: phone number or handle in any spelling, or the id of a session or card.
     """

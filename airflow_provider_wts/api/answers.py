@@ -59,7 +59,7 @@ def parsed(body: bytes) -> Any:
     :raises RecursionError: when it is nested too deep.
     """
     value = _DECODER.decode(body.decode("utf-8-sig", "surrogatepass"))
-    # The plain look for two bytes spares most answers the search, which takes longer than parsing them.
+    # The plain search for two bytes saves most answers the other one, which takes longer than parsing them.
     suspect = (b"\\u" in body or b"\xed" in body) and _NOT_FOR_FILES.search(body)
     return _for_files(value) if suspect else value
 

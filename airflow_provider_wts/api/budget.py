@@ -1,7 +1,7 @@
 """The account's rate limits, kept on our side, so that the API never has to refuse.
 
 WTS Chat counts 1,000 requests in 5 minutes and 200 in 5 seconds for an account, and 1,000 in 2 minutes for the send
-family. Whether sends count against both is not documented: both are assumed unless told otherwise. Windows are
+family. Whether sends count against both is not documented: both are assumed unless configured otherwise. Windows are
 moving ones, which are right under either reading of the API's own windows.
 """
 
@@ -279,7 +279,7 @@ class Budget:
 def account_key(base_url: str, token: str, *, name: str | None = None) -> str:
     """Return what the limits of an account are kept under; it tells neither the address nor the token.
 
-    :param base_url: where the API stands.
+    :param base_url: address of the API.
     :param token: the account's token.
     :param name: a name for the account, in place of base URL and token: one account may have several of both.
     """

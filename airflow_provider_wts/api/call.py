@@ -30,7 +30,7 @@ class Call(Generic[T]):
     :param query: values of the query parameters by their exact name; a list is sent as a repeated name.
     :param body: the JSON body; :data:`UNSET` sends none.
     :param acts_again: a second identical request acts again, also where the contract says that the operation leaves the
-        state that the first one left: what stands in this body starts something.
+        state that the first one left: what is in this body starts something.
     :raises WtsInvalidRequestError: when the contract has no such operation.
     """
 
@@ -103,7 +103,7 @@ class Call(Generic[T]):
         Lists repeat their name. An object goes as ``name[key]``, which the vendor's framework usually reads; the API's
         documents do not say.
 
-        :raises WtsInvalidRequestError: when a value cannot stand in a query.
+        :raises WtsInvalidRequestError: when a value cannot be written in a query.
         """
         pairs: list[tuple[str, str]] = []
         for name, value in self.query.items():
@@ -123,7 +123,7 @@ class Call(Generic[T]):
         wire = wire_value(value, f"{self.operation_id}: {what} {name!r}")
         if isinstance(wire, (list, dict)):
             raise WtsInvalidRequestError(
-                f"{self.operation_id}: {what} {name!r} is a {type(value).__name__}, which cannot stand in an address.",
+                f"{self.operation_id}: {what} {name!r} is a {type(value).__name__}, which cannot be in an address.",
                 operation_id=self.operation_id,
             )
         text = ("true" if wire else "false") if isinstance(wire, bool) else str(wire)
@@ -169,7 +169,7 @@ class Call(Generic[T]):
         return self.operation.effect == "read"
 
     def problems(self) -> list[str]:
-        """Say what does not fit the contract: one sentence each, none of them quoting a value."""
+        """Say what does not fit the contract: one sentence each, without quoting a value."""
         from airflow_provider_wts.api.contract.check import check_request
 
         content = self.content
@@ -201,7 +201,7 @@ class Call(Generic[T]):
         """Return the same call for one page of its list.
 
         :param number: page number, counted from 1.
-        :param size: items per page, 1 to 100; ``None`` leaves the size as it stands.
+        :param size: items per page, 1 to 100; ``None`` leaves the size as it is.
         :raises WtsInvalidRequestError: when the operation is not paged.
         """
         place = self.operation.page_number_in

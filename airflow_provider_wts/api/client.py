@@ -63,7 +63,7 @@ class WtsClient:
     """Performs calls of the WTS Chat API. One client serves many threads.
 
     :param token: the account's API token; a pasted ``Bearer`` in front of it is dropped.
-    :param base_url: where the API stands; white-label hosts are welcome.
+    :param base_url: address of the API; white-label hosts are welcome.
     :param timeout: seconds for one attempt, the answer included.
     :param ca_bundle: path of a file with certificate authorities.
     :param allow_http: allow an address without TLS that is not on this machine.
@@ -125,7 +125,7 @@ class WtsClient:
 
         :param call: what to call.
         :param before_write: called right before the first byte of each request, when all waiting is over and the
-            connection stands; what it raises ends the call, and is raised.
+            connection is open; what it raises ends the call, and is raised.
         :return: the answer, parsed; ``None`` where the operation answers nothing.
         :raises WtsInvalidRequestError: when the call cannot become a request. Nothing was sent.
         :raises WtsRejectedError: when the API refuses.
@@ -214,7 +214,7 @@ class WtsClient:
         :param url: ``urlUpload``.
         :param file: the file, open for reading, at its beginning.
         :param size: its length in bytes.
-        :param mime_type: the MIME type that the API was told.
+        :param mime_type: the MIME type that the API was given.
         :raises WtsNotSentError: when the storage was not reached.
         :raises WtsUnknownOutcomeError: when it gave no usable answer; starting the upload over does no harm.
         :raises WtsRejectedError: when it refuses the content, or its address is none for a file.
@@ -330,7 +330,7 @@ class _Retries(wait_base):
         error = _judgement(retry_state).error
         spread = 0.75 + 0.5 * int.from_bytes(os.urandom(2)) / 0xFFFF
         if isinstance(error, WtsRateLimitError):
-            # Asking sooner than told is useless; many workers asking at the same moment is, too.
+            # Asking sooner than WTS Chat says is useless; many workers asking at the same time is, too.
             self._refusals += 1
             least = error.retry_after * (1 + (spread - 0.75) / 2)
             return min(least * 2.0 ** (self._refusals - 1), max(60.0, least))
@@ -354,7 +354,7 @@ class _Retries(wait_base):
 
 
 def checked_token(token: str) -> str:
-    """Return a token that can stand in a header, without a pasted ``Bearer``.
+    """Return a token that can be in a header, without a pasted ``Bearer``.
 
     :param token: what the user typed.
     :raises WtsInvalidRequestError: when nothing is left, or it holds what no token holds. Never quotes it.

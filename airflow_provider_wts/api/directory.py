@@ -50,6 +50,6 @@ def list_custom_fields(
     """List definitions of custom fields; one answer, not paged.
 
     :param entity_type: ``CONTACT`` (the API's default) or ``PANEL``.
-    :param nested_list: whether fields stand inside their group; otherwise the list is flat.
+    :param nested_list: whether fields are inside their group; otherwise the list is flat.
     """
     return Call("list_custom_fields", query=given(EntityType=entity_type, NestedList=nested_list))

@@ -98,7 +98,7 @@ def put_content(transport: Transport, url: str, content: Content, *, mime_type: 
     :param transport: makes the exchange.
     :param url: ``urlUpload`` of ``get_file_upload_url``; it is a secret as long as it lives.
     :param content: the file.
-    :param mime_type: the MIME type that the API was told; the address may be valid for it only.
+    :param mime_type: the MIME type that the API was given; the address may be valid for it only.
     :param timeout: seconds for a small file; a large one gets more.
     :raises WtsNotSentError: when the storage was not reached.
     :raises WtsUnknownOutcomeError: when it gave no usable answer. Starting the upload over does no harm.

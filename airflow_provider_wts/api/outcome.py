@@ -105,7 +105,7 @@ def judge_reply(operation: Operation, reply: Reply) -> Verdict:
             operation,
             reply,
             WtsAuthenticationError,
-            "The API refuses the token. Check the token in the Airflow connection; in WTS Chat it stands under "
+            "The API refuses the token. Check the token in the Airflow connection; in WTS Chat it is under "
             "Ajustes > Integrações > Integração via API.",
         )
     if status == 404:

@@ -115,7 +115,7 @@ class CardContent(TypedDict, total=False):
     """What a card holds; everything may be left out, and ``None`` clears.
 
     ``description``: up to 8,000 characters. ``position``: place inside the step, 0 or more. ``due_date``: aware
-    moment. ``responsible_user_id``: user in charge. ``tag_ids``, ``tag_names``: tags; the names are ignored where ids
+    datetime. ``responsible_user_id``: user in charge. ``tag_ids``, ``tag_names``: tags; the names are ignored where ids
     are given. ``contact_ids``: contacts. ``session_id``: session that the card is about. ``monetary_amount``: value.
     ``custom_fields``: values by the key of the field; a key that the panel does not know is ignored by the API.
     ``metadata``: merged key by key; a key set to ``None`` is removed.
@@ -145,7 +145,7 @@ class NewCard(CardContent, total=False):
 
 
 class CardChange(CardContent, total=False):
-    """What changes in a card: its content, and where and how it stands.
+    """What changes in a card: its content, and where it is and its status.
 
     ``step_id``: step to move the card to. ``title``: up to 500 characters. ``status``: ``OPEN``, ``WON``, ``LOST`` or
     ``ARCHIVED``. ``lost_reason_id``: why it is lost, beside the status ``LOST``. ``upsert_tag_operation``: what

@@ -126,7 +126,7 @@ def filter_choice(name: str, value: Any, choices: Iterable[str]) -> str | Unset:
     :param name: the parameter's name, for the error.
     :param value: one of the words, in any case.
     :param choices: the contract's words.
-    :raises WtsInvalidRequestError: when it is none of them.
+    :raises WtsInvalidRequestError: when it is another one.
     """
     return UNSET if missing(value) else str(choice(name, value, choices))
 
@@ -147,7 +147,7 @@ def filter_list(name: str, value: Any, choices: Iterable[str] | None = None) -> 
     :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one item.
     :param choices: the contract's words, where only those are good.
-    :raises WtsInvalidRequestError: when an item is none of them, or the list is empty: that would not filter at all.
+    :raises WtsInvalidRequestError: when an item is another one, or the list is empty: that would not filter at all.
     """
     if missing(value):
         return UNSET
@@ -318,7 +318,7 @@ def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     :param name: the parameter's name, for the error.
     :param value: the word, in any case.
     :param choices: the contract's words.
-    :raises WtsInvalidRequestError: when it is missing or none of them; lists them.
+    :raises WtsInvalidRequestError: when it is missing or another one; lists the valid ones.
     """
     words = tuple(choices)
     if missing(value):
@@ -384,7 +384,7 @@ def text(name: str, value: Any) -> Missing[str]:
     """Return a text parameter.
 
     :param name: the parameter's name, for the error.
-    :param value: text, or a number or id that stands for one; blank text stays, since it clears a field.
+    :param value: text, or a number or id in its place; blank text stays, since it clears a field.
     :raises WtsInvalidRequestError: when it is a list, an object or something else.
     """
     if isinstance(value, str) and not visible(value):
@@ -544,7 +544,7 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
     :param name: the parameter's name, for the error.
     :param value: what the user wrote.
     :param choices: the contract's words; or what users may write, in lower case, and the word that goes out.
-    :raises WtsInvalidRequestError: when it is none of them; lists them.
+    :raises WtsInvalidRequestError: when it is another one; lists the valid ones.
     """
     if is_missing(value):
         return _cleared(value)

@@ -17,7 +17,7 @@ _PARTICLES = re.compile(_PARTICLE)
 _NAMES = re.compile(rf"(?<!\w){_NAME}(?: (?:{_PARTICLE} )*{_NAME})+")
 _PEOPLE = "contato|contact|cliente|customer|usuário|usuario|user|destinatário|destinatario|recipient|nome|name|para|to"
 _AFTER_A_WORD = re.compile(rf"\b((?i:{_PEOPLE})s?:? +[\"']?)({_NAME}(?: (?:{_PARTICLE} )*{_NAME})*)")
-#: Words with capitals that stand in reasons of Meta and WTS Chat, and in no name.
+#: Words with capitals that are in reasons of Meta and WTS Chat, and in no name.
 _NO_NAMES = re.compile(
     r"(?i:message|messages|undeliverable|account|business|template|whatsapp|meta|facebook|instagram|messenger|error|user"
     r"|user's|unsupported|payment|issue|rate|limit|spam|media|number|phone|mensagem|erro|modelo|conta|canal|número"

@@ -1,4 +1,4 @@
-"""Calls about scheduled messages: a template or a bot at a moment that is to come."""
+"""Calls about scheduled messages: a template or a bot at a future date and time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Schedule(TypedDict, total=False):
 
     ``from_``: phone number of an own channel. ``department``: in charge of the session. ``scheduled_type``:
     ``TEMPLATE`` or ``CHATBOT``. ``template_id``: the template. ``bot_key``: key of the bot. ``scheduling``: an aware
-    moment. ``hidden_session``: hide a new session until the contact answers. ``parameters``: values by the name of
+    datetime. ``hidden_session``: hide a new session until the contact answers. ``parameters``: values by the name of
     the template's variable. ``file_url``, ``file_id``: file of a template with media.
     """
 
@@ -67,9 +67,10 @@ def batch_cancel_scheduled_messages(scheduled_message_ids: Sequence[str]) -> Cal
 class ScheduledFilters(Window, total=False):
     """Which scheduled messages a list answers; everything may be left out, and what is given must all hold.
 
-    ``scheduled_after``, ``scheduled_before``: bounds on the moment of sending. ``status``: such as ``SCHEDULED``.
-    ``scheduled_type``: ``TEMPLATE`` or ``CHATBOT``. ``from_``, ``to``: numbers. ``user``, ``department``: their ids.
-    ``include_details``: ``Contact``, ``Channel``, ``User``, ``Department``, ``Template``, ``Chatbot``.
+    ``scheduled_after``, ``scheduled_before``: bounds on the date and time of sending. ``status``: such as
+    ``SCHEDULED``. ``scheduled_type``: ``TEMPLATE`` or ``CHATBOT``. ``from_``, ``to``: numbers. ``user``,
+    ``department``: their ids. ``include_details``: ``Contact``, ``Channel``, ``User``, ``Department``, ``Template``,
+    ``Chatbot``.
     """
 
     scheduled_after: datetime | str | Unset

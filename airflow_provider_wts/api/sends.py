@@ -1,6 +1,6 @@
 """Calls of the send family ``/send/*``: each accepts one message, queues it, and answers at once.
 
-The older quick sends stand in :mod:`airflow_provider_wts.api.messages`. What only they can do is to wait for the
+The older quick sends are in :mod:`airflow_provider_wts.api.messages`. What only they can do is to wait for the
 channel's answer, and to name a bot that takes over when the contact answers.
 """
 

@@ -29,7 +29,7 @@ class SessionFilters(Window, total=False):
 
     ``status``: statuses, such as ``IN_PROGRESS``. ``department_id``, ``user_id``, ``contact_id``: whose sessions.
     ``tag_ids``, ``tag_names``: tags of the contact. ``channel_ids``: channels. ``ended_after``, ``ended_before``,
-    ``active_after``, ``active_before``, ``last_interaction_after``, ``last_interaction_before``: aware moments.
+    ``active_after``, ``active_before``, ``last_interaction_after``, ``last_interaction_before``: aware datetimes.
     ``metadata``: pairs that the session's metadata holds; the client refuses it, since how an object goes
     into a query is not documented. ``session_type``: ``INDIVIDUAL`` or ``GROUP``.
     ``include_details``: ``AgentDetails``, ``DepartmentsDetails``, ``ContactDetails``, ``ChannelTypeDetails``,
@@ -169,7 +169,7 @@ def update_session(
 
     :param session_id: the session.
     :param status: its status.
-    :param end_at: when it ended, an aware moment.
+    :param end_at: when it ended, an aware datetime.
     :param number: its number.
     :param department_id: its department.
     :param user_id: its user.

@@ -166,7 +166,7 @@ class BearerToken(AuthBase):
 
 
 def _spellings_of(token: str) -> list[bytes]:
-    """Return how a token may stand in an answer: as it is, in an address, in JSON, in HTML and in base64."""
+    """Return how a token may appear in an answer: as it is, in an address, in JSON, in HTML and in base64."""
     quoted = [quote(token, safe=""), "".join(f"%{ord(character):02X}" for character in token)]
     spellings = {token, token.replace("/", "\\/"), html.escape(token), *quoted}
     spellings |= {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in quoted}
@@ -510,7 +510,7 @@ def _writes_first(host: str, port: int) -> bool:
 class Transport:
     """Makes single HTTP exchanges with one host; nothing is repeated here and no redirect is followed.
 
-    :param base_url: where the API stands, with scheme.
+    :param base_url: address of the API, with scheme.
     :param user_agent: value of the ``User-Agent`` header.
     :param ca_bundle: path of a file with certificate authorities; without it the environment's
         (``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``), else those that ``requests`` brings.
@@ -556,7 +556,7 @@ class Transport:
         :param auth: what authenticates the request, if anything does.
         :param timeout: seconds for the whole exchange, connecting included.
         :param fresh: take no connection that has been idle for over a second.
-        :param before_write: called right before the first byte, when the connection stands; what it raises is raised,
+        :param before_write: called right before the first byte, when the connection is open; what it raises is raised,
             and nothing is written.
         :return: the complete answer, whatever its status.
         :raises ExchangeFailed: when no complete answer came.

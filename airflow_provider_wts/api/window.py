@@ -14,7 +14,7 @@ class Window(TypedDict, total=False):
     """Which objects a list answers by their dates, and in which order; everything may be left out.
 
     ``created_after``, ``created_before``: bounds on the creation. ``updated_after``, ``updated_before``: bounds on the
-    last update. Bounds are aware moments; whether they are inclusive is not documented. ``order_by``: field to sort
+    last update. Bounds are aware datetimes; whether they are inclusive is not documented. ``order_by``: field to sort
     by; the accepted names are not documented. ``order_direction``: ``ASCENDING`` or ``DESCENDING``.
     """
 

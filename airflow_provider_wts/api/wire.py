@@ -59,10 +59,10 @@ def given_or_left_out(**values: object) -> dict[str, Any] | Unset:
 
 
 def utc(moment: datetime) -> str:
-    """Write a moment as the API expects it: ISO 8601 in UTC with ``Z``.
+    """Write a timestamp as the API expects it: ISO 8601 in UTC with ``Z``.
 
     :param moment: an aware datetime.
-    :raises WtsInvalidRequestError: when it is naive, since the API would read it as another moment.
+    :raises WtsInvalidRequestError: when it is naive, since the API would read it as another time.
     """
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise WtsInvalidRequestError(
@@ -77,9 +77,9 @@ def utc(moment: datetime) -> str:
 
 
 def parse_timestamp(text: Any) -> datetime:
-    """Read a moment as the API writes it, with 0 to 7 digits of a fraction.
+    """Read a timestamp as the API writes it, with 0 to 7 digits of a fraction.
 
-    :param text: the moment; one that cannot be read is taken for the end of time.
+    :param text: the timestamp; one that cannot be read is taken for the end of time.
     """
     try:
         parsed = datetime.fromisoformat(str(text))
@@ -89,7 +89,7 @@ def parse_timestamp(text: Any) -> datetime:
 
 
 def json_value(value: object) -> object:
-    """Turn what JSON does not know into what the API expects: moments, dates, enums, sets and mappings.
+    """Turn what JSON does not know into what the API expects: timestamps, dates, enums, sets and mappings.
 
     :param value: the value.
     :raises TypeError: when JSON has no word for it.
@@ -165,7 +165,7 @@ def visible(text: str) -> str:
 
 
 def is_nan(value: object) -> bool:
-    """Whether a value stands for a missing one in a data frame: NaN of any kind of number, ``NaT``, ``NA``.
+    """Whether a value is a missing one of a data frame: NaN of any kind of number, ``NaT``, ``NA``.
 
     :param value: the value.
     """

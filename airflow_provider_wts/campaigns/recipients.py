@@ -231,7 +231,7 @@ class Recipients:
         first = lines.setdefault(recipient.identity, row.line)
         if first != row.line:
             self.duplicates += 1
-            return _written_row(SkippedRow(row.line, "duplicate", f"the recipient stands in line {first} already"))
+            return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is in line {first} already"))
         self.count += 1
         return kept
 
@@ -686,7 +686,7 @@ def _text(place: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
         except UnicodeError:
             raise WtsInvalidRequestError(
                 f"recipients_encoding: the file is not written in {encoding.upper()}. Nothing was sent. Excel in "
-                "Brazil writes cp1252, if not told 'CSV UTF-8'. Example: recipients_encoding='cp1252'"
+                "Brazil writes cp1252, unless 'CSV UTF-8' is chosen. Example: recipients_encoding='cp1252'"
             ) from None
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise WtsInvalidRequestError(

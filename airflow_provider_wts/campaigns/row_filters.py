@@ -78,7 +78,7 @@ def money(value: Any) -> Decimal:
 
 
 def date_(value: Any) -> date:
-    """Read a date: ``31/12/2026``, ``2026-12-31``, or a date of a spreadsheet. The day stands before the month.
+    """Read a date: ``31/12/2026``, ``2026-12-31``, or a date of a spreadsheet. The day comes before the month.
 
     :param value: the date, or its text.
     :raises ValueError: when it is something else, or the day does not exist.

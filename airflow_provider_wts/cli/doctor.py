@@ -174,7 +174,7 @@ def _templates(hook: WtsHook) -> Check:
     if bad:
         more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
         return Check("templates", WARNING, f"{len(bad)} of {len(listed)} cannot be sent: {', '.join(bad[:10])}{more}")
-    return Check("templates", OK, f"{len(listed)}, none of them paused or rejected.")
+    return Check("templates", OK, f"{len(listed)}, none paused or rejected.")
 
 
 def _is_sendable(template: Mapping[str, Any]) -> bool:

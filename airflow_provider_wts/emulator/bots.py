@@ -72,8 +72,8 @@ def start(
             at=account.now_text(),
         )
     )
-    told = {"id": send_id, "sessionId": session.id, "status": "STARTED", "senderId": sender_id, "failedReason": None}
-    webhooks.call_back(account, callback_url, told)
+    content = {"id": send_id, "sessionId": session.id, "status": "STARTED", "senderId": sender_id, "failedReason": None}
+    webhooks.call_back(account, callback_url, content)
     account.agenda.after(0, run.go_on)
     return run
 

@@ -20,7 +20,7 @@ TICKS = 10_000_000
 """Ticks of a second: 100 nanoseconds each, the seven digits that the service shows."""
 
 END = 253_402_300_000 * TICKS
-"""Where emulated time ends, a moment before the year 9999 does: no timestamp has a fifth digit of the year."""
+"""Where emulated time ends, just before the year 9999 does: no timestamp has a fifth digit of the year."""
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Clock:
         return min(self._base + int((time.monotonic() - self._base_real) * self._speed * TICKS), END)
 
     def stand_at(self, ticks: int | None) -> None:
-        """Hold the time at a moment of the past, or let it run again.
+        """Hold the time at a time in the past, or let it run again.
 
         :param ticks: the moment, or ``None``.
         """
@@ -142,7 +142,7 @@ class Agenda:
         """Plan an action.
 
         :param seconds: emulated seconds from now.
-        :param action: what to do then; it plans what follows by itself.
+        :param action: what to do then; it schedules what follows.
         """
         self.at(self._clock.now() + int(seconds * TICKS), action)
 

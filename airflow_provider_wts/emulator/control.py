@@ -28,7 +28,7 @@ class Control:
     ``POST /clock``            ``{"advance": seconds, "speed": number}``
     ``POST /seed``             add objects, as a seed file holds them
     ``POST /contact-reply``    ``{"from": "+5511...", "text": "...", "channel": null}``
-    ``POST /reset``            begin anew
+    ``POST /reset``            start again
     ========================== ========================================================================
 
     :param service: the service.
@@ -57,13 +57,13 @@ class Control:
 
     def _do(self, method: str, name: str, body: Any) -> Any:
         if method == "GET":
-            return self._look(name)
+            return self._shown(name)
         if (method, name) == ("DELETE", "faults"):
             self._service.faults.clear()
             return []
         return self._drive(name, body) if method == "POST" else None
 
-    def _look(self, name: str) -> Any:
+    def _shown(self, name: str) -> Any:
         match name:
             case "" | "state":
                 return self._service.state()

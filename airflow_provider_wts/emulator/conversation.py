@@ -376,7 +376,7 @@ def add_message(
     identifier: str | None = None,
     stamp: int | None = None,
 ) -> Message:
-    """Add a message to a session; nobody is told, and nothing moves on.
+    """Add a message to a session; no webhook reports it, and nothing follows.
 
     :param account: the account.
     :param session: the session.

@@ -47,7 +47,7 @@ class Request:
         return frozenset(name.lower() for name in names)
 
     def shows(self, *names: str) -> bool:
-        """Say whether a detail stands in the answer.
+        """Say whether a detail is in the answer.
 
         :param names: names of the detail, one of which must be asked for.
         """
@@ -102,7 +102,7 @@ def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
 
 
 def plain(account: Account, record: Record) -> dict[str, Any]:
-    """Return a record whose properties stand in the answer as they are kept.
+    """Return a record whose properties are in the answer as they are kept.
 
     :param account: the account.
     :param record: the record.
@@ -557,7 +557,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _settings(request: Request) -> Mapping[str, Any]:
-    """Return where a list's page and order stand: in the body of the one list that has a body, else in the query."""
+    """Return where a list's page and order are: in the body of the one list that has a body, else in the query."""
     found: Mapping[str, Any] = request.body if request.operation.body_schema is not None else request.query
     return found
 

@@ -98,7 +98,7 @@ class Emulator:
 
     @property
     def state(self) -> Account:
-        """All objects of the account; hold ``state.lock`` for more than a look."""
+        """All objects of the account; hold ``state.lock`` for more than one read."""
         return self.service.account
 
     @property
@@ -208,5 +208,5 @@ class Emulator:
         return self.service.seed(data)
 
     def reset(self) -> None:
-        """Begin anew: objects, records, faults, switches; address and speed stay."""
+        """Start again with new objects, records, faults, switches; address and speed stay."""
         self.service.reset()

@@ -398,7 +398,7 @@ class Application:
             if not isinstance(result, Later):
                 return self._good(result)
         limit = account.clock.now() + int(result.seconds * TICKS)
-        # A clock that stands still must not keep a client waiting without end.
+        # A stopped clock must not keep a client waiting without end.
         real_limit = time.monotonic() + result.seconds
         while True:
             with account.lock:
@@ -714,7 +714,7 @@ class RunningServer:
 
 
 def _reachable(host: str) -> str:
-    """Return the host for a URL; an address that stands for all of them is no destination."""
+    """Return the host for a URL; an address that means all of them is not a destination."""
     if host in _EVERYWHERE:
         return "127.0.0.1" if host != "::" else "[::1]"
     return f"[{host}]" if ":" in host else host

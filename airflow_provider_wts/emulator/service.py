@@ -247,7 +247,7 @@ class Service:
         self.account.address = address
 
     def reset(self) -> None:
-        """Begin anew: objects, records, faults, switches; the address and the speed stay."""
+        """Start again with new objects, records, faults, switches; the address and the speed stay."""
         before = self.account
         with before.lock:
             self.switches.change(Switches().as_dict())

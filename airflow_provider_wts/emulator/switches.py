@@ -103,7 +103,7 @@ class Switches:
     :param send_requests: requests of the send family in 2 minutes.
     :param sends_count_account_wide: whether the send family counts against the account's limits too.
     :param send_limit_per_operation: whether each operation of the send family has a counter of its own.
-    :param window: whether the windows slide or start anew at fixed times.
+    :param window: whether the windows slide or start again at fixed times.
     :param retry_after: whether a 429 carries ``Retry-After``.
     :param queue_seconds: how long a queued send waits before it is processed.
     :param sent_seconds: how long a message then takes until SENT.

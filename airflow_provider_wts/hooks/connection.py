@@ -32,7 +32,7 @@ class WtsConnection:
     """A connection's content.
 
     :param token: the account's API token.
-    :param base_url: where the API stands.
+    :param base_url: address of the API.
     :param channel: channel to send from where a task names none.
     :param timeout: seconds for one request.
     :param rate_limit_percent: part of the account's limits that may be used, 1 to 100.

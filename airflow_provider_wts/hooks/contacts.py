@@ -36,7 +36,7 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
     if parameters.missing(phone) or not any(same_person(str(phone), one) for one in allowed):
         raise WtsInvalidRequestError(
             f"{name}: the connection {hook.wts_conn_id!r} allows only the recipients named in its extra "
-            "'allowed_recipients', and this is none of them. Nothing was sent."
+            "'allowed_recipients', and this recipient is not one. Nothing was sent."
         )
 
 

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def earliest_start(context: Mapping[str, Any]) -> datetime:
-    """Return a moment before the first try of any task of a run. A clear moves the start of a run, but not its dates.
+    """Return a time before the first try of any task of a run. A clear moves the start of a run, but not its dates.
 
     :param context: the task's context.
     """
     run = context.get("dag_run")
-    moments = [getattr(run, name, None) for name in ("logical_date", "run_after", "queued_at", "start_date")]
-    known = [value for value in moments if isinstance(value, datetime)]
+    dates = [getattr(run, name, None) for name in ("logical_date", "run_after", "queued_at", "start_date")]
+    known = [value for value in dates if isinstance(value, datetime)]
     return min(known) if known else datetime.fromtimestamp(0, UTC)
 
 
@@ -64,8 +64,8 @@ def same_run(known: Any, run: RunIdentity | None) -> bool | None:
         return True
     if not isinstance(known, dict):
         return None
-    told = [known[name] == value for name, value in run.items() if name in known]
-    return all(told) if told else None
+    agree = [known[name] == value for name, value in run.items() if name in known]
+    return all(agree) if agree else None
 
 
 class TaskIdentity(NamedTuple):

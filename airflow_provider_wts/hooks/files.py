@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 FILE_TYPES = ("UNDEFINED", "PDF", "EXCEL", "WORD", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")
 
-#: Seconds before the content is sent anew, each time from the first step on.
+#: Seconds before the content is sent again, each time from the first step on.
 RETRY_SECONDS = (1.0, 5.0, 20.0)
 
 _EXAMPLE = "Example: '/opt/airflow/invoices/118.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
@@ -153,9 +153,9 @@ def upload(
 
     :param client: the client.
     :param path: local path, or any address that ``ObjectStoragePath`` takes.
-    :param file_type: one of :data:`FILE_TYPES`; told from the MIME type when left out.
+    :param file_type: one of :data:`FILE_TYPES`; inferred from the MIME type if omitted.
     :param name: name that the customer sees; the file's own when left out.
-    :param mime_type: MIME type; told from the name when left out.
+    :param mime_type: MIME type; inferred from the name if omitted.
     :param parameter: the parameter that holds ``path``, for the error.
     :return: the file; its ``id`` can be used in any number of messages.
     :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
@@ -247,7 +247,7 @@ def _place(path: str, parameter: str) -> Path | ObjectStoragePath:
 
 _FILE_EXAMPLE = "Example: 'https://example.com/invoice.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
 
-#: What stands in a request that is only shown, for a file that is only uploaded when it is sent.
+#: What is in a request that is only shown, for a file that is only uploaded when it is sent.
 NOT_UPLOADED = "(id of the file, which is uploaded when it is sent)"
 
 
@@ -261,7 +261,7 @@ class OutgoingFile:
     :param parameter: the parameter's name, for errors.
     :param name: name under which it is uploaded.
     :param mime_type: its MIME type, where it is known.
-    :param check: whether to look at once if there is such a file.
+    :param check: whether to check at once if there is such a file.
     :raises WtsInvalidRequestError: when nothing is given, or the check finds no such file.
     """
 
@@ -298,7 +298,7 @@ class OutgoingFile:
         """Return what the file is sent as, or ``None`` for an id or an address that does not say.
 
         :param given: one of :data:`KINDS`, or nothing: then it is inferred from the name.
-        :raises WtsInvalidRequestError: when it is none of them.
+        :raises WtsInvalidRequestError: when it is another one.
         """
         chosen = parameters.filter_choice("kind", given, KINDS)
         self._kind = chosen if isinstance(chosen, str) else self._inferred_kind()
@@ -337,22 +337,22 @@ class OutgoingFile:
             content["file_id"] = self.reference
 
     def _inferred_kind(self) -> str | None:
-        told = self._told_type()
-        if told is None and not self.is_local:
+        inferred = self._inferred_type()
+        if inferred is None and not self.is_local:
             return None
-        kind = file_type_of(told).lower()
+        kind = file_type_of(inferred).lower()
         return kind if kind in KINDS else "document"
 
-    def _told_type(self) -> str | None:
+    def _inferred_type(self) -> str | None:
         if self._mime_type or (not self.is_address and not self.is_local):
             return self._mime_type
         return mime_type_of(self._name or (urlsplit(self.given).path if self.is_address else self.given))
 
     def _uploaded_as(self) -> str | None:
         """Return the type of an upload: the platform transforms images and videos, and leaves documents alone."""
-        told = file_type_of(self._told_type())
+        inferred = file_type_of(self._inferred_type())
         if self._kind == "document":
-            return "DOCUMENT" if told in ("IMAGE", "AUDIO", "VIDEO") else told
+            return "DOCUMENT" if inferred in ("IMAGE", "AUDIO", "VIDEO") else inferred
         return self._kind.upper() if self._kind else None
 
 

@@ -171,7 +171,7 @@ class WtsHook(BaseHook):
 
         :param call: what to call, made by a function of :mod:`airflow_provider_wts.api`.
         :param before_write: called right before the first byte of each request, when all waiting is over and the
-            connection stands; what it raises ends the call, and is raised.
+            connection is open; what it raises ends the call, and is raised.
         :return: the API's answer, parsed.
         :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
         """
@@ -200,10 +200,10 @@ class WtsHook(BaseHook):
 
         :param path: local path, or any address that ``ObjectStoragePath`` takes.
         :param file_type: ``IMAGE``, ``AUDIO``, ``VIDEO``, ``PDF``, ``EXCEL``, ``WORD``, ``DOCUMENT``, or ``UNDEFINED``
-            to leave it to the platform; told from the name when left out. Images and videos are transformed to suit
+            to leave it to the platform; inferred from the name if omitted. Images and videos are transformed to suit
             the channels, documents are left as they are.
         :param name: name that the customer sees; the file's own when left out.
-        :param mime_type: MIME type; told from the name when left out.
+        :param mime_type: MIME type; inferred from the name if omitted.
         :param parameter: the parameter that holds ``path``, for the error.
         :return: the file; its ``id`` can be used in any number of messages.
         :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
@@ -226,7 +226,7 @@ class WtsHook(BaseHook):
         if allowed and not any(same_person(spelled, one) for one in allowed):
             raise WtsInvalidRequestError(
                 f"to: the connection {self.wts_conn_id!r} allows only the recipients named in its extra "
-                "'allowed_recipients', and this is none of them. Nothing was sent."
+                "'allowed_recipients', and this recipient is not one. Nothing was sent."
             )
         return spelled
 
@@ -304,7 +304,7 @@ class WtsHook(BaseHook):
 
 
 def _user_agent(base_url: str) -> str:
-    """Name the DAG run to an emulator on this machine, whose page shows it; nobody else is told."""
+    """Name the DAG run to an emulator on this machine, whose page shows it, and to nobody else."""
     from airflow_provider_wts.api.client import checked_base_url
     from airflow_provider_wts.api.transport import is_loopback
 

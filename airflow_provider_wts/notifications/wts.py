@@ -28,12 +28,12 @@ DEADLINE = 30.0
 class WtsNotifier(RenderedParameters, BaseNotifier):
     """Send a text, a template or a chatbot from a callback.
 
-    For ``on_failure_callback`` and its like of DAGs and tasks, for ``sla_miss_callback`` (Airflow 2.11), and with
-    ``AsyncCallback`` for deadline alerts (Airflow 3.1 and later).
+    For ``on_failure_callback`` and the other callbacks of DAGs and tasks, for ``sla_miss_callback`` (Airflow 2.11), and
+    with ``AsyncCallback`` for deadline alerts (Airflow 3.1 and later).
 
     **A callback has no ledger.** Airflow may run one twice, or not at all when its process dies, and so may this
-    message come. What has to arrive exactly once is the work of a task with ``WtsSendTextOperator`` and its like. For
-    the same reason nothing is sent again when its outcome is unknown.
+    message come. What has to arrive exactly once is the work of a task with ``WtsSendTextOperator`` or another send
+    operator. For the same reason nothing is sent again when its outcome is unknown.
 
     All of it takes 30 s at most, since the task waits for its callback. Blank recipients are skipped, one person in
     several spellings is one recipient, and the log says who was notified.
@@ -112,7 +112,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         except Exception as error:
             self._failed("The notification was not sent", error)
             return
-        told: list[str] = []
+        notified: list[str] = []
         for place, to in enumerate(recipients):
             try:
                 answer = send(to)
@@ -122,9 +122,11 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
                     self._give_up(recipients[place + 1 :])
                     break
             else:
-                told.append(to)
+                notified.append(to)
                 self.log.info("Notified %s: %s.", to, answer.get("id"))
-        self.log.info("Notified %s of %s recipients: %s.", len(told), len(recipients), ", ".join(told) or "nobody")
+        self.log.info(
+            "Notified %s of %s recipients: %s.", len(notified), len(recipients), ", ".join(notified) or "nobody"
+        )
 
     async def async_notify(self, context: Context) -> None:
         """Send to all recipients from a thread: the event loop belongs to all triggers.

@@ -16,7 +16,7 @@ from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators.campaign import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
-from airflow_provider_wts.waiting.conditions import FailedLooks, SessionWait, WaitState, ends_wait, refuses_token
+from airflow_provider_wts.waiting.conditions import FailedChecks, SessionWait, WaitState, ends_wait, refuses_token
 from airflow_provider_wts.waiting.deferral import checked_event, time_left
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: flo
     :raises WtsError: when the API could not be asked several times in a row.
     """
     deadline = time.monotonic() + timeout
-    failed_looks = FailedLooks()
+    failed_checks = FailedChecks()
     status = None
     while True:
         try:
@@ -355,12 +355,12 @@ def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: flo
                 # It may have been replaced in Airflow. If that one is refused, too, the wait is over.
                 hook = WtsHook(hook.wts_conn_id)
                 session = _session_at_once(hook, wait.session_id)
-            elif failed_looks.failed(error):
+            elif failed_checks.failed(error):
                 raise
             else:
                 session = None
         if session is not None:
-            failed_looks.succeeded()
+            failed_checks.succeeded()
             status = session.get("status")
             if wait.verdict(session)[0] is WaitState.REACHED:
                 return session
@@ -379,22 +379,22 @@ def completed_event(hook: WtsHook, event: Any) -> SessionV2:
     :raises AirflowFailException: when it did not complete in time, or the API refuses to tell.
     :raises WtsError: when the API could not be asked several times in a row, or the event makes no sense.
     """
-    told = checked_event(event, "session_id")
-    session_id, status, words = told["session_id"], told.get("status"), str(told["message"])
-    if told["outcome"] == "failed":
+    event = checked_event(event, "session_id")
+    session_id, status, words = event["session_id"], event.get("status"), str(event["message"])
+    if event["outcome"] == "failed":
         raise AirflowFailException(words)
     try:
         session = _session_at_once(hook, session_id)
     except WtsError:
-        if told["outcome"] == "reached":
+        if event["outcome"] == "reached":
             raise
     else:
         status = session.get("status")
-        if told["outcome"] == "reached" or SessionWait(session_id).verdict(session)[0] is WaitState.REACHED:
+        if event["outcome"] == "reached" or SessionWait(session_id).verdict(session)[0] is WaitState.REACHED:
             return session
-    if told["outcome"] == "timeout":
+    if event["outcome"] == "timeout":
         raise AirflowFailException(_too_late(session_id, status))
-    if told.get("final"):
+    if event.get("final"):
         raise AirflowFailException(words)
     raise WtsError(words)
 

@@ -374,7 +374,7 @@ class WtsListContactsOperator(WtsListOperator):
 
     Calls ``list_contacts``, or ``filter_contacts`` where one of the filters is given that only it takes: all below
     but ``status`` and ``include_details``. Filters add up. What the shared parameters of a list do, from
-    ``created_after`` to ``output_path``, is told at :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    ``created_after`` to ``output_path``, see :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param status: ``ACTIVE``, which is what the API lists by default, ``ARCHIVED`` or ``BLOCKED`` (templated).
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).

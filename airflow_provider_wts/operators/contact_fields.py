@@ -1,6 +1,6 @@
 """What a user writes about a contact becomes what the API takes.
 
-In two steps, so that a mistake costs no call: :func:`checked` looks at the values alone, :func:`resolved` turns
+In two steps, so that a mistake makes no request: :func:`checked` checks the values alone, :func:`resolved` turns
 names of tags, portfolios, sequences and custom fields into ids and keys, which may ask the API.
 """
 
@@ -219,7 +219,7 @@ def tag_operation(value: Any) -> str:
     """Return what happens to tags, as updates spell it; :func:`upsert_spelling` turns it into the other spelling.
 
     :param value: ``add``, ``remove``, ``replace``, or the API's own word in any case.
-    :raises WtsInvalidRequestError: when it is none of them.
+    :raises WtsInvalidRequestError: when it is another one.
     """
     found = parameters.choice("tag_operation", "add" if parameters.missing(value) else value, _TAG_OPERATIONS)
     return str(found)

@@ -355,12 +355,12 @@ class Export:
 
 def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bool:
     dates = [session[name] for name in ("updatedAt", "lastInteractionDate") if session.get(name)]
-    # In doubt it is inside: it was listed.
+    # If that is unknown, it is inside: it was listed.
     return not dates or any(at.year == 9999 or after <= at < before for at in map(parse_timestamp, dates))
 
 
 # What the contract says of sessions and messages. The columns stay the same whatever an answer holds, so that all
-# files of a table fit together; what the contract does not know stands in the column "other".
+# files of a table fit together; what the contract does not know is in the column "other".
 _SESSION_TEXTS = (
     *("id", "status", "statusDescription", "companyId", "contactId", "channelId", "departmentId", "userId", "botId"),
     *("title", "number", "origin", "type", "channelType", "windowStatus", "previewUrl"),

@@ -274,7 +274,7 @@ class Collector:
         for batch in self._batches():
             found += batch
             size += sum(len(_line(item)) for item in batch)
-            # What page 1 says spares the calls for a list that will not fit anyway.
+            # What page 1 says saves the requests for a list that will not fit anyway.
             expected = min(self.total or 0, self.max_items or self.total or 0) if self.page is None else 0
             if max(len(found), expected) > INLINE_ITEMS or size > INLINE_BYTES:
                 raise AirflowFailException(

@@ -84,9 +84,9 @@ class WtsGetMessageStatusOperator(WtsOperator):
     ``QUEUED`` and ``SENT`` do not prove that the customer got it; ``DELIVERED`` and ``READ`` do.
 
     :param message_id: id that a send answered, or id of a message (templated).
-    :param id_of: ``send`` for what ``WtsSendTextOperator`` and its like answered, ``message`` for a message of a
-        session and for a send with ``synchronous`` or ``reply_bot``. Without it the first is tried, and then the
-        second, which may make an extra request (templated).
+    :param id_of: ``send`` for what ``WtsSendTextOperator`` and the other send operators answered, ``message`` for a
+        message of a session and for a send with ``synchronous`` or ``reply_bot``. Without it the first is tried, and
+        then the second, which may make an extra request (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: ``id``, ``status`` and more.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
@@ -401,7 +401,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
 
     Calls ``create_scheduled_message``. The feature has to be enabled for the account. ``not_after`` and
     ``send_window`` hold for the moment for which it is scheduled: outside of them the task is skipped. ``exclude_tags``
-    and ``exclude_blocked`` look at the contact now.
+    and ``exclude_blocked`` check the contact now.
 
     Such a call leaves no marker in WTS Chat: if its answer is lost, only the ledger knows of it, and ``on_unknown``
     decides.

@@ -50,10 +50,10 @@ MOST_OF_A_CONTACT = 200
 MOST_MESSAGES = 500
 
 #: Sessions or cards that a search for one send reads one at a time, for messages or metadata that a list omits.
-MOST_SINGLY = 50
+MOST_ALONE = 50
 
 #: Sessions that a search for many sends reads one at a time, and recipients that it checks one at a time.
-MOST_SINGLY_OF_MANY = 300
+MOST_ALONE_OF_MANY = 300
 
 #: Sends of one request that are checked one at a time to speak for all of them.
 SAMPLE = 3
@@ -372,7 +372,7 @@ class InSession(NamedTuple):
         """Search the sessions that the send may have touched."""
         since = since - CLOCK_SLACK
         sessions, gap = self._sessions(hook, since)
-        touched = hidden = singly = 0
+        touched = hidden = alone = 0
         for session in sessions:
             if self.by_metadata and mark.is_in(session):
                 return Found(Finding.FOUND, self._answer(hook, session, mark, since))
@@ -380,8 +380,8 @@ class InSession(NamedTuple):
             # What names its session may go into one that has ended; what names a recipient does not.
             ended = self.session_id is None and _ended(session, since)
             if self.by_sender and not ended:
-                singly += 1
-                if singly > MOST_SINGLY:
+                alone += 1
+                if alone > MOST_ALONE:
                     gap = gap or _TOO_MANY
                     continue
                 message, others = _message_of(hook, session, mark.key, since)
@@ -421,8 +421,8 @@ class InSession(NamedTuple):
         hiding = [one for one in mine.values() if not _shows_metadata(one) and not _ended(one, since)]
         if self.by_metadata:
             # Only the session itself may show what the list omits.
-            mine |= {one["id"]: _whole_or(hook, one) for one in hiding[:MOST_SINGLY]}
-            gap = gap or (_TOO_MANY if len(hiding) > MOST_SINGLY else "")
+            mine |= {one["id"]: _whole_or(hook, one) for one in hiding[:MOST_ALONE]}
+            gap = gap or (_TOO_MANY if len(hiding) > MOST_ALONE else "")
         return list(mine.values()), gap
 
     def _contact_ids(self, hook: WtsHook) -> set[Any]:
@@ -467,7 +467,7 @@ class SessionSearch:
         self._traces = traces
         self._since = since
         self._found: dict[str, Found] = {}
-        self._singly = 0
+        self._alone = 0
         # Sessions that may belong to one of the recipients, by the ending of their address.
         self._candidates: dict[str, list[dict[str, Any]]] = {}
         self._of_unknown: list[dict[str, Any]] = []
@@ -530,15 +530,15 @@ class SessionSearch:
         """Read the sessions whose list item does not say everything."""
         key = send.mark.key
         for session in self._candidates.get(ending_of(send.to), ()):
-            if key in self._found or self._singly >= MOST_SINGLY_OF_MANY:
+            if key in self._found or self._alone >= MOST_ALONE_OF_MANY:
                 return
             if self._traces.by_metadata and not _shows_metadata(session):
-                self._singly += 1
+                self._alone += 1
                 session["metadata"] = _whole_or(self._hook, session).get("metadata")
                 if send.mark.is_in(session):
                     self._found[key] = _found_in(session)
             elif self._traces.by_sender:
-                self._singly += 1
+                self._alone += 1
                 message, _ = _message_of(self._hook, session, key, self._since - CLOCK_SLACK)
                 if message is not None:
                     self._found[key] = Found(Finding.FOUND, _as_sent(message, session))
@@ -581,9 +581,9 @@ class SessionSearch:
 
     def _check(self, send: SentTo) -> Found:
         """Search for one send, among the changed sessions that have been read and those of its contact."""
-        if self._singly >= MOST_SINGLY_OF_MANY:
+        if self._alone >= MOST_ALONE_OF_MANY:
             return _undecided("too many recipients are left to check each of them")
-        self._singly += 1
+        self._alone += 1
         changed = self._candidates.get(ending_of(send.to), []) + self._of_unknown
         by_metadata, by_sender = self._traces
         trace = InSession(recipient=send.to, by_metadata=by_metadata, by_sender=by_sender, changed=changed)
@@ -674,14 +674,14 @@ class InCards(NamedTuple):
 
         since = since - CLOCK_SLACK
         listing = list_cards(self.panel_id(), statuses=CARD_STATUSES, created_after=since)
-        singly, hidden = 0, False
+        alone, hidden = 0, False
         for number, item in enumerate(hook.client.items(listing)):
             if number >= MOST_SESSIONS:
                 return _undecided("too many cards were made since then to check them all")
             card: Any = item
             if not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since:
-                singly += 1
-                if singly > MOST_SINGLY:
+                alone += 1
+                if alone > MOST_ALONE:
                     break
                 card = hook.run(get_card(str(required(card, "id", "list_cards"))))
             if mark.is_in(card):
@@ -689,7 +689,7 @@ class InCards(NamedTuple):
             hidden = hidden or (not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since)
         if hidden:
             return _undecided("a card that was made since then does not show its metadata")
-        return _undecided("the list of cards does not show their metadata") if singly > MOST_SINGLY else _ABSENT
+        return _undecided("the list of cards does not show their metadata") if alone > MOST_ALONE else _ABSENT
 
 
 class Harmless:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wts.triggers.base import WtsWaitTrigger
-    from airflow_provider_wts.waiting.conditions import FailedLooks, WaitState
+    from airflow_provider_wts.waiting.conditions import FailedChecks, WaitState
     from airflow_provider_wts.waiting.deferral import Times
 
 T = TypeVar("T")
@@ -86,11 +86,11 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return WtsHook(self.wts_conn_id)
 
     @cached_property
-    def failed_looks(self) -> FailedLooks:
+    def failed_checks(self) -> FailedChecks:
         """Failed checks in a row."""
-        from airflow_provider_wts.waiting.conditions import FailedLooks
+        from airflow_provider_wts.waiting.conditions import FailedChecks
 
-        return FailedLooks()
+        return FailedChecks()
 
     def check(self, context: Context) -> Check:
         """Check once whether the wait is over.
@@ -131,22 +131,22 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         """
         from airflow_provider_wts.waiting.deferral import checked_event
 
-        told = checked_event(event, self.event_is_about)
-        self.take_back(context, told)
-        return self.reached(context, told) if told["outcome"] == "reached" else self.end(context, told)
+        checked = checked_event(event, self.event_is_about)
+        self.take_back(context, checked)
+        return self.reached(context, checked) if checked["outcome"] == "reached" else self.end(context, checked)
 
-    def take_back(self, context: Context, told: Mapping[str, Any]) -> None:
+    def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
         """Take from an event what the rest of the task needs, however the wait ended.
 
         :param context: the task's context.
-        :param told: the event, checked.
+        :param event: the event, checked.
         """
 
-    def reached(self, context: Context, told: Mapping[str, Any]) -> Any:
+    def reached(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Return the result of a wait that the trigger saw end well.
 
         :param context: the task's context.
-        :param told: the event, checked.
+        :param event: the event, checked.
         """
         return self.result(lambda: self.check(context)).value
 
@@ -181,14 +181,14 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             try:
                 answer = self.result(read)
             except WtsError as error:
-                if self.failed_looks.failed(error):
+                if self.failed_checks.failed(error):
                     raise
                 if not self.reschedule or not isinstance(error, WtsRejectedError):
                     return None
                 # Rescheduled, it would not remember that this failed.
                 time.sleep(min(self.poke_interval, _PAUSE))
             else:
-                self.failed_looks.succeeded()
+                self.failed_checks.succeeded()
                 return answer
 
     def result(self, read: Callable[[], T]) -> T:
@@ -261,34 +261,34 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             return found.value
         raise AirflowSensorTimeout(self._too_late())
 
-    def end(self, context: Context, told: Mapping[str, Any]) -> Any:
+    def end(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Return what an event brings: the result, or an error unless one last check shows that the wait is over.
 
         :param context: the task's context.
-        :param told: the event, checked.
+        :param event: the event, checked.
         :raises AirflowSensorTimeout: when the time was over.
-        :raises AirflowFailException: when the wait ended badly.
+        :raises AirflowFailException: when the wait failed.
         :raises WtsError: when the API could not be asked several times in a row.
         """
-        self._last_words = str(told["message"])
-        if told["outcome"] == "failed":
+        self._last_words = str(event["message"])
+        if event["outcome"] == "failed":
             raise AirflowFailException(self._last_words)
         found = self.last_check(context)
         if found is not None:
             return found.value
-        if told["outcome"] == "timeout":
+        if event["outcome"] == "timeout":
             raise AirflowSensorTimeout(self._too_late())
-        if told.get("final"):
-            raise AirflowFailException(str(told["message"]))
-        if (seconds := told.get("retry_after")) is not None:
-            raise WtsRateLimitError(str(told["message"]), retry_after=seconds)
-        raise WtsError(str(told["message"]))
+        if event.get("final"):
+            raise AirflowFailException(str(event["message"]))
+        if (seconds := event.get("retry_after")) is not None:
+            raise WtsRateLimitError(str(event["message"]), retry_after=seconds)
+        raise WtsError(str(event["message"]))
 
     def last_check(self, context: Context) -> Check | None:
         """Check once more, and return what was found if the wait is over.
 
         :param context: the task's context.
-        :raises AirflowFailException: when it ended badly.
+        :raises AirflowFailException: when it failed.
         """
         from airflow_provider_wts.waiting.conditions import WaitState
 

@@ -77,29 +77,29 @@ class WtsSessionReplySensor(WtsSensor):
             **times,
         )
 
-    def take_back(self, context: Context, told: Mapping[str, Any]) -> None:
+    def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
         """Take the date and time that the first check found, if none was given.
 
         :param context: the task's context.
-        :param told: the event, checked.
+        :param event: the event, checked.
         """
-        self.since = told.get("since") or self.since
+        self.since = event.get("since") or self.since
 
-    def reached(self, context: Context, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def reached(self, context: Context, event: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what the contact wrote.
 
         :param context: the task's context.
-        :param told: the event, checked.
+        :param event: the event, checked.
         """
         from airflow_provider_wts.waiting import conditions
 
-        since = datetime.fromisoformat(told["since"])
-        found = self.result(lambda: conditions.replies(self.hook, told["session_id"], since))
+        since = datetime.fromisoformat(event["since"])
+        found = self.result(lambda: conditions.replies(self.hook, event["session_id"], since))
         if not found:
             self.log.warning(
                 "The contact of session %s wrote at %s, but the list of messages does not show it.",
-                told["session_id"],
-                told.get("last_message_in"),
+                event["session_id"],
+                event.get("last_message_in"),
             )
         return found
 
@@ -130,9 +130,9 @@ class WtsMessageStatusSensor(WtsSensor):
     :param message_id: id that a send answered, or id of a message, or the send's answer itself (templated).
     :param target_status: ``SENT``, ``DELIVERED`` (default) or ``READ``; a message that is read counts as delivered
         (templated).
-    :param id_of: ``send`` for what ``WtsSendTextOperator`` and its like answered, ``message`` for a message of a
-        session and for a send with ``synchronous`` or ``reply_bot``. Without it the first is tried, and then the
-        second (templated).
+    :param id_of: ``send`` for what ``WtsSendTextOperator`` and the other send operators answered, ``message`` for a
+        message of a session and for a send with ``synchronous`` or ``reply_bot``. Without it the first is tried, and
+        then the second (templated).
     :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
         Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
     :return: the status, as the API answers it.

@@ -82,11 +82,11 @@ class WtsSessionSensor(WtsSensor):
 
         return WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **self._wait().arguments(), **times)
 
-    def reached(self, context: Context, told: Mapping[str, Any]) -> SessionV2:
+    def reached(self, context: Context, event: Mapping[str, Any]) -> SessionV2:
         """Return the session; wait on if only the list of sessions shows the status, and the session does not.
 
         :param context: the task's context.
-        :param told: the event, checked.
+        :param event: the event, checked.
         """
         from airflow_provider_wts.waiting.conditions import WaitState
         from airflow_provider_wts.waiting.deferral import time_left
@@ -94,14 +94,14 @@ class WtsSessionSensor(WtsSensor):
         found = self.result(lambda: self.check(context))
         if found.verdict is WaitState.REACHED:
             return cast("SessionV2", found.value)
-        if not told.get("listed"):
-            self.log.warning("%s It was %s when the trigger saw it.", found.words, told.get("status"))
+        if not event.get("listed"):
+            self.log.warning("%s It was %s when the trigger saw it.", found.words, event.get("status"))
             return cast("SessionV2", found.value)
         if found.verdict is WaitState.FAILED:
             raise AirflowFailException(found.words)
-        self.log.warning("%s The list of sessions shows it as %s. The wait goes on.", found.words, told.get("status"))
+        self.log.warning("%s The list of sessions shows it as %s. The wait goes on.", found.words, event.get("status"))
         self._last_words = found.words
-        if (left := time_left(told, self.timeout)) > 0:
+        if (left := time_left(event, self.timeout)) > 0:
             self.leave_worker(context, left)
         raise AirflowSensorTimeout(self._too_late())
 
@@ -190,24 +190,24 @@ class WtsSessionsSensor(WtsSensor):
             **times,
         )
 
-    def take_back(self, context: Context, told: Mapping[str, Any]) -> None:
+    def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
         """Remove the ids that were stored for the trigger.
 
         :param context: the task's context.
-        :param told: the event, checked.
+        :param event: the event, checked.
         """
         from airflow_provider_wts.waiting.deferral import taken_back
 
         taken_back(context)
 
-    def reached(self, context: Context, told: Mapping[str, Any]) -> dict[str, int]:
+    def reached(self, context: Context, event: Mapping[str, Any]) -> dict[str, int]:
         """Return the sessions by status, as the trigger counted them.
 
         :param context: the task's context.
-        :param told: the event, checked.
+        :param event: the event, checked.
         """
-        self.log.info(told["message"])
-        return dict(told["counts"])
+        self.log.info(event["message"])
+        return dict(event["counts"])
 
     def _wait(self) -> SessionsWait:
         from airflow_provider_wts.waiting.conditions import SessionsWait

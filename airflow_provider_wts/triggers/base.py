@@ -76,10 +76,10 @@ class WtsWaitTrigger(BaseTrigger):
 
         :param end: the end.
         """
-        told = {"outcome": end.outcome, **self.report(end.seen), "message": end.message, "final": end.final}
+        event = {"outcome": end.outcome, **self.report(end.seen), "message": end.message, "final": end.final}
         if end.retry_after is not None:
-            told["retry_after"] = end.retry_after
-        return TriggerEvent(told)  # type: ignore[no-untyped-call]
+            event["retry_after"] = end.retry_after
+        return TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     @property
     def checked_at(self) -> datetime:

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 #: The longest pause after failures, in seconds.
 LONGEST_PAUSE = 900.0
 
-#: The longest that the API may show an event late, in seconds. What was told is remembered that long.
+#: The longest that the API may show an event late, in seconds. What was reported is remembered that long.
 MOST_REACH_BACK = 24 * 3600.0
 
 #: Seconds between two events for Airflow. Up to 3.3.2 its scheduler starts a run for the first of two that come closer
@@ -59,15 +59,15 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     """Sends an event with what happened in the account's conversations since the last one.
 
     Calls ``list_sessions``, two requests per poll. From Airflow 3.3 on, all watchers of a connection share the polls,
-    and each keeps its position with its asset: events that come while no triggerer runs are told later. Before
+    and each keeps its position with its asset: events that come while no triggerer runs are reported later. Before
     Airflow 3.3, and for a trigger that watches several assets, the position is lost with the process:
-    what comes meanwhile is not told.
+    what comes meanwhile is not reported.
 
-    What happened is told once. The position is kept with each event that Airflow has in its database: if a triggerer
-    dies in the second or two between, that event is told again, with the same ``id`` values. An event that WTS Chat
-    shows more than ``reach_back`` seconds late is not told, and one that it dates in the future is told when its time
-    comes. Several messages of one contact between two polls are told as one: read them with
-    ``WtsListMessagesOperator``. What happened before the first poll is not told.
+    What happened is reported once. The position is kept with each event that Airflow has in its database: if a
+    triggerer dies in the second or two between, that event is reported again, with the same ``id`` values. An event
+    that WTS Chat shows more than ``reach_back`` seconds late is not reported, and one that it dates in the future is
+    reported when its time comes. Several messages of one contact between two polls are reported as one: read them with
+    ``WtsListMessagesOperator``. What happened before the first poll is not reported.
 
     Airflow gets at most one event per poll, and none within 15 seconds after another: up to 3.3.2 it leaves the second
     of two that come close without a run until a third comes. The event's payload is ``{"events": [...]}``, in
@@ -78,7 +78,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     :param events: ``message_received`` (default), ``session_opened``, ``session_completed``; one or a list.
     :param wts_conn_id: id of the Airflow connection.
     :param poll_interval: polling interval in seconds.
-    :param reach_back: seconds by which WTS Chat may show an event late; what it shows later than that is not told.
+    :param reach_back: seconds by which WTS Chat may show an event late; what it shows later than that is not reported.
         Default: 120. Each poll reads that much again.
     """
 
@@ -118,7 +118,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """Return the looks that Airflow shares among triggers; it says when what they told is stored.
+        """Return the polls that Airflow shares among triggers; it says when what they reported is stored.
 
         :param kwargs: arguments of one of the triggers.
         """
@@ -132,7 +132,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         """
         position = await self._stored_position()
         kept = position.as_json()
-        # Also after a start: the triggerer that died may have told something just before.
+        # Also after a start: the triggerer that died may have reported something just before.
         next_telling = time.monotonic() + SPACING
         async for look in shared_stream:
             for stretch in await self._without_gap(position, look.batch):
@@ -141,7 +141,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
             if position.untold and time.monotonic() >= next_telling:
                 next_telling = time.monotonic() + SPACING
                 telling = {"events": position.tell(MOST)}
-            # What is not told yet is found again by a triggerer that starts later.
+            # What is not reported yet is found again by a triggerer that starts later.
             if (now := position.as_json()) != kept:
                 kept = now
                 look.when_stored.append(partial(self._store, now))
@@ -221,7 +221,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         except ValueError:
             self._warn("it watches more than one asset")
         except Exception as error:
-            self.log.warning("The position could not be kept; events may be told again after a restart: %s", error)
+            self.log.warning("The position could not be kept; events may be reported again after a restart: %s", error)
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
@@ -230,7 +230,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
 
 
 class _Look:
-    """What a look saw, and what is to be done when Airflow has stored the events that were told of it.
+    """What a poll saw, and what is to be done when Airflow has stored the events that were reported of it.
 
     :param batch: what it saw.
     """
@@ -288,7 +288,7 @@ class _SharedLooks:
 
     async def advance(self, batch: Sequence[Any]) -> None:
         for item in batch:
-            # Of a trigger that Airflow gave up, nobody knows what is stored. The others move on with a later look.
+            # Of a trigger that Airflow gave up, it is unknown what is stored. The others move on with a later poll.
             if not item.outcome.failed:
                 await item.broker_payload.stored()
 

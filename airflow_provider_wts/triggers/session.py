@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.triggers.base import WtsWaitTrigger
-from airflow_provider_wts.waiting.conditions import NOT_REACHED, FailedLooks, SessionsWait, SessionWait
+from airflow_provider_wts.waiting.conditions import NOT_REACHED, FailedChecks, SessionsWait, SessionWait
 from airflow_provider_wts.waiting.deferral import handed_over
 from airflow_provider_wts.waiting.poller import End
 from airflow_provider_wts.waiting.reader import BackgroundThread
@@ -148,7 +148,7 @@ class WtsSessionsTrigger(WtsWaitTrigger):
     async def _stored(self, place: dict[str, Any]) -> list[str]:
         # No event is sent before that, and the task may still be storing them.
         await asyncio.sleep(max(0.0, (datetime.fromisoformat(self.earliest) - datetime.now(UTC)).total_seconds()))
-        failed_looks = FailedLooks()
+        failed_checks = FailedChecks()
         thread = BackgroundThread("wts-xcom")
         try:
             while True:
@@ -159,7 +159,7 @@ class WtsSessionsTrigger(WtsWaitTrigger):
                 except Exception as error:
                     # Airflow's API server or database may just be restarting.
                     failure = WtsError(f"The session ids cannot be read from Airflow ({type(error).__name__}).")
-                if failed_looks.failed(failure):
+                if failed_checks.failed(failure):
                     raise failure
                 await asyncio.sleep(self.poll_interval)
         finally:

@@ -67,7 +67,7 @@ class MessageWait(NamedTuple):
     def verdict(self, seen: Snapshot | None) -> tuple[WaitState, str]:
         """Judge what was seen of the message.
 
-        :param seen: what a look kept; a status that is missing or unknown means: keep waiting.
+        :param seen: what a check kept; a status that is missing or unknown means: keep waiting.
         :return: the verdict, and a sentence for a person.
         """
         status = "unknown" if seen is None else seen.status.upper()
@@ -157,7 +157,7 @@ def since_last_message_out(session: Mapping[str, Any], began: datetime | None) -
 
 
 def replies(hook: WtsHook, session_id: str, since: datetime) -> list[dict[str, Any]]:
-    """Return what the contact wrote after a moment, oldest first.
+    """Return what the contact wrote after a time, oldest first.
 
     :param hook: the hook of the task's connection.
     :param session_id: the session.
@@ -184,7 +184,7 @@ NOT_FOUND = "NOT_FOUND"
 NOT_REACHED = "NOT_REACHED"
 
 #: Failed looks in a row after which a wait gives up. Each look has been tried again within the client already.
-MOST_FAILED_LOOKS = 5
+MOST_FAILED_CHECKS = 5
 
 #: Sessions that a message names one by one.
 MOST_NAMED = 5
@@ -193,7 +193,7 @@ _warned_of: set[str] = set()
 
 
 class WaitState(Enum):
-    """What a look at a session says about the wait for it."""
+    """What a check of a session says about the wait for it."""
 
     REACHED = "reached"
     FAILED = "failed"
@@ -355,8 +355,8 @@ def ends_wait(error: BaseException) -> bool:
     return refuses_token(error) or says_missing(error) or isinstance(error, WtsInvalidRequestError)
 
 
-class FailedLooks:
-    """Counts failed looks in a row: a blip must not end a wait of hours, and a lasting failure must."""
+class FailedChecks:
+    """Counts failed checks in a row: a blip must not end a wait of hours, and a lasting failure must."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
@@ -368,12 +368,12 @@ class FailedLooks:
     def failed(self, error: WtsError) -> bool:
         """Count a failure.
 
-        :param error: what the look raised.
+        :param error: what the check raised.
         :return: whether the wait should give up.
         """
         self._in_a_row += 1
-        log.warning("Check %d of %d failed: %s", self._in_a_row, MOST_FAILED_LOOKS, error)
-        return self._in_a_row >= MOST_FAILED_LOOKS
+        log.warning("Check %d of %d failed: %s", self._in_a_row, MOST_FAILED_CHECKS, error)
+        return self._in_a_row >= MOST_FAILED_CHECKS
 
 
 def _statuses(name: str, value: Any) -> tuple[str, ...]:
@@ -425,7 +425,7 @@ def _needed(value: Any, count: int) -> int:
 
 
 class Snapshot(NamedTuple):
-    """What a look keeps of a session or a message: nothing that anybody wrote.
+    """What a check keeps of a session or a message: nothing that anybody wrote.
 
     :param status: its status; ``NOT_FOUND`` where it is gone.
     :param last_in: of a session: when its contact wrote last, as the API writes it.
@@ -440,9 +440,9 @@ class Snapshot(NamedTuple):
 
 
 def wrote_after(seen: Snapshot, since: datetime) -> bool:
-    """Whether the contact of a session wrote after a moment; what cannot be read says no.
+    """Whether the contact of a session wrote after a time; what cannot be read says no.
 
-    :param seen: what a look kept of the session.
+    :param seen: what a check kept of the session.
     :param since: the moment.
     """
     return bool(seen.last_in) and parse_timestamp(seen.last_in) > since

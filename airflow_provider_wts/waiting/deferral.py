@@ -54,15 +54,15 @@ def times_of_deferral(poll_interval: float, timeout: float) -> tuple[Times, time
     return times, timedelta(seconds=timeout + TIMEOUT_SLACK)
 
 
-def time_left(told: Mapping[str, Any], timeout: float) -> float:
+def time_left(event: Mapping[str, Any], timeout: float) -> float:
     """Return the seconds that are left of a wait after an event.
 
-    :param told: the event, checked.
+    :param event: the event, checked.
     :param timeout: seconds of the whole wait, if the event does not say when it ends.
     """
-    if not told.get("deadline"):
+    if not event.get("deadline"):
         return timeout
-    return (datetime.fromisoformat(told["deadline"]) - datetime.now(UTC)).total_seconds()
+    return (datetime.fromisoformat(event["deadline"]) - datetime.now(UTC)).total_seconds()
 
 
 def hand_over(context: Context, ids: list[str]) -> tuple[list[str], dict[str, Any] | None]:

@@ -1,10 +1,10 @@
-"""One poll for all: the triggers of one connection in one event loop share the looks at what they wait for.
+"""One poll for all: the triggers of one connection in one event loop share the checks of what they wait for.
 
 A sweep lists the sessions that reached a status of interest since a cursor, 100 a request, so thousands of waiters
-cost a request or two. The API does not document how its dates behave, so every waiter is also looked at singly now and
-then; when such a look finds what the sweeps should have shown, the sweeps are no longer trusted.
+cost a request or two. The API does not document how its dates behave, so every waiter is also checked alone now and
+then; when such a check finds what the sweeps should have shown, the sweeps are no longer trusted.
 
-Messages have no such list: they are looked at singly, in turn, within the same share of the account's requests.
+Messages have no such list: they are checked one at a time, in turn, within the same share of the account's requests.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from weakref import WeakKeyDictionary
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotSentError, WtsRateLimitError
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.waiting.conditions import (
-    MOST_FAILED_LOOKS,
-    FailedLooks,
+    MOST_FAILED_CHECKS,
+    FailedChecks,
     WaitState,
     refuses_token,
     session_seen,
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 #: Part of the account's requests that polling may use: 250 of 1,000 in 5 minutes.
 SECONDS_PER_CALL = 300 / 250
 
-#: Seconds in which every session is looked at singly beside a list that is trusted, where the share allows that.
+#: Seconds in which every session is checked alone beside a list that is trusted, where the share allows that.
 TURN = 3600.0
 
 #: Seconds of answers 429 in a row that do not count as failed looks: the account's limit is free again by then.
@@ -115,18 +115,18 @@ class Poller:
         return self._messages if isinstance(subscription, MessageSubscription) else self._sessions
 
     async def _run(self) -> None:
-        failed_looks = FailedLooks()
+        failed_checks = FailedChecks()
         try:
             while self._subscriptions:
                 try:
-                    pause = await self._look()
-                    failed_looks.succeeded()
+                    pause = await self._poll_once()
+                    failed_checks.succeeded()
                 except Exception as error:
                     # Whatever it is, it is about this poll, and not about anybody's wait.
                     if not isinstance(error, WtsError):
                         log.exception("The poll failed.")
                         error = WtsError(f"The poll failed: {type(error).__name__}.")
-                    if self._ends_all(error, failed_looks):
+                    if self._ends_all(error, failed_checks):
                         self._fail(error)
                         return
                     pause = max(SECONDS_PER_CALL, getattr(error, "retry_after", 0.0))
@@ -135,7 +135,7 @@ class Poller:
             self.ended = True
             self._reader.close()
 
-    def _ends_all(self, error: WtsError, failed_looks: FailedLooks) -> bool:
+    def _ends_all(self, error: WtsError, failed_checks: FailedChecks) -> bool:
         now = asyncio.get_running_loop().time()
         if not isinstance(error, WtsRateLimitError):
             self._limited_since = None
@@ -143,7 +143,7 @@ class Poller:
             self._limited_since = self._limited_since or now
             log.warning("%s The next poll is in %.0f s.", error, error.retry_after)
             return False
-        return refuses_token(error) or failed_looks.failed(error)
+        return refuses_token(error) or failed_checks.failed(error)
 
     async def _pause(self, least: float) -> None:
         """Sleep until the next look is due, or nobody waits any more."""
@@ -161,7 +161,7 @@ class Poller:
             except TimeoutError:
                 return
 
-    async def _look(self) -> float:
+    async def _poll_once(self) -> float:
         """Look once, and return the seconds after which the next look may come.
 
         :raises WtsError: when nothing at all could be read, or the token is refused.
@@ -191,7 +191,7 @@ class Poller:
         for board, failures in failed:
             # What never reached the API says nothing about a session.
             about = {one: error for one, error in failures.items() if not isinstance(error, WtsNotSentError)}
-            board.count_failures(about, MOST_FAILED_LOOKS)
+            board.count_failures(about, MOST_FAILED_CHECKS)
         self._limited_since = None
         return max(calls * SECONDS_PER_CALL, *(getattr(error, "retry_after", 0.0) for error in errors), 0.0)
 
@@ -215,7 +215,7 @@ class Poller:
             raise
         self._sessions.tell(swept.seen)
         if swept.cursor is None:
-            # More pages than waiters, or a list that breaks off: looking at each of them singly is better.
+            # More pages than waiters, or a list that breaks off: checking each of them alone is better.
             self._new_since = min(since, self._new_since or since)
             self._give_list_up = True
         else:

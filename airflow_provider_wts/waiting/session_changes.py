@@ -61,7 +61,7 @@ _TOLD = {
 
 
 class Batch(NamedTuple):
-    """The sessions that changed since a moment.
+    """The sessions that changed since a time.
 
     :param since: the moment.
     :param cursor: the latest change seen; the next batch begins a little before it.
@@ -170,23 +170,23 @@ class ChangedSessions:
 
 
 class Position:
-    """Up to where events have been told.
+    """Up to where events have been reported.
 
     :param floor: events up to this moment are over; ``None`` before the first batch.
-    :param told: the events told after it, and their moments.
-    :param reach_back: how late WTS Chat may show an event that is told all the same.
+    :param reported: the events reported after it, and their moments.
+    :param reach_back: how late WTS Chat may show an event that is reported all the same.
     """
 
     def __init__(
         self,
         floor: datetime | None = None,
-        told: Mapping[str, datetime] | None = None,
+        reported: Mapping[str, datetime] | None = None,
         *,
         reach_back: timedelta = OVERLAP,
     ) -> None:
         self.floor = floor
-        self._told = dict(told or {})
-        self._untold: dict[str, tuple[datetime, dict[str, Any]]] = {}
+        self._reported = dict(reported or {})
+        self._unreported: dict[str, tuple[datetime, dict[str, Any]]] = {}
         self._reach_back = reach_back
 
     @classmethod
@@ -198,31 +198,31 @@ class Position:
         """
         try:
             floor = datetime.fromisoformat(stored["floor"])
-            told = {str(name): datetime.fromisoformat(at) for name, at in stored["told"].items()}
+            reported = {str(name): datetime.fromisoformat(at) for name, at in stored["told"].items()}
         except (TypeError, KeyError, ValueError, AttributeError):
             return None
-        return cls(floor, told, reach_back=reach_back) if floor.tzinfo else None
+        return cls(floor, reported, reach_back=reach_back) if floor.tzinfo else None
 
     @property
     def untold(self) -> int:
-        """Events that were found and not told yet."""
-        return len(self._untold)
+        """Events that were found and not reported yet."""
+        return len(self._unreported)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the position as plain JSON. What is not told yet is after it, so that it is found again."""
+        """Return the position as plain JSON. What is not reported yet is after it, so that it is found again."""
         floor = self._safe_floor()
         return {
             "floor": floor.isoformat() if floor else None,
-            "told": {name: at.isoformat() for name, at in self._told.items() if floor is None or at > floor},
+            "told": {name: at.isoformat() for name, at in self._reported.items() if floor is None or at > floor},
         }
 
     def _safe_floor(self) -> datetime | None:
-        if self.floor is None or not self._untold:
+        if self.floor is None or not self._unreported:
             return self.floor
-        return min(self.floor, min(at for at, _ in self._untold.values()) - timedelta(microseconds=1))
+        return min(self.floor, min(at for at, _ in self._unreported.values()) - timedelta(microseconds=1))
 
     def find(self, batch: Batch, kinds: Collection[str]) -> None:
-        """Find the events of a batch that have not been told, and move on.
+        """Find the events of a batch that have not been reported, and move on.
 
         The first batch is where everything begins: what is in it happened before anybody listened.
 
@@ -232,29 +232,29 @@ class Position:
         first = self.floor is None
         floor = batch.since if self.floor is None else self.floor
         for name, at, event in self._events(batch, kinds):
-            if at <= floor or name in self._told or name in self._untold:
+            if at <= floor or name in self._reported or name in self._unreported:
                 continue
             if first:
-                self._told[name] = at
+                self._reported[name] = at
             else:
-                self._untold[name] = at, event
+                self._unreported[name] = at, event
         self.floor = max(floor, batch.cursor - self._reach_back)
         self._forget()
 
     def tell(self, count: int | None = None) -> list[dict[str, Any]]:
-        """Return events to tell now, oldest first, and count them as told.
+        """Return events to report now, oldest first, and count them as reported.
 
         :param count: how many at most.
         """
-        chosen = sorted(self._untold.items(), key=lambda one: one[1][0])[:count]
+        chosen = sorted(self._unreported.items(), key=lambda one: one[1][0])[:count]
         for name, (at, _) in chosen:
-            del self._untold[name]
-            self._told[name] = at
+            del self._unreported[name]
+            self._reported[name] = at
         self._forget()
         return [event for _, (_, event) in chosen]
 
     def news(self, batch: Batch, kinds: Collection[str]) -> list[dict[str, Any]]:
-        """Return the events of a batch that have not been told, oldest first, and move on.
+        """Return the events of a batch that have not been reported, oldest first, and move on.
 
         :param batch: the sessions.
         :param kinds: the events of interest.
@@ -265,7 +265,7 @@ class Position:
     def _forget(self) -> None:
         floor = self._safe_floor()
         if floor is not None:
-            self._told = {name: at for name, at in self._told.items() if at > floor}
+            self._reported = {name: at for name, at in self._reported.items() if at > floor}
 
     @staticmethod
     def _events(batch: Batch, kinds: Collection[str]) -> Iterator[tuple[str, datetime, dict[str, Any]]]:
@@ -333,7 +333,7 @@ class Sweep(NamedTuple):
 
 
 class Singles(NamedTuple):
-    """What looks at single sessions or messages brought.
+    """What checks of single sessions or messages brought.
 
     :param seen: the sessions as the API answered them, or what was kept of the messages, by id. One that does not
         exist has the status ``NOT_FOUND``.
@@ -410,7 +410,7 @@ def _odd(call: Call[Any], what: str) -> WtsError:
 
 
 def server_now(client: WtsClient) -> datetime:
-    """Return a moment that the server's clock has passed: what its last answer said, or a cautious guess.
+    """Return a time that the server's clock has passed: what its last answer said, or a cautious guess.
 
     :param client: the client.
     """
@@ -460,9 +460,9 @@ def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) 
 def looked_singly(look: Callable[[str], Any], ids: Iterable[str], missing: Any) -> Singles:
     """Look at sessions or messages one by one; what one of them is answered does not end the rest.
 
-    :param look: looks at one.
+    :param look: checks one.
     :param ids: which.
-    :param missing: what stands for one that does not exist.
+    :param missing: the snapshot of one that does not exist.
     :raises WtsAuthenticationError: when the token is refused.
     """
     seen: dict[str, Any] = {}

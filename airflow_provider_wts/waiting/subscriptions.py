@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Subscription:
-    """What one trigger waits for, and what it has been told.
+    """What one trigger waits for, and what it has received.
 
     :param ids: the sessions or messages. The case of their letters does not count.
     :param interval: polling interval in seconds.
@@ -68,7 +68,7 @@ class Subscription:
         """Report what was seen.
 
         :param one: the session or message.
-        :param seen: what a look kept of it.
+        :param seen: what a check kept of it.
         """
         known = self.known(one)
         if known is not None and self.reached(known):
@@ -84,7 +84,7 @@ class Subscription:
     def reached(self, seen: Snapshot) -> bool:
         """Whether this is what is waited for, so that nothing seen later counts.
 
-        :param seen: what a look kept.
+        :param seen: what a check kept.
         """
         return False
 
@@ -120,14 +120,14 @@ class SessionSubscription(Subscription):
     def interesting(self, seen: Snapshot) -> bool:
         """Whether the list of changed sessions should have shown this.
 
-        :param seen: what a look kept of a session.
+        :param seen: what a check kept of a session.
         """
         return seen.status in self.statuses
 
     def reached(self, seen: Snapshot) -> bool:
         """Whether this is what is waited for, so that nothing seen later counts.
 
-        :param seen: what a look kept of a session.
+        :param seen: what a check kept of a session.
         """
         return self.interesting(seen)
 
@@ -135,7 +135,7 @@ class SessionSubscription(Subscription):
         """Whether this status has been reported already.
 
         :param one: the session.
-        :param seen: what a look kept of it.
+        :param seen: what a check kept of it.
         """
         known = self.known(one)
         return known is not None and known.status == seen.status
@@ -160,7 +160,7 @@ class ReplySubscription(SessionSubscription):
     def interesting(self, seen: Snapshot) -> bool:
         """Whether the contact wrote.
 
-        :param seen: what a look kept of a session.
+        :param seen: what a check kept of a session.
         """
         return wrote_after(seen, self.after)
 
@@ -168,7 +168,7 @@ class ReplySubscription(SessionSubscription):
         """Whether this answer has been reported already.
 
         :param one: the session.
-        :param seen: what a look kept of it.
+        :param seen: what a check kept of it.
         """
         known = self.known(one)
         return known is not None and known.last_in == seen.last_in
@@ -190,7 +190,7 @@ class MessageSubscription(Subscription):
 
 
 class Subscriptions:
-    """Who waits for what, and whose turn it is to be looked at singly."""
+    """Who waits for what, and whose turn it is to be checked one at a time."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[Any]] = {}
@@ -232,7 +232,7 @@ class Subscriptions:
         return tuple(self._waiting.get(one, ()))
 
     def next_in_turn(self, count: int) -> list[str]:
-        """Return whom to look at singly now, and after them some of those whose last look failed.
+        """Return whom to check one at a time now, and after them some of those whose last check failed.
 
         :param count: how many at most, without these.
         """

@@ -99,7 +99,7 @@ def document(service: str) -> Mapping[str, Any]:
 
 
 def resolve(service: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow ``$ref`` until a schema or parameter stands there itself.
+    """Follow ``$ref`` until a schema or parameter is there itself.
 
     :param service: the service whose document holds the reference.
     :param schema: a schema or parameter object, a reference or not.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jsonschema.protocols import Validator
 
-# jsonschema checks formats only when told to, and its own date-time check needs another package.
+# jsonschema checks formats only on request, and its own date-time check needs another package.
 FORMATS = jsonschema.FormatChecker(formats=())
 
 _DATE_TIME = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2})(?:\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)

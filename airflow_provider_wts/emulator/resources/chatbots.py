@@ -116,8 +116,8 @@ def _accept(
                 return
             status = account.switches.skipped_queued_status
             update_send(account, send, status, reason=skipped if status == "FAILED" else None)
-        told = {"id": send.id, "status": send["status"], "senderId": send["senderId"]}
-        webhooks.call_back(account, item.get("callbackUrl"), {**told, "failedReason": send["failedReason"]})
+        content = {"id": send.id, "status": send["status"], "senderId": send["senderId"]}
+        webhooks.call_back(account, item.get("callbackUrl"), {**content, "failedReason": send["failedReason"]})
 
     account.agenda.after(account.switches.queue_seconds, process)
     return send

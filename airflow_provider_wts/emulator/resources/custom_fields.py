@@ -44,7 +44,7 @@ def arranged(request: Request, fields: Sequence[Record]) -> list[dict[str, Any]]
 
 
 def accepted_values(account: Account, given: Mapping[str, Any], panel_id: str | None = None) -> dict[str, Any]:
-    """Return the values that the service keeps: unknown keys and wrong types are dropped without a word.
+    """Return the values that the service keeps: unknown keys and wrong types are dropped silently.
 
     :param account: the account.
     :param given: values by the key of the field.

@@ -345,8 +345,8 @@ def _deliver_otp(account: Account, otp: Record, to: str, code: str) -> None:
         else:
             otp["status"], otp["failedReason"] = "FAILED", fails
             account.touch(account.otps, otp)
-        told = {"id": otp.id, "status": otp["status"], "senderId": otp["senderId"]}
-        webhooks.call_back(account, otp["callbackUrl"], {**told, "failedReason": otp["failedReason"]})
+        content = {"id": otp.id, "status": otp["status"], "senderId": otp["senderId"]}
+        webhooks.call_back(account, otp["callbackUrl"], {**content, "failedReason": otp["failedReason"]})
 
     account.agenda.after(account.switches.queue_seconds + account.switches.sent_seconds, sent)
 

@@ -269,7 +269,7 @@ def test_a_filter_that_the_api_ignores_leaves_a_doubt(customer: Customer, monkey
 
 def test_a_search_reads_only_so_many_sessions_one_by_one(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     customer.emulator.switches.change({"metadata_in_session_list": False, "null_objects": True})
-    monkeypatch.setattr(reconcile, "MOST_SINGLY", 2)
+    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
     for number in range(4):
         customer.gets_chatbot(mark=None, to=f"+55|1196666555{number}")
     reason(customer)
@@ -280,7 +280,7 @@ def test_a_search_looks_for_messages_in_only_so_many_sessions(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer.emulator.switches.change({"null_objects": True})
-    monkeypatch.setattr(reconcile, "MOST_SINGLY", 2)
+    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
     for number in range(4):
         customer.gets_chatbot(mark=None, to=f"+55|1196666555{number}")
     reason(customer, BY_SENDER)

@@ -63,7 +63,7 @@ def test_a_trigger_of_0_1_0_waits_and_sends_an_event_that_the_task_understands(p
     async def asked_nothing(self):
         return 0.0
 
-    monkeypatch.setattr(poller.Poller, "_look", asked_nothing)
+    monkeypatch.setattr(poller.Poller, "_poll_once", asked_nothing)
     arguments, about = STORED[path]
 
     async def events_of(trigger):
