@@ -35,10 +35,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for: the pytest plugin lives here, and must cost nothing.
-
-    :param name: the name.
-    """
+    """Import a public name when it is asked for: the pytest plugin lives here, and must cost nothing."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -30,8 +30,6 @@ class Control:
     ``POST /contact-reply``    ``{"from": "+5511...", "text": "...", "channel": null}``
     ``POST /reset``            start again
     ========================== ========================================================================
-
-    :param service: the service.
     """
 
     def __init__(self, service: Service) -> None:

@@ -61,12 +61,7 @@ def contacts_named(account: Account, given: Mapping[str, Any], *, unknown: str) 
 
 
 def open_session_of(account: Account, contact: Contact, channel: Record) -> Session | None:
-    """Return the contact's session on a channel that is not completed.
-
-    :param account: the account.
-    :param contact: the contact.
-    :param channel: the channel.
-    """
+    """Return the contact's session on a channel that is not completed."""
     return account.open_sessions.get((contact.id, channel.id))
 
 
@@ -207,11 +202,7 @@ def complete(account: Account, session: Session, *, stop_bot: bool, reactivate: 
 
 
 def window_status(account: Account, session: Session) -> str:
-    """Return whether free text may be written: ``ACTIVE``, ``EXPIRED`` or ``NOT_STARTED``.
-
-    :param account: the account.
-    :param session: the session.
-    """
+    """Return whether free text may be written: ``ACTIVE``, ``EXPIRED`` or ``NOT_STARTED``."""
     if session.channel["type"] not in OFFICIAL_WHATSAPP:
         return "ACTIVE"
     if session.last_in is None:
@@ -300,10 +291,7 @@ def company_writes(
 
 
 def needs_file(template: Record) -> bool:
-    """Say whether a template is of a media kind.
-
-    :param template: the template.
-    """
+    """Say whether a template is of a media kind."""
     return template["fileType"] not in (None, "UNDEFINED")
 
 
@@ -512,10 +500,7 @@ def _outside_window(account: Account, *, by_bot: bool) -> str | None:
 
 
 def address_of(session: Session) -> str:
-    """Return the number or handle that messages of a session go to.
-
-    :param session: the session.
-    """
+    """Return the number or handle that messages of a session go to."""
     contact = session.contact
     if session.channel["type"] == "Instagram" and contact["instagram"]:
         return "@" + str(contact["instagram"]).removeprefix("@")

@@ -102,11 +102,7 @@ def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
 
 
 def plain(account: Account, record: Record) -> dict[str, Any]:
-    """Return a record whose properties are in the answer as they are kept.
-
-    :param account: the account.
-    :param record: the record.
-    """
+    """Return a record whose properties are in the answer as they are kept."""
     return {**account.stamped(record), **record.values}
 
 
@@ -337,18 +333,12 @@ class Resource:
         HANDLERS.update({name: handler for name, handler in served.items() if name in operations()})
 
     def all(self, account: Account) -> Table[Record]:
-        """Return its table.
-
-        :param account: the account.
-        """
+        """Return its table."""
         found: Table[Record] = getattr(account, self.table)
         return found
 
     def of(self, request: Request) -> Record:
-        """Return the object that the path names.
-
-        :param request: the request.
-        """
+        """Return the object that the path names."""
         table, identifier = self.all(request.account), request.path[self.path]
         if self.other_id is not None:
             wanted = identifier.lower()
@@ -365,10 +355,7 @@ class Resource:
         return {name: value for name, value in self.show(request, record).items() if name in declared}
 
     def create(self, request: Request) -> Record:
-        """Create an object from the body.
-
-        :param request: the request.
-        """
+        """Create an object from the body."""
         account = request.account
         given = self.written(request, request.body, None)
         values = {**deepcopy(dict(self.defaults)), **{name: one for name, one in given.items() if one is not None}}
@@ -377,10 +364,7 @@ class Resource:
         return account.new(self.all(account), values)
 
     def update(self, request: Request) -> Record:
-        """Write to an object what the body says.
-
-        :param request: the request.
-        """
+        """Write to an object what the body says."""
         record = self.of(request)
         given = request.body if self.fields is None else changes(request, self.fields)
         record.values.update(self.written(request, given, record))

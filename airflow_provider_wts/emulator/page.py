@@ -81,10 +81,7 @@ def _html() -> bytes:
 
 
 def is_page(path: str) -> bool:
-    """Say whether a path is the page's.
-
-    :param path: the path.
-    """
+    """Say whether a path is the page's."""
     return path == "/" or path.startswith(PREVIEW)
 
 

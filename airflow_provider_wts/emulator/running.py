@@ -155,10 +155,7 @@ class Emulator:
         return self.service.received(to, by_bots=by_bots)
 
     def requests_of(self, operation_id: str) -> list[RecordedRequest]:
-        """Return the requests of one operation, oldest first.
-
-        :param operation_id: the operation.
-        """
+        """Return the requests of one operation, oldest first."""
         return [request for request in self.requests if request.operation_id == operation_id]
 
     def advance(self, seconds: float) -> None:

@@ -52,10 +52,7 @@ _STATUSES = ("COMPLETED", "COMPLETED", "COMPLETED", "IN_PROGRESS", "PENDING")
 
 
 def seed_default(account: Account) -> None:
-    """Add the default objects, and the days of the week.
-
-    :param account: the account.
-    """
+    """Add the default objects, and the days of the week."""
     days = ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
     account.office_hours = {
         "limitHours": True,

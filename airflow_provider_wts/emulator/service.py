@@ -161,10 +161,7 @@ class Recorder:
         self.total = 0
 
     def add(self, request: RecordedRequest) -> None:
-        """Take a request in.
-
-        :param request: the request.
-        """
+        """Take a request in."""
         self._kept.append(request)
         while len(self._kept) > self._switches.recorded_requests:
             self._kept.popleft()

@@ -212,10 +212,7 @@ class Table(Generic[RecordT]):
             self._compact()
 
     def remove(self, record: RecordT) -> None:
-        """Take a record out.
-
-        :param record: the record.
-        """
+        """Take a record out."""
         del self._by_id[record.id]
         self._created.remove(record)
         self._compact()
@@ -450,18 +447,11 @@ class Account:
         return table.add(Record(identifier or self.new_id(), stamp, stamp, values))
 
     def touch(self, table: Table[RecordT], record: RecordT) -> None:
-        """Note that a record changed now.
-
-        :param table: its table.
-        :param record: the record.
-        """
+        """Note that a record changed now."""
         table.touch(record, self.clock.stamp())
 
     def touch_session(self, session: Session) -> None:
-        """Note that a send, its bot or a message changed a session now, if that moves the date of its change.
-
-        :param session: the session.
-        """
+        """Note that a send, its bot or a message changed a session now, if that moves the date of its change."""
         if self.switches.session_change_date == "moves":
             self.touch(self.sessions, session)
 
@@ -495,10 +485,7 @@ class Account:
             self.agenda.run_due()
 
     def stamped(self, record: Record) -> dict[str, Any]:
-        """Return the id and the two timestamps of a record as an answer carries them.
-
-        :param record: the record.
-        """
+        """Return the id and the two timestamps of a record as an answer carries them."""
         created, updated = self.clock.text(record.created), self.clock.text(record.updated)
         return {"id": record.id, "createdAt": created, "updatedAt": updated}
 
@@ -694,10 +681,7 @@ class Account:
         return contact
 
     def index_contact(self, contact: Contact) -> None:
-        """Make a contact findable by its number, handle and e-mail.
-
-        :param contact: the contact.
-        """
+        """Make a contact findable by its number, handle and e-mail."""
         if contact["phoneNumber"]:
             self.contacts_by_phone[_digits(contact["phoneNumber"])] = contact
         if contact["instagram"]:
@@ -706,10 +690,7 @@ class Account:
             self.contacts_by_email[contact["email"].casefold()] = contact
 
     def unindex_contact(self, contact: Contact) -> None:
-        """Forget a contact's number, handle and e-mail, before they change.
-
-        :param contact: the contact.
-        """
+        """Forget a contact's number, handle and e-mail, before they change."""
         for index in (self.contacts_by_phone, self.contacts_by_instagram, self.contacts_by_email):
             for key in [key for key, found in _keys(contact, index) if found is contact]:
                 del index[key]

@@ -99,11 +99,7 @@ def _waited_for(request: Request, message: Message) -> Later:
 
 
 def show_message(request: Request, message: Message) -> dict[str, Any]:
-    """Return a message as an answer carries it.
-
-    :param request: the request.
-    :param message: the message.
-    """
+    """Return a message as an answer carries it."""
     answer = {**request.account.stamped(message), **message.values}
     set_unless_null(answer, "details", message["details"])
     if not request.account.switches.sender_id_in_messages:
@@ -129,11 +125,7 @@ def _still_there(account: Account, session: Session, *, note: bool) -> list[Mess
 
 
 def check_note(account: Account, text: str | None) -> None:
-    """Refuse a note that says nothing.
-
-    :param account: the account.
-    :param text: its text.
-    """
+    """Refuse a note that says nothing."""
     if account.switches.blank_notes == "refuse" and not (text or "").strip():
         raise Refusal("FORM_ERROR", "A nota deve ter texto ou arquivos.")
 

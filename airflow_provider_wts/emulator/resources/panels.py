@@ -41,30 +41,18 @@ def _lost_reasons(request: Request) -> dict[str, Any]:
 
 
 def steps_of(account: Account, panel_id: str) -> list[Record]:
-    """Return the steps of a panel in their order.
-
-    :param account: the account.
-    :param panel_id: the panel.
-    """
+    """Return the steps of a panel in their order."""
     steps = [step for step in account.panel_steps.by_creation() if step["panelId"] == panel_id]
     return sorted(steps, key=lambda step: step["position"])
 
 
 def cards_of(account: Account, step: Record) -> list[Record]:
-    """Return the cards in a step that are not archived.
-
-    :param account: the account.
-    :param step: the step.
-    """
+    """Return the cards in a step that are not archived."""
     return [card for card in account.cards.by_creation() if card["stepId"] == step.id and card["status"] != "ARCHIVED"]
 
 
 def is_overdue(account: Account, card: Record) -> bool:
-    """Say whether a card is open after its due date.
-
-    :param account: the account.
-    :param card: the card.
-    """
+    """Say whether a card is open after its due date."""
     due = card["dueDate"]
     return bool(due) and card["status"] == "OPEN" and parse_ticks(due) < account.clock.now()
 

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_to_portfolio(account: Account, portfolio: Record, contact: Contact) -> Record:
-    """Put a contact into a portfolio; one that is in it stays as it is.
-
-    :param account: the account.
-    :param portfolio: the portfolio.
-    :param contact: the contact.
-    """
+    """Put a contact into a portfolio; one that is in it stays as it is."""
     member = account.memberships.get((portfolio.id, contact.id))
     if member is None:
         values = {"active": True, "companyId": account.id, "portfolioId": portfolio.id, "contactId": contact.id}
@@ -29,12 +24,7 @@ def add_to_portfolio(account: Account, portfolio: Record, contact: Contact) -> R
 
 
 def remove_from_portfolio(account: Account, portfolio: Record, contact: Contact) -> None:
-    """Take a contact out of a portfolio, if it is in it.
-
-    :param account: the account.
-    :param portfolio: the portfolio.
-    :param contact: the contact.
-    """
+    """Take a contact out of a portfolio, if it is in it."""
     member = account.memberships.pop((portfolio.id, contact.id), None)
     if member is not None:
         account.portfolio_contacts.remove(member)

@@ -33,11 +33,7 @@ _STATUS_PATHS = {
 
 
 def status_url(account: Account, path: str) -> str:
-    """Return a ``statusUrl`` in the form that the switch says.
-
-    :param account: the account.
-    :param path: its path.
-    """
+    """Return a ``statusUrl`` in the form that the switch says."""
     return account.address + path if account.switches.status_url == "absolute" else path
 
 
@@ -85,11 +81,7 @@ def update_send(account: Account, send: Send, status: str, *, reason: str | None
 
 
 def show_send(request: Request, send: Send) -> dict[str, Any]:
-    """Return a send as an answer carries it; its status is that of its message.
-
-    :param request: the request.
-    :param send: the send.
-    """
+    """Return a send as an answer carries it; its status is that of its message."""
     account = request.account
     answer = {**account.stamped(send), **send.values, "statusUrl": status_url(account, send["statusUrl"])}
     message = send.message
@@ -379,8 +371,5 @@ def _show_otp(account: Account, otp: Record) -> dict[str, Any]:
 
 
 def message_is_settled(message: Message) -> bool:
-    """Say whether a channel has answered to a message.
-
-    :param message: the message.
-    """
+    """Say whether a channel has answered to a message."""
     return message["status"] in ("SENT", "DELIVERED", "READ", "FAILED", "DELETED")

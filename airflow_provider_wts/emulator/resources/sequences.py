@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_to_sequence(account: Account, sequence: Record, contact: Contact) -> Record:
-    """Put a contact into a sequence.
-
-    :param account: the account.
-    :param sequence: the sequence.
-    :param contact: the contact.
-    """
+    """Put a contact into a sequence."""
     member = account.memberships.get((sequence.id, contact.id))
     if member is not None:
         if account.switches.sequence_add_twice == "refuse":

@@ -78,10 +78,7 @@ def show_session(request: Request, session: Session, *, listed: bool = False, ve
 
 
 def session_of(request: Request) -> Session:
-    """Return the session that the path names.
-
-    :param request: the request.
-    """
+    """Return the session that the path names."""
     return request.account.need(request.account.sessions, request.path["id"], "A sessão")
 
 
