@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.window import Window
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, given, query_of
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, field_mask, given, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -238,26 +238,10 @@ def changed_fields(body: Mapping[str, Any]) -> list[str]:
 
     :param body: properties of an update.
     """
-    return list(dict.fromkeys(name for property_, name in _FIELD_NAMES.items() if property_ in body))
+    return field_mask(body, _MASKS)
 
 
-_FIELD_NAMES = {
-    "name": "Name",
-    "phoneNumber": "PhoneNumber",
-    "email": "Email",
-    "instagram": "Instagram",
-    "annotation": "Annotation",
-    "tagIds": "Tags",
-    "tagNames": "Tags",
-    "status": "Status",
-    "customFields": "CustomFields",
-    "pictureUrl": "PictureUrl",
-    "portfolioIds": "Portfolio",
-    "portfolioNames": "Portfolio",
-    "sequenceIds": "SequenceIds",
-    "utm": "Utm",
-    "metadata": "Metadata",
-}
+_MASKS = {"tagIds": "Tags", "tagNames": "Tags", "portfolioIds": "Portfolio", "portfolioNames": "Portfolio"}
 
 
 def _changes(changes: ContactChanges) -> dict[str, Any]:

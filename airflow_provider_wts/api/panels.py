@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.window import Window
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, given, given_or_left_out, query_of
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, field_mask, given, given_or_left_out, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,9 +189,7 @@ def update_card(card_id: str, **change: Unpack[CardChange]) -> Call[PanelCardV2]
     :param change: see :class:`CardChange`.
     """
     body = body_of(CardChange, change, options=("upsert_tag_operation",))
-    # A dictionary, since it keeps the order and drops what comes twice.
-    fields = dict.fromkeys(_MASKS.get(name, name[0].upper() + name[1:]) for name in body if name != "options")
-    return Call("update_card", path={"id": card_id}, body={"fields": list(fields), **body})
+    return Call("update_card", path={"id": card_id}, body={"fields": field_mask(body, _MASKS), **body})
 
 
 def duplicate_card(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.window import Window
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, given_or_left_out, query_of
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, field_mask, given, given_or_left_out, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -192,7 +192,7 @@ def update_session(
         "update_session",
         path={"id": session_id},
         body={
-            "fields": [*(name[0].upper() + name[1:] for name in changes), *fields],
+            "fields": [*field_mask(changes), *fields],
             **changes,
             **given(options=given_or_left_out(stopBotInExecution=stop_bot_in_execution)),
         },

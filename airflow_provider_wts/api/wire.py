@@ -220,6 +220,17 @@ def body_of(
     return body
 
 
+def field_mask(body: Mapping[str, object], names: Mapping[str, str] = _NO_NAMES) -> list[str]:
+    """Return what ``fields`` of an update calls the properties of its body: their names with a capital.
+
+    :param body: the body.
+    :param names: what it calls those that it calls otherwise.
+    """
+    properties = [name for name in body if name not in ("fields", "options")]
+    # A dictionary, since it keeps the order and drops what comes twice.
+    return list(dict.fromkeys(names.get(name) or name[0].upper() + name[1:] for name in properties))
+
+
 def _pascal_case(name: str) -> str:
     return re.sub("_(after|before)$", r"_at.\1", name).title().replace("_", "")
 

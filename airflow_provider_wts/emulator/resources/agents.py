@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.emulator import conversation
-from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, Resource, handles
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, Resource, fields_of, handles
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.state import named
@@ -15,14 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.emulator.state import Record
 
-_FIELDS = {
-    "Name": ("name",),
-    "ShortName": ("shortName",),
-    "PhoneNumber": ("phoneNumber",),
-    "Email": ("email",),
-    "Profile": ("profile",),
-    "Availability": ("availability",),
-}
+_FIELDS = fields_of("name", "shortName", "phoneNumber", "email", "profile", "availability")
 
 
 _NEVER_EMPTY = ("name", "profile", "availability")

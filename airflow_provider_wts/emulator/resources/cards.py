@@ -11,6 +11,7 @@ from airflow_provider_wts.emulator.crud import (
     Request,
     changes,
     detail,
+    fields_of,
     handles,
     lower,
     merged,
@@ -33,21 +34,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.emulator.state import Account
 
-_FIELDS = {
-    "StepId": ("stepId",),
-    "Title": ("title",),
-    "Description": ("description",),
-    "Position": ("position",),
-    "DueDate": ("dueDate",),
-    "ResponsibleUserId": ("responsibleUserId",),
-    "TagIds": ("tagIds", "tagNames"),
-    "ContactIds": ("contactIds",),
-    "SessionId": ("sessionId",),
-    "MonetaryAmount": ("monetaryAmount",),
-    "CustomFields": ("customFields",),
-    "Metadata": ("metadata",),
-    "Status": ("status", "lostReasonId"),
-}
+_FIELDS = fields_of(
+    *("stepId", "title", "description", "position", "dueDate", "responsibleUserId", "contactIds", "sessionId"),
+    *("monetaryAmount", "customFields", "metadata"),
+    TagIds=("tagIds", "tagNames"),
+    Status=("status", "lostReasonId"),
+)
 _PLAIN = ("description", "dueDate", "monetaryAmount")
 _COPIES = {
     "Amount": "monetaryAmount",

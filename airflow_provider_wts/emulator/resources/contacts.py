@@ -11,6 +11,7 @@ from airflow_provider_wts.emulator.crud import (
     changes,
     date_bounds,
     detail,
+    fields_of,
     handles,
     lower,
     merged,
@@ -29,21 +30,12 @@ from airflow_provider_wts.emulator.state import Account, Contact, Record, addres
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FIELDS = {
-    "Name": ("name",),
-    "PhoneNumber": ("phoneNumber",),
-    "Email": ("email",),
-    "Instagram": ("instagram",),
-    "Annotation": ("annotation",),
-    "Tags": ("tagIds", "tagNames"),
-    "Status": ("status",),
-    "CustomFields": ("customFields",),
-    "PictureUrl": ("pictureUrl",),
-    "Portfolio": ("portfolioIds", "portfolioNames"),
-    "SequenceIds": ("sequenceIds",),
-    "Utm": ("utm",),
-    "Metadata": ("metadata",),
-}
+_FIELDS = fields_of(
+    *("name", "phoneNumber", "email", "instagram", "annotation", "status", "customFields", "pictureUrl"),
+    *("sequenceIds", "utm", "metadata"),
+    Tags=("tagIds", "tagNames"),
+    Portfolio=("portfolioIds", "portfolioNames"),
+)
 _PLAIN = ("name", "email", "instagram", "annotation", "utm", "pictureUrl")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.emulator.crud import Request, Resource, detail, handles, plain, set_unless_null
+from airflow_provider_wts.emulator.crud import Request, Resource, detail, fields_of, handles, plain, set_unless_null
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 
 if TYPE_CHECKING:
@@ -12,15 +12,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.emulator.state import Account, Record
 
-_FIELDS = {
-    "Name": ("name",),
-    "Description": ("description",),
-    "IsDefault": ("isDefault",),
-    "DistributionIsEnabled": ("distributionIsEnabled",),
-    "ChannelsConfig": ("channelsConfig",),
-    "RestrictionType": ("restrictionType",),
-    "DistributionConfig": ("distributionConfig",),
-}
+_FIELDS = fields_of(
+    *("name", "description", "isDefault", "distributionIsEnabled", "channelsConfig", "restrictionType"),
+    "distributionConfig",
+)
 
 
 def _show(request: Request, department: Record) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from airflow_provider_wts.emulator.crud import (
     changes,
     date_bounds,
     detail,
+    fields_of,
     handles,
     lower,
     merged,
@@ -184,15 +185,7 @@ def _transfer(request: Request) -> dict[str, Any]:
     return show_session(request, session)
 
 
-_SESSION_FIELDS = {
-    "Status": ("status",),
-    "EndAt": ("endAt",),
-    "UserId": ("userId",),
-    "DepartmentId": ("departmentId",),
-    "Number": ("number",),
-    "Metadata": ("metadata",),
-    "Classification": ("classification",),
-}
+_SESSION_FIELDS = fields_of("status", "endAt", "userId", "departmentId", "number", "metadata", "classification")
 
 
 @handles("update_session")

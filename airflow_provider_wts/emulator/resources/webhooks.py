@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.contract import document
-from airflow_provider_wts.emulator.crud import Request, Resource, handles, plain
+from airflow_provider_wts.emulator.crud import Request, Resource, fields_of, handles, plain
 from airflow_provider_wts.emulator.errors import Refusal
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ Resource(
     "subscriptions",
     "A assinatura",
     show=_show,
-    fields={"Name": ("name",), "Url": ("url",), "Events": ("events",), "Enabled": ("enabled",)},
+    fields=fields_of("name", "url", "events", "enabled"),
     written=_written,
     defaults={"enabled": True},
     path="subscriptionId",
