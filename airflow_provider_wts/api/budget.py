@@ -277,7 +277,7 @@ class Budget:
 
 
 def account_key(base_url: str, token: str, *, name: str | None = None) -> str:
-    """Return what the limits of an account are kept under; it tells neither the address nor the token.
+    """Return what the limits of an account are kept under; it shows neither the address nor the token.
 
     :param base_url: address of the API.
     :param token: the account's token.

@@ -408,7 +408,7 @@ def _is_nowhere(error: BaseException) -> bool:
 
 
 def _is_ca_file_error(error: BaseException) -> bool:
-    # The library tells files that hold no certificate from a handshake that fails.
+    # The library distinguishes files that hold no certificate from a handshake that fails.
     if isinstance(error, ssl.SSLError) and error.library in ("X509", "PEM"):
         return True
     return isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)) or (

@@ -51,7 +51,7 @@ class PagedList:
     :param perform: performs a call.
     :param call: a call of a paged operation.
     :param page_size: rows per page, 1 to 100; ``None`` leaves it to the call.
-    :param now: tells the server's time.
+    :param now: returns the server's time.
     :param sleep: how to wait.
     """
 

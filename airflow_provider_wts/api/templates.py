@@ -85,7 +85,7 @@ def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] 
     listed = template.get("params")
     known = [str(one["name"]) for one in listed or () if isinstance(one, Mapping) and one.get("name")]
     if not isinstance(listed, list) or (not known and "{{" in str(template.get("text") or "")):
-        # The list does not tell the variables.
+        # The list does not show the variables.
         return
     values_ = given or {}
     # A variable that is given as null has no value.

@@ -1,6 +1,6 @@
-"""HTTP over one ``requests.Session`` per thread, with two things that ``requests`` does not tell or do.
+"""HTTP over one ``requests.Session`` per thread, with two things that ``requests`` does not report or do.
 
-It knows whether a byte of the request was written. Exception types cannot tell: a TLS error or a dropped connection
+It knows whether a byte of the request was written. Exception types do not show it: a TLS error or a dropped connection
 may come before or after the server acted. So the connection connects first and then notes the first write.
 
 It keeps deadlines. The timeouts of ``requests`` bound the wait for each packet, so a server that drips bytes keeps a

@@ -58,21 +58,21 @@ def given_or_left_out(**values: object) -> dict[str, Any] | Unset:
     return given(**values) or UNSET
 
 
-def utc(moment: datetime) -> str:
+def utc(timestamp: datetime) -> str:
     """Write a timestamp as the API expects it: ISO 8601 in UTC with ``Z``.
 
-    :param moment: an aware datetime.
+    :param timestamp: an aware datetime.
     :raises WtsInvalidRequestError: when it is naive, since the API would read it as another time.
     """
-    if moment.tzinfo is None or moment.utcoffset() is None:
+    if timestamp.tzinfo is None or timestamp.utcoffset() is None:
         raise WtsInvalidRequestError(
-            f"{moment.isoformat()} has no time zone. Give an aware datetime, for example {moment.isoformat()}-03:00."
+            f"{timestamp.isoformat()} has no time zone. Give an aware datetime. Example: {timestamp.isoformat()}-03:00"
         )
     try:
-        moment = moment.astimezone(UTC)
+        timestamp = timestamp.astimezone(UTC)
     except OverflowError:
-        raise WtsInvalidRequestError(f"{moment.isoformat()} is out of range.") from None
-    text = moment.isoformat(timespec="microseconds" if moment.microsecond else "seconds")
+        raise WtsInvalidRequestError(f"{timestamp.isoformat()} is out of range.") from None
+    text = timestamp.isoformat(timespec="microseconds" if timestamp.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
 

@@ -12,7 +12,7 @@ from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
-from airflow_provider_wts.waiting.session_changes import OVERLAP, ChangedSessions, looked_singly
+from airflow_provider_wts.waiting.session_changes import OVERLAP, ChangedSessions, checked_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -87,7 +87,7 @@ class OutcomeSweep:
             if self._left <= 0:
                 break
             self._asked.add(send.key)
-            self._left -= looked_singly(self._of_contact, [send.key], None).calls
+            self._left -= checked_alone(self._of_contact, [send.key], None).calls
         self._read_sessions()
         if self._left <= 0:
             log.warning("max_lookups is reached. What is still unknown is looked up in the next pass.")
@@ -105,7 +105,7 @@ class OutcomeSweep:
         keys = list(sends)
         for start in range(0, len(keys), _KEPT_AFTER):
             chunk = keys[start : start + _KEPT_AFTER]
-            found = looked_singly(status, chunk, {})
+            found = checked_alone(status, chunk, {})
             for key, answer in found.seen.items():
                 if isinstance(answer, dict) and answer:
                     self._outcomes.see_send(key, answer)
@@ -152,7 +152,7 @@ class OutcomeSweep:
 
     def _read_sessions(self) -> None:
         sessions = islice(list(self._outcomes.unread()), max(0, self._left))
-        found = looked_singly(self._whole, sessions, {})
+        found = checked_alone(self._whole, sessions, {})
         for session in found.seen.values():
             if session:
                 self._outcomes.see_session(session, alone=True)

@@ -50,7 +50,7 @@ def start(
     :param bot: the chatbot.
     :param sender_id: the caller's own id.
     :param send_id: the send that starts it.
-    :param callback_url: where to tell that it started.
+    :param callback_url: where to report that it started.
     """
     if session.run is not None:
         session.run.stop()

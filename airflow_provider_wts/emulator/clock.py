@@ -108,7 +108,7 @@ class Clock:
     def stand_at(self, ticks: int | None) -> None:
         """Hold the time at a time in the past, or let it run again.
 
-        :param ticks: the moment, or ``None``.
+        :param ticks: the time, or ``None``.
         """
         self._standing = ticks
 

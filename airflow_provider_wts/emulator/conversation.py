@@ -237,7 +237,7 @@ def company_writes(
     :param file: its file, as ``PublicFileDTO``.
     :param sender_id: the caller's own id.
     :param reference: id of the message it replies to.
-    :param callback_url: where to tell that it was sent or failed.
+    :param callback_url: where to report that it was sent or failed.
     :param identifier: id of the message; a new one when left out.
     :param send_id: the send it belongs to.
     :param bot_name: the chatbot that writes it.

@@ -144,7 +144,7 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(self, kind: Kind, **settings: Any) -> Fault:
-        """Set a fault and return it; ``hits`` of it tells how often it came.
+        """Set a fault and return it; its ``hits`` say how often it came.
 
         :param kind: what goes wrong.
         :param settings: the other attributes of :class:`Fault`.

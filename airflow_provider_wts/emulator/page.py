@@ -149,7 +149,7 @@ def _message(account: Account, message: Message) -> dict[str, Any]:
 
 
 def _last_sends(account: Account, requests: Iterable[RecordedRequest]) -> Iterator[dict[str, Any]]:
-    """Return the sends, newest first, with the DAG run that each tells of."""
+    """Return the sends, newest first, with the DAG run that each names."""
     statuses = {one.sender_id: one.status for one in account.deliveries[-2 * MOST_SENDS :] if one.sender_id}
     return islice(
         (
@@ -227,7 +227,7 @@ def _content(account: Account, body: Mapping[str, Any], item: Mapping[str, Any])
 
 
 def dag_run_of(item: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> tuple[str | None, str | None]:
-    """Return the DAG and the run that a send tells of in its metadata, where it does.
+    """Return the DAG and the run that a send names in its metadata, where it does.
 
     Any object in the session's or the contact's metadata counts that has ``dag`` or ``dag_id``, and ``run`` or
     ``run_id``, such as ``{"campaign": {"dag": "{{ dag.dag_id }}", "run": "{{ run_id }}"}}``.

@@ -1,4 +1,4 @@
-"""The emulator as an object: start it, look into it, drive it, stop it."""
+"""The emulator as an object: start it, inspect it, drive it, stop it."""
 
 from __future__ import annotations
 

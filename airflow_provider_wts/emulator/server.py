@@ -392,7 +392,7 @@ class Application:
             except Refusal as refusal:
                 return self._refused(refusal, recorded)
             except Exception:
-                # A defect of the emulator must look like one of the service's, and not end the connection.
+                # A defect of the emulator must appear as one of the service's, and not end the connection.
                 log.exception("%s failed", recorded.operation_id)
                 return self._envelope(500, "INTERNAL_ERROR", "Erro interno do emulador.")
             if not isinstance(result, Later):

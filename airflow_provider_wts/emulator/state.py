@@ -63,7 +63,7 @@ class Contact(Record):
 class Message(Record):
     """A message of a session.
 
-    :param callback_url: where to tell that it was sent or failed.
+    :param callback_url: where to report that it was sent or failed.
     :param send_id: the send that made it.
     """
 

@@ -22,7 +22,7 @@ class Switches:
     :param skipped_send: what ``send_chatbot`` answers when an option makes it skip: ``session`` = 200 with the session
         as it is, ``empty`` = 200 with ``{}``, ``null`` = 200 with ``null``, ``refuse`` = 500 with an envelope.
     :param skipped_queued_status: the status that a queued chatbot gets when it is skipped.
-    :param statuses_in_progress: the session statuses that ``skipIfInProgress`` looks for.
+    :param statuses_in_progress: the session statuses that ``skipIfInProgress`` counts.
     :param skip_beats_force: whether ``skipIfInProgress`` wins where ``forceStartSession`` is true as well.
     :param unsuitable_bot: what a bot answers that is reactive, archived, unpublished or not for the API.
     :param opened_session_status: the status of a session that a send opens.

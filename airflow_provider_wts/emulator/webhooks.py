@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def emit(account: Account, event: str, record: Record, content: Callable[[], Mapping[str, Any]]) -> None:
-    """Tell every enabled subscriber of an event.
+    """Report an event to every enabled subscriber.
 
     :param account: the account.
     :param event: name of the event, such as ``SESSION_NEW``.
@@ -37,7 +37,7 @@ def emit(account: Account, event: str, record: Record, content: Callable[[], Map
 
 
 def emit_session(account: Account, event: str, session: Session) -> None:
-    """Tell subscribers about a session.
+    """Report a session to subscribers.
 
     :param account: the account.
     :param event: name of the event.
@@ -53,7 +53,7 @@ def emit_session(account: Account, event: str, session: Session) -> None:
 
 
 def emit_message(account: Account, event: str, message: Message) -> None:
-    """Tell subscribers about a message.
+    """Report a message to subscribers.
 
     :param account: the account.
     :param event: name of the event.
@@ -64,7 +64,7 @@ def emit_message(account: Account, event: str, message: Message) -> None:
 
 
 def emit_contact(account: Account, event: str, contact: Contact) -> None:
-    """Tell subscribers about a contact; the names differ from those of the REST calls, as seen on the wire.
+    """Report a contact to subscribers; the names differ from those of the REST calls, as seen on the wire.
 
     :param account: the account.
     :param event: name of the event.
@@ -97,7 +97,7 @@ def emit_contact(account: Account, event: str, contact: Contact) -> None:
 
 
 def emit_record(account: Account, event: str, record: Record) -> None:
-    """Tell subscribers about any other object.
+    """Report any other object to subscribers.
 
     :param account: the account.
     :param event: name of the event.
@@ -107,11 +107,11 @@ def emit_record(account: Account, event: str, record: Record) -> None:
 
 
 def call_back(account: Account, url: str | None, content: Mapping[str, Any]) -> None:
-    """Tell the ``callbackUrl`` of a send; the real service's body is not documented.
+    """Report to the ``callbackUrl`` of a send; the real service's body is not documented.
 
     :param account: the account.
     :param url: where to, nothing where it is missing.
-    :param content: what to tell.
+    :param content: what to report.
     """
     if url:
         account.post(url, dict(content), "callbackUrl")

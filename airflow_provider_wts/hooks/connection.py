@@ -37,7 +37,8 @@ class WtsConnection:
     :param timeout: seconds for one request.
     :param rate_limit_percent: part of the account's limits that may be used, 1 to 100.
     :param rate_limit_conn_id: a Redis connection through which workers share the limits.
-    :param rate_limit_key: name under which the limits of the account are counted; ``None``: base URL and token tell it.
+    :param rate_limit_key: name under which the limits of the account are counted; ``None``: base URL and token decide
+        it.
     :param send_limit_is_separate: whether sends count against their own limit only.
     :param allow_http: allow an address without TLS that is not on this machine.
     :param allowed_recipients: the only recipients, as WTS Chat spells them; empty: no restriction.

@@ -29,9 +29,9 @@ def is_first_try(context: Mapping[str, Any]) -> bool:
 
 
 class RunIdentity(TypedDict, total=False):
-    """What tells a DAG run from another one that was made again under its run id.
+    """What distinguishes a DAG run from another one that was made again under its run id.
 
-    A clear of a run moves its start, so only the start before any clear tells.
+    A clear of a run moves its start, so only the start before any clear counts.
     """
 
     id: int
@@ -39,13 +39,13 @@ class RunIdentity(TypedDict, total=False):
 
 
 def run_identity(context: Mapping[str, Any]) -> RunIdentity:
-    """Return the identity of a run, as far as Airflow tells.
+    """Return the identity of a run, as far as Airflow shows it.
 
     :param context: the task's context.
     """
     run = context.get("dag_run")
     identity: RunIdentity = {}
-    # Airflow 2.11 tells the row of its database.
+    # Airflow 2.11 shows the row of its database.
     if isinstance(row := getattr(run, "id", None), int):
         identity["id"] = row
     start = getattr(run, "start_date", None)
@@ -55,7 +55,7 @@ def run_identity(context: Mapping[str, Any]) -> RunIdentity:
 
 
 def same_run(known: Any, run: RunIdentity | None) -> bool | None:
-    """Whether two identities are of one run; ``None`` if they do not tell.
+    """Whether two identities are of one run; ``None`` if that is unknown.
 
     :param known: what a ledger says.
     :param run: the run; ``None`` if nothing outlives it.

@@ -116,7 +116,7 @@ def _size_and_version(place: Path | ObjectStoragePath) -> tuple[int, object]:
 
 
 def mime_type_of(name: str) -> str | None:
-    """Return the MIME type that a file name tells, if it tells one.
+    """Return the MIME type of a file name, if it has one.
 
     :param name: file name, path or address.
     """

@@ -107,7 +107,7 @@ class WtsBatchOperator(WtsSendingOperator):
         ``bad_rows``, ``duplicates``; how many recipients each of the ``rules`` refused; ``results_path``,
         ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20 recipients who were not reached,
         with the reason.
-    :raises AirflowFailException: when the input is impossible, too many messages failed, nobody was reached, somebody
+    :raises AirflowFailException: when the input is invalid, too many messages failed, nobody was reached, somebody
         is undecided, or the API refuses.
     :raises AirflowSkipException: when there are no rows, or ``not_after`` or ``send_window`` let nothing go out.
     """

@@ -341,7 +341,7 @@ def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: flo
     :param poll_interval: polling interval in seconds.
     :param timeout: seconds for the whole wait.
     :return: the session as it is at the end.
-    :raises AirflowFailException: when the time is over, or the API refuses to tell.
+    :raises AirflowFailException: when the time is over, or the API refuses to report it.
     :raises WtsError: when the API could not be asked several times in a row.
     """
     deadline = time.monotonic() + timeout
@@ -376,7 +376,7 @@ def completed_event(hook: WtsHook, event: Any) -> SessionV2:
     :param hook: the hook of the task's connection.
     :param event: what the trigger sent.
     :return: the session as it is at the end.
-    :raises AirflowFailException: when it did not complete in time, or the API refuses to tell.
+    :raises AirflowFailException: when it did not complete in time, or the API refuses to report it.
     :raises WtsError: when the API could not be asked several times in a row, or the event makes no sense.
     """
     event = checked_event(event, "session_id")

@@ -164,7 +164,7 @@ def _is_new(contact: Any, begun: datetime) -> bool:
 
 
 def _who(contact: Mapping[str, Any]) -> str:
-    """Return what tells a new contact from others: its number, address or user, else its name."""
+    """Return what distinguishes a new contact from others: its number, address or user, else its name."""
     return next(str(contact[name]) for name in ("phone_number", "email", "instagram", "name") if contact.get(name))
 
 
@@ -717,7 +717,7 @@ def _save(contacts: list[ContactFields], rules: SaveRules) -> Call[list[Contact]
 
 
 def _name(contact: ContactFields) -> str:
-    """Return what tells a contact from others: its number, else its address, else its user."""
+    """Return what distinguishes a contact from others: its number, else its address, else its user."""
     return next(str(contact[name]) for name in ("phone_number", "email", "instagram") if contact.get(name))
 
 

@@ -280,7 +280,7 @@ class Export:
     def _listed(self, call: Call[Any], end: datetime) -> Iterable[Any]:
         """Walk a list that begins after the end of the interval, by the clock of WTS Chat."""
         items = self._hook.client.items(call)
-        # Its first answer tells what time it is there. The worker's clock may be ahead.
+        # Its first answer shows what time it is there. The worker's clock may be ahead.
         first = list(islice(items, 1))
         left = end - self._hook.client.now()
         if left <= timedelta():

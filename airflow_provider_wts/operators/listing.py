@@ -233,7 +233,7 @@ class Collector:
     :param max_items: end after so many items; ``None`` = all.
     :param page: read this page alone, counted from 1; ``None`` = all.
     :param allow_incomplete: keep what was found if the list cannot be shown to be complete.
-    :param now: tells the server's time.
+    :param now: returns the server's time.
     """
 
     # A plain class, as everything that a DAG file imports: making a dataclass takes longer than the rest of a module.

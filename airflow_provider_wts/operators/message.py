@@ -79,7 +79,7 @@ class WtsGetMessageStatusOperator(WtsOperator):
     """Read the status of a message.
 
     Calls ``get_sent_message_status`` for what the send family answered, and ``get_message_status`` for messages of a
-    session and for what the quick sends answered. The two have ids of their own, which look alike.
+    session and for what the quick sends answered. The two have ids of their own, which have the same form.
 
     ``QUEUED`` and ``SENT`` do not prove that the customer got it; ``DELIVERED`` and ``READ`` do.
 
@@ -400,7 +400,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     """Schedule a template or a chatbot for a future date and time.
 
     Calls ``create_scheduled_message``. The feature has to be enabled for the account. ``not_after`` and
-    ``send_window`` hold for the moment for which it is scheduled: outside of them the task is skipped. ``exclude_tags``
+    ``send_window`` apply to the time for which it is scheduled: outside of them the task is skipped. ``exclude_tags``
     and ``exclude_blocked`` check the contact now.
 
     Such a call leaves no marker in WTS Chat: if its answer is lost, only the ledger knows of it, and ``on_unknown``
@@ -472,7 +472,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         self.open_ledger(context)
         with task_failures():
             moment = self._moment()
-            # A later try may find the moment past, and that it was scheduled in time.
+            # A later try may find the time past, and that it was scheduled in time.
             first = is_first_try(context)
             if first:
                 _refuse_past(moment)
@@ -538,7 +538,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         )
 
     def _opening(self, recipient: str, now: datetime) -> datetime:
-        """Return ``now``, unless the moment for which it is scheduled is a wrong one for this recipient."""
+        """Return ``now``, unless the time for which it is scheduled is a wrong one for this recipient."""
         moment = self._moment()
         _refuse_past(moment)
         planned = datetime.fromisoformat(moment)

@@ -44,7 +44,7 @@ def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient
 def campaign_id(deployment: str, task: TaskIdentity, generation: int) -> str:
     """Return the id of a campaign, a UUID: the same over all tries of its task.
 
-    :param deployment: what tells this Airflow from others.
+    :param deployment: what distinguishes this Airflow from others.
     :param task: the task instance that sends.
     :param generation: as for :func:`send_key`.
     """

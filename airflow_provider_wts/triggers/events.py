@@ -48,7 +48,7 @@ LONGEST_PAUSE = 900.0
 MOST_REACH_BACK = 24 * 3600.0
 
 #: Seconds between two events for Airflow. Up to 3.3.2 its scheduler starts a run for the first of two that come closer
-#: than it looks, and leaves the second until a third comes (https://github.com/apache/airflow/issues/56050).
+#: than it seems to, and leaves the second until a third comes (https://github.com/apache/airflow/issues/56050).
 SPACING = 15.0
 
 #: The most that one event for Airflow holds; it becomes a row of Airflow's database.
@@ -113,7 +113,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         return f"{__name__}.WtsSessionEventTrigger", {name: getattr(self, name) for name in names}
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return what the triggers have in common that share their looks."""
+        """Return what the triggers have in common that share their polls."""
         return ("wts-sessions", self.wts_conn_id, self.poll_interval, self.reach_back)
 
     @classmethod
@@ -128,37 +128,37 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     async def filter_shared_stream(self, shared_stream: AsyncIterator[_Look]) -> AsyncIterator[TriggerEvent]:
         """Tell the events that this trigger is for, and keep the position once they are stored.
 
-        :param shared_stream: what changed, look by look.
+        :param shared_stream: what changed, poll by poll.
         """
         position = await self._stored_position()
         kept = position.as_json()
         # Also after a start: the triggerer that died may have reported something just before.
         next_telling = time.monotonic() + SPACING
-        async for look in shared_stream:
-            for stretch in await self._without_gap(position, look.batch):
+        async for poll in shared_stream:
+            for stretch in await self._without_gap(position, poll.batch):
                 position.find(stretch, self.events)
             telling = None
             if position.untold and time.monotonic() >= next_telling:
                 next_telling = time.monotonic() + SPACING
-                telling = {"events": position.tell(MOST)}
+                telling = {"events": position.report(MOST)}
             # What is not reported yet is found again by a triggerer that starts later.
             if (now := position.as_json()) != kept:
                 kept = now
-                look.when_stored.append(partial(self._store, now))
+                poll.when_stored.append(partial(self._store, now))
             if telling:
                 yield TriggerEvent(telling)  # type: ignore[no-untyped-call]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look and tell alone, where Airflow (before 3.3) cannot share the looks."""
+        """Poll and report alone, where Airflow (before 3.3) cannot share the polls."""
 
         async def alone() -> AsyncIterator[_Look]:
             last = None
-            async for look in _looks(self.wts_conn_id, self.poll_interval, self._reach_back):
-                # Nobody says when an event is stored. It has had the time between two looks.
+            async for poll in _polls(self.wts_conn_id, self.poll_interval, self._reach_back):
+                # It is unknown when an event is stored. It has had the time between two polls.
                 if last is not None:
                     await last.stored()
-                last = look
-                yield look
+                last = poll
+                yield poll
 
         async for event in self.filter_shared_stream(alone()):
             yield event
@@ -174,7 +174,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
             return [missed, batch]
         except WtsError as error:
             self.log.warning("Cannot read what happened since %s: %s", position.floor.isoformat(), error)
-            # The position stays, so the next look tries again.
+            # The position stays, so the next poll tries again.
             return []
         finally:
             changes.close()
@@ -245,7 +245,7 @@ class _Look:
             await do()
 
 
-async def _looks(wts_conn_id: str, poll_interval: float, reach_back: timedelta = OVERLAP) -> AsyncIterator[_Look]:
+async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta = OVERLAP) -> AsyncIterator[_Look]:
     """Look at the account's sessions again and again, and yield what changed.
 
     It never ends: Airflow would open it again every second. After a failure it waits longer and longer.
@@ -256,7 +256,7 @@ async def _looks(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
     try:
         while True:
             try:
-                # Bound now: the next look begins elsewhere.
+                # Bound now: the next poll begins elsewhere.
                 read = partial(changed_sessions, since=since, reach_back=reach_back)
                 batch = await changes.read(read)
             except Exception as error:
@@ -277,14 +277,14 @@ async def _looks(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
 
 
 class _SharedLooks:
-    """The looks as Airflow shares them (its ``SharedStreamProducer``, which is there from 3.3 on)."""
+    """The polls as Airflow shares them (its ``SharedStreamProducer``, which is there from 3.3 on)."""
 
     def __init__(self, wts_conn_id: str, poll_interval: float, reach_back: timedelta) -> None:
-        self._looks = _looks(wts_conn_id, poll_interval, reach_back)
+        self._polls = _polls(wts_conn_id, poll_interval, reach_back)
 
     async def open_stream(self) -> AsyncIterator[tuple[_Look, _Look]]:
-        async for look in self._looks:
-            yield look, look
+        async for poll in self._polls:
+            yield poll, poll
 
     async def advance(self, batch: Sequence[Any]) -> None:
         for item in batch:
@@ -296,4 +296,4 @@ class _SharedLooks:
         """All looks are settled in their order."""
 
     async def aclose(self) -> None:
-        await self._looks.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await self._polls.aclose()  # type: ignore[attr-defined]  # it is a generator

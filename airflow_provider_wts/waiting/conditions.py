@@ -88,7 +88,7 @@ class MessageWait(NamedTuple):
 def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | None) -> tuple[dict[str, Any], str]:
     """Read the status of a message; answers it, and which kind of id this is.
 
-    Ids of sends and ids of messages look alike, and each has a call of its own.
+    Ids of sends and ids of messages have the same form, and each has a call of its own.
 
     :param read: performs a call.
     :param message_id: the id.
@@ -138,16 +138,16 @@ def _checked(answer: Any, message_id: str, operation_id: str) -> dict[str, Any]:
     return dict(answer)
 
 
-#: Messages that are looked through for the answer, newest first.
+#: Messages that are searched for the answer, newest first.
 MOST_MESSAGES = 500
 
 
 def since_last_message_out(session: Mapping[str, Any], began: datetime | None) -> datetime:
-    """Return the moment after which a message of the contact is an answer, where none was given.
+    """Return the time after which a message of the contact is an answer, where none was given.
 
     :param session: the session as it is now.
-    :param began: when the wait began, where that was at an earlier look. What the company wrote later, such as a
-        chatbot's thanks for the answer, must not move the moment past the answer.
+    :param began: when the wait began, where that was at an earlier check. What the company wrote later, such as a
+        chatbot's thanks for the answer, must not move that time past the answer.
     """
     if not session.get("lastMessageOut"):
         # The company wrote nothing, so the first message of the contact is what is waited for.
@@ -161,7 +161,7 @@ def replies(hook: WtsHook, session_id: str, since: datetime) -> list[dict[str, A
 
     :param hook: the hook of the task's connection.
     :param session_id: the session.
-    :param since: the moment.
+    :param since: the time.
     """
     # A second earlier, and judged here: whether the bound is inclusive is not documented.
     bounds: list[dict[str, Any]] = [{"created_after": since - timedelta(seconds=1)}] if since.year > 1970 else []
@@ -183,7 +183,7 @@ NOT_FOUND = "NOT_FOUND"
 
 NOT_REACHED = "NOT_REACHED"
 
-#: Failed looks in a row after which a wait gives up. Each look has been tried again within the client already.
+#: Failed checks in a row after which a wait gives up. Each check has been tried again within the client already.
 MOST_FAILED_CHECKS = 5
 
 #: Sessions that a message names one by one.
@@ -443,7 +443,7 @@ def wrote_after(seen: Snapshot, since: datetime) -> bool:
     """Whether the contact of a session wrote after a time; what cannot be read says no.
 
     :param seen: what a check kept of the session.
-    :param since: the moment.
+    :param since: the time.
     """
     return bool(seen.last_in) and parse_timestamp(seen.last_in) > since
 

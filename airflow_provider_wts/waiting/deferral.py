@@ -1,4 +1,4 @@
-"""What a task and its trigger tell each other: plain JSON, checked on both sides."""
+"""What a task and its trigger exchange: plain JSON, checked on both sides."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ SECONDS_PER_CALL = 300 / 250
 #: Seconds in which every session is checked alone beside a list that is trusted, where the share allows that.
 TURN = 3600.0
 
-#: Seconds of answers 429 in a row that do not count as failed looks: the account's limit is free again by then.
+#: Seconds of answers 429 in a row that do not count as failed checks: the account's limit is free again by then.
 RATE_LIMIT_WAIT = 300.0
 
 #: Looks at single sessions or messages in one poll.
@@ -74,7 +74,7 @@ class Poller:
         self._trusted = True
         self._give_list_up = False
         self._limited_since: float | None = None
-        #: Changes that a single look showed first, and that the next list must show, too.
+        #: Changes that a single check showed first, and that the next list must show, too.
         self._expected: dict[str, str] = {}
         self._interval = float("inf")
         self._wake = asyncio.Event()
@@ -146,7 +146,7 @@ class Poller:
         return refuses_token(error) or failed_checks.failed(error)
 
     async def _pause(self, least: float) -> None:
-        """Sleep until the next look is due, or nobody waits any more."""
+        """Sleep until the next poll is due, or nobody waits any more."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         self._interval = min((subscription.interval for subscription in self._subscriptions), default=0.0)
@@ -162,7 +162,7 @@ class Poller:
                 return
 
     async def _poll_once(self) -> float:
-        """Look once, and return the seconds after which the next look may come.
+        """Poll once, and return the seconds after which the next poll may come.
 
         :raises WtsError: when nothing at all could be read, or the token is refused.
         """
@@ -178,14 +178,14 @@ class Poller:
                     raise
                 log.warning("The list of changed sessions cannot be read; sessions are read one at a time. %s", error)
                 errors.append(error)
-        for board, look in ((self._sessions, self._look_at_sessions), (self._messages, self._look_at_messages)):
+        for board, check in ((self._sessions, self._check_sessions), (self._messages, self._check_messages)):
             if not len(board):
                 continue
-            looked = await look(calls, all_due=bool(errors))
-            calls += looked.calls
-            learned = learned or bool(looked.seen)
-            errors += looked.failed.values()
-            failed.append((board, looked.failed))
+            checked = await check(calls, all_due=bool(errors))
+            calls += checked.calls
+            learned = learned or bool(checked.seen)
+            errors += checked.failed.values()
+            failed.append((board, checked.failed))
         if errors and not learned:
             raise next((error for error in errors if isinstance(error, WtsRateLimitError)), errors[0])
         for board, failures in failed:
@@ -205,7 +205,7 @@ class Poller:
             }
         )
         since = min(moment for moment in (self._cursor, self._new_since) if moment is not None)
-        # Whoever subscribes from now on is looked at from its own moment by the next sweep.
+        # Whoever subscribes from now on is checked from its own time on by the next sweep.
         self._new_since = None
         waiting = len(self._sessions)
         try:
@@ -213,7 +213,7 @@ class Poller:
         except BaseException:
             self._new_since = min(since, self._new_since or since)
             raise
-        self._sessions.tell(swept.seen)
+        self._sessions.report(swept.seen)
         if swept.cursor is None:
             # More pages than waiters, or a list that breaks off: checking each of them alone is better.
             self._new_since = min(since, self._new_since or since)
@@ -224,7 +224,7 @@ class Poller:
             self._notice_missing(swept, statuses)
         return swept.calls
 
-    async def _look_at_sessions(self, calls: int, *, all_due: bool) -> Singles:
+    async def _check_sessions(self, calls: int, *, all_due: bool) -> Singles:
         waiting = len(self._sessions)
         if self._cursor is None:
             self._cursor = self._new_since
@@ -236,33 +236,33 @@ class Poller:
             count = max(1, min(math.ceil(waiting * interval / TURN), share, count))
         chosen = self._sessions.next_in_turn(count)
         # One attempt each: their next turn is the next attempt.
-        looked = await self._reader.read(lambda client: poll_sessions(client.perform_once, self._wanted(chosen)))
-        self._sessions.looked_at(chosen, looked.seen, looked.failed)
+        checked = await self._reader.read(lambda client: poll_sessions(client.perform_once, self._wanted(chosen)))
+        self._sessions.note_checked(chosen, checked.seen, checked.failed)
         if by_list:
-            self._notice_misses(looked.seen)
-        self._sessions.tell({session_id: session_seen(session) for session_id, session in looked.seen.items()})
-        return looked
+            self._notice_misses(checked.seen)
+        self._sessions.report({session_id: session_seen(session) for session_id, session in checked.seen.items()})
+        return checked
 
-    async def _look_at_messages(self, calls: int, *, all_due: bool) -> Singles:
+    async def _check_messages(self, calls: int, *, all_due: bool) -> Singles:
         chosen = self._messages.next_in_turn(MOST_SINGLE_LOOKS)
         kinds = {
             message_id: next((one.id_of for one in self._messages.waiting_for(message_id) if one.id_of), None)
             for message_id in chosen
         }
-        looked = await self._reader.read(
+        checked = await self._reader.read(
             lambda client: poll_messages(client.perform_once, {one: kinds[one] for one in self._wanted(chosen)})
         )
-        self._messages.looked_at(chosen, looked.seen, looked.failed)
-        self._messages.tell(looked.seen)
-        return looked
+        self._messages.note_checked(chosen, checked.seen, checked.failed)
+        self._messages.report(checked.seen)
+        return checked
 
     def _wanted(self, ids: Iterable[str]) -> Iterable[str]:
         """Not to the end where nobody waits any more."""
         return (one for one in ids if self._subscriptions)
 
-    def _notice_misses(self, looked: Mapping[str, Mapping[str, Any]]) -> None:
-        """Notice what single looks show and the list did not; what is younger than the list must be in the next one."""
-        for session_id, session in looked.items():
+    def _notice_misses(self, checked: Mapping[str, Mapping[str, Any]]) -> None:
+        """Notice what single checks show and the list did not; what is newer than the list must be in the next one."""
+        for session_id, session in checked.items():
             seen = session_seen(session)
             missed = any(
                 subscription.interesting(seen) and not subscription.knows(session_id, seen)
@@ -343,7 +343,7 @@ async def end_of_wait(
     :param wts_conn_id: the Airflow connection.
     :param subscribe: says what is waited for.
     :param judge: judges what was seen so far, in a verdict and a sentence for a person.
-    :param earliest: nothing is looked at before this.
+    :param earliest: nothing is checked before this.
     :param deadline: when the wait ends unsuccessfully.
     """
     await asyncio.sleep(max(0.0, _left(earliest)))

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 MESSAGE_RECEIVED, SESSION_OPENED, SESSION_COMPLETED = "message_received", "session_opened", "session_completed"
 
-#: The events, and the date of a session that is their moment.
+#: The events, and the date of a session that is their time.
 EVENTS = {SESSION_OPENED: "createdAt", MESSAGE_RECEIVED: "lastMessageIn", SESSION_COMPLETED: "endAt"}
 
 #: How much of what was read is read again, for changes that the API shows late.
@@ -63,9 +63,9 @@ _TOLD = {
 class Batch(NamedTuple):
     """The sessions that changed since a time.
 
-    :param since: the moment.
+    :param since: the time.
     :param cursor: the latest change seen; the next batch begins a little before it.
-    :param sessions: the sessions, as far as events tell of them.
+    :param sessions: the sessions, as far as events name them.
     :param calls: requests made.
     :param now: the server's now. What is dated later has not happened.
     """
@@ -172,8 +172,8 @@ class ChangedSessions:
 class Position:
     """Up to where events have been reported.
 
-    :param floor: events up to this moment are over; ``None`` before the first batch.
-    :param reported: the events reported after it, and their moments.
+    :param floor: events up to this time are over; ``None`` before the first batch.
+    :param reported: the events reported after it, and their times.
     :param reach_back: how late WTS Chat may show an event that is reported all the same.
     """
 
@@ -241,7 +241,7 @@ class Position:
         self.floor = max(floor, batch.cursor - self._reach_back)
         self._forget()
 
-    def tell(self, count: int | None = None) -> list[dict[str, Any]]:
+    def report(self, count: int | None = None) -> list[dict[str, Any]]:
         """Return events to report now, oldest first, and count them as reported.
 
         :param count: how many at most.
@@ -260,7 +260,7 @@ class Position:
         :param kinds: the events of interest.
         """
         self.find(batch, kinds)
-        return self.tell()
+        return self.report()
 
     def _forget(self) -> None:
         floor = self._safe_floor()
@@ -293,7 +293,7 @@ def poll_messages(read: Callable[[Call[Any]], Any], messages: Mapping[str, str |
     :param messages: for each id, whether it is one of a ``send`` or of a ``message``, where that is known.
     :raises WtsAuthenticationError: when the token is refused.
     """
-    return looked_singly(
+    return checked_alone(
         lambda message_id: message_seen(read_status(read, message_id, messages[message_id])[0]),
         messages,
         Snapshot(NOT_FOUND),
@@ -310,7 +310,7 @@ MOST_PAGES = 200
 
 MOST_PASSES = 3
 
-#: Failed single looks in a row after which the rest is left for the next poll.
+#: Failed single checks in a row after which the rest is left for the next poll.
 MOST_FAILURES_IN_A_ROW = 3
 
 
@@ -337,7 +337,7 @@ class Singles(NamedTuple):
 
     :param seen: the sessions as the API answered them, or what was kept of the messages, by id. One that does not
         exist has the status ``NOT_FOUND``.
-    :param failed: what the looks raised that failed, by id.
+    :param failed: what the checks raised that failed, by id.
     :param calls: requests made.
     """
 
@@ -444,7 +444,7 @@ def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) 
     :raises WtsAuthenticationError: when the token is refused.
     """
 
-    def look(session_id: str) -> Mapping[str, Any]:
+    def check(session_id: str) -> Mapping[str, Any]:
         session = read(get_session(session_id))
         if not isinstance(session, dict) or str(session.get("id")).lower() != session_id.lower():
             raise WtsUnknownOutcomeError(
@@ -454,13 +454,13 @@ def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) 
             )
         return session
 
-    return looked_singly(look, session_ids, {"status": NOT_FOUND})
+    return checked_alone(check, session_ids, {"status": NOT_FOUND})
 
 
-def looked_singly(look: Callable[[str], Any], ids: Iterable[str], missing: Any) -> Singles:
+def checked_alone(check: Callable[[str], Any], ids: Iterable[str], missing: Any) -> Singles:
     """Look at sessions or messages one by one; what one of them is answered does not end the rest.
 
-    :param look: checks one.
+    :param check: checks one.
     :param ids: which.
     :param missing: the snapshot of one that does not exist.
     :raises WtsAuthenticationError: when the token is refused.
@@ -471,7 +471,7 @@ def looked_singly(look: Callable[[str], Any], ids: Iterable[str], missing: Any) 
     for one in ids:
         calls += 1
         try:
-            seen[one] = look(one)
+            seen[one] = check(one)
         except WtsError as error:
             if refuses_token(error):
                 raise

@@ -64,7 +64,7 @@ class Subscription:
         """
         return self._known.get(one) if self._known else None
 
-    def tell(self, one: str, seen: Snapshot) -> None:
+    def report(self, one: str, seen: Snapshot) -> None:
         """Report what was seen.
 
         :param one: the session or message.
@@ -145,8 +145,8 @@ class ReplySubscription(SessionSubscription):
     """A wait for the contact of a session to write.
 
     :param session_id: the session.
-    :param after: moment after which a message counts.
-    :param since: no change before this is of interest: it was looked at already.
+    :param after: time after which a message counts.
+    :param since: no change before this is of interest: it was checked already.
     :param interval: polling interval in seconds.
     """
 
@@ -248,10 +248,10 @@ class Subscriptions:
         return list(chosen)
 
     def count_failures(self, failed: Mapping[str, WtsError], limit: int) -> None:
-        """Count a failed look for some sessions or messages, and end the waits for those at the limit.
+        """Count a failed check for some sessions or messages, and end the waits for those at the limit.
 
-        :param failed: what the looks raised, by id.
-        :param limit: failed looks in a row at which a wait ends.
+        :param failed: what the checks raised, by id.
+        :param limit: failed checks in a row at which a wait ends.
         """
         for one, error in failed.items():
             if one not in self._waiting:
@@ -262,8 +262,8 @@ class Subscriptions:
                 for subscription in self.waiting_for(one):
                     subscription.fail(error)
 
-    def looked_at(self, chosen: Iterable[str], seen: Mapping[str, Any], failed: Mapping[str, WtsError]) -> None:
-        """Note whose look succeeded; those who were not looked at are the next.
+    def note_checked(self, chosen: Iterable[str], seen: Mapping[str, Any], failed: Mapping[str, WtsError]) -> None:
+        """Note whose check succeeded; those who were not checked are the next.
 
         :param chosen: whose turn it was.
         :param seen: what was seen, by id.
@@ -278,14 +278,14 @@ class Subscriptions:
                 self._in_turn.remove(one)
                 self._in_turn.appendleft(one)
 
-    def tell(self, seen: Mapping[str, Snapshot]) -> None:
+    def report(self, seen: Mapping[str, Snapshot]) -> None:
         """Report to all who wait.
 
-        :param seen: what looks kept, by id.
+        :param seen: what checks kept, by id.
         """
         for one, what in seen.items():
             for subscription in self._waiting.get(one, ()):
-                subscription.tell(one, what)
+                subscription.report(one, what)
 
     def clear(self) -> None:
         """Forget everybody."""

@@ -76,7 +76,7 @@ def check_request(
     :param operation: the operation that the request calls.
     :param path: path parameters by name.
     :param query: query parameters by name, with values typed as the contract types them.
-    :param body: the JSON body, looked at where ``has_body``.
+    :param body: the JSON body, checked if ``has_body``.
     :param has_body: whether the request has a body.
     :return: one sentence per problem, without the values, which may be personal data; empty when all is well.
     """

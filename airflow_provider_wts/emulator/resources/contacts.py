@@ -219,7 +219,7 @@ def _existing(account: Account, given: Mapping[str, Any]) -> Contact | None:
 
 
 def _write(account: Account, contact: Contact, given: Mapping[str, Any], tag_operation: str) -> None:
-    """Write properties, and tell the subscribers."""
+    """Write properties, and report to the subscribers."""
     tags_before = contact["tagIds"]
     _apply(account, contact, given, _resolve(account, contact, given, tag_operation))
     account.touch(account.contacts, contact)

@@ -506,7 +506,7 @@ def test_a_position_that_is_kept_under_load_forgets_nothing_that_was_told_and_lo
     batch = Batch(begin, begin + timedelta(seconds=500), sessions, 5)
     position = Position(begin)
     position.find(batch, ["message_received"])
-    told = position.tell(200)
+    told = position.report(200)
     again = Position.read(json.loads(json.dumps(position.as_json())))
     assert again is not None
     rest = again.news(Batch(again.floor or begin, batch.cursor, sessions, 5), ["message_received"])

@@ -403,8 +403,8 @@ def test_a_status_that_is_reached_stays_reached_when_the_list_lags(service: Serv
     from airflow_provider_wts.waiting.subscriptions import SessionSubscription
 
     subscription = SessionSubscription([BAD], ["COMPLETED"], since=datetime.now(UTC), interval=1)
-    subscription.tell(BAD, Snapshot("COMPLETED"))
-    subscription.tell(BAD, Snapshot("STARTED"))
+    subscription.report(BAD, Snapshot("COMPLETED"))
+    subscription.report(BAD, Snapshot("STARTED"))
     assert subscription.known(BAD) == Snapshot("COMPLETED")
 
 
