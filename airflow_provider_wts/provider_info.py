@@ -166,6 +166,16 @@ PROVIDER_INFO: dict[str, Any] = {
                     "example": "300",
                     "default": "120",
                 },
+                "hash_key": {
+                    "description": "Secret key of the hashes that stand for people: in outcomes with private=True, in "
+                    "suppression lists and in the counts of max_per_contact. Empty: the API token of the connection, "
+                    "so that a new token gives other hashes.",
+                    "version_added": "0.2.0",
+                    "type": "string",
+                    "sensitive": True,
+                    "example": None,
+                    "default": "",
+                },
                 "results_path": {
                     "description": "Folder, as any ObjectStoragePath, for the results of campaigns that name no "
                     "results_path: a file for each task instance. Empty: only the first recipients who were not "

@@ -8,6 +8,8 @@ read; everything else is refused, because a guess may reach a stranger. A number
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -436,6 +438,15 @@ def identity_of(address: str) -> str:
         except WtsInvalidRequestError:
             return text.lower()
     return max(spellings(text), key=len).lower()
+
+
+def hash_of(address: str, key: bytes) -> str:
+    """Return a keyed hash of a person, in hexadecimal: the same one for all spellings of an address.
+
+    :param address: phone number or handle.
+    :param key: without it, nobody can find out by trial whose hash it is.
+    """
+    return hmac.new(key, identity_of(address).encode(), hashlib.sha256).hexdigest()
 
 
 def same_person(one: str, other: str) -> bool:

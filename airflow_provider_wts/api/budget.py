@@ -125,26 +125,37 @@ return math.ceil(wait)
 """
 
 
+def redis_client(url: str, options: Mapping[str, Any], setting: str) -> Any:
+    """Return a client of a Redis server, which answers soon or not at all.
+
+    :param url: where the server is.
+    :param options: what the client is made with beside the URL, such as ``ssl_ca_certs``.
+    :param setting: the parameter or extra that needs it, for the error.
+    :raises WtsInvalidRequestError: when the package ``redis`` is not installed.
+    """
+    try:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError:
+        raise WtsInvalidRequestError(
+            f"{setting}: needs the package 'redis'. Nothing was sent. Install it with "
+            f"pip install 'airflow-provider-wts[redis]', or leave {setting} out."
+        ) from None
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=_REDIS_TIMEOUT,
+        socket_timeout=_REDIS_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
+        **options,
+    )
+
+
 class _Redis:
     """Counts in a Redis server for all workers, and in this process alone while that server does not answer."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        try:
-            from redis import Redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError:
-            raise WtsInvalidRequestError(
-                "Rate limits shared through Redis need the package 'redis'. Install it with "
-                "pip install 'airflow-provider-wts[redis]', or leave the connection's rate_limit_conn_id empty."
-            ) from None
-        self._client = Redis.from_url(
-            url,
-            socket_connect_timeout=_REDIS_TIMEOUT,
-            socket_timeout=_REDIS_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            **options,
-        )
+        self._client = redis_client(url, options, "rate_limit_conn_id")
         self._take_from = self._client.register_script(_TAKE)
         self._lock = threading.Lock()
         self._again_at = 0.0
@@ -154,7 +165,7 @@ class _Redis:
         try:
             self._take_from(keys=[f"wts-limit:{{test}}:{os.getpid()}"], args=[1, 1_000_000])
         except Exception as error:
-            if not _is_of_redis(error):
+            if not is_of_redis(error):
                 raise
             return type(error).__name__
         return None
@@ -167,7 +178,7 @@ class _Redis:
                 if time.monotonic() >= self._again_at:
                     return self._take(account, limits)
             except Exception as error:
-                if not _is_of_redis(error):
+                if not is_of_redis(error):
                     raise
                 # Sends must not stop for this: the API still refuses what is too much, and that is waited out.
                 self._again_at = time.monotonic() + _REDIS_PAUSE
@@ -187,7 +198,11 @@ class _Redis:
         return float(self._take_from(keys=keys, args=numbers)) / 1_000_000
 
 
-def _is_of_redis(error: Exception) -> bool:
+def is_of_redis(error: Exception) -> bool:
+    """Whether an error says that a Redis server cannot be used.
+
+    :param error: the error.
+    """
     from redis.exceptions import RedisError
 
     return isinstance(error, (RedisError, OSError))

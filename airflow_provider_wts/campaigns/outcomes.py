@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wts.api.addresses import hash_of
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
@@ -355,7 +356,11 @@ def rows(
             named = line.get("row_key") or (to if to else f"line:{line['line']}")
             reason = line.get("reason")
             if policy.secret is not None:
-                to, named = _hashed(to, policy.secret), _hashed(named, policy.secret) if to else named
+                if named == to:
+                    named = hash_of(to, policy.secret)
+                elif to:
+                    named = _hashed(named, policy.secret)
+                to = hash_of(to, policy.secret) if to else None
                 reason = without_personal_data(reason) if reason else reason
             row: dict[str, Any] = {
                 **dict.fromkeys(COLUMNS),
@@ -429,5 +434,5 @@ def _changed(item: Mapping[str, Any]) -> datetime:
     return max((date for date in dates if date), default=_EPOCH)
 
 
-def _hashed(text: str | None, secret: bytes) -> str | None:
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest() if text else None
+def _hashed(text: str, secret: bytes) -> str:
+    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()

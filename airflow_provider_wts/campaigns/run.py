@@ -200,13 +200,12 @@ class Batch:
     def _settle(self, sends: list[Send], page: Page) -> None:
         """Tell the rules which of the sends of a chunk certainly reached nobody."""
         entries = {send.mark.key: page.sends.get(send.mark.key) for send in sends}
-        self.rules.settle(
-            {
-                key
-                for key, entry in entries.items()
-                if entry is None or (entry.is_done and entry.receipt.get("status") in FAILED_STATUSES)
-            }
-        )
+        unsent = {
+            key
+            for key, entry in entries.items()
+            if entry is None or (entry.is_done and entry.receipt.get("status") in FAILED_STATUSES)
+        }
+        self.rules.settle(entries, unsent)
 
     def _report_all(self, results: Mapping[str, Result | None], sends: list[Send], page: Page | None) -> None:
         for send in sends:
@@ -442,6 +441,7 @@ class Campaign(Batch):
             "bad_rows": self._recipients.bad_rows,
             "duplicates": self._recipients.duplicates,
             "requests": -(-to_send // self._kind.request_size),
+            "minutes": self._operator.minutes_of(to_send),
             "first_request": next(iter(requests), None),
             "messages": [
                 {

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from airflow_provider_wts import __version__
 from airflow_provider_wts.api.errors import (
@@ -130,11 +130,11 @@ class WtsHook(BaseHook):
         """
         from airflow.providers.common.compat.sdk import mask_secret
 
-        from airflow_provider_wts.api.budget import Budget, account_key
+        from airflow_provider_wts.api.budget import Budget
         from airflow_provider_wts.api.client import WtsClient, checked_token
 
         connection = self.connection
-        redis_url, redis_options = self._rate_limit_server()
+        redis_url, redis_options = self.rate_limit_server
         token = checked_token(connection.token)
         mask_secret(token)
         return WtsClient(
@@ -145,7 +145,7 @@ class WtsHook(BaseHook):
             allow_http=connection.allow_http,
             user_agent=_user_agent(connection.base_url),
             budget=Budget(
-                account_key(connection.base_url, token, name=connection.rate_limit_key),
+                self.account,
                 percent=connection.rate_limit_percent,
                 redis_url=redis_url,
                 redis_options=redis_options,
@@ -154,6 +154,20 @@ class WtsHook(BaseHook):
             ),
             **self._client_settings,
         )
+
+    @cached_property
+    def account(self) -> str:
+        """What counts of the account are kept under; it shows neither the address nor the token."""
+        from airflow_provider_wts.api.budget import account_key
+        from airflow_provider_wts.api.client import checked_token
+
+        connection = self.connection
+        return account_key(connection.base_url, checked_token(connection.token), name=connection.rate_limit_key)
+
+    @property
+    def hash_key(self) -> bytes:
+        """The key of hashes that stand for people: ``[wts] hash_key``, else the connection's token."""
+        return (conf.get("wts", "hash_key", fallback="").strip() or self.connection.token).encode()
 
     @cached_property
     def names(self) -> Names:
@@ -293,7 +307,9 @@ class WtsHook(BaseHook):
             return f" The base URL has the path {parts.path!r}; check whether the API is below it."
         return f" The API is not at the path {parts.path!r} of the base URL. Set the base URL to {root}."
 
-    def _rate_limit_server(self) -> tuple[str | None, dict[str, Any]]:
+    @cached_property
+    def rate_limit_server(self) -> tuple[str | None, dict[str, Any]]:
+        """The URL of the Redis server of ``rate_limit_conn_id`` and the options of its client; no URL without one."""
         from airflow_provider_wts.hooks.connection import redis_server
 
         conn_id = self.connection.rate_limit_conn_id

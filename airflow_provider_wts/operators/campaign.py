@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, MessageKind, TemplateKind, TextKind
     from airflow_provider_wts.campaigns.recipients import Recipient, Recipients
     from airflow_provider_wts.campaigns.results import ResultsFile
+    from airflow_provider_wts.sending.pace import Pace
     from airflow_provider_wts.sending.rules import Rule
 
 
@@ -94,6 +96,8 @@ class WtsBatchOperator(WtsSendingOperator):
         after a clear and on every machine. Their status is ``holdout`` (templated).
     :param holdout_key: tasks with the same key and share hold out the same people; another key draws another group.
         Default: ``<dag_id>.<task_id>`` (templated).
+    :param max_per_minute: how many messages go out in a minute at most, in even steps, so that those who answer the
+        replies keep up. Requests then have fewer recipients (templated).
     :param chunk_size: recipients of one request, 1 to 100. Two requests are in progress at a time: twice as many
         recipients may be unconfirmed after a crash.
     :param progress_interval: seconds between two lines of progress in the log.
@@ -113,7 +117,7 @@ class WtsBatchOperator(WtsSendingOperator):
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {
-        *("max_failures", "holdout", "holdout_key")
+        *("max_failures", "holdout", "holdout_key", "max_per_minute")
     }
     template_fields: Sequence[str] = (
         *WtsSendingOperator.template_fields,
@@ -129,6 +133,7 @@ class WtsBatchOperator(WtsSendingOperator):
         "max_failures",
         "holdout",
         "holdout_key",
+        "max_per_minute",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"recipients": "json"}
 
@@ -148,6 +153,7 @@ class WtsBatchOperator(WtsSendingOperator):
         max_failures: float | str | None = None,
         holdout: float | str | None = None,
         holdout_key: str | None = None,
+        max_per_minute: int | str | None = None,
         chunk_size: int = 100,
         progress_interval: float = 30.0,
         **kwargs: Any,
@@ -166,6 +172,7 @@ class WtsBatchOperator(WtsSendingOperator):
         self.max_failures = max_failures
         self.holdout = holdout
         self.holdout_key = holdout_key
+        self.max_per_minute = max_per_minute
         self.chunk_size = chunk_size
         self.progress_interval = progress_interval
 
@@ -215,6 +222,8 @@ class WtsBatchOperator(WtsSendingOperator):
             # Before anything that can wait: whoever opens it last is the one who may send.
             ledger = Ledger(None, max_tries=0) if dry_run else open_ledger(context, **policies)
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
+            if pace := self._pace:
+                chunk_size = min(chunk_size, pace.most_at_once)
             on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
             results = self._results(context)
             kind = self.message_kind(chunk_size)
@@ -261,7 +270,26 @@ class WtsBatchOperator(WtsSendingOperator):
 
         tags = parameters.texts("exclude_tags", self.exclude_tags) or []
         # The holdout is drawn from those who would get the message.
-        return [Exclusions(self.hook, tags, blocked=self.excludes_blocked), *self._holdout(context)]
+        return [
+            Exclusions(self.hook, tags, blocked=self.excludes_blocked),
+            *([self._pace] if self._pace else []),
+            *self.recipient_rules(alone=False),
+            *self._holdout(context),
+        ]
+
+    def minutes_of(self, messages: int) -> float | None:
+        """Return how many minutes so many messages take at least; ``None`` without ``max_per_minute``.
+
+        :param messages: how many.
+        """
+        return round(messages / self._pace.per_minute, 1) if self._pace else None
+
+    @cached_property
+    def _pace(self) -> Pace | None:
+        from airflow_provider_wts.sending.pace import Pace
+
+        per_minute = parameters.whole("max_per_minute", self.max_per_minute, least=1)
+        return Pace(per_minute) if isinstance(per_minute, int) else None
 
     def _holdout(self, context: Context) -> list[Rule]:
         from airflow_provider_wts.sending.holdout import Holdout, share_of

@@ -75,7 +75,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     :param outcomes_conn_id: Airflow connection of its database (templated).
     :param report_path: file for a report in HTML: the funnel, and the replies by hour (templated).
     :param report_language: ``en`` or ``pt`` (templated).
-    :param private: show recipients as a hash with the API token as its key.
+    :param private: show recipients as a keyed hash. The key is ``[wts] hash_key``, or else the API token.
     :param rate_limit_percent: part of the account's limits to use, unless the connection allows less.
     :param wts_conn_id: id of the Airflow connection (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
@@ -222,7 +222,7 @@ class _Following:
     def _policy(self) -> RowPolicy:
         from airflow_provider_wts.campaigns.outcomes import RowPolicy
 
-        secret = str(self._operator.hook.connection.token).encode() if self._operator.private else None
+        secret = self._operator.hook.hash_key if self._operator.private else None
         return RowPolicy(*self._policy_parts, secret)
 
     def _output(self, name: str, value: Any) -> ObjectStoragePath | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict, TypeVar, Unpack, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.errors import task_failures
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.ledger import OnClear, OnUnknown
     from airflow_provider_wts.sending.once import Once
     from airflow_provider_wts.sending.reconcile import InSession, Trace
-    from airflow_provider_wts.sending.rules import SendTimes
+    from airflow_provider_wts.sending.rules import Refusal, Rule, Rules, SendTimes
 
 
 T = TypeVar("T")
@@ -136,11 +139,15 @@ class WtsSendingOperator(WtsOnceOperator):
     :param exclude_tags: tags of contacts that are not written to, by name or id; the task is skipped. Makes an extra
         request (templated).
     :param exclude_blocked: also exclude contacts that are blocked in WTS Chat. Makes an extra request (templated).
+    :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
+        tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
+        the connection's ``rate_limit_conn_id``, and is refused without one (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsOnceOperator.never_blank | {
-        *("is_dry_run", "not_after", "send_window", "outside_window", "exclude_tags", "exclude_blocked")
+        *("is_dry_run", "not_after", "send_window", "outside_window", "exclude_tags", "exclude_blocked"),
+        "max_per_contact",
     }
     not_templated = frozenset({"deferrable"})
 
@@ -153,6 +160,7 @@ class WtsSendingOperator(WtsOnceOperator):
         outside_window: str = "wait",
         exclude_tags: Sequence[str] | str | None = None,
         exclude_blocked: bool | str = False,
+        max_per_contact: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -164,6 +172,7 @@ class WtsSendingOperator(WtsOnceOperator):
         self.outside_window = outside_window
         self.exclude_tags = exclude_tags
         self.exclude_blocked = exclude_blocked
+        self.max_per_contact = max_per_contact
         self.deferrable = deferrable
 
     def send_once(
@@ -191,14 +200,19 @@ class WtsSendingOperator(WtsOnceOperator):
         """
         with task_failures():
             self.refuse_vanished()
+            rules = self._rules
             if parameters.flag("dry_run", self.is_dry_run) is True:
                 return self._dry_run(context, recipient, build)
+
+        def key() -> str:
+            return self._once(context).key(recipient)
 
         def before_send() -> None:
             # After a wait much may have changed: the window may be shut again, and the customer may have opted out.
             try:
                 while (opening := self._opening(recipient, now := datetime.now(UTC))) > now:
                     self.wait_for(opening)
+                self._take(key(), recipient)
             except AirflowSkipException as skip:
                 # Airflow's own line about a skipped task does not say why.
                 self.log.warning("%s", skip)
@@ -207,7 +221,16 @@ class WtsSendingOperator(WtsOnceOperator):
                 prepare()
 
         options["before_send"] = before_send
-        return self.run_once(context, recipient=recipient, build=build, trace=trace, **options)
+        try:
+            answer = self.run_once(context, recipient=recipient, build=build, trace=trace, **options)
+        except Exception:
+            if rules:
+                with suppress(WtsError):
+                    # Without an intent, it certainly did not go out.
+                    self._settle_send(key(), is_unsent=self._once(context).ledger.entry(key()) is None)
+            raise
+        self._settle_send(key(), is_unsent=isinstance(answer, dict) and answer.get("status") in FAILED_STATUSES)
+        return answer
 
     def open_ledger(self, context: Context) -> None:
         """Open the ledger of this task, unless nothing is to be sent.
@@ -233,6 +256,23 @@ class WtsSendingOperator(WtsOnceOperator):
         from airflow_provider_wts.sending.rules import SendTimes
 
         return SendTimes.read(self.send_window, self.not_after, self.outside_window)
+
+    def recipient_rules(self, *, alone: bool) -> list[Rule]:
+        """Return the rules about recipients, beside tags and blocks.
+
+        :param alone: whether there is one recipient only.
+        :raises WtsInvalidRequestError: when one of their parameters is not valid.
+        """
+        from airflow_provider_wts.sending.cap import Cap
+
+        return [] if parameters.missing(self.max_per_contact) else [Cap(self.hook, str(self.max_per_contact))]
+
+    @cached_property
+    def _rules(self) -> Rules:
+        """The rules about the only recipient."""
+        from airflow_provider_wts.sending.rules import Rules
+
+        return Rules(self.recipient_rules(alone=True))
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on when the send window has opened.
@@ -280,6 +320,8 @@ class WtsSendingOperator(WtsOnceOperator):
         opening, skipped = now, None
         try:
             opening = self._opening(recipient, now)
+            if self._rules:
+                self._refuse(self._rules.would_take({key: self._address(recipient)}).get(key), "sent")
         except AirflowSkipException as skip:
             skipped = str(skip)
         request = {
@@ -310,16 +352,38 @@ class WtsSendingOperator(WtsOnceOperator):
 
     def _refuse_excluded(self, recipient: str, done: str) -> None:
         """Skip the task if the recipient must not be written to."""
-        from airflow_provider_wts.api.addresses import is_address
         from airflow_provider_wts.sending import rules
 
         tags = parameters.texts("exclude_tags", self.exclude_tags) or []
-        if not is_address(recipient) and (self.excludes_blocked or self.exclude_tags):
-            # Tags and blocks belong to the contact of the session.
-            recipient = self.session_contact(recipient)
-        reason = rules.reason_to_exclude(self.hook, recipient, exclude_tags=tags, exclude_blocked=self.excludes_blocked)
-        if reason:
-            raise AirflowSkipException(f"Nothing was {done}: {reason}.")
+        if tags or self.excludes_blocked:
+            reason = rules.reason_to_exclude(
+                self.hook, self._address(recipient), exclude_tags=tags, exclude_blocked=self.excludes_blocked
+            )
+            if reason:
+                raise AirflowSkipException(f"Nothing was {done}: {reason}.")
+        if self._rules:
+            self._rules.before_chunk()
+            self._refuse(self._rules.refusal(self._address(recipient)), done)
+
+    def _address(self, recipient: str) -> str:
+        """Return the number or handle of a recipient: what is known of people belongs to the contact of a session."""
+        from airflow_provider_wts.api.addresses import is_address
+
+        return recipient if is_address(recipient) else self.session_contact(recipient)
+
+    def _take(self, key: str, recipient: str) -> None:
+        """Count the send that goes out next, or skip the task."""
+        if self._rules:
+            self._refuse(self._rules.take({key: self._address(recipient)}).get(key), "sent")
+
+    def _settle_send(self, key: str, *, is_unsent: bool) -> None:
+        self._rules.settle([key], [key] if is_unsent else [])
+
+    def _refuse(self, refusal: Refusal | None, done: str) -> None:
+        """End the task as a rule says, if it refuses the recipient."""
+        if refusal is not None:
+            end = AirflowFailException if refusal.status == "failed" else AirflowSkipException
+            raise end(f"Nothing was {done}: {refusal.reason} ({refusal.rule}).")
 
     def wait_for(self, opening: datetime) -> None:
         """Wait until the send window opens: in the triggerer if ``deferrable``, else on the worker.

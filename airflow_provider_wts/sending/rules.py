@@ -96,10 +96,11 @@ class Rule:
         """
         return {}
 
-    def settle(self, unsent: Collection[str]) -> None:
-        """Note that the sends last taken are over.
+    def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
+        """Note that sends are over.
 
-        :param unsent: keys of those of them that certainly did not reach anybody.
+        :param sends: the keys of those that were taken last, and of which no rule refused one.
+        :param unsent: the keys of those of them that certainly reached nobody.
         """
 
 
@@ -111,6 +112,9 @@ class Rules(Rule):
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = list(rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
 
     def begin(self) -> None:
         """Read what the rules need."""
@@ -141,10 +145,10 @@ class Rules(Rule):
         """Return what :meth:`take` would, and count nothing."""
         return self._one_after_another(people, lambda rule, left: rule.would_take(left))
 
-    def settle(self, unsent: Collection[str]) -> None:
-        """Note that the sends last taken are over."""
+    def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
+        """Note that sends are over."""
         for rule in self._rules:
-            rule.settle(unsent)
+            rule.settle(sends, unsent)
 
     def _one_after_another(
         self, people: Mapping[str, str], ask: Callable[[Rule, Mapping[str, str]], dict[str, Refusal]]

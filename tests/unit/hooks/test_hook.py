@@ -293,13 +293,13 @@ class TestSharedLimits:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_LIMITS", json.dumps({"conn_type": "redis", **connection}))
-        assert hook_of({"rate_limit_conn_id": "limits"})._rate_limit_server()[0] == url
+        assert hook_of({"rate_limit_conn_id": "limits"}).rate_limit_server[0] == url
 
     def test_a_rediss_uri_is_used_with_tls(
         self, hook_of: Callable[..., WtsHook], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_LIMITS", "rediss://u:p@r:7000/2?ssl_ca_certs=%2Fca.pem&ssl_cert_reqs=none")
-        url, options = hook_of({"rate_limit_conn_id": "limits"})._rate_limit_server()
+        url, options = hook_of({"rate_limit_conn_id": "limits"}).rate_limit_server
         assert url == "rediss://u:p@r:7000/2"
         assert options == {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": "none", "ssl_check_hostname": False}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,4 +134,121 @@ def test_a_holdout_that_cannot_be_meant_is_refused(
 ) -> None:
     with pytest.raises(AirflowFailException, match=words):
         text(recipients=phones(3), **parameters).execute(context)
+    assert addressed(wts_connection) == []
+
+
+# Pace -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pace_makes_small_requests_and_waits_between_them(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    now = [1000.0]
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr("airflow_provider_wts.sending.pace.seconds", lambda: now[0])
+    monkeypatch.setattr("airflow_provider_wts.sending.pace.pause", wait)
+    counts = chatbot(recipients=phones(60), max_per_minute="60").execute(context)
+    assert counts["sent"] == 60
+    sizes = [len(one.body["messages"]) for one in wts_connection.requests_of("queue_chatbot_batch")]
+    assert sizes == [5] * 12
+    assert sum(waits) == pytest.approx(50)
+
+
+def test_a_dry_run_shows_how_long_it_takes_and_does_not_wait(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    shown = chatbot(recipients=phones(90), max_per_minute=2, dry_run=True).execute(context)
+    assert (shown["to_send"], shown["minutes"]) == (90, 45.0)
+    assert chatbot(recipients=phones(90), dry_run=True).execute(context)["minutes"] is None
+
+
+@pytest.mark.parametrize("pace", [0, -1, 1.5, "many"])
+def test_a_pace_that_is_no_number_is_refused(wts_connection: Emulator, context: dict[str, Any], pace: Any) -> None:
+    with pytest.raises(AirflowFailException, match="max_per_minute"):
+        chatbot(recipients=phones(3), max_per_minute=pace).execute(context)
+
+
+# Cap ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis_connection(wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """An account whose connection names a Redis server, which is real."""
+    redis = pytest.importorskip("redis", reason="max_per_contact needs the package redis")
+    try:
+        redis.Redis(socket_connect_timeout=0.5).ping()
+    except redis.RedisError:
+        pytest.skip("no Redis server at 127.0.0.1:6379")
+    extra = {"rate_limit_conn_id": "redis_default", "rate_limit_key": f"test-{uuid.uuid4().hex}"}
+    connection = {"conn_type": "wts", "host": wts_connection.url, "password": wts_connection.token, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", json.dumps({"conn_type": "redis", "host": "127.0.0.1"}))
+    return wts_connection
+
+
+def in_dag(context: dict[str, Any], dag_id: str) -> dict[str, Any]:
+    """The context of the same task in another DAG."""
+    ti = type(context["ti"])()
+    ti.dag_id = dag_id
+    return {**context, "ti": ti}
+
+
+def test_nobody_gets_more_than_the_cap_from_three_dags_at_the_same_time(
+    redis_connection: Emulator, context: dict[str, Any]
+) -> None:
+    def run(dag_id: str) -> dict[str, Any]:
+        campaign = {"recipients": phones(120), "max_per_contact": "2 per 7 days", "chunk_size": 7}
+        return chatbot(**campaign).execute(in_dag(context, dag_id))
+
+    with ThreadPoolExecutor(3) as pool:
+        counts = list(pool.map(run, ("offers", "reminders", "surveys")))
+    assert sum(one["sent"] for one in counts) == 240
+    assert sum(one["skipped"] for one in counts) == sum(one["rules"].get("max_per_contact", 0) for one in counts) == 120
+    assert set(Counter(addressed(redis_connection)).values()) == {2}
+
+
+def test_a_message_that_failed_does_not_count(redis_connection: Emulator, context: dict[str, Any]) -> None:
+    redis_connection.faults.add("status", status=400, operation_id="send_text", times=1, body="11910000000")
+    campaign = {"recipients": phones(3), "max_per_contact": "1 per day"}
+    assert text(**campaign).execute(context)["failed"] == 1
+    counts = text(**campaign).execute(in_dag(context, "again"))
+    assert (counts["sent"], counts["skipped"]) == (1, 2)
+    assert addressed(redis_connection).count(phone(0)) == 2
+
+
+def test_a_campaign_that_is_tried_again_counts_once(
+    redis_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 0.1)
+    redis_connection.faults.add("status", status=401, operation_id="send_text", nth=4, times=None)
+    campaign = {"recipients": phones(9), "max_per_contact": "1 per day", "chunk_size": 3, "parallelism": 1}
+    with pytest.raises(AirflowFailException):
+        text(**campaign).execute(context)
+    redis_connection.faults.clear()
+    assert text(**campaign).execute(cleared(context))["sent"] == 9
+    assert text(**campaign).execute(in_dag(context, "other"))["skipped"] == 9
+
+
+def test_a_dry_run_shows_who_is_over_the_cap_and_counts_nothing(
+    redis_connection: Emulator, context: dict[str, Any]
+) -> None:
+    campaign = {"max_per_contact": "1 per day"}
+    chatbot(recipients=phones(5), **campaign).execute(context)
+    other = in_dag(context, "other")
+    for _ in range(2):
+        shown = chatbot(recipients=phones(20), dry_run=True, **campaign).execute(other)
+        assert (shown["to_send"], shown["skipped"], shown["rules"]) == (15, 5, {"max_per_contact": 5})
+    assert "got 1 per day already" in shown["not_reached"][0]["reason"]
+    assert chatbot(recipients=phones(20), **campaign).execute(other)["sent"] == 15
+
+
+def test_without_redis_the_cap_is_refused_before_anything_is_sent(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    for dry_run in (True, False):
+        with pytest.raises(AirflowFailException, match=r"max_per_contact: needs a Redis server"):
+            chatbot(recipients=phones(3), max_per_contact="1 per day", dry_run=dry_run).execute(context)
     assert addressed(wts_connection) == []

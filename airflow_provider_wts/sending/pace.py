@@ -1,0 +1,68 @@
+"""The pace of a campaign: how many messages go out in a minute."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from airflow_provider_wts.sending.clock import seconds
+from airflow_provider_wts.sending.clock import sleep as pause
+from airflow_provider_wts.sending.rules import Refusal, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+_MINUTE = 60.0
+
+
+class Pace(Rule):
+    """At most so many messages in any minute, in even steps.
+
+    :param per_minute: how many.
+    :param clock: counts seconds, also while a machine sleeps.
+    :param sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        per_minute: int,
+        *,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.per_minute = per_minute
+        self._clock = clock or seconds
+        self._sleep = sleep or pause
+        # When a chunk was over, and how many messages it had: all of them had left by then.
+        self._sent: deque[tuple[float, int]] = deque()
+
+    @property
+    def most_at_once(self) -> int:
+        """How many messages one request or one chunk may have, so that they do not all come in the same second."""
+        return max(1, self.per_minute // 12)
+
+    def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
+        """Wait until so many messages may go out."""
+        while (wait := self._wait(len(people))) > 0:
+            self._sleep(wait)
+        return {}
+
+    def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
+        """Note when the messages of a chunk had gone out."""
+        self._sent.append((self._clock(), len(sends)))
+
+    def _wait(self, count: int) -> float:
+        now = self._clock()
+        while self._sent and self._sent[0][0] <= now - _MINUTE:
+            self._sent.popleft()
+        if not self._sent:
+            return 0.0
+        ended, last = self._sent[-1]
+        step = ended + last * _MINUTE / self.per_minute - now
+        # The oldest chunks that have to be a minute ago before there is room.
+        room, until = self.per_minute - sum(sent for _, sent in self._sent), now
+        for at, sent in self._sent:
+            if room >= count:
+                break
+            room, until = room + sent, at + _MINUTE
+        return max(step, until - now)
