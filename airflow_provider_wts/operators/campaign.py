@@ -13,7 +13,7 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.sends import MOST_TEXT, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.operators.sending import WtsSendingOperator
+from airflow_provider_wts.operators.sending import WtsSendingOperator, reply_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -580,6 +580,10 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
     :param hidden_session: hide a session that this send opens until the contact answers (templated).
     :param force_start_session: end the session in progress and open another (templated).
     :param enable_bot: let the channel's bot wake when the contact answers in a session that this opens (templated).
+    :param outside_24h: what happens on an official WhatsApp channel to recipients who have no open conversation, or
+        wrote nothing in it in the last 24 hours: ``send`` (default) all the same, which WhatsApp may refuse;
+        ``fail`` counts them as failed, ``skip`` as skipped. Reads the sessions of these 24 hours, 100 per request
+        (templated).
     :param chunk_size: recipients of one page of the ledger, 1 to 100: so many are asked about, one by one, after a
         crash.
     :return: the counts.
@@ -592,7 +596,9 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
         "hidden_session",
         "force_start_session",
         "enable_bot",
+        "outside_24h",
     )
+    never_blank: ClassVar[frozenset[str]] = WtsBatchOperator.never_blank | {"outside_24h"}
     template_fields_renderers: ClassVar[dict[str, str]] = WtsBatchOperator.template_fields_renderers
 
     def __init__(
@@ -605,6 +611,7 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
         hidden_session: Missing[bool | str] = UNSET,
         force_start_session: Missing[bool | str] = UNSET,
         enable_bot: Missing[bool | str] = UNSET,
+        outside_24h: str = "send",
         chunk_size: int = 25,
         **kwargs: Any,
     ) -> None:
@@ -617,6 +624,7 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
         self.hidden_session = hidden_session
         self.force_start_session = force_start_session
         self.enable_bot = enable_bot
+        self.outside_24h = outside_24h
 
     def message_kind(self, chunk_size: int) -> TextKind:
         """Return how the texts go out.
@@ -627,8 +635,17 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
 
         parallelism = parameters.whole("parallelism", self.parallelism, least=1, most=_MOST_PARALLEL)
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
-        return TextKind(channel, _session_options(self), parallelism=int(parallelism or 1), callback_url=callback_url)
+        return TextKind(
+            self._channel(), _session_options(self), parallelism=int(parallelism or 1), callback_url=callback_url
+        )
+
+    def recipient_rules(self, *, alone: bool) -> list[Rule]:
+        """Return the rules about recipients."""
+        window = reply_window(self, self.outside_24h, self._channel(), alone=alone)
+        return [*window, *super().recipient_rules(alone=alone)]
+
+    def _channel(self) -> str | None:
+        return self.hook.channel(parameters.filter_text("channel", self.channel) or None)
 
     def row_templates(self) -> dict[str, Any]:
         """Return the templates of rows, by parameter."""

@@ -18,7 +18,7 @@ from airflow_provider_wts.hooks.names import checked_template
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.campaign import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
-from airflow_provider_wts.operators.sending import WtsMessageOperator, WtsSendingOperator
+from airflow_provider_wts.operators.sending import WtsFreeMessageOperator, WtsSendingOperator
 from airflow_provider_wts.operators.template import WtsListTemplatesOperator, WtsSendTemplateOperator
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         return list(dict.fromkeys(checked)) or None
 
 
-class WtsSendTextOperator(WtsMessageOperator):
+class WtsSendTextOperator(WtsFreeMessageOperator):
     """Send a text to a contact or into a session.
 
     Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in
@@ -260,7 +260,8 @@ class WtsSendTextOperator(WtsMessageOperator):
     24 hours of its last message. How the platform refuses is not documented; the message may be taken and then fail.
 
     The parameters of all sends, from ``to`` to ``callback_url``, are in
-    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`.
+    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`, and ``outside_24h`` in
+    :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`.
 
     :param text: the text (templated).
     :param reply_to: id of the message that this one replies to (templated).
@@ -271,7 +272,7 @@ class WtsSendTextOperator(WtsMessageOperator):
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
-    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"text"}
+    never_blank: ClassVar[frozenset[str]] = WtsFreeMessageOperator.never_blank | {"text"}
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(
@@ -311,7 +312,7 @@ class WtsSendTextOperator(WtsMessageOperator):
         return self.deliver(context, envelope, build, delay=delay)
 
 
-class WtsSendFileOperator(WtsMessageOperator):
+class WtsSendFileOperator(WtsFreeMessageOperator):
     """Send a file to a contact or into a session: an image, an audio file, a video or a document.
 
     Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``. With ``synchronous`` or ``reply_bot``,
@@ -320,7 +321,8 @@ class WtsSendFileOperator(WtsMessageOperator):
     first; after a failure the upload may happen again, which does no harm, while the message goes out once.
 
     The parameters of all sends, from ``to`` to ``callback_url``, are in
-    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. The rules of
+    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`, and ``outside_24h`` in
+    :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`. The rules of
     :class:`WtsSendTextOperator` about WhatsApp hold here, too.
 
     :param file: public http(s) address; or id of an uploaded file; or local path as the worker sees it, or any other
@@ -339,7 +341,7 @@ class WtsSendFileOperator(WtsMessageOperator):
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
-    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"text"}
+    never_blank: ClassVar[frozenset[str]] = WtsFreeMessageOperator.never_blank | {"text"}
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(

@@ -139,6 +139,9 @@ class WtsSendingOperator(WtsOnceOperator):
     :param exclude_tags: tags of contacts that are not written to, by name or id; the task is skipped. Makes an extra
         request (templated).
     :param exclude_blocked: also exclude contacts that are blocked in WTS Chat. Makes an extra request (templated).
+    :param suppression_path: a list of people who are not written to, in a CSV, JSON Lines, Excel or Parquet file at any
+        address that ``ObjectStoragePath`` takes: phone numbers, handles, keyed hashes or ids of contacts. The task is
+        skipped. A list that is empty or cannot be read as a whole is refused (templated).
     :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
         tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
         the connection's ``rate_limit_conn_id``, and is refused without one (templated).
@@ -147,7 +150,7 @@ class WtsSendingOperator(WtsOnceOperator):
 
     never_blank: ClassVar[frozenset[str]] = WtsOnceOperator.never_blank | {
         *("is_dry_run", "not_after", "send_window", "outside_window", "exclude_tags", "exclude_blocked"),
-        "max_per_contact",
+        *("suppression_path", "max_per_contact"),
     }
     not_templated = frozenset({"deferrable"})
 
@@ -160,6 +163,7 @@ class WtsSendingOperator(WtsOnceOperator):
         outside_window: str = "wait",
         exclude_tags: Sequence[str] | str | None = None,
         exclude_blocked: bool | str = False,
+        suppression_path: str | None = None,
         max_per_contact: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -172,6 +176,7 @@ class WtsSendingOperator(WtsOnceOperator):
         self.outside_window = outside_window
         self.exclude_tags = exclude_tags
         self.exclude_blocked = exclude_blocked
+        self.suppression_path = suppression_path
         self.max_per_contact = max_per_contact
         self.deferrable = deferrable
 
@@ -263,9 +268,17 @@ class WtsSendingOperator(WtsOnceOperator):
         :param alone: whether there is one recipient only.
         :raises WtsInvalidRequestError: when one of their parameters is not valid.
         """
-        from airflow_provider_wts.sending.cap import Cap
+        rules: list[Rule] = []
+        if not parameters.missing(self.suppression_path):
+            from airflow_provider_wts.campaigns.suppression import Suppression, rows_of_file
 
-        return [] if parameters.missing(self.max_per_contact) else [Cap(self.hook, str(self.max_per_contact))]
+            path = str(self.suppression_path).strip()
+            rules.append(Suppression(self.hook, lambda: rows_of_file(path), "suppression_path", alone=alone))
+        if not parameters.missing(self.max_per_contact):
+            from airflow_provider_wts.sending.cap import Cap
+
+            rules.append(Cap(self.hook, str(self.max_per_contact)))
+        return rules
 
     @cached_property
     def _rules(self) -> Rules:
@@ -594,6 +607,53 @@ class WtsMessageOperator(WtsSendingOperator):
                 raise WtsInvalidRequestError(
                     f"{name}: the API does not take it together with {asked}{where}. Leave one of the two out."
                 )
+
+
+class WtsFreeMessageOperator(WtsMessageOperator):
+    """Base of the operators that send a message of one's own words, which WhatsApp takes from no company at any time.
+
+    :param outside_24h: what happens on an official WhatsApp channel if the customer has no open conversation, or wrote
+        nothing in it in the last 24 hours: ``send`` (default) all the same, which WhatsApp may refuse; ``fail`` or
+        ``skip`` the task. Makes some extra requests (templated).
+    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`.
+    """
+
+    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"outside_24h"}
+
+    def __init__(self, *, outside_24h: str = "send", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.outside_24h = outside_24h
+
+    def recipient_rules(self, *, alone: bool) -> list[Rule]:
+        """Return the rules about recipients."""
+        rules = super().recipient_rules(alone=alone)
+        session_id = None if parameters.missing(self.session_id) else str(self.session_id).strip()
+        channel = None if session_id else self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        return [*reply_window(self, self.outside_24h, channel, alone=alone, session_id=session_id), *rules]
+
+
+def reply_window(
+    operator: Any, outside: str, channel: str | None, *, alone: bool, session_id: str | None = None
+) -> list[Rule]:
+    """Return the rule about the 24 hours after a customer's last message, if it is asked for.
+
+    :param operator: the task.
+    :param outside: ``send``, ``fail`` or ``skip``.
+    :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
+    :param alone: whether there is one recipient only.
+    :param session_id: the session that the only message goes into, if it names one.
+    :raises WtsInvalidRequestError: when it cannot be kept.
+    """
+    if parameters.needed_choice("outside_24h", outside, ("send", "fail", "skip")) == "send":
+        return []
+    from airflow_provider_wts.campaigns.reply_window import ReplyWindow
+
+    if parameters.flag("force_start_session", operator.force_start_session) is True:
+        raise WtsInvalidRequestError(
+            "outside_24h: force_start_session opens another conversation, and whether WhatsApp takes the message there "
+            "is not documented. Nothing was sent. Leave one of them out."
+        )
+    return [ReplyWindow(operator.hook, channel, str(outside).strip().lower(), alone=alone, session_id=session_id)]
 
 
 def _trace(envelope: Envelope, *, by_metadata: bool) -> InSession | None:

@@ -139,7 +139,7 @@ class ChangedSessions:
         whole, begun = True, None
         for call in self._lists:
             try:
-                for sessions in self._pages(call):
+                for sessions in sessions_once(self._client, call):
                     if begun is None:
                         begun = self.begun = self._client.now()
                     yield from sessions
@@ -149,24 +149,6 @@ class ChangedSessions:
                 whole = False
         if whole and begun is not None:
             self.cursor = max(self._since, begun - OVERLAP)
-
-    def _pages(self, call: Call[Any]) -> Iterator[list[Mapping[str, Any]]]:
-        """Walk the pages of a list once, if its order proves that none was missed; else as often as it takes.
-
-        Ordered by creation, a list that only grows moves rows to later pages, and hides none.
-        """
-        number = known = total = 0
-        dates: list[datetime] = []
-        grows = True
-        for page, items in pages_of_sessions(self._client, call):
-            sessions = [session for _, session in items]
-            yield sessions
-            number, known = number + 1, known + len(sessions)
-            dates += [parse_timestamp(session.get("createdAt")) for session in sessions]
-            grows, total = grows and whole_number(page.get("totalItems")) >= total, whole_number(page.get("totalItems"))
-            ends = number == whole_number(page.get("pageNumber")) == whole_number(page.get("totalPages"))
-            if ends and grows and known >= total and dates in (sorted(dates), sorted(dates, reverse=True)):
-                return
 
 
 class Position:
@@ -400,6 +382,29 @@ def pages_of_sessions(
         if items and not sessions:
             raise _odd(call, "none of its items has an 'id'")
         yield page, sessions
+
+
+def sessions_once(client: WtsClient, call: Call[Any]) -> Iterator[list[Mapping[str, Any]]]:
+    """Walk the pages of a list once, if its order proves that none was missed; else as often as it takes.
+
+    Ordered by creation, a list that only grows moves rows to later pages, and hides none.
+
+    :param client: the client.
+    :param call: a call of ``list_sessions``.
+    :raises WtsIncompleteListError: when it comes to no rest.
+    """
+    number = known = total = 0
+    dates: list[datetime] = []
+    grows = True
+    for page, items in pages_of_sessions(client, call):
+        sessions = [session for _, session in items]
+        yield sessions
+        number, known = number + 1, known + len(sessions)
+        dates += [parse_timestamp(session.get("createdAt")) for session in sessions]
+        grows, total = grows and whole_number(page.get("totalItems")) >= total, whole_number(page.get("totalItems"))
+        ends = number == whole_number(page.get("pageNumber")) == whole_number(page.get("totalPages"))
+        if ends and grows and known >= total and dates in (sorted(dates), sorted(dates, reverse=True)):
+            return
 
 
 def _odd(call: Call[Any], what: str) -> WtsError:

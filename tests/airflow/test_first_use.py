@@ -1,4 +1,4 @@
-"""What a data engineer does first, from the docs alone: a DAG out of dag_run.conf, a sheet of Excel, a CSV file of Excel."""
+"""What a data engineer does first, from the docs alone: a DAG out of dag_run.conf, a sheet and a CSV file of Excel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ with DAG(DAG_ID, schedule=None):
         recipients_path="{{ dag_run.conf['path'] }}",
         recipients_encoding="{{ dag_run.conf.get('encoding') }}",
         row_to="{{ row.Telefone }}",
-        row_text="Olá {{ row.Nome }}, R$ {{ row['Valor (R$)'] | money | as_br }} até {{ row.Vencimento | date | as_br }}.",
+        row_text="Olá {{ row.Nome }}, R$ {{ row['Valor (R$)'] | money | as_br }} "
+        "até {{ row.Vencimento | date | as_br }}.",
         on_bad_row="{{ dag_run.conf.get('on_bad_row') }}",
     )
 """

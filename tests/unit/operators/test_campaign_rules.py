@@ -6,6 +6,7 @@ import json
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -252,3 +253,84 @@ def test_without_redis_the_cap_is_refused_before_anything_is_sent(
         with pytest.raises(AirflowFailException, match=r"max_per_contact: needs a Redis server"):
             chatbot(recipients=phones(3), max_per_contact="1 per day", dry_run=dry_run).execute(context)
     assert addressed(wts_connection) == []
+
+
+# Suppression ----------------------------------------------------------------------------------------------------------
+
+
+def test_people_on_a_list_get_no_message(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
+    listed = tmp_path / "optouts.csv"
+    listed.write_text("phone\n" + "\n".join(phones(40)[::2]) + "\n")
+    campaign = {"recipients": phones(40), "suppression_path": str(listed)}
+    shown = chatbot(**campaign, dry_run=True).execute(context)
+    assert (shown["to_send"], shown["rules"]) == (20, {"suppression_path": 20})
+    assert chatbot(**campaign).execute(context)["sent"] == 20
+    assert sorted(addressed(wts_connection)) == phones(40)[1::2]
+
+
+def test_a_list_with_a_row_that_cannot_be_read_stops_the_campaign(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    listed = tmp_path / "optouts.csv"
+    listed.write_text("phone\n11 97777-0001\n1197\n")
+    for dry_run in (True, False):
+        with pytest.raises(AirflowFailException, match=r"suppression_path: 1 of 2 rows cannot be read"):
+            chatbot(recipients=phones(3), suppression_path=str(listed), dry_run=dry_run).execute(context)
+    assert addressed(wts_connection) == []
+
+
+# The 24-hour window ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(wts_connection: Emulator) -> Emulator:
+    """An account in which every second of 1,000 contacts has written in the last 24 hours, and some before that."""
+    wts_connection.switches.change({"whatsapp_window": "warn", "rate_limits": False})
+    now = datetime.now(UTC)
+    hours = {phone(index): 1.0 if index % 2 == 0 else 30.0 for index in range(1000) if index % 4 != 3}
+    wts_connection.seed(
+        contacts=[{"name": to, "phone": to} for to in phones(1000)],
+        sessions=[{"contact": to, "at": (now - timedelta(hours=ago + 1)).isoformat()} for to, ago in hours.items()],
+        messages=[
+            {"session": to, "from": "contact", "text": "Oi", "at": (now - timedelta(hours=ago)).isoformat()}
+            for to, ago in hours.items()
+        ],
+    )
+    return wts_connection
+
+
+@pytest.mark.parametrize(("outside", "status"), [("skip", "skipped"), ("fail", "failed")])
+def test_no_text_goes_to_whom_is_outside_of_the_24_hours(
+    mixed: Emulator, context: dict[str, Any], outside: str, status: str
+) -> None:
+    campaign = {"recipients": phones(1000), "outside_24h": outside, "channel": "WhatsApp principal"}
+    counts = text(**campaign, chunk_size=100).execute(context)
+    assert (counts["sent"], counts[status]) == (500, 500)
+    assert counts["rules"] == {"outside_24h": 500}
+    assert sorted(addressed(mixed)) == phones(1000)[::2]
+    assert len(mixed.requests) - 500 <= 15
+    mixed.advance(2)
+    assert mixed.violations == []
+
+
+def test_a_dry_run_shows_who_is_outside(mixed: Emulator, context: dict[str, Any]) -> None:
+    campaign = {"recipients": phones(20), "outside_24h": "skip", "channel": "WhatsApp principal"}
+    shown = text(**campaign, dry_run=True).execute(context)
+    assert (shown["to_send"], shown["rules"]) == (10, {"outside_24h": 10})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"outside_24h": "stop"}, r"outside_24h: 'stop' is not a valid value"),
+        ({"outside_24h": "skip", "channel": None}, "outside_24h: needs to know the channel"),
+        ({"outside_24h": "skip", "force_start_session": True}, "force_start_session opens another conversation"),
+    ],
+    ids=str,
+)
+def test_a_window_that_cannot_be_kept_is_refused(
+    mixed: Emulator, context: dict[str, Any], given: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=words):
+        text(**{"recipients": phones(3), "channel": "WhatsApp principal", **given}).execute(context)
+    assert addressed(mixed) == []

@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
-from airflow_provider_wts.operators.message import WtsSendTextOperator
+from airflow_provider_wts.operators.message import WtsSendFileOperator, WtsSendTextOperator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +117,60 @@ def test_without_redis_the_cap_is_refused(wts_connection: Emulator, context: dic
         with pytest.raises(AirflowFailException, match="max_per_contact: needs a Redis server"):
             text(max_per_contact="1 per day", dry_run=dry_run).execute(context)
     assert wts_connection.requests_of("send_text") == []
+
+
+# Suppression ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_on_a_list_gets_no_message(wts_connection: Emulator, context: dict[str, Any], tmp_path: Path) -> None:
+    listed = tmp_path / "optouts.csv"
+    listed.write_text("phone\n(11) 99999-0001\n")
+    with pytest.raises(AirflowSkipException, match="is on the list of suppression_path"):
+        text(suppression_path=str(listed)).execute(context)
+    assert "suppression_path" in text(suppression_path=str(listed), dry_run=True).execute(context)["skipped"]
+    assert wts_connection.requests_of("send_text") == []
+    assert text(suppression_path=str(listed), to="+55 11 99999-0002").execute(in_dag(context, "other"))["id"]
+
+
+def test_a_list_that_cannot_be_read_stops_the_send(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(AirflowFailException, match="suppression_path: there is no file"):
+        text(suppression_path=f"{tmp_path}/missing.csv").execute(context)
+    assert wts_connection.requests_of("send_text") == []
+
+
+# The 24-hour window ---------------------------------------------------------------------------------------------------
+
+
+def window(**parameters: Any) -> WtsSendTextOperator:
+    return text(**{"channel": "WhatsApp principal", "outside_24h": "skip", **parameters})
+
+
+def test_a_text_outside_of_the_24_hours_is_skipped_or_fails(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    with pytest.raises(AirflowSkipException, match=r"wrote nothing in it in the last 24 hours \(outside_24h\)"):
+        window().execute(context)
+    with pytest.raises(AirflowFailException, match=r"\(outside_24h\)"):
+        window(outside_24h="fail").execute(context)
+    assert wts_connection.requests_of("send_text") == []
+    wts_connection.contact_writes(ANA, "Oi")
+    assert window().execute(context)["id"]
+
+
+def test_a_text_into_a_session_is_held_to_the_window_of_that_session(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    wts_connection.contact_writes(ANA, "Oi")
+    contact = wts_connection.state.contact_by_address(ANA)
+    assert contact is not None
+    session_id = contact.sessions[-1].id
+    assert window(to=None, channel=None, session_id=session_id).execute(context)["id"]
+    wts_connection.advance(24 * 3600)
+    with pytest.raises(AirflowSkipException, match="outside_24h"):
+        window(to=None, channel=None, session_id=session_id).execute(in_dag(context, "late"))
+
+
+def test_a_file_is_held_to_the_window(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    file = {"file": "https://example.com/a.png", "to": ANA, "channel": "WhatsApp principal", "outside_24h": "skip"}
+    with pytest.raises(AirflowSkipException, match="outside_24h"):
+        WtsSendFileOperator(task_id="send", **file).execute(context)

@@ -1,0 +1,203 @@
+"""The 24 hours after a customer's last message in which an official WhatsApp channel takes more than templates."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_wts.api import directory
+from airflow_provider_wts.api.addresses import addresses_in, identity_of
+from airflow_provider_wts.api.contacts import get_contact
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
+from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
+from airflow_provider_wts.sending.clock import seconds
+from airflow_provider_wts.sending.rules import FRESH_FOR, Refusal, Rule
+from airflow_provider_wts.waiting.session_changes import OVERLAP, sessions_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+
+log = logging.getLogger(__name__)
+
+#: How long the window is open after the customer's last message.
+_OPEN_FOR = timedelta(hours=24)
+
+#: How long a message may take until it leaves: what waits for the rate limit must not arrive too late.
+_ON_ITS_WAY = timedelta(minutes=5)
+
+#: Channels that the vendor of WhatsApp does not run, and that have no such window.
+_UNOFFICIAL = ("zapi_whatsapp", "evolutionapi_whatsapp")
+
+#: Contacts that are looked up because a list does not show them.
+_MOST_SINGLY = 300
+
+_REASON = "the customer has no open conversation on this channel, or wrote nothing in it in the last 24 hours"
+
+
+class ReplyWindow(Rule):
+    """Customers to whom an official WhatsApp channel takes nothing but templates get no other message.
+
+    :param hook: the hook of the task's connection.
+    :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
+    :param outside: ``fail`` or ``skip``, which is what becomes of them.
+    :param alone: whether there is one recipient only, who is looked up.
+    :param session_id: the session that the only message goes into, if it names one.
+    :param clock: counts seconds.
+    """
+
+    # Who is outside now may have been inside when an earlier try sent.
+    lasting: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        hook: WtsHook,
+        channel: str | None,
+        outside: str,
+        *,
+        alone: bool = False,
+        session_id: str | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._hook = hook
+        self._channel = channel
+        self._refusal = Refusal("outside_24h", _REASON, "failed" if outside == "fail" else "skipped")
+        self._alone = alone
+        self._session_id = session_id
+        self._clock = clock or seconds
+        self._channel_id: str | None = None
+        self._begun: datetime | None = None
+        self._read_at = 0.0
+        #: Until when a customer may be written to, by who it is and by session.
+        self._open: dict[str, dict[str, datetime]] = {}
+        self._people_of: dict[str, list[str]] = {}
+        self._looked_up = 0
+
+    def begin(self) -> None:
+        """Read the sessions of the last 24 hours, unless they were read.
+
+        :raises WtsInvalidRequestError: when the channel is not known.
+        :raises WtsError: when the sessions cannot be read.
+        """
+        if self._begun is not None:
+            return
+        self._channel_id = self._official_channel()
+        self._begun = self._hook.client.now()
+        self._read_at = self._clock()
+        if self._channel_id is None:
+            log.info("outside_24h: the channel is not an official WhatsApp channel, so it has no 24-hour window.")
+        elif not self._alone:
+            self._read(last_interaction_after=self._begun - _OPEN_FOR)
+
+    def before_chunk(self) -> None:
+        """Read the sessions that changed, if the last reading is more than a minute old.
+
+        :raises WtsError: as :meth:`begin`.
+        """
+        if self._begun is None or self._channel_id is None or self._clock() - self._read_at <= FRESH_FOR:
+            return
+        since, self._begun, self._read_at = self._begun - OVERLAP, self._hook.client.now(), self._clock()
+        # Whether a message moves the date of a session's change is not documented.
+        self._read(updated_after=since)
+        self._read(last_interaction_after=since)
+
+    def refusal(self, to: str) -> Refusal | None:
+        """Return that a recipient is outside, or ``None``.
+
+        :param to: phone number or handle, as the API spells it.
+        """
+        self.begin()
+        if self._channel_id is None:
+            return None
+        if self._alone:
+            self._look_up(to)
+        last = max(self._open.get(identity_of(to), {}).values(), default=None)
+        return None if last is not None and self._hook.client.now() < last - _ON_ITS_WAY else self._refusal
+
+    def _official_channel(self) -> str | None:
+        """Return the id of the channel; ``None`` if it has no such window."""
+        channels = [one for one in self._hook.run(directory.list_channels()) if one.get("active", True)]
+        wanted: str | None = None
+        if self._session_id is not None:
+            wanted = str(self._hook.run(get_session(self._session_id)).get("channelId"))
+        elif self._channel is not None:
+            wanted = self._hook.names.channel_id(self._channel)
+        if wanted is not None:
+            channels = [one for one in channels if str(one.get("id")).lower() == wanted.lower()]
+        if not any(map(_is_official, channels)):
+            return None
+        if len(channels) > 1:
+            raise WtsInvalidRequestError(
+                "outside_24h: needs to know the channel, because each has a 24-hour window of its own. Nothing was "
+                "sent. Set 'channel', here or in the connection. Example: channel='WhatsApp principal'."
+            )
+        return str(channels[0]["id"]).lower()
+
+    def _look_up(self, to: str) -> None:
+        """Read the sessions of one recipient."""
+        self._open.clear()
+        now = self._hook.client.now()
+        if self._session_id is not None:
+            session: Any = self._hook.run(get_session(self._session_id))
+            self._see(session, [identity_of(to)])
+            return
+        find = contacts_of_handle if to.startswith("@") else contacts_of
+        for contact in find(self._hook, to):
+            self._read([identity_of(to)], contact_id=contact["id"], last_interaction_after=now - _OPEN_FOR)
+
+    def _read(self, people: list[str] | None = None, **filters: Any) -> None:
+        call = list_sessions(
+            status=SESSION_STATUSES,
+            channel_ids=[str(self._channel_id)],
+            include_details=["ContactDetails"],
+            **filters,
+        )
+        for sessions in sessions_once(self._hook.client, call):
+            for session in sessions:
+                self._see(session, people)
+
+    def _see(self, session: Mapping[str, Any], people: list[str] | None) -> None:
+        """Note until when the customer of a session may be written to."""
+        if str(session.get("channelId")).lower() != self._channel_id:
+            return
+        session_id, until = str(session["id"]), _open_until(session)
+        if people is None:
+            people = self._people_of.get(session_id) or (self._people(session) if until else [])
+            self._people_of[session_id] = people
+        for person in people:
+            known = self._open.setdefault(person, {})
+            known.pop(session_id, None)
+            if until is not None:
+                known[session_id] = until
+
+    def _people(self, session: Mapping[str, Any]) -> list[str]:
+        """Return who the customer of a session is, by number and handle."""
+        details: Any = session.get("contactDetails")
+        if not isinstance(details, dict):
+            self._looked_up += 1
+            if self._looked_up > _MOST_SINGLY:
+                raise WtsError(
+                    "outside_24h: WTS Chat does not show whose the sessions are, so it is unknown who may be written "
+                    "to. Nothing more was sent."
+                )
+            details = self._hook.run(get_contact(str(session.get("contactId"))))
+        return [identity_of(address) for address in addresses_in(details)]
+
+
+def _is_official(channel: Mapping[str, Any]) -> bool:
+    kind = str(channel.get("type") or "").lower()
+    return kind.endswith("_whatsapp") and kind not in _UNOFFICIAL
+
+
+def _open_until(session: Mapping[str, Any]) -> datetime | None:
+    """Return until when a session takes more than templates; ``None`` if it does not."""
+    # A message after its end goes into another session, in which the customer wrote nothing.
+    if session.get("status") == "COMPLETED" or session.get("windowStatus") not in (None, "ACTIVE"):
+        return None
+    written = session.get("lastMessageIn")
+    return parse_timestamp(written) + _OPEN_FOR if written else None

@@ -1,0 +1,244 @@
+"""A suppression list: people who must not be written to, as somebody else keeps them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api.addresses import People, hash_of, identity_of, recipient
+from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_contact
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
+from airflow_provider_wts.api.wire import is_missing, is_uuid
+from airflow_provider_wts.campaigns import recipients
+from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
+from airflow_provider_wts.sending.clock import seconds
+from airflow_provider_wts.sending.rules import FRESH_FOR, Refusal, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from airflow_provider_wts.campaigns.recipients import Row
+    from airflow_provider_wts.hooks.wts import WtsHook
+
+
+log = logging.getLogger(__name__)
+
+#: The columns that may say who it is, if there is more than one.
+COLUMNS = ("to", "recipient", "contact_id")
+
+#: Contacts that are looked up one at a time; of more of them, the lists of all contacts are read.
+_MOST_SINGLY = 300
+
+#: How many times as long as it takes a reading counts.
+_WORTH = 20
+
+#: Rows that an error lists.
+_MOST_LISTED = 20
+
+_HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+
+
+class Suppression(Rule):
+    """People on a list get no message. A list that cannot be read as a whole suppresses all sends.
+
+    :param hook: the hook of the task's connection.
+    :param read: reads the rows of the list.
+    :param parameter: the parameter that names it.
+    :param alone: whether there is one recipient only, whose contact is looked up.
+    :param clock: counts seconds.
+    """
+
+    def __init__(
+        self,
+        hook: WtsHook,
+        read: Callable[[], Iterable[Row]],
+        parameter: str,
+        *,
+        alone: bool = False,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._hook = hook
+        self._rows = read
+        self._parameter = parameter
+        self._alone = alone
+        self._clock = clock or seconds
+        self._refusal = Refusal(parameter, f"is on the list of {parameter}")
+        self._listed = _Listed()
+        self._contacts: dict[str, Mapping[str, Any]] = {}
+        self._people = People[Refusal]()
+        self._read_at: float | None = None
+        self._fresh_for = FRESH_FOR
+
+    def begin(self) -> None:
+        """Read the list, unless it was read.
+
+        :raises WtsInvalidRequestError: when it is empty, or a row cannot be read.
+        """
+        if self._read_at is None:
+            self._read()
+
+    def before_chunk(self) -> None:
+        """Read the list again, if the last reading is more than a minute old, and 20 times as old as it took.
+
+        :raises WtsInvalidRequestError: as :meth:`begin`.
+        """
+        if self._read_at is None or self._clock() - self._read_at > self._fresh_for:
+            self._read()
+
+    def refusal(self, to: str) -> Refusal | None:
+        """Return that a recipient is on the list, or ``None``.
+
+        :param to: phone number or handle, as the API spells it.
+        """
+        self.begin()
+        if self._listed.holds(to, self._hook) or to in self._people:
+            return self._refusal
+        if not self._alone or not self._listed.contact_ids:
+            return None
+        look_up = contacts_of_handle if to.startswith("@") else contacts_of
+        found = any(str(one.get("id")).lower() in self._listed.contact_ids for one in look_up(self._hook, to))
+        return self._refusal if found else None
+
+    def _read(self) -> None:
+        begun = self._clock()
+        listed, problems = _Listed(), list[str]()
+        for row in self._rows():
+            if problem := listed.add(row):
+                problems.append(f"Line {row.line}: {problem}.")
+        listed.sort()
+        self._refuse(problems, listed.rows)
+        if not self._alone:
+            self._refuse(self._look_up(listed.contact_ids), listed.rows)
+        self._listed = listed
+        self._read_at, self._fresh_for = begun, max(FRESH_FOR, _WORTH * (self._clock() - begun))
+        log.info("%s: %s people get no message.", self._parameter, f"{listed.rows:,}")
+
+    def _refuse(self, problems: list[str], rows: int) -> None:
+        """Refuse a list of which a row cannot be read: whoever it is about would get the message."""
+        if not rows:
+            raise WtsInvalidRequestError(
+                f"{self._parameter}: the list is empty, as it is when the job that writes it fails. Nothing more was "
+                "sent. If nobody is on it yet, leave the parameter out, or list a number of your own."
+            )
+        if problems:
+            more = len(problems) - _MOST_LISTED
+            shown = [*problems[:_MOST_LISTED], *([f"And {more:,} more."] if more > 0 else [])]
+            raise WtsInvalidRequestError(
+                "\n".join(
+                    [
+                        f"{self._parameter}: {len(problems):,} of {rows:,} rows cannot be read, and whoever they are "
+                        "about would get the message. Nothing more was sent. Correct or remove them.",
+                        *shown,
+                    ]
+                )
+            )
+
+    def _look_up(self, contact_ids: Collection[str]) -> list[str]:
+        """Find the numbers and handles of contacts; return what is wrong with those that have none."""
+        problems: list[str] = []
+        unknown = [one for one in contact_ids if one not in self._contacts]
+        if len(unknown) > _MOST_SINGLY:
+            self._read_all(set(unknown))
+            unknown = [one for one in unknown if one not in self._contacts]
+        for place, contact_id in enumerate(unknown):
+            if place == _MOST_SINGLY:
+                return [*problems, f"{len(unknown) - place:,} more contacts are not in WTS Chat"]
+            try:
+                contact: Any = self._hook.run(get_contact(contact_id))
+                self._contacts[contact_id] = contact
+            except WtsNotFoundError:
+                problems.append(f"Contact {contact_id} is not in WTS Chat, so its number is unknown; list the number.")
+        for contact_id in contact_ids:
+            known = self._contacts.get(contact_id)
+            if known is not None and not self._people.add(known, self._refusal):
+                problems.append(f"Contact {contact_id} has a number that cannot be read; list the number.")
+        return problems
+
+    def _read_all(self, contact_ids: set[str]) -> None:
+        for status in STATUSES:
+            for contact in self._hook.client.items(filter_contacts(status=status)):
+                if (found := str(contact.get("id")).lower()) in contact_ids:
+                    self._contacts[found] = contact
+
+
+def rows_of_file(path: str) -> Iterator[Row]:
+    """Walk the rows of a list in a file.
+
+    :param path: as ``recipients_path`` takes it.
+    :raises WtsInvalidRequestError: when it cannot be read.
+    """
+    try:
+        for row in recipients.in_file(path):
+            if isinstance(row.values, Mapping) and (data := [name for name in row.values if _is_data(name)]):
+                raise WtsInvalidRequestError(
+                    f"suppression_path: the header holds {data[0]!r}, which is data. Nothing more was sent. Put a line "
+                    "with the name of the column above it. Example: to"
+                )
+            yield row
+    except WtsInvalidRequestError as error:
+        raise WtsInvalidRequestError(f"suppression_path: {str(error).partition(': ')[2]}") from None
+
+
+def _is_data(text: str) -> bool:
+    return bool(_HASH.fullmatch(text)) or is_uuid(text)
+
+
+class _Listed:
+    """What a list holds, in eight bytes a person: two people look alike once in many million lists."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.contact_ids: set[str] = set()
+        self._digests: Any = array("Q")
+        self._has_hashes = False
+
+    def add(self, row: Row) -> str:
+        """Take a row, or return what is wrong with it."""
+        self.rows += 1
+        if row.problem:
+            return row.problem
+        values = row.values if isinstance(row.values, Mapping) else {"to": row.values}
+        if len(values) > 1 and not (named := [name for name in COLUMNS if name in values]):
+            return f"has {len(values)} columns, and none of them is one of {', '.join(map(repr, COLUMNS))}"
+        names = list(values) if len(values) == 1 else named
+        given = [values[name] for name in names if not is_missing(values[name])]
+        if not given:
+            return "is empty"
+        try:
+            for value in given:
+                self._add(value)
+        except WtsInvalidRequestError as error:
+            return str(error).removesuffix(".")
+        return ""
+
+    def _add(self, value: Any) -> None:
+        text = str(value).strip()
+        if _HASH.fullmatch(text):
+            self._has_hashes = True
+            self._digests.append(_digest(text.lower()))
+        elif is_uuid(text):
+            self.contact_ids.add(text.lower())
+        else:
+            self._digests.append(_digest(identity_of(recipient(value))))
+
+    def sort(self) -> None:
+        """Get ready for :meth:`holds`."""
+        self._digests = array("Q", sorted(self._digests))
+
+    def holds(self, to: str, hook: WtsHook) -> bool:
+        """Whether a person is on the list by number, handle or hash."""
+        return self._has(identity_of(to)) or (self._has_hashes and self._has(hash_of(to, hook.hash_key)))
+
+    def _has(self, key: str) -> bool:
+        digest = _digest(key)
+        place = bisect_left(self._digests, digest)
+        return place < len(self._digests) and self._digests[place] == digest
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest())
