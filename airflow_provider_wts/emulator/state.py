@@ -48,6 +48,13 @@ class Record:
         """
         return self.values.get(name)
 
+    def shown(self, *names: str) -> dict[str, Any]:
+        """Return the id and some properties, as an answer about something else shows them.
+
+        :param names: names on the wire. Some answers write ``phonenumber`` in lower case.
+        """
+        return {"id": self.id, **{name: self.values.get(name.replace("phonenumber", "phoneNumber")) for name in names}}
+
 
 @dataclass(slots=True, eq=False)
 class Contact(Record):

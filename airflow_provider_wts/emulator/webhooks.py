@@ -70,22 +70,12 @@ def emit_contact(account: Account, event: str, contact: Contact) -> None:
     :param event: name of the event.
     :param contact: the contact.
     """
-    names = (
-        "companyId",
-        "name",
-        "phoneNumber",
-        "phoneNumberFormatted",
-        "email",
-        "instagram",
-        "annotation",
-        "status",
-        "origin",
-    )
+    names = ("companyId", "name", "phonenumber", "phonenumberFormatted", "email", "instagram", "annotation", "status")
 
     def content() -> dict[str, Any]:
         tags = [account.tags.find(identifier) for identifier in contact["tagIds"]]
         return {
-            **{name.replace("phoneNumber", "phonenumber"): contact[name] for name in names},
+            **contact.shown(*names, "origin"),
             "tagsId": list(contact["tagIds"]),
             "tags": [tag["name"] for tag in tags if tag is not None],
             "utm": None,

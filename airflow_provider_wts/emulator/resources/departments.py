@@ -35,12 +35,7 @@ def _show(request: Request, department: Record) -> dict[str, Any]:
     def channels() -> list[dict[str, Any]]:
         config = department["channelsConfig"]
         return [
-            {
-                "id": channel.id,
-                "number": channel["number"],
-                "name": channel["identity"]["displayName"],
-                "type": channel["type"],
-            }
+            {**channel.shown("number", "type"), "name": channel["identity"]["displayName"]}
             for channel in account.channels.by_creation()
             if config["scope"] == "ALL" or channel.id in config["channels"]
         ]

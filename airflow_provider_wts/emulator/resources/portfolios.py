@@ -42,16 +42,8 @@ def _show_portfolio(request: Request, portfolio: Record) -> dict[str, Any]:
 def _show(request: Request, member: Record) -> dict[str, Any]:
     account = request.account
     contact = account.contacts.find(member["contactId"])
-    details = contact and {
-        "id": contact.id,
-        "name": contact["name"],
-        "phonenumber": contact["phoneNumber"],
-        "phonenumberFormatted": contact["phoneNumberFormatted"],
-        "instagram": contact["instagram"],
-        "nameMessenger": contact["nameMessenger"],
-        "email": contact["email"],
-        "annotation": contact["annotation"],
-    }
+    names = ("name", "phonenumber", "phonenumberFormatted", "instagram", "nameMessenger", "email", "annotation")
+    details = contact and contact.shown(*names)
     answer = plain(account, member)
     set_unless_null(answer, "contactDetails", details)
     return answer

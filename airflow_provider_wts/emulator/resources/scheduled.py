@@ -13,6 +13,7 @@ from airflow_provider_wts.emulator.crud import (
     changes,
     date_bounds,
     detail,
+    fields_of,
     handles,
     page,
     select,
@@ -25,17 +26,10 @@ from airflow_provider_wts.emulator.state import ALWAYS, Account, Record, address
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FIELDS = {
-    "To": ("to",),
-    "From": ("from",),
-    "Department": ("department",),
-    "Type": ("type",),
-    "TemplateId": ("templateId",),
-    "BotId": ("botKey",),
-    "Scheduling": ("scheduling",),
-    "HiddenSession": ("hiddenSession",),
-    "TemplateParams": ("templateParams",),
-}
+_FIELDS = fields_of(
+    *("to", "from", "department", "type", "templateId", "scheduling", "hiddenSession", "templateParams"),
+    BotId=("botKey",),
+)
 # Kept beside what answers carry.
 _OWN = ("params", "messageId")
 
@@ -246,40 +240,18 @@ def _show(request: Request, message: Record) -> dict[str, Any]:
     agent = next((one for one in account.agents.by_creation() if one["userId"] == message["userId"]), None)
     department = account.departments.find(message["departmentId"])
 
-    def show_contact() -> dict[str, Any] | None:
-        return (
-            None
-            if contact is None
-            else {
-                "id": contact.id,
-                "name": contact["name"],
-                "phonenumberFormatted": contact["phoneNumberFormatted"],
-                "instagram": contact["instagram"],
-                "pictureUrl": contact.get("pictureUrl"),
-            }
-        )
-
     def show_channel() -> dict[str, Any] | None:
-        return (
-            None
-            if channel is None
-            else {"id": channel.id, "humanId": channel["identity"]["humanId"], "type": channel["type"]}
-        )
+        return None if channel is None else {**channel.shown("type"), "humanId": channel["identity"]["humanId"]}
 
     def show_template() -> dict[str, Any] | None:
         parameters = {"parameters": message["params"].get("parameters")}
-        return None if template is None else {"id": template.id, "name": template["name"], "templateParams": parameters}
+        return None if template is None else {**template.shown("name"), "templateParams": parameters}
 
-    detail(answer, request, "contact", show_contact, "Contact")
+    of_contact = ("name", "phonenumberFormatted", "instagram", "pictureUrl")
+    detail(answer, request, "contact", lambda: contact and contact.shown(*of_contact), "Contact")
     detail(answer, request, "channel", show_channel, "Channel")
     detail(answer, request, "user", lambda: agent and {"id": agent["userId"], "name": agent["name"]}, "User")
-    detail(
-        answer,
-        request,
-        "department",
-        lambda: department and {"id": department.id, "name": department["name"]},
-        "Department",
-    )
+    detail(answer, request, "department", lambda: department and department.shown("name"), "Department")
     detail(answer, request, "template", show_template, "Template")
     detail(
         answer, request, "chatbot", lambda: bot and {"id": bot["key"], "botId": bot.id, "name": bot["name"]}, "Chatbot"

@@ -82,21 +82,8 @@ def _wanted(request: Request) -> Callable[[Record], bool]:
 def _show(request: Request, member: Record) -> dict[str, Any]:
     answer = plain(request.account, member)
     contact = request.account.contacts.find(member["contactId"])
-
-    def details() -> dict[str, Any] | None:
-        if contact is None:
-            return None
-        return {
-            "id": contact.id,
-            "name": contact["name"],
-            "phonenumber": contact["phoneNumber"],
-            "phonenumberFormatted": contact["phoneNumberFormatted"],
-            "instagram": contact["instagram"],
-            "email": contact["email"],
-            "pictureUrl": contact.get("pictureUrl"),
-        }
-
-    detail(answer, request, "contactDetails", details, "ContactDetails")
+    names = ("name", "phonenumber", "phonenumberFormatted", "instagram", "email", "pictureUrl")
+    detail(answer, request, "contactDetails", lambda: contact and contact.shown(*names), "ContactDetails")
     return answer
 
 

@@ -261,40 +261,20 @@ def _contact_details(account: Account, session: Session) -> dict[str, Any]:
     contact = session.contact
     tags = (account.tags.find(identifier) for identifier in contact["tagIds"])
     return {
-        "id": contact.id,
-        "name": contact["name"],
-        "pictureUrl": contact.get("pictureUrl"),
-        "phonenumber": contact["phoneNumber"],
-        "instagram": contact["instagram"],
-        "phonenumberFormatted": contact["phoneNumberFormatted"],
+        **contact.shown("name", "pictureUrl", "phonenumber", "instagram", "phonenumberFormatted", "status"),
         "tagsId": list(contact["tagIds"]),
         "tagsName": [tag["name"] for tag in tags if tag is not None],
-        "status": contact["status"],
     }
 
 
 def _agent_details(account: Account, user_id: str | None) -> dict[str, Any] | None:
     agent = next((agent for agent in account.agents.by_creation() if agent["userId"] == user_id), None)
-    if agent is None:
-        return None
-    names = ("userId", "name", "shortName", "phoneNumber", "email")
-    return {
-        "id": agent.id,
-        **{name: agent[name] for name in names},
-        "pictureFileId": None,
-        "pictureUrl": None,
-    }
+    names = ("userId", "name", "shortName", "phoneNumber", "email", "pictureFileId", "pictureUrl")
+    return None if agent is None else agent.shown(*names)
 
 
 def _department_details(account: Account, identifier: str | None) -> dict[str, Any] | None:
     department = account.departments.find(identifier)
     if department is None:
         return None
-    return {
-        "id": department.id,
-        "companyId": account.id,
-        "name": department["name"],
-        "description": department["description"],
-        "isDefault": department["isDefault"],
-        "isSupervisor": False,
-    }
+    return {**department.shown("companyId", "name", "description", "isDefault"), "isSupervisor": False}
