@@ -250,7 +250,25 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         return list(dict.fromkeys(checked)) or None
 
 
-class WtsSendTextOperator(WtsFreeMessageOperator):
+class _WrittenOperator(WtsFreeMessageOperator):
+    """What texts and files share: a text that people read, a reply to a message, and "typing..."."""
+
+    never_blank: ClassVar[frozenset[str]] = WtsFreeMessageOperator.never_blank | {"text"}
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    def __init__(
+        self, *, reply_to: Missing[str] = UNSET, delay_typing: Missing[int | str] = UNSET, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.reply_to = reply_to
+        self.delay_typing = delay_typing
+
+    def reply(self) -> tuple[Missing[str], Missing[int]]:
+        """Return the id of the message that is replied to, and the seconds of "typing..."."""
+        return parameters.identity("reply_to", self.reply_to), parameters.delay_typing(self.delay_typing)
+
+
+class WtsSendTextOperator(_WrittenOperator):
     """Send a text to a contact or into a session.
 
     Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in
@@ -272,21 +290,9 @@ class WtsSendTextOperator(WtsFreeMessageOperator):
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
-    never_blank: ClassVar[frozenset[str]] = WtsFreeMessageOperator.never_blank | {"text"}
-    prose: ClassVar[frozenset[str]] = frozenset({"text"})
-
-    def __init__(
-        self,
-        *,
-        text: str,
-        reply_to: Missing[str] = UNSET,
-        delay_typing: Missing[int | str] = UNSET,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, text: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.text = text
-        self.reply_to = reply_to
-        self.delay_typing = delay_typing
 
     def execute(self, context: Context) -> Any:
         """Send the text.
@@ -299,8 +305,7 @@ class WtsSendTextOperator(WtsFreeMessageOperator):
         with task_failures():
             text = parameters.needed_text("text", self.text)
             warn_if_long(self.log, "text", text, MOST_TEXT)
-            reply_to = parameters.identity("reply_to", self.reply_to)
-            delay = parameters.delay_typing(self.delay_typing)
+            reply_to, delay = self.reply()
             envelope = self.envelope()
         self.log.debug("The text is: %s", text)
 
@@ -312,7 +317,7 @@ class WtsSendTextOperator(WtsFreeMessageOperator):
         return self.deliver(context, envelope, build, delay=delay)
 
 
-class WtsSendFileOperator(WtsFreeMessageOperator):
+class WtsSendFileOperator(_WrittenOperator):
     """Send a file to a contact or into a session: an image, an audio file, a video or a document.
 
     Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``. With ``synchronous`` or ``reply_bot``,
@@ -341,9 +346,6 @@ class WtsSendFileOperator(WtsFreeMessageOperator):
     :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
     """
 
-    never_blank: ClassVar[frozenset[str]] = WtsFreeMessageOperator.never_blank | {"text"}
-    prose: ClassVar[frozenset[str]] = frozenset({"text"})
-
     def __init__(
         self,
         *,
@@ -352,8 +354,6 @@ class WtsSendFileOperator(WtsFreeMessageOperator):
         text: Missing[str] = UNSET,
         file_name: str | None = None,
         mime_type: str | None = None,
-        reply_to: Missing[str] = UNSET,
-        delay_typing: Missing[int | str] = UNSET,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -362,8 +362,6 @@ class WtsSendFileOperator(WtsFreeMessageOperator):
         self.text = text
         self.file_name = file_name
         self.mime_type = mime_type
-        self.reply_to = reply_to
-        self.delay_typing = delay_typing
 
     def execute(self, context: Context) -> Any:
         """Upload the file where it is local, and send it.
@@ -383,8 +381,7 @@ class WtsSendFileOperator(WtsFreeMessageOperator):
                     "text: an audio file has no caption. Nothing was sent. Send the text in another task."
                 )
             warn_if_long(self.log, "text", text, MOST_CAPTION)
-            reply_to = parameters.identity("reply_to", self.reply_to)
-            delay = parameters.delay_typing(self.delay_typing)
+            reply_to, delay = self.reply()
             envelope = self.envelope()
 
         def build(mark: Mark) -> Call[Any]:
