@@ -13,7 +13,8 @@ from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsInvalidRequestError
 from airflow_provider_wts.api.pagination import PagedList, utc_now
-from airflow_provider_wts.api.wire import UNSET, given, given_or_left_out
+from airflow_provider_wts.api.window import Window
+from airflow_provider_wts.api.wire import body_of, given, query_of
 from airflow_provider_wts.hooks.errors import is_final, task_failures
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
 from airflow_provider_wts.operators.base import WtsOperator
@@ -171,33 +172,13 @@ def narrowed(call: Call[Any], shared: Mapping[str, str]) -> Call[Any]:
     :raises WtsInvalidRequestError: when the operation has no such parameter; left out, it would list something else.
     """
     if call.operation.page_number_in == ("body", "pageNumber"):
-        added = given(
-            createdAt=given_or_left_out(**_of("created", shared)),
-            updatedAt=given_or_left_out(**_of("updated", shared)),
-            orderBy=shared.get("order_by", UNSET),
-            orderDirection=shared.get("order_direction", UNSET),
-        )
         body = call.body if isinstance(call.body, Mapping) else {}
-        return Call(call.operation_id, call.path, call.query, {**body, **added})
-    for name in shared:
-        if call.operation.parameter(_WIRE_NAMES[name]) is None:
+        return Call(call.operation_id, call.path, call.query, {**body, **body_of(Window, shared)})
+    query = query_of(Window, shared)
+    for name, wire_name in zip(shared, query, strict=True):
+        if call.operation.parameter(wire_name) is None:
             raise WtsInvalidRequestError(f"{name}: {call.operation_id} does not take it. Leave it out.")
-    query = {_WIRE_NAMES[name]: value for name, value in shared.items()}
     return Call(call.operation_id, call.path, {**call.query, **query}, call.body)
-
-
-_WIRE_NAMES = {
-    "created_after": "CreatedAt.After",
-    "created_before": "CreatedAt.Before",
-    "updated_after": "UpdatedAt.After",
-    "updated_before": "UpdatedAt.Before",
-    "order_by": "OrderBy",
-    "order_direction": "OrderDirection",
-}
-
-
-def _of(kind: str, shared: Mapping[str, str]) -> dict[str, object]:
-    return {side: shared.get(f"{kind}_{side}", UNSET) for side in ("after", "before")}
 
 
 def _timestamp(text: str) -> datetime:
