@@ -13,7 +13,7 @@ from uuid import uuid4
 from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
-from airflow_provider_wts.hooks.output_files import make_folder, publish
+from airflow_provider_wts.hooks.output_files import json_line, make_folder, publish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,9 +138,8 @@ class ResultsFile:
         :param line: the line.
         """
         if self._file is not None:
-            # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
             self._begun = True
-            self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            self._file.write(json_line(line))
 
     def complete(self, manifest: dict[str, Any]) -> None:
         """Give the file its name, and write the manifest.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow.sdk import ObjectStoragePath
 
@@ -111,6 +112,16 @@ def write_whole(path: ObjectStoragePath, content: bytes) -> None:
     partial.write_bytes(content)
     if partial is not path:
         publish(partial, path)
+
+
+def json_line(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return a value as a line of a JSON Lines file.
+
+    :param value: the value.
+    :param default: turns what JSON does not know into what it knows.
+    """
+    # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
+    return json.dumps(value, default=default, separators=(",", ":")).encode() + b"\n"
 
 
 def make_folder(path: ObjectStoragePath) -> None:

@@ -362,8 +362,10 @@ def _plain(value: Any) -> Any:
 
 
 def _jsonl(file: Any, rows: Iterator[dict[str, Any]]) -> None:
+    from airflow_provider_wts.hooks.output_files import json_line
+
     for row in rows:
-        file.write(json.dumps(row, default=_plain, separators=(",", ":")).encode() + b"\n")
+        file.write(json_line(row, _plain))
 
 
 def _csv(file: Any, rows: Iterator[dict[str, Any]]) -> None:

@@ -24,7 +24,7 @@ from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, lis
 from airflow_provider_wts.api.wire import UNSET, parse_timestamp
 from airflow_provider_wts.hooks.context import TaskIdentity, run_identity, same_run
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.hooks.output_files import output_folder, write_whole
+from airflow_provider_wts.hooks.output_files import json_line, output_folder, write_whole
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
 
@@ -396,7 +396,7 @@ def write_rows(path: ObjectStoragePath, rows: Sequence[Mapping[str, Any]], file_
     :param rows: sessions with their messages.
     :param file_format: ``jsonl`` or ``parquet``.
     """
-    content = _parquet_file(rows) if file_format == "parquet" else b"".join(line(row) for row in rows)
+    content = _parquet_file(rows) if file_format == "parquet" else b"".join(map(json_line, rows))
     write_whole(path, content)
 
 
@@ -407,15 +407,6 @@ def read_rows(path: ObjectStoragePath) -> list[dict[str, Any]]:
     """
     with cast("IO[bytes]", path.open("rb")) as file:  # type: ignore[no-untyped-call]
         return [json.loads(row) for row in file.read().splitlines()]
-
-
-def line(row: Mapping[str, Any]) -> bytes:
-    """Return an object as one line of JSON.
-
-    :param row: the object.
-    """
-    # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
-    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
 def need_parquet() -> None:

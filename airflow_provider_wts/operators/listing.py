@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from airflow_provider_wts.api.pagination import PagedList, utc_now
 from airflow_provider_wts.api.window import Window
 from airflow_provider_wts.api.wire import body_of, given, query_of
 from airflow_provider_wts.hooks.errors import is_final, task_failures
-from airflow_provider_wts.hooks.output_files import output_file, whole_file
+from airflow_provider_wts.hooks.output_files import json_line, output_file, whole_file
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
@@ -254,7 +253,7 @@ class Collector:
         size = 0
         for batch in self._batches():
             found += batch
-            size += sum(len(_line(item)) for item in batch)
+            size += sum(len(json_line(item)) for item in batch)
             # What page 1 says saves the requests for a list that will not fit anyway.
             expected = min(self.total or 0, self.max_items or self.total or 0) if self.page is None else 0
             if max(len(found), expected) > INLINE_ITEMS or size > INLINE_BYTES:
@@ -296,7 +295,7 @@ class Collector:
         size = 0
         for batch in self._batches():
             for item in batch:
-                line = _line(item)
+                line = json_line(item)
                 file.write(line)
                 size += len(line)
         return size
@@ -376,8 +375,3 @@ def _is_followed(page: Mapping[str, Any], items: int, full: bool) -> bool:
     if not isinstance(more, bool) and not isinstance(total, int):
         return full
     return more is True or (isinstance(total, int) and total > items)
-
-
-def _line(item: Any) -> bytes:
-    # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
-    return json.dumps(item, separators=(",", ":")).encode() + b"\n"
