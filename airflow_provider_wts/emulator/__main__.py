@@ -123,7 +123,7 @@ def _positive(text: str) -> float:
 def _seed_data(path: str) -> dict[str, Any]:
     data = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(data, dict):
-        raise ValueError(f"{path} holds no JSON object.")
+        raise ValueError(f"{path}: must be a JSON object.")
     return data
 
 

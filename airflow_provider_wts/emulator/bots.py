@@ -84,10 +84,10 @@ def check_steps(steps: object) -> list[dict[str, Any]]:
     :param steps: the steps as JSON data.
     """
     if not isinstance(steps, list):
-        raise ValueError("The steps of a chatbot are a list.")
-    for number, step in enumerate(steps, 1):
+        raise ValueError("steps: must be a list.")
+    for number, step in enumerate(steps):
         if not isinstance(step, dict) or len(_STEPS.keys() & step.keys()) != 1:
-            raise ValueError(f"Step {number} of a chatbot is an object with exactly one of {sorted(_STEPS)}.")
+            raise ValueError(f"steps[{number}]: must be an object with exactly one of {sorted(_STEPS)}.")
     return steps
 
 

@@ -52,7 +52,7 @@ class Clock:
     @speed.setter
     def speed(self, speed: float) -> None:
         if not 0 <= speed < math.inf:
-            raise ValueError("The speed of time is at least 0.")
+            raise ValueError("speed: must be at least 0.")
         self._base, self._base_real = self._running(), time.monotonic()
         self._speed = speed
 
@@ -70,9 +70,9 @@ class Clock:
         :param seconds: emulated seconds, not negative.
         """
         if not 0 <= seconds < math.inf:
-            raise ValueError("Time moves ahead only.")
+            raise ValueError("The clock can only move forward.")
         if self.now() + int(seconds * TICKS) > END:
-            raise ValueError("Time ends in the year 9999.")
+            raise ValueError("The clock ends in the year 9999.")
         self._base += int(seconds * TICKS)
 
     def stamp(self) -> int:

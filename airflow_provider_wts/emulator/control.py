@@ -101,7 +101,7 @@ class Control:
 
 def _object(body: Any) -> Mapping[str, Any]:
     if not isinstance(body, dict):
-        raise ValueError("The body is an object.")
+        raise ValueError("The body must be a JSON object.")
     return body
 
 

@@ -91,22 +91,22 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"There is no fault {self.kind!r}; known are {list(KINDS)}.")
+            raise ValueError(f"kind: {self.kind!r} is not a valid fault. It must be one of {list(KINDS)}.")
         if self.when not in ("before", "after"):
-            raise ValueError("A fault comes 'before' or 'after' the request takes effect.")
+            raise ValueError("when: must be 'before' or 'after' the request takes effect.")
         if self.envelope not in get_args(Envelope):
-            raise ValueError(f"envelope is one of {list(get_args(Envelope))}.")
+            raise ValueError(f"envelope: must be one of {list(get_args(Envelope))}.")
         for name in ("nth", "every", "probability", "times", "status", "seconds", "size"):
             value = getattr(self, name)
             least = 1 if name in ("nth", "every") else 0
             if value is not None and not (isinstance(value, (int, float)) and least <= value < math.inf):
-                raise ValueError(f"{name} is a number of at least {least}.")
+                raise ValueError(f"{name}: must be a number of at least {least}.")
         if not 200 <= self.status < 600:
-            raise ValueError("status is an HTTP status from 200 to 599.")
+            raise ValueError("status: must be an HTTP status from 200 to 599.")
         for name in ("operation_id", "path", "body", "retry_after", "key", "location"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value.isprintable()):
-                raise ValueError(f"{name} is a text without line breaks.")
+                raise ValueError(f"{name}: must be a text without line breaks.")
         if self.kind == "redirect" and not 300 <= self.status < 400:
             self.status = 302
         self._chance = random.Random(self.seed)
@@ -188,12 +188,12 @@ class Faults:
 
 def _made(given: object) -> Fault:
     if not isinstance(given, Mapping):
-        raise ValueError("A fault is an object with a kind.")
+        raise ValueError("A fault must be an object with a kind.")
     settings = {**given, **given.get("match", {})}
     settings.pop("match", None)
     known = {one.name for one in fields(Fault) if one.init}
     if settings.keys() - known or "kind" not in settings:
-        raise ValueError(f"A fault has a kind, and of {sorted(known)} what it needs.")
+        raise ValueError(f"A fault needs a kind, and may have {sorted(known)}.")
     return Fault(**settings)
 
 

@@ -80,7 +80,7 @@ def seed_account(account: Account, data: Mapping[str, Any]) -> dict[str, int]:
     """
     unknown = data.keys() - _KINDS.keys()
     if unknown:
-        raise ValueError(f"A seed knows {sorted(_KINDS)}, not {sorted(unknown)}.")
+        raise ValueError(f"{sorted(unknown)}: not valid in a seed file. It may have {sorted(_KINDS)}.")
     added: dict[str, int] = {}
     for kind, add in _KINDS.items():
         given = data.get(kind)
@@ -123,7 +123,7 @@ def _uuid(name: str, value: Any) -> str:
 
 def _new_id(table: Any, identifier: str) -> str:
     if table.find(identifier) is not None:
-        raise ValueError(f"There is an object of the id {identifier} already.")
+        raise ValueError(f"An object with the id {identifier} already exists.")
     return identifier
 
 
@@ -137,7 +137,7 @@ def _add(account: Account, kind: str, name: str, given: Mapping[str, Any] | str,
     table: Table[Record] = getattr(account, _TABLES.get(kind, f"{kind.replace('-', '_')}s"))
     identifier = _id(account, given, f"{kind}:{name}")
     if table.find(identifier) is not None:
-        raise ValueError(f"There is a {kind} {name!r} already.")
+        raise ValueError(f"A {kind} {name!r} already exists.")
     return account.new(table, values, identifier, _moment(account))
 
 
@@ -291,7 +291,7 @@ def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
     name = given["name"]
     identifier = _id(account, given, f"chatbot:{name}")
     if account.chatbots.find(identifier) is not None:
-        raise ValueError(f"There is a chatbot {name!r} already.")
+        raise ValueError(f"A chatbot {name!r} already exists.")
     department = account.department_of({"name": given["department"]}) if given.get("department") else None
     stamp = _moment(account)
     values = {
@@ -377,7 +377,7 @@ def _contact(account: Account, given: Mapping[str, Any]) -> None:
 def _session(account: Account, given: Mapping[str, Any]) -> None:
     contact = account.contact_by_address(given["contact"])
     if contact is None:
-        raise ValueError("A session needs a contact that is there.")
+        raise ValueError("contact: must be the address of an existing contact.")
     channel = account.channel_of(given.get("channel"), given["contact"])
     identifier = _given_id(account.sessions, given)
     status, stamp = given.get("status", "IN_PROGRESS"), _at(account, given)
@@ -397,7 +397,7 @@ def _session_of(account: Account, given: Mapping[str, Any]) -> Session:
     if contact is not None and contact.sessions:
         session = contact.sessions[-1]
     if session is None:
-        raise ValueError(f"There is no session {wanted!r}.")
+        raise ValueError(f"session: {wanted!r} does not exist.")
     return session
 
 
@@ -417,7 +417,7 @@ def _message(account: Account, given: Mapping[str, Any]) -> None:
     session = _session_of(account, given)
     author = given.get("from", "company")
     if author not in ("company", "contact"):
-        raise ValueError(f"from must be 'company' or 'contact', not {author!r}.")
+        raise ValueError(f"from: must be 'company' or 'contact', not {author!r}.")
     files = message_files(account, _files(account, given))
     message = conversation.add_message(
         account,
@@ -491,7 +491,7 @@ def _named(records: Iterable[RecordT], wanted: str, key: str) -> RecordT:
     found = next((one for one in everything if one.id == wanted.lower()), None)
     found = found or named(everything, wanted, lambda one: one[key])
     if found is None:
-        raise ValueError(f"There is no {wanted!r}.")
+        raise ValueError(f"{key}: {wanted!r} does not exist.")
     return found
 
 

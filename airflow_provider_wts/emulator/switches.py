@@ -226,7 +226,7 @@ def _kinds() -> dict[str, Any]:
 
 def _accepted(name: str, value: object) -> object:
     if name not in _kinds():
-        raise ValueError(f"There is no switch {name!r}; known are {sorted(_kinds())}.")
+        raise ValueError(f"{name!r} is not a switch. It must be one of {sorted(_kinds())}.")
     kind = _kinds()[name]
     origin = typing.get_origin(kind)
     if origin is Literal:
@@ -234,14 +234,14 @@ def _accepted(name: str, value: object) -> object:
         if value not in choices and str(value) in choices:
             return str(value)
         if value not in choices:
-            raise ValueError(f"Switch {name!r} takes one of {list(choices)}, not {value!r}.")
+            raise ValueError(f"Switch {name!r} must be one of {list(choices)}, not {value!r}.")
     elif origin is tuple:
         if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):
-            raise ValueError(f"Switch {name!r} takes a list of texts, not {value!r}.")
+            raise ValueError(f"Switch {name!r} must be a list of texts, not {value!r}.")
         return tuple(value)
     elif kind is bool:
         if not isinstance(value, bool):
-            raise ValueError(f"Switch {name!r} takes true or false, not {value!r}.")
+            raise ValueError(f"Switch {name!r} must be true or false, not {value!r}.")
     else:
         return _accepted_number(name, value, whole=kind is int)
     return value
@@ -249,7 +249,7 @@ def _accepted(name: str, value: object) -> object:
 
 def _accepted_number(name: str, value: object, *, whole: bool) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise ValueError(f"Switch {name!r} takes a number of at least 0, not {value!r}.")
+        raise ValueError(f"Switch {name!r} must be a number of at least 0, not {value!r}.")
     if whole and int(value) != value:
-        raise ValueError(f"Switch {name!r} takes a whole number, not {value!r}.")
+        raise ValueError(f"Switch {name!r} must be a whole number, not {value!r}.")
     return int(value) if whole else float(value)
