@@ -70,7 +70,7 @@ class Clock:
         :param seconds: emulated seconds, not negative.
         """
         if not 0 <= seconds < math.inf:
-            raise ValueError("The clock can only move forward.")
+            raise ValueError("The clock can only move ahead.")
         if self.now() + int(seconds * TICKS) > END:
             raise ValueError("The clock ends in the year 9999.")
         self._base += int(seconds * TICKS)
