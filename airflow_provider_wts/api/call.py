@@ -90,7 +90,7 @@ class Call(Generic[T]):
                 )
             if value in (".", ".."):
                 raise WtsInvalidRequestError(
-                    f"{self.operation_id}: {parameter.name!r} is a relative path segment, which is no id.",
+                    f"{self.operation_id}: {parameter.name!r} is a relative path segment, which is not an id.",
                     operation_id=self.operation_id,
                 )
             path = path.replace("{" + parameter.name + "}", quote(value, safe=""))
@@ -216,7 +216,9 @@ class Call(Generic[T]):
             return Call(self.operation_id, self.path, {**self.query, **values}, self.body)
         body = {} if self.body is UNSET else self.body
         if not isinstance(body, Mapping):
-            raise WtsInvalidRequestError(f"{self.operation_id}: the body is no object.", operation_id=self.operation_id)
+            raise WtsInvalidRequestError(
+                f"{self.operation_id}: the body must be an object.", operation_id=self.operation_id
+            )
         return Call(self.operation_id, self.path, self.query, {**body, **values})
 
 

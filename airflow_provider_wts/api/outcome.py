@@ -274,7 +274,7 @@ def _parsed(body: bytes) -> Any:
 def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Verdict:
     # What begins as JSON and is none has lost its end on the way.
     if operation.effect == "once" or not body or body.startswith((b"{", b"[")):
-        return _unknown(operation, f"HTTP {reply.status} with a body that is no WTS Chat answer", reply.status)
+        return _unknown(operation, f"HTTP {reply.status} with a body that is not a WTS Chat answer", reply.status)
     rejected = _rejected(
         operation,
         reply,

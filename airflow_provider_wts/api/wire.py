@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _Unset(Enum):
-    """The mark of a parameter that the caller did not set. An enum, so that it survives copying and pickling."""
+    """The value of a parameter that the caller did not set. An enum, so that it survives copying and pickling."""
 
     UNSET = "not given"
 
@@ -111,7 +111,7 @@ def json_value(value: object) -> object:
         return str(value)
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 def wire_value(value: object, where: str) -> object:

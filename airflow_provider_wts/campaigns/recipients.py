@@ -326,7 +326,7 @@ class RowTemplates:
             else:
                 fill = self._value(self._environment.from_string(f"{{% set result = ({expression}) %}}"))
         except jinja2.TemplateError as error:
-            raise WtsInvalidRequestError(f"{name}: is no template: {error}.") from None
+            raise WtsInvalidRequestError(f"{name}: is not a valid template: {error}.") from None
         return _guarded(name, fill, needed=needed)
 
     def _render(self, template: jinja2.Template) -> Callable[[RowValues], str]:

@@ -192,7 +192,7 @@ class WtsCardWriter(WtsOperator):
 class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     """Create a card on a panel.
 
-    Calls ``create_card``. The card carries a mark in its metadata, by which a task that runs again finds it. What is
+    Calls ``create_card``. The card carries a marker in its metadata, by which a task that runs again finds it. What is
     left out is not sent; ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` go out as they are.
 
     :param step: title or id of the step that the card goes into; it decides the panel (templated).
@@ -376,7 +376,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
 class WtsDuplicateCardOperator(WtsOnceOperator):
     """Copy a card.
 
-    Calls ``duplicate_card``. The copy carries no mark, so only a ledger keeps a task that runs again from making
+    Calls ``duplicate_card``. The copy carries no marker, so only a ledger keeps a task that runs again from making
     another one; without it such a task fails and says what to check.
 
     :param card_id: id of the card to copy (templated).
@@ -510,7 +510,7 @@ class WtsListCardNotesOperator(WtsListOperator):
 class WtsCreateCardNoteOperator(WtsOnceOperator):
     """Add a note to a card: a text, files, or both.
 
-    Calls ``create_card_note``. A note carries no mark, so only a ledger keeps a task that runs again from adding it
+    Calls ``create_card_note``. A note carries no marker, so only a ledger keeps a task that runs again from adding it
     again; without it such a task fails and says what to check.
 
     :param card_id: id of the card (templated).

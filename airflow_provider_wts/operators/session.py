@@ -300,8 +300,8 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
 class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     """Add an internal note to a session. The contact does not see it.
 
-    Calls ``create_session_note``. A note carries no mark, so only a ledger keeps a task that runs again from adding it
-    again; without it such a task fails and says what to check.
+    Calls ``create_session_note``. A note carries no marker, so only a ledger keeps a task that runs again from adding
+    it again; without it such a task fails and says what to check.
 
     :param session_id: id of the session (templated).
     :param text: the note; needed without files (templated).

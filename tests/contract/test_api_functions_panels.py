@@ -205,7 +205,7 @@ SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (panels.get_panel("Funil"), "path parameter 'id' is no uuid"),
+        (panels.get_panel("Funil"), "path parameter 'id' is not a valid uuid"),
         (panels.get_panel(SOME_ID, include_details=["PanelCardOverdueCount"]), "IncludeDetails"),
         (panels.list_panels(include_details=["Cards"]), "IncludeDetails"),
         (panels.list_panels(panel_type="BOTH"), "Type"),

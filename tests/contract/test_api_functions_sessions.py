@@ -169,7 +169,7 @@ SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (sessions.get_session("7"), "path parameter 'id' is no uuid"),
+        (sessions.get_session("7"), "path parameter 'id' is not a valid uuid"),
         (sessions.get_session(SOME_ID, include_details=["Contact"]), "includeDetails"),
         (sessions.list_sessions(status=["OPEN"]), "Status"),
         (sessions.list_sessions(tag_ids=["VIP"]), "TagsId"),

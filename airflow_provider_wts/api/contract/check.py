@@ -150,8 +150,8 @@ def _words(error: jsonschema.ValidationError) -> str:
         case "type":
             return f"is not of type {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
         case "enum":
-            return f"is none of {[value for value in wanted if value is not None]}"
+            return f"must be one of {[value for value in wanted if value is not None]}"
         case "format":
-            return f"is no {wanted}"
+            return f"is not a valid {wanted}"
         case _:
-            return f"breaks {error.validator}: {wanted}"
+            return f"does not fit {error.validator}: {wanted}"

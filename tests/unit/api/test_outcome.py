@@ -314,9 +314,9 @@ def test_a_web_page_that_refuses_is_a_gateway_and_passes_for_what_may_be_repeate
 @pytest.mark.parametrize(
     ("body", "of_send", "of_read", "says"),
     [
-        (b"", Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is no WTS Chat answer"),
-        (b'{"items": [', Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is no WTS Chat answer"),
-        (b"[1, ", Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is no WTS Chat answer"),
+        (b"", Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is not a WTS Chat answer"),
+        (b'{"items": [', Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is not a WTS Chat answer"),
+        (b"[1, ", Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is not a WTS Chat answer"),
         (b" <html>", Outcome.UNKNOWN, Outcome.ODD, "The answer is a web page, not WTS Chat's API."),
         (b"welcome", Outcome.UNKNOWN, Outcome.ODD, "The answer is not WTS Chat's."),
     ],

@@ -277,7 +277,7 @@ def test_an_unknown_scheme_is_refused(wts_connection):
 
 @pytest.mark.parametrize("url", ["http://storage.example/put", "ftp://storage.example/put", "/put", "https://[", ""])
 def test_a_customers_file_goes_to_no_unencrypted_address(url):
-    with pytest.raises(WtsRejectedError, match="no https address"):
+    with pytest.raises(WtsRejectedError, match="not an https address"):
         checked_upload_url(url, allow_http=False)
 
 
