@@ -425,8 +425,8 @@ def checked_upload_url(url: str, *, allow_http: bool) -> str:
     secure = parts.scheme == "https" or (parts.scheme == "http" and (allow_http or is_loopback(host or "")))
     if not host or not secure:
         raise WtsRejectedError(
-            f"upload: the address that WTS Chat gave for the content is not an https address{f', on {host}' * bool(host)}. "
-            "Nothing was sent there.",
+            f"upload: the address that WTS Chat gave for the content is not an https address"
+            f"{f', on {host}' * bool(host)}. Nothing was sent there.",
             operation_id="upload",
         )
     return url
