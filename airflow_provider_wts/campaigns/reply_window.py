@@ -99,7 +99,9 @@ class ReplyWindow(Rule):
 
         :raises WtsError: as :meth:`begin`.
         """
-        if self._begun is None or self._channel_id is None or self._clock() - self._read_at <= FRESH_FOR:
+        if self._begun is None or self._channel_id is None or self._alone:
+            return
+        if self._clock() - self._read_at <= FRESH_FOR:
             return
         since, self._begun, self._read_at = self._begun - OVERLAP, self._hook.client.now(), self._clock()
         # Whether a message moves the date of a session's change is not documented.

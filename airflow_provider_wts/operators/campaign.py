@@ -641,8 +641,8 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
 
     def recipient_rules(self, *, alone: bool) -> list[Rule]:
         """Return the rules about recipients."""
-        window = reply_window(self, self.outside_24h, self._channel(), alone=alone)
-        return [*window, *super().recipient_rules(alone=alone)]
+        rules = super().recipient_rules(alone=alone)
+        return [*rules, *reply_window(self, self.outside_24h, self._channel(), alone=alone)]
 
     def _channel(self) -> str | None:
         return self.hook.channel(parameters.filter_text("channel", self.channel) or None)

@@ -629,7 +629,7 @@ class WtsFreeMessageOperator(WtsMessageOperator):
         rules = super().recipient_rules(alone=alone)
         session_id = None if parameters.missing(self.session_id) else str(self.session_id).strip()
         channel = None if session_id else self.hook.channel(parameters.filter_text("channel", self.channel) or None)
-        return [*reply_window(self, self.outside_24h, channel, alone=alone, session_id=session_id), *rules]
+        return [*rules, *reply_window(self, self.outside_24h, channel, alone=alone, session_id=session_id)]
 
 
 def reply_window(
