@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
@@ -130,7 +131,8 @@ def make_folder(path: ObjectStoragePath) -> None:
     :param path: the file.
     """
     if is_local(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Python's own: that of Airflow 2.11 says nothing useful about a place where there cannot be a folder.
+        Path(path.path).parent.mkdir(parents=True, exist_ok=True)
 
 
 def is_local(path: ObjectStoragePath) -> bool:
