@@ -7,7 +7,7 @@ import math
 import os
 import time
 from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying
@@ -59,6 +59,16 @@ UNKNOWN_BUDGET = 60.0
 RATE_LIMIT_WAIT = 300.0
 
 
+class Observer(Protocol):
+    """Is told what a client does, by all threads that use it. It must not raise."""
+
+    def requested(self, operation_id: str, outcome: str) -> None:
+        """Take the outcome of one request: ``rate_limited``, or the name of an :class:`Outcome`."""
+
+    def waited(self, limit: str, seconds: float) -> None:
+        """Take the seconds of a wait for a rate limit: for our ``own`` count, or after a 429 of the ``server``."""
+
+
 class WtsClient:
     """Performs calls of the WTS Chat API. One client serves many threads.
 
@@ -71,6 +81,7 @@ class WtsClient:
     :param rate_limit_wait: seconds for which a 429 is waited out within a call.
     :param sleep: how to wait between attempts; tests give their own.
     :param user_agent: value of the ``User-Agent`` header.
+    :param observer: is told about each request and each wait for a limit.
     :raises WtsInvalidRequestError: when the token or the base URL cannot be right.
     """
 
@@ -86,6 +97,7 @@ class WtsClient:
         rate_limit_wait: float = RATE_LIMIT_WAIT,
         sleep: Callable[[float], None] = time.sleep,
         user_agent: str = f"airflow-provider-wts/{__version__}",
+        observer: Observer | None = None,
     ) -> None:
         if ca_bundle and not os.path.exists(ca_bundle):
             raise WtsInvalidRequestError(f"The CA bundle {ca_bundle!r} does not exist on this machine.")
@@ -100,6 +112,7 @@ class WtsClient:
         self._allow_http = allow_http
         self._until = math.inf
         self._user_agent = user_agent
+        self._observer = observer
         self._transport = self._transport_to(self.base_url)
         #: What the server's clock said in its last answer (``Date``), where it said anything.
         self.server_date: datetime | None = None
@@ -135,14 +148,17 @@ class WtsClient:
             in all its attempts.
         """
         retries = _Retries(call, self._rate_limit_wait, self._until)
-        judgement: Verdict = Retrying(
-            retry=retries.again,
-            wait=retries,
-            stop=retries.exhausted,
-            sleep=self._sleep,
-            before_sleep=retries.announce,
-            retry_error_callback=_judgement,
-        )(self._attempt, call, retries, before_write)
+        try:
+            judgement: Verdict = Retrying(
+                retry=retries.again,
+                wait=retries,
+                stop=retries.exhausted,
+                sleep=self._sleep,
+                before_sleep=retries.announce,
+                retry_error_callback=_judgement,
+            )(self._attempt, call, retries, before_write)
+        finally:
+            self._report_wait("server", retries.waited_for_server)
         if judgement.error is not None:
             raise retries.final(judgement.error) from None
         value: T = judgement.value
@@ -246,19 +262,33 @@ class WtsClient:
         return Transport(url, user_agent=self._user_agent, ca_bundle=self._ca_bundle)
 
     def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Verdict:
-        operation, content = call.operation, call.content
-        url = self.base_url + call.url_path
+        operation = call.operation
         try:
-            retries.waited_for_budget += self._budget.acquire(operation, most=self._until - time.monotonic())
+            waited = self._budget.acquire(operation, most=self._until - time.monotonic())
         except WtsRateLimitError as error:
             return Verdict(Outcome.NOT_SENT, error=error)
+        retries.waited_for_budget += waited
+        self._report_wait("own", waited)
         left = self._until - time.monotonic()
         if left <= 0:
             return Verdict(Outcome.NOT_SENT, error=_out_of_time(operation.operation_id))
+        verdict = self._request(call, left, before_write)
+        if self._observer is not None:
+            limited = isinstance(verdict.error, WtsRateLimitError)
+            outcome = "rate_limited" if limited else verdict.outcome.name.lower()
+            self._observer.requested(operation.operation_id, outcome)
+        return verdict
+
+    def _report_wait(self, limit: str, seconds: float) -> None:
+        if self._observer is not None and seconds > 0:
+            self._observer.waited(limit, seconds)
+
+    def _request(self, call: Call[Any], left: float, before_write: Callable[[], None] | None) -> Verdict:
+        operation, content = call.operation, call.content
         try:
             reply = self._transport.exchange(
                 operation.method,
-                url,
+                self.base_url + call.url_path,
                 query=call.query_pairs,
                 headers={"Content-Type": "application/json"} if content is not None else None,
                 content=content,
@@ -297,7 +327,7 @@ class _Retries(wait_base):
         # Waiting for our own budget is no failure, so it does not use up the time for retries. Nor does waiting out
         # a 429 use up the time for other failures.
         self.waited_for_budget = 0.0
-        self._waited_for_limit = 0.0
+        self.waited_for_server = 0.0
         self._slept = 0.0
         self._refusals = 0
         self._failures = 0
@@ -316,14 +346,14 @@ class _Retries(wait_base):
         error = _judgement(state).error
         waited = self._slept
         if isinstance(error, WtsRateLimitError):
-            budget, waited = self._rate_limit_wait, self._waited_for_limit
+            budget, waited = self._rate_limit_wait, self.waited_for_server
         elif isinstance(error, WtsUnreachableError):
             budget = UNREACHABLE_BUDGET
         elif isinstance(error, WtsNotSentError):
             budget = NOT_SENT_BUDGET
         else:
             budget = UNKNOWN_BUDGET
-        spent = max(waited, (state.seconds_since_start or 0.0) - self.waited_for_budget - self._waited_for_limit)
+        spent = max(waited, (state.seconds_since_start or 0.0) - self.waited_for_budget - self.waited_for_server)
         return spent + state.upcoming_sleep > budget or time.monotonic() + state.upcoming_sleep >= self._until
 
     def __call__(self, retry_state: RetryCallState) -> float:
@@ -341,7 +371,7 @@ class _Retries(wait_base):
         """Say in the log what happened and when the next attempt comes."""
         error = _judgement(state).error
         if isinstance(error, WtsRateLimitError):
-            self._waited_for_limit += state.upcoming_sleep
+            self.waited_for_server += state.upcoming_sleep
         else:
             self._slept += state.upcoming_sleep
         log.warning("%s Trying again in %.1f s.", error, state.upcoming_sleep)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsError, WtsRejectedError, WtsUnknownOutcomeError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
+from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending.ledger import receipt_of
 from airflow_provider_wts.sending.reconcile import Unanswered
 
@@ -92,6 +93,7 @@ class Delivery:
         """
         receipt = receipt_of(answer)
         page.receive(key, receipt)
+        count_send(self._kind.operation_id, "failed" if receipt.get("status") in FAILED_STATUSES else "sent")
         self.remember(receipt)
 
     def remember(self, receipt: Mapping[str, Any]) -> None:

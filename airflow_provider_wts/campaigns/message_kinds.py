@@ -27,6 +27,10 @@ class MessageKind(SentInRequests, Protocol):
     """How a kind of message goes out to many."""
 
     @property
+    def operation_id(self) -> str:
+        """The operation that sends it."""
+
+    @property
     def parallelism(self) -> int:
         """Requests at a time."""
 
@@ -69,6 +73,8 @@ class ChatbotKind(_BatchKind):
     :param callback_url: called when a bot starts or fails.
     :param mark_session: whether the marker goes into the session's metadata.
     """
+
+    operation_id: ClassVar[str] = "queue_chatbot_batch"
 
     bot_key: str
     channel: str | None
@@ -113,6 +119,8 @@ class TemplateKind(_BatchKind):
     :param mark_session: whether the marker goes into the session's metadata, too.
     """
 
+    operation_id: ClassVar[str] = "send_template_batch"
+
     template_id: str
     channel: str
     options: SendOptions
@@ -154,6 +162,8 @@ class TextKind:
     :param parallelism: requests at a time.
     :param callback_url: called when a message goes out or fails.
     """
+
+    operation_id: ClassVar[str] = "send_text"
 
     channel: str | None
     options: SendOptions

@@ -24,6 +24,7 @@ from airflow_provider_wts.campaigns.delivery import Delivery
 from airflow_provider_wts.campaigns.recipients import Send, SkippedRow
 from airflow_provider_wts.campaigns.results import Progress, Result
 from airflow_provider_wts.hooks.context import TaskIdentity, earliest_start
+from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.key import Mark, campaign_id, send_key
 from airflow_provider_wts.sending.ledger import deployment
@@ -240,7 +241,9 @@ class Batch:
                 return
         absent = {send.mark.key for send in left if found[send.mark.key].finding is Finding.ABSENT}
         page.retract(absent)
-        self._undecided |= {key: found[key].reason for key in (send.mark.key for send in left) if key not in absent}
+        for send in left:
+            if send.mark.key not in absent:
+                self._leave_undecided(send, found[send.mark.key].reason)
         if absent:
             raise WtsNotSentError(
                 f"Twice no answer came, and WTS Chat shows that nothing was sent to {len(absent)} recipients. Another "
@@ -274,10 +277,14 @@ class Batch:
                 self._unknown_since.setdefault(key, page.intent)
                 again.append(send)
             else:
-                self._undecided[key] = one.reason
+                self._leave_undecided(send, one.reason)
         decided = sum(found[send.mark.key].finding is not Finding.UNDECIDED for send in sends)
         log.info("WTS Chat shows the outcome of %s of %s recipients.", decided, len(sends))
         return again
+
+    def _leave_undecided(self, send: Send, reason: str) -> None:
+        self._undecided[send.mark.key] = reason
+        count_send(self._kind.operation_id, "undecided")
 
     def _open_page(self, sends: list[Send]) -> Page:
         contents = {send.mark.key: _digest(send.recipient) for send in sends}

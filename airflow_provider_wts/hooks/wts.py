@@ -132,6 +132,7 @@ class WtsHook(BaseHook):
 
         from airflow_provider_wts.api.budget import Budget
         from airflow_provider_wts.api.client import WtsClient, checked_token
+        from airflow_provider_wts.hooks import metrics
 
         connection = self.connection
         redis_url, redis_options = self.rate_limit_server
@@ -144,6 +145,7 @@ class WtsHook(BaseHook):
             ca_bundle=connection.ca_bundle,
             allow_http=connection.allow_http,
             user_agent=_user_agent(connection.base_url),
+            observer=metrics.request_metrics(),
             budget=Budget(
                 self.account,
                 percent=connection.rate_limit_percent,

@@ -15,7 +15,9 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
+from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.hooks.context import TaskIdentity, earliest_start
+from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending import reconcile
 from airflow_provider_wts.sending.key import Mark, send_key
 from airflow_provider_wts.sending.ledger import OnClear, OnUnknown, open_ledger
@@ -161,6 +163,8 @@ class Once:
             try:
                 answer = self._hook.run(send.call, before_write=self.ledger.check)
             except (WtsNotSentError, WtsRejectedError, WtsInvalidRequestError) as error:
+                if isinstance(error, WtsRejectedError):
+                    count_send(send.call.operation_id, "failed")
                 if unknown_since is None:
                     self._retract(send)
                 else:
@@ -185,6 +189,7 @@ class Once:
                 "Trying again is safe.",
                 operation_id=operation_id,
             )
+        count_send(operation_id, "undecided")
         raise WtsUnknownOutcomeError(
             f"{send.unconfirmed}: twice no answer came, and {found.reason}.", operation_id=operation_id, repeatable=True
         )
@@ -201,6 +206,7 @@ class Once:
         elif self.unknown.resend:
             log.warning("It is unknown whether this was sent before: %s.", found.reason)
         else:
+            count_send(send.call.operation_id, "undecided")
             raise WtsUnknownOutcomeError(
                 f"{send.unconfirmed}: {found.reason}. It was not resent. Check {send.place} in WTS Chat: if it is "
                 f"there, mark the task as success; if not, {self.unknown.how_to_resend}.",
@@ -209,6 +215,8 @@ class Once:
         return found
 
     def _receive(self, send: _Send, answer: Any) -> Any:
+        failed = isinstance(answer, dict) and answer.get("status") in FAILED_STATUSES
+        count_send(send.call.operation_id, "failed" if failed else "sent")
         # Another try could not do better than ask WTS Chat whether it is sent.
         with _logged("It is sent, but the ledger of this task cannot be written"):
             self.ledger.receive(send.mark.key, _kept(answer), finished=send.last)

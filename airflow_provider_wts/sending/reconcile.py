@@ -8,6 +8,7 @@ counts as undecided.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -25,6 +26,7 @@ from airflow_provider_wts.api.errors import (
 from airflow_provider_wts.api.messages import _IN_QUEUE, list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
+from airflow_provider_wts.hooks import metrics
 from airflow_provider_wts.hooks.contacts import contacts_at, contacts_of
 from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending.key import Mark
@@ -220,11 +222,14 @@ def reconcile(
         try:
             found = search(is_last)
         except WtsError as error:
+            metrics.count("wts.reconciliations", finding="unanswered")
             raise WtsUnknownOutcomeError(
                 f"{unconfirmed}, and WTS Chat could not be asked: {error} The next try asks again before it sends.",
                 repeatable=True,
             ) from error
         if is_last or all(one.finding is Finding.FOUND for one in found.values()):
+            for finding, number in Counter(one.finding.value for one in found.values()).items():
+                metrics.count("wts.reconciliations", number, finding=finding)
             return found
         clock.sleep(min(settled_after - clock.elapsed(started), interval))
         interval = min(2 * interval, _LONGEST_INTERVAL)

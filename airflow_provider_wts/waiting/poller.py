@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotSentError, WtsRateLimitError
 from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.hooks import metrics
 from airflow_provider_wts.waiting.conditions import (
     MOST_FAILED_CHECKS,
     FailedChecks,
@@ -82,6 +83,7 @@ class Poller:
         #: Whether it has stopped for good; then another one takes its place.
         self.ended = False
         self._reader = BackgroundReader(wts_conn_id, "wts-poll")
+        self._wts_conn_id = wts_conn_id
 
     def subscribe(self, subscription: Subscription) -> None:
         """Begin to report to a subscription.
@@ -116,13 +118,17 @@ class Poller:
 
     async def _run(self) -> None:
         failed_checks = FailedChecks()
+        polls = metrics.PollMetrics("waits", self._wts_conn_id)
         try:
             while self._subscriptions:
+                metrics.gauge("wts.waiters", len(self._subscriptions), connection=self._wts_conn_id)
                 try:
                     pause = await self._poll_once()
                     failed_checks.succeeded()
+                    polls.polled(succeeded=True)
                 except Exception as error:
                     # Whatever it is, it is about this poll, and not about anybody's wait.
+                    polls.polled(succeeded=False)
                     if not isinstance(error, WtsError):
                         log.exception("The poll failed.")
                         error = WtsError(f"The poll failed: {type(error).__name__}.")
@@ -134,6 +140,8 @@ class Poller:
         finally:
             self.ended = True
             self._reader.close()
+            metrics.gauge("wts.waiters", 0, connection=self._wts_conn_id)
+            polls.ended()
 
     def _ends_all(self, error: WtsError, failed_checks: FailedChecks) -> bool:
         now = asyncio.get_running_loop().time()

@@ -12,7 +12,10 @@ import pytest
 from airflow_version import AIRFLOW_VERSION
 
 BENCHMARK = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "import_cost.py"))
-HEAVY = ("requests", "urllib3", "limits", "jsonschema", "tenacity", "phonenumbers", "airflow.triggers")
+HEAVY = (
+    *("requests", "urllib3", "limits", "jsonschema", "tenacity", "phonenumbers", "airflow.triggers"),
+    *("airflow.stats", "airflow.sdk.observability", "airflow_provider_wts.hooks.metrics"),
+)
 
 pytestmark = pytest.mark.skipif(AIRFLOW_VERSION < (3,), reason="airflow.sdk is Airflow 3's")
 
