@@ -69,15 +69,23 @@ def _policy() -> Any:
     from airflow.sdk import RetryDecision, RetryPolicy
 
     class WtsRetryPolicy(RetryPolicy):
-        """Tries again when the rate limit says so; everything else is as the task says."""
+        """Tries again when the rate limit says so, on Airflow 3.4 without using a retry; else does as the task says."""
 
         def evaluate(
             self, exception: BaseException, try_number: int, max_tries: int, context: Any = None
         ) -> RetryDecision:
             """Decide how to go on."""
-            if isinstance(exception, WtsRateLimitError):
-                return RetryDecision.retry(timedelta(seconds=exception.retry_after), "the account's rate limit")
-            return RetryDecision.default()
+            if not isinstance(exception, WtsRateLimitError):
+                return RetryDecision.default()
+            delay, reason = timedelta(seconds=exception.retry_after), "the account's rate limit"
+            if not hasattr(RetryDecision, "reschedule"):
+                return RetryDecision.retry(delay, reason)
+            from airflow_provider_wts.api.client import RATE_LIMIT_WAIT
+
+            # From the first reschedule on, as long as a call waits for the limit; then a retry is used.
+            bound = timedelta(seconds=RATE_LIMIT_WAIT)
+            decision: RetryDecision = RetryDecision.reschedule(delay, reschedule_timeout=bound, reason=reason)
+            return decision
 
         def serialize(self) -> dict[str, Any]:
             """Return nothing: there is no state."""

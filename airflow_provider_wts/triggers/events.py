@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException, conf
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.hooks import metrics
 from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.waiting.poller import SECONDS_PER_CALL
@@ -47,9 +48,12 @@ LONGEST_PAUSE = 900.0
 #: The longest that the API may show an event late, in seconds. What was reported is remembered that long.
 MOST_REACH_BACK = 24 * 3600.0
 
-#: Seconds between two events for Airflow. Up to 3.3.2 its scheduler starts a run for the first of two that come closer
-#: than it seems to, and leaves the second until a third comes (https://github.com/apache/airflow/issues/56050).
+#: Seconds between two events for Airflow before 3.4. Its scheduler starts a run for the first of two that come close
+#: together, and leaves the second until a third comes (https://github.com/apache/airflow/issues/56050).
 SPACING = 15.0
+
+#: Airflow 3.4 runs an event trigger in a queue of its own, and starts a run for each event.
+_IS_AIRFLOW_3_4 = hasattr(BaseEventTrigger, "queue")
 
 #: The most that one event for Airflow holds; it becomes a row of Airflow's database.
 MOST = 200
@@ -69,17 +73,20 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     reported when its time comes. Several messages of one contact between two polls are reported as one: read them with
     ``WtsListMessagesOperator``. What happened before the first poll is not reported.
 
-    Airflow gets at most one event per poll, and none within 15 seconds after another: up to 3.3.2 it leaves the second
-    of two that come close without a run until a third comes. The event's payload is ``{"events": [...]}``, in
-    chronological order. Each holds ``id``, ``event``, ``at`` (its date and time), ``session_id``, ``contact_id``,
-    ``channel_id``, ``department_id``, ``user_id``, ``status``, ``created_at``, ``updated_at``, ``ended_at``,
-    ``last_message_in`` and ``last_message_out``: ids and dates, and nothing that the contact wrote.
+    Airflow gets at most one event per poll. Before Airflow 3.4, and with ``[scheduler] batch_asset_events``, it gets
+    none within 15 seconds after another: it would leave the second without a run until a third comes. The event's
+    payload is ``{"events": [...]}``, in chronological order. Each holds ``id``, ``event``, ``at`` (its date and time),
+    ``session_id``, ``contact_id``, ``channel_id``, ``department_id``, ``user_id``, ``status``, ``created_at``,
+    ``updated_at``, ``ended_at``, ``last_message_in`` and ``last_message_out``: ids and dates, and nothing that the
+    contact wrote.
 
     :param events: ``message_received`` (default), ``session_opened``, ``session_completed``; one or a list.
     :param wts_conn_id: id of the Airflow connection.
     :param poll_interval: polling interval in seconds.
     :param reach_back: seconds by which WTS Chat may show an event late; what it shows later than that is not reported.
         Default: 120. Each poll reads that much again.
+    :param queue: the queue of the triggerers that run it, with ``[triggerer] queues_enabled``; needs Airflow 3.4.
+    :raises ValueError: when a parameter is not valid, or ``queue`` is given before Airflow 3.4.
     """
 
     def __init__(
@@ -89,8 +96,11 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         wts_conn_id: str = WtsHook.default_conn_name,
         poll_interval: float = 60,
         reach_back: float = OVERLAP.total_seconds(),
+        queue: str | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's trigger classes have no annotations
+        if queue is not None and not _IS_AIRFLOW_3_4:
+            raise ValueError("queue: needs Airflow 3.4. Leave it out, or upgrade Airflow.")
+        super().__init__(**({} if queue is None else {"queue": queue}))  # type: ignore[no-untyped-call]  # no annotations
         self.events = sorted({events} if isinstance(events, str) else set(events))
         self.wts_conn_id = wts_conn_id
         self.poll_interval = poll_interval
@@ -132,14 +142,15 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         """
         position = await self._stored_position()
         kept = position.as_json()
+        spacing = _spacing()
         # Also after a start: the triggerer that died may have reported something just before.
-        next_telling = time.monotonic() + SPACING
+        next_telling = time.monotonic() + spacing
         async for poll in shared_stream:
             for stretch in await self._without_gap(position, poll.batch):
                 position.find(stretch, self.events)
             telling = None
             if position.untold and time.monotonic() >= next_telling:
-                next_telling = time.monotonic() + SPACING
+                next_telling = time.monotonic() + spacing
                 telling = {"events": position.report(MOST)}
             # What is not reported yet is found again by a triggerer that starts later.
             if (now := position.as_json()) != kept:
@@ -229,6 +240,12 @@ class WtsSessionEventTrigger(BaseEventTrigger):
             self.log.warning("The position among the events is kept in memory only, because %s.", reason)
 
 
+def _spacing() -> float:
+    """Return the seconds that Airflow needs between two events."""
+    batched = conf.getboolean("scheduler", "batch_asset_events", fallback=False)
+    return 0.0 if _IS_AIRFLOW_3_4 and not batched else SPACING
+
+
 class _Look:
     """What a poll saw, and what is to be done when Airflow has stored the events that were reported of it.
 
@@ -252,6 +269,7 @@ async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
     """
     pause = poll_interval
     changes = BackgroundReader(wts_conn_id, "wts-events")
+    polls = metrics.PollMetrics("events", wts_conn_id)
     since = datetime.now(UTC) - CLOCK_SLACK
     try:
         while True:
@@ -260,6 +278,7 @@ async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
                 read = partial(changed_sessions, since=since, reach_back=reach_back)
                 batch = await changes.read(read)
             except Exception as error:
+                polls.polled(succeeded=False)
                 pause = max(min(2 * pause, max(LONGEST_PAUSE, poll_interval)), getattr(error, "retry_after", 0.0))
                 what = str(error) if isinstance(error, WtsError) else type(error).__name__
                 hint = " It does not go away automatically." if isinstance(error, WtsError) and is_final(error) else ""
@@ -268,12 +287,14 @@ async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
                     "Cannot read the sessions: %s%s The next poll is in %.0f s.", what, hint, pause, exc_info=not known
                 )
             else:
+                polls.polled(succeeded=True)
                 since = batch.cursor - reach_back
                 yield _Look(batch)
                 pause = max(poll_interval, batch.calls * SECONDS_PER_CALL)
             await asyncio.sleep(pause)
     finally:
         changes.close()
+        polls.ended()
 
 
 class _SharedLooks:

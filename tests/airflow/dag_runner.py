@@ -158,6 +158,7 @@ def _task(dag: Any, instance: Any, session: Any) -> dict[str, Any]:
         "task_id": instance.task_id,
         "map_index": instance.map_index,
         "state": str(instance.state),
+        "try_number": instance.try_number,
         "xcoms": xcoms,
         "links": _links(dag, instance, xcoms),
         "rendered": RenderedTaskInstanceFields.get_templated_fields(instance, session=session) or {},

@@ -20,6 +20,7 @@ class TaskRun:
     :param task_id: the task.
     :param map_index: its place among mapped instances, -1 where it is not mapped.
     :param state: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
+    :param try_number: the number of its last try.
     :param xcoms: what it left, by key, deserialized.
     :param links: its extra links, by name, as the web interface shows them.
     :param rendered: its rendered template fields, as the web interface shows them.
@@ -28,6 +29,7 @@ class TaskRun:
     task_id: str
     map_index: int
     state: str
+    try_number: int
     xcoms: dict[str, Any]
     links: dict[str, str | None]
     rendered: dict[str, Any]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
+from airflow_version import AIRFLOW_VERSION
 
 from airflow_provider_wts.api.sessions import complete_session
 from airflow_provider_wts.hooks.wts import WtsHook
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 PHONES = [f"+55|119{number:08}" for number in range(8)]
 
 needs_airflow_3 = pytest.mark.skipif(bool(REFUSAL), reason=REFUSAL)
+from_3_4 = pytest.mark.skipif(AIRFLOW_VERSION < (3, 4), reason="Airflow 3.4 starts a run for each event")
+before_3_4 = pytest.mark.skipif(AIRFLOW_VERSION >= (3, 4), reason="Airflow 3.4 starts a run for each event")
 
 
 @pytest.mark.skipif(not REFUSAL, reason="this Airflow has events")
@@ -355,10 +358,12 @@ def tellings(emulator: Emulator, *doings: Callable[[], Any]) -> list[tuple[float
 
 
 @needs_airflow_3
+@pytest.mark.parametrize("batched", [pytest.param(False, marks=before_3_4), True])
 def test_what_happens_soon_after_an_event_is_told_later_and_together(
-    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch, batched: bool
 ) -> None:
     monkeypatch.setattr(trigger_module, "SPACING", 1.0)
+    monkeypatch.setenv("AIRFLOW__SCHEDULER__BATCH_ASSET_EVENTS", str(batched))
 
     def more_write() -> None:
         for phone in PHONES[1:4]:
@@ -370,6 +375,32 @@ def test_what_happens_soon_after_an_event_is_told_later_and_together(
     assert second - first >= 1.0
     assert (len(one), len(three)) == (1, 3)
     assert len({event["id"] for event in [*one, *three]}) == 4
+
+
+@from_3_4
+def test_airflow_3_4_gets_an_event_as_soon_as_it_is_seen(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long that the test would fail if anything waited for it.
+    monkeypatch.setattr(trigger_module, "SPACING", 3600.0)
+    (_, one), (_, two) = tellings(wts_connection, writes(wts_connection, PHONES[0]), writes(wts_connection, PHONES[1]))
+    assert (len(one), len(two)) == (1, 1)
+
+
+@from_3_4
+def test_a_queue_is_where_airflow_runs_the_trigger_and_no_argument_of_it() -> None:
+    trigger = WtsSessionEventTrigger(queue="whatsapp")
+    from airflow.serialization.encoders import encode_trigger
+
+    assert encode_trigger(trigger)["queue"] == "whatsapp"
+    assert trigger.serialize() == WtsSessionEventTrigger().serialize()
+
+
+@needs_airflow_3
+@before_3_4
+def test_a_queue_is_refused_where_airflow_has_none() -> None:
+    with pytest.raises(ValueError, match=r"queue: needs Airflow 3\.4"):
+        WtsSessionEventTrigger(queue="whatsapp")
 
 
 @needs_airflow_3
