@@ -350,8 +350,8 @@ def _unknown(operation: Operation, what: str, status: int | None) -> Verdict:
         words = f"{name}: no usable answer came: {what}. Repeating this call does no harm."
     else:
         words = (
-            f"{name}: the request went out, and then: {what}. It may have taken effect, so it is not sent again by "
-            "itself. Look in WTS Chat whether it arrived before you repeat it."
+            f"{name}: the request went out, and then: {what}. It may have taken effect, so it is not resent "
+            "automatically. Check in WTS Chat whether it arrived before you repeat it."
         )
     error = WtsUnknownOutcomeError(words, operation_id=name, status=status, repeatable=repeatable)
     return Verdict(Outcome.UNKNOWN, error=error)

@@ -436,7 +436,9 @@ class Campaign(Batch):
             opening = self._times.opening(now)
         except HeldBack as held_back:
             stopped = str(held_back)
-        self._log.info("Dry run: nothing is sent. It would be sent to %s recipients.", f"{0 if stopped else to_send:,}")
+        self._log.info(
+            "Dry run: nothing is sent. Recipients it would be sent to: %s.", f"{0 if stopped else to_send:,}"
+        )
         self._progress.say_who_was_not_reached()
         requests = [self._request(recipient) for recipient in shown]
         return {

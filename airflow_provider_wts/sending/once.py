@@ -176,7 +176,7 @@ class Once:
                 log.warning("%s Asking WTS Chat what happened to it.", error)
             else:
                 return self._receive(send, answer)
-            found = self._ask(send, started, self._lag(timeout) + send.held_back)
+            found = self._ask(send, started, self._lag(timeout) + send.held_back, of_this_try=True)
             if found.finding is Finding.FOUND:
                 return self._receive(send, found.answer)
             unknown_since = None if found.finding is Finding.ABSENT else started
@@ -194,8 +194,11 @@ class Once:
             f"{send.unconfirmed}: twice no answer came, and {found.reason}.", operation_id=operation_id, repeatable=True
         )
 
-    def _ask(self, send: _Send, since: datetime, settled_after: float) -> Found:
-        """Ask what happened to a send; return unless its outcome is unknown and it must not go out again."""
+    def _ask(self, send: _Send, since: datetime, settled_after: float, *, of_this_try: bool = False) -> Found:
+        """Ask what happened to a send; return unless its outcome is unknown and it must not go out again.
+
+        A person who named the task in the Variable has seen what was sent before, and nothing ``of_this_try``.
+        """
         found = reconcile.search_for_one(
             self._hook, send.trace, send.mark, since, settled_after, unconfirmed=send.unconfirmed
         )
@@ -203,7 +206,7 @@ class Once:
             log.info("WTS Chat shows that it was sent; nothing is sent again.")
         elif found.finding is Finding.ABSENT:
             log.info("WTS Chat shows that it was not sent; sending it now.")
-        elif self.unknown.resend:
+        elif self.unknown.always if of_this_try else self.unknown.resend:
             log.warning("It is unknown whether this was sent before: %s.", found.reason)
         else:
             count_send(send.call.operation_id, "undecided")

@@ -25,12 +25,13 @@ class UnknownOutcome:
     def __init__(self, task: TaskIdentity, on_unknown: str) -> None:
         self._task = "/".join((task.dag_id, task.run_id, task.task_id))
         self._map_index = "" if task.map_index < 0 else f"/{task.map_index}"
-        self._on_unknown = on_unknown
+        #: Whether the task says so for all its sends: then also for one whose answer is lost in this try.
+        self.always = on_unknown == "resend"
 
     @cached_property
     def resend(self) -> bool:
         """Whether they go out again. It reads from Airflow, so ask only when there is such a send."""
-        if self._on_unknown == "resend":
+        if self.always:
             log.warning("Sends with an unknown outcome go out again: on_unknown is 'resend'.")
             return True
         from airflow.providers.common.compat.sdk import Variable

@@ -277,6 +277,23 @@ def test_a_person_resends_by_the_variable_that_the_error_names(
     assert sender.received == is_sent
 
 
+def test_the_variable_of_a_person_resends_once_and_not_what_is_lost_after_that(
+    sender: Sender, any_task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with crash("before the call"):
+        sender.text(any_task.next_try(), marked=False)
+    with pytest.raises(WtsUnknownOutcomeError) as caught:
+        sender.text(any_task.next_try(), marked=False)
+    name = re.search(r"add (\S+) to the Airflow Variable 'wts_resend'", str(caught.value))
+    assert name is not None
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", name[1])
+    sender.emulator.faults.add("reset", when="after", operation_id="send_text", times=None)
+    with pytest.raises(WtsUnknownOutcomeError, match="It was not resent") as caught:
+        sender.text(any_task.next_try(), marked=False)
+    assert is_final(caught.value)
+    assert sender.received == 1
+
+
 def test_an_undecided_send_stays_undecided_at_every_later_try(sender: Sender, task: Any, crash: Any) -> None:
     sender.emulator.switches.change({"session_metadata": "replace"})
     with crash("after the call"):
