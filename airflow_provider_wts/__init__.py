@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_provider_wts import moved as moved
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def get_provider_info() -> dict[str, Any]:
