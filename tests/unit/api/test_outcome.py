@@ -257,7 +257,7 @@ def test_what_failed_after_the_first_byte_is_unknown_whatever_its_type(cause: Ex
         cause.verify_message = "x"
     error = judge_failure(SEND, ExchangeFailed(cause, written=True)).error
     assert isinstance(error, WtsUnknownOutcomeError)
-    assert "not sent again" in str(error)
+    assert "not resent automatically" in str(error)
 
 
 def test_an_error_that_is_its_own_cause_is_survived() -> None:
