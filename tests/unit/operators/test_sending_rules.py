@@ -21,9 +21,13 @@ ANA = "+55|11999990001"
 
 
 @pytest.fixture(autouse=True)
-def quiet(emulator: Emulator) -> None:
+def quiet(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     emulator.behave("*", replies=[])
     emulator.switches.whatsapp_window = "off"
+    # On a busy machine, a first try that is slower than the lease asks WTS Chat about everybody.
+    monkeypatch.setattr("airflow_provider_wts.sending.ledger.LEASE", 1.0)
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile._QUEUE_INTERVAL", 0.1)
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.QUEUE_WAIT", 0.3)
 
 
 @pytest.fixture
