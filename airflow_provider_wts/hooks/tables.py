@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.hooks.databases import database_hook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,26 +64,14 @@ class Table:
     def __init__(
         self, conn_id: str, name: str, columns: Mapping[str, str], key: Sequence[str], *, parameter: str
     ) -> None:
-        try:
-            from airflow.providers.common.sql.hooks.sql import DbApiHook
-        except ImportError:
-            raise WtsInvalidRequestError(
-                f"{parameter}: needs apache-airflow-providers-common-sql. Install it with "
-                "pip install 'airflow-provider-wts[sql]', and the provider of the database."
-            ) from None
         if not _NAME.fullmatch(name):
             raise WtsInvalidRequestError(f"{parameter}: {name!r} is not the name of a table. Example: 'crm.outcomes'")
-        hook = DbApiHook.get_hook(conn_id)
-        if not isinstance(hook, DbApiHook):
-            raise WtsInvalidRequestError(
-                f"{parameter}: the connection {conn_id!r} is not one of a database. Set a connection of a database."
-            )
-        self._hook: Any = hook
+        self._hook = database_hook(conn_id, parameter=parameter)
         self.name = name
         self._columns = columns
         self._key = key
         self._parameter = parameter
-        self._dialect = str(hook.dialect_name).partition("+")[0].replace("mariadb", "mysql")
+        self._dialect = str(self._hook.dialect_name).partition("+")[0].replace("mariadb", "mysql")
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write rows in place of those with their keys, all or none.

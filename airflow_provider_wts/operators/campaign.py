@@ -13,6 +13,7 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.sends import MOST_TEXT, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing
 from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.operators.query import WtsQueryOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator, reply_window
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.chatbots import BotOptions
     from airflow_provider_wts.api.sends import SendOptions
     from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, MessageKind, TemplateKind, TextKind
+    from airflow_provider_wts.campaigns.query import Query, Snapshot
     from airflow_provider_wts.campaigns.recipients import Recipient, Recipients
     from airflow_provider_wts.campaigns.results import ResultsFile
     from airflow_provider_wts.sending.pace import Pace
@@ -33,11 +35,11 @@ if TYPE_CHECKING:
 _MOST_PARALLEL = 64
 
 
-class WtsBatchOperator(WtsSendingOperator):
+class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     """Base of the operators that send to many recipients in one task, each exactly once.
 
-    **Recipients** are a list, or a file. Each row is an object with columns, or simply a number. All rows are checked,
-    and duplicates left out, before the first request.
+    **Recipients** are a list, a file, or the rows of a query. Each row is an object with columns, or simply a number.
+    All rows are checked, and duplicates left out, before the first request.
 
     **What differs from row to row** is in parameters whose names begin with ``row_``. They are templates with
     ``row`` in them, filled in for each row: ``row_to="{{ row.phone }}"``,
@@ -69,7 +71,8 @@ class WtsBatchOperator(WtsSendingOperator):
     by Airflow does not try failed messages again.
 
     :param recipients: list of objects or of plain numbers, its JSON text, or the output of a task, also a data frame.
-        A number without a country code is read as Brazilian. Exactly one of this and ``recipients_path`` (templated).
+        A number without a country code is read as Brazilian. Exactly one of this, ``recipients_path`` and
+        ``recipients_sql`` (templated).
     :param recipients_path: CSV, JSON Lines, Excel (extra ``excel``) or Parquet file (extra ``parquet``) at any address
         that ``ObjectStoragePath`` takes, also compressed with gzip. A CSV file names its columns in the first line, and
         separates them by comma, semicolon or tab (templated).
@@ -78,6 +81,11 @@ class WtsBatchOperator(WtsSendingOperator):
     :param recipients_encoding: encoding of a CSV or JSON Lines file, such as ``cp1252``, ``latin-1`` or ``utf-16``;
         UTF-8 if omitted (templated).
     :param recipients_sheet: sheet of an Excel file; if omitted, the only visible one that holds anything (templated).
+    :param recipients_sql: query for the recipients, or a file that ends in ``.sql``. It runs once: its rows are kept
+        beside the results, for later tries. Only a clear that sends again queries again. Needs the extra ``sql``
+        (templated).
+    :param recipients_conn_id: Airflow connection of its database (templated).
+    :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
     :param row_to: template of the recipient: phone number in any usual spelling, or ``@handle``.
     :param on_bad_row: ``fail`` (default): one bad row, and nothing is sent to anybody; the error lists the rows.
         ``skip``: bad rows are listed in the results, and the others get their message (templated).
@@ -121,6 +129,7 @@ class WtsBatchOperator(WtsSendingOperator):
     }
     template_fields: Sequence[str] = (
         *WtsSendingOperator.template_fields,
+        *("recipients_sql", "recipients_conn_id", "recipients_sql_parameters"),
         "recipients",
         "recipients_path",
         "recipients_format",
@@ -135,7 +144,10 @@ class WtsBatchOperator(WtsSendingOperator):
         "holdout_key",
         "max_per_minute",
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"recipients": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **WtsQueryOperator.template_fields_renderers,
+        "recipients": "json",
+    }
 
     def __init__(
         self,
@@ -227,7 +239,13 @@ class WtsBatchOperator(WtsSendingOperator):
             on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
             results = self._results(context)
             kind = self.message_kind(chunk_size)
-            recipients = stack.enter_context(self._recipients(context))
+            query = self._query()
+            snapshot = None
+            if query is not None:
+                address = results.address if results is not None else None
+                found = self.snapshot(query, context, ledger, results=address, lasting=not dry_run)
+                snapshot = stack.enter_context(found)
+            recipients = stack.enter_context(self._recipients(context, snapshot))
             if not recipients.rows:
                 nobody = "Nothing was sent: there are no recipients, only an empty list or a header."
                 self.log.warning(nobody)
@@ -251,6 +269,8 @@ class WtsBatchOperator(WtsSendingOperator):
                     "and in the returned value. [wts] results_path sets a folder for all campaigns.",
                     MOST_NAMED,
                 )
+            if snapshot is not None:
+                snapshot.keep()
             return campaign.run()
 
     def rendered(self, recipient: Recipient) -> str | None:
@@ -311,24 +331,30 @@ class WtsBatchOperator(WtsSendingOperator):
             return ResultsFile(default_address(folder, context["ti"])) if folder else None
         return ResultsFile(str(self.results_path).strip())
 
-    def _refuse_two_sources(self) -> None:
-        given = is_missing(self.recipients), parameters.missing(self.recipients_path)
-        if all(given) and self.recipients is not UNSET:
+    def _query(self) -> Query | None:
+        """Return the query; ``None`` if the recipients are in a list or file."""
+        query = self.query()
+        given = not is_missing(self.recipients), not parameters.missing(self.recipients_path), query is not None
+        if not any(given) and self.recipients is not UNSET:
             raise WtsInvalidRequestError(
                 f"recipients: the value was {self.recipients!r}. Nothing was sent. The task that should return the "
                 "list returned nothing, or under another XCom key."
             )
-        if given[0] == given[1]:
-            raise WtsInvalidRequestError("recipients, recipients_path: give exactly one of them. Nothing was sent.")
+        if sum(given) != 1:
+            raise WtsInvalidRequestError(
+                "recipients, recipients_path, recipients_sql: give exactly one of them. Nothing was sent."
+            )
+        return query
 
-    def _recipients(self, context: Context) -> Recipients:
+    def _recipients(self, context: Context, snapshot: Snapshot | None) -> Recipients:
         from airflow_provider_wts.campaigns import recipients
         from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates
 
-        self._refuse_two_sources()
         seen = {name: context[name] for name in _FROM_CONTEXT if name in context}  # type: ignore[literal-required]
         templates = RowTemplates(self.get_template_env(), seen)
         plan = RowPlan(templates, self.row_templates(), self.row_checks(), self.hook.recipient)
+        if snapshot is not None:
+            return Recipients(snapshot.rows(), plan)
         if parameters.missing(self.recipients_path):
             return Recipients(recipients.listed(self.recipients), plan)
         file_format = parameters.filter_choice("recipients_format", self.recipients_format, recipients.FORMATS)

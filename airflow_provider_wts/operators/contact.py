@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators import contact_fields
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
+from airflow_provider_wts.operators.query import WtsQueryOperator
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.contacts import ContactFields, SaveOptions
     from airflow_provider_wts.api.types import Contact
+    from airflow_provider_wts.campaigns.query import Snapshot
     from airflow_provider_wts.sending.membership import SequenceMembers
     from airflow_provider_wts.sending.reconcile import Trace
 
@@ -486,7 +489,7 @@ def _texts(name: str, found: dict[str, Any] | Unset) -> dict[str, str | None] | 
 _IDS_IN_ANSWER = 1000
 
 
-class WtsSaveContactsOperator(WtsOnceOperator):
+class WtsSaveContactsOperator(WtsQueryOperator):
     """Save many contacts: create those that are new, update those that exist.
 
     Calls ``batch_save_contacts``, once per 100 contacts. All rows are checked before the first call; a bad one is
@@ -498,7 +501,12 @@ class WtsSaveContactsOperator(WtsOnceOperator):
     :param contacts: the contacts, a list of objects or its JSON text. Their keys: ``name``, ``phone_number``,
         ``email`` or ``email_address``, ``instagram``, ``annotation``, ``tags``, ``portfolios``, ``sequences``,
         ``custom_fields``, ``metadata``, as in ``WtsCreateContactOperator``. One of number, e-mail
-        address and Instagram user has to be there (templated, deep).
+        address and Instagram user has to be there. Exactly one of this and ``recipients_sql`` (templated, deep).
+    :param recipients_sql: query whose columns have these names, or a file that ends in ``.sql``. Its rows are kept for
+        later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``; without one, a later try queries
+        again. Needs the extra ``sql`` (templated).
+    :param recipients_conn_id: Airflow connection of its database (templated).
+    :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
     :param upsert: update contacts that exist; ``True`` unless ``get_if_exists`` is set. Whether the API updates them
         even where it is ``False`` is not documented (templated).
     :param upsert_fields: what an update may change, such as ``["name", "tags"]``; without it what a row gives, so
@@ -511,12 +519,16 @@ class WtsSaveContactsOperator(WtsOnceOperator):
     :raises AirflowFailException: when a row is invalid, the API refuses, or the outcome of a call is unknown.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"contacts": "json", "upsert_fields": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **WtsQueryOperator.template_fields_renderers,
+        "contacts": "json",
+        "upsert_fields": "json",
+    }
 
     def __init__(
         self,
         *,
-        contacts: Sequence[Mapping[str, Any]] | str,
+        contacts: Missing[Sequence[Mapping[str, Any]] | str] = UNSET,
         upsert: Missing[bool | str] = UNSET,
         upsert_fields: Missing[Sequence[str] | str] = UNSET,
         tag_operation: str | Unset = UNSET,
@@ -538,13 +550,18 @@ class WtsSaveContactsOperator(WtsOnceOperator):
         from airflow_provider_wts.sending.membership import chunks
 
         self.open_ledger(context)
-        with task_failures():
+        with task_failures(), ExitStack() as stack:
             rules = SaveRules.read(
                 self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists, default=True
             )
-            contacts = list(self._contacts())
+            if (self.query() is None) == is_missing(self.contacts):
+                raise WtsInvalidRequestError("contacts, recipients_sql: give exactly one of them. Nothing was saved.")
+            snapshot = self.queried(context, stack)
+            contacts = list(self._contacts(snapshot))
             plain = list(chunks((one for one in contacts if not one.get("sequence_ids")), rules.group))
             starting = self._starting(context, [one for one in contacts if one.get("sequence_ids")], rules)
+            if snapshot is not None:
+                snapshot.keep()
             saved = _Saved()
             for chunk in plain:
                 saved.add(self.hook.run(_save(chunk, rules)))
@@ -554,10 +571,13 @@ class WtsSaveContactsOperator(WtsOnceOperator):
                     saved.add(starting.send(part, lambda chunk: _save(chunk, rules)))
                     self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
                 starting.finish()
+            if snapshot is not None:
+                # A clear from now on queries again.
+                self._once(context).finish()
         return saved.answer()
 
-    def _contacts(self) -> Iterator[ContactFields]:
-        rows = contact_rows(self.contacts)
+    def _contacts(self, snapshot: Snapshot | None) -> Iterator[ContactFields]:
+        rows = contact_rows(self.contacts if snapshot is None else [row.values for row in snapshot.rows()])
         for index, row in enumerate(rows):
             if row.get("sequences"):
                 refuse_unless_allowed(self.hook, f"contacts[{index}].phone_number", row.get("phone_number"))

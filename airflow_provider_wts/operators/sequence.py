@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from airflow_provider_wts.api import parameters
@@ -11,15 +12,17 @@ from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators import contact_fields
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
-from airflow_provider_wts.operators.sending import WtsOnceOperator
+from airflow_provider_wts.operators.query import WtsQueryOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.sdk import Context
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.types import SequenceContact
+    from airflow_provider_wts.campaigns.query import Snapshot
+    from airflow_provider_wts.campaigns.recipients import Row
 
 
 class _Member(NamedTuple):
@@ -230,7 +233,7 @@ class _SequenceMembersOperator(WtsOperator):
             )
 
 
-class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
+class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator):
     """Add one contact or many to a sequence, which then sends them its messages.
 
     Calls ``add_sequence_contact`` where one contact is named, and ``add_sequence_contacts_batch`` for lists, once per
@@ -245,10 +248,22 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
     :param contact_ids: many contacts, a list or its JSON text; also together with ``phones`` (templated).
     :param phones: numbers of many contacts, a list or its JSON text. With and without Brazil's ninth digit a number is
         the same (templated).
+    :param recipients_sql: query for many contacts, by its column ``contact_id`` or ``phone``, or a file that ends in
+        ``.sql``. Its rows are kept for later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``;
+        without one, a later try queries again. Needs the extra ``sql`` (templated).
+    :param recipients_conn_id: Airflow connection of its database (templated).
+    :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
     :param wts_conn_id: id of the Airflow connection; its ``allowed_recipients`` hold here too (templated).
     :return: for one contact its place in the sequence; for lists ``contacts``, how many, and ``calls``.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
+
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **_SequenceMembersOperator.template_fields_renderers,
+        **WtsQueryOperator.template_fields_renderers,
+    }
+
+    _snapshot: Snapshot | None = None
 
     def execute(self, context: Context) -> SequenceContact | dict[str, int] | None:
         """Add the contacts.
@@ -256,7 +271,9 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
         :param context: the task's context.
         """
         self.open_ledger(context)
-        return super().execute(context)
+        with task_failures(), ExitStack() as stack:
+            self._snapshot = self.queried(context, stack)
+            return super().execute(context)
 
     def check(self, members: list[_Member]) -> None:
         """Hold the connection's ``allowed_recipients``.
@@ -307,17 +324,30 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsOnceOperator):
             alike=_by,
             name=lambda member: member.value,
         )
+        if self._snapshot is not None:
+            self._snapshot.keep()
         for count, part in enumerate(parts.parts, start=1):
             parts.send(part, build)
             self.log.info("Call %s of %s: %s contacts.", count, len(parts.parts), len(part.members))
         parts.finish()
         return len(parts.parts)
 
+    def _is_single(self) -> bool:
+        return self._snapshot is None and super()._is_single()
+
     def _members(self) -> list[_Member]:
         unique: dict[str, _Member] = {}
-        for member in super()._members():
+        for member in super()._members() if self._snapshot is None else self._queried(self._snapshot):
             unique.setdefault(member.identity, member)
         return list(unique.values())
+
+    def _queried(self, snapshot: Snapshot) -> Iterator[_Member]:
+        named = ("contact_id", "phone", "contact_ids", "phones")
+        if not all(parameters.missing(getattr(self, name)) for name in named):
+            raise WtsInvalidRequestError(
+                f"{', '.join(named)}: were given together with recipients_sql. Nothing was sent. Leave them out."
+            )
+        return map(_member, snapshot.rows())
 
 
 class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
@@ -369,3 +399,18 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
 def _by(member: _Member) -> str:
     # What the API does with ids and numbers in one call is not documented.
     return member.by
+
+
+def _member(row: Row) -> _Member:
+    """Return the contact of a row of a query."""
+    contact_id, phone = row.values.get("contact_id"), row.values.get("phone")
+    place = f"recipients_sql: row {row.line}"
+    if not parameters.missing(contact_id):
+        example = "3f2c0d1e-8a4b-4c6d-9e7f-0a1b2c3d4e5f"
+        return _Member("contact_id", parameters.needed_identity(f"{place}: contact_id", contact_id, example=example))
+    if parameters.missing(phone):
+        raise WtsInvalidRequestError(
+            f"{place} has neither a contact_id nor a phone. Nothing was sent. The query needs a column of one of these "
+            "names, and no row without it. Example: WHERE phone IS NOT NULL"
+        )
+    return _Member("phone_number", str(contact_fields.phone_number(f"{place}: phone", phone)))

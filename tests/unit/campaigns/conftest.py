@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from campaign_tries import CHANNEL
+from databases import database  # noqa: F401
 from tries import _never_expire, bot_key, hook, in_the_past, make_task, store, task  # noqa: F401
 
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from databases import database  # noqa: F401
 from tries import bot_key  # noqa: F401
 
 from airflow_provider_wts.operators.base import WtsOperator

@@ -637,3 +637,25 @@ def test_the_operators_can_be_mapped(operator_class, shared, mapped):
         task = operator_class.partial(task_id="task", **shared).expand(**mapped)
 
     assert set(task.partial_kwargs) >= set(shared)
+
+
+def test_the_rows_of_a_query_are_saved_and_a_clear_queries_again(
+    wts_connection, context, database, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    database.write(
+        "CREATE TABLE TABLE_NAME (phone_number BIGINT, name VARCHAR(80), annotation VARCHAR(80))",
+        "INSERT INTO TABLE_NAME VALUES (5511977770001, 'Ana', NULL), (5511977770002, 'Bia', 'vip')",
+    )
+    query = {"recipients_sql": f"SELECT * FROM {database.table} ORDER BY phone_number", "recipients_conn_id": "wts_db"}
+    assert run(WtsSaveContactsOperator, context, **query)["saved"] == 2
+    database.write("DELETE FROM TABLE_NAME WHERE name = 'Ana'")
+    context["ti"].try_number, context["ti"].max_tries = 2, 1
+    assert run(WtsSaveContactsOperator, context, **query)["saved"] == 1
+    assert id_of("+55|11977770001")
+
+
+def test_contacts_come_from_a_list_or_from_a_query(wts_connection, context):
+    for given in ({}, {"contacts": [], "recipients_sql": "SELECT 1", "recipients_conn_id": "wts_db"}):
+        with pytest.raises(AirflowFailException, match="contacts, recipients_sql: give exactly one of them"):
+            run(WtsSaveContactsOperator, context, **given)

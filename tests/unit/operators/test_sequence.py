@@ -459,3 +459,50 @@ def test_an_id_and_a_phone_of_two_people_are_refused(wts_connection, context, op
 
     assert not wts_connection.requests_of("add_sequence_contact")
     assert not wts_connection.requests_of("remove_sequence_contact")
+
+
+# Contacts from a query ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def customers(database, tmp_path, monkeypatch):
+    """A table of customers, whom a query gives as numbers."""
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    values = ", ".join(f"({index}, 55119777700{index:02})" for index in range(5))
+    database.write("CREATE TABLE TABLE_NAME (id INTEGER, phone BIGINT)", f"INSERT INTO TABLE_NAME VALUES {values}")
+    return database
+
+
+def test_the_contacts_of_a_query_are_added_once_though_it_changes(wts_connection, context, customers):
+    query = {"recipients_sql": f"SELECT phone FROM {customers.table}", "recipients_conn_id": "wts_db"}
+    assert run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **query) == {"contacts": 5, "calls": 1}
+    customers.write("UPDATE TABLE_NAME SET phone = phone + 100")
+    context["ti"].try_number = 2
+    context["ti"].max_tries = 1
+    again = run(WtsAddToSequenceOperator, context, sequence="Pós-venda", on_clear="continue", **query)
+    assert again == {"contacts": 5, "calls": 1}
+    assert members(wts_connection) == 5
+    context["ti"].try_number = 3
+    context["ti"].max_tries = 2
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **query)
+    assert members(wts_connection) == 10
+
+
+def test_a_query_names_contacts_by_id_too(wts_connection, context, customers):
+    query = {"recipients_sql": f"SELECT '{id_of(CARLA)}' AS contact_id", "recipients_conn_id": "wts_db"}
+    assert run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **query) == {"contacts": 1, "calls": 1}
+    assert sent(wts_connection, "add_sequence_contacts_batch").body["contactIds"] == [id_of(CARLA)]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"recipients_sql": "SELECT 1 AS id"}, "row 1 has neither a contact_id nor a phone.*Nothing was sent"),
+        ({"recipients_sql": "SELECT 12 AS phone"}, "row 1: phone: '12'"),
+        ({"recipients_sql": "SELECT 1 AS phone", "phones": [CARLA]}, "given together with recipients_sql"),
+    ],
+)
+def test_a_query_that_names_no_contacts_is_refused(wts_connection, context, customers, given, problem):
+    with pytest.raises(AirflowFailException, match=problem):
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", recipients_conn_id="wts_db", **given)
+    assert members(wts_connection) == 0

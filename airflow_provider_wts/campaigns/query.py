@@ -1,0 +1,286 @@
+"""Recipients from a query: read once into a snapshot, which the checks, the sends and later tries read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time as clock
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from importlib import import_module
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID, uuid4
+
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.personal_data import without_personal_data
+from airflow_provider_wts.api.wire import is_nan
+from airflow_provider_wts.campaigns.missing import plain_number
+from airflow_provider_wts.campaigns.recipients import Row
+from airflow_provider_wts.hooks.databases import database_hook
+from airflow_provider_wts.hooks.output_files import output_file, whole_file
+from airflow_provider_wts.sending.ledger import ensure_written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_provider_wts.sending.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+#: Rows that are in memory at a time.
+_ROWS = 1000
+
+#: What the ledger keeps the snapshot under.
+_KEY = "recipients_snapshot"
+
+_EXAMPLE = "Example: recipients_sql='SELECT phone, name FROM customers', recipients_conn_id='warehouse'"
+
+_FILE_EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
+
+#: How a value that JSON does not know is written, and read again.
+_READ: dict[str, Callable[[Any], Any]] = {
+    "decimal": Decimal,
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "list": lambda items: [_read(item) for item in items],
+    "object": lambda items: {name: _read(item) for name, item in items.items()},
+}
+
+
+#: The order matters: a timestamp is a date, too. What has no name becomes text for good.
+_KINDS: dict[Any, str] = {
+    Decimal: "decimal",
+    datetime: "datetime",
+    date: "date",
+    time: "time",
+    (UUID, timedelta): "",
+}
+
+
+class Query(NamedTuple):
+    """A query for recipients.
+
+    :param sql: one statement that returns rows.
+    :param conn_id: the Airflow connection of its database.
+    :param parameters: as the database's driver takes them; ``None`` = none.
+    """
+
+    sql: str
+    conn_id: str
+    parameters: Any = None
+
+    @property
+    def digest(self) -> str:
+        """What changes when the query does."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+
+
+class Snapshot:
+    """The rows of a query, in a file that later tries of the task read.
+
+    The ledger keeps its address and its checksum. What :meth:`keep` was not called for is removed at the end.
+
+    :param query: the query.
+    :param ledger: the ledger of the task.
+    :param address: what the file's address begins with; ``None`` = a file that only this try reads.
+    :raises WtsError: when the query fails. Then nothing was sent.
+    """
+
+    def __init__(self, query: Query, ledger: Ledger, address: str | None) -> None:
+        self._query = query
+        self._ledger = ledger
+        self._folder = TemporaryDirectory(prefix="wts-recipients-") if address is None else None
+        entry = ledger.entry(_KEY)
+        self._kept: dict[str, Any] | None = entry.receipt if entry is not None and entry.is_done else None
+        if self._kept is None:
+            base = address if self._folder is None else f"{self._folder.name}/query"
+            name = f"{base}.{uuid4().hex[:8]}.recipients.jsonl"
+            self._path = output_file("results_path", name, example=_FILE_EXAMPLE)
+            self._digest = self._write()
+        else:
+            self._path, self._digest = _place(self._kept["path"]), self._kept["sha256"]
+            if self._kept["query"] != query.digest:
+                log.warning(
+                    "recipients_sql: the query has changed since an earlier try. The task goes on with the rows of "
+                    "that try, from %s. To query again, and send to everybody again, clear it with on_clear='resend'.",
+                    self._path,
+                )
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._kept is None:
+            with suppress(Exception):
+                self._path.unlink(missing_ok=True)
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def keep(self) -> None:
+        """Let later tries read it; call it when all rows are checked, before the first of them goes out.
+
+        :raises WtsError: when the ledger cannot be written.
+        """
+        if self._kept is None and self._folder is None:
+            kept = {"path": str(self._path), "sha256": self._digest, "query": self._query.digest}
+            ensure_written(lambda: self._ledger.receive(_KEY, kept, finished=False))
+            self._kept = kept
+
+    def rows(self) -> Iterator[Row]:
+        """Walk the rows.
+
+        :raises WtsInvalidRequestError: at the end at the latest, when the file is not what was written.
+        """
+        digest = hashlib.sha256()
+        try:
+            with self._path.open("rb") as file:  # type: ignore[no-untyped-call]
+                columns: list[str] = []
+                for number, line in enumerate(file):
+                    digest.update(line)
+                    if number == 0:
+                        columns = json.loads(line)["columns"]
+                    else:
+                        yield Row(number, dict(zip(columns, map(_read, json.loads(line)), strict=True)))
+        except FileNotFoundError:
+            raise self._problem("is missing") from None
+        except (ValueError, KeyError, TypeError, ArithmeticError):
+            raise self._problem("is damaged") from None
+        if digest.hexdigest() != self._digest:
+            raise self._problem("has changed")
+
+    def _problem(self, what: str) -> WtsInvalidRequestError:
+        return WtsInvalidRequestError(
+            f"recipients_sql: the snapshot of the query in {str(self._path)!r} {what}, so it is unknown who was in it. "
+            "Nothing more was sent. Restore the file and clear the task. To query again, and send to everybody again, "
+            "clear it with on_clear='resend'."
+        )
+
+    def _write(self) -> str:
+        begun, digest, count = clock.monotonic(), hashlib.sha256(), -1
+        with whole_file(self._path, "results_path", example=_FILE_EXAMPLE) as file:
+            for line in _lines(self._query):
+                count += 1
+                digest.update(line)
+                file.write(line)
+        log.info("The query returned %s rows in %.1f s; its connection is closed.", count, clock.monotonic() - begun)
+        return digest.hexdigest()
+
+
+def _place(address: str) -> ObjectStoragePath:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(address)
+
+
+def _lines(query: Query) -> Iterator[bytes]:
+    """Run a query, and return the lines of its snapshot: the columns, then the rows."""
+    hook = database_hook(query.conn_id, parameter="recipients_conn_id")
+    try:
+        with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
+            # Without parameters, a % in the query is only a %.
+            given = () if query.parameters is None else (query.parameters,)
+            cursor.execute(query.sql.strip().rstrip(";"), *given)
+            # A named cursor knows its columns when it has fetched rows.
+            is_named = bool(getattr(cursor, "name", None))
+            rows = cursor.fetchmany(_ROWS) if is_named or cursor.description is not None else []
+            columns = _columns(cursor.description)
+            yield _line({"version": 1, "columns": columns})
+            while rows:
+                for row in rows:
+                    yield _line([_written(cell, name) for name, cell in zip(columns, _cells(row), strict=True)])
+                rows = cursor.fetchmany(_ROWS)
+    except WtsError:
+        raise
+    except Exception as error:
+        said = without_personal_data(" ".join(str(error).split()))
+        text = f"recipients_sql: the query failed: {said}. Nothing was sent."
+        # That is a mistake in the query, and not one of the network.
+        is_mistake = any(kind.__name__ == "ProgrammingError" for kind in type(error).__mro__)
+        raise (WtsInvalidRequestError if is_mistake else WtsError)(text) from error
+
+
+def _cursor(connection: Any) -> Any:
+    """Return a cursor whose rows stay on the server until they are fetched, if the driver has one."""
+    drivers = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
+    if drivers & {"psycopg2", "psycopg"}:
+        if connection.autocommit:
+            connection.autocommit = False
+        return connection.cursor(name="wts_recipients")
+    if driver := next(iter(drivers & {"pymysql", "MySQLdb"}), None):
+        return connection.cursor(import_module(f"{driver}.cursors").SSCursor)
+    return connection.cursor()
+
+
+def _columns(description: Sequence[Sequence[Any]] | None) -> list[str]:
+    if description is None:
+        raise WtsInvalidRequestError(f"recipients_sql: is not a query that returns rows. Nothing was sent. {_EXAMPLE}")
+    columns = [str(column[0] or "").strip() for column in description]
+    if "" in columns:
+        place = columns.index("") + 1
+        raise WtsInvalidRequestError(
+            f"recipients_sql: column {place} has no name. Nothing was sent. Give it one. Example: SELECT max(x) AS x"
+        )
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise WtsInvalidRequestError(
+            f"recipients_sql: two columns have the name {twice!r}. Nothing was sent. Give one of them another name. "
+            "Example: SELECT orders.id AS order_id"
+        )
+    return columns
+
+
+def _cells(row: Any) -> Sequence[Any]:
+    # Some connections are set to give rows as objects.
+    return list(row.values()) if isinstance(row, Mapping) else row
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _written(cell: Any, column: str) -> Any:
+    """Return a cell as the snapshot keeps it: as JSON has it, or a list of its kind and its text."""
+    cell = plain_number(cell)
+    if cell is None or isinstance(cell, (str, bool, int, float)):
+        return cell
+    if is_nan(cell):
+        return None
+    if isinstance(cell, (bytes, bytearray, memoryview)):
+        return _text(bytes(cell), column)
+    if isinstance(cell, Mapping):
+        return ["object", {str(name): _written(one, column) for name, one in cell.items()}]
+    if isinstance(cell, (list, tuple)):
+        return ["list", [_written(one, column) for one in cell]]
+    for kinds, name in _KINDS.items():
+        if isinstance(cell, kinds):
+            return [name, str(cell)] if name else str(cell)
+    raise WtsInvalidRequestError(
+        f"recipients_sql: the column {column!r} holds a {type(cell).__name__}. Nothing was sent. Turn it into text in "
+        f"the query, or leave it out. Example: CAST({column} AS VARCHAR(100)) AS {column}"
+    )
+
+
+def _text(value: bytes, column: str) -> str:
+    """Return the text that bytes are: some databases give texts of a binary collation so."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if any(character < " " and character not in "\t\r\n" for character in text):
+        raise WtsInvalidRequestError(
+            f"recipients_sql: the column {column!r} holds bytes that are not text. Nothing was sent. Turn them into "
+            "text or a number in the query, or leave them out. Example: SELECT phone, name instead of SELECT *"
+        )
+    return text
+
+
+def _read(value: Any) -> Any:
+    """Return the cell that the snapshot keeps."""
+    return _READ[value[0]](value[1]) if isinstance(value, list) else value

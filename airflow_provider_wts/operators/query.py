@@ -1,0 +1,116 @@
+"""What operators that send to many share: their recipients may come from a query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.operators.sending import WtsOnceOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+
+    from airflow.sdk import Context
+
+    from airflow_provider_wts.campaigns.query import Query, Snapshot
+    from airflow_provider_wts.sending.ledger import Ledger
+
+_EXAMPLE = "Example: recipients_sql='SELECT phone, name FROM customers', recipients_conn_id='warehouse'"
+
+
+class WtsQueryOperator(WtsOnceOperator):
+    """Base of the operators whose recipients may come from a query.
+
+    :param recipients_sql: query for the recipients, or a file that ends in ``.sql``. Needs the extra ``sql``
+        (templated).
+    :param recipients_conn_id: Airflow connection of its database (templated).
+    :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
+    """
+
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "recipients_sql": "sql",
+        "recipients_sql_parameters": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        recipients_sql: str | None = None,
+        recipients_conn_id: str | None = None,
+        recipients_sql_parameters: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.recipients_sql = recipients_sql
+        self.recipients_conn_id = recipients_conn_id
+        self.recipients_sql_parameters = recipients_sql_parameters
+
+    def query(self) -> Query | None:
+        """Return the query for the recipients; ``None`` if they do not come from one.
+
+        :raises WtsInvalidRequestError: when a part of it is missing.
+        """
+        from airflow_provider_wts.campaigns.query import Query
+
+        given = {
+            name: getattr(self, name) for name in ("recipients_sql", "recipients_conn_id", "recipients_sql_parameters")
+        }
+        if parameters.missing(given["recipients_sql"]):
+            useless = next((name for name, value in given.items() if not parameters.missing(value)), None)
+            if useless is not None:
+                raise WtsInvalidRequestError(f"{useless}: has no effect without recipients_sql. {_EXAMPLE}")
+            return None
+        if parameters.missing(given["recipients_conn_id"]):
+            raise WtsInvalidRequestError(
+                f"recipients_conn_id: recipients_sql needs the connection of its database. Nothing was sent. {_EXAMPLE}"
+            )
+        values = given["recipients_sql_parameters"]
+        sql, conn_id = str(given["recipients_sql"]), str(given["recipients_conn_id"]).strip()
+        return Query(sql, conn_id, None if parameters.missing(values) else values)
+
+    def snapshot(
+        self, query: Query, context: Context, ledger: Ledger, *, results: str | None = None, lasting: bool = False
+    ) -> Snapshot:
+        """Run a query, unless an earlier try did, and return its rows.
+
+        :param query: the query.
+        :param context: the task's context.
+        :param ledger: the ledger of the task.
+        :param results: address of the results, if there are any: the rows are kept beside them.
+        :param lasting: whether later tries must find the rows as they are.
+        :raises WtsInvalidRequestError: when they could not.
+        :raises WtsError: when the query fails.
+        """
+        from airflow_provider_wts.campaigns.query import Snapshot
+        from airflow_provider_wts.campaigns.results import default_address
+
+        folders = (conf.get("wts", name, fallback="").strip() for name in ("results_path", "ledger_path"))
+        folder = next(filter(None, folders), None)
+        address = results or (default_address(folder, context["ti"]) if folder else None)
+        if lasting and not ledger.is_kept:
+            raise WtsInvalidRequestError(
+                "recipients_sql: needs a ledger, which Airflow has from 3.3 on. Nothing was sent. Before Airflow 3.3, "
+                "set [wts] ledger_path. Example: s3://aws_default@bucket/wts-ledger"
+            )
+        if lasting and address is None:
+            raise WtsInvalidRequestError(
+                "recipients_sql: the rows are kept beside the results, for later tries. Nothing was sent. Set "
+                "results_path, or [wts] results_path. Example: s3://aws_default@bucket/wts-results"
+            )
+        return Snapshot(query, ledger, address if ledger.is_kept else None)
+
+    def queried(self, context: Context, stack: ExitStack) -> Snapshot | None:
+        """Return the rows of the query; ``None`` if there is none. Later tries read them again if they have a place.
+
+        :param context: the task's context.
+        :param stack: where the rows are let go.
+        """
+        query = self.query()
+        if query is None:
+            return None
+        return stack.enter_context(self.snapshot(query, context, self._once(context).ledger))
