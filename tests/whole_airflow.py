@@ -290,7 +290,7 @@ class WholeAirflow:
             body = {"logical_date": None, "conf": conf}
             return str(self.call("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"])
         run_id = f"test__{uuid.uuid4().hex[:8]}"
-        self._command("dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf))
+        self.command("dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf))
         return run_id
 
     def clear(self, dag_id: str, run_id: str, *, only_failed: bool = False) -> None:
@@ -425,7 +425,8 @@ class WholeAirflow:
             return {row["dag_id"] for row in rows}
         return {dag["dag_id"] for dag in self.call("GET", "dags")["dags"]}
 
-    def _command(self, *arguments: str) -> None:
+    def command(self, *arguments: str) -> None:
+        """Run a command of Airflow to its end."""
         self.processes.run(f"command-{uuid.uuid4().hex[:6]}", self._airflow(*arguments), self.environment)
 
     def _airflow(self, *arguments: str) -> list[str]:
