@@ -98,7 +98,7 @@ test-browser: $(VENV)/.ready ## Look at Airflow and the emulator with Chromium (
 
 .PHONY: test-scheduler
 test-scheduler: $(VENV)/.ready ## Kill and stop processes of a whole Airflow on PostgreSQL, and count the messages
-	@$(call also,psycopg2-binary asyncpg aiomysql apache-airflow-providers-celery redis)
+	@$(call also,psycopg2-binary asyncpg aiomysql pymysql apache-airflow-providers-celery redis)
 	@$(BIN)/python -m pytest -m scheduler tests/airflow $(TESTS)
 
 .PHONY: docs
