@@ -655,7 +655,8 @@ class Ledger:
         if header is None:
             if self._try_number > 1:
                 log.warning("An earlier try must have left a ledger, and there is none. Asking WTS Chat what was sent.")
-            return self._new(self._max_tries, incomplete=True)
+            # Before a first try nobody held, and a later one that this one overwrote writes a header before it sends.
+            return self._new(self._max_tries, incomplete=self._try_number > 1 or before is not None)
         # Never a generation that was there: its markers may still be in WTS Chat.
         next_generation = max(header["generation"] + 1, self._max_tries)
         same = same_run(header.get("run"), self._run)

@@ -74,6 +74,10 @@ class DagRunner:
     """A process with Airflow that runs DAG files one after the other."""
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._read = 0
         self._logs = tempfile.TemporaryFile(  # noqa: SIM115  (closed by close)
             "w+", encoding="utf-8", errors="replace"
         )
@@ -152,7 +156,14 @@ class DagRunner:
         self._new_logs()
         self._process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
         self._process.stdin.flush()
-        line = self._answers.readline()
+        try:
+            line = self._answers.readline()
+        except BaseException:
+            # What nobody waits for any more would be taken for the answer to the next request.
+            self._process.kill()
+            self.close()
+            self._start()
+            raise
         if not line:
             raise AssertionError(f"The process that runs DAGs died:\n{self._new_logs()[-5000:]}")
         answer = json.loads(line)
@@ -163,7 +174,7 @@ class DagRunner:
     def _new_logs(self) -> str:
         # The position is shared with the process that writes: reading must leave it at the end.
         end = os.fstat(self._logs.fileno()).st_size
-        self._read, begin = end, getattr(self, "_read", 0)
+        self._read, begin = end, self._read
         return os.pread(self._logs.fileno(), end - begin, begin).decode(errors="replace")
 
 

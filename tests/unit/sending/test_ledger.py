@@ -290,6 +290,18 @@ def test_a_first_try_leaves_a_ledger_at_once_and_waits_for_nobody(pages: Any, mo
     assert pages.pages[HEADER]["sends"] == {}
 
 
+def test_a_first_try_whose_store_is_slow_knows_that_nothing_was_sent_before(
+    pages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its first write took longer than a lease: another try may have begun meanwhile.
+    elapsed, late = clock.elapsed, [10 * ledger_module.LEASE]
+    monkeypatch.setattr(clock, "elapsed", lambda since: late.pop() if late else elapsed(since))
+    slept: list[float] = []
+    monkeypatch.setattr(clock, "sleep", slept.append)
+    assert not Ledger(pages, max_tries=0).incomplete
+    assert slept == [ledger_module.LEASE * 1.1]
+
+
 def test_a_later_try_that_finds_no_ledger_knows_that_something_is_missing(pages: Any) -> None:
     assert not Ledger(pages, max_tries=0).incomplete
     pages.pages.clear()
