@@ -23,6 +23,7 @@ from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.campaigns.delivery import Delivery
 from airflow_provider_wts.campaigns.recipients import Send, SkippedRow
 from airflow_provider_wts.campaigns.results import Progress, Result
+from airflow_provider_wts.campaigns.stop import StopVariable
 from airflow_provider_wts.hooks.context import TaskIdentity, earliest_start
 from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending import clock, reconcile
@@ -388,6 +389,7 @@ class Campaign(Batch):
         self._progress = Progress(recipients.count, operator.log, operator.progress_interval, results)
         self._most_failures = most_failures(operator.max_failures, recipients.count)
         self._times = operator.send_times()
+        self._stop = StopVariable(str(parameters.filter_text("stop_variable", operator.stop_variable) or ""))
         self.rules = Rules(operator.rules(context))
 
     def refuse_bad_rows(self, *, rehearsal: bool) -> None:
@@ -505,6 +507,7 @@ class Campaign(Batch):
                 seconds = (opening - now).total_seconds()
                 self._log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
                 time.sleep(seconds)
+        self._stop.check()
         # Somebody may have opted out meanwhile.
         self.rules.before_chunk()
 

@@ -106,15 +106,18 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         Default: ``<dag_id>.<task_id>`` (templated).
     :param max_per_minute: how many messages go out in a minute at most, in even steps, so that those who answer the
         replies keep up. Requests then have fewer recipients (templated).
+    :param stop_variable: name of an Airflow Variable. If it is set to anything but blank, ``0``, ``false``, ``no`` or
+        ``off``, the campaign stops after the requests in progress; the others are ``not_sent`` in the results. When it
+        is no longer set, a clear goes on with them (templated).
     :param chunk_size: recipients of one request, 1 to 100. Two requests are in progress at a time: twice as many
         recipients may be unconfirmed after a crash.
     :param progress_interval: seconds between two lines of progress in the log.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
-        ``not_after``, ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``on_unknown``,
-        ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each chunk: a campaign that
-        the window closes on waits, and goes on when it opens; with ``outside_window="skip"`` it ends there. Tags and
-        blocks make a few extra requests for the whole campaign. ``on_unknown="fail"`` leaves out the unconfirmed
-        recipients, goes on with the others, and fails at the end.
+        ``not_after``, ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``allow_backfill``,
+        ``on_unknown``, ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each
+        chunk: a campaign that the window closes on waits, and goes on when it opens; with ``outside_window="skip"`` it
+        ends there. Tags and blocks make a few extra requests for the whole campaign. ``on_unknown="fail"`` leaves out
+        the unconfirmed recipients, goes on with the others, and fails at the end.
     :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``,
         ``bad_rows``, ``duplicates``; how many recipients each of the ``rules`` refused; ``results_path``,
         ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20 recipients who were not reached,
@@ -125,7 +128,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {
-        *("max_failures", "holdout", "holdout_key", "max_per_minute")
+        *("max_failures", "holdout", "holdout_key", "max_per_minute", "stop_variable")
     }
     template_fields: Sequence[str] = (
         *WtsSendingOperator.template_fields,
@@ -143,6 +146,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         "holdout",
         "holdout_key",
         "max_per_minute",
+        "stop_variable",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **WtsQueryOperator.template_fields_renderers,
@@ -166,6 +170,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         holdout: float | str | None = None,
         holdout_key: str | None = None,
         max_per_minute: int | str | None = None,
+        stop_variable: str | None = None,
         chunk_size: int = 100,
         progress_interval: float = 30.0,
         **kwargs: Any,
@@ -185,6 +190,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         self.holdout = holdout
         self.holdout_key = holdout_key
         self.max_per_minute = max_per_minute
+        self.stop_variable = stop_variable
         self.chunk_size = chunk_size
         self.progress_interval = progress_interval
 
@@ -230,6 +236,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         with task_failures(), ExitStack() as stack:
             self.refuse_vanished()
             dry_run = parameters.flag("dry_run", self.is_dry_run) is True
+            if not dry_run:
+                self.refuse_backfill(context)
             policies = {"on_unknown": self.on_unknown, "on_clear": self.on_clear}
             # Before anything that can wait: whoever opens it last is the one who may send.
             ledger = Ledger(None, max_tries=0) if dry_run else open_ledger(context, **policies)

@@ -145,6 +145,8 @@ class WtsSendingOperator(WtsOnceOperator):
     :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
         tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
         the connection's ``rate_limit_conn_id``, and is refused without one (templated).
+    :param allow_backfill: send also in runs of a backfill. Without it, they are refused, because they would write to
+        customers about the past; the failure spends no retries (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
     """
 
@@ -165,6 +167,7 @@ class WtsSendingOperator(WtsOnceOperator):
         exclude_blocked: bool | str = False,
         suppression_path: str | None = None,
         max_per_contact: str | None = None,
+        allow_backfill: bool | str = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -178,6 +181,7 @@ class WtsSendingOperator(WtsOnceOperator):
         self.exclude_blocked = exclude_blocked
         self.suppression_path = suppression_path
         self.max_per_contact = max_per_contact
+        self.allow_backfill = allow_backfill
         self.deferrable = deferrable
 
     def send_once(
@@ -247,6 +251,24 @@ class WtsSendingOperator(WtsOnceOperator):
             dry_run = parameters.flag("dry_run", self.is_dry_run) is True
         if not dry_run:
             super().open_ledger(context)
+
+    def refuse_backfill(self, context: Context) -> None:
+        """Refuse to send in a run of a backfill, unless that is allowed.
+
+        :param context: the task's context.
+        :raises WtsInvalidRequestError: when it is not.
+        """
+        kind = getattr(context.get("dag_run"), "run_type", None)
+        is_backfill = str(getattr(kind, "value", kind)) == "backfill"
+        if is_backfill and parameters.flag("allow_backfill", self.allow_backfill) is not True:
+            raise WtsInvalidRequestError(
+                "allow_backfill: this run is part of a backfill, and would write to customers about the past. Nothing "
+                "was sent. If that is what you want, set allow_backfill=True and clear the task."
+            )
+
+    def _open(self, context: Context) -> Once:
+        self.refuse_backfill(context)
+        return super()._open(context)
 
     @property
     def excludes_blocked(self) -> bool:

@@ -17,7 +17,11 @@ from airflow_provider_wts.campaigns import run as run_module
 from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.campaigns.results import Progress, Result, ResultsFile
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
-from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
+from airflow_provider_wts.operators.message import (
+    WtsSendTemplateBatchOperator,
+    WtsSendTextBatchOperator,
+    WtsSendTextOperator,
+)
 from airflow_provider_wts.sending import rules
 
 if TYPE_CHECKING:
@@ -907,3 +911,58 @@ def test_rows_of_csv_with_a_comma_inside(wts_connection: Emulator, context: dict
         writer.writerow([number(1), "Olá, Ana;\ntudo bem?"])
     assert text(recipients_path=str(source), row_text=None).execute(context)["sent"] == 1
     assert wts_connection.requests_of("send_text")[0].body["text"] == "Olá, Ana;\ntudo bem?"
+
+
+# Stopped by a person, and runs about the past -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stop(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Set the Airflow Variable, and let each chunk read it."""
+    monkeypatch.setattr("airflow_provider_wts.campaigns.stop._VALID", -1.0)
+    return lambda value: monkeypatch.setenv("AIRFLOW_VAR_STOP_CAMPAIGNS", value)
+
+
+def test_a_variable_stops_a_campaign_and_a_clear_goes_on(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path, stop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop("false")
+    given = {"recipients": numbers(6), "chunk_size": 1, "stop_variable": "stop_campaigns"}
+    given |= {"results_path": f"{tmp_path}/results.jsonl"}
+    keep = run_module.Campaign.permit
+
+    def permit(campaign: Any) -> None:
+        if len(wts_connection.requests_of("queue_chatbot_batch")) == 2:
+            stop("true")
+        keep(campaign)
+
+    monkeypatch.setattr(run_module.Campaign, "permit", permit)
+    counts = chatbot(**given).execute(context)
+    assert (counts["sent"], counts["not_sent"]) == (2, 4)
+    assert counts["stopped"] == "the Airflow Variable 'stop_campaigns' is set (stop_variable)"
+    assert [line["status"] for line in lines(tmp_path / "results.jsonl")] == ["sent"] * 2 + ["not_sent"] * 4
+
+    monkeypatch.setattr(run_module.Campaign, "permit", keep)
+    stop("")
+    context["ti"].try_number, context["ti"].max_tries = 2, 1
+    assert chatbot(**given).execute(context)["sent"] == 6
+    settle(wts_connection)
+    assert [received(wts_connection, number(index)) for index in range(6)] == [1] * 6
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **given: chatbot(recipients=[number(1)], **given),
+        lambda **given: WtsSendTextOperator(task_id="send", to=number(1), text="Olá!", **given),
+    ],
+    ids=["batch", "single"],
+)
+def test_a_backfill_sends_only_if_that_is_allowed(wts_connection: Emulator, context: dict[str, Any], make: Any) -> None:
+    context["dag_run"].run_type = "backfill"
+    with pytest.raises(AirflowFailException, match=r"allow_backfill: this run .*Nothing was sent"):
+        make().execute(context)
+    assert wts_connection.sends == []
+    assert make(dry_run=True).execute(context)["dry_run"] is True
+    make(allow_backfill=True).execute(context)
+    assert len(wts_connection.sends) == 1

@@ -1,0 +1,46 @@
+"""Stops a campaign on a person's word: an Airflow Variable that is set while it runs."""
+
+from __future__ import annotations
+
+import logging
+
+from airflow_provider_wts.sending.clock import seconds
+from airflow_provider_wts.sending.rules import HeldBack
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which a reading of the Variable is valid.
+_VALID = 5.0
+
+#: Values, in lower case, that do not stop a campaign.
+_FALSE = frozenset(("", "0", "false", "no", "off", "none", "null"))
+
+
+class StopVariable:
+    """The Airflow Variable that stops a campaign.
+
+    :param name: its name; blank = there is none.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._read_at: float | None = None
+
+    def check(self) -> None:
+        """Read it, unless it was read within the last seconds.
+
+        :raises HeldBack: if it is set.
+        """
+        if not self._name or (self._read_at is not None and seconds() - self._read_at < _VALID):
+            return
+        from airflow.providers.common.compat.sdk import Variable
+
+        self._read_at = seconds()
+        try:
+            value = str(Variable.get(self._name, ""))
+        except Exception as error:
+            # Airflow's API server or its secrets backend is away. Nobody has said to stop.
+            log.warning("The Airflow Variable %r cannot be read (%s).", self._name, type(error).__name__)
+            return
+        if value.strip().lower() not in _FALSE:
+            raise HeldBack(f"the Airflow Variable {self._name!r} is set (stop_variable)")
