@@ -1,22 +1,39 @@
-"""The outcome of each send of a campaign: what is known of sessions and messages, folded into rows in any order."""
+"""The outcome of each send of a campaign: what is known of sessions and messages, folded into rows in any order.
+
+All of it is in SQLite files, so that a million rows take no more memory than a thousand. One of them, with what was
+found, is copied to a durable place; the other one, with the lines of the results, is read again by each try.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
+import logging
+import shutil
+import sqlite3
+import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api.addresses import hash_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.addresses import addresses_in, hash_of, identity_of
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.campaigns.sent import MAY_HAVE_REACHED, row_key
 from airflow_provider_wts.sending.key import MARK_PREFIX, Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_provider_wts.campaigns.sent import SentCampaign
+
+log = logging.getLogger(__name__)
 
 #: The columns of a row, and what each holds.
 COLUMNS = {
@@ -34,17 +51,18 @@ COLUMNS = {
     **dict.fromkeys(("last_reply_at", "completed_at", "last_interaction_at"), "time"),
     **dict.fromkeys(("agent", "department", "classification"), "text"),
     "amount": "number",
-    **dict.fromkeys(("answers", "message_status", "failed_reason"), "text"),
+    "answers": "json",
+    **dict.fromkeys(("message_status", "failed_reason"), "text"),
     **dict.fromkeys(("replied_at", "read_at"), "time"),
     "final": "flag",
     "observed_at": "time",
 }
 
+#: A good value of ``outcomes_path``, for errors.
+EXAMPLE = "'s3://aws_default@bucket/outcomes/{{ ds }}.jsonl'"
+
 #: What identifies a row.
 KEY = ("campaign_id", "row_key")
-
-#: Results of a send that may have reached its recipient.
-_SENT = ("sent", "undecided")
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -56,84 +74,55 @@ _SETTLED = (*FAILED_STATUSES, "READ")
 
 _KEPT = ("createdAt", "updatedAt", "status", "endAt", "contactId", "lastInteractionDate", "lastMessageIn")
 
-_EXAMPLE = "Example: campaign=send.output, or the address of a manifest, 's3://bucket/results.jsonl.manifest.json'."
+_BATCH = 1000
 
+#: Another version of the tables starts over.
+_VERSION = "2"
 
-class SentCampaign(NamedTuple):
-    """A campaign that was sent, as its manifest and its results describe it.
+# found: the sessions of each send: once found, always found. asked: how often each send was looked up, and in which
+# pass last. contact: who is behind a contact, if that is somebody of a holdout.
+_KNOWN = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE session (id TEXT PRIMARY KEY, contact TEXT, created TEXT, replied TEXT, changed TEXT, partial INTEGER,
+  shown TEXT);
+CREATE INDEX session_of_contact ON session (contact);
+CREATE TABLE found (key TEXT, session TEXT, PRIMARY KEY (key, session)) WITHOUT ROWID;
+CREATE TABLE message (key TEXT PRIMARY KEY, status TEXT, failed TEXT, updated TEXT);
+CREATE TABLE asked (key TEXT PRIMARY KEY, times INTEGER, pass INTEGER);
+CREATE TABLE contact (id TEXT PRIMARY KEY, person TEXT);
+CREATE INDEX contact_of_person ON contact (person);
+"""
 
-    :param about: the manifest.
-    :param lines: the lines of its results.
-    :param address: where its results are.
-    """
+# key: only of a send that may have reached its recipient. person: only of a row of a holdout.
+_LINES = """
+CREATE TABLE sent.line (number INTEGER PRIMARY KEY, campaign INTEGER, key TEXT, person TEXT, sent TEXT, api_id TEXT,
+  session TEXT, content TEXT);
+CREATE INDEX sent.line_key ON line (key) WHERE key IS NOT NULL;
+CREATE INDEX sent.line_person ON line (person) WHERE person IS NOT NULL;
+"""
 
-    about: dict[str, Any]
-    lines: list[dict[str, Any]]
-    address: str
-
-    @property
-    def campaign_id(self) -> str:
-        """Its id."""
-        return str(self.about["campaign_id"])
-
-
-def sent_campaigns(given: Any) -> list[SentCampaign]:
-    """Return the campaigns that a parameter names.
-
-    :param given: what a batch operator returned, the address of a manifest, or a list of either.
-    :raises WtsInvalidRequestError: when it names none, or one of them cannot be read.
-    """
-    found: dict[str, SentCampaign] = {}
-    for one in given if isinstance(given, (list, tuple)) else [given]:
-        campaign = _read(_manifest_address(one))
-        found[campaign.campaign_id] = campaign
-    if not found:
-        raise WtsInvalidRequestError(f"campaign: is empty. {_EXAMPLE}")
-    return list(found.values())
-
-
-def _manifest_address(one: Any) -> str:
-    if isinstance(one, dict):
-        address = one.get("manifest_path")
-        if not address:
-            raise WtsInvalidRequestError(
-                "campaign: the campaign wrote no results. Set results_path of its task, or [wts] results_path, and "
-                f"clear it. {_EXAMPLE}"
-            )
-        return str(address)
-    if not isinstance(one, str) or not one.strip() or one.strip() == "None":
-        raise WtsInvalidRequestError(f"campaign: {one!r} is not a campaign. {_EXAMPLE}")
-    return one.strip()
-
-
-def _read(address: str) -> SentCampaign:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    results = address.removesuffix(".manifest.json")
-    try:
-        about = json.loads(ObjectStoragePath(address).read_text())
-        with ObjectStoragePath(results).open("rb") as file:  # type: ignore[no-untyped-call]
-            lines = [json.loads(line) for line in file if line.strip()]
-    except (OSError, ValueError, ImportError) as error:
-        raise WtsInvalidRequestError(
-            f"campaign: {address!r} cannot be read: {error}. Results are complete when the task of the campaign has "
-            f"ended. {_EXAMPLE}"
-        ) from None
-    if not isinstance(about, dict) or not about.get("campaign_id"):
-        raise WtsInvalidRequestError(
-            f"campaign: {address!r} is not the manifest of a campaign, or one of a version before 0.2.0. {_EXAMPLE}"
-        )
-    return SentCampaign(about, lines, results)
+# The session of a send is the one created last, if it went into several.
+_ROWS = """
+SELECT line.campaign, line.content, line.key, line.person, line.sent, message.status, message.failed, session.shown,
+  (SELECT count(*) FROM found WHERE found.key = line.key),
+  CASE WHEN session.id IS NOT NULL THEN (SELECT count(*) FROM session AS later WHERE later.contact = session.contact
+    AND later.created > max(coalesce(session.created, ''), line.sent)
+    AND NOT EXISTS (SELECT 1 FROM found WHERE found.key = line.key AND found.session = later.id)) END
+FROM sent.line AS line
+LEFT JOIN message ON message.key = line.key
+LEFT JOIN session ON session.id = (SELECT session.id FROM found JOIN session ON session.id = found.session
+  WHERE found.key = line.key ORDER BY session.created DESC, session.id DESC LIMIT 1)
+ORDER BY line.number
+"""
 
 
 class SentRow(NamedTuple):
     """A send that may have reached its recipient.
 
     :param key: the key of the send.
-    :param api_id: its id at the API, where it is known.
+    :param api_id: its id at the API, if it is known.
     :param to: the recipient.
-    :param sent_at: no earlier than this was it sent.
-    :param session_id: the session that the send answered, if it did.
+    :param sent_at: it was sent no earlier than this.
     :param traces: where it left its marker, and what asks for its status.
     """
 
@@ -141,189 +130,7 @@ class SentRow(NamedTuple):
     api_id: str | None
     to: str
     sent_at: datetime
-    session_id: str | None
     traces: Mapping[str, Any]
-
-
-def sent_rows(campaigns: Iterable[SentCampaign]) -> list[SentRow]:
-    """Return the sends of some campaigns that may have reached their recipients.
-
-    :param campaigns: the campaigns.
-    """
-    return [
-        SentRow(
-            line["send_key"],
-            line.get("id"),
-            line["to"],
-            parse_timestamp(line["sent_at"]),
-            line.get("session_id"),
-            campaign.about["traces"],
-        )
-        for campaign in campaigns
-        for line in campaign.lines
-        if line["status"] in _SENT and line.get("send_key")
-    ]
-
-
-class Outcomes:
-    """What is known of the sends: sessions and messages, taken in in any order and any number of times.
-
-    :param sends: the sends.
-    """
-
-    def __init__(self, sends: Iterable[SentRow]) -> None:
-        self.sends = {send.key: send for send in sends}
-        self._key_of = {Mark(key).name: key for key in self.sends}
-        self._begun = min((send.sent_at for send in self.sends.values()), default=None)
-        #: The sessions that sends went into, by id.
-        self.sessions: dict[str, dict[str, Any]] = {}
-        #: The sessions of each send, by its key: once found, always found.
-        self.marked: dict[str, list[str]] = {}
-        #: The status of each send that was asked for, by its key.
-        self.messages: dict[str, dict[str, Any]] = {}
-        #: When the sessions of a contact that began since were created, by contact and session.
-        self._of_contact: dict[str, dict[str, str]] = {}
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain JSON."""
-        return {
-            "sessions": self.sessions,
-            "marked": self.marked,
-            "messages": self.messages,
-            "of_contact": self._of_contact,
-        }
-
-    def restore(self, stored: Mapping[str, Any]) -> None:
-        """Take in what :meth:`as_json` returned.
-
-        :param stored: it.
-        """
-        self.sessions, self.marked = stored["sessions"], stored["marked"]
-        self.messages, self._of_contact = stored["messages"], stored["of_contact"]
-
-    def see_session(self, session: Mapping[str, Any], *, alone: bool = False) -> bool:
-        """Take in a session as the API answers it, or as an event tells of it.
-
-        :param session: the session.
-        :param alone: whether it was read alone, so that no other call shows more of it.
-        :return: whether a send went into it.
-        """
-        session_id = str(session["id"]).lower()
-        metadata = session.get("metadata")
-        for name, value in metadata.items() if isinstance(metadata, dict) else ():
-            if (key := self._key_of.get(name)) is not None and value == key:
-                self.find(key, session_id)
-        contact, created = session.get("contactId"), _date(session, "createdAt")
-        if isinstance(contact, str) and created and self._begun and created >= self._begun:
-            self._of_contact.setdefault(contact, {})[session_id] = created.isoformat()
-        if session_id not in self.sessions:
-            return False
-        known = self.sessions[session_id]
-        if known and _changed(known) > _changed(session):
-            return True
-        shown: dict[str, Any] = {**{name: _text(session.get(name)) for name in _KEPT}, **_details(session)}
-        shown |= {"id": session_id, "metadata": metadata, "partial": False}
-        if not isinstance(metadata, dict):
-            same = bool(known) and _changed(known) == _changed(session)
-            shown["metadata"] = known.get("metadata")
-            shown["partial"] = not alone and (known["partial"] if same else True)
-        self.sessions[session_id] = shown
-        return True
-
-    def see_send(self, key: str, answer: Mapping[str, Any]) -> None:
-        """Take in the status of a send.
-
-        :param key: the key of the send.
-        :param answer: what the API says of it.
-        """
-        known = self.messages.get(key, {})
-        if _changed(answer) >= _changed(known):
-            failed = _text(answer.get("failedReason"))
-            self.messages[key] = {
-                "status": _text(answer.get("status")),
-                "failedReason": without_personal_data(failed) if failed else None,
-                "updatedAt": _text(answer.get("updatedAt")),
-            }
-        if isinstance(session_id := answer.get("sessionId"), str) and session_id:
-            self.find(key, session_id.lower())
-
-    def find(self, key: str, session_id: str) -> None:
-        """Note that a send went into a session.
-
-        :param key: the key of the send.
-        :param session_id: the session.
-        """
-        mine = self.marked.setdefault(key, [])
-        if session_id not in mine:
-            mine.append(session_id)
-        self.sessions.setdefault(session_id, {})
-
-    def not_found(self) -> Iterator[SentRow]:
-        """Return the sends whose session is not known, and may become known."""
-        for key, send in self.sends.items():
-            if key not in self.marked and self.messages.get(key, {}).get("status") not in FAILED_STATUSES:
-                yield send
-
-    def unsettled(self) -> Iterator[SentRow]:
-        """Return the sends whose message may still change its status."""
-        for key, send in self.sends.items():
-            if send.api_id and self.messages.get(key, {}).get("status") not in _SETTLED:
-                yield send
-
-    def unread(self) -> Iterator[str]:
-        """Return the sessions that are known by their id alone, and then those whose metadata no list shows."""
-        yield from [one for one, session in self.sessions.items() if not session]
-        yield from [one for one, session in self.sessions.items() if session and session["partial"]]
-
-    def session_of(self, key: str) -> dict[str, Any] | None:
-        """Return the session of a send: the one created last, if it went into several.
-
-        :param key: the key of the send.
-        """
-        known = [self.sessions[one] for one in self.marked.get(key, ()) if self.sessions.get(one)]
-        return max(known, key=lambda one: (_date(one, "createdAt") or _EPOCH, one["id"]), default=None)
-
-    def columns_of(self, key: str, answers: Collection[str] | None, ended: Collection[str]) -> dict[str, Any]:
-        """Return the columns that say what came of a send.
-
-        :param key: the key of the send.
-        :param answers: keys of the metadata that are kept; ``None`` = all but markers.
-        :param ended: statuses of a session that has ended.
-        """
-        message, session = self.messages.get(key, {}), self.session_of(key)
-        status = message.get("status")
-        found = {
-            "marked_sessions": len(self.marked.get(key, ())),
-            "message_status": status,
-            "failed_reason": message.get("failedReason"),
-            "final": status in FAILED_STATUSES,
-        }
-        if session is None:
-            return found
-        sent_at, created = self.sends[key].sent_at, _date(session, "createdAt")
-        existing = created is not None and created < sent_at
-        replied, ended_at = _date(session, "lastMessageIn"), _date(session, "endAt")
-        counts = [date is not None and not (existing and date < sent_at) for date in (replied, ended_at)]
-        of_contact = self._of_contact.get(str(session["contactId"]), {})
-        return {
-            **found,
-            "session_id": session["id"],
-            "session_status": session["status"],
-            "session_created_at": created,
-            "existing_session": existing,
-            "later_sessions": sum(
-                datetime.fromisoformat(at) > max(created or _EPOCH, sent_at)
-                for one, at in of_contact.items()
-                if one not in self.marked[key]
-            ),
-            "replied": counts[0],
-            "last_reply_at": replied if counts[0] else None,
-            "completed_at": ended_at if counts[1] and session["status"] == "COMPLETED" else None,
-            "last_interaction_at": _date(session, "lastInteractionDate"),
-            **{name: session[name] for name in _DETAILS},
-            "answers": _answers(session["metadata"], answers),
-            "final": found["final"] or session["status"] in ended,
-        }
 
 
 class RowPolicy(NamedTuple):
@@ -339,45 +146,367 @@ class RowPolicy(NamedTuple):
     secret: bytes | None
 
 
-def rows(
-    campaigns: Iterable[SentCampaign], outcomes: Outcomes, policy: RowPolicy, observed_at: datetime
-) -> Iterator[dict[str, Any]]:
-    """Return a row for each line of the campaigns.
+class Outcomes:
+    """What is known of the sends of some campaigns: sessions and messages, taken in any order and any number of times.
+
+    Used in a ``with`` statement, it goes on with what an earlier pass or try kept.
 
     :param campaigns: the campaigns.
-    :param outcomes: what is known of their sends.
-    :param policy: what the rows show.
-    :param observed_at: when that was known.
+    :param kept_at: durable place of what was found.
     """
-    for campaign in campaigns:
-        about = {name: campaign.about.get(name) for name in ("campaign_id", "dag_id", "run_id", "task_id", "map_index")}
-        for line in campaign.lines:
-            to, key, status = line.get("to"), line.get("send_key"), line["status"]
-            named = line.get("row_key") or (to if to else f"line:{line['line']}")
-            reason = line.get("reason")
-            if policy.secret is not None:
-                if named == to:
-                    named = hash_of(to, policy.secret)
-                elif to:
-                    named = _hashed(named, policy.secret)
-                to = hash_of(to, policy.secret) if to else None
-                reason = without_personal_data(reason) if reason else reason
-            row: dict[str, Any] = {
+
+    def __init__(self, campaigns: Sequence[SentCampaign], kept_at: ObjectStoragePath) -> None:
+        self._campaigns = campaigns
+        self._kept_at = kept_at
+        #: Sends that may have reached their recipients.
+        self.sends = 0
+        #: When the first of them was sent; ``None`` without any.
+        self.begun: datetime | None = None
+        #: Whether somebody was held out, so that it matters who is behind a contact.
+        self.has_holdout = False
+
+    def __enter__(self) -> Outcomes:
+        self._folder = Path(tempfile.mkdtemp(prefix="wts-outcomes-"))
+        self._known = self._folder / "known.db"
+        try:
+            self._db = self._continued() or self._fresh()
+            self._db.execute("ATTACH ? AS sent", [str(self._folder / "lines.db")])
+            self._db.executescript("PRAGMA sent.journal_mode = OFF; PRAGMA sent.synchronous = OFF;" + _LINES)
+            self._read_lines()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(AttributeError):
+            self._db.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # What is kept ----------------------------------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the campaigns."""
+        return sorted(campaign.campaign_id for campaign in self._campaigns)
+
+    @property
+    def cursor(self) -> datetime | None:
+        """Where the next list of changes begins."""
+        kept = self._about("cursor")
+        return datetime.fromisoformat(kept) if kept else self.begun
+
+    @cursor.setter
+    def cursor(self, date: datetime) -> None:
+        self._note("cursor", date.isoformat())
+
+    @property
+    def pass_number(self) -> int:
+        """The number of the pass that is going on, or comes next."""
+        return int(self._about("pass") or 0)
+
+    def end_pass(self) -> None:
+        """Note that a pass is over: what it asked for, the next one asks for again."""
+        self._note("pass", str(self.pass_number + 1))
+
+    def keep(self) -> None:
+        """Copy what is known to its durable place."""
+        from airflow_provider_wts.hooks.output_files import whole_file
+
+        self._db.commit()
+        with whole_file(self._kept_at, "outcomes_path", example=EXAMPLE) as copy, self._known.open("rb") as known:
+            shutil.copyfileobj(known, copy, 1 << 20)
+
+    def _continued(self) -> sqlite3.Connection | None:
+        """Return the tables as an earlier try kept them, if they are of these campaigns."""
+        try:
+            with self._kept_at.open("rb") as kept, self._known.open("wb") as known:  # type: ignore[no-untyped-call]
+                shutil.copyfileobj(kept, known, 1 << 20)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise WtsError(
+                f"outcomes_path: {self._kept_at}, which holds what was found so far, cannot be read: {error}. "
+                "A retry reads it."
+            ) from error
+        with suppress(sqlite3.DatabaseError):
+            db = self._connection()
+            about = dict(db.execute("SELECT name, value FROM about"))
+            if (about.get("version"), about.get("campaigns")) == (_VERSION, json.dumps(self.ids)):
+                return db
+            db.close()
+        log.warning("%s is of other campaigns, or of another version. Everything is read again.", self._kept_at)
+        return None
+
+    def _fresh(self) -> sqlite3.Connection:
+        self._known.unlink(missing_ok=True)
+        db = self._connection()
+        db.executescript(_KNOWN)
+        db.execute("INSERT INTO about VALUES ('version', ?), ('campaigns', ?)", [_VERSION, json.dumps(self.ids)])
+        return db
+
+    def _connection(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._known, cached_statements=64)
+        # These files are of this process alone; what must not be lost is copied when it is whole.
+        db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;")
+        return db
+
+    def _about(self, name: str) -> str | None:
+        found = self._one("SELECT value FROM about WHERE name = ?", name)
+        return found[0] if found else None
+
+    def _note(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [name, value])
+
+    def _one(self, query: str, *values: Any) -> Any:
+        return self._db.execute(query, values).fetchone()
+
+    def _read_lines(self) -> None:
+        lines = (self._line(number, line) for number, one in enumerate(self._campaigns) for line in one.lines())
+        while batch := list(islice(lines, _BATCH)):
+            self._db.executemany(
+                "INSERT INTO sent.line (campaign, key, person, sent, api_id, session, content) VALUES (?,?,?,?,?,?,?)",
+                batch,
+            )
+        self.sends, begun = self._one("SELECT count(*), min(sent) FROM sent.line WHERE key IS NOT NULL")
+        self.begun = datetime.fromisoformat(begun) if begun else None
+        self.has_holdout = self._one("SELECT 1 FROM sent.line WHERE person IS NOT NULL") is not None
+
+    @staticmethod
+    def _line(campaign: int, line: dict[str, Any]) -> tuple[Any, ...]:
+        key = line.get("send_key") if line["status"] in MAY_HAVE_REACHED else None
+        return (
+            campaign,
+            key,
+            identity_of(line["to"]) if line["status"] == "holdout" and line.get("to") else None,
+            _stamp(parse_timestamp(line["sent_at"])) if key else None,
+            line.get("id"),
+            line["session_id"].lower() if line.get("session_id") else None,
+            json.dumps(line, separators=(",", ":")),
+        )
+
+    # What comes in ---------------------------------------------------------------------------------------------------
+
+    def see_session(self, session: Mapping[str, Any], *, alone: bool = False) -> None:
+        """Take in a session as the API answers it, or as an event shows it.
+
+        :param session: the session.
+        :param alone: whether it was read alone, so that no other call shows more of it.
+        """
+        session_id = str(_text(session["id"])).lower()
+        metadata = session.get("metadata")
+        for name, key in metadata.items() if isinstance(metadata, dict) else ():
+            # Anybody may write an entry by such a name.
+            if isinstance(key, str) and key.isascii() and Mark(key).name == name and self._is_send(key):
+                self.find(key, session_id)
+        if self.has_holdout:
+            self._see_contact(session)
+        changed = _stamp(_changed(session))
+        known = self._one("SELECT changed, partial, shown FROM session WHERE id = ?", session_id)
+        if known and known[0] > changed:
+            return
+        partial, shown = False, {**{name: _text(session.get(name)) for name in _KEPT}, **_details(session)}
+        shown["metadata"] = metadata
+        if not isinstance(metadata, dict):
+            same = known is not None and known[0] == changed
+            shown["metadata"] = json.loads(known[2])["metadata"] if known else None
+            partial = not alone and (bool(known[1]) if same else True)
+        dates = [_stamp(date) if (date := _date(session, name)) else None for name in ("createdAt", "lastMessageIn")]
+        self._db.execute(
+            "INSERT OR REPLACE INTO session VALUES (?,?,?,?,?,?,?)",
+            [session_id, shown["contactId"], *dates, changed, partial, json.dumps({**shown, "id": session_id})],
+        )
+
+    def _see_contact(self, session: Mapping[str, Any]) -> None:
+        """Note who a contact is, if it is somebody of a holdout."""
+        contact, details = _text(session.get("contactId")), session.get("contactDetails")
+        if contact and isinstance(details, dict):
+            for person in map(identity_of, addresses_in(details)):
+                if self._one("SELECT 1 FROM sent.line WHERE person = ?", person):
+                    self._db.execute("INSERT OR REPLACE INTO contact VALUES (?, ?)", [contact, person])
+
+    def see_send(self, key: str, answer: Mapping[str, Any]) -> None:
+        """Take in the status of a send.
+
+        :param key: the key of the send.
+        :param answer: what the API says of it.
+        """
+        known, changed = self._one("SELECT updated FROM message WHERE key = ?", key), _stamp(_changed(answer))
+        if known is None or changed >= known[0]:
+            failed = _text(answer.get("failedReason"))
+            self._db.execute(
+                "INSERT OR REPLACE INTO message VALUES (?,?,?,?)",
+                [key, _text(answer.get("status")), without_personal_data(failed) if failed else None, changed],
+            )
+        if session_id := _text(answer.get("sessionId")):
+            self.find(key, session_id.lower())
+
+    def find(self, key: str, session_id: str) -> None:
+        """Note that a send went into a session.
+
+        :param key: the key of the send.
+        :param session_id: the session.
+        """
+        self._db.execute("INSERT OR IGNORE INTO found VALUES (?, ?)", [key, session_id])
+
+    def find_answered(self) -> None:
+        """Note the sessions that sends without an id of their own were answered with."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO found SELECT key, session FROM sent.line WHERE key IS NOT NULL "
+            "AND session IS NOT NULL AND api_id IS NULL AND NOT EXISTS (SELECT 1 FROM found WHERE key = line.key)"
+        )
+
+    def ask(self, key: str) -> None:
+        """Note that a send or a session is looked up.
+
+        :param key: the key of the send, or the id of the session.
+        """
+        self._db.execute(
+            "INSERT INTO asked VALUES (?1, 1, ?2) ON CONFLICT (key) DO UPDATE SET times = times + 1, pass = ?2",
+            [key, self.pass_number],
+        )
+
+    # What is still to be found ---------------------------------------------------------------------------------------
+
+    def _is_send(self, key: str) -> bool:
+        return self._one("SELECT 1 FROM sent.line WHERE key = ?", key) is not None
+
+    def is_found(self, key: str) -> bool:
+        """Whether a session of a send is known.
+
+        :param key: the key of the send.
+        """
+        return self._one("SELECT 1 FROM found WHERE key = ?", key) is not None
+
+    def message_status(self, key: str) -> str | None:
+        """Return the status of a send, if it was asked for.
+
+        :param key: the key of the send.
+        """
+        found = self._one("SELECT status FROM message WHERE key = ?", key)
+        return found[0] if found else None
+
+    def not_found(self, most: int) -> list[SentRow]:
+        """Return sends whose session is not known and may become known; those looked up least come first.
+
+        :param most: how many.
+        """
+        return self._some(
+            "NOT EXISTS (SELECT 1 FROM found WHERE key = line.key) AND coalesce(message.status, '') NOT IN (?, ?) "
+            "ORDER BY coalesce(asked.times, 0), line.number LIMIT ?",
+            *FAILED_STATUSES,
+            most,
+        )
+
+    def unsettled(self, most: int) -> list[SentRow]:
+        """Return sends whose message may still change its status, and that this pass did not ask for yet.
+
+        :param most: how many.
+        """
+        return self._some(f"{_UNSETTLED} ORDER BY line.number LIMIT ?", *_SETTLED, self.pass_number, most)
+
+    def count_unsettled(self) -> int:
+        """Return how many sends :meth:`unsettled` has."""
+        query = f"SELECT count(*) {_SENDS} WHERE line.key IS NOT NULL AND {_UNSETTLED}"
+        return int(self._one(query, *_SETTLED, self.pass_number)[0])
+
+    def unread(self, most: int) -> list[str]:
+        """Return sessions that are known by their id alone, and then those whose metadata no list shows.
+
+        :param most: how many.
+        """
+        query = (
+            "SELECT DISTINCT found.session, session.id IS NOT NULL AS seen FROM found "
+            "LEFT JOIN session ON session.id = found.session LEFT JOIN asked ON asked.key = found.session "
+            "WHERE session.id IS NULL OR session.partial ORDER BY seen, coalesce(asked.times, 0), found.key LIMIT ?"
+        )
+        return [session_id for session_id, _ in self._db.execute(query, [most])]
+
+    def _some(self, where: str, *values: Any) -> list[SentRow]:
+        columns = "line.campaign, line.key, line.api_id, line.sent, line.content"
+        query = f"SELECT {columns} {_SENDS} WHERE line.key IS NOT NULL AND {where}"
+        return [
+            SentRow(key, api_id, json.loads(content)["to"], datetime.fromisoformat(sent), self._traces(campaign))
+            for campaign, key, api_id, sent, content in self._db.execute(query, values)
+        ]
+
+    def _traces(self, campaign: int) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._campaigns[campaign].about["traces"]
+        return found
+
+    # The rows --------------------------------------------------------------------------------------------------------
+
+    def rows(self, policy: RowPolicy, observed_at: datetime) -> Iterator[dict[str, Any]]:
+        """Return a row for each line of the campaigns.
+
+        :param policy: what the rows show.
+        :param observed_at: when that was known.
+        """
+        origins = [campaign.origin() for campaign in self._campaigns]
+        for campaign, content, key, person, sent, status, failed, shown, marked, later in self._db.execute(_ROWS):
+            line = json.loads(content)
+            row = {
                 **dict.fromkeys(COLUMNS),
-                **about,
-                "generation": campaign.about.get("generation"),
-                "row_key": named,
-                "line": line["line"],
-                "recipient": to,
-                "send_status": status,
-                "reason": reason,
-                "send_key": key,
-                "api_id": line.get("id"),
-                "sent_at": parse_timestamp(line["sent_at"]) if status in _SENT and key else None,
-                "final": status not in _SENT,
+                **origins[campaign],
+                **_sent_columns(line, policy.secret),
                 "observed_at": observed_at,
+                "final": key is None and person is None,
             }
-            yield row | outcomes.columns_of(key, policy.answers, policy.ended) if key in outcomes.sends else row
+            if person is not None:
+                row |= self._of_holdout(person)
+            elif key is not None:
+                at = datetime.fromisoformat(sent)
+                session = json.loads(shown) if shown else None
+                row |= {
+                    "sent_at": at,
+                    "marked_sessions": marked,
+                    "later_sessions": later,
+                    "message_status": status,
+                    "failed_reason": failed,
+                    "final": status in FAILED_STATUSES
+                    or (session is not None and has_ended(session, at, policy.ended)),
+                }
+                row |= _session_columns(session, at, policy.answers) if session is not None else {}
+            yield row
+
+    def _of_holdout(self, person: str) -> dict[str, Any]:
+        """Return what somebody did to whom nothing was sent, since the first of the others got a message."""
+        if self.begun is None:
+            return {}
+        since = _stamp(self.begun)
+        later, last = self._one(
+            "SELECT sum(session.created > ?1), max(CASE WHEN session.replied >= ?1 THEN session.replied END) "
+            "FROM contact JOIN session ON session.contact = contact.id WHERE contact.person = ?2",
+            since,
+            person,
+        )
+        return {
+            "later_sessions": later or 0,
+            "replied": last is not None,
+            "last_reply_at": datetime.fromisoformat(last) if last else None,
+        }
+
+
+_SENDS = "FROM sent.line AS line LEFT JOIN message ON message.key = line.key LEFT JOIN asked ON asked.key = line.key"
+
+_UNSETTLED = (
+    f"line.api_id IS NOT NULL AND coalesce(message.status, '') NOT IN ({', '.join('?' * len(_SETTLED))}) "
+    "AND coalesce(asked.pass, -1) <> ?"
+)
+
+
+def has_ended(session: Mapping[str, Any], sent_at: datetime, ended: Collection[str]) -> bool:
+    """Whether a session has ended since a send: an end before it does not count.
+
+    :param session: the session.
+    :param sent_at: when it was sent.
+    :param ended: statuses of a session that has ended.
+    """
+    return session["status"] in ended and _counts(
+        _date(session, "endAt") or datetime.max.replace(tzinfo=UTC), session, sent_at
+    )
 
 
 def status_of(row: Mapping[str, Any]) -> str:
@@ -386,6 +515,52 @@ def status_of(row: Mapping[str, Any]) -> str:
     :param row: the row.
     """
     return str(row["session_status"] or row["send_status"])
+
+
+def _sent_columns(line: Mapping[str, Any], secret: bytes | None) -> dict[str, Any]:
+    """Return the columns that the results of a send fill."""
+    to, named, reason = line.get("to"), row_key(line), line.get("reason")
+    if secret is not None:
+        own, hidden = line.get("row_key"), hash_of(to, secret) if to else None
+        # A key of the user's own stays, so that rows can be joined; not one that is the recipient.
+        if to and hidden and (not own or identity_of(own) == identity_of(to)):
+            named = hidden
+        to, reason = hidden, without_personal_data(reason) if reason else reason
+    return {
+        "row_key": named,
+        "line": line["line"],
+        "recipient": to,
+        "send_status": line["status"],
+        "reason": reason,
+        "send_key": line.get("send_key"),
+        "api_id": line.get("id"),
+    }
+
+
+def _counts(date: datetime | None, session: Mapping[str, Any], sent_at: datetime) -> bool:
+    """Whether what happened in a session comes after a send: in one that existed before, only that counts."""
+    created = _date(session, "createdAt")
+    return date is not None and not (created is not None and created < sent_at and date < sent_at)
+
+
+def _session_columns(session: Mapping[str, Any], sent_at: datetime, answers: Collection[str] | None) -> dict[str, Any]:
+    """Return the columns that the session of a send fills."""
+    created = _date(session, "createdAt")
+    replied, ended_at = _date(session, "lastMessageIn"), _date(session, "endAt")
+    has_replied = _counts(replied, session, sent_at)
+    has_completed = session["status"] == "COMPLETED" and _counts(ended_at, session, sent_at)
+    return {
+        "session_id": session["id"],
+        "session_status": session["status"],
+        "session_created_at": created,
+        "existing_session": created is not None and created < sent_at,
+        "replied": has_replied,
+        "last_reply_at": replied if has_replied else None,
+        "completed_at": ended_at if has_completed else None,
+        "last_interaction_at": _date(session, "lastInteractionDate"),
+        **{name: session[name] for name in _DETAILS},
+        "answers": _answers(session["metadata"], answers),
+    }
 
 
 _DETAILS = ("agent", "department", "classification", "amount")
@@ -429,10 +604,11 @@ def _date(item: Mapping[str, Any], name: str) -> datetime | None:
     return date.astimezone(UTC) if date is not None and 1 < date.year < datetime.max.year else None
 
 
+def _stamp(date: datetime) -> str:
+    """Return a date so that texts are in the order of time."""
+    return date.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def _changed(item: Mapping[str, Any]) -> datetime:
     dates = [_date(item, name) for name in ("createdAt", "updatedAt", "lastInteractionDate")]
     return max((date for date in dates if date), default=_EPOCH)
-
-
-def _hashed(text: str, secret: bytes) -> str:
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 #: The words of the report, by language.
 WORDS = {
     "en": {
         "title": "Outcome of the campaign",
+        "funnel": "Funnel",
         "rows": "rows",
         "bad": "bad rows and duplicates",
         "excluded": "excluded or skipped",
@@ -25,33 +27,53 @@ WORDS = {
         "completed": "completed",
         "failed": "failed",
         "open": "unconfirmed or not sent",
+        "of_sent": "of those sent",
+        "not_sent": "Not reached",
         "by_hour": "Last replies by hour of the day (UTC)",
         "answers": "Answers",
+        "other": "other",
         "reasons": "Reasons of failures",
         "delay": "Time from the send to the last reply",
+        "compared": "Holdout against treated: who wrote after the send",
+        "treated": "treated",
+        "difference": "Difference: {0} percentage points (95% interval: {1} to {2})",
         "observed": "As of",
     },
     "pt": {
         "title": "Resultado da campanha",
+        "funnel": "Funil",
         "rows": "linhas",
         "bad": "linhas inválidas e duplicadas",
         "excluded": "excluídos ou pulados",
-        "holdout": "grupo de controle (holdout)",
+        "holdout": "grupo de controle",
         "sent": "enviados",
         "started": "conversa encontrada",
         "replied": "responderam",
         "completed": "concluídos",
         "failed": "falharam",
         "open": "não confirmados ou não enviados",
+        "of_sent": "dos enviados",
+        "not_sent": "Não alcançados",
         "by_hour": "Últimas respostas por hora do dia (UTC)",
         "answers": "Respostas",
+        "other": "outros",
         "reasons": "Motivos das falhas",
         "delay": "Tempo do envio até a última resposta",
+        "compared": "Grupo de controle (holdout) e tratados: quem escreveu depois do envio",
+        "treated": "tratados",
+        "difference": "Diferença: {0} pontos percentuais (intervalo de 95%: {1} a {2})",
         "observed": "Situação em",
     },
 }
 
-_STEPS = ("rows", "bad", "excluded", "holdout", "open", "failed", "sent", "started", "replied", "completed")
+_REACHED = ("rows", "sent", "started", "replied", "completed")
+
+_TILES = ("rows", "sent", "replied", "completed")
+
+_NOT_REACHED = ("bad", "excluded", "holdout", "open", "failed")
+
+#: The order of the log.
+_STEPS = ("rows", "bad", "excluded", "holdout", "open", "sent", "started", "replied", "completed", "failed")
 
 _STEP_OF_STATUS = {
     **dict.fromkeys(("bad_row", "duplicate"), "bad"),
@@ -66,16 +88,32 @@ _DELAYS = ((5, "< 5 min"), (30, "< 30 min"), (60, "< 1 h"), (360, "< 6 h"), (144
 #: Values of an answer, and answers, that the report shows.
 _MOST_SHOWN = 8
 
+#: Letters of a label in a chart; the rest is in what the pointer shows.
+_MOST_LETTERS = 30
+
+#: Values that are counted one by one. What has more of them says nothing as a chart.
+_MOST_COUNTED = 1000
+
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2321; --soft: #5c6663; --paper: #ffffff; --bar: #12876a; --line: #dde3e0 }
+:root { color-scheme: light dark; --ink: #1c2321; --soft: #5c6663; --paper: #f6f8f7; --card: #ffffff; --bar: #12876a;
+  --pale: #cfe7df; --other: #b4562f; --line: #dde3e0 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eeeb; --soft: #9fb0aa; --paper: #131816; --bar: #3ac79f; --line: #2b3431 } }
-body { margin: 2rem auto; max-width: 46rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
+  :root { --ink: #e8eeeb; --soft: #9fb0aa; --paper: #101413; --card: #181e1c; --bar: #3ac79f; --pale: #24453b;
+    --other: #e58d63; --line: #2b3431 } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 58rem; padding: 2rem 1rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif }
-h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-p { color: var(--soft); overflow-wrap: anywhere }
-svg { width: 100%; height: auto } svg text { fill: var(--ink); font: 13px system-ui, sans-serif }
-svg rect { fill: var(--bar) } svg line { stroke: var(--line) }
+h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1rem; margin: 0 0 .6rem; overflow-wrap: anywhere }
+p { color: var(--soft); margin: .2rem 0; overflow-wrap: anywhere; font-size: .9rem }
+main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1rem }
+section, .tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem }
+.tiles { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.2rem 0 1rem }
+.tile { flex: 1; min-width: 8rem } .tile strong { display: block; font-size: 1.7rem; line-height: 1.2 }
+.tile span { color: var(--soft); font-size: .9rem }
+.wide { grid-column: 1 / -1 }
+svg { display: block; width: 100%; height: auto } svg text { fill: var(--ink); font: 13px system-ui, sans-serif }
+svg .soft { fill: var(--soft) } svg line { stroke: var(--line) }
+svg .bar { fill: var(--bar) } svg .back { fill: var(--pale) } svg .other { fill: var(--other) }
 """
 
 
@@ -88,6 +126,8 @@ class Funnel:
         self._delays: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._answers: dict[str, Counter[str]] = {}
+        #: Those held out who wrote all the same.
+        self._held_out_wrote = 0
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count a row.
@@ -95,11 +135,13 @@ class Funnel:
         :param row: the row.
         """
         self.counts["rows"] += 1
-        failed = row["send_status"] == "failed" or bool(row["failed_reason"])
         self.counts[_STEP_OF_STATUS.get(row["send_status"], "open")] += 1
-        if failed:
+        if row["send_status"] == "failed" or row["failed_reason"]:
             self.counts["failed"] += row["send_status"] != "failed"
-            self._reasons[str(row["failed_reason"] or row["reason"] or "?")[:80]] += 1
+            _count(self._reasons, str(row["failed_reason"] or row["reason"] or "?")[:80])
+        if row["send_status"] == "holdout":
+            self._held_out_wrote += bool(row["replied"])
+            return
         self.counts["started"] += row["session_id"] is not None
         self.counts["replied"] += bool(row["replied"])
         self.counts["completed"] += row["completed_at"] is not None
@@ -109,7 +151,7 @@ class Funnel:
             self._delays[next(name for most, name in _DELAYS if minutes < most)] += 1
         for name, value in (json.loads(row["answers"]) if row["answers"] else {}).items():
             if name in self._answers or len(self._answers) < _MOST_SHOWN:
-                self._answers.setdefault(name, Counter())[str(value)[:40]] += 1
+                _count(self._answers.setdefault(name, Counter()), str(value)[:40])
 
     def text(self) -> list[str]:
         """Return the funnel as lines of a log."""
@@ -118,7 +160,7 @@ class Funnel:
         return [
             f"{words[step]:<24} {self.counts[step]:>10,}  {'█' * round(24 * self.counts[step] / most)}"
             for step in _STEPS
-            if self.counts[step] or step in ("rows", "sent", "started", "replied", "completed")
+            if self.counts[step] or step in _REACHED
         ]
 
     def html(self, language: str, campaign_ids: Iterable[str], observed_at: datetime) -> str:
@@ -128,36 +170,132 @@ class Funnel:
         :param campaign_ids: the campaigns.
         :param observed_at: when it was so.
         """
-        words = WORDS[language]
-        parts = [
-            _bars("", [(words[step], self.counts[step]) for step in _STEPS]),
-            _bars(words["by_hour"], [(f"{hour:02}h", self._hours[hour]) for hour in range(24)] if self._hours else []),
-            _bars(words["delay"], [(name, self._delays[name]) for _, name in _DELAYS] if self._delays else []),
+        words, sent = WORDS[language], self.counts["sent"]
+        tiles = "".join(_tile(words, step, self.counts[step], sent, language) for step in _TILES)
+        not_reached = [(words[step], self.counts[step]) for step in _NOT_REACHED if self.counts[step]]
+        sections = [
+            _section(words["funnel"], _bars([(words[step], self.counts[step]) for step in _REACHED], language)),
+            _section(words["not_sent"], _bars(not_reached, language, kind="other")),
+            _section(words["compared"], self._compared(language)),
+            _section(words["by_hour"], _columns([(f"{hour:02}", self._hours[hour]) for hour in range(24)], language)),
+            _section(words["delay"], _bars([(name, self._delays[name]) for _, name in _DELAYS], language)),
         ]
-        # What differs from row to row, such as an invoice, says nothing as a bar.
+        # What differs from row to row, such as an invoice, says nothing as a chart.
         for name, values in self._answers.items():
-            if len(values) <= max(_MOST_SHOWN, values.total() // 4):
-                parts.append(_bars(f"{words['answers']}: {name}", values.most_common(_MOST_SHOWN)))
-        parts.append(_bars(words["reasons"], self._reasons.most_common(_MOST_SHOWN)))
+            if len(values) <= max(_MOST_SHOWN, min(_MOST_COUNTED, values.total() // 4)):
+                title = f"{words['answers']}: {name}"
+                sections.append(_section(title, _bars(_most_common(values, words["other"]), language)))
+        reasons = _most_common(self._reasons, words["other"])
+        sections.append(_section(words["reasons"], _bars(reasons, language, kind="other")))
         return (
             f'<!doctype html>\n<html lang="{"pt-BR" if language == "pt" else "en"}"><head><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width"><title>{words["title"]}</title>'
             f"<style>{_STYLE}</style></head><body><h1>{words['title']}</h1>"
-            f"<p>{escape(', '.join(campaign_ids))}<br>{words['observed']} {observed_at:%Y-%m-%d %H:%M} UTC</p>"
-            f"{''.join(parts)}</body></html>\n"
+            f"<p>{words['observed']} {observed_at:%Y-%m-%d %H:%M} UTC · {escape(', '.join(campaign_ids))}</p>"
+            f'<div class="tiles">{tiles}</div><main>{"".join(sections)}</main></body></html>\n'
         )
 
+    def _compared(self, language: str) -> str:
+        """Return the shares of those who wrote, with and without a message, and how sure their difference is."""
+        held_out, sent = self.counts["holdout"], self.counts["sent"]
+        if not held_out or not sent:
+            return ""
+        words = WORDS[language]
+        groups = ((words["treated"], self.counts["replied"], sent), (words["holdout"], self._held_out_wrote, held_out))
+        bars = [
+            (f"{name} ({_whole(count, language)} / {_whole(of, language)})", 100 * count / of)
+            for name, count, of in groups
+        ]
+        shares = [count / of for _, count, of in groups]
+        error = 1.96 * math.sqrt(
+            sum(share * (1 - share) / of for share, (_, _, of) in zip(shares, groups, strict=True))
+        )
+        difference = shares[0] - shares[1]
+        points = (f"{100 * value:+.1f}" for value in (difference, difference - error, difference + error))
+        line = words["difference"].format(*(_written(point, language) for point in points))
+        return f"{_bars(bars, language, percent=True)}<p>{line}</p>"
 
-def _bars(title: str, values: list[tuple[str, int]]) -> str:
-    """Return a chart with a bar for each value; nothing if there are none."""
-    if not values:
+
+def _count(counter: Counter[str], name: str) -> None:
+    """Count a value, or the rest together if there are too many to be counted one by one."""
+    counter[name if name in counter or len(counter) < _MOST_COUNTED else ""] += 1
+
+
+def _most_common(counter: Counter[str], other: str) -> list[tuple[str, float]]:
+    shown = [(name, count) for name, count in counter.most_common(_MOST_SHOWN) if name]
+    if all(_is_number(name) for name, _ in shown):
+        # Grades and the like, in their order.
+        shown.sort(key=lambda one: float(one[0]))
+    rest = counter.total() - sum(count for _, count in shown)
+    return [*shown, *([(f"({other})", rest)] if rest else [])]
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).removeprefix("-").isdecimal() and text.isascii()
+
+
+def _written(number: str, language: str) -> str:
+    """Return a number, written with a point, as the language writes it."""
+    return number.translate(str.maketrans(",.", ".,")) if language == "pt" else number
+
+
+def _whole(count: float, language: str) -> str:
+    return _written(f"{count:,.0f}", language)
+
+
+def _share(count: float, of: float, language: str) -> str:
+    return _written(f"{100 * count / of if of else 0:.0f}%", language)
+
+
+def _tile(words: Mapping[str, str], step: str, count: int, sent: int, language: str) -> str:
+    share = "" if step in ("rows", "sent") else f", {_share(count, sent, language)} {words['of_sent']}"
+    return f'<div class="tile"><strong>{_whole(count, language)}</strong><span>{words[step]}{share}</span></div>'
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _bars(values: Sequence[tuple[str, float]], language: str, *, kind: str = "bar", percent: bool = False) -> str:
+    """Return a chart with a bar for each value; nothing if all are zero."""
+    most = 100.0 if percent else max((count for _, count in values), default=0)
+    if not any(count for _, count in values):
         return ""
-    most = max(1, *(count for _, count in values))
-    bars = "".join(
-        f'<text x="200" y="{26 * place + 17}" text-anchor="end">{escape(name[:30])}</text>'
-        f'<rect x="210" y="{26 * place + 4}" width="{round(400 * count / most)}" height="18" rx="3"/>'
-        f'<text x="{218 + round(400 * count / most)}" y="{26 * place + 17}">{count:,}</text>'
-        for place, (name, count) in enumerate(values)
-    )
-    head = f"<h2>{escape(title)}</h2>" if title else ""
-    return f'{head}<svg viewBox="0 0 690 {26 * len(values)}" role="img">{bars}</svg>'
+    labels = [name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…" for name, _ in values]
+    left = 12 + round(7.3 * max(map(len, labels)))
+    room = 405 - left
+    parts = []
+    for place, ((name, count), label) in enumerate(zip(values, labels, strict=True)):
+        y = 30 * place
+        shown = _written(f"{count:.1f}%", language) if percent else _whole(count, language)
+        parts.append(
+            f"<g><title>{escape(name)}: {shown}</title>"
+            f'<text x="{left - 10}" y="{y + 19}" text-anchor="end">{escape(label)}</text>'
+            f'<rect class="back" x="{left}" y="{y + 5}" width="{room}" height="20" rx="4"/>'
+            f'<rect class="{kind}" x="{left}" y="{y + 5}" width="{room * count / most:.1f}" height="20" rx="4"/>'
+            f'<text x="413" y="{y + 19}">{shown}</text></g>'
+        )
+    return f'<svg viewBox="0 0 470 {30 * len(values)}" role="img">{"".join(parts)}</svg>'
+
+
+def _columns(values: Sequence[tuple[str, float]], language: str) -> str:
+    """Return a chart with a column for each value; nothing if all are zero."""
+    most = max(count for _, count in values)
+    if not most:
+        return ""
+    step = 480 / len(values)
+    parts = [
+        f'<line x1="0" y1="150" x2="480" y2="150"/><text class="soft" x="0" y="12">{_whole(most, language)}</text>'
+    ]
+    for place, (name, count) in enumerate(values):
+        x, height = place * step, round(125 * count / most, 1)
+        parts.append(
+            f"<g><title>{escape(name)}: {_whole(count, language)}</title>"
+            f'<rect class="bar" x="{x + 2:.1f}" y="{150 - height}" width="{step - 4:.1f}" height="{height}" rx="2"/>'
+            "</g>"
+        )
+        if place % 3 == 0:
+            parts.append(
+                f'<text class="soft" x="{x + step / 2:.1f}" y="168" text-anchor="middle">{escape(name)}</text>'
+            )
+    return f'<svg viewBox="0 0 480 175" role="img">{"".join(parts)}</svg>'

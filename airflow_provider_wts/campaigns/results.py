@@ -13,6 +13,7 @@ from uuid import uuid4
 from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
+from airflow_provider_wts.campaigns.sent import SentCampaign, result_rows
 from airflow_provider_wts.hooks.output_files import json_line, make_folder, publish
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_wts.campaigns.recipients import Recipient, SkippedRow
+    from airflow_provider_wts.hooks.tables import Table
 
 
 class Result(NamedTuple):
@@ -83,10 +85,11 @@ class ResultsFile:
     """A JSON Lines file that gets its name when it is complete, and a manifest beside it.
 
     :param address: any address that ``ObjectStoragePath`` takes.
+    :param table: where the lines go as well when the file is complete.
     :raises WtsInvalidRequestError: when it names no file.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, table: Table | None = None) -> None:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         if address.endswith("/"):
@@ -104,6 +107,7 @@ class ResultsFile:
         self._partial: ObjectStoragePath = self._path.with_name(f"{self._path.name}{suffix}")
         self.partial_address = f"{address}{suffix}"
         self.address = address
+        self._table = table
         self.manifest_address = f"{address}.manifest.json"
         self._file: IO[bytes] | None = None
         self._begun = False
@@ -142,7 +146,7 @@ class ResultsFile:
             self._file.write(json_line(line))
 
     def complete(self, manifest: dict[str, Any]) -> None:
-        """Give the file its name, and write the manifest.
+        """Give the file its name, write the manifest, and the lines into the table.
 
         :param manifest: what it says about the file.
         """
@@ -152,6 +156,8 @@ class ResultsFile:
         publish(self._partial, self._path)
         self._file = None
         self._path.with_name(f"{self._path.name}.manifest.json").write_text(json.dumps(manifest, indent=2))
+        if self._table is not None:
+            self._table.replace(result_rows(SentCampaign(manifest, self.address)))
 
 
 class Progress:

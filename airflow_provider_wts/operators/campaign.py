@@ -97,6 +97,9 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets``. If omitted, a file
         below the folder ``[wts] results_path``, if that is set. Without either, the log and the returned value name
         the first 20 recipients who were not reached, and nobody else (templated).
+    :param results_table: table for the results as well; created on PostgreSQL, MariaDB, MySQL and SQLite. Needs
+        ``results_path``, or ``[wts] results_path``, and the extra ``sql`` (templated).
+    :param results_conn_id: Airflow connection of its database (templated).
     :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
         ``0.05`` or ``"5%"``. ``None`` = no bound (templated).
     :param holdout: share of the people who deliberately get no message, such as ``0.1`` or ``"10%"``, to measure what
@@ -142,6 +145,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         "channel",
         "callback_url",
         "results_path",
+        "results_table",
+        "results_conn_id",
         "max_failures",
         "holdout",
         "holdout_key",
@@ -166,6 +171,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         channel: str | None = None,
         callback_url: Missing[str] = UNSET,
         results_path: str | None = None,
+        results_table: str | None = None,
+        results_conn_id: str | None = None,
         max_failures: float | str | None = None,
         holdout: float | str | None = None,
         holdout_key: str | None = None,
@@ -186,6 +193,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         self.channel = channel
         self.callback_url = callback_url
         self.results_path = results_path
+        self.results_table = results_table
+        self.results_conn_id = results_conn_id
         self.max_failures = max_failures
         self.holdout = holdout
         self.holdout_key = holdout_key
@@ -333,11 +342,22 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
     def _results(self, context: Context) -> ResultsFile | None:
         from airflow_provider_wts.campaigns.results import ResultsFile, default_address
+        from airflow_provider_wts.campaigns.sent import RESULT_COLUMNS, RESULT_KEY
+        from airflow_provider_wts.hooks.tables import table_of
 
-        if parameters.missing(self.results_path):
-            folder = conf.get("wts", "results_path", fallback="").strip()
-            return ResultsFile(default_address(folder, context["ti"])) if folder else None
-        return ResultsFile(str(self.results_path).strip())
+        given = (self.results_table, self.results_conn_id)
+        table = table_of(("results_table", "results_conn_id"), given, RESULT_COLUMNS, RESULT_KEY)
+        folder = conf.get("wts", "results_path", fallback="").strip()
+        if not parameters.missing(self.results_path):
+            return ResultsFile(str(self.results_path).strip(), table)
+        if folder:
+            return ResultsFile(default_address(folder, context["ti"]), table)
+        if table is not None:
+            raise WtsInvalidRequestError(
+                "results_table: needs a file for the results, too. Nothing was sent. Set results_path or "
+                "[wts] results_path. Example: 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
+            )
+        return None
 
     def _query(self) -> Query | None:
         """Return the query; ``None`` if the recipients are in a list or file."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,16 +19,12 @@ from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.sending import time_trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_wts.campaigns.outcomes import Outcomes, RowPolicy, SentCampaign
+    from airflow_provider_wts.campaigns.outcomes import RowPolicy
     from airflow_provider_wts.hooks.tables import Table
-
-_EXAMPLE = "'s3://aws_default@bucket/outcomes/{{ ds }}.jsonl'"
-
-_STATE_VERSION = 1
 
 #: The shortest pause between two passes, and how long Airflow waits for a trigger that is late.
 _LEAST_INTERVAL = timedelta(seconds=10)
@@ -54,7 +49,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     ``later_sessions``; its replies are not attributed to the campaign.
 
     A row is identified by ``campaign_id`` and ``row_key``, and written whole in each pass: running the task again
-    changes no count. Between passes and tries, a file with ``.state.json`` at the end of its name keeps what was found,
+    changes no count. Between passes and tries, a file with ``.state.db`` at the end of its name keeps what was found,
     beside ``outcomes_path``, or beside the results of the first campaign. The campaign's task needs ``results_path``
     or ``[wts] results_path``, and must have ended.
 
@@ -154,13 +149,14 @@ class WtsCampaignOutcomeOperator(WtsOperator):
         """
         with task_failures():
             following = _Following(self)
-            while True:
-                following.read()
-                result = following.write()
-                wakes = following.next_pass()
-                if wakes is None:
-                    return result
-                self._wait_for(wakes)
+            with following.outcomes:
+                while True:
+                    following.read()
+                    result = following.write()
+                    wakes = following.next_pass()
+                    if wakes is None:
+                        return result
+                    self._wait_for(wakes)
 
     def _wait_for(self, wakes: datetime) -> None:
         self.log.info("The next pass is at %s.", wakes.isoformat(timespec="seconds"))
@@ -188,7 +184,8 @@ class _Following:
 
     def __init__(self, operator: WtsCampaignOutcomeOperator) -> None:
         from airflow_provider_wts.api.sessions import SESSION_STATUSES
-        from airflow_provider_wts.campaigns import outcomes, report
+        from airflow_provider_wts.campaigns import report, sent
+        from airflow_provider_wts.campaigns.outcomes import EXAMPLE, Outcomes
         from airflow_provider_wts.hooks.output_files import output_file
 
         self._operator = operator
@@ -201,22 +198,20 @@ class _Following:
         answers = parameters.texts("answers", operator.answers)
         self._policy_parts = (answers if isinstance(answers, list) else None, ended)
         self._lookups = int(parameters.whole("max_lookups", operator.max_lookups, least=0) or 0)
+        self._needed = _needed(operator.needed)
+        self._until = self._end()
         self._file = self._output("outcomes_path", operator.outcomes_path)
         if self._file is not None and self._file.suffix not in _WRITERS:
             raise WtsInvalidRequestError(
-                f"outcomes_path: {str(self._file)!r} must end in .jsonl, .csv or .parquet. Example: {_EXAMPLE}"
+                f"outcomes_path: {str(self._file)!r} must end in .jsonl, .csv or .parquet. Example: {EXAMPLE}"
             )
         self._report = self._output("report_path", operator.report_path)
         self._table = self._open_table()
-        self.campaigns: list[SentCampaign] = outcomes.sent_campaigns(operator.campaign)
-        self.outcomes: Outcomes = outcomes.Outcomes(outcomes.sent_rows(self.campaigns))
-        self._first = min((send.sent_at for send in self.outcomes.sends.values()), default=datetime.now(UTC))
-        self._deadline = self._end()
-        self._needed = _needed(operator.needed, len(self.outcomes.sends))
-        base = str(self._file) if self._file is not None else f"{self.campaigns[0].address}.outcomes"
-        self._state_file = output_file("outcomes_path", f"{base}.state.json", example=_EXAMPLE)
-        self._cursor, self._asked, self._observed = self._first, Counter[str](), datetime.now(UTC)
-        self._restore()
+        campaigns = sent.sent_campaigns(operator.campaign)
+        base = str(self._file) if self._file is not None else f"{campaigns[0].address}.outcomes"
+        self.outcomes = Outcomes(campaigns, output_file("outcomes_path", f"{base}.state.db", example=EXAMPLE))
+        self._observed = datetime.now(UTC)
+        self._counts = _Counts(ended)
 
     @property
     def _policy(self) -> RowPolicy:
@@ -226,122 +221,123 @@ class _Following:
         return RowPolicy(*self._policy_parts, secret)
 
     def _output(self, name: str, value: Any) -> ObjectStoragePath | None:
+        from airflow_provider_wts.campaigns.outcomes import EXAMPLE
         from airflow_provider_wts.hooks.output_files import output_file
 
-        return None if parameters.missing(value) else output_file(name, str(value).strip(), example=_EXAMPLE)
+        return None if parameters.missing(value) else output_file(name, str(value).strip(), example=EXAMPLE)
 
     def _open_table(self) -> Table | None:
         from airflow_provider_wts.campaigns.outcomes import COLUMNS, KEY
-        from airflow_provider_wts.hooks.tables import Table
+        from airflow_provider_wts.hooks.tables import table_of
 
-        table, conn_id = self._operator.outcomes_table, self._operator.outcomes_conn_id
-        if parameters.missing(table) != parameters.missing(conn_id):
-            raise WtsInvalidRequestError("outcomes_table, outcomes_conn_id: give both of them, or neither.")
-        if parameters.missing(table):
-            return None
-        return Table(str(conn_id).strip(), str(table).strip(), COLUMNS, KEY, parameter="outcomes_table")
+        given = (self._operator.outcomes_table, self._operator.outcomes_conn_id)
+        return table_of(("outcomes_table", "outcomes_conn_id"), given, COLUMNS, KEY)
 
-    def _end(self) -> datetime | None:
+    def _end(self) -> timedelta | datetime | None:
         until = self._operator.until
         if isinstance(until, timedelta):
-            return self._first + until
+            return until
         found = None if parameters.missing(until) else parameters.timestamp("until", until)
         return datetime.fromisoformat(found) if isinstance(found, str) else None
-
-    # What is known, between passes and tries -------------------------------------------------------------------------
-
-    def _restore(self) -> None:
-        try:
-            stored = json.loads(self._state_file.read_text())
-        except (OSError, ValueError):
-            return
-        if not isinstance(stored, dict) or stored.get("version") != _STATE_VERSION:
-            return
-        if stored["campaigns"] == self._ids:
-            self.outcomes.restore(stored["known"])
-            self._cursor = datetime.fromisoformat(stored["cursor"])
-            self._asked = Counter(stored["asked"])
-
-    def _keep(self) -> None:
-        from airflow_provider_wts.hooks.output_files import whole_file
-
-        known = self.outcomes.as_json()
-        state = {"version": _STATE_VERSION, "campaigns": self._ids, "cursor": self._cursor.isoformat()}
-        with whole_file(self._state_file, "outcomes_path", example=_EXAMPLE) as file:
-            file.write(json.dumps({**state, "asked": self._asked, "known": known}).encode())
-
-    @property
-    def _ids(self) -> list[str]:
-        return sorted(campaign.campaign_id for campaign in self.campaigns)
 
     # A pass ----------------------------------------------------------------------------------------------------------
 
     def read(self) -> None:
         """Read what came of the sends since the last pass."""
-        from airflow_provider_wts.campaigns.outcome_sweep import OutcomeSweep
+        from airflow_provider_wts.campaigns.outcome_sweep import DETAILS, WITH_CONTACT, OutcomeSweep
 
-        if not self.outcomes.sends:
+        outcomes = self.outcomes
+        if outcomes.cursor is None:
             return
-        sweep = OutcomeSweep(self._operator.hook, self.outcomes, self._keep, max_lookups=self._lookups)
-        changed = sweep.changed(self._cursor)
-        self._cursor, self._observed = changed.cursor, changed.begun
-        self._keep()
+        sweep = OutcomeSweep(self._operator.hook, outcomes, max_lookups=self._lookups)
+        changed = sweep.changed(outcomes.cursor, WITH_CONTACT if outcomes.has_holdout else DETAILS)
+        outcomes.cursor, self._observed = changed.cursor, changed.begun
+        outcomes.keep()
         if self._detail == "messages":
             sweep.messages()
-        sweep.lookups(self._asked)
-        self._asked.update(sweep.asked)
-        self._keep()
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Return the rows as they are known now."""
-        from airflow_provider_wts.campaigns.outcomes import rows
-
-        return rows(self.campaigns, self.outcomes, self._policy, self._observed)
+        sweep.lookups()
+        outcomes.end_pass()
+        outcomes.keep()
 
     def write(self) -> dict[str, Any]:
         """Write the rows to wherever they go, and return the counts."""
-        from airflow_provider_wts.campaigns.outcomes import status_of
-        from airflow_provider_wts.campaigns.report import Funnel
+        from airflow_provider_wts.campaigns.outcomes import EXAMPLE
         from airflow_provider_wts.hooks.output_files import whole_file
 
+        counts = self._counts = _Counts(self._policy.ended)
+        rows = counts.counted(self._rows())
         if self._file is not None:
-            with whole_file(self._file, "outcomes_path", example=_EXAMPLE) as file:
-                _WRITERS[self._file.suffix](file, self.rows())
+            with whole_file(self._file, "outcomes_path", example=EXAMPLE) as file:
+                _WRITERS[self._file.suffix](file, rows)
+            rows = self._rows()
         if self._table is not None:
-            self._table.replace(self.rows())
-        funnel, by_status, final = Funnel(), Counter[str](), 0
-        for row in self.rows():
-            funnel.add(row)
-            by_status[status_of(row)] += 1
-            final += row["final"]
-        for line in funnel.text():
+            self._table.replace(rows)
+        # What nobody read until now is counted here; what was read is at its end.
+        deque(rows if self._table is None and self._file is None else (), maxlen=0)
+        for line in counts.funnel.text():
             self._log.info(line)
+        ids = self.outcomes.ids
         if self._report is not None:
-            with whole_file(self._report, "report_path", example=_EXAMPLE) as file:
-                file.write(funnel.html(self._language, self._ids, self._observed).encode())
-        ids = self._ids
+            with whole_file(self._report, "report_path", example=EXAMPLE) as file:
+                file.write(counts.funnel.html(self._language, ids, self._observed).encode())
         return {
             "campaign_id": ids[0] if len(ids) == 1 else ids,
-            "rows": by_status.total(),
-            "by_status": dict(by_status),
-            "final": final,
+            "rows": counts.by_status.total(),
+            "by_status": dict(counts.by_status),
+            "final": counts.final,
             "path": str(self._file) if self._file is not None else None,
             "table": self._table.name if self._table is not None else None,
         }
 
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        return self.outcomes.rows(self._policy, self._observed)
+
     def next_pass(self) -> datetime | None:
         """Return when the next pass begins; ``None`` if this was the last one."""
-        now = datetime.now(UTC)
-        if self._deadline is None or now >= self._deadline:
+        now, until, counts = datetime.now(UTC), self._until, self._counts
+        deadline = (self.outcomes.begun or now) + until if isinstance(until, timedelta) else until
+        if deadline is None or now >= deadline or not counts.open:
             return None
-        sent = [row for row in self.rows() if row["send_key"] in self.outcomes.sends]
-        ended = sum(row["session_status"] in self._policy_parts[1] for row in sent)
-        if all(row["final"] for row in sent) or (self._needed is not None and ended >= self._needed):
+        if self._needed is not None and counts.ended >= self._needed(counts.sent):
             return None
-        return min(self._deadline, now + max(self._operator.refresh_interval, _LEAST_INTERVAL))
+        return min(deadline, now + max(self._operator.refresh_interval, _LEAST_INTERVAL))
 
 
-def _needed(value: Any, sent: int) -> float | None:
+class _Counts:
+    """Counts the rows of a pass as they are written.
+
+    :param ended: statuses of a session that has ended.
+    """
+
+    def __init__(self, ended: Collection[str]) -> None:
+        from airflow_provider_wts.campaigns.report import Funnel
+
+        self._ended = ended
+        self.funnel = Funnel()
+        self.by_status = Counter[str]()
+        #: Rows that are final; of the sends, those that are not, those that went out, and those whose session ended.
+        self.final = self.open = self.sent = self.ended = 0
+
+    def counted(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Count rows as they pass by.
+
+        :param rows: the rows.
+        """
+        from airflow_provider_wts.campaigns.outcomes import status_of
+
+        for row in rows:
+            self.funnel.add(row)
+            self.by_status[status_of(row)] += 1
+            self.final += row["final"]
+            self.open += row["sent_at"] is not None and not row["final"]
+            if row["send_status"] == "sent":
+                self.sent += 1
+                self.ended += row["final"] and row["session_status"] in self._ended
+            yield row
+
+
+def _needed(value: Any) -> Callable[[int], float] | None:
+    """Return how many of the sent rows are needed, given how many there are."""
     if parameters.missing(value):
         return None
     text = str(value).strip()
@@ -354,7 +350,7 @@ def _needed(value: Any, sent: int) -> float | None:
         raise WtsInvalidRequestError(
             f"needed: {value!r} is neither a count nor a share of the sent rows. Example: 500, 0.9 or '90%'"
         )
-    return number * sent if share else number
+    return lambda sent: number * sent if share else number
 
 
 def _plain(value: Any) -> Any:

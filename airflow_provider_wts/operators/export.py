@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.hooks.tables import Table
     from airflow_provider_wts.hooks.wts import WtsHook
 
 
@@ -74,6 +76,8 @@ class Wanted(NamedTuple):
     :param include_messages: whether messages are read.
     :param include_details: what is added to each session.
     :param overlap: seconds before the interval that are read again.
+    :param sessions_table: table that the sessions go to as well.
+    :param messages_table: table that their messages go to as well.
     """
 
     wts_conn_id: str
@@ -84,6 +88,8 @@ class Wanted(NamedTuple):
     include_messages: bool
     include_details: tuple[str, ...]
     overlap: float
+    sessions_table: str = ""
+    messages_table: str = ""
 
 
 class Export:
@@ -93,14 +99,23 @@ class Export:
     :param context: the task's context.
     :param wanted: what is exported.
     :param log: where progress goes.
+    :param tables: the tables of sessions and messages.
     """
 
-    def __init__(self, hook: WtsHook, context: Mapping[str, Any], wanted: Wanted, log: Logger) -> None:
+    def __init__(
+        self,
+        hook: WtsHook,
+        context: Mapping[str, Any],
+        wanted: Wanted,
+        log: Logger,
+        tables: tuple[Table | None, Table | None] = (None, None),
+    ) -> None:
         if wanted.file_format == "parquet":
             need_parquet()
         self._hook = hook
         self._wanted = wanted
         self._log = log
+        self._tables = tables
         self._max_tries = context["ti"].max_tries
         self._try_number = int(context["ti"].try_number or 1)
         self._folder = output_folder("output_path", wanted.output_path, example=_EXAMPLE)
@@ -307,6 +322,10 @@ class Export:
             self._complete(row, metadata_singly=state["metadata_singly"])
         part = self._folder / f"conversations-{self._mark}-{self._process}-{number:05}.{self._wanted.file_format}"
         write_rows(part, rows, self._wanted.file_format)
+        # Before the part is noted: a try that goes on here writes the same rows again, in place of these.
+        for table, rows_of in zip(self._tables, (session_rows, message_rows), strict=True):
+            if table is not None:
+                table.replace(rows_of(rows))
         state["parts"].append([part.name, len(rows), sum(len(row["messages"] or ()) for row in rows)])
         self._write(state, part)
 
@@ -479,6 +498,47 @@ def _columns(
     }
 
 
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _kinds(texts: Sequence[str], moments: Sequence[str], objects: Sequence[str]) -> dict[str, str]:
+    kinds = ((texts, "text"), (moments, "time"), ((*objects, "other"), "json"))
+    return {"id": "key", **{_snake(name): kind for names, kind in kinds for name in names if name != "id"}}
+
+
+#: The columns of the tables, and what each holds.
+SESSION_COLUMNS = {**_kinds(_SESSION_TEXTS, _SESSION_MOMENTS, _SESSION_OBJECTS), "unread_count": "long"}
+
+MESSAGE_COLUMNS = {"session_id": "text", **_kinds(_MESSAGE_TEXTS, _MESSAGE_MOMENTS, _MESSAGE_OBJECTS)}
+
+
+def session_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Return sessions as rows of a table.
+
+    :param rows: the sessions.
+    """
+    for row in rows:
+        yield {_snake(name): value for name, value in _session({**row, "messages": ()}).items() if name != "messages"}
+
+
+def message_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Return the messages of sessions as rows of a table. One without an id cannot be found again, and is left out.
+
+    :param rows: the sessions.
+    """
+    for row in rows:
+        for message in row.get("messages") or ():
+            if message.get("id"):
+                columns = _columns(
+                    {name: value for name, value in message.items() if name != "sessionId"},
+                    _MESSAGE_TEXTS,
+                    _MESSAGE_MOMENTS,
+                    _MESSAGE_OBJECTS,
+                )
+                yield {"session_id": row["id"], **{_snake(name): value for name, value in columns.items()}}
+
+
 def _timestamp(value: Any) -> datetime | None:
     found = parse_timestamp(value) if value else None
     return found if found is not None and found.year < 9999 else None
@@ -525,6 +585,10 @@ class WtsExportConversationsOperator(WtsOperator):
         (default), ``AgentDetails``, ``ChannelDetails``, ``ChannelTypeDetails``, ``DepartmentsDetails`` (templated).
     :param overlap: seconds before the interval that are exported again, for changes that WTS Chat showed late. Default:
         120 (templated).
+    :param sessions_table: table for the sessions as well, one row each; created on PostgreSQL, MariaDB, MySQL and
+        SQLite. Needs the extra ``sql`` (templated).
+    :param messages_table: table for their messages as well (templated).
+    :param tables_conn_id: Airflow connection of the database of these tables (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: ``path``, ``manifest`` (a file that names the parts), ``file_format``, ``parts``, ``sessions``,
         ``messages``, ``updated_after``, ``updated_before``.
@@ -542,6 +606,9 @@ class WtsExportConversationsOperator(WtsOperator):
         "include_messages",
         "include_details",
         "overlap",
+        "sessions_table",
+        "messages_table",
+        "tables_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
@@ -555,6 +622,9 @@ class WtsExportConversationsOperator(WtsOperator):
         include_messages: bool | str = True,
         include_details: Sequence[str] | str = ("ContactDetails", "ClassificationDetails"),
         overlap: float | str = OVERLAP,
+        sessions_table: str | None = None,
+        messages_table: str | None = None,
+        tables_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -565,6 +635,9 @@ class WtsExportConversationsOperator(WtsOperator):
         self.include_messages = include_messages
         self.include_details = include_details
         self.overlap = overlap
+        self.sessions_table = sessions_table
+        self.messages_table = messages_table
+        self.tables_conn_id = tables_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, or go on where an earlier try stopped.
@@ -572,7 +645,21 @@ class WtsExportConversationsOperator(WtsOperator):
         :param context: the task's context.
         """
         with task_failures():
-            return Export(self.hook, context, self._wanted(context), self.log).run()
+            wanted, tables = self._wanted(context), self._tables()
+            if tables[1] is not None and not wanted.include_messages:
+                raise WtsInvalidRequestError("messages_table: needs include_messages, which is false.")
+            return Export(self.hook, context, wanted, self.log, tables).run()
+
+    def _tables(self) -> tuple[Table | None, Table | None]:
+        from airflow_provider_wts.hooks.tables import table_of
+
+        def opened(name: str, columns: Mapping[str, str]) -> Table | None:
+            # One connection serves both; alone it names no table.
+            table = getattr(self, name)
+            given = (table, None if parameters.missing(table) else self.tables_conn_id)
+            return table_of((name, "tables_conn_id"), given, columns, ("id",))
+
+        return opened("sessions_table", SESSION_COLUMNS), opened("messages_table", MESSAGE_COLUMNS)
 
     def _wanted(self, context: Context) -> Wanted:
 
@@ -599,6 +686,8 @@ class WtsExportConversationsOperator(WtsOperator):
             include_messages=parameters.flag("include_messages", self.include_messages) is not False,
             include_details=tuple(details or ()),
             overlap=float(parameters.number("overlap", overlap, least=0, most=_MOST_OVERLAP) or 0.0),
+            sessions_table="" if parameters.missing(self.sessions_table) else str(self.sessions_table).strip(),
+            messages_table="" if parameters.missing(self.messages_table) else str(self.messages_table).strip(),
         )
 
     def _bound(self, name: str, otherwise: Any) -> str:

@@ -21,7 +21,7 @@ MARIADB = os.environ.get("WTS_TEST_MARIADB", "mysql://root@127.0.0.1:3306/test")
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A database with an Airflow connection ``wts_db``, and what reads it."""
+    """A database with an Airflow connection ``wts_db``, names for two tables in it, and what reads it."""
     sql = pytest.importorskip("airflow.providers.common.sql.hooks.sql", reason="needs the extra sql")
     open_ = {"sqlite": _sqlite, "postgresql": _postgresql, "mariadb": _mariadb}[request.param]
     url, connect, placeholder = open_(tmp_path)
@@ -40,23 +40,30 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(sql.DbApiHook, "get_hook", classmethod(lambda cls, conn_id, hook_params=None: Hook(conn_id)))
     monkeypatch.setenv("AIRFLOW_CONN_WTS_DB", json.dumps({"conn_type": "generic"}))
-    table = f"outcomes_{uuid.uuid4().hex[:8]}"
+    tables = {name: f"{name.lower()}_{uuid.uuid4().hex[:8]}" for name in ("TABLE", "OTHER")}
+
+    def named(statement: str) -> str:
+        for name, table in tables.items():
+            statement = statement.replace(f"{name}_NAME", table)
+        return statement
 
     def read(query: str) -> list[tuple[Any, ...]]:
         with closing(connect()) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(query.replace("TABLE_NAME", table))
+            cursor.execute(named(query))
             return list(cursor.fetchall()) if cursor.description else []
 
     def write(*statements: str) -> None:
         with closing(connect()) as connection:
             for statement in statements:
-                connection.cursor().execute(statement.replace("TABLE_NAME", table))
+                connection.cursor().execute(named(statement))
             connection.commit()
 
-    read.table, read.write, read.kind = table, write, request.param  # type: ignore[attr-defined]
+    read.table, read.other = tables.values()  # type: ignore[attr-defined]
+    read.write, read.kind = write, request.param  # type: ignore[attr-defined]
     yield read
     with closing(connect()) as connection:
-        connection.cursor().execute(f"DROP TABLE IF EXISTS {table}")
+        for table in tables.values():
+            connection.cursor().execute(f"DROP TABLE IF EXISTS {table}")
         connection.commit()
 
 

@@ -45,11 +45,9 @@ def service(wts_connection: Emulator) -> Emulator:
 def send(service: Emulator, ledger: Path, context: dict[str, Any], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def sent(*people: Any, run_id: str = "one", cls: Any = WtsSendChatbotBatchOperator, **parameters: Any) -> Any:
         context["ti"].run_id = run_id
-        given = {"chatbot": BOT} if cls is WtsSendChatbotBatchOperator else {}
-        task = cls(
-            task_id="send", recipients=list(people), results_path=f"{tmp_path}/{run_id}.jsonl", on_bad_row="skip",
-            **given, **parameters,
-        )  # fmt: skip
+        given: dict[str, Any] = {"chatbot": BOT} if cls is WtsSendChatbotBatchOperator else {}
+        given |= {"results_path": f"{tmp_path}/{run_id}.jsonl", "on_bad_row": "skip"}
+        task = cls(task_id="send", recipients=list(people), **{**given, **parameters})
         counts = task.execute(context)
         service.advance(5)
         return counts
@@ -303,6 +301,48 @@ def test_lookups_reach_every_send_in_turn(service: Emulator, send: Any, follow: 
     assert_true(service, result, 30)
 
 
+def test_statuses_that_were_asked_for_before_a_kill_are_not_asked_for_again(
+    service: Emulator,
+    send: Any,
+    follow: Any,
+    dying: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from airflow_provider_wts.campaigns import outcome_sweep
+
+    monkeypatch.setattr(outcome_sweep, "_KEPT_AFTER", 10)
+    campaign = send(*map(number, range(60)))
+    dying(2 + 35)
+    with pytest.raises(Killed):
+        follow(campaign, detail="messages")
+    before = len(service.requests)
+    caplog.clear()
+    assert_true(service, follow(campaign, detail="messages"), 60)
+    made = requests(service)[before:]
+    assert made.count("get_queued_chatbot_status") == 30
+    assert "30 messages are read one at a time" in caplog.text
+    # The next pass asks for what may have changed.
+    follow(campaign, detail="messages")
+    assert requests(service).count("get_queued_chatbot_status") == 34 + 30 + 60
+
+
+def test_sends_whose_status_leads_nowhere_are_looked_up_by_their_contacts_in_turn(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path
+) -> None:
+    service.contact_writes(number(0), "Olá")
+    campaign = send(*map(number, range(12)), cls=WtsSendTextBatchOperator, row_text="Oi", channel="WhatsApp principal")
+    results = tmp_path / "one.jsonl"
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    results.write_text("".join(json.dumps({**line, "id": str(uuid.uuid4())}) + "\n" for line in lines))
+    for _ in range(8):
+        before = len(service.requests)
+        result = follow(campaign, max_lookups=10)
+        # One send that was begun is looked up to its end.
+        assert len(service.requests) - before <= 10 + 2 + 5
+    assert_true(service, result, 12)
+
+
 # Waiting --------------------------------------------------------------------------------------------------------------
 
 
@@ -453,3 +493,47 @@ def test_rows_that_cannot_all_be_written_leave_the_table_as_it_was(
 
 def _key(emulator: Emulator) -> str:
     return next(bot["key"] for bot in emulator.state.chatbots.by_creation() if bot["name"] == BOT)
+
+
+RESULT_TYPES = {
+    "sqlite": {"CHAR(36)", "VARCHAR(255)", "TEXT", "INTEGER"},
+    "postgresql": {"character", "character varying", "text", "integer", "timestamp with time zone"},
+    "mariadb": {"char", "varchar", "text", "int", "datetime"},
+}
+
+
+def column_types(database: Any, name: str) -> dict[str, str]:
+    """Return the types of a table's columns, as its database names them."""
+    if database.kind == "sqlite":
+        return {row[1]: row[2] for row in database(f"PRAGMA table_info({name})")}
+    query = f"SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{name}'"
+    return {str(column): str(kind) for column, kind in database(query)}
+
+
+def test_the_results_of_a_send_go_into_a_table_and_a_second_run_changes_no_count(
+    service: Emulator, send: Any, follow: Any, database: Any
+) -> None:
+    given = {"results_table": database.table, "results_conn_id": "wts_db"}
+    people = [*map(number, range(3)), "12", number(0)]
+    for _ in range(2):
+        # The ledger knows what was sent: the second run sends nothing, and writes the same rows.
+        campaign = send(*people, on_clear="continue", **given)
+        statuses = database("SELECT status, COUNT(*) FROM TABLE_NAME GROUP BY status ORDER BY status")
+        assert [tuple(row) for row in statuses] == [("bad_row", 1), ("duplicate", 1), ("sent", 3)]
+    assert len(service.sends) == 3
+    follow(campaign, outcomes_table=database.other, outcomes_conn_id="wts_db")
+    joined = (
+        "SELECT COUNT(*) FROM TABLE_NAME r JOIN OTHER_NAME o ON o.campaign_id = r.campaign_id AND o.row_key = r.row_key"
+    )
+    assert [tuple(row) for row in database(joined)] == [(5,)]
+    types = column_types(database, database.table)
+    assert set(types.values()) == RESULT_TYPES[database.kind]
+    assert types["sent_at"] == {"sqlite": "TEXT", "mariadb": "datetime"}.get(database.kind, "timestamp with time zone")
+
+
+def test_results_that_have_no_file_are_refused_for_a_table(service: Emulator, send: Any, database: Any) -> None:
+    with pytest.raises(AirflowFailException, match="results_table: needs a file for the results"):
+        send(number(0), results_path=None, results_table=database.table, results_conn_id="wts_db")
+    with pytest.raises(AirflowFailException, match="results_table, results_conn_id: give both of them, or neither"):
+        send(number(0), results_table=database.table)
+    assert service.sends == []

@@ -648,3 +648,68 @@ def test_impossible_input_is_refused_without_a_call(
     with pytest.raises(AirflowFailException, match=words):
         export(**parameters).execute(context)
     assert wts_connection.requests == []
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+def test_sessions_and_messages_go_into_tables_and_a_second_run_changes_no_count(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, file_format: str, tmp_path: Path
+) -> None:
+    fill(wts_connection, 120, talking=7, messages=2)
+    tables = {"sessions_table": database.table, "messages_table": database.other, "tables_conn_id": "wts_db"}
+    for run in ("one", "two"):
+        context["ti"].run_id = run
+        counts = export(file_format=file_format, output_path=f"file://{tmp_path}/{run}", **tables).execute(context)
+        (sessions,), (messages,) = database("SELECT COUNT(*) FROM TABLE_NAME UNION ALL SELECT COUNT(*) FROM OTHER_NAME")
+        assert (counts["sessions"], counts["messages"]) == (sessions, messages) == (len(all_ids(wts_connection)), 14)
+    joined = (
+        "SELECT s.id, s.created_at, s.contact_details, m.text FROM TABLE_NAME s "
+        "JOIN OTHER_NAME m ON m.session_id = s.id WHERE m.text = 'Mensagem 1' ORDER BY s.id"
+    )
+    found = database(joined)
+    assert len(found) == 7
+    session_id, created, contact, _ = found[0]
+    session = wts_connection.state.sessions.find(session_id)
+    created = datetime.fromisoformat(created) if isinstance(created, str) else created
+    created = created if created.tzinfo else created.replace(tzinfo=UTC)
+    expected = datetime.fromisoformat(wts_connection.clock.text(session.created))
+    assert abs(created - expected) < timedelta(microseconds=2)
+    assert json.loads(contact)["id"] == session.contact.id
+
+
+def test_a_killed_export_writes_each_row_into_its_table_once(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_wts.hooks import tables
+
+    fill(wts_connection, 250, talking=3)
+    given = {"sessions_table": database.table, "tables_conn_id": "wts_db"}
+    replace, left = tables.Table.replace, [3]
+
+    def dies(self: Any, rows: Any) -> None:
+        replace(self, rows)
+        left[0] -= 1
+        if left[0] in (0, 1):
+            raise WtsError("The worker goes away.")
+
+    monkeypatch.setattr(tables.Table, "replace", dies)
+    for _ in range(2):
+        with pytest.raises(WtsError, match="goes away"):
+            export(**given).execute(context)
+    export(**given).execute(context)
+    assert [tuple(row) for row in database("SELECT COUNT(*) FROM TABLE_NAME")] == [(len(all_ids(wts_connection)),)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"sessions_table": "s"}, "sessions_table, tables_conn_id: give both of them"),
+        ({"messages_table": "m; drop", "tables_conn_id": "wts_default"}, "is not the name of a table"),
+        ({"messages_table": "m", "tables_conn_id": "wts_db", "include_messages": False}, "needs include_messages"),
+    ],
+)
+def test_tables_that_cannot_be_are_refused_before_anything_is_read(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, parameters: Any, problem: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=problem):
+        export(**parameters).execute(context)
+    assert list(wts_connection.requests) == []
