@@ -42,7 +42,9 @@ class Delivery:
         self._kind = kind
         self._ledger = ledger
         self._writing = Lock()
-        self._accepted = self._refused = 0
+        #: How many sends WTS Chat accepted.
+        self.accepted = 0
+        self._refused = 0
         self._pool: ThreadPoolExecutor | None = None
         #: Ids of the sends that WTS Chat accepted last.
         self.recent: deque[str] = deque(maxlen=3)
@@ -104,9 +106,18 @@ class Delivery:
         if receipt.get("status") in FAILED_STATUSES:
             # What failed at once was never in the queue, and says nothing about it.
             return
-        self._accepted += 1
+        self.accepted += 1
         if receipt.get("id"):
             self.recent.append(str(receipt["id"]))
+
+    def resume(self, accepted: int, recent: Iterable[str]) -> None:
+        """Take into account what an earlier try had come to.
+
+        :param accepted: how many sends WTS Chat had accepted.
+        :param recent: ids of the last of them.
+        """
+        self.accepted += accepted
+        self.recent.extend(recent)
 
     def close(self) -> None:
         """End the threads; waits for requests in progress."""
@@ -161,7 +172,7 @@ class Delivery:
             return
         self._refused += 1
         self.receive(sends[0].mark.key, {"status": "FAILED", "failedReason": error.text or str(error)}, page)
-        if not self._accepted and self._refused >= MOST_REFUSALS:
+        if not self.accepted and self._refused >= MOST_REFUSALS:
             error.add_note(f"The first {self._refused} recipients were refused, so nothing more was tried.")
             raise error
 

@@ -9,7 +9,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from io import BufferedReader, RawIOBase, TextIOWrapper
@@ -26,6 +26,7 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
+from airflow_provider_wts.campaigns.temporary import temporary_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,9 +168,9 @@ class Recipients:
         self.duplicates = 0
         self._problems: list[str] = []
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # see close()
-        lines: dict[str, int] = {}
-        for row in rows:
-            self._file.write(self._checked(row, plan, lines) + b"\n")
+        with closing(LinesOfPeople()) as lines:
+            for row in rows:
+                self._file.write(self._checked(row, plan, lines) + b"\n")
 
     def __enter__(self) -> Recipients:
         return self
@@ -188,13 +189,22 @@ class Recipients:
 
     def entries(self) -> Iterator[Recipient | SkippedRow]:
         """Walk all rows: the recipients, and what is left out. One walk at a time."""
-        self._file.seek(0)
-        for line in self._file:
-            kept = json.loads(line)
-            yield SkippedRow(*kept) if isinstance(kept[2], str) else Recipient(*kept)
+        return (
+            SkippedRow(*json.loads(line)) if _is_skipped(line) else Recipient(*json.loads(line))
+            for line in self._lines()
+        )
+
+    def skipped(self) -> Iterator[SkippedRow]:
+        """Walk the rows that nothing goes to. One walk at a time."""
+        return (SkippedRow(*json.loads(line)) for line in self._lines() if _is_skipped(line))
 
     def __iter__(self) -> Iterator[Recipient]:
-        return (entry for entry in self.entries() if isinstance(entry, Recipient))
+        return (Recipient(*json.loads(line)) for line in self._lines() if not _is_skipped(line))
+
+    def _lines(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        # Not the file itself: a walk that ends early would close it.
+        yield from iter(self._file.readline, b"")
 
     def refuse_bad_rows(self, where: str = "") -> None:
         """Refuse the whole campaign where a row is bad.
@@ -215,7 +225,7 @@ class Recipients:
                 )
             )
 
-    def _checked(self, row: Row, plan: RowPlan, lines: dict[str, int]) -> bytes:
+    def _checked(self, row: Row, plan: RowPlan, lines: LinesOfPeople) -> bytes:
         """Return a row as it is kept."""
         try:
             recipient = plan.recipient(row)
@@ -228,12 +238,39 @@ class Recipients:
             if len(self._problems) < _MOST_LISTED:
                 self._problems.append(f"Line {row.line}: {error}.")
             return _written_row(SkippedRow(row.line, "bad_row", str(error)))
-        first = lines.setdefault(recipient.identity, row.line)
+        first = lines.first(recipient.identity, row.line)
         if first != row.line:
             self.duplicates += 1
             return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is in line {first} already"))
         self.count += 1
         return kept
+
+
+class LinesOfPeople:
+    """The first line of each person, in a temporary database: there may be millions."""
+
+    def __init__(self) -> None:
+        self._database = temporary_database("CREATE TABLE lines (person TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+
+    def first(self, person: str, line: int) -> int:
+        """Return the first line of a person.
+
+        :param person: what stays the same however the address is written.
+        :param line: a line of that person, noted if it is the first.
+        """
+        if self._database.execute("INSERT OR IGNORE INTO lines VALUES (?, ?)", (person, line)).rowcount:
+            return line
+        (first,) = self._database.execute("SELECT line FROM lines WHERE person = ?", (person,)).fetchone()
+        return int(first)
+
+    def close(self) -> None:
+        """Remove the database."""
+        self._database.close()
+
+
+def _is_skipped(line: bytes) -> bool:
+    # The last member of a skipped row is the reason, that of a recipient an object.
+    return line.endswith(b'"]\n')
 
 
 def _written_row(entry: Recipient | SkippedRow) -> bytes:

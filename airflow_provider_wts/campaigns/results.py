@@ -11,13 +11,13 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from airflow_provider_wts.api.addresses import readable
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.campaigns.sent import SentCampaign, result_rows
-from airflow_provider_wts.hooks.output_files import json_line, make_folder, publish
+from airflow_provider_wts.hooks.output_files import is_local, json_line, make_folder, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow.sdk import ObjectStoragePath
     from airflow.sdk.types import Logger
@@ -59,6 +59,9 @@ log = logging.getLogger(__name__)
 
 _EXAMPLE = "Example: 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
 
+#: Bytes of an earlier file that are in memory at a time.
+_IN_MEMORY = 1024 * 1024
+
 #: Recipients that an error, the log and the returned value name.
 MOST_NAMED = 20
 
@@ -84,6 +87,9 @@ def default_address(folder: str, task_instance: Any) -> str:
 class ResultsFile:
     """A JSON Lines file that gets its name when it is complete, and a manifest beside it.
 
+    Until then it is one file on a disk, and several parts in an object store, which keeps nothing of a file that is not
+    finished.
+
     :param address: any address that ``ObjectStoragePath`` takes.
     :param table: where the lines go as well when the file is complete.
     :raises WtsInvalidRequestError: when it names no file.
@@ -103,47 +109,90 @@ class ResultsFile:
             raise WtsInvalidRequestError(
                 f"results_path: {address!r} cannot be written to: {error}. Nothing was sent. {_EXAMPLE}"
             ) from None
-        suffix = f".{uuid4().hex[:8]}.part"
-        self._partial: ObjectStoragePath = self._path.with_name(f"{self._path.name}{suffix}")
-        self.partial_address = f"{address}{suffix}"
+        self.partial_address = f"{address}.{uuid4().hex[:8]}.part"
         self.address = address
         self._table = table
         self.manifest_address = f"{address}.manifest.json"
+        self._is_local = is_local(self._path)
+        self._parts: list[ObjectStoragePath] = []
         self._file: IO[bytes] | None = None
-        self._begun = False
+        self._size = self._outcomes_begin = 0
+        #: Whether a later try may go on from this file.
+        self._is_kept = False
+        self._taken_up: list[ObjectStoragePath] = []
 
     def __enter__(self) -> ResultsFile:
         make_folder(self._path)
-        self._file = cast("IO[bytes]", self._partial.open("wb"))  # type: ignore[no-untyped-call]
+        self._open_part()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         from airflow.providers.common.compat.sdk import TaskDeferred
 
-        # A task that waits in the triggerer begins its file again.
-        if not self._begun or kind is None or issubclass(kind, TaskDeferred):
-            self._discard()
-        elif self._file is not None:
-            with suppress(Exception):
-                self._file.close()
-                self._file = None
-                log.warning("The outcomes so far are in %s.", self.partial_address)
-
-    def _discard(self) -> None:
-        if self._file is not None:
-            with suppress(Exception):
-                self._file.close()
-            with suppress(Exception):
-                self._partial.unlink(missing_ok=True)
+        if self._file is None:
+            return
+        with suppress(Exception):
+            self._file.close()
+        self._file = None
+        waits = kind is not None and issubclass(kind, TaskDeferred)
+        # A task that waits in the triggerer begins its file again, or goes on from this one.
+        if not self._is_kept and (not self._size or kind is None or waits):
+            _remove(self._parts)
+        elif not waits:
+            more = f" and {len(self._parts) - 1} more with its name" if len(self._parts) > 1 else ""
+            log.warning("The outcomes so far are in %s%s.", self.partial_address, more)
 
     def write(self, line: dict[str, Any]) -> None:
         """Write one line.
 
         :param line: the line.
         """
-        if self._file is not None:
-            self._begun = True
-            self._file.write(json_line(line))
+        self._append(json_line(line))
+
+    def begin_outcomes(self) -> None:
+        """Note that what follows are the outcomes of recipients, from which a later try may go on."""
+        self._outcomes_begin = self._size
+
+    def keep(self) -> dict[str, Any]:
+        """Make sure that the outcomes so far outlive this process, and return where they are."""
+        if self._file is not None and self._is_local:
+            self._file.flush()
+        elif self._file is not None:
+            self._file.close()
+            self._open_part()
+        self._is_kept = True
+        parts = len(self._parts) - (not self._is_local)
+        return {"address": self.partial_address, "parts": parts, "begin": self._outcomes_begin, "end": self._size}
+
+    def take_up(self, kept: Mapping[str, Any]) -> bool:
+        """Go on from the outcomes that an earlier try kept, and return whether they are there.
+
+        :param kept: what :meth:`keep` returned in that try.
+        :raises WtsError: when they are there and cannot be read.
+        """
+        if not kept or self._size != self._outcomes_begin:
+            return False
+        earlier = [_part(kept["address"], number) for number in range(kept["parts"])]
+        try:
+            if sum(int(part.stat().st_size) for part in earlier) < kept["end"]:
+                return False
+        except OSError:
+            return False
+        try:
+            _copy(earlier, self._append, begin=kept["begin"], end=kept["end"])
+        except OSError as error:
+            # Some of it is in the file by now.
+            raise WtsError(
+                f"{kept['address']} cannot be read: {error}. Nothing was sent. Another try goes on."
+            ) from error
+        # And what followed, unless a kill prevented it.
+        self._taken_up = [*earlier, _part(kept["address"], kept["parts"])]
+        return True
+
+    def drop_taken_up(self) -> None:
+        """Remove the file of the earlier try: this one has all of it."""
+        _remove(self._taken_up)
+        self._taken_up = []
 
     def complete(self, manifest: dict[str, Any]) -> None:
         """Give the file its name, write the manifest, and the lines into the table.
@@ -153,11 +202,55 @@ class ResultsFile:
         if self._file is None:
             return
         self._file.close()
-        publish(self._partial, self._path)
+        whole = self._parts[0]
+        if len(self._parts) > 1:
+            whole = _part(self.partial_address, len(self._parts))
+            with cast("IO[bytes]", whole.open("wb")) as file:  # type: ignore[no-untyped-call]
+                _copy(self._parts, file.write, begin=0, end=self._size)
+        publish(whole, self._path)
         self._file = None
+        _remove([part for part in self._parts if part != whole])
+        self.drop_taken_up()
         self._path.with_name(f"{self._path.name}.manifest.json").write_text(json.dumps(manifest, indent=2))
         if self._table is not None:
             self._table.replace(result_rows(SentCampaign(manifest, self.address)))
+
+    def _open_part(self) -> None:
+        part = _part(self.partial_address, len(self._parts))
+        self._file = cast("IO[bytes]", part.open("wb"))  # type: ignore[no-untyped-call]
+        self._parts.append(part)
+
+    def _append(self, data: bytes) -> None:
+        if self._file is not None:
+            self._file.write(data)
+            self._size += len(data)
+
+
+def _part(address: str, number: int) -> ObjectStoragePath:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(f"{address}.{number}" if number else address)
+
+
+def _copy(parts: Iterable[ObjectStoragePath], write: Callable[[bytes], object], *, begin: int, end: int) -> None:
+    """Copy bytes of a file in parts.
+
+    :raises OSError: when they are not there.
+    """
+    place = 0
+    for part in parts:
+        with cast("IO[bytes]", part.open("rb")) as file:  # type: ignore[no-untyped-call]
+            while place < end and (data := file.read(min(_IN_MEMORY, end - place))):
+                write(data[max(begin - place, 0) :])
+                place += len(data)
+    if place < end:
+        raise OSError(f"only {place:,} of {end:,} bytes are there")
+
+
+def _remove(parts: Iterable[ObjectStoragePath]) -> None:
+    for part in parts:
+        with suppress(Exception):
+            part.unlink(missing_ok=True)
 
 
 class Progress:
@@ -212,6 +305,33 @@ class Progress:
         if now - self._said >= self._interval:
             self._said = now
             self._say(now - self._begun)
+
+    def kept(self) -> dict[str, Any]:
+        """Return the counts, and who is to be named, by line: a ledger holds no phone numbers."""
+        named = [
+            [line["line"], line["status"], line.get("reason", "")] for lines in self._named.values() for line in lines
+        ]
+        by_rule = dict(self.by_rule)
+        return {
+            "counts": dict(self.counts),
+            "by_rule": by_rule,
+            "named": [one for one in named if one[1] in self.counts],
+        }
+
+    def take_up(self, kept: Mapping[str, Any], recipients: Iterable[Recipient]) -> None:
+        """Take up what an earlier try counted.
+
+        :param kept: what :meth:`kept` returned in that try.
+        :param recipients: the recipients that it counted.
+        """
+        self.counts |= kept["counts"]
+        self.by_rule |= kept["by_rule"]
+        named = {line: (status, reason) for line, status, reason in kept["named"]}
+        for recipient in recipients if named else ():
+            if recipient.line in named:
+                status, reason = named[recipient.line]
+                line = {"line": recipient.line, "to": recipient.to, "status": status}
+                self._name(line | ({"reason": reason} if reason else {}))
 
     def undecided(self) -> str:
         """Return the first of the undecided recipients by line and name, and how many there are beside them."""

@@ -21,6 +21,7 @@ from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotSentError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.campaigns.delivery import Delivery
+from airflow_provider_wts.campaigns.earlier import EarlierSends, Fingerprint
 from airflow_provider_wts.campaigns.recipients import Send, SkippedRow
 from airflow_provider_wts.campaigns.results import Progress, Result
 from airflow_provider_wts.campaigns.stop import StopVariable
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+#: Pages of the ledger after which a later try can go on without reading those before.
+PAGES_PER_CHECKPOINT = 10
 
 #: Messages that a dry run shows.
 _MOST_SHOWN = 3
@@ -88,7 +92,11 @@ class Batch:
         # A setting that cannot be read must end the task before anything is sent.
         self._lag = reconcile.effect_lag(hook.client.timeout)
         self._delivery = Delivery(hook, kind, ledger)
-        self._page_of: dict[str, Page] = {}
+        self._earlier = EarlierSends()
+        self._rows = Fingerprint(hook.wts_conn_id)
+        #: Sends of earlier tries to whoever is not among the recipients so far.
+        self._strangers = 0
+        self._checkpoint_at = 0
         self._undecided: dict[str, str] = {}
         #: Who may get a message.
         self.rules = Rules([])
@@ -105,17 +113,35 @@ class Batch:
     def report(self, recipient: Recipient, result: Result) -> None:
         """Take the outcome of a recipient."""
 
+    def outcomes(self) -> dict[str, Any] | None:
+        """Return what a later try needs to go on as if it had reported the outcomes so far; ``None`` if it cannot."""
+        return None
+
+    def take_up(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
+        """Take up the outcomes that an earlier try reported, and return whether that is possible.
+
+        :param outcomes: what :meth:`outcomes` returned in that try.
+        :param recipients: the recipients that they are of.
+        :param cleared: whether a person cleared the task since: then only who got the message is done with.
+        """
+        return False
+
+    def drop_taken_up(self) -> None:
+        """Remove what :meth:`take_up` took up: a later try no longer needs it."""
+
     def send_all(self, recipients: Iterable[Recipient]) -> None:
         """Send to all who did not get it yet, and report the outcome of each.
 
-        :param recipients: the recipients; walked twice.
+        :param recipients: the recipients; walked several times.
         :raises WtsError: when another try has to go on; what was sent is in the ledger.
         """
-        self._resume(recipients)
         chunk: list[Send] = []
         try:
-            for recipient in recipients:
-                send = self._send_to(recipient)
+            self._resume(recipients)
+            for recipient in islice(recipients, self._rows.count, None):
+                send, earlier = self._next_send(recipient)
+                self._rows.add(recipient)
+                self._strangers -= earlier
                 if (result := self._known(send)) is not None:
                     self._report(send, result)
                     continue
@@ -123,10 +149,12 @@ class Batch:
                 if len(chunk) == self._chunk_size:
                     self._send(chunk)
                     chunk = []
+                    self._save_checkpoint()
             if chunk:
                 self._send(chunk)
         finally:
             self._delivery.close()
+            self._earlier.close()
 
     def close(self, *, finished: bool) -> None:
         """Write the end into the ledger.
@@ -136,22 +164,30 @@ class Batch:
         self.ledger.close(finished=finished and not self._undecided and not self.stopped)
 
     def _send_to(self, recipient: Recipient) -> Send:
-        """Return a send: a new one for each time that it failed before the task was cleared.
+        return self._next_send(recipient)[0]
 
-        A person clears a task after fixing what made messages fail; an automatic retry would fail again.
+    def _next_send(self, recipient: Recipient) -> tuple[Send, int]:
+        """Return a send, and how many sends to this recipient the ledger shows.
+
+        It is a new one for each time that it failed before the task was cleared: a person clears a task after fixing
+        what made messages fail; an automatic retry would fail again.
         """
         generation, conn_id, who = self.ledger.generation, self._hook.wts_conn_id, recipient.identity
         attempt = 0
         while True:
             key = send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=who, attempt=attempt)
-            entry = self._entry(key)
-            failed = entry and entry.is_done and entry.receipt.get("status") in FAILED_STATUSES
-            if not failed or self._page_of[key].max_tries == self._max_tries:
-                return Send(recipient, Mark(key))
+            found = self._earlier.get(key)
+            if found is None:
+                return Send(recipient, Mark(key)), attempt
+            entry, page = found
+            failed = entry.is_done and entry.receipt.get("status") in FAILED_STATUSES
+            if not failed or page.max_tries == self._max_tries:
+                return Send(recipient, Mark(key)), attempt + 1
             attempt += 1
 
     def _entry(self, key: str) -> LedgerEntry | None:
-        return self._page_of[key].sends.get(key) if key in self._page_of else None
+        found = self._earlier.get(key)
+        return found[0] if found else None
 
     def _known(self, send: Send) -> Result | None:
         """Return the outcome of a recipient that is known before a message goes out, or ``None``."""
@@ -216,8 +252,11 @@ class Batch:
 
     def _report(self, send: Send, result: Result, page: Page | None = None) -> None:
         """Report a result with what finds its conversation: the key of the send, and a lower bound of its time."""
-        page = self._page_of.get(send.mark.key, page)
-        if page is not None and send.mark.key in page.sends:
+        if found := self._earlier.get(send.mark.key):
+            _, page = found
+        elif page is not None and send.mark.key not in page.sends:
+            page = None
+        if page is not None:
             # By the clock of WTS Chat, whose dates it is compared with. A second is the precision of HTTP's.
             ahead = self._hook.client.now() - datetime.now(UTC)
             sent_at = page.intent + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())
@@ -295,62 +334,112 @@ class Batch:
         since = min((self._unknown_since[key] for key in contents if key in self._unknown_since), default=None)
         return self.ledger.open_page(contents, self._kind.request_size, since=since)
 
+    def _save_checkpoint(self) -> None:
+        """Write how far it is, if a later try can go on from here and need not read the pages so far.
+
+        That takes that their sends are all to recipients so far, and that the outcome of each of those is final for
+        this task, unless a person clears it.
+        """
+        if self._strangers or self.stopped or self._undecided:
+            return
+        if self.ledger.pages_used - self._checkpoint_at < PAGES_PER_CHECKPOINT or (outcomes := self.outcomes()) is None:
+            return
+        place = {
+            "rows": self._rows.count,
+            "digest": self._rows.digest,
+            "max_tries": self._max_tries,
+            "outcomes": outcomes,
+            "accepted": self._delivery.accepted,
+            "recent": list(self._delivery.recent),
+        }
+        if self.ledger.save_checkpoint(place):
+            self._checkpoint_at = self.ledger.pages_used
+            self.drop_taken_up()
+
+    def _first_page(self, recipients: Iterable[Recipient]) -> int:
+        """Return the first page of the ledger that has to be read.
+
+        The pages before it are of recipients who still are the first ones in the same order, and whose outcomes need
+        not be reported again.
+        """
+        place = self.ledger.checkpoint
+        if place is None:
+            return 0
+        rows = Fingerprint(self._hook.wts_conn_id)
+        for recipient in islice(recipients, place["rows"]):
+            rows.add(recipient)
+        if (rows.count, rows.digest) != (place["rows"], place["digest"]):
+            log.info("The recipients are not those of the earlier try, so all of its ledger is read.")
+            return 0
+        cleared = place["max_tries"] != self._max_tries
+        if not self.take_up(place["outcomes"], islice(recipients, rows.count), cleared=cleared):
+            return 0
+        self._rows = rows
+        self._delivery.resume(place["accepted"], place["recent"])
+        self._checkpoint_at = int(place["pages"])
+        log.info("An earlier try finished with the first %s recipients; going on after them.", f"{rows.count:,}")
+        return self._checkpoint_at
+
     def _resume(self, recipients: Iterable[Recipient]) -> None:
         """Take up what earlier tries left: receipts, and sends whose outcome is unknown."""
-        for page in self.ledger.load():
-            self._page_of |= dict.fromkeys(page.sends, page)
+        for page in self.ledger.load(self._first_page(recipients)):
             for entry in page.sends.values():
                 if entry.is_done:
                     self._delivery.remember(entry.receipt)
+            self._earlier.add(page)
         unknown = self._unknown(recipients)
-        if not unknown:
-            return
+        if unknown:
+            self._ask_about_earlier(unknown)
+        self._strangers = len(self._earlier)
+
+    def _ask_about_earlier(self, unknown: list[Send]) -> None:
+        """Ask what happened to sends of earlier tries."""
         log.info("The outcome of %s recipients of an earlier try is unknown; asking WTS Chat.", len(unknown))
         at_a_time = 0
         if self.ledger.incomplete:
-            self._page_of |= self._pages_as_before(unknown)
+            self._open_pages_as_before(unknown)
             at_a_time = self._kind.parallelism if self._kind.request_size > 1 else 1
         sends = {send.mark.key: send for send in unknown}
-        pages = list({self._page_of[key].number: self._page_of[key] for key in sends}.values())
-        unanswered = [one for page in pages for one in self._unanswered(page, sends)]
+        page_of = {key: found[1] for key in sends if (found := self._earlier.get(key))}
+        pages = list({page.number: page for page in page_of.values()}.values())
+        unanswered = [one for page in pages for one in _unanswered(page, sends, page_of)]
         since = min(page.intent for page in pages)
         # However old an intent is: a limit may have held its request until then.
         clock.sleep(self._lag - self.ledger.quiet_for)
-        found = self._ask(unanswered, since, settled_after=0.0, at_a_time=at_a_time)
+        shown = self._ask(unanswered, since, settled_after=0.0, at_a_time=at_a_time)
         for page in pages:
-            self._take(found, [send for key, send in sends.items() if self._page_of[key] is page], page)
+            self._take(shown, [send for key, send in sends.items() if page_of[key] is page], page)
             self.ledger.keep(page)
 
     def _unknown(self, recipients: Iterable[Recipient]) -> list[Send]:
         """Return the sends of earlier tries whose outcome is unknown: all that an incomplete ledger does not hold."""
-        keys = {key for key, page in self._page_of.items() if not page.sends[key].is_done}
+        keys = set(self._earlier.unknown())
         if not keys and not self.ledger.incomplete:
             return []
-        sends = (self._send_to(recipient) for recipient in recipients)
+        sends = (self._send_to(recipient) for recipient in islice(recipients, self._rows.count, None))
         if not self.ledger.incomplete:
-            return [send for send in sends if send.mark.key in keys]
+            # As a rule they are the next ones, so that the others need not be looked at.
+            return list(islice((send for send in sends if send.mark.key in keys), len(keys)))
         left = (send for send in sends if not ((entry := self._entry(send.mark.key)) and entry.is_done))
         # Who is excluded now was most likely excluded then, and was in no request.
         return [send for send in left if self.rules.lasting_refusal(send.to) is None]
 
-    def _pages_as_before(self, sends: list[Send]) -> dict[str, Page]:
-        """Return the pages that an earlier try had, if the recipients are as they were."""
-        pages: dict[str, Page] = {}
+    def _open_pages_as_before(self, sends: list[Send]) -> None:
+        """Open the pages that an earlier try had, if the recipients are as they were."""
         for start in range(0, len(sends), self._chunk_size):
             contents = {send.mark.key: _digest(send.recipient) for send in sends[start : start + self._chunk_size]}
-            page = self.ledger.open_page(contents, self._kind.request_size, since=self._earliest)
-            pages |= dict.fromkeys(contents, page)
-        return pages
+            self._earlier.add(self.ledger.open_page(contents, self._kind.request_size, since=self._earliest))
 
-    def _unanswered(self, page: Page, sends: Mapping[str, Send]) -> list[Unanswered]:
-        """Return the sends of a page whose outcome is unknown, by request."""
-        unanswered = []
-        is_known = page.request_size > 1
-        for keys in page.requests():
-            if mine := [sends[key] for key in keys if key in sends and self._page_of[key] is page]:
-                accepted = is_known and any(page.sends[key].is_done for key in keys)
-                unanswered.append(Unanswered(mine, whole=is_known and len(mine) == len(keys), accepted=accepted))
-        return unanswered
+
+def _unanswered(page: Page, sends: Mapping[str, Send], page_of: Mapping[str, Page]) -> list[Unanswered]:
+    """Return the sends of a page whose outcome is unknown, by request."""
+    unanswered = []
+    is_known = page.request_size > 1
+    for keys in page.requests():
+        if mine := [sends[key] for key in keys if key in sends and page_of[key] is page]:
+            accepted = is_known and any(page.sends[key].is_done for key in keys)
+            unanswered.append(Unanswered(mine, whole=is_known and len(mine) == len(keys), accepted=accepted))
+    return unanswered
 
 
 class Campaign(Batch):
@@ -475,9 +564,10 @@ class Campaign(Batch):
 
     def run(self) -> dict[str, Any]:
         """Send, and return the counts."""
-        for row in self._recipients.entries():
-            if isinstance(row, SkippedRow):
-                self._progress.leave(row)
+        for row in self._recipients.skipped():
+            self._progress.leave(row)
+        if self._results is not None:
+            self._results.begin_outcomes()
         try:
             self.send_all(self._recipients)
         except TaskDeferred:
@@ -514,6 +604,25 @@ class Campaign(Batch):
     def report(self, recipient: Recipient, result: Result) -> None:
         """Take the outcome of a recipient."""
         self._progress.report(recipient, result)
+
+    def outcomes(self) -> dict[str, Any]:
+        """Return the outcomes so far: the counts, who is to be named, and where the results are."""
+        return {**self._progress.kept(), "results": self._results.keep() if self._results is not None else None}
+
+    def take_up(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
+        """Take up the outcomes that an earlier try reported, and return whether that is possible."""
+        if cleared and any(count for status, count in outcomes["counts"].items() if status != "sent"):
+            return False
+        if self._results is not None and not self._results.take_up(outcomes["results"]):
+            log.info("The results of the earlier try are not there, so all of its ledger is read.")
+            return False
+        self._progress.take_up(outcomes, recipients)
+        return True
+
+    def drop_taken_up(self) -> None:
+        """Remove the results file of the earlier try."""
+        if self._results is not None:
+            self._results.drop_taken_up()
 
     def _too_many_failures(self) -> bool:
         return self._most_failures is not None and self._progress.counts["failed"] > self._most_failures

@@ -25,7 +25,7 @@ from airflow_provider_wts.hooks.output_files import write_whole
 from airflow_provider_wts.sending import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 log = logging.getLogger(__name__)
@@ -510,33 +510,62 @@ class Ledger:
 
     # Campaigns -------------------------------------------------------------------------------------------------------
 
-    def load(self) -> list[Page]:
-        """Read all pages, in the order in which they were sent.
+    @property
+    def checkpoint(self) -> Mapping[str, Any] | None:
+        """What the last :meth:`save_checkpoint` kept; ``None`` if all pages have to be read."""
+        found = self._header.get("checkpoint")
+        return found if isinstance(found, dict) and not self.incomplete else None
 
+    @property
+    def pages_used(self) -> int:
+        """How many pages there are, with those that earlier tries left."""
+        return self._pages_used
+
+    def load(self, start: int = 0) -> Iterator[Page]:
+        """Read the pages, in the order in which they were sent. To be read to the end before anything is sent.
+
+        :param start: the first that is read.
         :raises WtsError: when one cannot be read; then nothing may be sent.
         """
-        pages: list[Page] = []
         unused = {number for first, end in self._header.get("unused", ()) for number in range(first, end)}
-        reserved, used = self._header.get("pages", 0), 0
-        for number in range(reserved):
+        reserved, used = self._header.get("pages", 0), start
+        doubted = self._header.get("doubted", False)
+        for number in range(start, reserved):
             found = None if number in unused else self._page(number)
             if found is None:
                 continue
             # Another try that still runs may have written them since they were read.
             between = (between for between in range(used, number) if between not in unused)
-            pages += [self._page(skipped) or self._missing(skipped) for skipped in between]
-            pages.append(found)
+            for page in (*(self._page(skipped) or self._missing(skipped) for skipped in between), found):
+                if doubted:
+                    page.sends = {key: replace(entry, receipt=UNSET) for key, entry in page.sends.items()}
+                    self._write_page(page)
+                yield page
             used = number + 1
         if used < reserved:
             # An earlier try that still runs may write there, and must not overwrite what this one sends.
             self._header["unused"] = [*self._header.get("unused", ()), [used, reserved]]
         self._pages_used = reserved
         if self._header.pop("doubted", False):
-            for page in pages:
-                page.sends = {key: replace(entry, receipt=UNSET) for key, entry in page.sends.items()}
-                self._write_page(page)
             self._write()
-        return pages
+
+    def save_checkpoint(self, place: Mapping[str, Any]) -> bool:
+        """Write what lets a later try go on without reading the pages so far.
+
+        :param place: what that try needs to know instead.
+        :return: whether it is written: not while a page is not, or the store fails.
+        """
+        if self._unwritten or self.incomplete:
+            return False
+        before = {name: self._header.get(name) for name in ("checkpoint", "pages")}
+        self._header |= {"checkpoint": {**place, "pages": self._pages_used}, "pages": self._reserved()}
+        try:
+            self._write()
+        except Exception:
+            self._header |= before
+            log.warning("The ledger of this task cannot be written now. It must be before anything more is sent.")
+            return False
+        return True
 
     def open_page(self, contents: Mapping[str, str], request_size: int, *, since: datetime | None = None) -> Page:
         """Write that a chunk is about to be sent. Without this, nothing may be sent.
@@ -585,11 +614,14 @@ class Ledger:
         # One page without receipts is the most that may be left behind.
         self._write_unwritten()
         if page.number >= self._header.get("pages", 0) or not self._pages_begun:
-            self._header["pages"] = max(self._header.get("pages", 0), page.number + _PAGES_PER_HEADER)
+            self._header["pages"] = self._reserved()
             self._header["finished"] = False
             self._write()
             self._pages_begun = True
         self._write_page(page)
+
+    def _reserved(self) -> int:
+        return max(int(self._header.get("pages", 0)), self._pages_used + _PAGES_PER_HEADER)
 
     def _write_page(self, page: Page) -> None:
         # A try that was given up would take back what its successor did.
@@ -682,7 +714,7 @@ class Ledger:
             # The number of a try only grows within a run, so this may be another run under the same run id.
             log.warning("It is unknown whether the ledger is of this DAG run. Asking WTS Chat what was sent.")
             self._entries = {key: replace(entry, receipt=UNSET) for key, entry in self._entries.items()}
-            header |= {"finished": False, "doubted": True}
+            header |= {"finished": False, "doubted": True, "checkpoint": None}
         header["run"] = header.get("run") or self._run
         return header
 
