@@ -89,7 +89,7 @@ _DELAYS = ((5, "< 5 min"), (30, "< 30 min"), (60, "< 1 h"), (360, "< 6 h"), (144
 _MOST_SHOWN = 8
 
 #: Letters of a label in a chart; the rest is in what the pointer shows.
-_MOST_LETTERS = 30
+_MOST_LETTERS = 26
 
 #: Values that are counted one by one. What has more of them says nothing as a chart.
 _MOST_COUNTED = 1000
@@ -262,7 +262,7 @@ def _bars(values: Sequence[tuple[str, float]], language: str, *, kind: str = "ba
     if not any(count for _, count in values):
         return ""
     labels = [name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…" for name, _ in values]
-    left = 12 + round(7.3 * max(map(len, labels)))
+    left = 12 + round(8 * max(map(len, labels)))
     room = 405 - left
     parts = []
     for place, ((name, count), label) in enumerate(zip(values, labels, strict=True)):
