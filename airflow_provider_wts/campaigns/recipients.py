@@ -58,6 +58,9 @@ _IN_MEMORY = 8 * 1024 * 1024
 #: Bad rows that an error lists.
 _MOST_LISTED = 20
 
+#: Characters of a key of a row, as the table of outcomes takes them.
+_LONGEST_KEY = 255
+
 #: What a customer reads: a cell without a value makes the row a bad one.
 _READ_BY_CUSTOMERS = frozenset(("text", "parameters"))
 
@@ -68,11 +71,13 @@ class Recipient(NamedTuple):
     :param line: where a person finds the row.
     :param to: phone number or handle, as the API spells it.
     :param values: what goes to this recipient, by parameter.
+    :param key: what ``row_key`` gives for the row; blank without one.
     """
 
     line: int
     to: str
     values: dict[str, Any]
+    key: str = ""
 
     @property
     def identity(self) -> str:
@@ -86,11 +91,13 @@ class SkippedRow(NamedTuple):
     :param line: where a person finds the row.
     :param status: ``bad_row`` or ``duplicate``.
     :param reason: why.
+    :param key: what ``row_key`` gives for the row; blank without one, or if that is what is wrong.
     """
 
     line: int
     status: str
     reason: str
+    key: str = ""
 
 
 class RowPlan:
@@ -113,7 +120,9 @@ class RowPlan:
         spell: Callable[[Any], str],
     ) -> None:
         self._fills = {
-            name: templates.compiled(f"row_{name}", template, needed=name == "to" or name in _READ_BY_CUSTOMERS)
+            name: templates.compiled(
+                f"row_{name}", template, needed=name in ("to", "key") or name in _READ_BY_CUSTOMERS
+            )
             for name, template in given.items()
             if template is not None
         }
@@ -145,6 +154,27 @@ class RowPlan:
             raise RowError(str(error).removesuffix(".")) from None
         return Recipient(row.line, spelled, {name: one for name, one in values.items() if one is not None})
 
+    def key(self, row: Row) -> str:
+        """Return what identifies a row in the results and outcomes; blank if ``row_key`` was not given.
+
+        :param row: the row.
+        :raises RowError: when it is none.
+        """
+        fill = self._fills.get("key")
+        if fill is None or row.problem:
+            return ""
+        value = fill(RowValues(row.values if isinstance(row.values, Mapping) else {"to": row.values}))
+        if isinstance(value, (bool, list, dict)):
+            raise RowError(f"row_key: must be text or a number, not {type(value).__name__}")
+        key = str(value).strip()
+        if not key:
+            raise RowError("row_key: is empty")
+        if len(key) > _LONGEST_KEY:
+            raise RowError(f"row_key: has {len(key)} characters; {_LONGEST_KEY} are the most")
+        if key.startswith("line:"):
+            raise RowError("row_key: begins with 'line:', which identifies bad rows")
+        return key
+
     def _value(self, name: str, columns: Mapping[str, Any], seen: RowValues) -> Any:
         fill = self._fills.get(name)
         if fill is not None:
@@ -168,9 +198,9 @@ class Recipients:
         self.duplicates = 0
         self._problems: list[str] = []
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # see close()
-        with closing(LinesOfPeople()) as lines:
+        with closing(FirstLines()) as lines, closing(FirstLines()) as keys:
             for row in rows:
-                self._file.write(self._checked(row, plan, lines) + b"\n")
+                self._file.write(self._checked(row, plan, lines, keys) + b"\n")
 
     def __enter__(self) -> Recipients:
         return self
@@ -225,10 +255,15 @@ class Recipients:
                 )
             )
 
-    def _checked(self, row: Row, plan: RowPlan, lines: LinesOfPeople) -> bytes:
+    def _checked(self, row: Row, plan: RowPlan, lines: FirstLines, keys: FirstLines) -> bytes:
         """Return a row as it is kept."""
+        key = ""
         try:
-            recipient = plan.recipient(row)
+            given = plan.key(row)
+            if given and (earlier := keys.first(given, row.line)) != row.line:
+                raise RowError(f"row_key: {given!r} is in line {earlier} already")
+            key = given
+            recipient = plan.recipient(row)._replace(key=key)
             kept = _written_row(recipient)
         except (RowError, TypeError, ValueError) as problem:
             error: Exception = problem
@@ -237,30 +272,30 @@ class Recipients:
             self.bad_rows += 1
             if len(self._problems) < _MOST_LISTED:
                 self._problems.append(f"Line {row.line}: {error}.")
-            return _written_row(SkippedRow(row.line, "bad_row", str(error)))
+            return _written_row(SkippedRow(row.line, "bad_row", str(error), key))
         first = lines.first(recipient.identity, row.line)
         if first != row.line:
             self.duplicates += 1
-            return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is in line {first} already"))
+            return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is in line {first} already", key))
         self.count += 1
         return kept
 
 
-class LinesOfPeople:
-    """The first line of each person, in a temporary database: there may be millions."""
+class FirstLines:
+    """The first line of each person or key, in a temporary database: there may be millions."""
 
     def __init__(self) -> None:
-        self._database = temporary_database("CREATE TABLE lines (person TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+        self._database = temporary_database("CREATE TABLE lines (named TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
 
-    def first(self, person: str, line: int) -> int:
-        """Return the first line of a person.
+    def first(self, named: str, line: int) -> int:
+        """Return the first line of a person or key.
 
-        :param person: what stays the same however the address is written.
-        :param line: a line of that person, noted if it is the first.
+        :param named: the key, or what stays the same however the address of the person is written.
+        :param line: a line of it, noted if it is the first.
         """
-        if self._database.execute("INSERT OR IGNORE INTO lines VALUES (?, ?)", (person, line)).rowcount:
+        if self._database.execute("INSERT OR IGNORE INTO lines VALUES (?, ?)", (named, line)).rowcount:
             return line
-        (first,) = self._database.execute("SELECT line FROM lines WHERE person = ?", (person,)).fetchone()
+        (first,) = self._database.execute("SELECT line FROM lines WHERE named = ?", (named,)).fetchone()
         return int(first)
 
     def close(self) -> None:
@@ -268,9 +303,12 @@ class LinesOfPeople:
         self._database.close()
 
 
+#: A row that nothing goes to, as it is kept: in place of its status, a recipient has an address.
+_SKIPPED = re.compile(rb'\[\d+, "(?:bad_row|duplicate)"')
+
+
 def _is_skipped(line: bytes) -> bool:
-    # The last member of a skipped row is the reason, that of a recipient an object.
-    return line.endswith(b'"]\n')
+    return _SKIPPED.match(line) is not None
 
 
 def _written_row(entry: Recipient | SkippedRow) -> bytes:

@@ -281,6 +281,7 @@ class Progress:
         """
         self._bad_rows += row.status == "bad_row"
         line = {"line": row.line, "to": None, "status": row.status, "reason": row.reason}
+        line |= {"row_key": row.key} if row.key else {}
         self._name(line)
         self._write(line)
 
@@ -295,6 +296,7 @@ class Progress:
             self.by_rule[result.rule] = self.by_rule.get(result.rule, 0) + 1
         line = {"line": recipient.line, "to": recipient.to, "status": result.status}
         line |= {"reason": result.reason} if result.reason else {}
+        line |= {"row_key": recipient.key} if recipient.key else {}
         self._name(line)
         names = {"id": "id", "status": "api_status", "sessionId": "session_id"}
         found_by = {"send_key": result.send_key, "sent_at": result.sent_at} if result.send_key else {}

@@ -87,16 +87,18 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     :param recipients_conn_id: Airflow connection of its database (templated).
     :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
     :param row_to: template of the recipient: phone number in any usual spelling, or ``@handle``.
+    :param row_key: template of what identifies a row in the results and outcomes, such as ``{{ row.id }}``: unique,
+        with 255 characters at most, else the row is a bad one. Default: the recipient, and ``line:17`` for a bad row.
     :param on_bad_row: ``fail`` (default): one bad row, and nothing is sent to anybody; the error lists the rows.
         ``skip``: bad rows are listed in the results, and the others get their message (templated).
     :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's (templated).
     :param callback_url: address that WTS Chat calls for each message that goes out or fails (templated).
     :param results_path: file for the results, one JSON object a line: ``line``, ``to``, ``status`` (``sent``,
         ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``, ``bad_row``, ``duplicate``), ``reason``,
-        ``id``, ``api_status``, ``session_id``. A manifest with the counts is beside it, under the name with
-        ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets``. If omitted, a file
-        below the folder ``[wts] results_path``, if that is set. Without either, the log and the returned value name
-        the first 20 recipients who were not reached, and nobody else (templated).
+        ``id``, ``api_status``, ``session_id``, ``row_key`` if it is given. A manifest with the counts is beside it,
+        under the name with ``.manifest.json`` at its end; the counts also go into the events of the task's
+        ``outlets``. If omitted, a file below the folder ``[wts] results_path``, if that is set. Without either, the
+        log and the returned value name the first 20 recipients who were not reached, and nobody else (templated).
     :param results_table: table for the results as well; created on PostgreSQL, MariaDB, MySQL and SQLite. Needs
         ``results_path``, or ``[wts] results_path``, and the extra ``sql`` (templated).
     :param results_conn_id: Airflow connection of its database (templated).
@@ -167,6 +169,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         recipients_encoding: str | None = None,
         recipients_sheet: str | None = None,
         row_to: str | None = None,
+        row_key: str | None = None,
         on_bad_row: str = "fail",
         channel: str | None = None,
         callback_url: Missing[str] = UNSET,
@@ -189,6 +192,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         self.recipients_encoding = recipients_encoding
         self.recipients_sheet = recipients_sheet
         self.row_to = row_to
+        self.row_key = row_key
         self.on_bad_row = on_bad_row
         self.channel = channel
         self.callback_url = callback_url
@@ -227,7 +231,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
     def row_templates(self) -> dict[str, Any]:
         """Return the templates of rows, by parameter."""
-        return {"to": self.row_to}
+        return {"to": self.row_to, "key": self.row_key}
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         """Return what checks the values of a row, by parameter; called after :meth:`message_kind`."""

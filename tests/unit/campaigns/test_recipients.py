@@ -347,7 +347,7 @@ def test_a_row_is_a_number_or_an_object(row: Any) -> None:
         ({"to": "12"}, "is not a valid phone number"),
         ({"to": NUMBER, "note": float("inf")}, "Out of range float values"),
         ({"to": NUMBER, "note": "\ud800"}, "one half of a character"),
-        ({"to": NUMBER, "note": 1j}, "no JSON value"),
+        ({"to": NUMBER, "note": 1j}, "is not a JSON value"),
     ],
     ids=str,
 )
