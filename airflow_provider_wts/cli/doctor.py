@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
@@ -210,10 +211,14 @@ def _ledger() -> Check:
 
 
 def _state_store() -> Check:
-    from airflow import sdk
     from airflow.providers.common.compat.sdk import conf
 
-    if not hasattr(sdk, "NEVER_EXPIRE"):
+    try:
+        has_store = hasattr(import_module("airflow.sdk"), "NEVER_EXPIRE")
+    except ImportError:
+        # Airflow 2 has no such module.
+        has_store = False
+    if not has_store:
         return Check(
             "ledger",
             WARNING,

@@ -52,6 +52,13 @@ def test_a_good_set_up_has_no_problem(
     assert not emulator.state.sessions.by_creation()
 
 
+@pytest.mark.skipif(AIRFLOW_VERSION >= (3, 3), reason="Airflow 3.3 keeps a ledger of its own")
+def test_an_airflow_without_a_store_is_told_to_set_a_ledger_path(connect: Any) -> None:
+    ledger = found()["ledger"]
+    assert ledger.status == "warning"
+    assert "[wts] ledger_path" in ledger.advice
+
+
 def test_the_screen_has_no_token(connect: Any, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     run("wts_default")
     run("wts_default", as_json=True)
