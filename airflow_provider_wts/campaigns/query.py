@@ -7,25 +7,23 @@ import json
 import logging
 import time as clock
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid4
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
-from airflow_provider_wts.api.personal_data import without_personal_data
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import is_nan
 from airflow_provider_wts.campaigns.missing import plain_number
 from airflow_provider_wts.campaigns.recipients import Row
-from airflow_provider_wts.hooks.databases import database_hook
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
+from airflow_provider_wts.hooks.queries import columns_and_rows
 from airflow_provider_wts.sending.ledger import ensure_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from airflow.sdk import ObjectStoragePath
 
@@ -181,64 +179,11 @@ def _place(address: str) -> ObjectStoragePath:
 
 def _lines(query: Query) -> Iterator[bytes]:
     """Run a query, and return the lines of its snapshot: the columns, then the rows."""
-    hook = database_hook(query.conn_id, parameter="recipients_conn_id")
-    try:
-        with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
-            # Without parameters, a % in the query is only a %.
-            given = () if query.parameters is None else (query.parameters,)
-            cursor.execute(query.sql.strip().rstrip(";"), *given)
-            # A named cursor knows its columns when it has fetched rows.
-            is_named = bool(getattr(cursor, "name", None))
-            rows = cursor.fetchmany(_ROWS) if is_named or cursor.description is not None else []
-            columns = _columns(cursor.description)
-            yield _line({"version": 1, "columns": columns})
-            while rows:
-                for row in rows:
-                    yield _line([_written(cell, name) for name, cell in zip(columns, _cells(row), strict=True)])
-                rows = cursor.fetchmany(_ROWS)
-    except WtsError:
-        raise
-    except Exception as error:
-        said = without_personal_data(" ".join(str(error).split()))
-        text = f"recipients_sql: the query failed: {said}. Nothing was sent."
-        # That is a mistake in the query, and not one of the network.
-        is_mistake = any(kind.__name__ == "ProgrammingError" for kind in type(error).__mro__)
-        raise (WtsInvalidRequestError if is_mistake else WtsError)(text) from error
-
-
-def _cursor(connection: Any) -> Any:
-    """Return a cursor whose rows stay on the server until they are fetched, if the driver has one."""
-    drivers = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
-    if drivers & {"psycopg2", "psycopg"}:
-        if connection.autocommit:
-            connection.autocommit = False
-        return connection.cursor(name="wts_recipients")
-    if driver := next(iter(drivers & {"pymysql", "MySQLdb"}), None):
-        return connection.cursor(import_module(f"{driver}.cursors").SSCursor)
-    return connection.cursor()
-
-
-def _columns(description: Sequence[Sequence[Any]] | None) -> list[str]:
-    if description is None:
-        raise WtsInvalidRequestError(f"recipients_sql: is not a query that returns rows. Nothing was sent. {_EXAMPLE}")
-    columns = [str(column[0] or "").strip() for column in description]
-    if "" in columns:
-        place = columns.index("") + 1
-        raise WtsInvalidRequestError(
-            f"recipients_sql: column {place} has no name. Nothing was sent. Give it one. Example: SELECT max(x) AS x"
-        )
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise WtsInvalidRequestError(
-            f"recipients_sql: two columns have the name {twice!r}. Nothing was sent. Give one of them another name. "
-            "Example: SELECT orders.id AS order_id"
-        )
-    return columns
-
-
-def _cells(row: Any) -> Sequence[Any]:
-    # Some connections are set to give rows as objects.
-    return list(row.values()) if isinstance(row, Mapping) else row
+    found = columns_and_rows(query.sql, query.conn_id, query.parameters, name="recipients")
+    columns = list(next(found))
+    yield _line({"version": 1, "columns": columns})
+    for cells in found:
+        yield _line([_written(cell, name) for name, cell in zip(columns, cells, strict=True)])
 
 
 def _line(value: Any) -> bytes:

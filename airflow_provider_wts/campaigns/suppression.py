@@ -16,6 +16,7 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundE
 from airflow_provider_wts.api.wire import is_missing, is_uuid
 from airflow_provider_wts.campaigns import recipients
 from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
+from airflow_provider_wts.hooks.queries import columns_and_rows
 from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.rules import FRESH_FOR, Refusal, Rule
 
@@ -182,6 +183,24 @@ def rows_of_file(path: str) -> Iterator[Row]:
             yield row
     except WtsInvalidRequestError as error:
         raise WtsInvalidRequestError(f"suppression_path: {str(error).partition(': ')[2]}") from None
+
+
+def rows_of_query(sql: str, conn_id: str) -> Iterator[Row]:
+    """Walk the rows of a list that a query returns.
+
+    :param sql: one statement that returns rows.
+    :param conn_id: the Airflow connection of its database.
+    :raises WtsError: when it cannot be read.
+    """
+    found = columns_and_rows(sql, conn_id, name="suppression", unsent="Nothing more was sent.")
+    columns = next(found)
+    for number, cells in enumerate(found, start=1):
+        yield recipients.Row(number, dict(zip(columns, map(_without_bytes, cells), strict=True)))
+
+
+def _without_bytes(cell: Any) -> Any:
+    # Some databases give texts of a binary collation so.
+    return bytes(cell).decode(errors="replace") if isinstance(cell, (bytes, bytearray, memoryview)) else cell
 
 
 def _is_data(text: str) -> bool:

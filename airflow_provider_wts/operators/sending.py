@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict, TypeVar, Unpack, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
@@ -19,7 +19,7 @@ from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow.sdk import Context
 
@@ -142,6 +142,8 @@ class WtsSendingOperator(WtsOnceOperator):
     :param suppression_path: a list of people who are not written to, in a CSV, JSON Lines, Excel or Parquet file at any
         address that ``ObjectStoragePath`` takes: phone numbers, handles, keyed hashes or ids of contacts. The task is
         skipped. A list that is empty or cannot be read as a whole is refused (templated).
+    :param suppression_sql: a query for such a list, by the extra ``sql``; also beside ``suppression_path`` (templated).
+    :param suppression_conn_id: the Airflow connection of its database (templated).
     :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
         tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
         the connection's ``rate_limit_conn_id``, and is refused without one (templated).
@@ -152,7 +154,7 @@ class WtsSendingOperator(WtsOnceOperator):
 
     never_blank: ClassVar[frozenset[str]] = WtsOnceOperator.never_blank | {
         *("is_dry_run", "not_after", "send_window", "outside_window", "exclude_tags", "exclude_blocked"),
-        *("suppression_path", "max_per_contact"),
+        *("suppression_path", "suppression_sql", "suppression_conn_id", "max_per_contact"),
     }
     not_templated = frozenset({"deferrable"})
 
@@ -166,6 +168,8 @@ class WtsSendingOperator(WtsOnceOperator):
         exclude_tags: Sequence[str] | str | None = None,
         exclude_blocked: bool | str = False,
         suppression_path: str | None = None,
+        suppression_sql: str | None = None,
+        suppression_conn_id: str | None = None,
         max_per_contact: str | None = None,
         allow_backfill: bool | str = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -180,6 +184,8 @@ class WtsSendingOperator(WtsOnceOperator):
         self.exclude_tags = exclude_tags
         self.exclude_blocked = exclude_blocked
         self.suppression_path = suppression_path
+        self.suppression_sql = suppression_sql
+        self.suppression_conn_id = suppression_conn_id
         self.max_per_contact = max_per_contact
         self.allow_backfill = allow_backfill
         self.deferrable = deferrable
@@ -290,17 +296,29 @@ class WtsSendingOperator(WtsOnceOperator):
         :param alone: whether there is one recipient only.
         :raises WtsInvalidRequestError: when one of their parameters is not valid.
         """
-        rules: list[Rule] = []
-        if not parameters.missing(self.suppression_path):
-            from airflow_provider_wts.campaigns.suppression import Suppression, rows_of_file
-
-            path = str(self.suppression_path).strip()
-            rules.append(Suppression(self.hook, lambda: rows_of_file(path), "suppression_path", alone=alone))
+        rules = [*self._suppressions(alone=alone)]
         if not parameters.missing(self.max_per_contact):
             from airflow_provider_wts.sending.cap import Cap
 
             rules.append(Cap(self.hook, str(self.max_per_contact)))
         return rules
+
+    def _suppressions(self, *, alone: bool) -> Iterator[Rule]:
+        path, sql, conn_id = self.suppression_path, self.suppression_sql, self.suppression_conn_id
+        if parameters.missing(sql) != parameters.missing(conn_id):
+            raise WtsInvalidRequestError(
+                "suppression_sql, suppression_conn_id: give both of them, or neither. Nothing was sent. Example: "
+                "suppression_sql='SELECT phone FROM optouts', suppression_conn_id='warehouse'"
+            )
+        if parameters.missing(path) and parameters.missing(sql):
+            return
+        from airflow_provider_wts.campaigns.suppression import Suppression, rows_of_file, rows_of_query
+
+        if not parameters.missing(path):
+            yield Suppression(self.hook, lambda: rows_of_file(str(path).strip()), "suppression_path", alone=alone)
+        if not parameters.missing(sql):
+            rows = partial(rows_of_query, str(sql), str(conn_id).strip())
+            yield Suppression(self.hook, rows, "suppression_sql", alone=alone)
 
     @cached_property
     def _rules(self) -> Rules:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -341,3 +342,45 @@ def test_a_window_that_cannot_be_kept_is_refused(
     with pytest.raises(AirflowFailException, match=words):
         text(**{"recipients": phones(3), "channel": "WhatsApp principal", **given}).execute(context)
     assert addressed(mixed) == []
+
+
+# A suppression list from a database -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
+    """A database that the connection ``warehouse`` leads to."""
+    sql = pytest.importorskip("airflow.providers.common.sql.hooks.sql", reason="needs the extra sql")
+
+    class Hook(sql.DbApiHook):  # type: ignore[misc, name-defined]
+        """The hook of SQLite, without the provider that would bring it."""
+
+        conn_name_attr = "conn_id"
+
+        def get_conn(self) -> Any:
+            return sqlite3.connect(tmp_path / "db.sqlite")
+
+    monkeypatch.setattr(sql.DbApiHook, "get_hook", classmethod(lambda cls, conn_id, hook_params=None: Hook(conn_id)))
+    database = sqlite3.connect(tmp_path / "db.sqlite")
+    database.execute("CREATE TABLE optouts (phone TEXT)")
+    return database
+
+
+def test_people_whom_a_query_returns_get_no_message(
+    wts_connection: Emulator, context: dict[str, Any], warehouse: sqlite3.Connection
+) -> None:
+    given = {"suppression_sql": "SELECT phone FROM optouts", "suppression_conn_id": "warehouse"}
+    with pytest.raises(AirflowFailException, match="suppression_sql: the list is empty"):
+        chatbot(recipients=phones(4), **given).execute(context)
+    warehouse.executemany("INSERT INTO optouts VALUES (?)", [(to,) for to in phones(40)[::2]])
+    warehouse.commit()
+    shown = chatbot(recipients=phones(40), **given, dry_run=True).execute(context)
+    assert (shown["to_send"], shown["rules"]) == (20, {"suppression_sql": 20})
+    assert chatbot(recipients=phones(40), **given).execute(cleared(context))["sent"] == 20
+    assert sorted(addressed(wts_connection)) == phones(40)[1::2]
+
+
+@pytest.mark.parametrize("given", [{"suppression_sql": "SELECT 1"}, {"suppression_conn_id": "warehouse"}], ids=str)
+def test_a_query_needs_its_connection(wts_connection: Emulator, context: dict[str, Any], given: dict[str, Any]) -> None:
+    with pytest.raises(AirflowFailException, match="suppression_sql, suppression_conn_id: give both of them"):
+        chatbot(recipients=phones(4), **given).execute(context)

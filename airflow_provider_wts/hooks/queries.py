@@ -1,0 +1,89 @@
+"""The rows of a query, in a stream, from a database that an Airflow connection leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.personal_data import without_personal_data
+from airflow_provider_wts.hooks.databases import database_hook
+from airflow_provider_wts.hooks.wts import named_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+#: Rows that are in memory at a time.
+_ROWS = 1000
+
+
+def columns_and_rows(
+    sql: str, conn_id: str, parameters: Any = None, *, name: str, unsent: str = "Nothing was sent."
+) -> Iterator[Sequence[Any]]:
+    """Run a query, and walk what it returns; the connection is closed when the walk is over.
+
+    :param sql: one statement that returns rows.
+    :param conn_id: the Airflow connection of its database.
+    :param parameters: as the database's driver takes them; ``None`` = none.
+    :param name: what the parameters begin with, for errors: ``<name>_sql`` and ``<name>_conn_id``.
+    :param unsent: says in errors what did not happen.
+    :return: the names of the columns, then the cells of each row.
+    :raises WtsInvalidRequestError: when the connection is not one of a database, or the query is wrong.
+    :raises WtsError: when the database fails.
+    """
+    with named_connection(conn_id, f"the parameter '{name}_conn_id'"):
+        hook = database_hook(conn_id, parameter=f"{name}_conn_id")
+    try:
+        with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
+            # Without parameters, a % in the query is only a %.
+            given = () if parameters is None else (parameters,)
+            cursor.execute(sql.strip().rstrip(";"), *given)
+            # A named cursor knows its columns when it has fetched rows.
+            is_named = bool(getattr(cursor, "name", None))
+            rows = cursor.fetchmany(_ROWS) if is_named or cursor.description is not None else []
+            yield _columns(cursor.description, f"{name}_sql", unsent)
+            while rows:
+                for row in rows:
+                    # Some connections are set to give rows as objects.
+                    yield list(row.values()) if isinstance(row, Mapping) else row
+                rows = cursor.fetchmany(_ROWS)
+    except WtsError:
+        raise
+    except Exception as error:
+        said = without_personal_data(" ".join(str(error).split()))
+        # That is a mistake in the query, and not one of the network.
+        is_mistake = any(kind.__name__ == "ProgrammingError" for kind in type(error).__mro__)
+        kind = WtsInvalidRequestError if is_mistake else WtsError
+        raise kind(f"{name}_sql: the query failed: {said}. {unsent}") from error
+
+
+def _cursor(connection: Any) -> Any:
+    """Return a cursor whose rows stay on the server until they are fetched, if the driver has one."""
+    drivers = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
+    if drivers & {"psycopg2", "psycopg"}:
+        if connection.autocommit:
+            connection.autocommit = False
+        return connection.cursor(name="wts_rows")
+    if driver := next(iter(drivers & {"pymysql", "MySQLdb"}), None):
+        return connection.cursor(import_module(f"{driver}.cursors").SSCursor)
+    return connection.cursor()
+
+
+def _columns(description: Sequence[Sequence[Any]] | None, name: str, unsent: str) -> list[str]:
+    if description is None:
+        raise WtsInvalidRequestError(f"{name}: is not a query that returns rows. {unsent} Write a SELECT.")
+    columns = [str(column[0] or "").strip() for column in description]
+    if "" in columns:
+        place = columns.index("") + 1
+        raise WtsInvalidRequestError(
+            f"{name}: column {place} has no name. {unsent} Give it one. Example: SELECT max(x) AS x"
+        )
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise WtsInvalidRequestError(
+            f"{name}: two columns have the name {twice!r}. {unsent} Give one of them another name. "
+            "Example: SELECT orders.id AS order_id"
+        )
+    return columns
