@@ -106,7 +106,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 def public() -> dict[str, type]:
     """Return all public operators and sensors that are no bases of others."""
-    bases = {"WtsOperator", "WtsListOperator", "WtsSendingOperator", "WtsOnceOperator", "WtsSensor", "WtsHook"}
+    bases = {"WtsOperator", "WtsListOperator", "WtsSendingOperator", "WtsOnceOperator", "WtsQueryOperator", "WtsSensor"}
     found = {}
     for kind in ("operators", "sensors"):
         for entry in PROVIDER_INFO[kind]:
