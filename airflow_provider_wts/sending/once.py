@@ -195,10 +195,7 @@ class Once:
         )
 
     def _ask(self, send: _Send, since: datetime, settled_after: float, *, of_this_try: bool = False) -> Found:
-        """Ask what happened to a send; return unless its outcome is unknown and it must not go out again.
-
-        A person who named the task in the Variable has seen what was sent before, and nothing ``of_this_try``.
-        """
+        """Ask what happened to a send; return unless its outcome is unknown and it must not go out again."""
         found = reconcile.search_for_one(
             self._hook, send.trace, send.mark, since, settled_after, unconfirmed=send.unconfirmed
         )
@@ -206,7 +203,7 @@ class Once:
             log.info("WTS Chat shows that it was sent; nothing is sent again.")
         elif found.finding is Finding.ABSENT:
             log.info("WTS Chat shows that it was not sent; sending it now.")
-        elif self.unknown.always if of_this_try else self.unknown.resend:
+        elif self.unknown.resends(of_this_try=of_this_try):
             log.warning("It is unknown whether this was sent before: %s.", found.reason)
         else:
             count_send(send.call.operation_id, "undecided")

@@ -25,13 +25,19 @@ class UnknownOutcome:
     def __init__(self, task: TaskIdentity, on_unknown: str) -> None:
         self._task = "/".join((task.dag_id, task.run_id, task.task_id))
         self._map_index = "" if task.map_index < 0 else f"/{task.map_index}"
-        #: Whether the task says so for all its sends: then also for one whose answer is lost in this try.
-        self.always = on_unknown == "resend"
+        self._always = on_unknown == "resend"
+
+    def resends(self, *, of_this_try: bool = False) -> bool:
+        """Whether they go out again. It reads from Airflow, so ask only when there is such a send.
+
+        :param of_this_try: whether the answer was lost in this try. A person who named the task in the Variable has
+            seen what was sent before, and nothing of this try.
+        """
+        return self._always if of_this_try else self._resends_earlier
 
     @cached_property
-    def resend(self) -> bool:
-        """Whether they go out again. It reads from Airflow, so ask only when there is such a send."""
-        if self.always:
+    def _resends_earlier(self) -> bool:
+        if self._always:
             log.warning("Sends with an unknown outcome go out again: on_unknown is 'resend'.")
             return True
         from airflow.providers.common.compat.sdk import Variable

@@ -264,6 +264,23 @@ def test_the_trace_of_a_message_that_failed_is_not_taken_for_the_next_one(
     assert received(emulator, everybody) == [2] * 4
 
 
+def test_the_variable_of_a_person_does_not_cover_what_is_lost_after_it(
+    hook: WtsHook, emulator: Emulator, task: Any, template: TemplateKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, everybody = Campaign(hook, task, template), people(4)
+    with pytest.MonkeyPatch.context() as patch:
+        failing(template, patch)
+        assert campaign.run(everybody, finished=False) == {"failed": 4}
+    emulator.advance(5)
+    task.clear()
+    emulator.faults.add("reset", when="before", operation_id="send_template_batch", times=None)
+    assert campaign.run(everybody) == {"undecided": 4}
+    before = calls(emulator, "send_template_batch")
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", "campaign/run-1/send")
+    assert campaign.run(everybody) == {"undecided": 4}
+    assert calls(emulator, "send_template_batch") == before + 1
+
+
 def test_each_clear_tries_those_again_that_failed(
     hook: WtsHook, emulator: Emulator, task: Any, template: TemplateKind
 ) -> None:
