@@ -142,7 +142,11 @@ def _types_of(service: str, schema: Mapping[str, Any]) -> frozenset[type]:
     if choices:
         return frozenset().union(*(_types_of(service, resolve(service, choice)) for choice in choices))
     names = schema.get("type", list(_PYTHON_TYPES))
-    return frozenset(kind for name in ([names] if isinstance(names, str) else names) for kind in _PYTHON_TYPES[name])
+    types = {kind for name in ([names] if isinstance(names, str) else names) for kind in _PYTHON_TYPES[name]}
+    if "enum" in resolve(service, schema.get("items", {})):
+        # For a list of choices WTS Chat was seen to answer a single one, as text.
+        types.add(str)
+    return frozenset(types)
 
 
 def _fits(shape: _Shape, value: Any, level: int) -> bool:

@@ -5,7 +5,8 @@ Every attempt is judged once, here. Five things can have happened:
 - **answered**: the API did it, and this is its answer.
 - **rejected**: the API refused. Asking again brings the same refusal.
 - **odd**: something else than the API answered a call that may be repeated: a redirect, or a web page. A gateway does
-  that while the API is being restarted, and a wrong base URL does it forever. It is asked again for a while.
+  that while the API is being restarted, and a wrong base URL does it forever. It is asked again for a while. To a
+  send, 302 and 303 are *unknown*, and the rest *rejected*.
 - **not sent**: nothing took effect. Any call may be made again.
 - **unknown**: it may have taken effect. A call that may be repeated is; a send is not.
 """
@@ -70,6 +71,9 @@ class Verdict:
 #: Keys of refusals that come with status 500. INFERRED from what integrators saw; other keys stay unknown.
 _BUSINESS_KEY_PREFIXES = ("FORM_ERROR", "ENTITY_")
 
+#: A redirect that a server may give after it did what it was asked to. The others mean that it did nothing.
+_ANSWERS_ELSEWHERE = (302, 303)
+
 #: Seconds to wait after a 429 that does not say how long, before backing off further.
 DEFAULT_RETRY_AFTER = 5.0
 
@@ -85,6 +89,8 @@ def judge_reply(operation: Operation, reply: Reply) -> Verdict:
     status = reply.status
     if 200 <= status < 300:
         return _judge_success(operation, reply)
+    if status in _ANSWERS_ELSEWHERE and operation.effect == "once":
+        return _unknown(operation, f"HTTP {status}. {_redirect_words(reply)}", status)
     if 300 <= status < 400:
         return _odd(operation, _rejected(operation, reply, WtsRejectedError, _redirect_words(reply)))
     if status == 429:

@@ -84,10 +84,14 @@ VANISHING: list[tuple[str, dict[str, Any], str]] = [
     *[("status", {"status": status}, "before") for status in (408, 500, 501, 502, 503, 504, 599)],
     *[("status", {"status": 500, "envelope": envelope}, "after") for envelope in ("none", "html", "problem")],
 ]
+# To a send, these may be the answer of a server that sent it, and shows the result elsewhere.
+MOVED: list[tuple[str, dict[str, Any], str]] = [
+    ("redirect", {"status": status}, when) for status in (302, 303) for when in ("before", "after")
+]
 # What comes from a gateway and not from the API: final for a send, and for a while only for what may be repeated.
 ODD: list[tuple[str, dict[str, Any], type[WtsError]]] = [
-    *[("redirect", {"status": status, "location": "/x"}, WtsRejectedError) for status in (301, 302, 303, 307, 308)],
-    ("redirect", {"location": "https://[oops/"}, WtsRejectedError),
+    *[("redirect", {"status": status, "location": "/x"}, WtsRejectedError) for status in (301, 307, 308)],
+    ("redirect", {"status": 301, "location": "https://[oops/"}, WtsRejectedError),
     *[("status", {"status": status, "envelope": "html"}, WtsRejectedError) for status in (400, 403, 404, 410)],
 ]
 REFUSING: list[tuple[str, dict[str, Any], type[WtsError]]] = [
@@ -111,7 +115,7 @@ def impatient(emulator: Emulator, client_of: ClientOf, monkeypatch: pytest.Monke
     return client_of(emulator.url, timeout=0.4)
 
 
-@pytest.mark.parametrize("fault", VANISHING, ids=naming)
+@pytest.mark.parametrize("fault", [*VANISHING, *MOVED], ids=naming)
 def test_a_send_without_a_usable_answer_is_unknown_and_never_sent_again(
     fault: tuple[str, dict[str, Any], str], emulator: Emulator, impatient: WtsClient
 ) -> None:

@@ -209,10 +209,11 @@ def test_a_process_that_is_killed_for_real(emulator: Emulator, bot_key: str, tmp
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fault", [{"kind": "reset"}, {"kind": "redirect", "status": 303}], ids=["reset", "redirect"])
 def test_a_lost_answer_is_asked_about_in_place(
-    hook: WtsHook, emulator: Emulator, task: Any, way: Any, when: Any
+    hook: WtsHook, emulator: Emulator, task: Any, way: Any, when: Any, fault: dict[str, Any]
 ) -> None:
-    emulator.faults.add("reset", when=when, operation_id=operation(way), nth=3)
+    emulator.faults.add(when=when, operation_id=operation(way), nth=3, **fault)
     campaign, everybody = Campaign(hook, task, way), people(50)
     assert campaign.run(everybody) == {"sent": 50}
     assert received(emulator, everybody) == [1] * 50

@@ -231,6 +231,14 @@ def test_a_template_by_id_slug_or_name(wts_connection, context, template):
     assert body(wts_connection, "send_template")["templateId"] == wanted
 
 
+def test_a_template_whose_kinds_are_listed_as_one_text_is_sent(wts_connection, context):
+    # The contract says a list; real answers hold a text.
+    wts_connection.seed(templates=[{"name": "aviso", "text": "Olá", "types": "TEMPLATE"}])
+    send(context, template="aviso")
+
+    assert body(wts_connection, "send_template")["templateId"] == template_id(wts_connection, "aviso")
+
+
 def test_the_check_can_be_left_out(wts_connection, context):
     send(context, template=template_id(wts_connection, "pesquisa"), parameters={"x": "y"}, check_parameters=False)
 

@@ -619,7 +619,7 @@ def test_a_session_that_is_gone_leaves_a_send_into_it_undecided(sender: Sender, 
         ({"kind": "status", "status": 429, "retry_after": "7"}, WtsRateLimitError),
         ({"kind": "status", "status": 400}, WtsRejectedError),
         ({"kind": "status", "status": 500, "envelope": "business"}, WtsRejectedError),
-        ({"kind": "redirect"}, WtsRejectedError),
+        ({"kind": "redirect", "status": 308}, WtsRejectedError),
     ],
     ids=str,
 )
