@@ -90,7 +90,7 @@ def judge_reply(operation: Operation, reply: Reply) -> Verdict:
     if 200 <= status < 300:
         return _judge_success(operation, reply)
     if status in _ANSWERS_ELSEWHERE and operation.effect == "once":
-        return _unknown(operation, f"HTTP {status}. {_redirect_words(reply)}", status)
+        return _unknown(operation, f"HTTP {status}. {_redirect_words(reply).removesuffix('.')}", status)
     if 300 <= status < 400:
         return _odd(operation, _rejected(operation, reply, WtsRejectedError, _redirect_words(reply)))
     if status == 429:

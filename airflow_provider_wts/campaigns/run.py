@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -477,7 +478,9 @@ class Campaign(Batch):
         self._recipients = recipients
         self._results = results
         self._log = operator.log
-        self._progress = Progress(recipients.count, operator.log, operator.progress_interval, results)
+        interval = parameters.number("progress_interval", operator.progress_interval, least=0)
+        seconds = interval if isinstance(interval, (int, float)) else math.inf
+        self._progress = Progress(recipients.count, operator.log, seconds, results)
         self._most_failures = most_failures(operator.max_failures, recipients.count)
         self._times = operator.send_times()
         self._stop = StopVariable(str(parameters.filter_text("stop_variable", operator.stop_variable) or ""))

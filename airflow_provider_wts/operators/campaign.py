@@ -116,7 +116,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         is no longer set, a clear goes on with them (templated).
     :param chunk_size: recipients of one request, 1 to 100. Two requests are in progress at a time: twice as many
         recipients may be unconfirmed after a crash.
-    :param progress_interval: seconds between two lines of progress in the log.
+    :param progress_interval: seconds between two lines of progress in the log; ``None`` for no such lines.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``allow_backfill``,
         ``on_unknown``, ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each
@@ -182,7 +182,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         max_per_minute: int | str | None = None,
         stop_variable: str | None = None,
         chunk_size: int = 100,
-        progress_interval: float = 30.0,
+        progress_interval: float | None = 30.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

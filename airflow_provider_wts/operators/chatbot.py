@@ -194,7 +194,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             self.session_contact(start["session_id"])
         # Looked up last: a mistake above must not cost a request.
         start["from_"] = self._from()
-        start["bot_key"] = self.hook.names.chatbot(self.chatbot)
+        start["bot_key"] = self.hook.names.chatbot(parameters.needed_name("chatbot", self.chatbot))
         return start
 
     def _recipient(self) -> str | Unset:

@@ -14,6 +14,7 @@ from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.contacts import STATUSES, filter_contacts
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.pagination import PagedList
+from airflow_provider_wts.api.wire import is_missing
 from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.clock import sleep as pause
 
@@ -179,7 +180,7 @@ class SendWindow(NamedTuple):
     days: frozenset[int]
 
     @classmethod
-    def read(cls, text: str) -> SendWindow:
+    def read(cls, text: Any) -> SendWindow:
         """Read a window.
 
         :param text: days (optional), hours and time zone, such as ``mon-fri 08:00-20:00 America/Sao_Paulo``.
@@ -188,7 +189,8 @@ class SendWindow(NamedTuple):
         from zoneinfo import ZoneInfo
 
         pattern = r"(?:([a-z]{3}(?:[-,][a-z]{3})*)\s+)?(\d{1,2}:\d{2})\s*-\s*(\d{1,2}:\d{2})\s+(\S+)"
-        match = re.fullmatch(pattern, text.strip(), re.IGNORECASE)
+        # A template rendered natively may give anything.
+        match = re.fullmatch(pattern, text.strip(), re.IGNORECASE) if isinstance(text, str) else None
         if match is None:
             raise WtsInvalidRequestError(f"send_window: {text!r} is not a valid window. {_EXAMPLE}")
         try:
@@ -248,7 +250,7 @@ class SendTimes(NamedTuple):
             raise WtsInvalidRequestError(
                 f"outside_window: {outside_window!r} must be 'wait' or 'skip'. Nothing was sent."
             )
-        window = SendWindow.read(send_window) if send_window else None
+        window = None if is_missing(send_window) else SendWindow.read(send_window)
         return cls(window, parameters.moment("not_after", not_after), outside_window == "wait")
 
     def opening(self, now: datetime) -> datetime:

@@ -627,7 +627,7 @@ class TestDiscretion:
     @pytest.mark.parametrize("location", ["https://other.example/a?to=+5511999998888", "/core/5511999998888"])
     def test_of_a_redirect_only_the_host_is_told(self, location: str, client_of: ClientOf) -> None:
         with (
-            RawServer(http(b"", 302, f"Location: {location}")) as server,
+            RawServer(http(b"", 307, f"Location: {location}")) as server,
             pytest.raises(WtsRejectedError, match=r"redirects to (https://other\.example|another path)") as caught,
         ):
             client_of(server.url).perform(SEND)

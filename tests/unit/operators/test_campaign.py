@@ -259,6 +259,7 @@ def test_a_connection_that_allows_few_recipients(
         ({"recipients": numbers(1), "on_bad_row": "ignore"}, "on_bad_row: 'ignore' is not a valid value"),
         ({"recipients": numbers(1), "chunk_size": 101}, "chunk_size: 101 is not a whole number from 1 to 100"),
         ({"recipients": numbers(1), "outside_window": "maybe"}, "outside_window"),
+        ({"recipients": numbers(1), "progress_interval": "soon"}, "progress_interval: 'soon' is not a number from 0"),
         ({"recipients": numbers(1), "row_to": "{{ row.phone }}"}, "there is no column 'phone'"),
         ({"recipients": numbers(1), "row_to": "{{ row.phone"}, "row_to: is not a valid template"),
     ],

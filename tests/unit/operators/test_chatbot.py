@@ -199,6 +199,9 @@ def test_the_request_fits_the_contract_for_every_combination_of_parameters(
 
 REFUSALS = [
     ({"chatbot": ""}, "chatbot: is empty"),
+    ({"chatbot": False}, "chatbot: "),
+    ({"send_window": 8}, "send_window: 8 is not a valid window"),
+    ({"send_window": 0}, "send_window: 0 is not a valid window"),
     ({"chatbot": "Nenhum"}, "There is no chatbot 'Nenhum'"),
     ({"to": ""}, "to: is empty"),
     ({"to": "11 9999A-8888"}, "to: '11 9999A-8888' is not a valid phone number"),
