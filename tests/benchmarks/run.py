@@ -18,10 +18,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DOCUMENT = HERE.parent.parent / "docs" / "benchmarks.md"
-ALL = ("client", "imports", "campaign", "texts", "waiting", "redis", "export")
+ALL = ("client", "imports", "campaign", "million", "texts", "waiting", "redis", "export")
 
 #: Longest time of one benchmark, in seconds.
-LONGEST = 1200
+LONGEST = 3600
 
 HEAD = """\
 # Benchmarks
