@@ -140,7 +140,8 @@ class Snapshot:
         try:
             with self._path.open("rb") as file:  # type: ignore[no-untyped-call]
                 columns: list[str] = []
-                for number, line in enumerate(file):
+                # What Airflow 2.11 opens has no lines of its own to walk.
+                for number, line in enumerate(iter(file.readline, b"")):
                     digest.update(line)
                     if number == 0:
                         columns = json.loads(line)["columns"]
