@@ -218,11 +218,13 @@ class ResultsFile:
     def _open_part(self) -> None:
         part = _part(self.partial_address, len(self._parts))
         self._file = cast("IO[bytes]", part.open("wb"))  # type: ignore[no-untyped-call]
+        # Airflow's files look a method up anew for every line.
+        self._write = self._file.write
         self._parts.append(part)
 
     def _append(self, data: bytes) -> None:
         if self._file is not None:
-            self._file.write(data)
+            self._write(data)
             self._size += len(data)
 
 

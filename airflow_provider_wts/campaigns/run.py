@@ -98,6 +98,7 @@ class Batch:
         #: Sends of earlier tries to whoever is not among the recipients so far.
         self._strangers = 0
         self._checkpoint_at = 0
+        self._last_sent_at: tuple[Page | None, str] = (None, "")
         self._undecided: dict[str, str] = {}
         #: Who may get a message.
         self.rules = Rules([])
@@ -258,11 +259,17 @@ class Batch:
         elif page is not None and send.mark.key not in page.sends:
             page = None
         if page is not None:
+            result = result._replace(send_key=send.mark.key, sent_at=self._sent_at(page))
+        self.report(send.recipient, result)
+
+    def _sent_at(self, page: Page) -> str:
+        """Return a lower bound of the time of the sends of a page, the same for all of them."""
+        if self._last_sent_at[0] is not page:
             # By the clock of WTS Chat, whose dates it is compared with. A second is the precision of HTTP's.
             ahead = self._hook.client.now() - datetime.now(UTC)
             sent_at = page.intent + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())
-            result = result._replace(send_key=send.mark.key, sent_at=sent_at.isoformat())
-        self.report(send.recipient, result)
+            self._last_sent_at = (page, sent_at.isoformat())
+        return self._last_sent_at[1]
 
     def _outcome(self, send: Send, page: Page) -> Result:
         entry = page.sends[send.mark.key]

@@ -107,12 +107,16 @@ def write_whole(path: ObjectStoragePath, content: bytes) -> None:
     :param path: the file.
     :param content: its content.
     """
+    if not is_local(path):
+        path.write_bytes(content)
+        return
     make_folder(path)
+    # Python's own paths: a ledger writes thousands of files.
+    target = Path(path.path)
     # A name of its own: another try may be writing the same file.
-    partial = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.new") if is_local(path) else path
+    partial = target.with_name(f"{target.stem}.{uuid.uuid4().hex}.new")
     partial.write_bytes(content)
-    if partial is not path:
-        publish(partial, path)
+    partial.replace(target)
 
 
 def json_line(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
