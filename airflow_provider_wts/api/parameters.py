@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from numbers import Integral
@@ -207,12 +207,15 @@ def items(name: str, value: Any) -> Missing[list[Any]]:
 
     :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one item. A text is never taken apart into its letters.
-    :raises WtsInvalidRequestError: when it is text that looks like a list and is no JSON.
+    :raises WtsInvalidRequestError: when it is text that looks like a list and is no JSON, or an iterator.
     """
     if value is None:
         return value
     if is_missing(value):
         return UNSET
+    if isinstance(value, Iterator):
+        # Whoever reads it second finds nothing.
+        raise WtsInvalidRequestError(f"{name}: must be a list, not {type(value).__name__}. Example: list(...).")
     if isinstance(value, str):
         if value.lstrip()[0] not in "[{":
             return [value]

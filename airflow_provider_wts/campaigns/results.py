@@ -11,10 +11,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from airflow_provider_wts.api.addresses import readable
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.campaigns.sent import SentCampaign, result_rows
-from airflow_provider_wts.hooks.output_files import is_local, json_line, make_folder, publish
+from airflow_provider_wts.hooks.output_files import is_local, json_line, make_folder, output_file, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,7 +57,7 @@ class Result(NamedTuple):
 
 log = logging.getLogger(__name__)
 
-_EXAMPLE = "Example: 's3://aws_default@bucket/campaign/{{ ds }}.jsonl'."
+_EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 
 #: Bytes of an earlier file that are in memory at a time.
 _IN_MEMORY = 1024 * 1024
@@ -96,19 +96,9 @@ class ResultsFile:
     """
 
     def __init__(self, address: str, table: Table | None = None) -> None:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        if address.endswith("/"):
-            raise WtsInvalidRequestError(
-                f"results_path: {address!r} is a folder and must name a file. Nothing was sent. {_EXAMPLE}"
-            )
-        try:
-            self._path: ObjectStoragePath = ObjectStoragePath(address)
-            self._path.fs  # noqa: B018  # says whether the scheme is known
-        except (ValueError, ImportError) as error:
-            raise WtsInvalidRequestError(
-                f"results_path: {address!r} cannot be written to: {error}. Nothing was sent. {_EXAMPLE}"
-            ) from None
+        self._path = output_file("results_path", address, example=_EXAMPLE)
+        # The longest name of what is written beside it.
+        output_file("results_path", f"{address}.manifest.json", example=_EXAMPLE)
         self.partial_address = f"{address}.{uuid4().hex[:8]}.part"
         self.address = address
         self._table = table
