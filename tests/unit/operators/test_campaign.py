@@ -267,7 +267,6 @@ def test_a_connection_that_allows_few_recipients(
         ({"recipients": numbers(1), "row_to": "{{ row.phone }}"}, "there is no column 'phone'"),
         ({"recipients": numbers(1), "row_to": "{{ row.phone"}, "row_to: is not a valid template"),
     ],
-    ids=str,
 )
 def test_impossible_input(
     wts_connection: Emulator, context: dict[str, Any], parameters: dict[str, Any], words: str
