@@ -56,7 +56,8 @@ class SentCampaign(NamedTuple):
 
         try:
             with ObjectStoragePath(self.address).open("rb") as file:  # type: ignore[no-untyped-call]
-                for line in file:
+                # Files of Airflow 2.11 are no iterators.
+                for line in iter(file.readline, b""):
                     if line.strip():
                         yield json.loads(line)
         except (OSError, ValueError, ImportError) as error:
