@@ -148,7 +148,7 @@ def public() -> dict[str, str]:
 
 def _leaves(module: Any) -> set[str]:
     """Return the names of a module's operators that are no base of others."""
-    bases = {"WtsOperator", "WtsListOperator", "WtsSendingOperator", "WtsOnceOperator", "WtsSensor", "WtsHook"}
+    bases = {"WtsOperator", "WtsListOperator", "WtsSendingOperator", "WtsOnceOperator", "WtsQueryOperator", "WtsSensor"}
     return {name for name in vars(module) if name.endswith(("Operator", "Sensor")) and name not in bases}
 
 

@@ -16,6 +16,7 @@ from airflow_provider_wts.api import client
 from airflow_provider_wts.api.chatbots import list_chatbots
 from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.contract.check import check_request
+from airflow_provider_wts.api.wire import is_missing, visible
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 
@@ -158,6 +159,8 @@ def test_metadata_as_json_text_keeps_numbers_and_booleans(wts_connection: Emulat
     }
 
 
+# The words of a missing value, such as NaN, are refused.
+TEXT = st.text().filter(lambda text: not visible(text) or not is_missing(text))
 OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "channel": st.sampled_from(["@loja.exemplo", "+55 11 4002-8922"]),
     "session_id": st.uuids().map(str),
@@ -165,8 +168,8 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "skip_if_bot_in_execution": st.none() | st.booleans(),
     "skip_if_in_progress": st.none() | st.just(False),
     "hidden_session": st.none() | st.booleans(),
-    "session_metadata": st.none() | st.dictionaries(st.text(), st.integers(-99, 99) | st.text() | st.booleans()),
-    "contact_metadata": st.none() | st.dictionaries(st.text(), st.lists(st.text(), max_size=2), max_size=3),
+    "session_metadata": st.none() | st.dictionaries(st.text(), st.integers(-99, 99) | TEXT | st.booleans()),
+    "contact_metadata": st.none() | st.dictionaries(st.text(), st.lists(TEXT, max_size=2), max_size=3),
     "sender_id": st.none() | st.text(min_size=1),
     "callback_url": st.none() | st.just("https://example.com/hook"),
 }

@@ -510,7 +510,7 @@ IMPOSSIBLE = [
     (WtsListContactsOperator, {"metadata": {}}, "metadata: is empty"),
     (WtsListContactsOperator, {"phone_number": "123"}, "phone_number: '123'"),
     (WtsListContactsOperator, {"origin": "moon"}, "origin: 'moon' is not a valid value"),
-    (WtsSaveContactsOperator, {"contacts": None}, "contacts: is empty"),
+    (WtsSaveContactsOperator, {"contacts": None}, "contacts, recipients_sql: give exactly one of them"),
     (WtsSaveContactsOperator, {"contacts": "Ana"}, r"contacts\[0\]: must be an object"),
     (WtsSaveContactsOperator, {"contacts": [{"phone_number": CARLA}, "x"]}, r"contacts\[1\]: must be an object"),
     (WtsSaveContactsOperator, {"contacts": [{"name": "A"}]}, r"contacts\[0\]: has neither phone_number"),
