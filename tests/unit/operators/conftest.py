@@ -13,6 +13,8 @@ from airflow_provider_wts.operators.base import WtsOperator
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflow_provider_wts.emulator.running import Emulator
+
 
 class LoggedLines:
     """Stands for the log of an operator. Airflow's versions write theirs to different places."""
@@ -41,3 +43,14 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of ledgers in files, which every version of Airflow can have."""
     monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}")
     return tmp_path
+
+
+@pytest.fixture
+def fast_queue(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Customers who do not answer, and a platform whose queue is asked about at once."""
+    emulator.behave("*", replies=[])
+    emulator.switches.whatsapp_window = "off"
+    # On a busy machine, a first try that is slower than the lease asks WTS Chat about everybody.
+    monkeypatch.setattr("airflow_provider_wts.sending.ledger.LEASE", 1.0)
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile._QUEUE_INTERVAL", 0.1)
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.QUEUE_WAIT", 0.3)

@@ -24,21 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
 
 
-@pytest.fixture(autouse=True)
-def quiet(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    emulator.behave("*", replies=[])
-    emulator.switches.whatsapp_window = "off"
-    # On a busy machine, a first try that is slower than the lease asks WTS Chat about everybody.
-    monkeypatch.setattr("airflow_provider_wts.sending.ledger.LEASE", 1.0)
-    monkeypatch.setattr("airflow_provider_wts.sending.reconcile._QUEUE_INTERVAL", 0.1)
-    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.QUEUE_WAIT", 0.3)
-
-
-@pytest.fixture
-def context(context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The context of a try, with a ledger that all versions of Airflow can have."""
-    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
-    return context
+pytestmark = pytest.mark.usefixtures("fast_queue", "ledger")
 
 
 def phone(index: int) -> str:

@@ -258,17 +258,23 @@ def test_on_unknown_resend_sends_what_nobody_knows(sender: Sender, any_task: Any
     assert sender.received == 1
 
 
-@pytest.mark.parametrize(("named", "is_sent"), [("{}", True), ("x/y/z,\n{} ", True), ("{}0", False), ("", False)])
-def test_a_person_resends_by_the_variable_that_the_error_names(
-    sender: Sender, any_task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch, named: str, is_sent: bool
-) -> None:
+def name_to_resend(sender: Sender, any_task: Any, crash: Any) -> str:
+    """Let the outcome of a send be unknown, and return what its error tells a person to write into the Variable."""
     with crash("before the call"):
         sender.text(any_task.next_try(), marked=False)
     with pytest.raises(WtsUnknownOutcomeError) as caught:
         sender.text(any_task.next_try(), marked=False)
     name = re.search(r"add (\S+) to the Airflow Variable 'wts_resend'", str(caught.value))
     assert name is not None
-    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", named.format(name[1]))
+    return name[1]
+
+
+@pytest.mark.parametrize(("named", "is_sent"), [("{}", True), ("x/y/z,\n{} ", True), ("{}0", False), ("", False)])
+def test_a_person_resends_by_the_variable_that_the_error_names(
+    sender: Sender, any_task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch, named: str, is_sent: bool
+) -> None:
+    name = name_to_resend(sender, any_task, crash)
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", named.format(name))
     if is_sent:
         sender.text(any_task.next_try(), marked=False)
     else:
@@ -280,13 +286,8 @@ def test_a_person_resends_by_the_variable_that_the_error_names(
 def test_the_variable_of_a_person_resends_once_and_not_what_is_lost_after_that(
     sender: Sender, any_task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with crash("before the call"):
-        sender.text(any_task.next_try(), marked=False)
-    with pytest.raises(WtsUnknownOutcomeError) as caught:
-        sender.text(any_task.next_try(), marked=False)
-    name = re.search(r"add (\S+) to the Airflow Variable 'wts_resend'", str(caught.value))
-    assert name is not None
-    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", name[1])
+    name = name_to_resend(sender, any_task, crash)
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", name)
     sender.emulator.faults.add("reset", when="after", operation_id="send_text", times=None)
     with pytest.raises(WtsUnknownOutcomeError, match="It was not resent") as caught:
         sender.text(any_task.next_try(), marked=False)
