@@ -119,7 +119,7 @@ with DAG(
     # [START read_results]
     @task
     def sum_up(counts: dict[str, Any], sessions: dict[str, int]) -> dict[str, Any]:
-        """Read what became of each row; in earnest this loads the file into the warehouse."""
+        """Read what became of each row; in production this loads the file into the warehouse."""
         lines = ObjectStoragePath(counts["results_path"]).read_text().splitlines()
         rows = Counter(json.loads(line)["status"] for line in lines)
         return {"rows": dict(rows), "sessions": sessions}

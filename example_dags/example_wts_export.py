@@ -53,7 +53,7 @@ with DAG(
     # [START load]
     @task
     def load(exported: dict[str, Any]) -> dict[str, int]:
-        """Read the files; in earnest this loads them into the warehouse."""
+        """Read the files; in production this loads them into the warehouse."""
         manifest = json.loads(ObjectStoragePath(exported["manifest"]).read_text())
         statuses: Counter[str] = Counter()
         for name in manifest["files"]:

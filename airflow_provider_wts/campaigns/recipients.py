@@ -732,7 +732,7 @@ def _json_lines(place: ObjectStoragePath, encoding: str) -> Iterator[Row]:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of a JSON Lines file; of two values under one name, nobody knows which one is meant."""
+    """Return an object of a JSON Lines file; of two values under one name, it is unknown which one is meant."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]

@@ -208,7 +208,7 @@ class ResultsFile:
     def _open_part(self) -> None:
         part = _part(self.partial_address, len(self._parts))
         self._file = cast("IO[bytes]", part.open("wb"))  # type: ignore[no-untyped-call]
-        # Airflow's files look a method up anew for every line.
+        # Airflow's files look up a method again for every line.
         self._write = self._file.write
         self._parts.append(part)
 
