@@ -13,8 +13,19 @@ from uuid import uuid4
 from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
+from airflow_provider_wts.campaigns.attempts import (
+    MANIFEST,
+    Attempt,
+    is_complete,
+    latest_manifest,
+    manifest_at,
+    part_of,
+    place,
+    remove,
+    unfinished_manifest,
+)
 from airflow_provider_wts.campaigns.sent import SentCampaign, result_rows
-from airflow_provider_wts.hooks.output_files import is_local, json_line, make_folder, output_file, publish
+from airflow_provider_wts.hooks.output_files import is_local, json_line, make_folder, output_file, publish, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,6 +73,9 @@ _EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 #: Bytes of an earlier file that are in memory at a time.
 _IN_MEMORY = 1024 * 1024
 
+#: Bytes of lines from which on an object store gets another part.
+_MOST_TAIL = 1024 * 1024
+
 #: Recipients that an error, the log and the returned value name.
 MOST_NAMED = 20
 
@@ -88,7 +102,7 @@ class ResultsFile:
     """A JSON Lines file that gets its name when it is complete, and a manifest beside it.
 
     Until then it is one file on a disk, and several parts in an object store, which keeps nothing of a file that is not
-    finished.
+    finished. From the beginning, a manifest says where they are: the results of a try that is killed can be read.
 
     :param address: any address that ``ObjectStoragePath`` takes.
     :param table: where the lines go as well when the file is complete.
@@ -98,18 +112,26 @@ class ResultsFile:
     def __init__(self, address: str, table: Table | None = None) -> None:
         self._path = output_file("results_path", address, example=_EXAMPLE)
         # The longest name of what is written beside it.
-        output_file("results_path", f"{address}.manifest.json", example=_EXAMPLE)
-        self.partial_address = f"{address}.{uuid4().hex[:8]}.part"
+        output_file("results_path", unfinished_manifest(address), example=_EXAMPLE)
         self.address = address
         self._table = table
-        self.manifest_address = f"{address}.manifest.json"
+        self.manifest_address = f"{address}{MANIFEST}"
+        self._attempt = Attempt(address, uuid4().hex[:8])
+        #: Unfinished attempts of earlier tries: what they wrote still counts.
+        self._earlier: list[Attempt] = []
+        self._manifest: dict[str, Any] = {}
         self._is_local = is_local(self._path)
         self._parts: list[ObjectStoragePath] = []
+        # What an object store does not have yet.
+        self._tail: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._size = self._outcomes_begin = 0
-        #: Whether a later try may go on from this file.
-        self._is_kept = False
-        self._taken_up: list[ObjectStoragePath] = []
+        self._part_size = 0
+
+    @property
+    def partial_address(self) -> str:
+        """Where the lines are until the file is complete."""
+        return self._attempt.lines_address
 
     def __enter__(self) -> ResultsFile:
         make_folder(self._path)
@@ -124,13 +146,58 @@ class ResultsFile:
         with suppress(Exception):
             self._file.close()
         self._file = None
-        waits = kind is not None and issubclass(kind, TaskDeferred)
-        # A task that waits in the triggerer begins its file again, or goes on from this one.
-        if not self._is_kept and (not self._size or kind is None or waits):
-            _remove(self._parts)
-        elif not waits:
+        if not self._size or kind is None:
+            remove(self._parts)
+        elif not issubclass(kind, TaskDeferred):
             more = f" and {len(self._parts) - 1} more with its name" if len(self._parts) > 1 else ""
             log.warning("The outcomes so far are in %s%s.", self.partial_address, more)
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Write a manifest that says where the lines are until the file is complete.
+
+        One of a complete file stays until then, and this one goes beside it.
+
+        :param manifest: what it says about the campaign.
+        :raises WtsError: when it cannot be written, or the one that is there cannot be read.
+        """
+        try:
+            known = latest_manifest(self.address)
+            if known is not None and not is_complete(known) and known.get("campaign_id") == manifest["campaign_id"]:
+                self._earlier = [Attempt(self.address, one) for one in known["attempts"]]
+            self._manifest = manifest
+            self._write_unfinished_manifest()
+        except (OSError, ValueError) as error:
+            raise WtsError(f"{self.manifest_address} cannot be written: {error}. Nothing was sent.") from error
+
+    def _write_unfinished_manifest(self) -> None:
+        attempts = [*self._earlier, self._attempt]
+        where = {"attempts": [one.name for one in attempts], "partial_paths": [one.lines_address for one in attempts]}
+        text = json.dumps({**self._manifest, "complete": False, **where}, indent=2)
+        is_replaced = is_complete(manifest_at(self.manifest_address))
+        address = unfinished_manifest(self.address) if is_replaced else self.manifest_address
+        write_whole(place(address), text.encode())
+
+    def announce(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Write down recipients whose requests come next, in a place that outlives this process.
+
+        :param lines: what their lines are until their outcomes are known.
+        :raises WtsError: when that cannot be written.
+        """
+        if self._part_size > _MOST_TAIL and self._file is not None:
+            self._file.close()
+            self._open_part()
+        try:
+            write_whole(place(self._attempt.pending_address), b"".join([*map(json_line, lines), *self._tail]))
+        except OSError as error:
+            raise WtsError(
+                f"{self._attempt.pending_address} cannot be written: {error}. Nothing more was sent. Another try goes "
+                "on from here."
+            ) from error
+
+    def save(self) -> None:
+        """Hand the lines so far over to the disk, if they are on one."""
+        if self._file is not None and self._is_local:
+            self._file.flush()
 
     def write(self, line: dict[str, Any]) -> None:
         """Write one line.
@@ -145,12 +212,10 @@ class ResultsFile:
 
     def keep(self) -> dict[str, Any]:
         """Make sure that the outcomes so far outlive this process, and return where they are."""
-        if self._file is not None and self._is_local:
-            self._file.flush()
-        elif self._file is not None:
+        self.save()
+        if self._file is not None and not self._is_local:
             self._file.close()
             self._open_part()
-        self._is_kept = True
         parts = len(self._parts) - (not self._is_local)
         return {"address": self.partial_address, "parts": parts, "begin": self._outcomes_begin, "end": self._size}
 
@@ -162,11 +227,13 @@ class ResultsFile:
         """
         if not kept or self._size != self._outcomes_begin:
             return False
-        earlier = [_part(kept["address"], number) for number in range(kept["parts"])]
+        earlier = [part_of(kept["address"], number) for number in range(kept["parts"])]
         try:
+            if self._is_of_complete_file(kept["address"]):
+                earlier = [self._path]
             if sum(int(part.stat().st_size) for part in earlier) < kept["end"]:
                 return False
-        except OSError:
+        except (OSError, ValueError):
             return False
         try:
             _copy(earlier, self._append, begin=kept["begin"], end=kept["end"])
@@ -175,14 +242,22 @@ class ResultsFile:
             raise WtsError(
                 f"{kept['address']} cannot be read: {error}. Nothing was sent. Another try goes on."
             ) from error
-        # And what followed, unless a kill prevented it.
-        self._taken_up = [*earlier, _part(kept["address"], kept["parts"])]
         return True
 
-    def drop_taken_up(self) -> None:
-        """Remove the file of the earlier try: this one has all of it."""
-        _remove(self._taken_up)
-        self._taken_up = []
+    def _is_of_complete_file(self, address: str) -> bool:
+        """Whether what was written at an address is the complete file by now: of a try that was stopped."""
+        complete = manifest_at(self.manifest_address)
+        names = (complete or {}).get("attempts", [])[-1:] if is_complete(complete) else []
+        return any(Attempt(self.address, name).lines_address == address for name in names)
+
+    def drop_earlier(self) -> None:
+        """Remove the files of earlier tries: this one has all of them."""
+        if not self._earlier:
+            return
+        gone, self._earlier = self._earlier, []
+        self._write_unfinished_manifest()
+        for attempt in gone:
+            attempt.remove()
 
     def complete(self, manifest: dict[str, Any]) -> None:
         """Give the file its name, write the manifest, and the lines into the table.
@@ -194,34 +269,34 @@ class ResultsFile:
         self._file.close()
         whole = self._parts[0]
         if len(self._parts) > 1:
-            whole = _part(self.partial_address, len(self._parts))
+            whole = part_of(self.partial_address, len(self._parts))
             with cast("IO[bytes]", whole.open("wb")) as file:  # type: ignore[no-untyped-call]
                 _copy(self._parts, file.write, begin=0, end=self._size)
         publish(whole, self._path)
         self._file = None
-        _remove([part for part in self._parts if part != whole])
-        self.drop_taken_up()
-        self._path.with_name(f"{self._path.name}.manifest.json").write_text(json.dumps(manifest, indent=2))
+        manifest = {**manifest, "complete": True, "attempts": [self._attempt.name]}
+        write_whole(place(self.manifest_address), json.dumps(manifest, indent=2).encode())
+        remove([*(part for part in self._parts if part != whole), place(unfinished_manifest(self.address))])
+        for attempt in (*self._earlier, self._attempt):
+            attempt.remove()
         if self._table is not None:
             self._table.replace(result_rows(SentCampaign(manifest, self.address)))
 
     def _open_part(self) -> None:
-        part = _part(self.partial_address, len(self._parts))
+        part = part_of(self.partial_address, len(self._parts))
         self._file = cast("IO[bytes]", part.open("wb"))  # type: ignore[no-untyped-call]
         # Airflow's files look up a method again for every line.
         self._write = self._file.write
         self._parts.append(part)
+        self._tail, self._part_size = [], 0
 
     def _append(self, data: bytes) -> None:
         if self._file is not None:
             self._write(data)
             self._size += len(data)
-
-
-def _part(address: str, number: int) -> ObjectStoragePath:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    return ObjectStoragePath(f"{address}.{number}" if number else address)
+            if not self._is_local:
+                self._tail.append(data)
+                self._part_size += len(data)
 
 
 def _copy(parts: Iterable[ObjectStoragePath], write: Callable[[bytes], object], *, begin: int, end: int) -> None:
@@ -237,12 +312,6 @@ def _copy(parts: Iterable[ObjectStoragePath], write: Callable[[bytes], object], 
                 place += len(data)
     if place < end:
         raise OSError(f"only {place:,} of {end:,} bytes are there")
-
-
-def _remove(parts: Iterable[ObjectStoragePath]) -> None:
-    for part in parts:
-        with suppress(Exception):
-            part.unlink(missing_ok=True)
 
 
 class Progress:
@@ -286,19 +355,26 @@ class Progress:
         self.counts[result.status] += 1
         if result.rule:
             self.by_rule[result.rule] = self.by_rule.get(result.rule, 0) + 1
-        line = {"line": recipient.line, "to": recipient.to, "status": result.status}
-        line |= {"reason": result.reason} if result.reason else {}
-        line |= {"row_key": recipient.key} if recipient.key else {}
-        self._name(line)
-        names = {"id": "id", "status": "api_status", "sessionId": "session_id"}
-        found_by = {"send_key": result.send_key, "sent_at": result.sent_at} if result.send_key else {}
-        self._write(
-            line | found_by | {ours: result.receipt[name] for name, ours in names.items() if name in result.receipt}
-        )
+        line = _line(recipient, result)
+        self._name({name: line[name] for name in ("line", "to", "status", "reason", "row_key") if name in line})
+        self._write(line)
         now = time.monotonic()
         if now - self._said >= self._interval:
             self._said = now
             self._say(now - self._begun)
+
+    def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
+        """Write down recipients whose requests come next: after a kill, it is unknown whether they got the message.
+
+        :param sends: the recipients, and what is their result until their outcome is known.
+        """
+        if self._file is not None:
+            self._file.announce(_line(recipient, result) for recipient, result in sends)
+
+    def save(self) -> None:
+        """Make sure that a kill leaves the outcomes so far."""
+        if self._file is not None:
+            self._file.save()
 
     def kept(self) -> dict[str, Any]:
         """Return the counts, and who is to be named, by line: a ledger holds no phone numbers."""
@@ -371,3 +447,16 @@ class Progress:
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is not None:
             self._file.write(line)
+
+
+#: What the results show of a receipt.
+_OF_RECEIPT = {"id": "id", "status": "api_status", "sessionId": "session_id"}
+
+
+def _line(recipient: Recipient, result: Result) -> dict[str, Any]:
+    """Return the line of a recipient in the results."""
+    line = {"line": recipient.line, "to": recipient.to, "status": result.status}
+    line |= {"reason": result.reason} if result.reason else {}
+    line |= {"row_key": recipient.key} if recipient.key else {}
+    line |= {"send_key": result.send_key, "sent_at": result.sent_at} if result.send_key else {}
+    return line | {ours: result.receipt[name] for name, ours in _OF_RECEIPT.items() if name in result.receipt}

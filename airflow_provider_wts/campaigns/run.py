@@ -57,6 +57,8 @@ PAGES_PER_CHECKPOINT = 10
 #: Messages that a dry run shows.
 _MOST_SHOWN = 3
 
+_UNDER_WAY = "the task was killed during the request"
+
 #: Seconds up to which two clocks that HTTP compares are alike.
 _CLOCK_PRECISION = 2.0
 
@@ -115,6 +117,9 @@ class Batch:
     def report(self, recipient: Recipient, result: Result) -> None:
         """Take the outcome of a recipient."""
 
+    def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
+        """Take recipients whose requests come next, and what their result is if no outcome follows."""
+
     def outcomes(self) -> dict[str, Any] | None:
         """Return what a later try needs to go on as if it had reported the outcomes so far; ``None`` if it cannot."""
         return None
@@ -128,8 +133,8 @@ class Batch:
         """
         return False
 
-    def drop_taken_up(self) -> None:
-        """Remove what :meth:`take_up` took up: a later try no longer needs it."""
+    def drop_earlier(self) -> None:
+        """Remove what earlier tries reported: a later try no longer needs it."""
 
     def send_all(self, recipients: Iterable[Recipient]) -> None:
         """Send to all who did not get it yet, and report the outcome of each.
@@ -265,11 +270,14 @@ class Batch:
     def _sent_at(self, page: Page) -> str:
         """Return a lower bound of the time of the sends of a page, the same for all of them."""
         if self._last_sent_at[0] is not page:
-            # By the clock of WTS Chat, whose dates it is compared with. A second is the precision of HTTP's.
-            ahead = self._hook.client.now() - datetime.now(UTC)
-            sent_at = page.intent + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())
-            self._last_sent_at = (page, sent_at.isoformat())
+            self._last_sent_at = (page, self._by_its_clock(page.intent))
         return self._last_sent_at[1]
+
+    def _by_its_clock(self, at: datetime) -> str:
+        """Return a time by the clock of WTS Chat, whose dates it is compared with."""
+        ahead = self._hook.client.now() - datetime.now(UTC)
+        # A second is the precision of HTTP's dates.
+        return (at + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())).isoformat()
 
     def _outcome(self, send: Send, page: Page) -> Result:
         entry = page.sends[send.mark.key]
@@ -341,7 +349,13 @@ class Batch:
         known = {key: entry.content for key in contents if (entry := self._entry(key))}
         if changed := sum(content not in (None, contents[key]) for key, content in known.items()):
             log.warning("The content for %s recipients has changed since an earlier try.", changed)
-        since = min((self._unknown_since[key] for key in contents if key in self._unknown_since), default=None)
+        doubted = (self._unknown_since[key] for key in contents if key in self._unknown_since)
+        since = min(doubted, default=datetime.now(UTC))
+        sent_at = self._by_its_clock(since)
+        self.announce(
+            (send.recipient, Result("undecided", reason=_UNDER_WAY, send_key=send.mark.key, sent_at=sent_at))
+            for send in sends
+        )
         return self.ledger.open_page(contents, self._kind.request_size, since=since)
 
     def _save_checkpoint(self) -> None:
@@ -364,7 +378,7 @@ class Batch:
         }
         if self.ledger.save_checkpoint(place):
             self._checkpoint_at = self.ledger.pages_used
-            self.drop_taken_up()
+            self.drop_earlier()
 
     def _first_page(self, recipients: Iterable[Recipient]) -> int:
         """Return the first page of the ledger that has to be read.
@@ -580,6 +594,11 @@ class Campaign(Batch):
             self._progress.leave(row)
         if self._results is not None:
             self._results.begin_outcomes()
+            where = {"results_path": self._results.address, "manifest_path": self._results.manifest_address}
+            self._results.begin({**self._about(), **where})
+            if self._operator.do_xcom_push:
+                # Of a task that is killed, this is all that the tasks after it get.
+                self._context["ti"].xcom_push(key="return_value", value={**where, "complete": False})
         try:
             self.send_all(self._recipients)
         except TaskDeferred:
@@ -599,6 +618,7 @@ class Campaign(Batch):
 
     def permit(self) -> None:
         """Let the next chunk go out, or wait until it may, or stop the campaign."""
+        self._progress.save()
         if self._too_many_failures():
             raise HeldBack(f"more than {self._most_failures:g} messages failed (max_failures)")
         while (opening := self._times.opening(now := datetime.now(UTC))) > now:
@@ -617,6 +637,10 @@ class Campaign(Batch):
         """Take the outcome of a recipient."""
         self._progress.report(recipient, result)
 
+    def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
+        """Write down recipients whose requests come next."""
+        self._progress.announce(sends)
+
     def outcomes(self) -> dict[str, Any]:
         """Return the outcomes so far: the counts, who is to be named, and where the results are."""
         return {**self._progress.kept(), "results": self._results.keep() if self._results is not None else None}
@@ -631,10 +655,10 @@ class Campaign(Batch):
         self._progress.take_up(outcomes, recipients)
         return True
 
-    def drop_taken_up(self) -> None:
-        """Remove the results file of the earlier try."""
+    def drop_earlier(self) -> None:
+        """Remove the results of earlier tries."""
         if self._results is not None:
-            self._results.drop_taken_up()
+            self._results.drop_earlier()
 
     def _too_many_failures(self) -> bool:
         return self._most_failures is not None and self._progress.counts["failed"] > self._most_failures
@@ -677,7 +701,8 @@ class Campaign(Batch):
             # An alias, or something that is not an asset, has no such event.
             with suppress(KeyError, TypeError, AttributeError):
                 events[outlet].extra.update({name: one for name, one in summary.items() if name != "not_reached"})
-        if problem:
+        if problem or self._has_skipped_all():
+            # It does not return.
             self._context["ti"].xcom_push(key="return_value", value=summary)
         counts = ", ".join(f"{count:,} {name}" for name, count in self._progress.counts.items())
         self._log.info("The campaign ended: %s.", counts)
@@ -685,26 +710,32 @@ class Campaign(Batch):
 
     def _complete_results(self, summary: dict[str, Any]) -> None:
         if self._results is not None:
-            about = {
-                "campaign_id": campaign_id(deployment(), self._task, self.ledger.generation),
-                **self._task._asdict(),
-                "generation": self.ledger.generation,
-                "wts_conn_id": self._operator.wts_conn_id,
-                # By these the outcome of each send is found afterwards.
-                "traces": {
-                    "status_operation": self._kind.status_call("").operation_id,
-                    "by_metadata": self._kind.traces.by_metadata,
-                    "by_sender": self._kind.traces.by_sender,
-                },
-            }
-            self._results.complete({**about, **summary})
+            self._results.complete({**self._about(), **summary})
+
+    def _about(self) -> dict[str, Any]:
+        """Return what the manifest says of the campaign itself."""
+        return {
+            "campaign_id": campaign_id(deployment(), self._task, self.ledger.generation),
+            **self._task._asdict(),
+            "generation": self.ledger.generation,
+            "wts_conn_id": self._operator.wts_conn_id,
+            # By these the outcome of each send is found afterwards.
+            "traces": {
+                "status_operation": self._kind.status_call("").operation_id,
+                "by_metadata": self._kind.traces.by_metadata,
+                "by_sender": self._kind.traces.by_sender,
+            },
+        }
+
+    def _has_skipped_all(self) -> bool:
+        counts = self._progress.counts
+        return bool(self.stopped) and not counts["sent"] and not counts["failed"]
 
     def _end(self, summary: dict[str, Any], problem: str) -> dict[str, Any]:
-        counts = self._progress.counts
         if problem:
             where = f" The results are in {self._results.address}." if self._results else ""
             raise AirflowFailException(f"{problem}{where}")
-        if self.stopped and not counts["sent"] and not counts["failed"]:
+        if self._has_skipped_all():
             self._log.warning("Nothing was sent: %s.", self.stopped)
             raise AirflowSkipException(f"Nothing was sent: {self.stopped}.")
         if self.stopped:

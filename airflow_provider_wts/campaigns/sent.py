@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
+from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.campaigns.attempts import MANIFEST, Attempt, is_complete, latest_manifest, place
+from airflow_provider_wts.campaigns.temporary import temporary_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from airflow.sdk import ObjectStoragePath
+
+log = logging.getLogger(__name__)
 
 #: What the manifest says of where each row comes from.
 ORIGIN = ("campaign_id", "dag_id", "run_id", "task_id", "map_index", "generation")
@@ -48,24 +57,42 @@ class SentCampaign(NamedTuple):
         return str(self.about["campaign_id"])
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Read the lines of its results, one at a time.
+        """Read the lines of its results, one at a time; of a campaign that did not end, those that there are.
 
         :raises WtsInvalidRequestError: when they cannot be read.
         """
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         try:
-            with ObjectStoragePath(self.address).open("rb") as file:  # type: ignore[no-untyped-call]
-                # Files of Airflow 2.11 are no iterators.
-                for line in iter(file.readline, b""):
-                    if line.strip():
-                        yield json.loads(line)
+            if is_complete(self.about):
+                yield from map(json.loads, _lines_of(place(self.address)))
+            else:
+                yield from self._unfinished_lines()
         except (OSError, ValueError, ImportError) as error:
             raise _unreadable(self.address, error) from None
+
+    def _unfinished_lines(self) -> Iterator[dict[str, Any]]:
+        """Read what the tries wrote so far: the last line about a recipient counts."""
+        schema = "CREATE TABLE lines (line INTEGER, recipient TEXT, content BLOB, PRIMARY KEY (line, recipient))"
+        with closing(temporary_database(f"{schema} WITHOUT ROWID")) as database:
+            for file in chain.from_iterable(Attempt(self.address, name).files() for name in self.about["attempts"]):
+                rows = (
+                    (line["line"], line["to"] or "", text) for text in _lines_of(file) for line in [json.loads(text)]
+                )
+                database.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", rows)
+            for (text,) in database.execute("SELECT content FROM lines ORDER BY line"):
+                yield json.loads(text)
 
     def origin(self) -> dict[str, Any]:
         """Return the columns that say where its rows come from."""
         return {name: self.about.get(name) for name in ORIGIN}
+
+
+def _lines_of(path: ObjectStoragePath) -> Iterator[bytes]:
+    with path.open("rb") as file:  # type: ignore[no-untyped-call]
+        # Files of Airflow 2.11 are no iterators.
+        for line in iter(file.readline, b""):
+            # A kill may leave half a line.
+            if line.strip() and line.endswith(b"\n"):
+                yield line
 
 
 def result_rows(campaign: SentCampaign) -> Iterator[dict[str, Any]]:
@@ -122,21 +149,24 @@ def _manifest_address(one: Any) -> str:
 
 
 def _read(address: str) -> SentCampaign:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
+    results = address.removesuffix(MANIFEST)
     try:
-        about = json.loads(ObjectStoragePath(address).read_text())
+        about = latest_manifest(results)
     except (OSError, ValueError, ImportError) as error:
         raise _unreadable(address, error) from None
-    if not isinstance(about, dict) or not about.get("campaign_id"):
+    if about is None:
+        raise _unreadable(address, "there is no manifest")
+    if not about.get("campaign_id"):
         raise WtsInvalidRequestError(
             f"campaign: {address!r} is not the manifest of a campaign, or one of a version before 0.2.0. {_EXAMPLE}"
         )
-    return SentCampaign(about, address.removesuffix(".manifest.json"))
+    if not is_complete(about):
+        log.warning("The campaign of %s did not end, so only the recipients that it came to have outcomes.", address)
+    return SentCampaign(about, results)
 
 
-def _unreadable(address: str, error: Exception) -> WtsInvalidRequestError:
+def _unreadable(address: str, error: object) -> WtsInvalidRequestError:
     return WtsInvalidRequestError(
-        f"campaign: {address!r} cannot be read: {error}. Results are complete when the task of the campaign has "
-        f"ended. {_EXAMPLE}"
+        f"campaign: {address!r} cannot be read: {error}. It is there from the first request of the campaign on. "
+        f"{_EXAMPLE}"
     )

@@ -62,8 +62,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
     **Results**: a line for each row in ``results_path``, and counts as the returned value. ``sent`` means that the
     platform took the message; later failures show in its status. A message that fails is counted, and fails the task
-    only beyond ``max_failures``, or when nobody was reached. A task that fails partway leaves its results so far in a
-    file of the same name with ``.part`` at its end; the log says where.
+    only beyond ``max_failures``, or when nobody was reached. The manifest is there before the first request, and says
+    where the results are until they are complete: a task that was killed has outcomes, too.
 
     **A clear** of a campaign that *succeeded* sends to **everybody** again, also if some messages had failed; with
     ``on_clear="continue"`` it sends to those whose message failed, and to nobody else. A clear of a campaign that

@@ -51,7 +51,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     A row is identified by ``campaign_id`` and ``row_key``, and written whole in each pass: running the task again
     changes no count. Between passes and tries, a file with ``.state.db`` at the end of its name keeps what was found,
     beside ``outcomes_path``, or beside the results of the first campaign. The campaign's task needs ``results_path``
-    or ``[wts] results_path``, and must have ended.
+    or ``[wts] results_path``. If it was killed, everybody whom it sent to until then has a row.
 
     :param campaign: output of a batch operator, address of a manifest, or a list of either (templated).
     :param until: when to stop: time since the first send, or a date and time. ``None``: after one pass (templated).

@@ -53,7 +53,9 @@ class Task:
     def next_try(self) -> dict[str, Any]:
         """Return the context of the next try."""
         self.try_number += 1
-        task_instance = SimpleNamespace(**self.identity, try_number=self.try_number, max_tries=self.max_tries)
+        task_instance = SimpleNamespace(
+            **self.identity, try_number=self.try_number, max_tries=self.max_tries, xcom_push=lambda **xcom: None
+        )
         context = {"ti": task_instance, "dag_run": SimpleNamespace(run_after=self.begun)}
         return context if self.store is None else {**context, "task_state_store": self.store}
 

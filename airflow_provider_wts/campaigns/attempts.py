@@ -1,0 +1,122 @@
+"""Results that are not complete: where each try of a campaign writes them, and the manifest that says so."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from itertools import count, takewhile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from airflow.sdk import ObjectStoragePath
+
+#: What the name of a manifest has beyond that of the results.
+MANIFEST = ".manifest.json"
+
+
+class Attempt(NamedTuple):
+    """What one try writes until its results are complete.
+
+    :param address: of the complete results.
+    :param name: distinguishes the tries.
+    """
+
+    address: str
+    name: str
+
+    @property
+    def lines_address(self) -> str:
+        """Where its lines are; an object store has more parts with this name and a number."""
+        return f"{self.address}.{self.name}.part"
+
+    @property
+    def pending_address(self) -> str:
+        """Where the recipients are whose requests were under way last, and the lines that are in no part yet."""
+        return f"{self.address}.{self.name}.next"
+
+    def files(self) -> Iterator[ObjectStoragePath]:
+        """Return the files that are there. What a later one says of a recipient replaces what an earlier one says."""
+        candidates = (part_of(self.lines_address, number) for number in count())
+        # Read before the parts: what it says may be out of date.
+        yield from (path for path in [place(self.pending_address)] if path.exists())
+        yield from takewhile(lambda part: part.exists(), candidates)
+
+    def remove(self) -> None:
+        """Remove its files."""
+        with suppress(Exception):
+            remove(reversed(list(self.files())))
+
+
+def part_of(address: str, number: int) -> ObjectStoragePath:
+    """Return a part of a file.
+
+    :param address: the address of the file.
+    :param number: the number of the part.
+    """
+    return place(f"{address}.{number}" if number else address)
+
+
+def place(address: str) -> ObjectStoragePath:
+    """Return a path.
+
+    :param address: its address.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(address)
+
+
+def remove(paths: Iterable[ObjectStoragePath]) -> None:
+    """Remove files, as far as that is possible.
+
+    :param paths: the files.
+    """
+    for path in paths:
+        with suppress(Exception):
+            path.unlink(missing_ok=True)
+
+
+def unfinished_manifest(address: str) -> str:
+    """Return where the manifest of results goes that are not complete, while that of complete ones is in its place.
+
+    :param address: of the results.
+    """
+    return f"{address}.unfinished{MANIFEST}"
+
+
+def manifest_at(address: str) -> dict[str, Any] | None:
+    """Return a manifest, or ``None``.
+
+    :param address: its address.
+    :raises OSError: when it cannot be read.
+    """
+    try:
+        found = json.loads(place(address).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def is_complete(manifest: Mapping[str, Any] | None) -> bool:
+    """Whether the results of a manifest are complete.
+
+    :param manifest: the manifest, if there is one.
+    """
+    # Manifests were once written at the end only.
+    return manifest is not None and manifest.get("complete", True) is True
+
+
+def latest_manifest(address: str) -> dict[str, Any] | None:
+    """Return the manifest of the try that was the last to write one, or ``None``.
+
+    :param address: of the results.
+    :raises OSError: when it cannot be read.
+    """
+    named, unfinished = manifest_at(f"{address}{MANIFEST}"), manifest_at(unfinished_manifest(address))
+    if unfinished is None:
+        return named
+    # A kill may have prevented its removal.
+    is_left = is_complete(named) and unfinished.get("attempts", [])[-1:] == (named or {}).get("attempts")
+    return named if is_left else unfinished

@@ -1,0 +1,199 @@
+"""A campaign that was killed has outcomes: of everybody who may have got its message, and of nobody else."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from campaign_tries import Killed
+from task_process import Processes, wait_until
+
+from airflow_provider_wts.campaigns.results import ResultsFile
+from airflow_provider_wts.campaigns.run import Campaign
+from airflow_provider_wts.operators.campaign import WtsCampaignOutcomeOperator
+from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_wts.emulator.running import Emulator
+
+BOT, RECIPIENTS, CHUNK = "Falar com atendente", 400, 20
+CHATBOTS = "airflow_provider_wts.operators.chatbot.WtsSendChatbotBatchOperator"
+
+
+@pytest.fixture
+def service(wts_connection: Emulator) -> Emulator:
+    """A service whose contacts do not answer."""
+    wts_connection.behave("*", replies=[])
+    wts_connection.switches.change({"whatsapp_window": "off", "queue_seconds": 0, "rate_limits": False})
+    return wts_connection
+
+
+def numbers(count: int = RECIPIENTS) -> list[str]:
+    return [f"+55119{10_000_000 + index:08d}" for index in range(count)]
+
+
+def received(emulator: Emulator) -> list[str]:
+    emulator.advance(5)
+    return sorted(delivery.to.replace("|", "") for delivery in emulator.deliveries if delivery.kind == "chatbot")
+
+
+def rows_of(manifest: str, folder: Path, context: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what a task after the campaign writes about it, by recipient."""
+    path = f"{folder}/outcomes.jsonl"
+    outcome = WtsCampaignOutcomeOperator(
+        task_id="outcome", campaign=manifest, outcomes_path=path, rate_limit_percent=100
+    )
+    outcome.execute(context)  # type: ignore[arg-type]
+    with open(path, encoding="utf-8") as file:
+        return {row["recipient"].replace("|", ""): row for row in map(json.loads, file)}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_process_that_is_killed_for_real_has_outcomes_of_everybody_it_sent_to(
+    service: Emulator, context: dict[str, Any], tmp_path: Path, seed: int, when: Any
+) -> None:
+    results = tmp_path / "results.jsonl"
+    given = {"chatbot": BOT, "recipients": numbers(), "chunk_size": CHUNK, "results_path": str(results)}
+    tries = Processes(service, tmp_path, CHATBOTS, **given)
+    # Two requests are under way at a time.
+    nth = random.Random(seed).randrange(1, 19, 2)
+    hanging = [service.faults.add("hang", when=when, operation_id="queue_chatbot_batch", nth=nth) for _ in range(2)]
+    killed = tries.start()
+    wait_until(lambda: sum(fault.hits for fault in hanging) == 2)
+    killed.kill()
+
+    manifest = json.loads((tmp_path / "results.jsonl.manifest.json").read_text())
+    assert (manifest["complete"], manifest["task_id"]) == (False, "send")
+    got = received(service)
+    rows = rows_of(f"{results}.manifest.json", tmp_path, context)
+    assert sorted(to for to, row in rows.items() if row["session_id"]) == got
+    undecided = [row for row in rows.values() if row["send_status"] == "undecided"]
+    assert len(rows) == (nth + 1) * CHUNK
+    assert len(undecided) == 2 * CHUNK
+    assert {row["reason"] for row in undecided} == {"the task was killed during the request"}
+
+    counts = tries.start().end()["result"]
+    assert counts["sent"] == RECIPIENTS
+    assert received(service) == sorted(numbers())
+    manifest = json.loads((tmp_path / "results.jsonl.manifest.json").read_text())
+    assert (manifest["complete"], manifest["sent"]) == (True, RECIPIENTS)
+    assert len(rows_of(f"{results}.manifest.json", tmp_path, context)) == RECIPIENTS
+    assert sorted(file.name for file in tmp_path.glob("results*")) == ["results.jsonl", "results.jsonl.manifest.json"]
+
+
+class Tries:
+    """Tries of a campaign in this process; a kill leaves what is written, and closes nothing."""
+
+    def __init__(self, service: Emulator, folder: Path, context: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
+        self.service, self.folder, self.context, self.patch = service, folder, context, patch
+        self.address = f"{folder}/results.jsonl"
+        self.context["ti"].try_number = 0
+
+    def run(self, *, chunks: int | None = None, end: BaseException | None = None) -> Any:
+        """Run the next try; it ends before so many chunks were sent."""
+        self.context["ti"].try_number += 1
+        permit, left = Campaign.permit, [chunks]
+
+        def dying(campaign: Campaign) -> None:
+            if left[0] is not None:
+                if not left[0]:
+                    raise end or Killed
+                left[0] -= 1
+            permit(campaign)
+
+        given: dict[str, Any] = {"chatbot": BOT, "recipients": numbers(120), "chunk_size": 5}
+        task = WtsSendChatbotBatchOperator(task_id="send", results_path=self.address, **given)
+        with self.patch.context() as patch:
+            patch.setattr(Campaign, "permit", dying)
+            if chunks is None:
+                return task.execute(self.context)  # type: ignore[arg-type]
+            if end is None:
+                patch.setattr(ResultsFile, "__exit__", lambda *_: None)
+            with pytest.raises(type(end or Killed())):
+                task.execute(self.context)  # type: ignore[arg-type]
+        return None
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return rows_of(f"{self.address}.manifest.json", self.folder, self.context)
+
+    def clear(self) -> None:
+        self.context["ti"].max_tries = self.context["ti"].try_number
+
+
+@pytest.fixture
+def tries(service: Emulator, tmp_path: Path, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Tries:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    return Tries(service, tmp_path, context, monkeypatch)
+
+
+def found(rows: dict[str, dict[str, Any]]) -> list[str]:
+    return sorted(to for to, row in rows.items() if row["session_id"])
+
+
+def test_a_try_that_is_killed_at_once_loses_no_outcome_of_those_before(tries: Tries) -> None:
+    for chunks in (4, 0, 1, 0):
+        tries.run(chunks=chunks)
+        assert found(tries.rows()) == received(tries.service)
+    assert len(received(tries.service)) == 50
+    assert tries.run()["sent"] == 120
+    assert len(list(tries.folder.glob("results*"))) == 2
+
+
+def test_in_an_object_store_a_kill_loses_no_outcome(tries: Tries) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:  # Airflow 2.11
+        from airflow.io.store import attach  # type: ignore[no-redef]
+
+    store = MemoryFileSystem()
+    attach("memory", fs=store)
+    tries.address = f"memory://{tries.folder.name}/results.jsonl"
+    for chunks in (3, 0):
+        tries.run(chunks=chunks)
+        assert found(tries.rows()) == received(tries.service)
+    assert len(received(tries.service)) == 30
+    assert tries.run()["sent"] == 120
+    left = (name.rpartition("/")[2] for name in store.ls(f"/{tries.folder.name}", detail=False))
+    assert sorted(left) == ["results.jsonl", "results.jsonl.manifest.json"]
+
+
+def test_a_clear_after_success_leaves_the_complete_files_until_it_has_others(tries: Tries) -> None:
+    tries.run()
+    files = {name: (tries.folder / name).read_bytes() for name in ("results.jsonl", "results.jsonl.manifest.json")}
+    first = tries.rows()
+    tries.clear()
+    tries.run(chunks=3)
+    assert {name: (tries.folder / name).read_bytes() for name in files} == files
+    # The outcomes are those of the campaign that was killed.
+    rows = tries.rows()
+    assert len(rows) == 30
+    assert {row["campaign_id"] for row in rows.values()}.isdisjoint(row["campaign_id"] for row in first.values())
+    tries.run()
+    assert json.loads((tries.folder / "results.jsonl.manifest.json").read_text())["generation"] == 1
+    assert len(list(tries.folder.glob("results*"))) == 2
+
+
+def test_a_campaign_that_waits_in_the_triggerer_has_outcomes(tries: Tries) -> None:
+    tries.run(chunks=2, end=TaskDeferred(trigger=None, method_name="execute_in_window"))  # type: ignore[arg-type]
+    assert found(tries.rows()) == received(tries.service) == numbers(20)
+    assert tries.run()["sent"] == 120
+    assert len(list(tries.folder.glob("results*"))) == 2
+
+
+def test_what_follows_a_killed_campaign_finds_it_in_xcom(tries: Tries) -> None:
+    tries.run(chunks=2)
+    output = tries.context["ti"].xcoms["return_value"]
+    assert output == {
+        "results_path": tries.address,
+        "manifest_path": f"{tries.address}.manifest.json",
+        "complete": False,
+    }
+    assert len(rows_of(output, tries.folder, tries.context)) == 20
