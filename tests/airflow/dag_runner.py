@@ -41,11 +41,13 @@ def run_dag(
     connections: dict[str, str],
     connections_file: str | None,
     earliest_firing: float,
+    environment: dict[str, str],
 ) -> dict[str, Any]:
     """Run a DAG once with ``dag.test()``."""
     from airflow_provider_wts.waiting import deferral
 
-    with _environment({f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections.items()}):
+    given = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections.items()}
+    with _environment({**environment, **given}):
         file = _only_file(path)
         dags = _load(file)
         if dag_id is None and len(dags) != 1:

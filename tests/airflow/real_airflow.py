@@ -102,6 +102,7 @@ class DagRunner:
         connections_file: Path | None = None,
         dag_id: str | None = None,
         earliest_firing: float = 0.2,
+        environment: Mapping[str, str] | None = None,
     ) -> DagRunOutcome:
         """Run a DAG file once, deferrals included, and return what came of it.
 
@@ -111,6 +112,7 @@ class DagRunner:
         :param connections_file: a file that the secrets backend ``LocalFilesystemBackend`` reads connections from.
         :param dag_id: which DAG of the file; may be left out where there is one.
         :param earliest_firing: seconds in which a trigger does not fire; there is no scheduler here to be too fast for.
+        :param environment: more variables of the run's environment, such as settings of Airflow.
         """
         result = self._ask(
             "run_dag",
@@ -123,6 +125,7 @@ class DagRunner:
             },
             connections_file=connections_file and str(connections_file),
             earliest_firing=earliest_firing,
+            environment=dict(environment or {}),
         )
         tasks = [TaskRun(**task) for task in result.pop("tasks")]
         return DagRunOutcome(**result, tasks=tasks, logs=self._new_logs())
