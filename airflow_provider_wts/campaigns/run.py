@@ -292,7 +292,7 @@ class Batch:
             if not unanswered:
                 return
             found = self._ask(unanswered, page.intent, settled_after=self._lag)
-            left = self._take(found, [send for one in unanswered for send in one.sends], page, of_this_try=True)
+            left = self._take(found, [send for one in unanswered for send in one.sends], page)
             if not left:
                 return
         absent = {send.mark.key for send in left if found[send.mark.key].finding is Finding.ABSENT}
@@ -319,9 +319,7 @@ class Batch:
             at_a_time=at_a_time,
         )
 
-    def _take(
-        self, found: Mapping[str, Found], sends: list[Send], page: Page, *, of_this_try: bool = False
-    ) -> list[Send]:
+    def _take(self, found: Mapping[str, Found], sends: list[Send], page: Page) -> list[Send]:
         """Note what WTS Chat shows; return those to whom a message may go out."""
         again = []
         for send in sends:
@@ -331,7 +329,7 @@ class Batch:
             elif one.finding is Finding.ABSENT:
                 self._unknown_since.pop(key, None)
                 again.append(send)
-            elif self._unknown_outcome.resends(of_this_try=of_this_try):
+            elif self._unknown_outcome.resends(since_clear=page.max_tries == self._max_tries):
                 self._unknown_since.setdefault(key, page.intent)
                 again.append(send)
             else:

@@ -301,12 +301,14 @@ class LedgerEntry:
     :param content: digest of what is sent.
     :param intent: it was sent no earlier than this; ``None`` if that is unknown, or if the page says it.
     :param timeout: seconds that the request may take; ``None`` if that is unknown.
+    :param max_tries: ``ti.max_tries`` of the last try that sent it; ``None`` if unknown, or if the page says it.
     :param receipt: what is kept of the API's answer; ``UNSET`` if the outcome is unknown.
     """
 
     content: str | None = None
     intent: datetime | None = None
     timeout: float | None = None
+    max_tries: int | None = None
     receipt: Any = UNSET
 
     @property
@@ -324,18 +326,19 @@ class LedgerEntry:
             intent = datetime.fromisoformat(str(value.get("intent")))
         except ValueError:
             intent = None
-        timeout = value.get("timeout")
+        timeout, max_tries = value.get("timeout"), value.get("max_tries")
         return cls(
             content=value.get("content"),
             intent=intent if intent is None or intent.tzinfo else intent.replace(tzinfo=UTC),
             timeout=timeout if isinstance(timeout, (int, float)) else None,
+            max_tries=max_tries if isinstance(max_tries, int) else None,
             receipt=value.get("receipt", UNSET),
         )
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object that a store keeps."""
         intent = self.intent.isoformat() if self.intent else None
-        known = {"intent": intent, "content": self.content, "timeout": self.timeout}
+        known = {"intent": intent, "content": self.content, "timeout": self.timeout, "max_tries": self.max_tries}
         stored = {name: value for name, value in known.items() if value is not None}
         return {**stored, "receipt": self.receipt} if self.is_done else stored
 
@@ -397,8 +400,8 @@ class _Nowhere:
 class Ledger:
     """What is known of a task's sends: single ones in the header, those of a campaign in pages.
 
-    In the store, an entry is ``{"intent": time, "content": digest, "timeout": seconds, "receipt": answer}`` by the key
-    of its send. Nothing in it names a phone number.
+    In the store, an entry is ``{"intent": time, "content": digest, "timeout": seconds, "max_tries": count, "receipt":
+    answer}`` by the key of its send. Nothing in it names a phone number.
 
     :param store: where it is kept; ``None`` if this deployment has no place for one, so that only this process knows.
     :param try_number: ``ti.try_number``.
@@ -476,6 +479,14 @@ class Ledger:
         """
         return self._entries.get(key)
 
+    def is_since_clear(self, entry: LedgerEntry) -> bool:
+        """Whether a single send was tried after the task was last cleared.
+
+        :param entry: what is known of it.
+        """
+        known = self._last_max_tries if entry.max_tries is None else entry.max_tries
+        return known == self._max_tries
+
     def intend(self, key: str, content: str, *, since: datetime | None = None, timeout: float | None = None) -> None:
         """Write that a send is about to happen. Without this, nothing may be sent.
 
@@ -485,7 +496,7 @@ class Ledger:
         :param timeout: seconds that the request may take.
         :raises WtsError: when it cannot be written.
         """
-        self._entries[key] = LedgerEntry(content, since or datetime.now(UTC), timeout)
+        self._entries[key] = LedgerEntry(content, since or datetime.now(UTC), timeout, self._max_tries)
         self._header["finished"] = False
         ensure_written(self._write)
 

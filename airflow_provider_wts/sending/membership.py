@@ -122,7 +122,7 @@ class SequenceMembers(Generic[T]):
                 continue
             mine = {one: left.pop(one) for one in names if one in left}
             others: list[str] = []
-            if not entry.is_done and self._once.unknown.resends():
+            if not entry.is_done and self._once.unknown.resends(since_clear=ledger.is_since_clear(entry)):
                 # It goes out again, in one call; who no longer fits into that call goes out in another one.
                 first = next(self._chunks(mine), [])
                 others = [one for one in mine if one not in first]

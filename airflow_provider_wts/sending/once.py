@@ -142,7 +142,9 @@ class Once:
             since = (entry and entry.intent) or self._earliest
             # Version 0.1.0 wrote no timeout.
             timeout = entry.timeout if entry and entry.timeout is not None else self._hook.client.longest_timeout
-            found = self._ask(send, since, self._lag(timeout) + held_back - self.ledger.quiet_for)
+            since_clear = entry is not None and self.ledger.is_since_clear(entry)
+            settled_after = self._lag(timeout) + held_back - self.ledger.quiet_for
+            found = self._ask(send, since, settled_after, since_clear=since_clear)
             if found.finding is Finding.FOUND:
                 return cast("T", self._receive(send, found.answer))
             unknown_since = None if found.finding is Finding.ABSENT else since
@@ -176,7 +178,7 @@ class Once:
                 log.warning("%s Asking WTS Chat what happened to it.", error)
             else:
                 return self._receive(send, answer)
-            found = self._ask(send, started, self._lag(timeout) + send.held_back, of_this_try=True)
+            found = self._ask(send, started, self._lag(timeout) + send.held_back, since_clear=True)
             if found.finding is Finding.FOUND:
                 return self._receive(send, found.answer)
             unknown_since = None if found.finding is Finding.ABSENT else started
@@ -194,7 +196,7 @@ class Once:
             f"{send.unconfirmed}: twice no answer came, and {found.reason}.", operation_id=operation_id, repeatable=True
         )
 
-    def _ask(self, send: _Send, since: datetime, settled_after: float, *, of_this_try: bool = False) -> Found:
+    def _ask(self, send: _Send, since: datetime, settled_after: float, *, since_clear: bool) -> Found:
         """Ask what happened to a send; return unless its outcome is unknown and it must not go out again."""
         found = reconcile.search_for_one(
             self._hook, send.trace, send.mark, since, settled_after, unconfirmed=send.unconfirmed
@@ -203,7 +205,7 @@ class Once:
             log.info("WTS Chat shows that it was sent; nothing is sent again.")
         elif found.finding is Finding.ABSENT:
             log.info("WTS Chat shows that it was not sent; sending it now.")
-        elif self.unknown.resends(of_this_try=of_this_try):
+        elif self.unknown.resends(since_clear=since_clear):
             log.warning("It is unknown whether this was sent before: %s.", found.reason)
         else:
             count_send(send.call.operation_id, "undecided")

@@ -27,13 +27,13 @@ class UnknownOutcome:
         self._map_index = "" if task.map_index < 0 else f"/{task.map_index}"
         self._always = on_unknown == "resend"
 
-    def resends(self, *, of_this_try: bool = False) -> bool:
+    def resends(self, *, since_clear: bool) -> bool:
         """Whether they go out again. It reads from Airflow, so ask only when there is such a send.
 
-        :param of_this_try: whether the answer was lost in this try. A person who named the task in the Variable has
-            seen what was sent before, and nothing of this try.
+        :param since_clear: whether the send began after the last clear of the task. A person who named the task in the
+            Variable and cleared it has seen what was sent before, and nothing of what came after.
         """
-        return self._always if of_this_try else self._resends_earlier
+        return self._always if since_clear else self._resends_earlier
 
     @cached_property
     def _resends_earlier(self) -> bool:

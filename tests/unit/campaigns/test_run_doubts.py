@@ -277,8 +277,11 @@ def test_the_variable_of_a_person_does_not_cover_what_is_lost_after_it(
     assert campaign.run(everybody) == {"undecided": 4}
     before = calls(emulator, "send_template_batch")
     monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", "campaign/run-1/send")
-    assert campaign.run(everybody) == {"undecided": 4}
-    assert calls(emulator, "send_template_batch") == before + 1
+    task.clear()
+    for _ in range(2):
+        # The second run is an automatic retry.
+        assert campaign.run(everybody) == {"undecided": 4}
+        assert calls(emulator, "send_template_batch") == before + 1
 
 
 def test_each_clear_tries_those_again_that_failed(

@@ -262,6 +262,20 @@ def test_contacts_in_doubt_go_out_again_on_demand_and_then_the_others(wts_connec
     assert sorted(added(wts_connection)) == sorted(NUMBERS + NUMBERS[100:200])
 
 
+def test_the_variable_of_a_person_does_not_add_again_what_a_try_left_after_the_clear(
+    wts_connection, context, ledger, monkeypatch
+):
+    words = add_until_an_answer_is_lost(wts_connection, context, [CARLA])
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", words.split("add ")[-1].split()[0])
+    cleared = next_try(context, cleared=True)
+    add_until_an_answer_is_lost(wts_connection, cleared, [CARLA])
+
+    with pytest.raises(AirflowFailException, match="no confirmation"):
+        run(WtsAddToSequenceOperator, next_try(cleared), sequence="Pós-venda", phones=[CARLA])
+
+    assert added(wts_connection) == [CARLA, CARLA]
+
+
 def test_contacts_that_had_their_doubt_settled_are_done(wts_connection, context, ledger):
     add_until_an_answer_is_lost(wts_connection, context, [CARLA])
     run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=[CARLA], on_unknown="resend")

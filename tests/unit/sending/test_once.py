@@ -266,6 +266,7 @@ def name_to_resend(sender: Sender, any_task: Any, crash: Any) -> str:
         sender.text(any_task.next_try(), marked=False)
     name = re.search(r"add (\S+) to the Airflow Variable 'wts_resend'", str(caught.value))
     assert name is not None
+    any_task.clear()
     return name[1]
 
 
@@ -293,6 +294,21 @@ def test_the_variable_of_a_person_resends_once_and_not_what_is_lost_after_that(
         sender.text(any_task.next_try(), marked=False)
     assert is_final(caught.value)
     assert sender.received == 1
+
+
+def test_the_variable_of_a_person_does_not_resend_what_a_try_left_after_the_clear(
+    sender: Sender, task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", name_to_resend(sender, task, crash))
+    with crash("after the call"):
+        sender.text(task.next_try(), marked=False)
+    with pytest.raises(WtsUnknownOutcomeError, match="It was not resent"):
+        sender.text(task.next_try(), marked=False)
+    assert sender.received == 1
+    # Only a person who looks again, and clears it again, has it sent once more.
+    task.clear()
+    sender.text(task.next_try(), marked=False)
+    assert sender.received == 2
 
 
 def test_an_undecided_send_stays_undecided_at_every_later_try(sender: Sender, task: Any, crash: Any) -> None:
