@@ -113,8 +113,10 @@ dist: $(VENV)/.ready ## Build wheel and sdist into dist/, and run the installed 
 	@$(BIN)/python tools/dist.py
 
 .PHONY: chaos
-chaos: $(VENV)/.ready ## Send 10,000 times and export 100 times, with tasks killed and stopped at random, and count
+chaos: $(VENV)/.ready ## Send 10,000 times, export 100 times and follow 10,000 sends, with tasks killed and stopped at random, and count
+	@$(call also,psycopg2-binary pymysql)
 	@WTS_CHAOS_SENDS=$${WTS_CHAOS_SENDS:-10000} WTS_CHAOS_EXPORTS=$${WTS_CHAOS_EXPORTS:-100} \
+		WTS_CHAOS_OUTCOMES=$${WTS_CHAOS_OUTCOMES:-10000} WTS_CHAOS_OUTCOME_KILLS=$${WTS_CHAOS_OUTCOME_KILLS:-20} \
 		$(BIN)/python -m pytest tests/chaos --timeout=7200 $(TESTS)
 
 .PHONY: bench

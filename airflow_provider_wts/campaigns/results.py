@@ -280,7 +280,8 @@ class ResultsFile:
         for attempt in (*self._earlier, self._attempt):
             attempt.remove()
         if self._table is not None:
-            self._table.replace(result_rows(SentCampaign(manifest, self.address)))
+            campaign = SentCampaign(manifest, self.address)
+            self._table.replace(result_rows(campaign), whole=[campaign.campaign_id])
 
     def _open_part(self) -> None:
         part = part_of(self.partial_address, len(self._parts))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +17,7 @@ from airflow_provider_wts.api.parameters import missing
 from airflow_provider_wts.hooks.databases import database_hook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 #: Rows of one statement: some databases take 1,000 values in a list, and 65,535 in all.
 _BATCH = 500
@@ -32,7 +37,7 @@ _TYPES = {
     },
     "mysql": {
         "id": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin",
-        "key": "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        "key": "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {collation}",
         "text": "TEXT CHARACTER SET utf8mb4",
         "json": "LONGTEXT CHARACTER SET utf8mb4",
         "count": "INTEGER",
@@ -54,8 +59,14 @@ _TYPES = {
     },
 }
 
+#: Collations of MariaDB and MySQL that compare byte by byte. The last one, of old servers, ignores spaces at the end.
+_COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin", "utf8mb4_bin")
+
 #: Dialects that take many rows in one statement, whose drivers would send one after the other.
 _MANY_IN_ONE = ("postgresql", "mysql")
+
+#: Digits of an amount after the point.
+_DIGITS = 4
 
 _NAME = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*){0,2}")
 
@@ -99,30 +110,49 @@ class Table:
         self.name = name
         self._columns = columns
         self._key = key
+        self._key_places = [list(columns).index(name) for name in key]
         self._parameter = parameter
         self._dialect = str(self._hook.dialect_name).partition("+")[0].replace("mariadb", "mysql")
 
-    def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write rows in place of those with their keys, all or none.
+    def replace(
+        self, rows: Iterable[Mapping[str, Any]], *, whole: Sequence[Any] = (), unless: Collection[str] = ()
+    ) -> int:
+        """Write rows in place of those with their keys, all or none. Rows that are there already are left alone.
+
+        The table itself says what it has, and no note of ours: somebody may have emptied it, and a kill may have come
+        before its end.
 
         :param rows: the rows.
+        :param whole: values of the first column of the key: of these, the table has no other rows afterwards.
+        :param unless: columns that are written with others, and alone make no row another one.
+        :return: how many rows were written.
         :raises WtsError: when they cannot be written; the table is as it was before.
         """
+        compared = [place for place, name in enumerate(self._columns) if name not in unless]
+        written = 0
         try:
             connection = self._hook.get_conn()
             try:
                 cursor = connection.cursor()
-                if self._dialect in _TYPES:
-                    cursor.execute(self._declaration())
+                self._make(cursor)
                 if self._dialect == "postgresql":
                     # A column without a time zone takes what the clock shows there.
                     cursor.execute("SET LOCAL TIME ZONE 'UTC'")
-                left = iter(rows)
-                while batch := [
-                    *{tuple(row[name] for name in self._key): row for row in islice(left, _BATCH)}.values()
-                ]:
-                    self._delete(cursor, batch)
-                    self._insert(cursor, [self._values(row) for row in batch])
+                with closing(_Keys()) as keys:
+                    for batch in self._batches(rows):
+                        if whole:
+                            keys.add(batch)
+                        there = self._there(cursor, batch)
+                        changed = {
+                            key: row
+                            for key, row in batch.items()
+                            if key not in there or any(_differ(there[key][place], row[place]) for place in compared)
+                        }
+                        self._delete(cursor, changed.keys() & there.keys())
+                        self._insert(cursor, list(changed.values()))
+                        written += len(changed)
+                    if whole:
+                        self._delete(cursor, self._surplus(cursor, whole, keys))
                 connection.commit()
             except BaseException:
                 connection.rollback()
@@ -132,24 +162,72 @@ class Table:
         except WtsError:
             raise
         except Exception as error:
-            raise WtsError(
-                f"{self._parameter}: the rows could not be written to {self.name!r}: {error}. The table is as it was "
-                "before. A retry writes them."
-            ) from error
+            raise self._problem(error) from error
+        return written
 
-    def _delete(self, cursor: Any, batch: Sequence[Mapping[str, Any]]) -> None:
-        """Delete the rows with the keys of a batch: of each group that differs in the last column, in one statement."""
+    def _problem(self, error: Exception) -> WtsError:
+        name = f"{self._parameter}: the rows could not be written to {self.name!r}"
+        said = f"{name}: {error}. The table is as it was before."
+        if any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__):
+            # Another try would be answered the same.
+            return WtsInvalidRequestError(
+                f"{said} It takes two keys for one, or has a rule of its own. Its key must be {', '.join(self._key)}, "
+                "compared byte by byte. Change the collation of these columns, or drop the table, so that it is made "
+                "again; then clear the task."
+            )
+        return WtsError(f"{said} A retry writes them.")
+
+    def _batches(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[tuple[Any, ...], tuple[Any, ...]]]:
+        """Return the rows as their columns hold them, by their keys."""
+        left = iter(rows)
+        while batch := [self._values(row) for row in islice(left, _BATCH)]:
+            yield {self._key_of(values): values for values in batch}
+
+    def _key_of(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(_plain(values[place]) for place in self._key_places)
+
+    def _there(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], Sequence[Any]]:
+        """Return the rows of the table with these keys, by their keys."""
+        there = {}
+        for where, values in self._conditions(keys):
+            cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self.name} WHERE {where}", values)  # noqa: S608  # names that were checked
+            for row in cursor.fetchall():
+                cells = list(row.values()) if isinstance(row, Mapping) else row
+                there[self._key_of(cells)] = cells
+        return there
+
+    def _surplus(self, cursor: Any, whole: Sequence[Any], keys: _Keys) -> list[tuple[Any, ...]]:
+        """Return the keys in the table that are none of ours."""
+        mark, names = self._hook.placeholder, ", ".join(self._key)
+        where = f"{self._key[0]} IN ({', '.join([mark] * len(whole))})"
+        cursor.execute(f"SELECT COUNT(*) AS number FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
+        (row,) = cursor.fetchall()
+        if (row["number"] if isinstance(row, Mapping) else row[0]) == len(keys):
+            return []
+        cursor.execute(f"SELECT {names} FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
+        found = [list(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
+        return [key for cells in found if (key := tuple(map(_plain, cells))) not in keys]
+
+    def _conditions(self, keys: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Return conditions that some keys fulfil: one for each group that differs in the last column."""
         *group, last = self._key
         same: dict[tuple[Any, ...], list[Any]] = {}
-        for row in batch:
-            same.setdefault(tuple(row[column] for column in group), []).append(row[last])
+        for key in keys:
+            same.setdefault(key[:-1], []).append(key[-1])
         mark = self._hook.placeholder
         where = "".join(f"{column} = {mark} AND " for column in group)
-        for values, keys in same.items():
-            listed = ", ".join([mark] * len(keys))
-            cursor.execute(f"DELETE FROM {self.name} WHERE {where}{last} IN ({listed})", (*values, *keys))  # noqa: S608  # names that were checked
+        for values, members in same.items():
+            for begin in range(0, len(members), _BATCH):
+                some = members[begin : begin + _BATCH]
+                yield f"{where}{last} IN ({', '.join([mark] * len(some))})", (*values, *some)
+
+    def _delete(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> None:
+        for where, values in self._conditions(keys):
+            cursor.execute(f"DELETE FROM {self.name} WHERE {where}", values)  # noqa: S608  # as above
 
     def _insert(self, cursor: Any, batch: Sequence[tuple[Any, ...]]) -> None:
+        if not batch:
+            return
         into = f"INSERT INTO {self.name} ({', '.join(self._columns)}) VALUES "  # noqa: S608  # as above
         row = f"({', '.join([self._hook.placeholder] * len(self._columns))})"
         if self._dialect in _MANY_IN_ONE:
@@ -157,22 +235,75 @@ class Table:
         else:
             cursor.executemany(into + row, batch)
 
-    def _declaration(self) -> str:
-        types = _TYPES[self._dialect]
+    def _make(self, cursor: Any) -> None:
+        """Make the table, if it is missing and its database is one whose types are known."""
+        types = _TYPES.get(self._dialect)
+        if types is None:
+            return
+        collation = ""
+        if self._dialect == "mysql":
+            marks = ", ".join([self._hook.placeholder] * len(_COLLATIONS))
+            query = (
+                f"SELECT COLLATION_NAME AS name FROM information_schema.COLLATIONS WHERE COLLATION_NAME IN ({marks})"  # noqa: S608  # marks alone
+            )
+            cursor.execute(query, _COLLATIONS)
+            known = {row["name"] if isinstance(row, Mapping) else row[0] for row in cursor.fetchall()}
+            collation = next(name for name in _COLLATIONS if name in known)
         columns = [
-            f"{name} {types[kind]}{' NOT NULL' if name in self._key else ''}" for name, kind in self._columns.items()
+            f"{name} {types[kind].format(collation=collation)}{' NOT NULL' if name in self._key else ''}"
+            for name, kind in self._columns.items()
         ]
-        return f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self._key)}))"
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self._key)}))"
+        )
 
     def _values(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(self._value(row[column]) for column in self._columns)
+        return tuple(self._value(row[column], kind) for column, kind in self._columns.items())
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, kind: str) -> Any:
         if isinstance(value, str):
             # No database takes half a character, and PostgreSQL takes no NUL.
             return value.encode(errors="replace").decode().replace("\0", " ")
+        if kind == "number" and value is not None:
+            return round(float(value), _DIGITS)
         if not isinstance(value, datetime):
             return value
         if self._dialect == "sqlite":
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         return value.astimezone(UTC) if self._dialect == "postgresql" else value.astimezone(UTC).replace(tzinfo=None)
+
+
+class _Keys:
+    """Keys that were written, in a temporary file, however many there are."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
+        self._db.execute("CREATE TABLE key (name TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def add(self, keys: Iterable[tuple[Any, ...]]) -> None:
+        self._db.executemany("INSERT OR IGNORE INTO key VALUES (?)", ([json.dumps(key)] for key in keys))
+
+    def __contains__(self, key: tuple[Any, ...]) -> bool:
+        return self._db.execute("SELECT 1 FROM key WHERE name = ?", [json.dumps(key)]).fetchone() is not None
+
+    def __len__(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM key").fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _plain(cell: Any) -> Any:
+    """Return a cell as it is compared: each driver has types of its own."""
+    if isinstance(cell, Decimal):
+        return float(cell)
+    if isinstance(cell, (bytes, bytearray, memoryview)):
+        return bytes(cell).decode(errors="replace")
+    if isinstance(cell, datetime):
+        return cell if cell.tzinfo else cell.replace(tzinfo=UTC)
+    return cell
+
+
+def _differ(there: Any, ours: Any) -> bool:
+    return there is not ours and there != ours and bool(_plain(there) != _plain(ours))

@@ -271,7 +271,8 @@ class _Following:
                 _WRITERS[self._file.suffix](file, rows)
             rows = self._rows()
         if self._table is not None:
-            self._table.replace(rows)
+            written = self._table.replace(rows, whole=self.outcomes.ids, unless=("observed_at",))
+            self._log.info("%s rows of %s are new or changed.", f"{written:,}", self._table.name)
         # What nobody read until now is counted here; what was read is at its end.
         deque(rows if self._table is None and self._file is None else (), maxlen=0)
         for line in counts.funnel.text():

@@ -1,18 +1,14 @@
-"""Exports conversations, each try in a process of its own that may be killed; a line on stdin starts one.
-
-Airflow is imported once, and each try is a fork: it lives and dies as a task process does.
-"""
+"""Exports conversations, each try in a process of its own that may be killed; a line on stdin starts one."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 from datetime import datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from forked_tries import serve
 
 from airflow_provider_wts.operators import export as export_module
 from airflow_provider_wts.operators.session import WtsExportConversationsOperator
@@ -45,24 +41,5 @@ def export(settings: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def main() -> None:
-    """Start tries as told."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for line in sys.stdin:
-        settings = json.loads(line)
-        child = os.fork()
-        if child:
-            sys.stdout.write(f"{child}\n")
-            sys.stdout.flush()
-            continue
-        result = Path(settings["result"])
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        text = json.dumps(export(settings))
-        result.with_suffix(".new").write_text(text)
-        result.with_suffix(".new").rename(result)
-        os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    serve(export)

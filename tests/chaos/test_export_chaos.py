@@ -6,21 +6,20 @@ Each is complete by id, and no row comes twice. Environment variables: ``WTS_CHA
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from forked_tries import Tasks
 
 from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.running import Emulator
@@ -28,69 +27,14 @@ from airflow_provider_wts.emulator.running import Emulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from forked_tries import Try
+
 EXPORTS = int(os.environ.get("WTS_CHAOS_EXPORTS", "3"))
 SEED = int(os.environ.get("WTS_CHAOS_SEED") or random.SystemRandom().randrange(10**6))
 LANES = 3
 MOST_KILLS = 5
-#: Seconds for one try, on a machine that does other things too.
-PATIENCE = 180.0
 
 _GOOD_ENDS = ("may be incomplete", "Another try of this task has taken over")
-
-
-class Tasks:
-    """The process that starts tries."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("export_task.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def start(self, settings: dict[str, Any]) -> Try:
-        """Start a try."""
-        with self._lock:
-            self._process.stdin.write(json.dumps(settings) + "\n")
-            self._process.stdin.flush()
-            return Try(int(self._process.stdout.readline()), Path(settings["result"]))
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(30)
-
-
-class Try:
-    """One try of an export."""
-
-    def __init__(self, process: int, result: Path) -> None:
-        self._process = process
-        self._result = result
-
-    def signal(self, number: int) -> None:
-        """Send a signal; one that has ended takes none."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process, number)
-
-    def is_over(self) -> bool:
-        """Whether its process has ended."""
-        try:
-            os.kill(self._process, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    def outcome(self) -> dict[str, Any]:
-        """Wait for its end, and return what came of it."""
-        deadline = time.monotonic() + PATIENCE
-        while not self.is_over():
-            assert time.monotonic() < deadline, "A try did not end."
-            time.sleep(0.02)
-        return json.loads(self._result.read_text()) if self._result.exists() else {"error": "killed"}
 
 
 class Restless:
@@ -239,7 +183,7 @@ class Account:
 
 @pytest.fixture
 def tasks() -> Iterator[Tasks]:
-    started = Tasks()
+    started = Tasks("export_task.py")
     yield started
     started.close()
 

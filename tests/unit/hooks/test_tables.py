@@ -1,0 +1,114 @@
+"""Rows in a table: only what changed is written, and the table has what it should, whatever happened to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from databases import database  # noqa: F401
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.hooks.tables import Table, table_of
+
+COLUMNS = {
+    "campaign_id": "id",
+    "row_key": "key",
+    "name": "text",
+    "line": "count",
+    "at": "time",
+    "amount": "number",
+    "replied": "flag",
+    "answers": "json",
+    "observed_at": "time",
+}
+BEGUN = datetime(2026, 3, 2, 9, 0, 0, 123456, tzinfo=UTC)
+ONE, TWO = "0" * 36, "1" * 36
+
+
+def row(key: str, campaign: str = ONE, **more: Any) -> dict[str, Any]:
+    values = {
+        "name": "Ana 🙂",
+        "line": 1,
+        "at": BEGUN,
+        "amount": 0.1,
+        "replied": True,
+        "answers": '{"nota": "Órgão €"}',
+    }
+    return {"campaign_id": campaign, "row_key": key, **values, "observed_at": BEGUN, **more}
+
+
+@pytest.fixture
+def table(database: Any) -> Table:  # noqa: F811
+    given = (database.table, "wts_db")
+    made = table_of(("outcomes_table", "outcomes_conn_id"), given, COLUMNS, ("campaign_id", "row_key"))
+    assert made is not None
+    return made
+
+
+def keys(database: Any) -> list[tuple[str, str]]:  # noqa: F811
+    return sorted(tuple(one) for one in database("SELECT campaign_id, row_key FROM TABLE_NAME"))
+
+
+def test_rows_that_are_there_already_are_left_alone(table: Table, database: Any) -> None:  # noqa: F811
+    empty = dict.fromkeys(("name", "line", "at", "amount", "replied", "answers"))
+    rows = [row(f"k{number}", **(empty if number % 2 else {"line": number})) for number in range(1200)]
+    assert table.replace(rows) == 1200
+    later = [{**one, "observed_at": BEGUN + timedelta(hours=1)} for one in rows]
+    assert table.replace(later, unless=["observed_at"]) == 0
+    changed = [{**one, "name": "Bia"} if number in (3, 700) else one for number, one in enumerate(later)]
+    assert table.replace(changed, unless=["observed_at"]) == 2
+    assert table.replace(later[:10]) == 10
+    assert len(database("SELECT * FROM TABLE_NAME")) == 1200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1 / 3, 99_999_999_999_999.0, 0.00001, 10, -0.0],
+    ids=["third", "large", "tiny", "whole", "zero"],
+)
+def test_an_amount_that_the_column_rounds_is_no_change(table: Table, value: float) -> None:
+    assert [table.replace([row("a", amount=value)]) for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM TABLE_NAME", "DROP TABLE TABLE_NAME", "UPDATE TABLE_NAME SET replied = NULL, name = 'x'"],
+    ids=["emptied", "dropped", "changed"],
+)
+def test_what_somebody_did_to_the_table_is_repaired(table: Table, database: Any, statement: str) -> None:  # noqa: F811
+    rows = [row("a"), row("b"), row("a", TWO)]
+    table.replace(rows)
+    database.write(statement)
+    assert table.replace(rows) == 3
+    assert keys(database) == [(ONE, "a"), (ONE, "b"), (TWO, "a")]
+    assert table.replace(rows) == 0
+
+
+def test_rows_of_a_campaign_that_it_has_no_more_are_removed_and_others_stay(table: Table, database: Any) -> None:  # noqa: F811
+    table.replace([*(row(f"k{number}") for number in range(600)), row("a", TWO)])
+    table.replace([row("k1"), row("new")], whole=[ONE])
+    assert keys(database) == [(ONE, "k1"), (ONE, "new"), (TWO, "a")]
+    table.replace([], whole=[ONE])
+    assert keys(database) == [(TWO, "a")]
+
+
+def test_keys_that_differ_in_spaces_case_or_accents_are_several(table: Table, database: Any) -> None:  # noqa: F811
+    given = ["a", "a ", "A", "á", "a  ", "ß", "ss", "👍", "👍🏽"]
+    for _ in range(2):
+        table.replace([row(key, line=number) for number, key in enumerate(given)], whole=[ONE])
+        found = dict(database("SELECT row_key, line FROM TABLE_NAME"))
+        assert found == {key: number for number, key in enumerate(given)}
+
+
+def test_a_table_that_takes_two_keys_for_one_is_named(table: Table, database: Any) -> None:  # noqa: F811
+    if database.kind != "mariadb":
+        pytest.skip("Only MariaDB has such collations as its usual ones")
+    columns = ", ".join(f"{name} VARCHAR(100)" for name in COLUMNS if name not in ("campaign_id", "row_key"))
+    database.write(
+        f"CREATE TABLE TABLE_NAME (campaign_id CHAR(36), row_key VARCHAR(255), {columns}, "
+        "PRIMARY KEY (campaign_id, row_key)) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
+    )
+    with pytest.raises(WtsInvalidRequestError, match=r"(?s)outcomes_table: .*two keys for one.*byte by byte.*clear"):
+        table.replace([row("a"), row("a ")])
+    assert keys(database) == []
