@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import is_nan
 from airflow_provider_wts.campaigns.missing import plain_number
-from airflow_provider_wts.campaigns.recipients import Row
+from airflow_provider_wts.campaigns.recipients import Row, checksum_of
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
 from airflow_provider_wts.hooks.queries import columns_and_rows
 from airflow_provider_wts.sending.ledger import ensure_written
@@ -83,7 +83,7 @@ class Query(NamedTuple):
 class Snapshot:
     """The rows of a query, in a file that later tries of the task read.
 
-    The ledger keeps its address and its checksum. What :meth:`keep` was not called for is removed at the end.
+    The ledger keeps its address and its :attr:`checksum`. What :meth:`keep` was not called for is removed at the end.
 
     :param query: the query.
     :param ledger: the ledger of the task.
@@ -101,9 +101,9 @@ class Snapshot:
             base = address if self._folder is None else f"{self._folder.name}/query"
             name = f"{base}.{uuid4().hex[:8]}.recipients.jsonl"
             self._path = output_file("results_path", name, example=_FILE_EXAMPLE)
-            self._digest = self._write()
+            self.checksum = self._write()
         else:
-            self._path, self._digest = _place(self._kept["path"]), self._kept["sha256"]
+            self._path, self.checksum = _place(self._kept["path"]), self._kept["sha256"]
             if self._kept["query"] != query.digest:
                 log.warning(
                     "recipients_sql: the query has changed since an earlier try. The task goes on with the rows of "
@@ -127,7 +127,7 @@ class Snapshot:
         :raises WtsError: when the ledger cannot be written.
         """
         if self._kept is None and self._folder is None:
-            kept = {"path": str(self._path), "sha256": self._digest, "query": self._query.digest}
+            kept = {"path": str(self._path), "sha256": self.checksum, "query": self._query.digest}
             ensure_written(lambda: self._ledger.receive(_KEY, kept, finished=False))
             self._kept = kept
 
@@ -151,7 +151,19 @@ class Snapshot:
             raise self._problem("is missing") from None
         except (ValueError, KeyError, TypeError, ArithmeticError):
             raise self._problem("is damaged") from None
-        if digest.hexdigest() != self._digest:
+        if digest.hexdigest() != self.checksum:
+            raise self._problem("has changed")
+
+    def check(self) -> None:
+        """Make sure that the rows are what was written.
+
+        :raises WtsInvalidRequestError: when they are not.
+        """
+        try:
+            found = checksum_of(str(self._path))
+        except FileNotFoundError:
+            raise self._problem("is missing") from None
+        if found != self.checksum:
             raise self._problem("has changed")
 
     def _problem(self, what: str) -> WtsInvalidRequestError:

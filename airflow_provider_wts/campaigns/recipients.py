@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import json
 import re
 import tempfile
@@ -13,6 +14,7 @@ from contextlib import closing, contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from io import BufferedReader, RawIOBase, TextIOWrapper
+from itertools import islice
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from unicodedata import is_normalized, normalize
@@ -54,6 +56,9 @@ class Send(NamedTuple):
 
 #: Bytes of checked recipients that stay in memory.
 _IN_MEMORY = 8 * 1024 * 1024
+
+#: Bytes of a file that are read at a time.
+_BLOCK = 1024 * 1024
 
 #: Bad rows that an error lists.
 _MOST_LISTED = 20
@@ -186,21 +191,24 @@ class RowPlan:
 
 
 class Recipients:
-    """The checked recipients of a campaign, in the order of their rows; can be walked any number of times.
+    """The checked rows of a campaign, in their order; can be walked any number of times.
 
-    :param rows: the rows.
-    :param plan: how a row becomes a recipient.
+    :param lines: what :func:`checked` returned.
     """
 
-    def __init__(self, rows: Iterable[Row], plan: RowPlan) -> None:
+    def __init__(self, lines: Iterable[bytes]) -> None:
         self.count = 0
         self.bad_rows = 0
         self.duplicates = 0
-        self._problems: list[str] = []
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # see close()
-        with closing(FirstLines()) as lines, closing(FirstLines()) as keys:
-            for row in rows:
-                self._file.write(self._checked(row, plan, lines, keys) + b"\n")
+        for line in lines:
+            self._file.write(line)
+            if not (skipped := _SKIPPED.match(line)):
+                self.count += 1
+            elif skipped[1] == b"duplicate":
+                self.duplicates += 1
+            else:
+                self.bad_rows += 1
 
     def __enter__(self) -> Recipients:
         return self
@@ -221,17 +229,18 @@ class Recipients:
         """Walk all rows: the recipients, and what is left out. One walk at a time."""
         return (
             SkippedRow(*json.loads(line)) if _is_skipped(line) else Recipient(*json.loads(line))
-            for line in self._lines()
+            for line in self.lines()
         )
 
     def skipped(self) -> Iterator[SkippedRow]:
         """Walk the rows that nothing goes to. One walk at a time."""
-        return (SkippedRow(*json.loads(line)) for line in self._lines() if _is_skipped(line))
+        return (SkippedRow(*json.loads(line)) for line in self.lines() if _is_skipped(line))
 
     def __iter__(self) -> Iterator[Recipient]:
-        return (Recipient(*json.loads(line)) for line in self._lines() if not _is_skipped(line))
+        return (Recipient(*json.loads(line)) for line in self.lines() if not _is_skipped(line))
 
-    def _lines(self) -> Iterator[bytes]:
+    def lines(self) -> Iterator[bytes]:
+        """Walk all rows as they are kept. One walk at a time."""
         self._file.seek(0)
         # Not the file itself: a walk that ends early would close it.
         yield from iter(self._file.readline, b"")
@@ -243,8 +252,9 @@ class Recipients:
         :raises WtsInvalidRequestError: listing the rows.
         """
         if self.bad_rows:
-            more = self.bad_rows - _MOST_LISTED
-            problems = [*self._problems, f"And {more:,} more."] if more > 0 else self._problems
+            problems = [f"Line {row.line}: {row.reason}." for row in islice(self._bad_rows(), _MOST_LISTED)]
+            if (more := self.bad_rows - _MOST_LISTED) > 0:
+                problems.append(f"And {more:,} more.")
             raise WtsInvalidRequestError(
                 "\n".join(
                     [
@@ -255,30 +265,39 @@ class Recipients:
                 )
             )
 
-    def _checked(self, row: Row, plan: RowPlan, lines: FirstLines, keys: FirstLines) -> bytes:
-        """Return a row as it is kept."""
-        key = ""
-        try:
-            given = plan.key(row)
-            if given and (earlier := keys.first(given, row.line)) != row.line:
-                raise RowError(f"row_key: {given!r} is in line {earlier} already")
-            key = given
-            recipient = plan.recipient(row)._replace(key=key)
-            kept = _written_row(recipient)
-        except (RowError, TypeError, ValueError) as problem:
-            error: Exception = problem
-            if isinstance(problem, UnicodeEncodeError):
-                error = RowError(f"holds {problem.object[problem.start]!r}, one half of a character")
-            self.bad_rows += 1
-            if len(self._problems) < _MOST_LISTED:
-                self._problems.append(f"Line {row.line}: {error}.")
-            return _written_row(SkippedRow(row.line, "bad_row", str(error), key))
-        first = lines.first(recipient.identity, row.line)
-        if first != row.line:
-            self.duplicates += 1
-            return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is in line {first} already", key))
-        self.count += 1
-        return kept
+    def _bad_rows(self) -> Iterator[SkippedRow]:
+        return (row for row in self.skipped() if row.status == "bad_row")
+
+
+def checked(rows: Iterable[Row], plan: RowPlan) -> Iterator[bytes]:
+    """Check rows, and return them as :class:`Recipients` keeps them.
+
+    :param rows: the rows.
+    :param plan: how a row becomes a recipient.
+    """
+    with closing(FirstLines()) as lines, closing(FirstLines()) as keys:
+        for row in rows:
+            yield _checked(row, plan, lines, keys) + b"\n"
+
+
+def _checked(row: Row, plan: RowPlan, lines: FirstLines, keys: FirstLines) -> bytes:
+    key = ""
+    try:
+        given = plan.key(row)
+        if given and (earlier := keys.first(given, row.line)) != row.line:
+            raise RowError(f"row_key: {given!r} is in line {earlier} already")
+        key = given
+        recipient = plan.recipient(row)._replace(key=key)
+        kept = _written_row(recipient)
+    except (RowError, TypeError, ValueError) as problem:
+        error: Exception = problem
+        if isinstance(problem, UnicodeEncodeError):
+            error = RowError(f"holds {problem.object[problem.start]!r}, one half of a character")
+        return _written_row(SkippedRow(row.line, "bad_row", str(error), key))
+    first = lines.first(recipient.identity, row.line)
+    if first != row.line:
+        return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is in line {first} already", key))
+    return kept
 
 
 class FirstLines:
@@ -304,7 +323,7 @@ class FirstLines:
 
 
 #: A row that nothing goes to, as it is kept: in place of its status, a recipient has an address.
-_SKIPPED = re.compile(rb'\[\d+, "(?:bad_row|duplicate)"')
+_SKIPPED = re.compile(rb'\[\d+, "(bad_row|duplicate)"')
 
 
 def _is_skipped(line: bytes) -> bool:
@@ -837,6 +856,20 @@ def _parquet(place: ObjectStoragePath) -> Iterator[Row]:
                     yield Row(number, values)
         except pyarrow.ArrowException as error:
             raise WtsInvalidRequestError(f"recipients_path: the Parquet file cannot be read: {error}.") from None
+
+
+def checksum_of(path: str) -> str:
+    """Return the SHA-256 of a file as it is there.
+
+    :param path: any address that ``ObjectStoragePath`` takes.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    digest = hashlib.sha256()
+    with _open(ObjectStoragePath(path)) as file:
+        while data := file.read(_BLOCK):
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def _open(place: ObjectStoragePath) -> IO[bytes]:

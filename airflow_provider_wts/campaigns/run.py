@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_wts.campaigns.checked_rows import CheckedRows
     from airflow_provider_wts.campaigns.message_kinds import MessageKind
     from airflow_provider_wts.campaigns.recipients import Recipient, Recipients
     from airflow_provider_wts.campaigns.results import ResultsFile
@@ -474,6 +475,7 @@ class Campaign(Batch):
     :param chunk_size: recipients of one request, if it takes many, else of one page of the ledger.
     :param results: where the results go; ``None`` = nowhere.
     :param ledger: the ledger, opened when the task began.
+    :param checked_rows: the file with the rows for later tries; removed when the campaign ends.
     """
 
     def __init__(
@@ -486,6 +488,7 @@ class Campaign(Batch):
         *,
         results: ResultsFile | None,
         ledger: Ledger,
+        checked_rows: CheckedRows | None = None,
     ) -> None:
         # So many requests are in progress at a time, and all are on one page.
         chunk_size *= kind.parallelism if kind.request_size > 1 else 1
@@ -496,6 +499,7 @@ class Campaign(Batch):
         self._context = context
         self._recipients = recipients
         self._results = results
+        self._checked_rows = checked_rows
         self._log = operator.log
         interval = parameters.number("progress_interval", operator.progress_interval, least=0)
         seconds = interval if isinstance(interval, (int, float)) else math.inf
@@ -612,6 +616,8 @@ class Campaign(Batch):
         finally:
             # Last of all: a clear of a campaign that finished sends everything again, so it must not end in an error.
             self.close(finished=finished)
+        if self._checked_rows is not None:
+            self._checked_rows.drop()
         return self._end(summary, problem)
 
     def permit(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
 
+from airflow_provider_wts import __version__
 from airflow_provider_wts.api import parameters, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.sends import MOST_TEXT, warn_if_long
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.api.chatbots import BotOptions
     from airflow_provider_wts.api.sends import SendOptions
+    from airflow_provider_wts.campaigns.checked_rows import CheckedRows
     from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, MessageKind, TemplateKind, TextKind
     from airflow_provider_wts.campaigns.query import Query, Snapshot
     from airflow_provider_wts.campaigns.recipients import Recipient, Recipients
@@ -237,11 +239,16 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         """Return what checks the values of a row, by parameter; called after :meth:`message_kind`."""
         return {}
 
+    def row_check_settings(self) -> Any:
+        """Return what the checks of rows depend on beside the parameters of the task."""
+        return None
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Send to all recipients, and return the counts.
 
         :param context: the task's context.
         """
+        from airflow_provider_wts.campaigns.checked_rows import CheckedRows
         from airflow_provider_wts.campaigns.results import MOST_NAMED
         from airflow_provider_wts.campaigns.run import Campaign
         from airflow_provider_wts.sending.ledger import Ledger, open_ledger
@@ -266,12 +273,16 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
                 address = results.address if results is not None else None
                 found = self.snapshot(query, context, ledger, results=address, lasting=not dry_run)
                 snapshot = stack.enter_context(found)
-            recipients = stack.enter_context(self._recipients(context, snapshot))
+            checked_rows = CheckedRows(ledger, results.address) if results is not None and ledger.is_kept else None
+            recipients = stack.enter_context(self._recipients(context, snapshot, checked_rows))
             if not recipients.rows:
                 nobody = "Nothing was sent: there are no recipients, only an empty list or a header."
                 self.log.warning(nobody)
                 raise AirflowSkipException(nobody)
-            campaign = Campaign(self, context, kind, recipients, chunk_size, results=results, ledger=ledger)
+            campaign = Campaign(
+                self, context, kind, recipients, chunk_size,
+                results=results, ledger=ledger, checked_rows=checked_rows,
+            )  # fmt: skip
             if recipients.bad_rows and on_bad_row != "skip":
                 campaign.refuse_bad_rows(rehearsal=dry_run)
             self.log.info(
@@ -292,6 +303,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
                 )
             if snapshot is not None:
                 snapshot.keep()
+            if checked_rows is not None:
+                checked_rows.keep(recipients)
             return campaign.run()
 
     def rendered(self, recipient: Recipient) -> str | None:
@@ -378,25 +391,51 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             )
         return query
 
-    def _recipients(self, context: Context, snapshot: Snapshot | None) -> Recipients:
+    def _recipients(self, context: Context, snapshot: Snapshot | None, checked_rows: CheckedRows | None) -> Recipients:
         from airflow_provider_wts.campaigns import recipients
-        from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates
+        from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates, checked
 
         seen = {name: context[name] for name in _FROM_CONTEXT if name in context}  # type: ignore[literal-required]
         templates = RowTemplates(self.get_template_env(), seen)
         plan = RowPlan(templates, self.row_templates(), self.row_checks(), self.hook.recipient)
+        path = str(self.recipients_path).strip()
+        options: list[Any] = []
         if snapshot is not None:
-            return Recipients(snapshot.rows(), plan)
-        if parameters.missing(self.recipients_path):
-            return Recipients(recipients.listed(self.recipients), plan)
-        file_format = parameters.filter_choice("recipients_format", self.recipients_format, recipients.FORMATS)
-        found = recipients.in_file(
-            str(self.recipients_path).strip(),
-            file_format or None,
-            encoding=parameters.filter_text("recipients_encoding", self.recipients_encoding) or None,
-            sheet=parameters.filter_text("recipients_sheet", self.recipients_sheet) or None,
-        )
-        return Recipients(found, plan)
+            rows = snapshot.rows()
+        elif parameters.missing(self.recipients_path):
+            # They are in memory, so they are few.
+            return Recipients(checked(recipients.listed(self.recipients), plan))
+        else:
+            file_format = parameters.filter_choice("recipients_format", self.recipients_format, recipients.FORMATS)
+            encoding = parameters.filter_text("recipients_encoding", self.recipients_encoding)
+            sheet = parameters.filter_text("recipients_sheet", self.recipients_sheet)
+            rows = recipients.in_file(path, file_format or None, encoding=encoding or None, sheet=sheet or None)
+            options = [path, file_format, encoding, sheet]
+        if checked_rows is not None:
+            # Before the rows are read: a file that changes meanwhile must not count as unchanged.
+            source = snapshot.checksum if snapshot is not None else recipients.checksum_of(path)
+            found = checked_rows.found([source, *options, *self._what_decides_checks(context)])
+            if found is not None:
+                if snapshot is not None:
+                    snapshot.check()
+                return found
+        return Recipients(checked(rows, plan))
+
+    def _what_decides_checks(self, context: Context) -> list[Any]:
+        """Return all that decides what comes of a row, beside the row."""
+        dag = self.get_dag()
+        has_code = dag is not None and (dag.user_defined_filters or dag.user_defined_macros)
+        ours = type(self).__module__.startswith(f"{__name__.partition('.')[0]}.")
+        return [
+            __version__,
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            self.row_templates(),
+            self.row_check_settings(),
+            sorted(self.hook.connection.allowed_recipients),
+            dict(context.get("params") or {}),
+            # Code in the DAG may have been fixed before somebody cleared the task.
+            None if ours and not has_code else context["ti"].max_tries,
+        ]
 
 
 class WtsSendChatbotBatchOperator(WtsBatchOperator):
@@ -597,6 +636,10 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         """Return what checks the values of a row."""
         return {"parameters": self._filling, "file": self._file, "session_metadata": _metadata("session_metadata")}
+
+    def row_check_settings(self) -> Any:
+        """Return what the checks of rows depend on: the variables and the file of the template."""
+        return [self._details.get(name) for name in ("params", "text", "fileType")] if self._details else None
 
     def rendered(self, recipient: Recipient) -> str | None:
         """Return the template filled in; ``None`` if the list of templates does not show it.

@@ -24,6 +24,7 @@ from airflow_provider_wts.campaigns.recipients import (
     RowTemplates,
     RowValues,
     SkippedRow,
+    checked,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _same(value: Any) -> Any:
 
 
 def of(values: Iterable[Any], given: dict[str, Any] | None = None, *names: str) -> Recipients:
-    return Recipients(recipients.listed(list(values)), plan(given, *names))
+    return Recipients(checked(recipients.listed(list(values)), plan(given, *names)))
 
 
 def macros() -> Any:
@@ -388,7 +389,7 @@ def test_memory_stays_flat(monkeypatch: pytest.MonkeyPatch) -> None:
     note = "x" * 10_000
     made = ({"to": f"+5511{910_000_000 + index}", "note": note + str(index)} for index in range(600))
     tracemalloc.start()
-    found = Recipients((Row(number, row) for number, row in enumerate(made, 1)), plan(None, "note"))
+    found = Recipients(checked((Row(number, row) for number, row in enumerate(made, 1)), plan(None, "note")))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.count == 600

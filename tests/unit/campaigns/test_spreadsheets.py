@@ -14,7 +14,7 @@ from openpyxl import Workbook
 from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.campaigns import recipients
-from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates, SkippedRow
+from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates, SkippedRow, checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -437,7 +437,7 @@ def test_a_spreadsheet_as_people_have_it(case: str, tmp_path: Path) -> None:
 
     def read() -> list[Any]:
         options_ = {key: value for key, value in options.items() if key != "name"}
-        return list(Recipients(recipients.in_file(str(tmp_path / name), **options_), plan).entries())
+        return list(Recipients(checked(recipients.in_file(str(tmp_path / name), **options_), plan)).entries())
 
     if isinstance(expected, str):
         with pytest.raises(WtsInvalidRequestError) as caught:

@@ -1,0 +1,118 @@
+"""The checked rows of a campaign beside its results: a later try goes on with them, and need not check them again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from airflow_provider_wts.campaigns.recipients import Recipients
+from airflow_provider_wts.hooks.output_files import output_file, whole_file
+from airflow_provider_wts.sending.ledger import ensure_written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_provider_wts.sending.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+#: What the ledger keeps the file under.
+_KEY = "checked_rows"
+
+_EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
+
+
+class CheckedRows:
+    """The file with the checked rows. The ledger keeps its checksum, and a digest of what the rows were made from.
+
+    :param ledger: the ledger of the task.
+    :param results: address of the results.
+    """
+
+    def __init__(self, ledger: Ledger, results: str) -> None:
+        self._ledger = ledger
+        self._address = f"{results}.checked"
+        #: Blank if the rows are not to be kept, or are kept already.
+        self._made_from = ""
+
+    def found(self, made_from: Iterable[object]) -> Recipients | None:
+        """Return the rows that an earlier try checked; ``None`` if they have to be checked.
+
+        :param made_from: all that decides what comes of the checks.
+        """
+        self._made_from = hashlib.sha256("\0".join(map(repr, made_from)).encode()).hexdigest()
+        if (kept := self._kept) is None:
+            return None
+        if kept["made_from"] != self._made_from:
+            log.info(
+                "The recipients or their parameters have changed since an earlier try: all rows are checked again."
+            )
+            return None
+        try:
+            recipients = Recipients(_lines(_place(kept["path"]), kept["sha256"]))
+        # Whatever an object store raises.
+        except Exception as error:
+            # After the end of a campaign it is not there, and a clear may go on all the same.
+            log.info(
+                "The rows that an earlier try checked cannot be read from %s, so all rows are checked again: %s",
+                kept["path"],
+                error,
+            )
+            return None
+        self._made_from = ""
+        log.info("An earlier try checked the %s rows; going on with them as they were then.", f"{recipients.rows:,}")
+        return recipients
+
+    def keep(self, recipients: Recipients) -> None:
+        """Let later tries go on with the rows; call it before the first of them goes out.
+
+        :param recipients: the rows.
+        :raises WtsError: when the ledger cannot be written.
+        """
+        if not self._made_from:
+            return
+        self.drop()
+        digest = hashlib.sha256()
+        try:
+            path = output_file("results_path", self._address, example=_EXAMPLE)
+            with whole_file(path, "results_path", example=_EXAMPLE) as file:
+                for line in recipients.lines():
+                    digest.update(line)
+                    file.write(line)
+        except Exception as error:
+            log.warning("The checked rows could not be kept for later tries, which will check them again: %s", error)
+            return
+        kept = {"path": self._address, "sha256": digest.hexdigest(), "made_from": self._made_from}
+        ensure_written(lambda: self._ledger.receive(_KEY, kept, finished=self._ledger.finished))
+
+    def drop(self) -> None:
+        """Remove the file; call it when no later try needs it."""
+        if (kept := self._kept) is not None:
+            with suppress(Exception):
+                _place(kept["path"]).unlink(missing_ok=True)
+
+    @property
+    def _kept(self) -> Mapping[str, Any] | None:
+        entry = self._ledger.entry(_KEY)
+        return entry.receipt if entry is not None and entry.is_done else None
+
+
+def _lines(place: ObjectStoragePath, checksum: str) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    with cast("IO[bytes]", place.open("rb")) as file:  # type: ignore[no-untyped-call]
+        # What Airflow 2.11 opens has no lines of its own to walk.
+        for line in iter(file.readline, b""):
+            digest.update(line)
+            yield line
+    if digest.hexdigest() != checksum:
+        raise ValueError("it is not what was written")
+
+
+def _place(address: str) -> ObjectStoragePath:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(address)
