@@ -17,7 +17,7 @@ from decimal import Decimal
 from numbers import Integral
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import is_missing
 
 if TYPE_CHECKING:
@@ -100,19 +100,19 @@ def recipient(value: object, *, name: str = "to") -> str:
     text = _cleaned(value) if isinstance(value, str) else ""
     if _BRACKETED.fullmatch(text) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
         raise WtsInvalidRequestError(
-            f"{name}: {repr(value)[:80]} is a {_kind(value)}, and one recipient is expected. Nothing was sent. "
+            f"{name}: {quoted(value)} is a {_kind(value)}, and one recipient is expected. Nothing was sent. "
             "For many, use the batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
         )
     if not is_handle(text):
         return number(value, name=name)
     if text[1:].isdecimal() and len(text) > _ENDING:
         raise WtsInvalidRequestError(
-            f"{name}: {repr(value)[:80]} is a handle of digits alone. Leave out the @ of a phone number. "
+            f"{name}: {quoted(value)} is a handle of digits alone. Leave out the @ of a phone number. "
             f"Example: {EXAMPLE!r}."
         )
     if _HANDLE.fullmatch(text):
         return text
-    raise WtsInvalidRequestError(f"{name}: {repr(value)[:80]} is not a valid handle. Example: '@maria.silva'.")
+    raise WtsInvalidRequestError(f"{name}: {quoted(value)} is not a valid handle. Example: '@maria.silva'.")
 
 
 def number(value: object, *, name: str = "phone") -> str:
@@ -125,11 +125,11 @@ def number(value: object, *, name: str = "phone") -> str:
     :raises WtsInvalidRequestError: when it is not a number, or may be more than one.
     """
     if is_missing(_cleaned(value) if isinstance(value, str) else value):
-        raise WtsInvalidRequestError(f"{name}: is empty: {value!r} came. Example: {EXAMPLE!r}.")
+        raise WtsInvalidRequestError(f"{name}: is empty: {quoted(value)} came. Example: {EXAMPLE!r}.")
     try:
         return _text_number(value) if isinstance(value, str) else _typed_number(value)
     except _NotANumber as error:
-        raise WtsInvalidRequestError(f"{name}: {repr(value)[:80]} {error}. Example: {EXAMPLE!r}.") from None
+        raise WtsInvalidRequestError(f"{name}: {quoted(value)} {error}. Example: {EXAMPLE!r}.") from None
 
 
 def looks_like_number(text: str) -> bool:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 from urllib.parse import quote
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, T, _is_set, json_value, wire_value
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _unknown_operation(operation_id: str, known: Iterable[str]) -> str:
 
     close = get_close_matches(operation_id, known, n=3)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    return f"The WTS Chat contract has no operation {operation_id!r}.{hint}"
+    return f"The WTS Chat contract has no operation {quoted(operation_id)}.{hint}"
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,7 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
+    quoted,
 )
 from airflow_provider_wts.api.outcome import (
     Outcome,
@@ -100,7 +101,7 @@ class WtsClient:
         observer: Observer | None = None,
     ) -> None:
         if ca_bundle and not os.path.exists(ca_bundle):
-            raise WtsInvalidRequestError(f"The CA bundle {ca_bundle!r} does not exist on this machine.")
+            raise WtsInvalidRequestError(f"The CA bundle {quoted(ca_bundle)} does not exist on this machine.")
         self.base_url = checked_base_url(base_url, allow_http=allow_http)
         token = checked_token(token)
         self.timeout = timeout
@@ -423,17 +424,17 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
         raise WtsInvalidRequestError(f"The base URL holds a user name or password. {example}")
     address = base_url.strip()
     if parts.scheme not in ("http", "https") or not host or not address.isprintable() or set(address) & set(" \\"):
-        raise WtsInvalidRequestError(f"The base URL {base_url!r} is not an http(s) address. {example}")
+        raise WtsInvalidRequestError(f"The base URL {quoted(base_url)} is not an http(s) address. {example}")
     if parts.query or parts.fragment:
         # Not quoted: people paste tokens there.
         raise WtsInvalidRequestError(f"The base URL has a query or fragment. {example}")
     try:
         host.encode("idna")
     except UnicodeError:
-        raise WtsInvalidRequestError(f"The host {host!r} in the base URL is not a host name. {example}") from None
+        raise WtsInvalidRequestError(f"The host {quoted(host)} in the base URL is not a host name. {example}") from None
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise WtsInvalidRequestError(
-            f"The base URL {base_url!r} would send the token unencrypted. Use https, or set allow_http in the "
+            f"The base URL {quoted(base_url)} would send the token unencrypted. Use https, or set allow_http in the "
             "connection's extras for a test network."
         )
     netloc = f"[{host}]" if ":" in host else host

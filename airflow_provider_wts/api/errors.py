@@ -16,6 +16,29 @@
 
 from __future__ import annotations
 
+#: The most characters of a value and of a reason in an error or in a line of the log, and the most values of a list.
+_LONGEST, _LONGEST_REASON, _MOST = 200, 600, 5
+
+
+def quoted(*values: object) -> str:
+    """Return values as errors and lines of the log show them: text in quotes, and shortened if it is long.
+
+    :param values: the values.
+    """
+    return ", ".join([_shortened(repr(value)) for value in values[:_MOST]] + ["..."] * (len(values) > _MOST))
+
+
+def reason_of(error: object) -> str:
+    """Return what another library says went wrong: without the file that the operating system names, and shortened.
+
+    :param error: its error, or what to say.
+    """
+    return _shortened(str(getattr(error, "strerror", None) or error), _LONGEST_REASON)
+
+
+def _shortened(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 50]}...{text[-40:]}"
+
 
 class WtsError(Exception):
     """The root of everything that this provider raises about the API.

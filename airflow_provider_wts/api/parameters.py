@@ -11,7 +11,7 @@ from decimal import Decimal
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_uuid, json_value, utc, visible
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def classification(name: str, value: Any) -> dict[str, Any] | Unset:
     found: Mapping[str, Any] = metadata(name, value) or {}
     known = ("category", "description", "amount")
     if unknown := sorted(found.keys() - set(known)):
-        raise WtsInvalidRequestError(f"{name}: {unknown[0]!r} is not one of its parts, which are {', '.join(known)}.")
+        raise WtsInvalidRequestError(
+            f"{name}: {quoted(unknown[0])} is not one of its parts, which are {', '.join(known)}."
+        )
     if not found:
         raise WtsInvalidRequestError(f"{name}: is empty. Its parts are {', '.join(known)}.")
     checked: dict[str, Any] = dict(found)
@@ -284,7 +286,9 @@ def urls(name: str, value: Any, *, most: int | None = None) -> Missing[list[str]
 
 def _text(name: str, value: Any) -> str:
     if is_missing(value):
-        raise WtsInvalidRequestError(f"{name}: is blank: {value!r} came. Nothing was sent. Leave it out of the list.")
+        raise WtsInvalidRequestError(
+            f"{name}: is blank: {quoted(value)} came. Nothing was sent. Leave it out of the list."
+        )
     return str(text(name, value)).strip()
 
 
@@ -380,7 +384,7 @@ def flag(name: str, value: Any) -> Missing[bool]:
         return True
     if text in _NO:
         return False
-    raise WtsInvalidRequestError(f"{name}: {value!r} is neither true nor false. Example: True.")
+    raise WtsInvalidRequestError(f"{name}: {quoted(value)} is neither true nor false. Example: True.")
 
 
 def text(name: str, value: Any) -> Missing[str]:
@@ -412,7 +416,7 @@ def identity(name: str, value: Any) -> Missing[str]:
         return str(uuid.UUID(str(value).strip()))
     except ValueError:
         raise WtsInvalidRequestError(
-            f"{name}: {value!r} is not a valid ID. Example: '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e'."
+            f"{name}: {quoted(value)} is not a valid ID. Example: '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e'."
         ) from None
 
 
@@ -443,12 +447,14 @@ def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
     if isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) and one.keys() == _PAIR for one in value):
         keys = [one["key"] for one in value]
         if twice := [key for index, key in enumerate(keys) if key in keys[:index]]:
-            raise WtsInvalidRequestError(f"{name}: has the key {twice[0]!r} twice. Nothing was sent. Give it once.")
+            raise WtsInvalidRequestError(
+                f"{name}: has the key {quoted(twice[0])} twice. Nothing was sent. Give it once."
+            )
         value = {one["key"]: one["value"] for one in value}
     if not isinstance(value, Mapping):
         raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. Example: {example}.")
     if bad := [key for key in value if not isinstance(key, str)]:
-        raise WtsInvalidRequestError(f"{name}: the key {bad[0]!r} is not text. Example: {example}.")
+        raise WtsInvalidRequestError(f"{name}: the key {quoted(bad[0])} is not text. Example: {example}.")
     return dict(value)
 
 
@@ -472,7 +478,7 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
             refuse_missing_inside(f"{name}[{index}]", one, texts=texts)
     elif is_missing(value) and (not isinstance(value, str) or (texts and visible(value))):
         raise WtsInvalidRequestError(
-            f"{name}: has no value: {value!r} came. Nothing was sent. Leave it out, or give None to clear it. "
+            f"{name}: has no value: {quoted(value)} came. Nothing was sent. Leave it out, or give None to clear it. "
             "Example: {{ params.x or none }}."
         )
     elif not isinstance(value, (str, int, float)):
@@ -492,7 +498,7 @@ def url(name: str, value: Any) -> Missing[str]:
     address = UNSET if value is not None and missing(value) else text(name, value)
     if isinstance(address, str) and not address.strip().lower().startswith(("http://", "https://")):
         raise WtsInvalidRequestError(
-            f"{name}: {address!r} is not an http(s) address. Example: 'https://example.com/hook'."
+            f"{name}: {quoted(address)} is not an http(s) address. Example: 'https://example.com/hook'."
         )
     return address.strip() if isinstance(address, str) else address
 
@@ -511,7 +517,7 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
     found = _float(value)
     if not math.isfinite(found) or not least <= found <= most:
         bounds = "" if math.isinf(least) else f" from {least:g} to {most:g}"
-        raise WtsInvalidRequestError(f"{name}: {value!r} is not a number{bounds}. Example: 149.9.")
+        raise WtsInvalidRequestError(f"{name}: {quoted(value)} is not a number{bounds}. Example: 149.9.")
     return int(found) if found.is_integer() else found
 
 
@@ -537,7 +543,7 @@ def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int 
     bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
     number = _float(value)
     if not number.is_integer() or number < least or (most is not None and number > most):
-        raise WtsInvalidRequestError(f"{name}: {value!r} is not a whole number {bounds}.")
+        raise WtsInvalidRequestError(f"{name}: {quoted(value)} is not a whole number {bounds}.")
     return int(number)
 
 
@@ -556,7 +562,7 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
     if found is None:
         known = list(dict.fromkeys(words.values()))
         raise WtsInvalidRequestError(
-            f"{name}: {value!r} is not a valid value. It must be one of {', '.join(map(repr, known))}."
+            f"{name}: {quoted(value)} is not a valid value. It must be one of {', '.join(map(repr, known))}."
         )
     return found
 
@@ -576,7 +582,9 @@ def timestamp(name: str, value: Any) -> Missing[str]:
         try:
             value = datetime.fromisoformat(value.strip())
         except ValueError:
-            raise WtsInvalidRequestError(f"{name}: {value!r} is not a valid ISO 8601 date and time. {good}") from None
+            raise WtsInvalidRequestError(
+                f"{name}: {quoted(value)} is not a valid ISO 8601 date and time. {good}"
+            ) from None
     if not isinstance(value, datetime):
         raise WtsInvalidRequestError(f"{name}: must be a date and time, not {type(value).__name__}. {good}")
     if value.utcoffset() is None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import json_text, mapping
 from airflow_provider_wts.api.window import Window
 from airflow_provider_wts.api.wire import UNSET, Unset, is_missing, query_of
@@ -72,7 +72,7 @@ def template_parameters(name: str, value: Any) -> dict[str, str] | Unset | None:
     if isinstance(value, Mapping):
         value = {_variable(name, key): one for key, one in value.items()}
     found = mapping(name, value, example=_EXAMPLE)
-    return {key: _filling(f"{name}[{key!r}]", one) for key, one in found.items()}
+    return {key: _filling(f"{name}[{quoted(key)}]", one) for key, one in found.items()}
 
 
 def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] | Unset | None) -> None:
@@ -94,9 +94,9 @@ def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] 
     if not absent and not extra:
         return
     what = [f"{' and '.join(map(repr, absent))} missing"] if absent else []
-    what += [f"{' and '.join(map(repr, extra))} unknown"] if extra else []
+    what += [f"{' and '.join(map(quoted, extra[:5]))} unknown"] if extra else []
     takes = f"It takes {', '.join(map(repr, known))}" if known else "It takes no parameters"
-    raise WtsInvalidRequestError(f"parameters: template {template.get('name')!r}: {', '.join(what)}. {takes}.")
+    raise WtsInvalidRequestError(f"parameters: template {quoted(template.get('name'))}: {', '.join(what)}. {takes}.")
 
 
 def filled_template(template: Mapping[str, Any], given: Mapping[str, str | None] | Unset | None) -> str:
@@ -126,8 +126,8 @@ def check_sendable(template: Mapping[str, Any]) -> None:
     status = template.get("status")
     if isinstance(status, str) and status.replace("_", "").lower() in _NOT_SENDABLE:
         raise WtsInvalidRequestError(
-            f"template: {template.get('name')!r} is not approved, its status is {status!r}. Nothing was sent. Wait for "
-            "its approval in WTS Chat, or send another template."
+            f"template: {quoted(template.get('name'))} is not approved, its status is {quoted(status)}. Nothing was "
+            "sent. Wait for its approval in WTS Chat, or send another template."
         )
 
 
@@ -141,18 +141,19 @@ def check_media(template: Mapping[str, Any], *, has_file: bool) -> None:
     kind = str(template.get("fileType") or "").lower()
     if kind in _MEDIA and not has_file:
         raise WtsInvalidRequestError(
-            f"file: template {template.get('name')!r} needs one of the kind {kind}. Nothing was sent. Example: "
+            f"file: template {quoted(template.get('name'))} needs one of the kind {kind}. Nothing was sent. Example: "
             "'https://example.com/invoice.pdf'"
         )
     if kind == "undefined" and has_file:
         raise WtsInvalidRequestError(
-            f"file: template {template.get('name')!r} is a text and takes none. Nothing was sent. Leave the file out."
+            f"file: template {quoted(template.get('name'))} is a text and takes none. Nothing was sent. Leave the file "
+            "out."
         )
 
 
 def _variable(name: str, key: Any) -> str:
     if isinstance(key, bool) or not isinstance(key, (str, int)):
-        raise WtsInvalidRequestError(f"{name}: the key {key!r} is not the name of a variable.")
+        raise WtsInvalidRequestError(f"{name}: the key {quoted(key)} is not the name of a variable.")
     return str(key)
 
 

@@ -11,6 +11,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.api.errors import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,7 +38,7 @@ def number(value: Any) -> float:
         return found
     text = _text(value)
     if not _PLAIN.fullmatch(text):
-        raise ValueError(f"{value!r} is not a number like 1234.56{_hint(text, _BRAZILIAN, 'number_br')}")
+        raise ValueError(f"{quoted(value)} is not a number like 1234.56{_hint(text, _BRAZILIAN, 'number_br')}")
     return float(text) if "." in text else int(text)
 
 
@@ -50,7 +52,7 @@ def number_br(value: Any) -> float:
         return found
     text = _text(value)
     if not _BRAZILIAN.fullmatch(text):
-        raise ValueError(f"{value!r} is not a number like 1.234,56{_hint(text, _PLAIN, 'number')}")
+        raise ValueError(f"{quoted(value)} is not a number like 1.234,56{_hint(text, _PLAIN, 'number')}")
     plain = text.replace(".", "").replace(",", ".")
     return float(plain) if "." in plain else int(plain)
 
@@ -68,12 +70,12 @@ def money(value: Any) -> Decimal:
     try:
         found = number_br(text)
     except ValueError:
-        raise ValueError(f"{value!r} is not an amount like R$ 1.234,56") from None
+        raise ValueError(f"{quoted(value)} is not an amount like R$ 1.234,56") from None
     amount = Decimal(str(found))
     cents = amount.quantize(Decimal("0.01"))
     # A sum of floats, such as 149.90000000000001, is cents all the same.
     if abs(amount - cents) > Decimal("0.000001"):
-        raise ValueError(f"{value!r} has fractions of a cent")
+        raise ValueError(f"{quoted(value)} has fractions of a cent")
     return cents
 
 
@@ -94,8 +96,8 @@ def date_(value: Any) -> date:
         if _ISO.fullmatch(text):
             return datetime.fromisoformat(text).date()
     except ValueError as error:
-        raise ValueError(f"{value!r} is not a date: {error}") from None
-    raise ValueError(f"{value!r} is not a date like 31/12/2026 or 2026-12-31")
+        raise ValueError(f"{quoted(value)} is not a date: {error}") from None
+    raise ValueError(f"{quoted(value)} is not a date like 31/12/2026 or 2026-12-31")
 
 
 def as_br(value: Any, decimals: int = 2) -> str:
@@ -110,7 +112,9 @@ def as_br(value: Any, decimals: int = 2) -> str:
     if isinstance(value, date):
         return value.strftime("%d/%m/%Y")
     if isinstance(value, str) or (found := _as_number(value)) is None:
-        raise ValueError(f"{value!r} is neither a number nor a date; read it first, for example with '| number_br'")
+        raise ValueError(
+            f"{quoted(value)} is neither a number nor a date; read it first, for example with '| number_br'"
+        )
     exact = value if isinstance(value, Decimal) else Decimal(str(found))
     return f"{exact:,.{decimals}f}".translate(str.maketrans(",.", ".,"))
 
@@ -127,10 +131,10 @@ def _int(value: Any, default: Any = None, base: int = 10) -> Any:
     if isinstance(value, str) and base != 10:
         return int(value.strip(), base)
     if isinstance(value, str) and not _WHOLE.fullmatch(_text(value)):
-        raise ValueError(f"{value!r} is not a whole number like 1234")
+        raise ValueError(f"{quoted(value)} is not a whole number like 1234")
     found = number(value)
     if found != int(found):
-        raise ValueError(f"{value!r} is not a whole number like 1234")
+        raise ValueError(f"{quoted(value)} is not a whole number like 1234")
     return int(found)
 
 
@@ -155,14 +159,14 @@ def _as_number(value: Any) -> float | None:
         return None
     read = float(found) if isinstance(found, Decimal) else found
     if math.isinf(read):
-        raise ValueError(f"{value!r} is not a number")
+        raise ValueError(f"{quoted(value)} is not a number")
     return read
 
 
 def _text(value: Any) -> str:
     """Return a cell's text to read; ``str`` of a missing value raises, and names its column."""
     if isinstance(value, (bool, list, tuple, dict)):
-        raise ValueError(f"{value!r} is not a text or a number")
+        raise ValueError(f"{quoted(value)} is not a text or a number")
     return str(value).translate(_AS_ASCII).strip()
 
 

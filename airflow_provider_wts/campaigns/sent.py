@@ -8,7 +8,7 @@ from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.campaigns.attempts import MANIFEST, Attempt, is_complete, latest_manifest, place
 from airflow_provider_wts.campaigns.temporary import temporary_database
@@ -144,7 +144,7 @@ def _manifest_address(one: Any) -> str:
             )
         return str(address)
     if not isinstance(one, str) or not one.strip() or one.strip() == "None":
-        raise WtsInvalidRequestError(f"campaign: {one!r} is not a campaign. {_EXAMPLE}")
+        raise WtsInvalidRequestError(f"campaign: {quoted(one)} is not a campaign. {_EXAMPLE}")
     return one.strip()
 
 
@@ -158,7 +158,8 @@ def _read(address: str) -> SentCampaign:
         raise _unreadable(address, "there is no manifest")
     if not about.get("campaign_id"):
         raise WtsInvalidRequestError(
-            f"campaign: {address!r} is not the manifest of a campaign, or one of a version before 0.2.0. {_EXAMPLE}"
+            f"campaign: {quoted(address)} is not the manifest of a campaign, or one of a version before 0.2.0. "
+            f"{_EXAMPLE}"
         )
     if not is_complete(about):
         log.warning("The campaign of %s did not end, so only the recipients that it came to have outcomes.", address)
@@ -167,6 +168,6 @@ def _read(address: str) -> SentCampaign:
 
 def _unreadable(address: str, error: object) -> WtsInvalidRequestError:
     return WtsInvalidRequestError(
-        f"campaign: {address!r} cannot be read: {error}. It is there from the first request of the campaign on. "
-        f"{_EXAMPLE}"
+        f"campaign: {quoted(address)} cannot be read: {reason_of(error)}. It is there from the first request of the "
+        f"campaign on. {_EXAMPLE}"
     )

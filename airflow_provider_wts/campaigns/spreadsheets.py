@@ -17,7 +17,7 @@ from datetime import datetime, time
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,12 +84,13 @@ class Header:
             raise WtsInvalidRequestError("recipients_path: the file has no header line that names its columns.")
         if twice := next((name for name, times in Counter(named).items() if times > 1), None):
             raise WtsInvalidRequestError(
-                f"recipients_path: two columns have the same name, {twice!r}. Nothing was sent. Rename one of them."
+                f"recipients_path: two columns have the same name, {quoted(twice)}. Nothing was sent. Rename one of "
+                "them."
             )
         if number := next((name for name in named if looks_like_number(name) and not _DATE.fullmatch(name)), None):
             raise WtsInvalidRequestError(
-                f"recipients_path: the header, line {line}, holds {number!r}, which looks like a phone number. Nothing "
-                "was sent. The first line must name the columns. Example: to;name"
+                f"recipients_path: the header, line {line}, holds {quoted(number)}, which looks like a phone number. "
+                "Nothing was sent. The first line must name the columns. Example: to;name"
             )
         while not self._names[-1]:
             self._names.pop()
@@ -106,7 +107,7 @@ class Header:
             return values, f"has {_columns(len(cells))}, the header {width}"
         if garbled := next((name for name, cell in values.items() if _is_garbled(cell)), None):
             return values, (
-                f"{garbled}: {str(values[garbled])[:80]!r} is not text as people write it: it was read in another "
+                f"{garbled}: {quoted(values[garbled])} is not text as people write it: it was read in another "
                 "encoding than it was written in, or is damaged"
             )
         if any(not _is_empty(cell) for cell in cells[width:]):
@@ -285,7 +286,9 @@ def _sheet(book: Any, name: str | None) -> Any:
     if name is not None:
         found = [sheet for sheet in known if normalize("NFC", sheet.title) == normalize("NFC", name)]
         if not found:
-            raise WtsInvalidRequestError(f"recipients_sheet: there is no sheet {name!r}. The sheets are {titles}.")
+            raise WtsInvalidRequestError(
+                f"recipients_sheet: there is no sheet {quoted(name)}. The sheets are {titles}."
+            )
     else:
         found = [sheet for sheet in known if _holds_anything(sheet)]
         if len(found) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from airflow_provider_wts.api.errors import quoted
 from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.rules import HeldBack
 
@@ -43,4 +44,4 @@ class StopVariable:
             log.warning("The Airflow Variable %r cannot be read (%s).", self._name, type(error).__name__)
             return
         if value.strip().lower() not in _FALSE:
-            raise HeldBack(f"the Airflow Variable {self._name!r} is set (stop_variable)")
+            raise HeldBack(f"the Airflow Variable {quoted(self._name)} is set (stop_variable)")

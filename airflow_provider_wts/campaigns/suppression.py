@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.addresses import People, hash_of, identity_of, recipient
 from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_contact
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, quoted
 from airflow_provider_wts.api.wire import is_missing, is_uuid
 from airflow_provider_wts.campaigns import recipients
 from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
@@ -177,8 +177,8 @@ def rows_of_file(path: str) -> Iterator[Row]:
         for row in recipients.in_file(path):
             if isinstance(row.values, Mapping) and (data := [name for name in row.values if _is_data(name)]):
                 raise WtsInvalidRequestError(
-                    f"suppression_path: the header holds {data[0]!r}, which is data. Nothing more was sent. Put a line "
-                    "with the name of the column above it. Example: to"
+                    f"suppression_path: the header holds {quoted(data[0])}, which is data. Nothing more was sent. Put "
+                    "a line with the name of the column above it. Example: to"
                 )
             yield row
     except WtsInvalidRequestError as error:

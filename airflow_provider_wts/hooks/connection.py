@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_wts.api.addresses import recipient
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _base_url(host: str | None, port: int | str | None, schema: str | None) -> s
     except ValueError:
         number = 0
     if not 0 < number < 65536:
-        raise WtsInvalidRequestError(f"The connection's port is {port!r}. Example: 443, or leave it empty.")
+        raise WtsInvalidRequestError(f"The connection's port is {quoted(port)}. Example: 443, or leave it empty.")
     scheme, _, rest = base_url.partition("://")
     authority, slash, path = rest.partition("/")
     if authority.rpartition(":")[2].isdigit() and not authority.endswith("]"):
@@ -176,7 +176,7 @@ def _text(extra: dict[str, Any], name: str) -> str | None:
     value = extra.get(name)
     if value is None or isinstance(value, str):
         return (value or "").strip() or None
-    raise WtsInvalidRequestError(f"The connection's extra {name!r} must be text, not {type(value).__name__}.")
+    raise WtsInvalidRequestError(f"The connection's extra {quoted(name)} must be text, not {type(value).__name__}.")
 
 
 def _number(extra: dict[str, Any], name: str, *, default: int, least: int, most: int) -> int:
@@ -189,8 +189,8 @@ def _number(extra: dict[str, Any], name: str, *, default: int, least: int, most:
         number = 0.5
     if not number.is_integer() or not least <= number <= most:
         raise WtsInvalidRequestError(
-            f"The connection's extra {name!r} is {value!r}. It must be a whole number from {least} to {most}; "
-            f"a good value is {default}."
+            f"The connection's extra {quoted(name)} is {quoted(value)}. It must be a whole number from {least} to "
+            f"{most}; a good value is {default}."
         )
     return int(number)
 
@@ -204,7 +204,7 @@ def _flag(extra: dict[str, Any], name: str) -> bool:
         return True
     if text in _NO or text in ("", "none", "null"):
         return False
-    raise WtsInvalidRequestError(f"The connection's extra {name!r} is {value!r}. It must be true or false.")
+    raise WtsInvalidRequestError(f"The connection's extra {quoted(name)} is {quoted(value)}. It must be true or false.")
 
 
 def _recipients(extra: dict[str, Any]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.addresses import identity_of, is_handle, spellings, user_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
         phone = hook.run(get_contact(contact_id)).get("phoneNumber")
     if parameters.missing(phone) or not any(same_person(str(phone), one) for one in allowed):
         raise WtsInvalidRequestError(
-            f"{name}: the connection {hook.wts_conn_id!r} allows only the recipients named in its extra "
+            f"{name}: the connection {quoted(hook.wts_conn_id)} allows only the recipients named in its extra "
             "'allowed_recipients', and this recipient is not one. Nothing was sent."
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 
 
 def database_hook(conn_id: str, *, parameter: str) -> Any:
@@ -24,6 +24,6 @@ def database_hook(conn_id: str, *, parameter: str) -> Any:
     hook = DbApiHook.get_hook(conn_id)
     if not isinstance(hook, DbApiHook):
         raise WtsInvalidRequestError(
-            f"{parameter}: the connection {conn_id!r} is not one of a database. Set a connection of a database."
+            f"{parameter}: the connection {quoted(conn_id)} is not one of a database. Set a connection of a database."
         )
     return hook

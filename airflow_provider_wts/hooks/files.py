@@ -17,6 +17,8 @@ from airflow_provider_wts.api.errors import (
     WtsNotSentError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
+    quoted,
+    reason_of,
 )
 from airflow_provider_wts.api.files import get_file_upload_url, save_file
 from airflow_provider_wts.api.sends import KINDS
@@ -85,18 +87,18 @@ class Source(NamedTuple):
             if not place.is_file():
                 there = "is not a file" if place.exists() else "does not exist, as seen from this worker"
                 what = "is a folder" if place.is_dir() else there
-                raise WtsInvalidRequestError(f"{parameter}: {path!r} {what}. {_EXAMPLE}")
+                raise WtsInvalidRequestError(f"{parameter}: {quoted(path)} {what}. {_EXAMPLE}")
             size, version = _size_and_version(place)
         except PermissionError as error:
-            raise WtsInvalidRequestError(f"{parameter}: {path!r} may not be read: {error}.") from None
+            raise WtsInvalidRequestError(f"{parameter}: {quoted(path)} may not be read: {reason_of(error)}.") from None
         except WtsInvalidRequestError:
             raise
         except (OSError, ValueError) as error:
             raise WtsInvalidRequestError(
-                f"{parameter}: {path[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}. {_EXAMPLE}"
+                f"{parameter}: {quoted(path)} cannot be read: {reason_of(error)}. {_EXAMPLE}"
             ) from None
         if not size:
-            raise WtsInvalidRequestError(f"{parameter}: {path!r} is empty.")
+            raise WtsInvalidRequestError(f"{parameter}: {quoted(path)} is empty.")
         return cls(place, PurePosixPath(path).name or place.name, size, version)
 
     def open(self) -> IO[bytes]:
@@ -191,8 +193,8 @@ def _refuse_changed(source: Source, path: str, parameter: str) -> None:
     """Refuse a file that is written while it is read: what was uploaded may be cut, or mixed from two versions."""
     if Source.of(path, parameter=parameter).version != source.version:
         raise WtsNotSentError(
-            f"{parameter}: {path!r} changed while it was uploaded. Nothing was sent. Write it under another name, "
-            "and rename it when it is complete."
+            f"{parameter}: {quoted(path)} changed while it was uploaded. Nothing was sent. Write it under another "
+            "name, and rename it when it is complete."
         )
 
 
@@ -215,8 +217,8 @@ def _allowed(place: Path | ObjectStoragePath, path: str, parameter: str) -> Path
     elif ".." not in unquote(rest).split("/") and any(_is_below(path, one) for one in allowed):
         return place
     raise WtsInvalidRequestError(
-        f"{parameter}: {path!r} is in no folder that [wts] allowed_files allows. Nothing was sent. Put the file into "
-        "one of them, or ask whoever runs this Airflow to allow its folder."
+        f"{parameter}: {quoted(path)} is in no folder that [wts] allowed_files allows. Nothing was sent. Put the file "
+        "into one of them, or ask whoever runs this Airflow to allow its folder."
     )
 
 
@@ -241,7 +243,9 @@ def _place(path: str, parameter: str) -> Path | ObjectStoragePath:
         place: ObjectStoragePath = ObjectStoragePath(path)
         place.fs  # noqa: B018  # says whether the scheme is known
     except (ValueError, ImportError) as error:
-        raise WtsInvalidRequestError(f"{parameter}: {path!r} cannot be read: {error}. {_EXAMPLE}") from None
+        raise WtsInvalidRequestError(
+            f"{parameter}: {quoted(path)} cannot be read: {reason_of(error)}. {_EXAMPLE}"
+        ) from None
     return place
 
 
@@ -369,7 +373,7 @@ def encoded_address(address: str) -> str:
     except ValueError:
         ascii_host = ""
     if not ascii_host or any(character.isspace() for character in parts.netloc):
-        raise WtsInvalidRequestError(f"file: {address!r} is not a valid address. {_FILE_EXAMPLE}")
+        raise WtsInvalidRequestError(f"file: {quoted(address)} is not a valid address. {_FILE_EXAMPLE}")
     netloc = parts.netloc.replace(host, ascii_host) if host != ascii_host else parts.netloc
     encoded = (_encoded(part) for part in (parts.path, parts.query, parts.fragment))
     return urlunsplit((parts.scheme, netloc, *encoded))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.api import chatbots, directory, panels, sequences, templates
 from airflow_provider_wts.api.addresses import handle_of, is_handle, looks_like_number, number, recipient, same_person
 from airflow_provider_wts.api.answers import required
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNameError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNameError, quoted
 from airflow_provider_wts.api.wire import is_uuid
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Names:
         key = bot.get("key")
         if not key:
             raise WtsNameError(
-                f"The chatbot {name_or_key!r} has no key. Nothing was sent. Publish it in WTS Chat first."
+                f"The chatbot {quoted(name_or_key)} has no key. Nothing was sent. Publish it in WTS Chat first."
             )
         return str(key)
 
@@ -254,7 +254,7 @@ def match(
         return found[0]
     if found:
         ids = ", ".join(str(item.get("key") or item.get("id")) for item in found[:_MOST_CANDIDATES])
-        raise WtsNameError(f"{len(found)} {what}s are called {wanted!r}. Use the id instead, one of: {ids}.")
+        raise WtsNameError(f"{len(found)} {what}s are called {quoted(wanted)}. Use the id instead, one of: {ids}.")
     raise WtsNameError(_none(what, wanted, items, names_of))
 
 
@@ -285,7 +285,7 @@ def keyed(values: Mapping[str, Any], key_of: Callable[[str], str], *, name: str 
         key = key_of(text)
         if key in found:
             raise WtsInvalidRequestError(
-                f"{name}: {text!r} is the field {key!r}, which is there already. Give one of them."
+                f"{name}: {quoted(text)} is the field {quoted(key)}, which is there already. Give one of them."
             )
         found[key] = value
     return found
@@ -296,7 +296,7 @@ def _none(
 ) -> str:
     known = sorted({name for item in items for name in names_of(item) if name}, key=str.casefold)
     listed = ", ".join(map(repr, known[:_MOST_CANDIDATES])) + (" and more" if len(known) > _MOST_CANDIDATES else "")
-    return f"There is no {what} {text!r} in this account. It has: {listed or 'none'}."
+    return f"There is no {what} {quoted(text)} in this account. It has: {listed or 'none'}."
 
 
 def _channel_names(channel: dict[str, Any]) -> list[str | None]:
@@ -309,7 +309,7 @@ def _address(channel: dict[str, Any], text: str) -> str:
         return str(channel["number"])
     if handle := _handle(channel):
         return handle
-    raise WtsNameError(f"The channel {text!r} has neither a number nor a handle, so nothing can be sent from it.")
+    raise WtsNameError(f"The channel {quoted(text)} has neither a number nor a handle, so nothing can be sent from it.")
 
 
 def _is_at(channel: dict[str, Any], address: str) -> bool:

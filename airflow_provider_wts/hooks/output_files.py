@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,11 +28,15 @@ def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath
     :raises WtsInvalidRequestError: when it cannot name a file, or its folder cannot be made.
     """
     if text.endswith(("/", os.sep)):
-        raise WtsInvalidRequestError(f"{parameter}: {text!r} is a folder. It must name a file. Example: {example}.")
+        raise WtsInvalidRequestError(
+            f"{parameter}: {quoted(text)} is a folder. It must name a file. Example: {example}."
+        )
     with _refused(parameter, text, example):
         path = _place(text)
         if path.is_dir():
-            raise WtsInvalidRequestError(f"{parameter}: {text!r} is a folder. It must name a file. Example: {example}.")
+            raise WtsInvalidRequestError(
+                f"{parameter}: {quoted(text)} is a folder. It must name a file. Example: {example}."
+            )
         make_folder(path)
         if is_local(path):
             _look_up(path)
@@ -50,7 +54,9 @@ def output_folder(parameter: str, text: str, *, example: str) -> ObjectStoragePa
     with _refused(parameter, text, example):
         path = _place(text)
         if path.is_file():
-            raise WtsInvalidRequestError(f"{parameter}: {text!r} is a file. It must name a folder. Example: {example}.")
+            raise WtsInvalidRequestError(
+                f"{parameter}: {quoted(text)} is a file. It must name a folder. Example: {example}."
+            )
         if is_local(path):
             path.mkdir(parents=True, exist_ok=True)
             if not os.access(path.path, os.W_OK | os.X_OK):
@@ -79,8 +85,8 @@ def whole_file(path: ObjectStoragePath, parameter: str, *, example: str) -> Iter
             publish(partial, path)
         except OSError as error:
             raise WtsError(
-                f"{parameter}: {str(path)!r} could not be written: {error.strerror or error}. A file of that name is "
-                "as it was before."
+                f"{parameter}: {quoted(str(path))} could not be written: {reason_of(error)}. A file of that "
+                "name is as it was before."
             ) from error
     except BaseException:
         # What is left has another name, and the first error matters more.
@@ -171,7 +177,7 @@ def _refused(parameter: str, text: str, example: str) -> Iterator[None]:
     except WtsError:
         raise
     except (OSError, ValueError, ImportError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise WtsInvalidRequestError(
-            f"{parameter}: {text[:200]!r} cannot be written to: {reason}. Nothing was read. Example: {example}."
+            f"{parameter}: {quoted(text)} cannot be written to: {reason_of(error)}. Nothing was read. Example: "
+            f"{example}."
         ) from None

@@ -7,7 +7,7 @@ from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.hooks.databases import database_hook
 from airflow_provider_wts.hooks.wts import named_connection
@@ -83,7 +83,7 @@ def _columns(description: Sequence[Sequence[Any]] | None, name: str, unsent: str
     twice = next((column for column in columns if columns.count(column) > 1), None)
     if twice is not None:
         raise WtsInvalidRequestError(
-            f"{name}: two columns have the name {twice!r}. {unsent} Give one of them another name. "
+            f"{name}: two columns have the name {quoted(twice)}. {unsent} Give one of them another name. "
             "Example: SELECT orders.id AS order_id"
         )
     return columns

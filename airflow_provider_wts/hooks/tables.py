@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.parameters import missing
 from airflow_provider_wts.hooks.databases import database_hook
 
@@ -105,7 +105,9 @@ class Table:
         self, conn_id: str, name: str, columns: Mapping[str, str], key: Sequence[str], *, parameter: str
     ) -> None:
         if not _NAME.fullmatch(name):
-            raise WtsInvalidRequestError(f"{parameter}: {name!r} is not the name of a table. Example: 'crm.outcomes'")
+            raise WtsInvalidRequestError(
+                f"{parameter}: {quoted(name)} is not the name of a table. Example: 'crm.outcomes'"
+            )
         self._hook = database_hook(conn_id, parameter=parameter)
         self.name = name
         self._columns = columns
@@ -166,8 +168,8 @@ class Table:
         return written
 
     def _problem(self, error: Exception) -> WtsError:
-        name = f"{self._parameter}: the rows could not be written to {self.name!r}"
-        said = f"{name}: {error}. The table is as it was before."
+        name = f"{self._parameter}: the rows could not be written to {quoted(self.name)}"
+        said = f"{name}: {reason_of(error)}. The table is as it was before."
         if any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__):
             # Another try would be answered the same.
             return WtsInvalidRequestError(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jinja2
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import is_missing
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class RenderedParameters:
 
     template_fields: Any
 
+    #: Lists and objects are shown as JSON; for the rest, a class says it itself.
+    template_fields_renderers: ClassVar[dict[str, str]] = {}
+
     #: Parameters of this class, without those of its bases, that are no templates.
     not_templated: ClassVar[frozenset[str]] = frozenset()
 
@@ -48,16 +52,24 @@ class RenderedParameters:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make each parameter of one of our classes a template field, after those of its bases."""
         super().__init_subclass__(**kwargs)
-        if "template_fields" in vars(cls) or not _is_ours(cls):
+        if not _is_ours(cls):
             return
         fields = [field for base in cls.__bases__ for field in getattr(base, "template_fields", ())]
+        renderers: dict[str, str] = {}
+        for base in cls.__bases__:
+            renderers |= getattr(base, "template_fields_renderers", {})
         if "__init__" in vars(cls):
-            code = vars(cls)["__init__"].__code__
+            code, types = vars(cls)["__init__"].__code__, vars(cls)["__init__"].__annotations__
             keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
             attributes = {parameter: attribute for attribute, parameter in _PARAMETERS.items()}
-            templated = [name for name in keywords if name not in vars(cls).get("not_templated", ())]
-            fields += [attributes.get(name, name) for name in templated]
+            for name in keywords:
+                # A template of rows is filled in for each row, and not by Airflow.
+                if name not in vars(cls).get("not_templated", ()) and not name.startswith("row_"):
+                    fields.append(attributes.get(name, name))
+                    if re.search(r"\b(Any|Mapping|Sequence)\b", types[name]):
+                        renderers[name] = "json"
         cls.template_fields = tuple(dict.fromkeys(fields))
+        cls.template_fields_renderers = renderers | vars(cls).get("template_fields_renderers", {})
 
     def _render(self, template: jinja2.Template, context: Any, dag: Any = None) -> Any:
         parts, missing = _parts(template, context)
@@ -65,7 +77,7 @@ class RenderedParameters:
             from airflow.providers.common.compat.sdk import AirflowFailException
 
             raise AirflowFailException(
-                f"{self._rendering}: an expression in its template has no value: {missing[0]!r} came. "
+                f"{self._rendering}: an expression in its template has no value: {quoted(missing[0])} came. "
                 "Nothing was sent. Give it one where it is missing. Example: {{ params.name or 'cliente' }}."
             )
         if _is_native(template.environment) and len(parts) == 1:
@@ -101,8 +113,8 @@ class RenderedParameters:
             value = getattr(self, name, None)
             if is_missing(value) and value is not defaults[name]:
                 raise WtsInvalidRequestError(
-                    f"{_PARAMETERS.get(name, name)}: was given and has no value: {value!r} came. Nothing was sent. "
-                    "Give it a value, or leave the parameter out. Example: {{ params.x or 'a default' }}."
+                    f"{_PARAMETERS.get(name, name)}: was given and has no value: {quoted(value)} came. Nothing was "
+                    "sent. Give it a value, or leave the parameter out. Example: {{ params.x or 'a default' }}."
                 )
 
     def _settle(self, name: str, written: Any) -> None:

@@ -18,6 +18,7 @@ from airflow_provider_wts.api.errors import (
     WtsInvalidRequestError,
     WtsNameError,
     WtsRejectedError,
+    quoted,
 )
 from airflow_provider_wts.api.wire import is_missing
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
@@ -47,8 +48,8 @@ def named_connection(conn_id: str, where: str) -> Iterator[None]:
         yield
     except AirflowNotFoundException:
         raise WtsInvalidRequestError(
-            f"There is no Airflow connection {conn_id!r}, which {where} names. Nothing was sent. Create it, or name "
-            "another one."
+            f"There is no Airflow connection {quoted(conn_id)}, which {where} names. Nothing was sent. Create it, or "
+            "name another one."
         ) from None
 
 
@@ -115,8 +116,8 @@ class WtsHook(BaseHook):
 
         if is_missing(self.wts_conn_id):
             raise WtsInvalidRequestError(
-                f"wts_conn_id: was given and has no value: {self.wts_conn_id!r} came. Nothing was sent. Give the id of "
-                "a connection, or leave it out. Example: 'wts_default'."
+                f"wts_conn_id: was given and has no value: {quoted(self.wts_conn_id)} came. Nothing was sent. Give the "
+                "id of a connection, or leave it out. Example: 'wts_default'."
             )
         with named_connection(self.wts_conn_id, "the parameter 'wts_conn_id'"):
             found = self.get_connection(self.wts_conn_id)
@@ -241,7 +242,7 @@ class WtsHook(BaseHook):
         allowed = self.connection.allowed_recipients
         if allowed and not any(same_person(spelled, one) for one in allowed):
             raise WtsInvalidRequestError(
-                f"to: the connection {self.wts_conn_id!r} allows only the recipients named in its extra "
+                f"to: the connection {quoted(self.wts_conn_id)} allows only the recipients named in its extra "
                 "'allowed_recipients', and this recipient is not one. Nothing was sent."
             )
         return spelled
@@ -282,8 +283,8 @@ class WtsHook(BaseHook):
         if problem := self.client.problem_of_shared_limits():
             conn_id = self.connection.rate_limit_conn_id
             return False, (
-                f"The API answers, but the Redis server of the connection {conn_id!r} does not ({problem}). Check "
-                "host, port, password and TLS there, or empty the rate limit connection."
+                f"The API answers, but the Redis server of the connection {quoted(conn_id)} does not ({problem}). "
+                "Check host, port, password and TLS there, or empty the rate limit connection."
             )
         return True, f"Connected to {self.client.base_url}. The account has {len(channels)} channel(s)."
 
@@ -306,8 +307,8 @@ class WtsHook(BaseHook):
         try:
             client.perform_once(list_channels())
         except WtsError:
-            return f" The base URL has the path {parts.path!r}; check whether the API is below it."
-        return f" The API is not at the path {parts.path!r} of the base URL. Set the base URL to {root}."
+            return f" The base URL has the path {quoted(parts.path)}; check whether the API is below it."
+        return f" The API is not at the path {quoted(parts.path)} of the base URL. Set the base URL to {root}."
 
     @cached_property
     def rate_limit_server(self) -> tuple[str | None, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.call import Call
@@ -43,8 +43,6 @@ class WtsCallOperator(WtsOperator):
     :raises AirflowFailException: when the request does not fit the contract, the API refuses, or the outcome is
         unknown.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {"path": "json", "query": "json", "body": "json"}
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, c
 
 from airflow_provider_wts import __version__
 from airflow_provider_wts.api import parameters, templates
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.sends import MOST_TEXT, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing
 from airflow_provider_wts.hooks.errors import task_failures
@@ -18,7 +18,7 @@ from airflow_provider_wts.operators.query import WtsQueryOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator, reply_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from airflow.sdk import Context
 
@@ -137,30 +137,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {
         *("max_failures", "holdout", "holdout_key", "max_per_minute", "stop_variable")
     }
-    template_fields: Sequence[str] = (
-        *WtsSendingOperator.template_fields,
-        *("recipients_sql", "recipients_conn_id", "recipients_sql_parameters"),
-        "recipients",
-        "recipients_path",
-        "recipients_format",
-        "recipients_encoding",
-        "recipients_sheet",
-        "on_bad_row",
-        "channel",
-        "callback_url",
-        "results_path",
-        "results_table",
-        "results_conn_id",
-        "max_failures",
-        "holdout",
-        "holdout_key",
-        "max_per_minute",
-        "stop_variable",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        **WtsQueryOperator.template_fields_renderers,
-        "recipients": "json",
-    }
+    not_templated = frozenset({"chunk_size", "progress_interval"})
 
     def __init__(
         self,
@@ -382,8 +359,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         given = not is_missing(self.recipients), not parameters.missing(self.recipients_path), query is not None
         if not any(given) and self.recipients is not UNSET:
             raise WtsInvalidRequestError(
-                f"recipients: the value was {self.recipients!r}. Nothing was sent. The task that should return the "
-                "list returned nothing, or under another XCom key."
+                f"recipients: the value was {quoted(self.recipients)}. Nothing was sent. The task that should return "
+                "the list returned nothing, or under another XCom key."
             )
         if sum(given) != 1:
             raise WtsInvalidRequestError(
@@ -458,14 +435,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
     :return: the counts.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsBatchOperator.template_fields,
-        "chatbot",
-        "force_start_session",
-        "skip_if_bot_in_execution",
-        "skip_if_in_progress",
-        "hidden_session",
-    )
+    not_templated = frozenset({"mark_session"})
 
     def __init__(
         self,
@@ -557,15 +527,7 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
     :return: the counts.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsBatchOperator.template_fields,
-        "template",
-        "department",
-        "user",
-        "hidden_session",
-        "force_start_session",
-        "enable_bot",
-    )
+    not_templated = frozenset({"mark_session"})
 
     def __init__(
         self,
@@ -690,17 +652,9 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
     :return: the counts.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsBatchOperator.template_fields,
-        "department",
-        "user",
-        "hidden_session",
-        "force_start_session",
-        "enable_bot",
-        "outside_24h",
-    )
     never_blank: ClassVar[frozenset[str]] = WtsBatchOperator.never_blank | {"outside_24h"}
-    template_fields_renderers: ClassVar[dict[str, str]] = WtsBatchOperator.template_fields_renderers
+
+    not_templated = frozenset({"parallelism", "chunk_size"})
 
     def __init__(
         self,

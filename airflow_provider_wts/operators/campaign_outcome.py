@@ -7,12 +7,12 @@ import time
 from collections import Counter, deque
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.base import WtsOperator
@@ -80,21 +80,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     :raises WtsError: when another try makes sense.
     """
 
-    template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
-        "campaign",
-        "until",
-        "needed",
-        "ended_status",
-        "detail",
-        "answers",
-        "outcomes_path",
-        "outcomes_table",
-        "outcomes_conn_id",
-        "report_path",
-        "report_language",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"campaign": "json"}
+    not_templated = frozenset({"refresh_interval", "max_lookups", "rate_limit_percent", "private", "deferrable"})
 
     def __init__(
         self,
@@ -203,7 +189,7 @@ class _Following:
         self._file = self._output("outcomes_path", operator.outcomes_path)
         if self._file is not None and self._file.suffix not in _WRITERS:
             raise WtsInvalidRequestError(
-                f"outcomes_path: {str(self._file)!r} must end in .jsonl, .csv or .parquet. Example: {EXAMPLE}"
+                f"outcomes_path: {quoted(str(self._file))} must end in .jsonl, .csv or .parquet. Example: {EXAMPLE}"
             )
         self._report = self._output("report_path", operator.report_path)
         self._table = self._open_table()
@@ -349,7 +335,7 @@ def _needed(value: Any) -> Callable[[int], float] | None:
     share = text.endswith("%") or "." in text
     if isinstance(value, bool) or not 0 <= number < float("inf") or (share and number > 1):
         raise WtsInvalidRequestError(
-            f"needed: {value!r} is neither a count nor a share of the sent rows. Example: 500, 0.9 or '90%'"
+            f"needed: {quoted(value)} is neither a count nor a share of the sent rows. Example: 500, 0.9 or '90%'"
         )
     return lambda sent: number * sent if share else number
 

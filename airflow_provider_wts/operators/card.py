@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.panels import CARD_STATUSES
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_uuid
 from airflow_provider_wts.hooks.errors import task_failures
@@ -65,14 +65,8 @@ class WtsCardWriter(WtsOperator):
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"title", "description", "custom_fields"})
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "description": "md",
-        "tags": "json",
-        "tag_names": "json",
-        "contacts": "json",
-        "custom_fields": "json",
-        "metadata": "json",
-    }
+
+    template_fields_renderers: ClassVar[dict[str, str]] = {"description": "md"}
 
     def __init__(
         self,
@@ -234,8 +228,8 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
             content = self.checked_content()
             if not is_uuid(step) and parameters.missing(self.panel):
                 raise WtsInvalidRequestError(
-                    f"panel: is empty, and the step {step!r} is a title, which many panels may have. Give the title or "
-                    "id of the panel, or the id of the step."
+                    f"panel: is empty, and the step {quoted(step)} is a title, which many panels may have. Give the "
+                    "title or id of the panel, or the id of the step."
                 )
             step = self.step_id(step)
             self.look_up(content)
@@ -392,8 +386,6 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"fields": "json"}
-
     def __init__(
         self,
         *,
@@ -523,7 +515,6 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
-    template_fields_renderers: ClassVar[dict[str, str]] = {"file_urls": "json"}
 
     def __init__(
         self,
@@ -607,8 +598,6 @@ class WtsListCardsOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"statuses": "json", "include_details": "json"}
-
     def __init__(
         self,
         *,
@@ -668,8 +657,6 @@ class WtsGetCardOperator(WtsOperator):
     :return: the card.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(self, *, card_id: str, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
@@ -65,7 +65,6 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     """
 
     not_templated = frozenset({"wait_for_completion", "poll_interval", "completion_timeout", "mark_session"})
-    template_fields_renderers: ClassVar[dict[str, str]] = {"session_metadata": "json", "contact_metadata": "json"}
     operator_extra_links = (WtsSessionLink(),)
 
     def __init__(
@@ -274,12 +273,6 @@ class WtsListChatbotsOperator(WtsListOperator):
     :return: the bots, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "types": "json",
-        "publish_statuses": "json",
-        "automation_usages": "json",
-    }
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import contacts, parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, is_missing, parse_timestamp, visible
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 from airflow_provider_wts.hooks.errors import task_failures
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from airflow_provider_wts.campaigns.query import Snapshot
     from airflow_provider_wts.sending.membership import SequenceMembers
     from airflow_provider_wts.sending.reconcile import Trace
-
-
-_FIELD_RENDERERS = dict.fromkeys(("tags", "portfolios", "sequences", "custom_fields", "metadata"), "json")
 
 
 class _ContactWriteOperator(WtsOperator):
@@ -105,8 +102,6 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {**_FIELD_RENDERERS, "upsert_fields": "json"}
 
     def __init__(
         self,
@@ -203,8 +198,6 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {**_FIELD_RENDERERS, "utm": "json"}
-
     def __init__(
         self,
         *,
@@ -283,8 +276,6 @@ class WtsGetContactOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
-
     def __init__(
         self,
         *,
@@ -323,8 +314,6 @@ class WtsUpdateContactTagsOperator(WtsOperator):
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {"tags": "json"}
 
     def __init__(
         self,
@@ -397,10 +386,6 @@ class WtsListContactsOperator(WtsListOperator):
     :return: the contacts, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("include_details", "tags", "portfolios", "custom_fields", "metadata"), "json"
-    )
 
     def __init__(
         self,
@@ -518,12 +503,6 @@ class WtsSaveContactsOperator(WtsQueryOperator):
         place when there are more than 1,000.
     :raises AirflowFailException: when a row is invalid, the API refuses, or the outcome of a call is unknown.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        **WtsQueryOperator.template_fields_renderers,
-        "contacts": "json",
-        "upsert_fields": "json",
-    }
 
     def __init__(
         self,
@@ -766,7 +745,7 @@ def _row(index: int, row: Any) -> dict[str, Any]:
     unknown = [str(name) for name in row if name not in (*contact_fields.FIELDS, "email")]
     if unknown:
         known = ", ".join(contact_fields.FIELDS)
-        raise WtsInvalidRequestError(f"{prefix}: has {', '.join(map(repr, unknown))}; known are {known}.")
+        raise WtsInvalidRequestError(f"{prefix}: has {quoted(*unknown)}; known are {known}.")
     if "email" in row and "email_address" in row:
         raise WtsInvalidRequestError(f"{prefix}: has both email and email_address. Leave one of them out.")
     named = {"email_address" if name == "email" else name: value for name, value in row.items()}

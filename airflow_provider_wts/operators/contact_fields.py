@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNameError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def email_address(name: str, value: Any) -> Missing[str]:
     user, _, host = text.partition("@")
     if not user or not host or "@" in host or any(character.isspace() for character in text):
         raise WtsInvalidRequestError(
-            f"{name}: {text!r} is not a valid e-mail address. Example: 'ana+loja@example.com'."
+            f"{name}: {quoted(text)} is not a valid e-mail address. Example: 'ana+loja@example.com'."
         )
     return text
 
@@ -258,7 +258,7 @@ def utm(value: Any) -> dict[str, Any] | Unset:
         return UNSET
     unknown = sorted((found or {}).keys() - _UTM)
     if found is None or unknown:
-        what = f"has {', '.join(map(repr, unknown))}, which cannot be set" if unknown else "must be an object"
+        what = f"has {quoted(*unknown)}, which cannot be set" if unknown else "must be an object"
         raise WtsInvalidRequestError(f"utm: {what}. It may hold {', '.join(sorted(_UTM))}.")
     return found
 

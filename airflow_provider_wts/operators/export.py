@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain, islice
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.answers import required
@@ -596,21 +596,6 @@ class WtsExportConversationsOperator(WtsOperator):
     :raises WtsIncompleteListError: when the list of sessions cannot be shown to be complete; the next try reads
         it again.
     """
-
-    template_fields: Sequence[str] = (
-        *WtsOperator.template_fields,
-        "output_path",
-        "updated_after",
-        "updated_before",
-        "file_format",
-        "include_messages",
-        "include_details",
-        "overlap",
-        "sessions_table",
-        "messages_table",
-        "tables_conn_id",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(
         self,

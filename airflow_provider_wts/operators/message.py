@@ -208,8 +208,6 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"scheduled_message_id": "json"}
-
     def __init__(self, *, scheduled_message_id: str | Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scheduled_message_id = scheduled_message_id
@@ -432,7 +430,6 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"parameters"}
     prose: ClassVar[frozenset[str]] = frozenset({"parameters"})
     not_templated = frozenset({"check_parameters"})
-    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
 
     def __init__(
         self,

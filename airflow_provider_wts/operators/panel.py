@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.operators.base import WtsOperator
@@ -39,8 +39,6 @@ class WtsListPanelsOperator(WtsListOperator):
     :return: the panels, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(
         self,
@@ -80,8 +78,6 @@ class WtsGetPanelOperator(WtsOperator):
     :return: the panel.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
 
     def __init__(self, *, panel: str, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

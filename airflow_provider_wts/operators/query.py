@@ -32,10 +32,7 @@ class WtsQueryOperator(WtsOnceOperator):
     """
 
     template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "recipients_sql": "sql",
-        "recipients_sql_parameters": "json",
-    }
+    template_fields_renderers: ClassVar[dict[str, str]] = {"recipients_sql": "sql"}
 
     def __init__(
         self,

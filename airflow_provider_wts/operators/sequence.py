@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
@@ -64,8 +64,6 @@ class WtsListSequencesOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
-
     def __init__(
         self,
         *,
@@ -106,8 +104,6 @@ class WtsListSequenceContactsOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
-
     def __init__(
         self,
         *,
@@ -142,8 +138,6 @@ class WtsListSequenceContactsOperator(WtsListOperator):
 
 class _SequenceMembersOperator(WtsOperator):
     """What adding and removing share: a sequence, and one contact or many."""
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {"contact_ids": "json", "phones": "json"}
 
     def __init__(
         self,
@@ -257,11 +251,6 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator):
     :return: for one contact its place in the sequence; for lists ``contacts``, how many, and ``calls``.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        **_SequenceMembersOperator.template_fields_renderers,
-        **WtsQueryOperator.template_fields_renderers,
-    }
 
     _snapshot: Snapshot | None = None
 

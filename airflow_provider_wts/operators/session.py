@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
@@ -216,10 +216,6 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("classification", "metadata", "fields"), "json"
-    )
-
     def __init__(
         self,
         *,
@@ -292,7 +288,7 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
                 further.append(name)
             elif changes[name] is UNSET:
                 raise WtsInvalidRequestError(
-                    f"fields: {name!r} has no value. Nothing was changed. Give its parameter; None clears it."
+                    f"fields: {quoted(name)} has no value. Nothing was changed. Give its parameter; None clears it."
                 )
         return list(dict.fromkeys(further))
 
@@ -313,7 +309,6 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
-    template_fields_renderers: ClassVar[dict[str, str]] = {"file_urls": "json", "file_ids": "json"}
     # The answer is the note; it does not know the address of its session.
     operator_extra_links: Sequence[WtsSessionLink] = ()
 
@@ -378,8 +373,6 @@ class WtsGetSessionOperator(WtsSessionOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
-
     def __init__(self, *, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.include_details = include_details
@@ -419,13 +412,6 @@ class WtsListSessionsOperator(WtsListOperator):
     :return: the sessions, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
-
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "status": "json",
-        "tags": "json",
-        "channel_ids": "json",
-        "include_details": "json",
-    }
 
     def __init__(
         self,

@@ -46,8 +46,6 @@ class WtsListTemplatesOperator(WtsListOperator):
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
-    template_fields_renderers: ClassVar[dict[str, str]] = {"include_details": "json"}
-
     def __init__(
         self,
         *,
@@ -128,7 +126,6 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"parameters"}
     prose: ClassVar[frozenset[str]] = frozenset({"parameters"})
     not_templated = frozenset({"check_parameters", "mark_session"})
-    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "session_metadata": "json"}
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.addresses import hash_of
 from airflow_provider_wts.api.budget import is_of_redis, redis_client
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.sending.rules import Refusal, Rule
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ class CapLimit(NamedTuple):
         match = _LIMIT.fullmatch(text.strip())
         if match is None:
             raise WtsInvalidRequestError(
-                f"max_per_contact: {text!r} is not a number of messages per time. Nothing was sent. {_EXAMPLE}"
+                f"max_per_contact: {quoted(text)} is not a number of messages per time. Nothing was sent. {_EXAMPLE}"
             )
         period = int(match[2] or 1) * timedelta(**{f"{match[3].lower()}s": 1})
         if not int(match[1]) or not timedelta(0) < period <= _LONGEST:
             raise WtsInvalidRequestError(
-                f"max_per_contact: {text!r} must allow at least one message, in at most {_LONGEST.days} days. Nothing "
-                f"was sent. {_EXAMPLE}"
+                f"max_per_contact: {quoted(text)} must allow at least one message, in at most {_LONGEST.days} days. "
+                f"Nothing was sent. {_EXAMPLE}"
             )
         return cls(int(match[1]), period)
 
@@ -105,7 +105,8 @@ class Cap(Rule):
         if not url:
             raise WtsInvalidRequestError(
                 "max_per_contact: needs a Redis server, in which all workers count. Nothing was sent. Set "
-                f"rate_limit_conn_id of the connection {hook.wts_conn_id!r} to the id of a connection of type redis."
+                f"rate_limit_conn_id of the connection {quoted(hook.wts_conn_id)} to the id of a connection of type "
+                "redis."
             )
         self._server = hook.connection.rate_limit_conn_id
         self._client = redis_client(url, options, "max_per_contact")
@@ -161,7 +162,7 @@ class Cap(Rule):
             if not is_of_redis(error):
                 raise
             raise WtsError(
-                f"max_per_contact: the Redis server of the connection {self._server!r} did not answer "
+                f"max_per_contact: the Redis server of the connection {quoted(self._server)} did not answer "
                 f"({type(error).__name__}), so it is unknown how many messages people got. Nothing more was sent. "
                 "Another try goes on from here."
             ) from None

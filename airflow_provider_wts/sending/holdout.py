@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.addresses import identity_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.sending.rules import Refusal, Rule
 
 
@@ -21,7 +21,7 @@ class Holdout(Rule):
     def __init__(self, share: float, key: str) -> None:
         self._share = share
         self._key = key
-        self._refusal = Refusal("holdout", f"in the holdout of {share:.4g} under the key {key!r}", "holdout")
+        self._refusal = Refusal("holdout", f"in the holdout of {share:.4g} under the key {quoted(key)}", "holdout")
 
     def refusal(self, to: str) -> Refusal | None:
         """Return that a recipient is in the holdout, or ``None``.
@@ -48,7 +48,7 @@ def share_of(value: Any) -> float | None:
         share = -1.0
     if isinstance(value, bool) or not 0 <= share < 1:
         raise WtsInvalidRequestError(
-            f"holdout: {value!r} is not a share of at least 0 and less than 1. Nothing was sent. Examples: 0.1 and "
-            "'10%'."
+            f"holdout: {quoted(value)} is not a share of at least 0 and less than 1. Nothing was sent. Examples: 0.1 "
+            "and '10%'."
         )
     return share or None

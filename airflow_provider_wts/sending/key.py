@@ -31,14 +31,8 @@ def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient
     :param attempt: how often it failed before and a person wanted it again. What failed may have left a marker, which
         must not be taken for that of the next one.
     """
-    parts = (
-        *map(str, task),
-        str(generation),
-        wts_conn_id,
-        identity_of(recipient),
-        *([str(attempt)] if attempt else ()),
-    )
-    return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
+    parts = (*task, generation, wts_conn_id, identity_of(recipient), *([attempt] if attempt else ()))
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(map(str, parts))))
 
 
 def campaign_id(deployment: str, task: TaskIdentity, generation: int) -> str:

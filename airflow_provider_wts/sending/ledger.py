@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, cast
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import UNSET
 from airflow_provider_wts.hooks.context import RunIdentity, TaskIdentity, is_first_try, run_identity, same_run
@@ -778,10 +778,10 @@ def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clea
 def _check_policies(on_unknown: str, on_clear: str, store: Store | None) -> None:
     """Refuse a policy that is not one of its values, or needs a ledger that outlives the task."""
     if on_unknown not in ("fail", "resend"):
-        raise WtsInvalidRequestError(f"on_unknown: {on_unknown!r} must be 'fail' or 'resend'. Nothing was sent.")
+        raise WtsInvalidRequestError(f"on_unknown: {quoted(on_unknown)} must be 'fail' or 'resend'. Nothing was sent.")
     if on_clear not in ("auto", "continue", "resend"):
         raise WtsInvalidRequestError(
-            f"on_clear: {on_clear!r} must be 'auto', 'continue' or 'resend'. Nothing was sent."
+            f"on_clear: {quoted(on_clear)} must be 'auto', 'continue' or 'resend'. Nothing was sent."
         )
     if on_clear == "resend" and store is None:
         raise WtsInvalidRequestError(

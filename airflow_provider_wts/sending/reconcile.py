@@ -22,6 +22,7 @@ from airflow_provider_wts.api.errors import (
     WtsNotFoundError,
     WtsRejectedError,
     WtsUnknownOutcomeError,
+    quoted,
 )
 from airflow_provider_wts.api.messages import _IN_QUEUE, list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
@@ -106,7 +107,7 @@ def effect_lag(timeout: float) -> float:
         lag = -1.0
     if not 0 <= lag < float("inf"):
         raise WtsInvalidRequestError(
-            f"[wts] effect_lag: {text!r} is not a number of seconds. Nothing was sent. Example: 120"
+            f"[wts] effect_lag: {quoted(text)} is not a number of seconds. Nothing was sent. Example: 120"
         )
     return max(timeout, lag)
 

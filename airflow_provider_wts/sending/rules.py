@@ -12,7 +12,7 @@ from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.addresses import People, addresses_in
 from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.contacts import STATUSES, filter_contacts
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.pagination import PagedList
 from airflow_provider_wts.api.wire import is_missing
 from airflow_provider_wts.sending.clock import seconds
@@ -192,16 +192,16 @@ class SendWindow(NamedTuple):
         # A template rendered natively may give anything.
         match = re.fullmatch(pattern, text.strip(), re.IGNORECASE) if isinstance(text, str) else None
         if match is None:
-            raise WtsInvalidRequestError(f"send_window: {text!r} is not a valid window. {_EXAMPLE}")
+            raise WtsInvalidRequestError(f"send_window: {quoted(text)} is not a valid window. {_EXAMPLE}")
         try:
             zone = ZoneInfo(match[4])
             opens, closes = (time.fromisoformat(part.zfill(5)) for part in (match[2], match[3]))
         except (ValueError, OSError, KeyError):
             raise WtsInvalidRequestError(
-                f"send_window: {text!r} has an unknown time or time zone. {_EXAMPLE}"
+                f"send_window: {quoted(text)} has an unknown time or time zone. {_EXAMPLE}"
             ) from None
         if opens == closes:
-            raise WtsInvalidRequestError(f"send_window: {text!r} is never open. {_EXAMPLE}")
+            raise WtsInvalidRequestError(f"send_window: {quoted(text)} is never open. {_EXAMPLE}")
         return cls(opens, closes, zone, _days(match[1], text))
 
     def next_opening(self, now: datetime) -> datetime:
@@ -248,7 +248,7 @@ class SendTimes(NamedTuple):
         """
         if outside_window not in ("wait", "skip"):
             raise WtsInvalidRequestError(
-                f"outside_window: {outside_window!r} must be 'wait' or 'skip'. Nothing was sent."
+                f"outside_window: {quoted(outside_window)} must be 'wait' or 'skip'. Nothing was sent."
             )
         window = None if is_missing(send_window) else SendWindow.read(send_window)
         return cls(window, parameters.moment("not_after", not_after), outside_window == "wait")
@@ -300,7 +300,7 @@ def _days(text: str | None, whole: str) -> frozenset[int]:
     for part in text.lower().split(","):
         first, _, last = part.partition("-")
         if first not in _DAYS or (last and last not in _DAYS):
-            raise WtsInvalidRequestError(f"send_window: {whole!r} has an unknown day. {_EXAMPLE}")
+            raise WtsInvalidRequestError(f"send_window: {quoted(whole)} has an unknown day. {_EXAMPLE}")
         start = _DAYS.index(first)
         length = (_DAYS.index(last) - start) % 7 if last else 0
         days.update((start + step) % 7 for step in range(length + 1))

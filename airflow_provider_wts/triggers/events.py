@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException, conf
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.errors import WtsError, quoted
 from airflow_provider_wts.hooks import metrics
 from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.hooks.wts import WtsHook
@@ -107,7 +107,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         self.reach_back = reach_back
         if unknown := set(self.events) - EVENTS.keys():
             raise ValueError(
-                f"events: {sorted(unknown)} are unknown. It must be one of {', '.join(map(repr, EVENTS))}."
+                f"events: {quoted(*sorted(unknown))} are unknown. It must be one of {', '.join(map(repr, EVENTS))}."
             )
         if not self.events or not poll_interval > 0:
             raise ValueError("events: is empty." if not self.events else "poll_interval: must be above 0 seconds.")

@@ -18,6 +18,7 @@ from airflow_provider_wts.api.errors import (
     WtsNotFoundError,
     WtsRejectedError,
     WtsUnknownOutcomeError,
+    quoted,
 )
 from airflow_provider_wts.api.messages import _PROGRESS, MESSAGE_STATUSES, list_messages
 from airflow_provider_wts.api.personal_data import without_personal_data
@@ -58,10 +59,11 @@ class MessageWait(NamedTuple):
         target, kind = (str(value or "").strip().upper() for value in (target_status, id_of))
         if target not in _PROGRESS:
             raise WtsInvalidRequestError(
-                f"target_status: {target_status!r} cannot be waited for. It must be one of {', '.join(_PROGRESS)}."
+                f"target_status: {quoted(target_status)} cannot be waited for. It must be one of "
+                f"{', '.join(_PROGRESS)}."
             )
         if kind not in ("", "SEND", "MESSAGE"):
-            raise WtsInvalidRequestError(f"id_of: {id_of!r} is not valid. It must be 'send' or 'message'.")
+            raise WtsInvalidRequestError(f"id_of: {quoted(id_of)} is not valid. It must be 'send' or 'message'.")
         return cls(_message_id(message_id), target, kind.lower() or None)
 
     def verdict(self, seen: Snapshot | None) -> tuple[WaitState, str]:
@@ -313,7 +315,7 @@ def given_id(name: str, value: Any) -> str:
         raise WtsInvalidRequestError(f"{name}: is empty. Give the id that a send returned. {example}")
     if not is_uuid(text):
         raise WtsInvalidRequestError(
-            f"{name}: {text[:60]!r} is not a valid id. It must be a UUID, as a send returns it. {example}"
+            f"{name}: {quoted(text)} is not a valid id. It must be a UUID, as a send returns it. {example}"
         )
     return text.lower()
 
@@ -390,7 +392,7 @@ def _statuses(name: str, value: Any) -> tuple[str, ...]:
     for status in statuses:
         if status not in SESSION_STATUSES:
             raise WtsInvalidRequestError(
-                f"{name}: {status!r} is not a session status. It must be one of {', '.join(SESSION_STATUSES)}."
+                f"{name}: {quoted(status)} is not a session status. It must be one of {', '.join(SESSION_STATUSES)}."
             )
     return statuses
 
@@ -416,10 +418,12 @@ def _needed(value: Any, count: int) -> int:
         return 1
     try:
         share = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         share = -1.0
     if not 0 < share <= 1:
-        raise WtsInvalidRequestError(f"needed: {value!r} is not valid. It must be 'all', 'any' or a share such as 0.9.")
+        raise WtsInvalidRequestError(
+            f"needed: {quoted(value)} is not valid. It must be 'all', 'any' or a share such as 0.9."
+        )
     # Rounded first: 0.7 of 10 is 7, and not 8 for a last binary digit.
     return max(1, math.ceil(round(share * count, 9)))
 

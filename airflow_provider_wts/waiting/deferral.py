@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.errors import WtsError, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -99,8 +99,8 @@ def handed_over(place: Mapping[str, Any]) -> list[str]:
     if isinstance(ids, (list, tuple)) and ids:
         return [str(one) for one in ids]
     raise WtsError(
-        f"The session ids of task {place.get('task_id')!r} are not in its XCom {place.get('key')!r} any more, so "
-        "the trigger cannot wait for them. Clear the task to wait again."
+        f"The session ids of task {quoted(place.get('task_id'))} are not in its XCom {quoted(place.get('key'))} any "
+        "more, so the trigger cannot wait for them. Clear the task to wait again."
     )
 
 

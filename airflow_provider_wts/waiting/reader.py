@@ -10,7 +10,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_wts.api.errors import WtsError, WtsNotSentError
+from airflow_provider_wts.api.errors import WtsError, WtsNotSentError, quoted
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.waiting.conditions import refuses_token
 
@@ -145,11 +145,11 @@ class BackgroundReader(BackgroundThread):
                 # Made here, so that a connection that cannot be used is noticed.
                 _ = hook.client
         except WtsError as error:
-            raise WtsNotSentError(f"The connection {self._wts_conn_id!r} cannot be used: {error}") from error
+            raise WtsNotSentError(f"The connection {quoted(self._wts_conn_id)} cannot be used: {error}") from error
         except Exception as error:
             # Airflow's API server, or a secrets backend, may just be restarting. Their words may quote a secret.
             raise WtsNotSentError(
-                f"The connection {self._wts_conn_id!r} cannot be read from Airflow ({type(error).__name__})."
+                f"The connection {quoted(self._wts_conn_id)} cannot be read from Airflow ({type(error).__name__})."
             ) from error
         self._read_at = time.monotonic()
         if self._hook is None or not unchanged:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from airflow_provider_wts.api.contract import Operation, document
+from airflow_provider_wts.api.errors import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,7 +85,7 @@ def check_request(
     for location, given in (("path", path), ("query", query)):
         known = {parameter.name: parameter for parameter in operation.parameters if parameter.location == location}
         for name in given.keys() - known.keys():
-            problems.append(f"{location} parameter {name!r} is unknown; known are {sorted(known) or 'none'}")
+            problems.append(f"{location} parameter {quoted(name)} is unknown; known are {sorted(known) or 'none'}")
         for name, parameter in known.items():
             if name in given:
                 problems += _problems(operation, parameter.schema, given[name], f"{location} parameter {name!r}")
@@ -146,7 +147,7 @@ def _words(error: jsonschema.ValidationError) -> str:
         case "additionalProperties" if wanted is False:
             known = schema.get("properties", {})
             extra = sorted(str(name) for name in instance if name not in known)
-            return f"has {', '.join(map(repr, extra))}, which is not in the contract"
+            return f"has {quoted(*extra)}, which is not in the contract"
         case "type":
             return f"is not of type {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
         case "enum":
