@@ -337,9 +337,13 @@ class Resource:
         found: Table[Record] = getattr(account, self.table)
         return found
 
-    def of(self, request: Request) -> Record:
-        """Return the object that the path names."""
-        table, identifier = self.all(request.account), request.path[self.path]
+    def of(self, request: Request, path: str = "") -> Record:
+        """Return the object that the path names.
+
+        :param request: the request.
+        :param path: name of the path parameter, if it is another one than that of the resource.
+        """
+        table, identifier = self.all(request.account), request.path[path or self.path]
         if self.other_id is not None:
             wanted = identifier.lower()
             identifier = next((one.id for one in table.by_creation() if one[self.other_id] == wanted), identifier)

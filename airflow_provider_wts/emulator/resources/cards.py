@@ -9,6 +9,7 @@ from airflow_provider_wts.emulator.crud import (
     EMPTY,
     Empty,
     Request,
+    Resource,
     changes,
     detail,
     fields_of,
@@ -52,29 +53,63 @@ _COPIES = {
 }
 
 
-@handles("list_cards")
-def _list(request: Request) -> dict[str, Any]:
-    account, query = request.account, request.query
-    panel = account.need(account.panels, query["PanelId"], "O painel")
+def _wanted(request: Request) -> Callable[[Record], bool]:
+    query = request.query
+    panel = request.account.need(request.account.panels, query["PanelId"], "O painel")
     text, statuses = str(query.get("TextFilter", "")).casefold(), lower(query.get("Statuses"))
     step, contact, user = (query.get(name) for name in ("StepId", "ContactId", "ResponsibleUserId"))
-
-    def keep(card: Record) -> bool:
-        return (
-            card["panelId"] == panel.id
-            and (step is None or card["stepId"] == step.lower())
-            and (contact is None or contact.lower() in card["contactIds"])
-            and (user is None or card["responsibleUserId"] == user.lower())
-            and within(card["status"], statuses)
-            and (not text or text in f"{card['title']} {card['description']} {card['key']}".casefold())
-        )
-
-    return page(request, select(request, account.cards, keep), lambda card: _show(request, card))
+    return lambda card: (
+        card["panelId"] == panel.id
+        and (step is None or card["stepId"] == step.lower())
+        and (contact is None or contact.lower() in card["contactIds"])
+        and (user is None or card["responsibleUserId"] == user.lower())
+        and within(card["status"], statuses)
+        and (not text or text in f"{card['title']} {card['description']} {card['key']}".casefold())
+    )
 
 
-@handles("get_card")
-def _get(request: Request) -> dict[str, Any]:
-    return _show(request, _card_of(request))
+def _show(request: Request, card: Record) -> dict[str, Any]:
+    account = request.account
+    answer = plain(account, card)
+    reason_id = answer.pop("lostReasonId")
+    custom_fields = answer.pop("customFields")
+    answer["isOverdue"] = is_overdue(account, card)
+    step, panel = account.panel_steps.find(card["stepId"]), account.panels.find(card["panelId"])
+    agent = next((one for one in account.agents.by_creation() if one["userId"] == card["responsibleUserId"]), None)
+    contacts = [contact for contact in map(account.contacts.find, card["contactIds"]) if contact is not None]
+    reason = account.lost_reasons.find(reason_id)
+
+    def phase() -> str:
+        steps = steps_of(account, card["panelId"])
+        if step is None or not steps:
+            return "NONE"
+        return "INITIAL" if step["isInitial"] else "FINAL" if step["isFinal"] else "NONE"
+
+    def name_of(record: Record | None) -> dict[str, Any] | None:
+        return None if record is None else {"id": record.id, "name": record["name"]}
+
+    def responsible() -> dict[str, Any] | None:
+        return None if agent is None else {"id": agent["userId"], "name": agent["name"]}
+
+    writes = request.operation.method != "GET"
+    details: dict[str, tuple[str, Callable[[], Any]]] = {
+        "panelTitle": ("PanelTitle", lambda: panel["title"] if panel else None),
+        "stepTitle": ("StepTitle", lambda: step["title"] if step else None),
+        "stepPhase": ("StepPhase", phase),
+        "responsibleUser": ("ResponsibleUser", responsible),
+        "contacts": ("Contacts", lambda: [name_of(contact) for contact in contacts]),
+        "customFields": ("CustomFields", lambda: custom_fields),
+        "lostReason": ("LostReason", lambda: reason and {"id": reason.id, "name": reason["description"]}),
+    }
+    for name, (asked, make) in details.items():
+        if writes:
+            set_unless_null(answer, name, make())
+        else:
+            detail(answer, request, name, make, asked)
+    return answer
+
+
+CARDS = Resource("card", "cards", "O card", show=_show, keep=_wanted)
 
 
 @handles("create_card")
@@ -86,7 +121,7 @@ def _create(request: Request) -> dict[str, Any]:
 
 @handles("update_card")
 def _update(request: Request) -> dict[str, Any]:
-    account, card = request.account, _card_of(request)
+    account, card = request.account, CARDS.of(request)
     named_fields = {str(name).lower() for name in request.body.get("fields") or ()}
     if "archived" in named_fields:
         account.violation("update_card: 'Archived' has no property to write; archive a card through its status")
@@ -101,7 +136,7 @@ def _update(request: Request) -> dict[str, Any]:
 
 @handles("duplicate_card")
 def _duplicate(request: Request) -> dict[str, Any]:
-    account, body, source = request.account, request.body, _card_of(request)
+    account, body, source = request.account, request.body, CARDS.of(request)
     options = body.get("options") or {}
     step = _step(account, body.get("copyToStepId") or source["stepId"])
     card = _new_card(account, step, source["title"])
@@ -124,14 +159,14 @@ def _duplicate(request: Request) -> dict[str, Any]:
 
 @handles("list_card_notes")
 def _notes(request: Request) -> dict[str, Any]:
-    account, card = request.account, _card_of(request, "cardId")
+    account, card = request.account, CARDS.of(request, "cardId")
     found = select(request, account.card_notes, lambda note: note["cardId"] == card.id)
     return page(request, found, lambda note: plain(account, note))
 
 
 @handles("create_card_note")
 def _create_note(request: Request) -> dict[str, Any]:
-    account, body, card = request.account, request.body, _card_of(request, "cardId")
+    account, body, card = request.account, request.body, CARDS.of(request, "cardId")
     urls = body.get("fileUrls") or ()
     if len(urls) > 3:
         raise bad_request(["no máximo 3 arquivos"], account.switches)
@@ -144,7 +179,7 @@ def _create_note(request: Request) -> dict[str, Any]:
 
 @handles("delete_card_note")
 def _delete_note(request: Request) -> Empty:
-    account, card = request.account, _card_of(request, "cardId")
+    account, card = request.account, CARDS.of(request, "cardId")
     note = account.need(account.card_notes, request.path["noteId"], "A nota")
     if note["cardId"] != card.id:
         raise not_found("A nota")
@@ -186,10 +221,6 @@ def add_card_note(
         "isFromPublicApi": True,
     }
     return account.new(account.card_notes, values, identifier)
-
-
-def _card_of(request: Request, name: str = "id") -> Record:
-    return request.account.need(request.account.cards, request.path[name], "O card")
 
 
 def _step(account: Account, identifier: str) -> Record:
@@ -294,44 +325,3 @@ def _tag_ids(account: Account, panel_id: str, ids: Sequence[str] | None, names: 
         return [one.lower() for one in ids]
     found = (named(tags, name, lambda tag: tag["name"]) for name in names or ())
     return [tag.id for tag in found if tag is not None]
-
-
-def _show(request: Request, card: Record) -> dict[str, Any]:
-    account = request.account
-    answer = plain(account, card)
-    reason_id = answer.pop("lostReasonId")
-    custom_fields = answer.pop("customFields")
-    answer["isOverdue"] = is_overdue(account, card)
-    step, panel = account.panel_steps.find(card["stepId"]), account.panels.find(card["panelId"])
-    agent = next((one for one in account.agents.by_creation() if one["userId"] == card["responsibleUserId"]), None)
-    contacts = [contact for contact in map(account.contacts.find, card["contactIds"]) if contact is not None]
-    reason = account.lost_reasons.find(reason_id)
-
-    def phase() -> str:
-        steps = steps_of(account, card["panelId"])
-        if step is None or not steps:
-            return "NONE"
-        return "INITIAL" if step["isInitial"] else "FINAL" if step["isFinal"] else "NONE"
-
-    def name_of(record: Record | None) -> dict[str, Any] | None:
-        return None if record is None else {"id": record.id, "name": record["name"]}
-
-    def responsible() -> dict[str, Any] | None:
-        return None if agent is None else {"id": agent["userId"], "name": agent["name"]}
-
-    writes = request.operation.method != "GET"
-    details: dict[str, tuple[str, Callable[[], Any]]] = {
-        "panelTitle": ("PanelTitle", lambda: panel["title"] if panel else None),
-        "stepTitle": ("StepTitle", lambda: step["title"] if step else None),
-        "stepPhase": ("StepPhase", phase),
-        "responsibleUser": ("ResponsibleUser", responsible),
-        "contacts": ("Contacts", lambda: [name_of(contact) for contact in contacts]),
-        "customFields": ("CustomFields", lambda: custom_fields),
-        "lostReason": ("LostReason", lambda: reason and {"id": reason.id, "name": reason["description"]}),
-    }
-    for name, (asked, make) in details.items():
-        if writes:
-            set_unless_null(answer, name, make())
-        else:
-            detail(answer, request, name, make, asked)
-    return answer

@@ -118,14 +118,9 @@ def _filter(request: Request) -> dict[str, Any]:
     return page(request, found, lambda contact: show_contact(request, contact))
 
 
-@handles("get_contact")
+@handles("get_contact", "get_contact_by_phone")
 def _get(request: Request) -> dict[str, Any]:
     return show_contact(request, _contact_of(request))
-
-
-@handles("get_contact_by_phone")
-def _get_by_phone(request: Request) -> dict[str, Any]:
-    return show_contact(request, _contact_by_phone(request))
 
 
 @handles("create_contact")
@@ -145,34 +140,17 @@ def _batch(request: Request) -> list[dict[str, Any]]:
     return [show_contact(request, _save(account, item, options), whole=True) for item in items]
 
 
-@handles("update_contact")
+@handles("update_contact", "update_contact_by_phone")
 def _update(request: Request) -> dict[str, Any]:
-    return _updated(request, _contact_of(request))
-
-
-@handles("update_contact_by_phone")
-def _update_by_phone(request: Request) -> dict[str, Any]:
-    return _updated(request, _contact_by_phone(request))
-
-
-@handles("update_contact_tags")
-def _tags(request: Request) -> dict[str, Any]:
-    return _tagged(request, _contact_of(request))
-
-
-@handles("update_contact_tags_by_phone")
-def _tags_by_phone(request: Request) -> dict[str, Any]:
-    return _tagged(request, _contact_by_phone(request))
-
-
-def _updated(request: Request, contact: Contact) -> dict[str, Any]:
+    contact = _contact_of(request)
     operation = (request.body.get("options") or {}).get("tagsOperation") or "InsertIfNotExists"
     _write(request.account, contact, changes(request, _FIELDS), operation)
     return show_contact(request, contact, whole=True)
 
 
-def _tagged(request: Request, contact: Contact) -> dict[str, Any]:
-    body = request.body
+@handles("update_contact_tags", "update_contact_tags_by_phone")
+def _tags(request: Request) -> dict[str, Any]:
+    contact, body = _contact_of(request), request.body
     given = {name: body[name] for name in ("tagIds", "tagNames") if name in body}
     _write(request.account, contact, given, body.get("operation") or "InsertIfNotExists")
     return show_contact(request, contact, whole=True)
@@ -291,11 +269,11 @@ def _portfolios(account: Account, given: Mapping[str, Any]) -> list[Record] | No
 
 
 def _contact_of(request: Request) -> Contact:
-    return request.account.need(request.account.contacts, request.path["id"], "O contato")
-
-
-def _contact_by_phone(request: Request) -> Contact:
-    contact = request.account.contact_by_address(request.path["phone"])
+    """Return the contact that the path names, by its id or its number."""
+    account = request.account
+    if "phone" not in request.path:
+        return account.need(account.contacts, request.path["id"], "O contato")
+    contact = account.contact_by_address(request.path["phone"])
     if contact is None:
         raise not_found("O contato", "FORM_ERROR")
     return contact

@@ -10,13 +10,12 @@ from airflow_provider_wts.emulator.crud import (
     EMPTY,
     Empty,
     Request,
+    Resource,
     changes,
     date_bounds,
     detail,
     fields_of,
     handles,
-    page,
-    select,
 )
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.resources.files import message_files
@@ -24,7 +23,7 @@ from airflow_provider_wts.emulator.resources.templates import filled_template
 from airflow_provider_wts.emulator.state import ALWAYS, Account, Record, address_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _FIELDS = fields_of(
     *("to", "from", "department", "type", "templateId", "scheduling", "hiddenSession", "templateParams"),
@@ -34,33 +33,66 @@ _FIELDS = fields_of(
 _OWN = ("params", "messageId")
 
 
-@handles("list_scheduled_messages")
-def _list(request: Request) -> dict[str, Any]:
+def _wanted(request: Request) -> Callable[[Record], bool]:
     account, query = request.account, request.query
     scheduled = date_bounds(request, "ScheduledAt")
     status, kind = query.get("Status"), query.get("Type")
     channel = account.channel_of(query["From"]).id if query.get("From") else None
     contact = _contact_id(account, query["To"]) if query.get("To") else None
     user, department = query.get("User"), query.get("Department")
-
-    def keep(message: Record) -> bool:
-        return (
-            (scheduled == ALWAYS or scheduled.holds(parse_ticks(message["scheduling"])))
-            and (status is None or _status(account, message) == status)
-            and (kind is None or message["type"] == kind)
-            and (channel is None or message["channelId"] == channel)
-            and (contact is None or message["contactId"] == contact)
-            and (user is None or message["userId"] == user.lower())
-            and (department is None or message["departmentId"] == department.lower())
-        )
-
-    found = select(request, account.scheduled_messages, keep)
-    return page(request, found, lambda message: _show(request, message))
+    return lambda message: (
+        (scheduled == ALWAYS or scheduled.holds(parse_ticks(message["scheduling"])))
+        and (status is None or _status(account, message) == status)
+        and (kind is None or message["type"] == kind)
+        and (channel is None or message["channelId"] == channel)
+        and (contact is None or message["contactId"] == contact)
+        and (user is None or message["userId"] == user.lower())
+        and (department is None or message["departmentId"] == department.lower())
+    )
 
 
-@handles("get_scheduled_message")
-def _get(request: Request) -> dict[str, Any]:
-    return _show(request, _message_of(request))
+def _status(account: Account, message: Record) -> str:
+    """Return the status: once sent, that of the message."""
+    written = account.messages.find(message["messageId"])
+    if written is not None and written["status"] in ("SENT", "DELIVERED", "READ", "FAILED"):
+        return str(written["status"])
+    return str(message["status"])
+
+
+def _show(request: Request, message: Record) -> dict[str, Any]:
+    account = request.account
+    answer = {**account.stamped(message), **message.values, "status": _status(account, message)}
+    for name in _OWN:
+        del answer[name]
+    written = account.messages.find(message["messageId"])
+    if written is not None and written["failedReason"]:
+        answer["failureReason"] = written["failedReason"]
+    contact, channel = account.contacts.find(message["contactId"]), account.channels.find(message["channelId"])
+    template = account.templates.find(message["templateId"])
+    bot = next((one for one in account.chatbots.by_creation() if one["key"] == message["botId"]), None)
+    agent = next((one for one in account.agents.by_creation() if one["userId"] == message["userId"]), None)
+    department = account.departments.find(message["departmentId"])
+
+    def show_channel() -> dict[str, Any] | None:
+        return None if channel is None else {**channel.shown("type"), "humanId": channel["identity"]["humanId"]}
+
+    def show_template() -> dict[str, Any] | None:
+        parameters = {"parameters": message["params"].get("parameters")}
+        return None if template is None else {**template.shown("name"), "templateParams": parameters}
+
+    of_contact = ("name", "phonenumberFormatted", "instagram", "pictureUrl")
+    detail(answer, request, "contact", lambda: contact and contact.shown(*of_contact), "Contact")
+    detail(answer, request, "channel", show_channel, "Channel")
+    detail(answer, request, "user", lambda: agent and {"id": agent["userId"], "name": agent["name"]}, "User")
+    detail(answer, request, "department", lambda: department and department.shown("name"), "Department")
+    detail(answer, request, "template", show_template, "Template")
+    detail(
+        answer, request, "chatbot", lambda: bot and {"id": bot["key"], "botId": bot.id, "name": bot["name"]}, "Chatbot"
+    )
+    return answer
+
+
+SCHEDULED = Resource("scheduled_message", "scheduled_messages", "A mensagem agendada", show=_show, keep=_wanted)
 
 
 @handles("create_scheduled_message")
@@ -73,14 +105,12 @@ def _create(request: Request) -> dict[str, Any]:
     values |= {"userId": account.user_id(), "failureReason": None, "messageId": None}
     message = account.new(account.scheduled_messages, values)
     _plan(account, message)
-    answer = _show(request, message)
-    del answer["sessionId"]
-    return answer
+    return SCHEDULED.shown(request, message)
 
 
 @handles("update_scheduled_message")
 def _update(request: Request) -> dict[str, Any]:
-    account, message = request.account, _message_of(request)
+    account, message = request.account, SCHEDULED.of(request)
     if message["status"] != "SCHEDULED":
         raise Refusal("ENTITY_ERROR_SAVE", "A mensagem não pode mais ser alterada.")
     contact, channel = account.contacts.find(message["contactId"]), account.channels.find(message["channelId"])
@@ -99,14 +129,12 @@ def _update(request: Request) -> dict[str, Any]:
     message.values.update(_checked(account, {**before, **given}))
     account.touch(account.scheduled_messages, message)
     _plan(account, message)
-    answer = _show(request, message)
-    del answer["sessionId"]
-    return answer
+    return SCHEDULED.shown(request, message)
 
 
 @handles("cancel_scheduled_message")
 def _cancel(request: Request) -> Empty:
-    message = _message_of(request)
+    message = SCHEDULED.of(request)
     if message["status"] != "SCHEDULED":
         raise Refusal("ENTITY_ERROR_SAVE", "A mensagem não pode mais ser cancelada.")
     _cancel_one(request.account, message)
@@ -130,10 +158,6 @@ def _cancel_batch(request: Request) -> list[dict[str, Any]]:
 def _cancel_one(account: Account, message: Record) -> None:
     message["status"] = "CANCELED"
     account.touch(account.scheduled_messages, message)
-
-
-def _message_of(request: Request) -> Record:
-    return request.account.need(request.account.scheduled_messages, request.path["id"], "A mensagem agendada")
 
 
 def _contact_id(account: Account, address: str) -> str:
@@ -216,44 +240,3 @@ def _send(account: Account, message: Record) -> None:
     except Refusal as refusal:
         message["status"], message["failureReason"] = "FAILED", refusal.text
     account.touch(account.scheduled_messages, message)
-
-
-def _status(account: Account, message: Record) -> str:
-    """Return the status: once sent, that of the message."""
-    written = account.messages.find(message["messageId"])
-    if written is not None and written["status"] in ("SENT", "DELIVERED", "READ", "FAILED"):
-        return str(written["status"])
-    return str(message["status"])
-
-
-def _show(request: Request, message: Record) -> dict[str, Any]:
-    account = request.account
-    answer = {**account.stamped(message), **message.values, "status": _status(account, message)}
-    for name in _OWN:
-        del answer[name]
-    written = account.messages.find(message["messageId"])
-    if written is not None and written["failedReason"]:
-        answer["failureReason"] = written["failedReason"]
-    contact, channel = account.contacts.find(message["contactId"]), account.channels.find(message["channelId"])
-    template = account.templates.find(message["templateId"])
-    bot = next((one for one in account.chatbots.by_creation() if one["key"] == message["botId"]), None)
-    agent = next((one for one in account.agents.by_creation() if one["userId"] == message["userId"]), None)
-    department = account.departments.find(message["departmentId"])
-
-    def show_channel() -> dict[str, Any] | None:
-        return None if channel is None else {**channel.shown("type"), "humanId": channel["identity"]["humanId"]}
-
-    def show_template() -> dict[str, Any] | None:
-        parameters = {"parameters": message["params"].get("parameters")}
-        return None if template is None else {**template.shown("name"), "templateParams": parameters}
-
-    of_contact = ("name", "phonenumberFormatted", "instagram", "pictureUrl")
-    detail(answer, request, "contact", lambda: contact and contact.shown(*of_contact), "Contact")
-    detail(answer, request, "channel", show_channel, "Channel")
-    detail(answer, request, "user", lambda: agent and {"id": agent["userId"], "name": agent["name"]}, "User")
-    detail(answer, request, "department", lambda: department and department.shown("name"), "Department")
-    detail(answer, request, "template", show_template, "Template")
-    detail(
-        answer, request, "chatbot", lambda: bot and {"id": bot["key"], "botId": bot.id, "name": bot["name"]}, "Chatbot"
-    )
-    return answer
