@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_wts.api.call import Call
-    from airflow_provider_wts.api.chatbots import BotMessage, BotOptions
-    from airflow_provider_wts.api.sends import SendOptions, TemplateMessage
+    from airflow_provider_wts.api.chatbots import BotOptions
+    from airflow_provider_wts.api.sends import SendOptions
     from airflow_provider_wts.api.wire import Missing
     from airflow_provider_wts.campaigns.recipients import Send
 
@@ -41,25 +41,47 @@ class MessageKind(SentInRequests, Protocol):
         """Return the answers about single sends that a request's answer holds."""
 
 
+@dataclass(kw_only=True)
 class _BatchKind:
-    """A request for many recipients, whose markers are in the metadata of their sessions and in ``senderId``."""
+    """A request for many recipients, whose markers are in the metadata of their sessions and in ``senderId``.
+
+    :param request_size: recipients of one request.
+    :param callback_url: called when a message goes out, when a bot starts, or when it fails.
+    :param mark_session: whether the marker goes into the session's metadata.
+    """
 
     # One is on its way while WTS Chat works on another one. With more, more would be unconfirmed after a crash, and
     # more than fits into a page of the ledger.
     parallelism: ClassVar[int] = 2
 
-    mark_session: bool
+    #: Whether a message shows its ``senderId``.
+    by_sender: ClassVar[bool]
+
+    request_size: int = MOST_IN_REQUEST
+    callback_url: Missing[str] = UNSET
+    mark_session: bool = True
+
+    @property
+    def traces(self) -> Traces:
+        """What it leaves in sessions."""
+        return Traces(by_metadata=self.mark_session, by_sender=self.by_sender)
 
     def answers(self, answer: Any) -> list[Mapping[str, Any]]:
         """Return the answers about single sends that a request's answer holds."""
         results = answer.get("results") if isinstance(answer, dict) else None
         return [result for result in results or () if isinstance(result, dict)]
 
-    def _metadata(self, send: Send) -> Any:
+    def _message(self, send: Send) -> dict[str, Any]:
+        """Return what the message of a send has, whatever its kind."""
         metadata = send.recipient.values.get("session_metadata")
         if self.mark_session:
-            return send.mark.metadata(metadata)
-        return UNSET if metadata is None else metadata
+            metadata = send.mark.metadata(metadata)
+        return {
+            "to": send.to,
+            "session_metadata": UNSET if metadata is None else metadata,
+            "sender_id": send.mark.key,
+            "callback_url": self.callback_url,
+        }
 
 
 @dataclass
@@ -69,35 +91,21 @@ class ChatbotKind(_BatchKind):
     :param bot_key: key of the bot.
     :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
     :param options: what holds for all recipients.
-    :param request_size: recipients of one request.
-    :param callback_url: called when a bot starts or fails.
-    :param mark_session: whether the marker goes into the session's metadata.
     """
 
     operation_id: ClassVar[str] = "queue_chatbot_batch"
 
+    # A bot's messages are the bot's own.
+    by_sender: ClassVar[bool] = False
+
     bot_key: str
     channel: str | None
     options: BotOptions
-    request_size: int = MOST_IN_REQUEST
-    callback_url: Missing[str] = UNSET
-    mark_session: bool = True
-
-    @property
-    def traces(self) -> Traces:
-        """What it leaves in sessions: a bot's messages are the bot's own, and show no ``senderId``."""
-        return Traces(by_metadata=self.mark_session, by_sender=False)
 
     def call(self, sends: Sequence[Send]) -> Call[Any]:
         """Return the request for some recipients."""
-        messages: list[BotMessage] = [
-            {
-                "to": send.to,
-                "session_metadata": self._metadata(send),
-                "contact_metadata": send.recipient.values.get("contact_metadata", UNSET),
-                "sender_id": send.mark.key,
-                "callback_url": self.callback_url,
-            }
+        messages: list[Any] = [
+            {**self._message(send), "contact_metadata": send.recipient.values.get("contact_metadata", UNSET)}
             for send in sends
         ]
         return chatbots.queue_chatbot_batch(self.bot_key, messages, from_=self.channel or UNSET, **self.options)
@@ -114,35 +122,23 @@ class TemplateKind(_BatchKind):
     :param template_id: the template.
     :param channel: number or handle to send from.
     :param options: what holds for all sessions that the batch opens.
-    :param request_size: recipients of one request.
-    :param callback_url: called when a message goes out or fails.
-    :param mark_session: whether the marker goes into the session's metadata, too.
     """
 
     operation_id: ClassVar[str] = "send_template_batch"
 
+    by_sender: ClassVar[bool] = True
+
     template_id: str
     channel: str
     options: SendOptions
-    request_size: int = MOST_IN_REQUEST
-    callback_url: Missing[str] = UNSET
-    mark_session: bool = True
-
-    @property
-    def traces(self) -> Traces:
-        """What it leaves in sessions."""
-        return Traces(by_metadata=self.mark_session, by_sender=True)
 
     def call(self, sends_: Sequence[Send]) -> Call[Any]:
         """Return the request for some recipients."""
-        messages: list[TemplateMessage] = [
+        messages: list[Any] = [
             {
-                "to": send.to,
+                **self._message(send),
                 "parameters": send.recipient.values.get("parameters", UNSET),
                 "file_id_or_url": send.recipient.values.get("file") or UNSET,
-                "session_metadata": self._metadata(send),
-                "sender_id": send.mark.key,
-                "callback_url": self.callback_url,
             }
             for send in sends_
         ]

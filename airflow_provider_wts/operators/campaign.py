@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
 
@@ -315,6 +315,9 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         """
         return round(messages / self._pace.per_minute, 1) if self._pace else None
 
+    def _channel(self) -> str | None:
+        return self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+
     @cached_property
     def _pace(self) -> Pace | None:
         from airflow_provider_wts.sending.pace import Pace
@@ -475,18 +478,12 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
                 "force_start_session: contradicts skip_if_in_progress; which of them wins is not documented. "
                 "Set one of them."
             )
-        options: BotOptions = {
-            "force_start_session": flags["force_start_session"],
-            "skip_if_bot_in_execution": flags["skip_if_bot_in_execution"],
-            "skip_if_in_progress": flags["skip_if_in_progress"],
-            "hidden_session": flags["hidden_session"],
-        }
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        channel = self._channel()
         return ChatbotKind(
             self.hook.names.chatbot(name),
             channel,
-            options,
+            cast("BotOptions", flags),
             request_size=chunk_size,
             callback_url=callback_url,
             mark_session=self.mark_session,
@@ -505,7 +502,39 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         return {"session_metadata": _metadata("session_metadata"), "contact_metadata": _metadata("contact_metadata")}
 
 
-class WtsSendTemplateBatchOperator(WtsBatchOperator):
+class _MessageBatchOperator(WtsBatchOperator):
+    """What sending templates and texts share: what happens to the sessions."""
+
+    def __init__(
+        self,
+        *,
+        department: str | None = None,
+        user: str | None = None,
+        hidden_session: Missing[bool | str] = UNSET,
+        force_start_session: Missing[bool | str] = UNSET,
+        enable_bot: Missing[bool | str] = UNSET,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.department = department
+        self.user = user
+        self.hidden_session = hidden_session
+        self.force_start_session = force_start_session
+        self.enable_bot = enable_bot
+
+    def _session_options(self) -> SendOptions:
+        options: SendOptions = {
+            "hidden_session": parameters.flag("hidden_session", self.hidden_session),
+            "force_start_session": parameters.flag("force_start_session", self.force_start_session),
+            "enable_bot": parameters.flag("enable_bot", self.enable_bot),
+            "department": parameters.department(self.department),
+        }
+        # Looked up last: it may make a request, and a mistake above should make none.
+        options["user"] = parameters.user(self.user, self.hook.names.user)
+        return options
+
+
+class WtsSendTemplateBatchOperator(_MessageBatchOperator):
     """Send a template to many recipients, 100 per request.
 
     Calls ``send_template_batch``. For the recipients and the shared parameters from ``recipients`` to
@@ -536,11 +565,6 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         row_parameters: Mapping[str, Any] | str | None = None,
         row_file: str | None = None,
         row_session_metadata: Mapping[str, Any] | str | None = None,
-        department: str | None = None,
-        user: str | None = None,
-        hidden_session: Missing[bool | str] = UNSET,
-        force_start_session: Missing[bool | str] = UNSET,
-        enable_bot: Missing[bool | str] = UNSET,
         mark_session: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -549,11 +573,6 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         self.row_parameters = row_parameters
         self.row_file = row_file
         self.row_session_metadata = row_session_metadata
-        self.department = department
-        self.user = user
-        self.hidden_session = hidden_session
-        self.force_start_session = force_start_session
-        self.enable_bot = enable_bot
         self.mark_session = mark_session
         self._details: Mapping[str, Any] | None = None
 
@@ -567,13 +586,13 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
 
         name = parameters.needed_name("template", self.template)
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        channel = self._channel()
         if channel is None:
             raise WtsInvalidRequestError(
                 "channel: a template needs the channel that it goes out from. Give one here, for example "
                 "'+55 11 4000-1234', or set it in the connection."
             )
-        options = _session_options(self)
+        options = self._session_options()
         self._details = self.hook.names.template_details(name, channel)
         if self._details is not None:
             templates.check_sendable(self._details)
@@ -626,7 +645,7 @@ class WtsSendTemplateBatchOperator(WtsBatchOperator):
         return filling or None
 
 
-class WtsSendTextBatchOperator(WtsBatchOperator):
+class WtsSendTextBatchOperator(_MessageBatchOperator):
     """Send a text to many recipients, one request each, some at a time, as fast as the account's limits allow.
 
     Calls ``send_text``: the API has no batch for texts, so 10,000 texts take over 20 minutes. For the
@@ -661,11 +680,6 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
         *,
         row_text: str | None = None,
         parallelism: int = 16,
-        department: str | None = None,
-        user: str | None = None,
-        hidden_session: Missing[bool | str] = UNSET,
-        force_start_session: Missing[bool | str] = UNSET,
-        enable_bot: Missing[bool | str] = UNSET,
         outside_24h: str = "send",
         chunk_size: int = 25,
         **kwargs: Any,
@@ -674,11 +688,6 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
         self.row_text = row_text
         self._warned = False
         self.parallelism = parallelism
-        self.department = department
-        self.user = user
-        self.hidden_session = hidden_session
-        self.force_start_session = force_start_session
-        self.enable_bot = enable_bot
         self.outside_24h = outside_24h
 
     def message_kind(self, chunk_size: int) -> TextKind:
@@ -691,16 +700,13 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
         parallelism = parameters.whole("parallelism", self.parallelism, least=1, most=_MOST_PARALLEL)
         callback_url = parameters.url("callback_url", self.callback_url)
         return TextKind(
-            self._channel(), _session_options(self), parallelism=int(parallelism or 1), callback_url=callback_url
+            self._channel(), self._session_options(), parallelism=int(parallelism or 1), callback_url=callback_url
         )
 
     def recipient_rules(self, *, alone: bool) -> list[Rule]:
         """Return the rules about recipients."""
         rules = super().recipient_rules(alone=alone)
         return [*rules, *reply_window(self, self.outside_24h, self._channel(), alone=alone)]
-
-    def _channel(self) -> str | None:
-        return self.hook.channel(parameters.filter_text("channel", self.channel) or None)
 
     def row_templates(self) -> dict[str, Any]:
         """Return the templates of rows, by parameter."""
@@ -726,20 +732,6 @@ class WtsSendTextBatchOperator(WtsBatchOperator):
             self._warned = True
             warn_if_long(self.log, "text", found, MOST_TEXT)
         return found
-
-
-def _session_options(operator: WtsSendTemplateBatchOperator | WtsSendTextBatchOperator) -> SendOptions:
-    from airflow_provider_wts.api import parameters
-
-    options: SendOptions = {
-        "hidden_session": parameters.flag("hidden_session", operator.hidden_session),
-        "force_start_session": parameters.flag("force_start_session", operator.force_start_session),
-        "enable_bot": parameters.flag("enable_bot", operator.enable_bot),
-        "department": parameters.department(operator.department),
-    }
-    # Looked up last: it may make a request, and a mistake above should make none.
-    options["user"] = parameters.user(operator.user, operator.hook.names.user)
-    return options
 
 
 def _metadata(name: str) -> Callable[[Any], Any]:
