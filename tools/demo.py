@@ -1,8 +1,10 @@
 """``make demo``: chatbots to customers, on real Airflow and a local WTS Chat service.
 
 Starts the emulator and Airflow (scheduler, triggerer, DAG processor, API server) on free ports of this machine, with
-all files in ``.demo``. Runs ``example_dags/example_wts_chatbot.py``, shows what happens, and ends with a table. The
-exit code is 0 only if the run succeeded and every session completed.
+all files in ``.demo``. Runs ``example_dags/example_wts_chatbot.py``, shows what happens, and what the customers
+answered as a table. Then runs ``example_dags/example_wts_campaign.py`` for 300 customers of a SQLite database, and
+shows its funnel, its outcome and where its report is. The exit code is 0 only if both runs succeeded, every session of
+the first one completed, and the report is there.
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import demo_campaign
 import requests
 from demo_processes import DemoError, Processes, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"
 DAG_ID = "example_wts_chatbot"
+WAREHOUSE = HOME / "warehouse.db"
 
 # Emulated seconds per real second: an answer after 40 s comes after 20 s.
 SPEED = 2
@@ -45,6 +49,7 @@ SEED = {
         # Elisa never answers: the chatbot gives up after a minute and ends the conversation.
         "+5511999990003": {"replies": []},
         "+5521988880004": {"replies": ["Pago amanhã"], "delay": 50},
+        **demo_campaign.behaviours(),
     },
 }
 
@@ -78,15 +83,56 @@ class Demo:
         self._call("POST", "connections", {"connection_id": "wts_default", "conn_type": "wts", "host": emulator,
                                            "password": token})  # fmt: skip
         self._say(f"... it is up. Web interface while this runs: http://127.0.0.1:{self._port}")
-        path = f"dags/{DAG_ID}/dagRuns"
-        body = {"logical_date": None, "conf": {"customers": CUSTOMERS}}
-        run_path = f"{path}/{self._call('POST', path, body)['dag_run_id']}"
+        return self._chatbots(emulator) and self._campaign(emulator)
+
+    def _chatbots(self, emulator: str) -> bool:
+        """Run the first part: a chatbot for each of a few customers, each conversation followed."""
+        run_path = self._trigger(DAG_ID, {"customers": CUSTOMERS})
         self._say(f"Triggered the DAG {DAG_ID}: a chatbot for each of {len(CUSTOMERS)} customers.")
         watch = Watch(self._say)
+        if not self._succeeds(
+            run_path, watch, lambda: watch.sessions(self._get(f"{emulator}/_emulator/state")["sessions"])
+        ):
+            return False
+        rows = self._returned(run_path, "sum_up")
+        print(f"\n{table(rows)}\n", flush=True)
+        completed = [row for row in rows if row["status"] == "COMPLETED"]
+        self._say(f"{len(completed)} of {len(CUSTOMERS)} sessions completed.")
+        return len(completed) == len(rows) == len(CUSTOMERS)
+
+    def _campaign(self, emulator: str) -> bool:
+        """Run the second part: a campaign from a query to a table and a report."""
+        for number in demo_campaign.REFUSED:
+            # WTS Chat refuses a request that holds one of them; the others of this request get their message.
+            fault = {"kind": "status", "status": 400, "body": demo_campaign.phone(number)[3:], "times": None}
+            self._http.post(f"{emulator}/_emulator/faults", json=fault, timeout=30).raise_for_status()
+        run_path = self._trigger(demo_campaign.DAG_ID, {"folder": f"file://{HOME}/campaigns"})
+        self._say(
+            f"Triggered the DAG {demo_campaign.DAG_ID}: query, send, outcome; {demo_campaign.CUSTOMERS} customers."
+        )
+        if not self._succeeds(run_path, Watch(self._say)):
+            return False
+        (log,) = (HOME / "logs" / f"dag_id={demo_campaign.DAG_ID}").glob("run_id=*/task_id=outcome/attempt=1.log")
+        print("\nThe funnel in the log of the task outcome:\n", flush=True)
+        print("\n".join(demo_campaign.funnel(line for _, line in _log_lines(log))), flush=True)
+        print("\nThe table reminder_outcomes, joined to the invoices:\n", flush=True)
+        head = ("Send", "Session", "Answered", "Customers", "Amount due")
+        print(f"{columns(head, demo_campaign.outcomes(WAREHOUSE))}\n", flush=True)
+        reports = list((HOME / "campaigns").glob("report-*.html"))
+        self._say(f"The report, for a browser: {', '.join(map(str, reports))}")
+        return len(reports) == 1 and self._returned(run_path, "outcome")["rows"] == demo_campaign.CUSTOMERS
+
+    def _trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        path = f"dags/{dag_id}/dagRuns"
+        return f"{path}/{self._call('POST', path, {'logical_date': None, 'conf': conf})['dag_run_id']}"
+
+    def _succeeds(self, run_path: str, watch: Watch, look: Callable[[], None] | None = None) -> bool:
+        """Watch a DAG run until its end, and return whether it succeeded."""
 
         def over() -> str | None:
             try:
-                watch.sessions(self._get(f"{emulator}/_emulator/state")["sessions"])
+                if look is not None:
+                    look()
                 watch.tasks(self._call("GET", f"{run_path}/taskInstances")["task_instances"])
                 state = str(self._call("GET", run_path)["state"])
             except requests.RequestException:
@@ -98,12 +144,11 @@ class Demo:
         self._say(f"The DAG run ended: {state}.")
         if state != "success":
             print(_failures(), flush=True)
-            return False
-        rows = self._call("GET", f"{run_path}/taskInstances/sum_up/xcomEntries/return_value?stringify=false")["value"]
-        print(f"\n{table(rows)}\n", flush=True)
-        completed = [row for row in rows if row["status"] == "COMPLETED"]
-        self._say(f"{len(completed)} of {len(CUSTOMERS)} sessions completed.")
-        return len(completed) == len(rows) == len(CUSTOMERS)
+        return state == "success"
+
+    def _returned(self, run_path: str, task_id: str) -> Any:
+        path = f"{run_path}/taskInstances/{task_id}/xcomEntries/return_value?stringify=false"
+        return self._call("GET", path)["value"]
 
     def _start_emulator(self) -> tuple[str, str]:
         (HOME / "seed.json").write_text(json.dumps(SEED), encoding="utf-8")
@@ -133,12 +178,13 @@ class Demo:
             return True if all((health.get(part) or {}).get("status") == "healthy" for part in parts) else None
 
         def parsed() -> bool | None:
-            return True if self._call("GET", f"dags/{DAG_ID}", missing_is_fine=True) else None
+            found = [self._call("GET", f"dags/{name}", missing_is_fine=True) for name in (DAG_ID, demo_campaign.DAG_ID)]
+            return True if all(found) else None
 
         self._processes.wait_for("The start of Airflow", ready, seconds=300)
         token = self._get(f"http://127.0.0.1:{self._port}/auth/token")["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
-        self._processes.wait_for("The reading of the DAG file", parsed, seconds=180)
+        self._processes.wait_for("The reading of the DAG files", parsed, seconds=180)
 
     def _airflow(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *arguments]
@@ -214,12 +260,21 @@ def table(rows: list[dict[str, Any]]) -> str:
         (row["customer"], row["session"], row["status"], f"{row['seconds'] / SPEED:.0f} s", row["answer"] or "nothing")
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
+    return columns(head, cells)
 
-    def line(values: tuple[str, ...]) -> str:
-        return "  ".join(value.ljust(width) for value, width in zip(values, widths, strict=True)).rstrip()
 
-    return "\n".join([line(head), line(tuple("-" * width for width in widths)), *map(line, cells)])
+def columns(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    """Return rows below each other.
+
+    :param head: the names of the columns.
+    :param rows: the rows.
+    """
+    lines = [head, *(tuple("-" if cell is None else str(cell) for cell in row) for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _airflow_settings(port: int) -> dict[str, str]:
@@ -246,6 +301,7 @@ def _airflow_settings(port: int) -> dict[str, str]:
         **{f"AIRFLOW__{name}": value for name, value in settings.items()},
         "NO_PROXY": "127.0.0.1,localhost",
         "PYTHONUNBUFFERED": "1",
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(WAREHOUSE)}),
     }
 
 
@@ -290,6 +346,9 @@ def main() -> int:
     shutil.rmtree(HOME, ignore_errors=True)
     (HOME / "dags").mkdir(parents=True)
     shutil.copy(ROOT / "example_dags" / f"{DAG_ID}.py", HOME / "dags")
+    campaign = (ROOT / "example_dags" / f"{demo_campaign.DAG_ID}.py").read_text("utf-8")
+    (HOME / "dags" / f"{demo_campaign.DAG_ID}.py").write_text(demo_campaign.hasty(campaign), "utf-8")
+    demo_campaign.fill_warehouse(WAREHOUSE)
     processes = Processes(HOME)
     good = False
     try:
