@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 #: Rows that are in memory at a time.
 _ROWS = 1000
 
+#: How drivers mark a column of single precision. It holds seven digits, and the drivers make longer numbers of them.
+_SINGLE = {"psycopg2": 700, "psycopg": 700, "pymysql": 4, "MySQLdb": 4, "mysql": 4}
+
+#: From here on, single precision leaves out whole numbers.
+_MOST_SINGLE = 2**24
+
 
 def columns_and_rows(
     sql: str, conn_id: str, parameters: Any = None, *, name: str, unsent: str = "Nothing was sent."
@@ -43,11 +49,16 @@ def columns_and_rows(
             # A named cursor knows its columns when it has fetched rows.
             is_named = bool(getattr(cursor, "name", None))
             rows = cursor.fetchmany(_ROWS) if is_named or cursor.description is not None else []
-            yield _columns(cursor.description, f"{name}_sql", unsent)
+            columns = _columns(cursor.description, f"{name}_sql", unsent)
+            yield columns
+            single = _of_single_precision(connection, cursor.description)
             while rows:
                 for row in rows:
                     # Some connections are set to give rows as objects.
-                    yield list(row.values()) if isinstance(row, Mapping) else row
+                    cells = list(row.values()) if isinstance(row, Mapping) else row
+                    for place in single:
+                        _refuse_lost_digits(cells[place], columns[place], f"{name}_sql", unsent)
+                    yield cells
                 rows = cursor.fetchmany(_ROWS)
     except WtsError:
         raise
@@ -61,7 +72,7 @@ def columns_and_rows(
 
 def _cursor(connection: Any) -> Any:
     """Return a cursor whose rows stay on the server until they are fetched, if the driver has one."""
-    drivers = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
+    drivers = _drivers(connection)
     if drivers & {"psycopg2", "psycopg"}:
         if connection.autocommit:
             connection.autocommit = False
@@ -69,6 +80,25 @@ def _cursor(connection: Any) -> Any:
     if driver := next(iter(drivers & {"pymysql", "MySQLdb"}), None):
         return connection.cursor(import_module(f"{driver}.cursors").SSCursor)
     return connection.cursor()
+
+
+def _drivers(connection: Any) -> set[str]:
+    return {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
+
+
+def _of_single_precision(connection: Any, description: Sequence[Sequence[Any]]) -> list[int]:
+    """Return the places of the columns of single precision, as far as the driver says so."""
+    codes = {_SINGLE[driver] for driver in _drivers(connection) if driver in _SINGLE}
+    return [place for place, column in enumerate(description) if column[1] in codes]
+
+
+def _refuse_lost_digits(cell: Any, column: str, name: str, unsent: str) -> None:
+    """Refuse a long number of single precision: as a phone number, it is a stranger's."""
+    if isinstance(cell, float) and abs(cell) >= _MOST_SINGLE:
+        raise WtsInvalidRequestError(
+            f"{name}: the column {column!r} is of single precision, which keeps seven digits, and holds a longer number. "
+            f"{unsent} Make the column of the table a text, BIGINT or NUMERIC and fill it again, or leave it out."
+        )
 
 
 def _columns(description: Sequence[Sequence[Any]] | None, name: str, unsent: str) -> list[str]:

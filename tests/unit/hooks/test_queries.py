@@ -41,3 +41,15 @@ def test_a_connection_that_is_missing_is_named() -> None:
     pytest.importorskip("airflow.providers.common.sql.hooks.sql", reason="needs the extra sql")
     with pytest.raises(WtsInvalidRequestError, match=r"'wts_db', which the parameter 'suppression_conn_id' names"):
         rows("SELECT 1")
+
+
+@pytest.mark.parametrize(("number", "is_refused"), [("11999990001", True), ("149.5", False), ("NULL", False)])
+def test_a_long_number_whose_digits_are_lost_is_refused(database: Any, number: str, is_refused: bool) -> None:
+    database.write("CREATE TABLE TABLE_NAME (phone FLOAT(24))", f"INSERT INTO TABLE_NAME VALUES ({number})")
+    query = f"SELECT phone FROM {database.table}"
+    # SQLite has no such columns: its numbers keep their digits.
+    if is_refused and database.kind != "sqlite":
+        with pytest.raises(WtsInvalidRequestError, match=r"'phone' is of single precision.*Nothing more was sent"):
+            rows(query)
+    else:
+        assert rows(query)[1] == [None if number == "NULL" else float(number)]
