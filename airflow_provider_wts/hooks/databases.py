@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
+
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
+from airflow_provider_wts.api.personal_data import without_personal_data
+from airflow_provider_wts.hooks.wts import named_connection
 
 
 def database_hook(conn_id: str, *, parameter: str) -> Any:
@@ -21,9 +25,27 @@ def database_hook(conn_id: str, *, parameter: str) -> Any:
             f"{parameter}: needs apache-airflow-providers-common-sql. Install it with "
             "pip install 'airflow-provider-wts[sql]', and the provider of the database."
         ) from None
-    hook = DbApiHook.get_hook(conn_id)
+    with named_connection(conn_id, f"the parameter {parameter!r}"):
+        try:
+            hook = DbApiHook.get_hook(conn_id)
+        except AirflowNotFoundException:
+            raise
+        except AirflowException:
+            # No provider here has a hook for its type.
+            hook = None
     if not isinstance(hook, DbApiHook):
         raise WtsInvalidRequestError(
-            f"{parameter}: the connection {quoted(conn_id)} is not one of a database. Set a connection of a database."
+            f"{parameter}: the connection {quoted(conn_id)} is not one of a database. Set a connection of a database, "
+            "and install the provider of that database."
         )
     return hook
+
+
+def words_of(error: Exception) -> str:
+    """Return what a database says is wrong, without the rows that it shows.
+
+    :param error: what its driver raised.
+    """
+    # PostgreSQL puts the statement and the whole row into the lines that follow.
+    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return reason_of(without_personal_data(" ".join(first.split())))

@@ -8,9 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
-from airflow_provider_wts.api.personal_data import without_personal_data
-from airflow_provider_wts.hooks.databases import database_hook
-from airflow_provider_wts.hooks.wts import named_connection
+from airflow_provider_wts.hooks.databases import database_hook, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,8 +37,7 @@ def columns_and_rows(
     :raises WtsInvalidRequestError: when the connection is not one of a database, or the query is wrong.
     :raises WtsError: when the database fails.
     """
-    with named_connection(conn_id, f"the parameter '{name}_conn_id'"):
-        hook = database_hook(conn_id, parameter=f"{name}_conn_id")
+    hook = database_hook(conn_id, parameter=f"{name}_conn_id")
     try:
         with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
             # Without parameters, a % in the query is only a %.
@@ -63,11 +60,10 @@ def columns_and_rows(
     except WtsError:
         raise
     except Exception as error:
-        said = without_personal_data(" ".join(str(error).split()))
         # That is a mistake in the query, and not one of the network.
         is_mistake = any(kind.__name__ == "ProgrammingError" for kind in type(error).__mro__)
         kind = WtsInvalidRequestError if is_mistake else WtsError
-        raise kind(f"{name}_sql: the query failed: {said}. {unsent}") from error
+        raise kind(f"{name}_sql: the query failed: {words_of(error).rstrip('.')}. {unsent}") from error
 
 
 def _cursor(connection: Any) -> Any:
@@ -96,8 +92,8 @@ def _refuse_lost_digits(cell: Any, column: str, name: str, unsent: str) -> None:
     """Refuse a long number of single precision: as a phone number, it is a stranger's."""
     if isinstance(cell, float) and abs(cell) >= _MOST_SINGLE:
         raise WtsInvalidRequestError(
-            f"{name}: the column {column!r} is of single precision, which keeps seven digits, and holds a longer number. "
-            f"{unsent} Make the column of the table a text, BIGINT or NUMERIC and fill it again, or leave it out."
+            f"{name}: the column {quoted(column)} is of single precision, which keeps seven digits, and holds a longer "
+            f"number. {unsent} Make the table's column a text, BIGINT or NUMERIC and fill it again, or leave it out."
         )
 
 

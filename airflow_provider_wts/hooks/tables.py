@@ -12,9 +12,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import missing
-from airflow_provider_wts.hooks.databases import database_hook
+from airflow_provider_wts.hooks.databases import database_hook, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ _TYPES = {
     "mysql": {
         "id": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin",
         "key": "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {collation}",
-        "text": "TEXT CHARACTER SET utf8mb4",
+        "text": "MEDIUMTEXT CHARACTER SET utf8mb4",
         "json": "LONGTEXT CHARACTER SET utf8mb4",
         "count": "INTEGER",
         "long": "BIGINT",
@@ -87,7 +87,7 @@ def table_of(
         return None
     if table is None or conn_id is None:
         raise WtsInvalidRequestError(f"{', '.join(names)}: give both of them, or neither.")
-    return Table(conn_id, table, columns, key, parameter=names[0])
+    return Table(conn_id, table, columns, key, parameters=names)
 
 
 class Table:
@@ -97,18 +97,25 @@ class Table:
     :param name: its name, also with that of its schema.
     :param columns: the kind of each column, by its name.
     :param key: the columns of the primary key.
-    :param parameter: the parameter that names it, for errors.
+    :param parameters: the parameters that name it and the connection, for errors.
     :raises WtsInvalidRequestError: when there can be no such table.
     """
 
     def __init__(
-        self, conn_id: str, name: str, columns: Mapping[str, str], key: Sequence[str], *, parameter: str
+        self,
+        conn_id: str,
+        name: str,
+        columns: Mapping[str, str],
+        key: Sequence[str],
+        *,
+        parameters: tuple[str, str],
     ) -> None:
+        parameter, connection = parameters
         if not _NAME.fullmatch(name):
             raise WtsInvalidRequestError(
                 f"{parameter}: {quoted(name)} is not the name of a table. Example: 'crm.outcomes'"
             )
-        self._hook = database_hook(conn_id, parameter=parameter)
+        self._hook = database_hook(conn_id, parameter=connection)
         self.name = name
         self._columns = columns
         self._key = key
@@ -136,7 +143,7 @@ class Table:
             connection = self._hook.get_conn()
             try:
                 cursor = connection.cursor()
-                self._make(cursor)
+                self._make(connection, cursor)
                 if self._dialect == "postgresql":
                     # A column without a time zone takes what the clock shows there.
                     cursor.execute("SET LOCAL TIME ZONE 'UTC'")
@@ -169,7 +176,7 @@ class Table:
 
     def _problem(self, error: Exception) -> WtsError:
         name = f"{self._parameter}: the rows could not be written to {quoted(self.name)}"
-        said = f"{name}: {reason_of(error)}. The table is as it was before."
+        said = f"{name}: {words_of(error)}. The table is as it was before."
         if any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__):
             # Another try would be answered the same.
             return WtsInvalidRequestError(
@@ -237,11 +244,18 @@ class Table:
         else:
             cursor.executemany(into + row, batch)
 
-    def _make(self, cursor: Any) -> None:
+    def _make(self, connection: Any, cursor: Any) -> None:
         """Make the table, if it is missing and its database is one whose types are known."""
         types = _TYPES.get(self._dialect)
         if types is None:
             return
+        # To say CREATE, even IF NOT EXISTS, needs a right that a task which fills a table need not have.
+        try:
+            cursor.execute(f"SELECT 1 FROM {self.name} WHERE 1 = 0")  # noqa: S608  # a name that was checked
+            cursor.fetchall()
+            return
+        except Exception:
+            connection.rollback()
         collation = ""
         if self._dialect == "mysql":
             marks = ", ".join([self._hook.placeholder] * len(_COLLATIONS))

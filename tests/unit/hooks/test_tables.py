@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from databases import database  # noqa: F401
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.tables import Table, table_of
 
 COLUMNS = {
@@ -112,3 +113,60 @@ def test_a_table_that_takes_two_keys_for_one_is_named(table: Table, database: An
     with pytest.raises(WtsInvalidRequestError, match=r"(?s)outcomes_table: .*two keys for one.*byte by byte.*clear"):
         table.replace([row("a"), row("a ")])
     assert keys(database) == []
+
+
+def test_a_text_may_be_as_long_as_a_customer_makes_it(table: Table, database: Any) -> None:  # noqa: F811
+    table.replace([row("a", name="😀" * 70_000)])
+    assert database("SELECT name FROM TABLE_NAME") == [("😀" * 70_000,)]
+
+
+def test_a_row_that_the_database_refuses_is_not_in_the_error(table: Table, database: Any) -> None:  # noqa: F811
+    table.replace([])
+    database.write("ALTER TABLE TABLE_NAME ADD COLUMN other INTEGER CHECK (other IS NOT NULL)")
+    with pytest.raises(WtsError, match="outcomes_table: the rows could not be written") as problem:
+        table.replace([row("+55|11999998888", name="em segredo")])
+    assert [word for word in ("segredo", "99999") if word in str(problem.value)] == []
+
+
+def test_who_fills_a_table_need_not_be_allowed_to_make_one(
+    table: Table,
+    database: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if database.kind != "postgresql":
+        pytest.skip("The other databases have no second user here")
+    table.replace([])
+    writer = f"writer_of_{database.table}"
+    database.write(f"CREATE ROLE {writer}", f"GRANT SELECT, INSERT, DELETE ON TABLE_NAME TO {writer}")
+    connect = table._hook.get_conn
+
+    def as_writer() -> Any:
+        connection = connect()
+        connection.cursor().execute(f"SET ROLE {writer}")
+        connection.commit()
+        return connection
+
+    monkeypatch.setattr(table._hook, "get_conn", as_writer)
+    try:
+        assert table.replace([row("a")]) == 1
+    finally:
+        database.write(f"DROP OWNED BY {writer}", f"DROP ROLE {writer}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (None, "There is no Airflow connection 'wts_db', which the parameter 'results_conn_id' names"),
+        ("wts", "results_conn_id: the connection 'wts_db' is not one of a database"),
+        ("redis", "results_conn_id: the connection 'wts_db' is not one of a database"),
+    ],
+    ids=["missing", "wts", "of-no-provider"],
+)
+def test_a_connection_that_leads_to_no_database_is_named(
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, words: str
+) -> None:
+    pytest.importorskip("airflow.providers.common.sql.hooks.sql", reason="needs the extra sql")
+    if kind is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_WTS_DB", json.dumps({"conn_type": kind}))
+    with pytest.raises(WtsInvalidRequestError, match=words):
+        table_of(("results_table", "results_conn_id"), ("results", "wts_db"), COLUMNS, ["row_key"])

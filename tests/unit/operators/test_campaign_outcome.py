@@ -498,7 +498,7 @@ def _key(emulator: Emulator) -> str:
 RESULT_TYPES = {
     "sqlite": {"CHAR(36)", "VARCHAR(255)", "TEXT", "INTEGER"},
     "postgresql": {"character", "character varying", "text", "integer", "timestamp with time zone"},
-    "mariadb": {"char", "varchar", "text", "int", "datetime"},
+    "mariadb": {"char", "varchar", "mediumtext", "int", "datetime"},
 }
 
 
