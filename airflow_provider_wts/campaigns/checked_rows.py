@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.campaigns.recipients import Recipients
+from airflow_provider_wts.campaigns.recipients import Recipients, opened
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
 from airflow_provider_wts.sending.ledger import ensure_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from airflow.sdk import ObjectStoragePath
 
     from airflow_provider_wts.sending.ledger import Ledger
 
@@ -53,7 +51,7 @@ class CheckedRows:
             )
             return None
         try:
-            recipients = Recipients(_lines(_place(kept["path"]), kept["sha256"]))
+            recipients = Recipients(_lines(kept["path"], kept["sha256"]))
         # Whatever an object store raises.
         except Exception as error:
             # After the end of a campaign it is not there, and a clear may go on all the same.
@@ -80,9 +78,11 @@ class CheckedRows:
         try:
             path = output_file("results_path", self._address, example=_EXAMPLE)
             with whole_file(path, "results_path", example=_EXAMPLE) as file:
+                # Airflow's files look up a method again for every line.
+                write = file.write
                 for line in recipients.lines():
                     digest.update(line)
-                    file.write(line)
+                    write(line)
         except Exception as error:
             log.warning("The checked rows could not be kept for later tries, which will check them again: %s", error)
             return
@@ -91,9 +91,11 @@ class CheckedRows:
 
     def drop(self) -> None:
         """Remove the file; call it when no later try needs it."""
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
         if (kept := self._kept) is not None:
             with suppress(Exception):
-                _place(kept["path"]).unlink(missing_ok=True)
+                ObjectStoragePath(kept["path"]).unlink(missing_ok=True)
 
     @property
     def _kept(self) -> Mapping[str, Any] | None:
@@ -101,18 +103,11 @@ class CheckedRows:
         return entry.receipt if entry is not None and entry.is_done else None
 
 
-def _lines(place: ObjectStoragePath, checksum: str) -> Iterator[bytes]:
+def _lines(address: str, checksum: str) -> Iterator[bytes]:
     digest = hashlib.sha256()
-    with cast("IO[bytes]", place.open("rb")) as file:  # type: ignore[no-untyped-call]
-        # What Airflow 2.11 opens has no lines of its own to walk.
-        for line in iter(file.readline, b""):
+    with opened(address) as file:
+        for line in file:
             digest.update(line)
             yield line
     if digest.hexdigest() != checksum:
         raise ValueError("it is not what was written")
-
-
-def _place(address: str) -> ObjectStoragePath:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    return ObjectStoragePath(address)

@@ -863,13 +863,23 @@ def checksum_of(path: str) -> str:
 
     :param path: any address that ``ObjectStoragePath`` takes.
     """
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
     digest = hashlib.sha256()
-    with _open(ObjectStoragePath(path)) as file:
+    with opened(path) as file:
         while data := file.read(_BLOCK):
             digest.update(data)
     return digest.hexdigest()
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BufferedReader]:
+    """Open a file, to be read in Python's own way: line by line, Airflow's takes several times as long.
+
+    :param path: any address that ``ObjectStoragePath`` takes.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    with _open(ObjectStoragePath(path)) as file:
+        yield BufferedReader(_Bytes(file), _BLOCK)
 
 
 def _open(place: ObjectStoragePath) -> IO[bytes]:
