@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.addresses import identity_of, is_handle, spellings, user_of
+from airflow_provider_wts.api.addresses import identity_of, is_handle, same_person, spellings, user_of
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, quoted
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
     :param contact_id: the contact's id, to look its number up where ``phone`` is not known.
     :raises WtsInvalidRequestError: when the connection does not allow it.
     """
-    from airflow_provider_wts.api.addresses import same_person
     from airflow_provider_wts.api.contacts import get_contact
 
     allowed = hook.connection.allowed_recipients

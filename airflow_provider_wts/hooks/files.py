@@ -22,7 +22,7 @@ from airflow_provider_wts.api.errors import (
 )
 from airflow_provider_wts.api.files import get_file_upload_url, save_file
 from airflow_provider_wts.api.sends import KINDS
-from airflow_provider_wts.api.wire import UNSET
+from airflow_provider_wts.api.wire import UNSET, is_uuid
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -279,8 +279,6 @@ class OutgoingFile:
         mime_type: Any = None,
         check: bool = True,
     ) -> None:
-        from airflow_provider_wts.api.wire import is_uuid
-
         given = parameters.text(parameter, value)
         if not isinstance(given, str) or not given.strip():
             raise WtsInvalidRequestError(f"{parameter}: is empty. {_FILE_EXAMPLE}")
@@ -321,8 +319,6 @@ class OutgoingFile:
                 mime_type=self._mime_type,
                 parameter=self._parameter,
             )
-            from airflow_provider_wts.api.answers import required
-
             self._uploaded = str(required(saved, "id", "save_file"))
 
     @property

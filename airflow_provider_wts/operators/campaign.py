@@ -12,7 +12,7 @@ from airflow_provider_wts import __version__
 from airflow_provider_wts.api import parameters, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.sends import MOST_TEXT, warn_if_long
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_uuid
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.query import WtsQueryOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator, reply_window
@@ -724,8 +724,6 @@ class WtsSendTextBatchOperator(_MessageBatchOperator):
         return str(recipient.values["text"])
 
     def _text(self, value: Any) -> str:
-        from airflow_provider_wts.api import parameters
-
         found = parameters.needed_text("text", value)
         if len(found) > MOST_TEXT and not self._warned:
             # Once for all rows: their texts come from one template.
@@ -749,7 +747,6 @@ def _metadata(name: str) -> Callable[[Any], Any]:
 
 
 def _file(value: Any) -> str | None:
-    from airflow_provider_wts.api.wire import is_uuid
     from airflow_provider_wts.hooks.files import encoded_address
 
     found: str | Unset = parameters.filter_text("file", value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api import panels, parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.panels import CARD_STATUSES
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_uuid
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_wts.api import panels
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.types import PanelCardNote, PanelCardNotePage, PanelCardV2, PanelCardV2Page
     from airflow_provider_wts.hooks.names import PanelNames
@@ -217,8 +216,6 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import panels
-
         self.open_ledger(context)
         with task_failures():
             step = parameters.needed_name("step", self.step)
@@ -311,8 +308,6 @@ class WtsUpdateCardOperator(WtsCardWriter):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import panels
-
         with task_failures():
             change = self._change()
             self.look_up(change)
@@ -408,8 +403,6 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import panels
-
         self.open_ledger(context)
         with task_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
@@ -441,8 +434,6 @@ def panel_of_card(operator: WtsOperator, card_id: str) -> str:
     :param operator: the operator that needs it.
     :param card_id: the card.
     """
-    from airflow_provider_wts.api import panels
-
     panel_id = operator.hook.run(panels.get_card(card_id)).get("panelId")
     if not panel_id:
         raise WtsInvalidRequestError(f"panel: WTS Chat does not say which panel card {card_id} is on. Give it here.")
@@ -494,8 +485,6 @@ class WtsListCardNotesOperator(WtsListOperator):
 
     def list_call(self) -> Call[PanelCardNotePage]:
         """Return the call."""
-        from airflow_provider_wts.api import panels
-
         return panels.list_card_notes(parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
 
 
@@ -534,8 +523,6 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import panels
-
         self.open_ledger(context)
         with task_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
@@ -568,8 +555,6 @@ class WtsDeleteCardNoteOperator(WtsOperator):
 
     def build_call(self) -> Call[None]:
         """Return the call."""
-        from airflow_provider_wts.api import panels
-
         card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
         example = "{{ ti.xcom_pull(task_ids='create_note')['id'] }}"
         return panels.delete_card_note(card_id, parameters.needed_identity("note_id", self.note_id, example=example))
@@ -621,8 +606,6 @@ class WtsListCardsOperator(WtsListOperator):
 
     def list_call(self) -> Call[PanelCardV2Page]:
         """Return the call with the filters."""
-        from airflow_provider_wts.api import panels
-
         panel = parameters.needed_name("panel", self.panel)
         step = parameters.filter_text("step", self.step)
         user = parameters.filter_text("responsible_user", self.responsible_user)
@@ -665,7 +648,5 @@ class WtsGetCardOperator(WtsOperator):
 
     def build_call(self) -> Call[PanelCardV2]:
         """Return the call."""
-        from airflow_provider_wts.api.panels import get_card
-
         card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
-        return get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))
+        return panels.get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api import chatbots, directory, parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 from airflow_provider_wts.hooks.errors import task_failures
@@ -17,7 +17,7 @@ from airflow_provider_wts.operators.campaign import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
 from airflow_provider_wts.waiting.conditions import FailedChecks, SessionWait, WaitState, ends_wait, refuses_token
-from airflow_provider_wts.waiting.deferral import checked_event, time_left
+from airflow_provider_wts.waiting.deferral import checked_event, time_left, times_of_deferral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,8 +111,6 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api.chatbots import send_chatbot
-
         self.open_ledger(context)
         with task_failures():
             start = self._start()
@@ -120,7 +118,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
         def build(mark: Mark) -> Call[Session]:
             marks.append(mark)
-            return send_chatbot(**self._marked(start, mark))
+            return chatbots.send_chatbot(**self._marked(start, mark))
 
         answer = self.send_once(
             context,
@@ -233,7 +231,6 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _defer(self, wait: SessionWait, timeout: float) -> NoReturn:
         from airflow_provider_wts.triggers.session import WtsSessionTrigger
-        from airflow_provider_wts.waiting.deferral import times_of_deferral
 
         times, longest = times_of_deferral(self.poll_interval, timeout)
         trigger = WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **wait.arguments(), **times)
@@ -291,8 +288,6 @@ class WtsListChatbotsOperator(WtsListOperator):
 
     def list_call(self) -> Call[ChatbotPage]:
         """Return the call with the filters."""
-        from airflow_provider_wts.api import chatbots
-
         statuses = ("Not_Published", "Publishing", "Ready", "Failed")
         usages = ("Api", "Manual", "Campaign", "Sequence")
         return chatbots.list_chatbots(
@@ -320,8 +315,6 @@ class WtsListChannelsOperator(WtsListOperator):
 
     def list_call(self) -> Call[list[Channel]]:
         """Return the call with the filter."""
-        from airflow_provider_wts.api import directory
-
         types = ("All", "Whatsapp", "Messenger", "Instagram")
         return directory.list_channels(channel_type=parameters.filter_choice("channel_type", self.channel_type, types))
 

@@ -121,8 +121,6 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import contacts as calls
-
         self.open_ledger(context)
         with task_failures():
             rules = SaveRules.read(self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists)
@@ -134,7 +132,7 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
             if fields.get("sequences"):
                 refuse_unless_allowed(self.hook, "phone_number", fields.get("phone_number"))
             contact = contact_fields.resolved(fields, self.hook.names)
-            call = calls.create_contact(**contact, **rules.options(contact))
+            call = contacts.create_contact(**contact, **rules.options(contact))
             begun = self.hook.client.now()
         answer = self.run_once(
             context, recipient=_who(contact), build=lambda _: call, trace=self._trace(contact), place="the contact"
@@ -220,15 +218,13 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import contacts as calls
-
         if not parameters.missing(self.sequences):
             self.open_ledger(context)
         with task_failures():
             self.refuse_vanished()
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             fields = self._fields()
-            changes: calls.ContactChanges = {
+            changes: contacts.ContactChanges = {
                 "status": parameters.choice("status", self.status, contacts.STATUSES),
                 "picture_url": parameters.text("picture_url", self.picture_url),
                 "utm": contact_fields.utm(self.utm),
@@ -240,9 +236,9 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
                 raise WtsInvalidRequestError("There is nothing to change. Give at least one of the contact's fields.")
             changes = {**contact_fields.resolved(fields, self.hook.names), **changes}
             call = (
-                calls.update_contact(contact_id, **changes)
+                contacts.update_contact(contact_id, **changes)
                 if contact_id is not None
-                else calls.update_contact_by_phone(phone, **changes)
+                else contacts.update_contact_by_phone(phone, **changes)
             )
         if call.repeatable:
             answer = self.run_call(call)
@@ -291,13 +287,11 @@ class WtsGetContactOperator(WtsOperator):
 
     def build_call(self) -> Call[Contact]:
         """Return the call."""
-        from airflow_provider_wts.api.contacts import get_contact, get_contact_by_phone
-
         contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
         details = parameters.details(self.include_details, contact_fields.DETAILS)
         if contact_id is None:
-            return get_contact_by_phone(phone, include_details=details)
-        return get_contact(contact_id, include_details=details)
+            return contacts.get_contact_by_phone(phone, include_details=details)
+        return contacts.get_contact(contact_id, include_details=details)
 
 
 class WtsUpdateContactTagsOperator(WtsOperator):
@@ -332,8 +326,6 @@ class WtsUpdateContactTagsOperator(WtsOperator):
 
     def build_call(self) -> Call[Contact]:
         """Return the call."""
-        from airflow_provider_wts.api.contacts import update_contact_tags, update_contact_tags_by_phone
-
         contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
         operation = contact_fields.tag_operation(self.tag_operation)
         tags = parameters.texts("tags", self.tags)
@@ -341,8 +333,8 @@ class WtsUpdateContactTagsOperator(WtsOperator):
             raise WtsInvalidRequestError("tags: is empty. Give names or ids, or [] with tag_operation='replace'.")
         tag_ids = contact_fields.ids("tags", tags, self.hook.names.tag)
         if contact_id is None:
-            return update_contact_tags_by_phone(phone, tag_ids=tag_ids, operation=operation)
-        return update_contact_tags(contact_id, tag_ids=tag_ids, operation=operation)
+            return contacts.update_contact_tags_by_phone(phone, tag_ids=tag_ids, operation=operation)
+        return contacts.update_contact_tags(contact_id, tag_ids=tag_ids, operation=operation)
 
 
 _FILTERS = (
@@ -420,12 +412,10 @@ class WtsListContactsOperator(WtsListOperator):
 
     def list_call(self) -> Call[Any]:
         """Return the call with the filters."""
-        from airflow_provider_wts.api.contacts import filter_contacts, list_contacts
-
         status = parameters.filter_choice("status", self.status, contacts.STATUSES)
         details = parameters.details(self.include_details, contact_fields.DETAILS)
         if all(parameters.missing(getattr(self, name)) for name in _FILTERS):
-            return list_contacts(status=status, include_details=details)
+            return contacts.list_contacts(status=status, include_details=details)
         number = parameters.filter_text("phone_number", self.phone_number)
         plain = {
             name: parameters.filter_text(name, getattr(self, name)) for name in ("text_filter", "name", "instagram")
@@ -436,7 +426,7 @@ class WtsListContactsOperator(WtsListOperator):
         custom = _filter_object("custom_fields", self.custom_fields)
         if isinstance(number, str):
             number = str(contact_fields.phone_number("phone_number", number))
-        return filter_contacts(
+        return contacts.filter_contacts(
             status=status,
             include_details=details,
             phone_number=number,
@@ -690,9 +680,7 @@ class SaveRules:
 
         :param contact: the contact as the API takes it.
         """
-        from airflow_provider_wts.api.contacts import changed_fields, contact_item
-
-        return self.fields if isinstance(self.fields, list) else changed_fields(contact_item(contact))
+        return self.fields if isinstance(self.fields, list) else contacts.changed_fields(contacts.contact_item(contact))
 
 
 def contact_rows(value: Any) -> list[dict[str, Any]]:
@@ -709,10 +697,8 @@ def contact_rows(value: Any) -> list[dict[str, Any]]:
     return checked
 
 
-def _save(contacts: list[ContactFields], rules: SaveRules) -> Call[list[Contact]]:
-    from airflow_provider_wts.api.contacts import batch_save_contacts, contact_item
-
-    return batch_save_contacts([contact_item(contact) for contact in contacts], **rules.options(contacts[0]))
+def _save(rows: list[ContactFields], rules: SaveRules) -> Call[list[Contact]]:
+    return contacts.batch_save_contacts([contacts.contact_item(row) for row in rows], **rules.options(rows[0]))
 
 
 def _name(contact: ContactFields) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_wts.api import parameters, templates
+from airflow_provider_wts.api import messages, parameters, scheduled, sends, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
 from airflow_provider_wts.api.sends import MOST_CAPTION, MOST_TEXT, media_call, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, given
@@ -66,8 +66,6 @@ class WtsGetMessageOperator(WtsOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import messages
-
         with task_failures():
             message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
         message = self.run_call(messages.get_message(message_id))
@@ -110,8 +108,6 @@ class WtsGetMessageStatusOperator(WtsOperator):
         return answer
 
     def _status(self, message_id: str, id_of: str | None) -> RespSendMessage | MessageQuickSend:
-        from airflow_provider_wts.api import messages, sends
-
         if id_of != "message":
             try:
                 return self.hook.run(sends.get_sent_message_status(message_id))
@@ -139,8 +135,6 @@ class WtsListMessagesOperator(WtsListOperator):
 
     def list_call(self) -> Call[MessagePage]:
         """Return the call."""
-        from airflow_provider_wts.api import messages
-
         return messages.list_messages(
             parameters.needed_identity("session_id", self.session_id, example=_SESSION_EXAMPLE)
         )
@@ -217,8 +211,6 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import scheduled
-
         with task_failures():
             ids = self._ids()
         if ids is None:
@@ -297,8 +289,6 @@ class WtsSendTextOperator(_WrittenOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import sends
-
         self.open_ledger(context)
         with task_failures():
             text = parameters.needed_text("text", self.text)
@@ -463,8 +453,6 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import scheduled
-
         self.open_ledger(context)
         with task_failures():
             moment = self._moment()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api import panels, parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card import (
     WtsCreateCardNoteOperator,
@@ -55,8 +55,6 @@ class WtsListPanelsOperator(WtsListOperator):
 
     def list_call(self) -> Call[PanelPage]:
         """Return the call with the filters."""
-        from airflow_provider_wts.api import panels
-
         known = ("Tags", "Steps", "StepsCardCount", "PanelCardOverdueCount")
         return panels.list_panels(
             title=parameters.filter_text("title", self.title),
@@ -86,8 +84,6 @@ class WtsGetPanelOperator(WtsOperator):
 
     def build_call(self) -> Call[Panel]:
         """Return the call."""
-        from airflow_provider_wts.api import panels
-
         panel = parameters.needed_name("panel", self.panel)
         known = ("Tags", "Steps", "StepsFields", "StepsCardCount", "Cards")
         details = parameters.details(self.include_details, known)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict, TypeVar,
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
-from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api import messages, parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
@@ -763,8 +763,6 @@ class Envelope(NamedTuple):
 
         :param content: what the message says.
         """
-        from airflow_provider_wts.api import messages
-
         if self.session_id is not None:
             if self.synchronous:
                 return messages.send_session_message_sync(self.session_id, **content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api import parameters, sequences
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 from airflow_provider_wts.hooks.errors import task_failures
@@ -79,9 +79,7 @@ class WtsListSequencesOperator(WtsListOperator):
 
     def list_call(self) -> Call[Any]:
         """Return the call with the filters."""
-        from airflow_provider_wts.api import sequences as calls
-
-        return calls.list_sequences(
+        return sequences.list_sequences(
             name=parameters.filter_text("name", self.name),
             contact_id=parameters.filter_identity("contact_id", self.contact_id),
             include_details=parameters.details(self.include_details, ("ContactExecutingCount", "ExecutionStats")),
@@ -123,8 +121,6 @@ class WtsListSequenceContactsOperator(WtsListOperator):
 
     def list_call(self) -> Call[Any]:
         """Return the call with the filters."""
-        from airflow_provider_wts.api import sequences as calls
-
         sequence = parameters.needed_name("sequence", self.sequence)
         phone = parameters.filter_text("phone", self.phone)
         filters: dict[str, Any] = {
@@ -133,7 +129,7 @@ class WtsListSequenceContactsOperator(WtsListOperator):
             "phone_number": contact_fields.phone_number("phone", phone),
             "include_details": parameters.details(self.include_details, ("ContactDetails",)),
         }
-        return calls.list_sequence_contacts(self.hook.names.sequence(sequence), **filters)
+        return sequences.list_sequence_contacts(self.hook.names.sequence(sequence), **filters)
 
 
 class _SequenceMembersOperator(WtsOperator):
@@ -286,9 +282,7 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator):
         :param sequence_id: the sequence.
         :param member: the contact.
         """
-        from airflow_provider_wts.api import sequences as calls
-
-        call = calls.add_sequence_contact(sequence_id, **member.named)
+        call = sequences.add_sequence_contact(sequence_id, **member.named)
         recipient = f"{member.identity} in sequence {sequence_id}"
         return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the sequence")
 
@@ -299,12 +293,11 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator):
         :param sequence_id: the sequence.
         :param members: the contacts.
         """
-        from airflow_provider_wts.api import sequences as calls
         from airflow_provider_wts.sending.membership import SequenceMembers
 
         def build(chunk: list[_Member]) -> Call[Any]:
             named: Any = {f"{chunk[0].by}s": [member.value for member in chunk]}
-            return calls.add_sequence_contacts_batch(sequence_id, **named)
+            return sequences.add_sequence_contacts_batch(sequence_id, **named)
 
         parts = SequenceMembers(
             self._once(context),
@@ -363,9 +356,7 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         :param sequence_id: the sequence.
         :param member: the contact.
         """
-        from airflow_provider_wts.api import sequences as calls
-
-        self.run_call(calls.remove_sequence_contact(sequence_id, **member.named))
+        self.run_call(sequences.remove_sequence_contact(sequence_id, **member.named))
 
     def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         """Remove contacts.
@@ -374,13 +365,12 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         :param sequence_id: the sequence.
         :param members: the contacts.
         """
-        from airflow_provider_wts.api import sequences as calls
         from airflow_provider_wts.sending.membership import chunks
 
         parts = list(chunks(members, _by))
         for count, part in enumerate(parts, start=1):
             named: Any = {f"{part[0].by}s": [member.value for member in part]}
-            self.run_call(calls.remove_sequence_contacts_batch(sequence_id, **named))
+            self.run_call(sequences.remove_sequence_contacts_batch(sequence_id, **named))
             self.log.info("Call %s of %s: %s contacts.", count, len(parts), len(part))
         return len(parts)
 

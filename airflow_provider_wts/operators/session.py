@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import parameters
+from airflow_provider_wts.api import parameters, sessions
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 from airflow_provider_wts.hooks.errors import task_failures
@@ -86,8 +86,6 @@ class WtsChangeSessionStatusOperator(_SessionChangeOperator):
 
     def build_call(self) -> Call[Session]:
         """Return the call."""
-        from airflow_provider_wts.api import sessions
-
         session = self.checked_session()
         status = parameters.needed_choice("new_status", self.new_status, sessions.SESSION_STATUSES)
         return sessions.change_session_status(session, status, stop_bot_in_execution=self.stops_bot())
@@ -113,11 +111,11 @@ class WtsCompleteSessionOperator(_SessionChangeOperator):
 
     def build_call(self) -> Call[Session]:
         """Return the call."""
-        from airflow_provider_wts.api.sessions import complete_session
-
         session = self.checked_session()
         reactivate = parameters.switch("reactivate_on_new_message", self.reactivate_on_new_message)
-        return complete_session(session, reactivate_on_new_message=reactivate, stop_bot_in_execution=self.stops_bot())
+        return sessions.complete_session(
+            session, reactivate_on_new_message=reactivate, stop_bot_in_execution=self.stops_bot()
+        )
 
 
 class WtsTransferSessionOperator(_SessionChangeOperator):
@@ -143,8 +141,6 @@ class WtsTransferSessionOperator(_SessionChangeOperator):
 
     def build_call(self) -> Call[Session]:
         """Return the call."""
-        from airflow_provider_wts.api import sessions
-
         department = parameters.filter_text("department", self.department)
         user = parameters.filter_text("user", self.user)
         if department is UNSET and user is UNSET:
@@ -184,11 +180,9 @@ class WtsAssignSessionOperator(_SessionChangeOperator):
 
     def build_call(self) -> Call[Session]:
         """Return the call."""
-        from airflow_provider_wts.api.sessions import assign_session_user
-
         name = parameters.needed_name("user", self.user)
         session, stop_bot = self.checked_session(), self.stops_bot()
-        return assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
+        return sessions.assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
 
 
 class WtsUpdateSessionOperator(_SessionChangeOperator):
@@ -241,8 +235,6 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
 
     def build_call(self) -> Call[Session]:
         """Return the call."""
-        from airflow_provider_wts.api import sessions
-
         session = self.checked_session()
         status = parameters.choice("status", self.status, sessions.SESSION_STATUSES)
         end_at = parameters.timestamp("end_at", self.end_at)
@@ -278,13 +270,11 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
 
     def _further_fields(self, changes: Mapping[str, Any]) -> list[str]:
         """Return the names of the mask that follow from no value."""
-        from airflow_provider_wts.api.sessions import FIELDS_WITHOUT_VALUE
-
-        known = {name.casefold(): name for name in (*changes, *FIELDS_WITHOUT_VALUE)}
+        known = {name.casefold(): name for name in (*changes, *sessions.FIELDS_WITHOUT_VALUE)}
         further = []
         for text in parameters.texts("fields", self.fields) or ():
             name = str(parameters.choice("fields", text.replace("_", ""), known))
-            if name in FIELDS_WITHOUT_VALUE:
+            if name in sessions.FIELDS_WITHOUT_VALUE:
                 further.append(name)
             elif changes[name] is UNSET:
                 raise WtsInvalidRequestError(
@@ -330,8 +320,6 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import sessions
-
         self.open_ledger(context)
         with task_failures():
             session = self.checked_session()
@@ -379,10 +367,8 @@ class WtsGetSessionOperator(WtsSessionOperator):
 
     def build_call(self) -> Call[SessionV2]:
         """Return the call."""
-        from airflow_provider_wts.api.sessions import get_session
-
         details = parameters.details(self.include_details, _DETAILS)
-        return get_session(self.checked_session(), include_details=details)
+        return sessions.get_session(self.checked_session(), include_details=details)
 
 
 class WtsListSessionsOperator(WtsListOperator):
@@ -450,8 +436,6 @@ class WtsListSessionsOperator(WtsListOperator):
 
     def list_call(self) -> Call[SessionV2Page]:
         """Return the call with the filters."""
-        from airflow_provider_wts.api import sessions
-
         filters: sessions.SessionFilters = {
             "status": parameters.filter_list("status", self.status, sessions.SESSION_STATUSES),
             "contact_id": parameters.filter_identity("contact_id", self.contact_id),

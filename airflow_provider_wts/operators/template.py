@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import parameters, templates
+from airflow_provider_wts.api import parameters, sends, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.context import is_first_try
@@ -69,8 +69,6 @@ class WtsListTemplatesOperator(WtsListOperator):
 
     def list_call(self) -> Call[TemplatePage]:
         """Return the call with the filters."""
-        from airflow_provider_wts.api import templates
-
         uses = ("QUICKREPLY", "ATTENDANCE", "CAMPAIGN", "SEQUENCE", "SCHEDULEDMESSAGE", "AUTHENTICATION")
         filters: templates.TemplateFilters = {
             "name": parameters.filter_text("name", self.name),
@@ -151,8 +149,6 @@ class WtsSendTemplateOperator(WtsMessageOperator):
 
         :param context: the task's context.
         """
-        from airflow_provider_wts.api import sends
-
         self.open_ledger(context)
         with task_failures():
             name = parameters.needed_name("template", self.template)

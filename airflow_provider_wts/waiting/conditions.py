@@ -20,7 +20,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     quoted,
 )
-from airflow_provider_wts.api.messages import _PROGRESS, MESSAGE_STATUSES, list_messages
+from airflow_provider_wts.api.messages import _PROGRESS, MESSAGE_STATUSES, get_message_status, list_messages
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
 from airflow_provider_wts.api.wire import is_uuid, parse_timestamp
@@ -97,7 +97,6 @@ def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | 
     :param id_of: ``send`` or ``message``; where it is neither, the first is tried, and then the second.
     :raises WtsNotFoundError: when there is no such message.
     """
-    from airflow_provider_wts.api.messages import get_message_status
     from airflow_provider_wts.api.sends import get_sent_message_status
 
     if id_of != "message":
