@@ -1,6 +1,6 @@
 """Check that the rooms of the package import only downwards, and that no files import each other in a circle.
 
-Imports inside functions count; imports for types only do not.
+Imports inside functions count. Imports for types only count between rooms, and not for circles.
 
 Run: ``python tools/check_layout.py [PACKAGE]``.
 """
@@ -36,13 +36,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 
-def imports(path: Path, modules: set[str]) -> set[str]:
-    """Return the modules of the package that a file imports."""
+def imports(path: Path, modules: set[str], *, types: bool) -> set[str]:
+    """Return the modules of the package that a file imports, with or without those for types only."""
     found: set[str] = set()
     pending: list[ast.AST] = [ast.parse(path.read_text())]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if not types and isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             pending += node.orelse
             continue
         if isinstance(node, ast.Import):
@@ -58,15 +58,15 @@ def problems(package: Path) -> list[str]:
     """Return what is wrong with the imports of a package, one sentence each."""
     modules = {".".join(path.relative_to(package.parent).with_suffix("").parts): path for path in package.rglob("*.py")}
     modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
-    graph = {name: imports(path, set(modules)) - {name} for name, path in modules.items()}
+    graph = {name: imports(path, set(modules), types=False) - {name} for name, path in modules.items()}
     found = []
-    for name, imported in sorted(graph.items()):
+    for name, path in sorted(modules.items()):
         room = name.split(".")[1] if name.count(".") else ""
         allowed = MAY_IMPORT.get(room, set())
         open_to_it = tuple(f"{package.name}.{place}." for place in (room, "provider_info", "moved", *allowed))
         found += [
             f"{name} imports {other}: {room} may import {', '.join(sorted(allowed)) or 'no other room'}."
-            for other in sorted(imported)
+            for other in sorted(imports(path, set(modules), types=True))
             if room and other.count(".") and not f"{other}.".startswith(open_to_it)
         ]
     try:

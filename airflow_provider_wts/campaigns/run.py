@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     from airflow_provider_wts.campaigns.recipients import Recipient, Recipients
     from airflow_provider_wts.campaigns.results import ResultsFile
     from airflow_provider_wts.hooks.wts import WtsHook
-    from airflow_provider_wts.operators.campaign import WtsBatchOperator
     from airflow_provider_wts.sending.ledger import Ledger, LedgerEntry, Page
-    from airflow_provider_wts.sending.rules import Refusal
+    from airflow_provider_wts.sending.rules import Refusal, Rule, SendTimes
 
 
 log = logging.getLogger(__name__)
@@ -465,6 +464,34 @@ def _unanswered(page: Page, sends: Mapping[str, Send], page_of: Mapping[str, Pag
     return unanswered
 
 
+class _Task(Protocol):
+    """What a run of a campaign needs of its operator."""
+
+    wts_conn_id: Any
+    on_unknown: Any
+    progress_interval: Any
+    max_failures: Any
+    stop_variable: Any
+    outlets: Any
+    do_xcom_push: Any
+
+    @property
+    def hook(self) -> WtsHook: ...
+
+    @property
+    def log(self) -> Any: ...
+
+    def send_times(self) -> SendTimes: ...
+
+    def rules(self, context: Context) -> list[Rule]: ...
+
+    def wait_for(self, opening: datetime) -> None: ...
+
+    def minutes_of(self, messages: int) -> float | None: ...
+
+    def rendered(self, recipient: Recipient) -> str | None: ...
+
+
 class Campaign(Batch):
     """One run of the task.
 
@@ -480,7 +507,7 @@ class Campaign(Batch):
 
     def __init__(
         self,
-        operator: WtsBatchOperator,
+        operator: _Task,
         context: Context,
         kind: MessageKind,
         recipients: Recipients,

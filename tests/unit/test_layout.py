@@ -38,11 +38,15 @@ def test_the_package_keeps_to_its_layout():
     [
         ({"api/a.py": "from pack.hooks import b", "hooks/b.py": ""}, "pack.api.a imports pack.hooks.b"),
         ({"api/a.py": "def f():\n    import pack.hooks.b", "hooks/b.py": ""}, "pack.api.a imports pack.hooks.b"),
+        (
+            {"api/a.py": "if TYPE_CHECKING:\n    import pack.hooks.b", "hooks/b.py": ""},
+            "pack.api.a imports pack.hooks.b",
+        ),
         ({"waiting/a.py": "from pack.sending.b import c", "sending/b.py": ""}, "pack.waiting.a imports"),
         ({"emulator/a.py": "from pack.api.wire import c", "api/wire.py": ""}, "emulator may import api.contract"),
         ({"api/a.py": "from pack.api import b", "api/b.py": "def f():\n    from pack.api.a import c"}, "in a circle"),
     ],
-    ids=["upwards", "in a function", "sideways", "the emulator", "a circle"],
+    ids=["upwards", "in a function", "for types", "sideways", "the emulator", "a circle"],
 )
 def test_an_import_against_the_layout_is_refused(package, files, words):
     found = checked(package(files))
@@ -55,9 +59,9 @@ def test_an_import_against_the_layout_is_refused(package, files, words):
     [
         {"hooks/a.py": "from pack.api.b import c", "api/b.py": ""},
         {"emulator/a.py": "from pack.api.contract import c", "api/contract/__init__.py": ""},
-        {"api/a.py": "if TYPE_CHECKING:\n    from pack.hooks import b", "hooks/b.py": "import pack.api.a"},
+        {"api/a.py": "if TYPE_CHECKING:\n    from pack.api import b", "api/b.py": "import pack.api.a"},
     ],
-    ids=["downwards", "the emulator and the contract", "for types"],
+    ids=["downwards", "the emulator and the contract", "a circle of types"],
 )
 def test_an_import_that_follows_the_layout_passes(package, files):
     assert checked(package(files)).returncode == 0
