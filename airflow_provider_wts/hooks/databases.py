@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.hooks.wts import named_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def database_hook(conn_id: str, *, parameter: str) -> Any:
@@ -49,3 +53,21 @@ def words_of(error: Exception) -> str:
     # PostgreSQL puts the statement and the whole row into the lines that follow.
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return reason_of(without_personal_data(" ".join(first.split())))
+
+
+@contextmanager
+def opened(hook: Any) -> Iterator[Any]:
+    """Open a connection in which nothing is committed before the end, and every character passes; close it afterwards.
+
+    :param hook: the hook of the database.
+    """
+    connection = hook.get_conn()
+    try:
+        if hook.supports_autocommit:
+            hook.set_autocommit(connection, False)
+        # MySQL shows a character that the connection's set lacks as a question mark, and takes none such.
+        if (set_characters := getattr(connection, "set_character_set", None)) is not None:
+            set_characters("utf8mb4")
+        yield connection
+    finally:
+        connection.close()

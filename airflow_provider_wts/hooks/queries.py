@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
-from airflow_provider_wts.hooks.databases import database_hook, words_of
+from airflow_provider_wts.hooks.databases import database_hook, opened, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ def columns_and_rows(
     """
     hook = database_hook(conn_id, parameter=f"{name}_conn_id")
     try:
-        with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
+        with opened(hook) as connection, closing(_cursor(connection)) as cursor:
             # Without parameters, a % in the query is only a %.
             given = () if parameters is None else (parameters,)
             cursor.execute(sql.strip().rstrip(";"), *given)
@@ -70,8 +70,6 @@ def _cursor(connection: Any) -> Any:
     """Return a cursor whose rows stay on the server until they are fetched, if the driver has one."""
     drivers = _drivers(connection)
     if drivers & {"psycopg2", "psycopg"}:
-        if connection.autocommit:
-            connection.autocommit = False
         return connection.cursor(name="wts_rows")
     if driver := next(iter(drivers & {"pymysql", "MySQLdb"}), None):
         return connection.cursor(import_module(f"{driver}.cursors").SSCursor)

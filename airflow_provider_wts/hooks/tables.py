@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import missing
-from airflow_provider_wts.hooks.databases import database_hook, words_of
+from airflow_provider_wts.hooks.databases import database_hook, opened, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -64,6 +64,9 @@ _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin", "utf8mb4_bin")
 
 #: Dialects that take many rows in one statement, whose drivers would send one after the other.
 _MANY_IN_ONE = ("postgresql", "mysql")
+
+#: What drivers name errors that another try meets again.
+_FINAL = {"IntegrityError", "DataError", "ProgrammingError", "NotSupportedError"}
 
 #: Digits of an amount after the point.
 _DIGITS = 4
@@ -140,34 +143,27 @@ class Table:
         compared = [place for place, name in enumerate(self._columns) if name not in unless]
         written = 0
         try:
-            connection = self._hook.get_conn()
-            try:
+            with opened(self._hook) as connection, closing(_Keys()) as keys:
                 cursor = connection.cursor()
                 self._make(connection, cursor)
                 if self._dialect == "postgresql":
                     # A column without a time zone takes what the clock shows there.
                     cursor.execute("SET LOCAL TIME ZONE 'UTC'")
-                with closing(_Keys()) as keys:
-                    for batch in self._batches(rows):
-                        if whole:
-                            keys.add(batch)
-                        there = self._there(cursor, batch)
-                        changed = {
-                            key: row
-                            for key, row in batch.items()
-                            if key not in there or any(_differ(there[key][place], row[place]) for place in compared)
-                        }
-                        self._delete(cursor, changed.keys() & there.keys())
-                        self._insert(cursor, list(changed.values()))
-                        written += len(changed)
+                for batch in self._batches(rows):
                     if whole:
-                        self._delete(cursor, self._surplus(cursor, whole, keys))
+                        keys.add(batch)
+                    there = self._there(cursor, batch)
+                    changed = {
+                        key: row
+                        for key, row in batch.items()
+                        if key not in there or any(_differ(there[key][place], row[place]) for place in compared)
+                    }
+                    self._delete(cursor, changed.keys() & there.keys())
+                    self._insert(cursor, list(changed.values()))
+                    written += len(changed)
+                if whole:
+                    self._delete(cursor, self._surplus(cursor, whole, keys))
                 connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
-            finally:
-                connection.close()
         except WtsError:
             raise
         except Exception as error:
@@ -177,12 +173,15 @@ class Table:
     def _problem(self, error: Exception) -> WtsError:
         name = f"{self._parameter}: the rows could not be written to {quoted(self.name)}"
         said = f"{name}: {words_of(error)}. The table is as it was before."
-        if any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__):
-            # Another try would be answered the same.
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if "IntegrityError" in kinds:
+            key = ", ".join(self._key)
+            said += (
+                f" It takes two keys for one, or has a rule of its own. Its key must be {key}, compared byte by byte."
+            )
+        if kinds & _FINAL:
             return WtsInvalidRequestError(
-                f"{said} It takes two keys for one, or has a rule of its own. Its key must be {', '.join(self._key)}, "
-                "compared byte by byte. Change the collation of these columns, or drop the table, so that it is made "
-                "again; then clear the task."
+                f"{said} Change the table, or drop it, so that it is made again; then clear the task."
             )
         return WtsError(f"{said} A retry writes them.")
 

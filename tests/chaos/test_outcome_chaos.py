@@ -105,6 +105,7 @@ class Campaigns:
         task_instance = SimpleNamespace(
             dag_id="campaign", run_id=run_id, task_id="send", map_index=-1, try_number=1, max_tries=0
         )
+        task_instance.xcom_push = lambda key, value: None
         run = SimpleNamespace(start_date=datetime.now(UTC) - timedelta(seconds=1), clear_number=0)
         task = cls(task_id="send", recipients=list(recipients), results_path=path, on_bad_row="skip", **parameters)
         task.execute({"ti": task_instance, "dag_run": run})

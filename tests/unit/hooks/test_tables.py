@@ -110,7 +110,9 @@ def test_a_table_that_takes_two_keys_for_one_is_named(table: Table, database: An
         f"CREATE TABLE TABLE_NAME (campaign_id CHAR(36), row_key VARCHAR(255), {columns}, "
         "PRIMARY KEY (campaign_id, row_key)) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
     )
-    with pytest.raises(WtsInvalidRequestError, match=r"(?s)outcomes_table: .*two keys for one.*byte by byte.*clear"):
+    with pytest.raises(
+        WtsInvalidRequestError, match=r"(?s)outcomes_table: .*two keys for one.*byte by byte.*drop it.*clear"
+    ):
         table.replace([row("a"), row("a ")])
     assert keys(database) == []
 
@@ -170,3 +172,11 @@ def test_a_connection_that_leads_to_no_database_is_named(
         monkeypatch.setenv("AIRFLOW_CONN_WTS_DB", json.dumps({"conn_type": kind}))
     with pytest.raises(WtsInvalidRequestError, match=words):
         table_of(("results_table", "results_conn_id"), ("results", "wts_db"), COLUMNS, ["row_key"])
+
+
+def test_a_table_of_other_columns_is_named(table: Table, database: Any) -> None:  # noqa: F811
+    if database.kind != "postgresql":
+        pytest.skip("SQLite and MariaDB have no name of their own for this error")
+    database.write("CREATE TABLE TABLE_NAME (x INTEGER)")
+    with pytest.raises(Exception, match=r"(?s)outcomes_table: the rows could not be .*Change the table.*clear"):
+        table.replace([row("a")])

@@ -109,8 +109,8 @@ def truth(emulator: Emulator, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def assert_true(emulator: Emulator, result: dict[str, Any], sent: int) -> None:
-    found = [row for row in rows(result).values() if row["send_status"] == "sent"]
+def assert_true(emulator: Emulator, result: dict[str, Any], sent: int, found: Any = None) -> None:
+    found = found or [row for row in rows(result).values() if row["send_status"] == "sent"]
     assert len(found) == sent
     for row in found:
         expected = truth(emulator, row)
@@ -341,6 +341,68 @@ def test_sends_whose_status_leads_nowhere_are_looked_up_by_their_contacts_in_tur
         # One send that was begun is looked up to its end.
         assert len(service.requests) - before <= 10 + 2 + 5
     assert_true(service, result, 12)
+
+
+# Odd answers ----------------------------------------------------------------------------------------------------------
+
+#: How one session of a list may be odd.
+ODD = {
+    "no metadata": {"metadata": None},
+    "metadata of another kind": {"metadata": ["x"]},
+    "metadata as text": {"metadata": "x"},
+    "no dates": {"createdAt": None, "updatedAt": None, "lastMessageIn": None, "lastInteractionDate": None},
+    "dates that are none": {"createdAt": "yesterday", "updatedAt": 17, "lastMessageIn": {}},
+    "dates in the future": {"createdAt": "2999-01-01T00:00:00Z", "updatedAt": "2999-01-01T00:00:00Z"},
+    "dates in the past": {"createdAt": "0001-01-01T00:00:00Z", "updatedAt": "0001-01-01T00:00:00Z"},
+    "dates that no clock has": {"createdAt": "9999-12-31T23:59:59.9999999-12:00", "endAt": "0001-01-01T00:00+14:00"},
+    "no status": {"status": None},
+    "another status": {"status": {"x": 1}},
+    "no contact": {"contactId": None},
+    "details of another kind": {"agentDetails": "x", "departmentDetails": [], "classification": 1},
+    "an amount that is none": {"classification": {"category": 7, "amount": "NaN"}},
+    "large numbers": {"classification": {"category": "x", "amount": 10**40}, "unreadCount": 10**400},
+    "half characters and NUL": {"agentDetails": {"name": "a\ud800\0b"}, "metadata": {"\ud800": "\0"}},
+    "no id": {"id": None},
+    "another id": {"id": 17},
+}
+
+
+@pytest.mark.parametrize("how", ODD)
+def test_one_odd_session_does_not_end_the_outcomes_of_the_others(
+    service: Emulator, send: Any, follow: Any, odd_session: Any, database: Any, how: str
+) -> None:
+    campaign = send(*map(number, range(6)))
+    odd_session(service.state.sessions.by_creation()[2].id, ODD[how])
+    given = {
+        "outcomes_table": database.table,
+        "outcomes_conn_id": "wts_db",
+        "report_path": f"{campaign['results_path']}.html",
+    }
+    found = rows(follow(campaign, **given))
+    assert len(found) == 6
+    assert_true(service, {"path": None}, 5, [row for key, row in found.items() if key != number(2)])
+    assert found[number(2)]["final"] is False
+    follow(campaign, **given)
+    assert database("SELECT COUNT(*) FROM TABLE_NAME") == [(6,)]
+
+
+@pytest.fixture
+def odd_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, Any]], None]:
+    """Let answers show one session in an odd way."""
+
+    def show(session_id: str, odd: dict[str, Any]) -> None:
+        perform = WtsClient.perform
+
+        def changed(self: WtsClient, *args: Any, **kwargs: Any) -> Any:
+            answer = perform(self, *args, **kwargs)
+            for item in answer.get("items", [answer]) if isinstance(answer, dict) else []:
+                if isinstance(item, dict) and item.get("id") == session_id:
+                    item.update(odd)
+            return answer
+
+        monkeypatch.setattr(WtsClient, "perform", changed)
+
+    return show
 
 
 # Waiting --------------------------------------------------------------------------------------------------------------
