@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
@@ -69,5 +69,10 @@ def opened(hook: Any) -> Iterator[Any]:
         if (set_characters := getattr(connection, "set_character_set", None)) is not None:
             set_characters("utf8mb4")
         yield connection
+    except BaseException:
+        # Closing is not enough on SQLite while a statement is kept somewhere, as in the traceback.
+        with suppress(Exception):
+            connection.rollback()
+        raise
     finally:
         connection.close()
