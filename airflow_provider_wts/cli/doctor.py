@@ -9,7 +9,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.wire import CLOCK_SLACK
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+#: Status of a check, what was found, and what to do, if anything.
+Found: TypeAlias = tuple[str, str] | tuple[str, str, str]
 
 _SIGNS = {OK: "ok", WARNING: "warn", PROBLEM: "FAIL"}
 
@@ -79,103 +82,100 @@ def checks(conn_id: str) -> Iterator[Check]:
 
     :param conn_id: id of the Airflow connection.
     """
-    yield _airflow()
+    yield _check("versions", _airflow)
     hook = DoctorHook(conn_id)
-    connection = _guarded("connection", lambda: _connection(hook))
+    connection = _check("connection", _connection, hook)
     yield connection
     if connection.status != PROBLEM:
-        yield _guarded("channels", lambda: _channels(hook))
-        yield _guarded("clock", lambda: _clock(hook))
-        yield _guarded("rate limits", lambda: _rate_limits(hook))
-        yield _guarded("templates", lambda: _templates(hook))
-    yield _guarded("ledger", _ledger)
-    yield _guarded("triggerer", _triggerer)
+        yield _check("channels", _channels, hook)
+        yield _check("clock", _clock, hook)
+        yield _check("rate limits", _rate_limits, hook)
+        yield _check("templates", _templates, hook)
+    yield _check("ledger", _ledger)
+    yield _check("triggerer", _triggerer)
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def _check(name: str, check: Callable[..., Found], *hook: WtsHook) -> Check:
     try:
-        return check()
+        return Check(name, *check(*hook))
     except WtsError as error:
         return Check(name, PROBLEM, str(error))
     except Exception as error:
         return Check(name, PROBLEM, f"{type(error).__name__}: {error}")
 
 
-def _airflow() -> Check:
+def _airflow() -> Found:
     from airflow import __version__ as version
 
     release = tuple(int(part) for part in version.split(".")[:2])
     found = f"Airflow {version}, Python {'.'.join(map(str, sys.version_info[:3]))}"
     if release < (3, 3):
-        return Check(
-            "versions",
+        return (
             OK,
             f"{found}: without a task state store and without retry policies",
             "Set [wts] ledger_path, so that a retry knows what was sent. A rate limit is retried after retry_delay.",
         )
-    return Check("versions", OK, found)
+    return OK, found
 
 
-def _connection(hook: WtsHook) -> Check:
+def _connection(hook: WtsHook) -> Found:
     works, words = hook.test_connection()
     if not works:
-        return Check("connection", PROBLEM, words, "Fix the Airflow connection, then run this again.")
+        return PROBLEM, words, "Fix the Airflow connection, then run this again."
     if hook.connection.allowed_recipients:
-        return Check(
-            "connection",
+        return (
             WARNING,
             f"{words} Only {len(hook.connection.allowed_recipients)} recipient(s) are allowed.",
             "Empty 'Allowed recipients' in production.",
         )
-    return Check("connection", OK, words)
+    return OK, words
 
 
-def _channels(hook: WtsHook) -> Check:
+def _channels(hook: WtsHook) -> Found:
     from airflow_provider_wts.api.directory import list_channels
 
     names = [str(one.get("numberFormatted") or one.get("number") or one.get("id")) for one in hook.run(list_channels())]
     if not names:
-        return Check("channels", PROBLEM, "The account has no channel.", "Connect a channel in WTS Chat.")
-    return Check("channels", OK, f"{len(names)}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}")
+        return PROBLEM, "The account has no channel.", "Connect a channel in WTS Chat."
+    return OK, f"{len(names)}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
 
 
-def _clock(hook: WtsHook) -> Check:
+def _clock(hook: WtsHook) -> Found:
     apart = abs((hook.client.now() - datetime.now(UTC)).total_seconds())
     found = f"This machine and WTS Chat are {apart:.0f} s apart."
     if apart > CLOCK_SLACK.total_seconds():
-        return Check("clock", PROBLEM, found, "Set this machine's clock, with NTP for example.")
-    return Check("clock", WARNING if apart > 30 else OK, found, "Set this machine's clock." if apart > 30 else "")
+        return PROBLEM, found, "Set this machine's clock, with NTP for example."
+    return WARNING if apart > 30 else OK, found, "Set this machine's clock." if apart > 30 else ""
 
 
-def _rate_limits(hook: WtsHook) -> Check:
+def _rate_limits(hook: WtsHook) -> Found:
     conn_id = hook.connection.rate_limit_conn_id
     if conn_id is None:
-        return Check(
-            "rate limits",
+        return (
             OK,
             f"Each process may use {hook.connection.rate_limit_percent} % of the account's limits.",
             "If several workers send at a time, name a Redis connection in 'Rate limit connection'.",
         )
     if problem := hook.client.problem_of_shared_limits():
-        return Check("rate limits", PROBLEM, f"The Redis server of {conn_id!r} does not answer ({problem}).")
+        return PROBLEM, f"The Redis server of {conn_id!r} does not answer ({problem})."
     from airflow_provider_wts.api.transport import is_loopback
 
     server = hook.get_connection(conn_id)
     tls = "rediss" in (server.conn_type, (server.host or "").split("://")[0]) or server.extra_dejson.get("ssl")
     if not tls and not is_loopback((server.host or "localhost").rpartition("://")[2]):
-        return Check("rate limits", WARNING, f"Redis of {conn_id!r} answers, without TLS.", "Use rediss://.")
-    return Check("rate limits", OK, f"Redis of {conn_id!r} answers{', with TLS' if tls else ''}.")
+        return WARNING, f"Redis of {conn_id!r} answers, without TLS.", "Use rediss://."
+    return OK, f"Redis of {conn_id!r} answers{', with TLS' if tls else ''}."
 
 
-def _templates(hook: WtsHook) -> Check:
+def _templates(hook: WtsHook) -> Found:
     from airflow_provider_wts.api.templates import list_templates
 
     listed = list(hook.client.items(list_templates()))
     bad = [f"{one.get('name')} ({one.get('status')})" for one in listed if not _is_sendable(one)]
     if bad:
         more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
-        return Check("templates", WARNING, f"{len(bad)} of {len(listed)} cannot be sent: {', '.join(bad[:10])}{more}")
-    return Check("templates", OK, f"{len(listed)}, none paused or rejected.")
+        return WARNING, f"{len(bad)} of {len(listed)} cannot be sent: {', '.join(bad[:10])}{more}"
+    return OK, f"{len(listed)}, none paused or rejected."
 
 
 def _is_sendable(template: Mapping[str, Any]) -> bool:
@@ -188,7 +188,7 @@ def _is_sendable(template: Mapping[str, Any]) -> bool:
     return True
 
 
-def _ledger() -> Check:
+def _ledger() -> Found:
     from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
     from airflow_provider_wts.hooks.context import TaskIdentity
@@ -207,10 +207,10 @@ def _ledger() -> Check:
     finally:
         if folder.exists():
             folder.fs.rm(folder.path, recursive=True)
-    return Check("ledger", OK, f"{root} can be written to, and a later try takes over from an earlier one.")
+    return OK, f"{root} can be written to, and a later try takes over from an earlier one."
 
 
-def _state_store() -> Check:
+def _state_store() -> Found:
     from airflow.providers.common.compat.sdk import conf
 
     try:
@@ -219,31 +219,27 @@ def _state_store() -> Check:
         # Airflow 2 has no such module.
         has_store = False
     if not has_store:
-        return Check(
-            "ledger",
+        return (
             WARNING,
             "This Airflow keeps no ledger: a retry asks WTS Chat before it sends, and a clear never sends again.",
             f"Set [wts] ledger_path to a folder that all workers reach. Example: file://{tempfile.gettempdir()}/wts",
         )
     if conf.getboolean("state_store", "clear_on_success", fallback=False):
-        return Check(
-            "ledger",
+        return (
             WARNING,
             "Airflow's task state store is emptied when a task succeeds.",
             "Set [state_store] clear_on_success to False, or set [wts] ledger_path.",
         )
-    return Check("ledger", OK, "Airflow's task state store.")
+    return OK, "Airflow's task state store."
 
 
-def _triggerer() -> Check:
+def _triggerer() -> Found:
     from airflow.jobs.job import most_recent_job
 
     try:
         job = most_recent_job("TriggererJob")
     except Exception as error:
-        return Check("triggerer", WARNING, f"Airflow's database cannot be read here ({type(error).__name__}).")
+        return WARNING, f"Airflow's database cannot be read here ({type(error).__name__})."
     if job is None or not job.is_alive():
-        return Check(
-            "triggerer", WARNING, "No triggerer is alive.", "Start one, or set deferrable=False: deferred tasks wait."
-        )
-    return Check("triggerer", OK, f"alive, on {job.hostname}")
+        return WARNING, "No triggerer is alive.", "Start one, or set deferrable=False: deferred tasks wait."
+    return OK, f"alive, on {job.hostname}"
