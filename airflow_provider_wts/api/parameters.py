@@ -484,7 +484,7 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
     elif not isinstance(value, (str, int, float)):
         try:
             json_value(value)
-        except (TypeError, WtsInvalidRequestError) as error:
+        except (TypeError, ValueError, WtsInvalidRequestError) as error:
             raise WtsInvalidRequestError(f"{name}: {error}") from None
 
 

@@ -93,6 +93,7 @@ def json_value(value: object) -> object:
 
     :param value: the value.
     :raises TypeError: when JSON has no word for it.
+    :raises ValueError: when it is a number that JSON does not have.
     """
     if value is UNSET:
         raise TypeError("a value inside was not given")
@@ -110,6 +111,8 @@ def json_value(value: object) -> object:
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError(f"{value} is not a JSON value")
         return int(value) if value == value.to_integral_value() else float(value)
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 

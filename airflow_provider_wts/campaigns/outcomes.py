@@ -77,7 +77,7 @@ _KEPT = ("createdAt", "updatedAt", "status", "endAt", "contactId", "lastInteract
 _BATCH = 1000
 
 #: Another version of the tables starts over.
-_VERSION = "2"
+_VERSION = "3"
 
 # found: the sessions of each send: once found, always found. asked: how often each send was looked up, and in which
 # pass last. contact: who is behind a contact, if that is somebody of a holdout.
@@ -152,12 +152,14 @@ class Outcomes:
     Used in a ``with`` statement, it goes on with what an earlier pass or try kept.
 
     :param campaigns: the campaigns.
-    :param kept_at: durable place of what was found.
+    :param kept_at: durable place of what was found. It holds no numbers and no handles.
+    :param hash_key: key of the hashes in their place.
     """
 
-    def __init__(self, campaigns: Sequence[SentCampaign], kept_at: ObjectStoragePath) -> None:
+    def __init__(self, campaigns: Sequence[SentCampaign], kept_at: ObjectStoragePath, hash_key: bytes) -> None:
         self._campaigns = campaigns
         self._kept_at = kept_at
+        self._hash_key = hash_key
         #: Sends that may have reached their recipients.
         self.sends = 0
         #: When the first of them was sent; ``None`` without any.
@@ -191,6 +193,11 @@ class Outcomes:
     def ids(self) -> list[str]:
         """The ids of the campaigns."""
         return sorted(campaign.campaign_id for campaign in self._campaigns)
+
+    @property
+    def _origin(self) -> str:
+        """What the tables are of. With another key, they name people whom nobody finds."""
+        return json.dumps([*self.ids, hash_of("@", self._hash_key)])
 
     @property
     def cursor(self) -> datetime | None:
@@ -234,7 +241,7 @@ class Outcomes:
         with suppress(sqlite3.DatabaseError):
             db = self._connection()
             about = dict(db.execute("SELECT name, value FROM about"))
-            if (about.get("version"), about.get("campaigns")) == (_VERSION, json.dumps(self.ids)):
+            if (about.get("version"), about.get("campaigns")) == (_VERSION, self._origin):
                 return db
             db.close()
         log.warning("%s is of other campaigns, or of another version. Everything is read again.", self._kept_at)
@@ -244,7 +251,7 @@ class Outcomes:
         self._known.unlink(missing_ok=True)
         db = self._connection()
         db.executescript(_KNOWN)
-        db.execute("INSERT INTO about VALUES ('version', ?), ('campaigns', ?)", [_VERSION, json.dumps(self.ids)])
+        db.execute("INSERT INTO about VALUES ('version', ?), ('campaigns', ?)", [_VERSION, self._origin])
         return db
 
     def _connection(self) -> sqlite3.Connection:
@@ -274,13 +281,12 @@ class Outcomes:
         self.begun = datetime.fromisoformat(begun) if begun else None
         self.has_holdout = self._one("SELECT 1 FROM sent.line WHERE person IS NOT NULL") is not None
 
-    @staticmethod
-    def _line(campaign: int, line: dict[str, Any]) -> tuple[Any, ...]:
+    def _line(self, campaign: int, line: dict[str, Any]) -> tuple[Any, ...]:
         key = line.get("send_key") if line["status"] in MAY_HAVE_REACHED else None
         return (
             campaign,
             key,
-            identity_of(line["to"]) if line["status"] == "holdout" and line.get("to") else None,
+            hash_of(line["to"], self._hash_key) if line["status"] == "holdout" and line.get("to") else None,
             _stamp(parse_timestamp(line["sent_at"])) if key else None,
             line.get("id"),
             line["session_id"].lower() if line.get("session_id") else None,
@@ -323,7 +329,7 @@ class Outcomes:
         """Note who a contact is, if it is somebody of a holdout."""
         contact, details = _text(session.get("contactId")), session.get("contactDetails")
         if contact and isinstance(details, dict):
-            for person in map(identity_of, addresses_in(details)):
+            for person in (hash_of(one, self._hash_key) for one in addresses_in(details)):
                 if self._one("SELECT 1 FROM sent.line WHERE person = ?", person):
                     self._db.execute("INSERT OR REPLACE INTO contact VALUES (?, ?)", [contact, person])
 

@@ -6,6 +6,7 @@ import codecs
 import gzip
 import hashlib
 import json
+import math
 import re
 import tempfile
 import zlib
@@ -24,8 +25,9 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.sandbox import SandboxedEnvironment, safe_range
 
 from airflow_provider_wts.api.addresses import identity_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import json_value
+from airflow_provider_wts.campaigns.garbled import is_garbled
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
 from airflow_provider_wts.campaigns.temporary import temporary_database
@@ -147,6 +149,11 @@ class RowPlan:
         columns = {"to": value} if plain else value
         if not isinstance(columns, Mapping):
             raise RowError(f"is a {type(columns).__name__}; a row is an object, or a phone number")
+        if garbled := next((name for name, cell in columns.items() if is_garbled(cell)), None):
+            raise RowError(
+                f"{garbled}: {quoted(columns[garbled])} is not text as people write it: it was read in another "
+                "encoding than it was written in, or is damaged"
+            )
         seen = RowValues(columns)
         to = self._value("to", columns, seen)
         if is_blank(to):
@@ -561,6 +568,8 @@ def _written(value: Any) -> Any:
         raise RowError(f"would write {value}. Write it in words: {{{{ 'sim' if row.ativo else 'não' }}}}")
     elif not isinstance(value, str) and is_missing(value):
         raise RowError("a value in it is missing")
+    elif isinstance(value, (float, Decimal)) and not math.isfinite(value):
+        raise RowError(f"would write {value}")
     return value
 
 

@@ -56,9 +56,6 @@ _NO_CSV = (
     ("%PDF", "a PDF"),
 )
 
-#: Characters that text does not hold: where they are, the file was read in another encoding, or is damaged.
-_NOT_TEXT = re.compile("[\0\x80-\x84\x86-\x9f\ufffd]")
-
 #: How Excel writes characters that XML does not have.
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
@@ -105,11 +102,6 @@ class Header:
         width = self.width
         if len(cells) < width:
             return values, f"has {_columns(len(cells))}, the header {width}"
-        if garbled := next((name for name, cell in values.items() if _is_garbled(cell)), None):
-            return values, (
-                f"{garbled}: {quoted(values[garbled])} is not text as people write it: it was read in another "
-                "encoding than it was written in, or is damaged"
-            )
         if any(not _is_empty(cell) for cell in cells[width:]):
             place = next(place for place, cell in enumerate(cells[width:], width + 1) if not _is_empty(cell))
             return values, (
@@ -121,22 +113,6 @@ class Header:
 
 def _columns(count: int) -> str:
     return f"{count} column{'s' * (count != 1)}"
-
-
-def _is_garbled(cell: Any) -> bool:
-    """Whether a customer would read signs in place of letters: UTF-8 taken for something else, such as "JoÃ£o"."""
-    if not isinstance(cell, str):
-        return False
-    if cell.isascii():
-        return "\0" in cell
-    return bool(_NOT_TEXT.search(cell)) or any(_is_utf8_read_as(encoding, cell) for encoding in ("cp1252", "latin-1"))
-
-
-def _is_utf8_read_as(encoding: str, cell: str) -> bool:
-    try:
-        return len(cell.encode(encoding).decode()) < len(cell)
-    except UnicodeError:
-        return False
 
 
 def column_name(cell: Any) -> str:

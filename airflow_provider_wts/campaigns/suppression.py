@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.addresses import People, hash_of, identity_of, recipient
 from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_contact
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, quoted
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRejectedError, quoted
 from airflow_provider_wts.api.wire import is_missing, is_uuid
 from airflow_provider_wts.campaigns import recipients
 from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
 from airflow_provider_wts.hooks.queries import columns_and_rows
 from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.rules import FRESH_FOR, Refusal, Rule
+from airflow_provider_wts.waiting.conditions import says_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -42,6 +43,13 @@ _WORTH = 20
 _MOST_LISTED = 20
 
 _HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+
+#: What errors about recipients advise, and what helps a list.
+_ADVICE = (
+    (re.compile(r"Example: recipients_encoding=.*"), "Save it in UTF-8."),
+    (re.compile(r"Set recipients_format to .*"), "Let its name end in .csv, .jsonl, .xlsx or .parquet."),
+    (re.compile(r"Name one of them. Example: recipients_sheet=.*"), "Leave one of them visible."),
+)
 
 
 class Suppression(Rule):
@@ -152,7 +160,9 @@ class Suppression(Rule):
             try:
                 contact: Any = self._hook.run(get_contact(contact_id))
                 self._contacts[contact_id] = contact
-            except WtsNotFoundError:
+            except WtsRejectedError as error:
+                if not says_missing(error):
+                    raise
                 problems.append(f"Contact {contact_id} is not in WTS Chat, so its number is unknown; list the number.")
         for contact_id in contact_ids:
             known = self._contacts.get(contact_id)
@@ -182,7 +192,11 @@ def rows_of_file(path: str) -> Iterator[Row]:
                 )
             yield row
     except WtsInvalidRequestError as error:
-        raise WtsInvalidRequestError(f"suppression_path: {str(error).partition(': ')[2]}") from None
+        said = str(error).partition(": ")[2]
+        # These parameters are of recipients, and change nothing here.
+        for pattern, advice in _ADVICE:
+            said = pattern.sub(advice, said)
+        raise WtsInvalidRequestError(f"suppression_path: {said}") from None
 
 
 def rows_of_query(sql: str, conn_id: str) -> Iterator[Row]:

@@ -184,6 +184,11 @@ class _Following:
         answers = parameters.texts("answers", operator.answers)
         self._policy_parts = (answers if isinstance(answers, list) else None, ended)
         self._lookups = int(parameters.whole("max_lookups", operator.max_lookups, least=0) or 0)
+        if not isinstance(operator.refresh_interval, timedelta):
+            raise WtsInvalidRequestError(
+                f"refresh_interval: {quoted(operator.refresh_interval)} is not a length of time. "
+                "Example: timedelta(minutes=15)"
+            )
         self._needed = _needed(operator.needed)
         self._until = self._end()
         self._file = self._output("outcomes_path", operator.outcomes_path)
@@ -195,7 +200,9 @@ class _Following:
         self._table = self._open_table()
         campaigns = sent.sent_campaigns(operator.campaign)
         base = str(self._file) if self._file is not None else f"{campaigns[0].address}.outcomes"
-        self.outcomes = Outcomes(campaigns, output_file("outcomes_path", f"{base}.state.db", example=EXAMPLE))
+        self.outcomes = Outcomes(
+            campaigns, output_file("outcomes_path", f"{base}.state.db", example=EXAMPLE), operator.hook.hash_key
+        )
         self._observed = datetime.now(UTC)
         self._counts = _Counts(ended)
 

@@ -75,7 +75,8 @@ def campaign(tmp_path: Path) -> Callable[..., list[SentCampaign]]:
 
 @pytest.fixture
 def outcomes(tmp_path: Path) -> Callable[[list[SentCampaign]], Outcomes]:
-    return lambda campaigns: Outcomes(campaigns, output_file("outcomes_path", f"{tmp_path}/o.state.db", example=""))
+    kept_at = output_file("outcomes_path", f"{tmp_path}/o.state.db", example="")
+    return lambda campaigns, key=b"key": Outcomes(campaigns, kept_at, key)
 
 
 def rows(outcomes: Outcomes, policy: RowPolicy = POLICY) -> dict[str, dict[str, Any]]:
@@ -182,6 +183,22 @@ def test_somebody_held_out_is_seen_by_what_the_contact_does(campaign: Any, outco
         (None, False, None, 0, False),
         (None, False, None, 0, False),
     ]
+
+
+def test_what_is_kept_holds_no_number_and_another_key_starts_over(campaign: Any, outcomes: Any, tmp_path: Path) -> None:
+    nobody = {"send_key": None, "sent_at": None, "id": None, "status": "holdout", "reason": "holdout"}
+    sent = campaign(line(0), line(1, **nobody))
+    seen = session(1, 5, lastMessageIn=at(7), contactDetails={"phonenumber": number(1)})
+    with outcomes(sent) as known:
+        known.see_session(seen)
+        known.keep()
+    assert b"9100000" not in (tmp_path / "o.state.db").read_bytes()
+    with outcomes(sent) as known:
+        assert rows(known)[number(1)]["replied"] is True
+    with outcomes(sent, key=b"another") as known:
+        assert known.cursor == known.begun
+        known.see_session(seen)
+        assert rows(known)[number(1)]["replied"] is True
 
 
 def test_a_key_of_the_users_own_stays_where_recipients_are_hidden(campaign: Any, outcomes: Any) -> None:

@@ -150,6 +150,12 @@ def test_a_cell_without_a_value_is_never_written(template: str, cell: Any) -> No
         filled(template, nome=cell, cliente={"nome": cell}, nomes=["Ana", cell])
 
 
+@pytest.mark.parametrize("cell", [float("inf"), Decimal("-Infinity")], ids=str)
+def test_a_number_without_end_is_never_written(cell: Any) -> None:
+    with pytest.raises(RowError, match=r"row_x: would write -?[iI]nf"):
+        filled("Faltam {{ row.valor }}!", valor=cell)
+
+
 @pytest.mark.parametrize("cell", MISSING, ids=repr)
 def test_a_cell_without_a_value_can_have_a_default_and_be_asked_for(cell: Any) -> None:
     assert filled("Olá {{ row.nome | default('cliente') }}!", nome=cell) == "Olá cliente!"
@@ -348,6 +354,10 @@ def test_a_row_is_a_number_or_an_object(row: Any) -> None:
         ({"to": "12"}, "is not a valid phone number"),
         ({"to": NUMBER, "note": float("inf")}, "Out of range float values"),
         ({"to": NUMBER, "note": "\ud800"}, "one half of a character"),
+        ({"to": NUMBER, "note": "JoÃ£o"}, "note: 'JoÃ£o' is not text as people write it"),
+        ({"to": NUMBER, "note": "Jo\ufffdo"}, "is not text as people write it"),
+        ({"to": NUMBER, "note": "a\0b"}, "is not text as people write it"),
+        ({"to": NUMBER, "note": Decimal("Infinity")}, "Infinity is not a JSON value"),
         ({"to": NUMBER, "note": 1j}, "is not a JSON value"),
     ],
     ids=str,

@@ -153,15 +153,16 @@ def test_a_hundred_thousand_people_take_little_memory(hook: WtsHook) -> None:
         ("list.csv", "(11) 97777-0001\n(11) 97777-0002\n", "the header, line 1, holds"),
         ("list.csv", "", "the file has no header line"),
         ("list.csv", "telefone\n", "the list is empty"),
-        ("list.txt", "(11) 97777-0001\n", "the format of .* does not show in its name"),
+        ("list.txt", "(11) 97777-0001\n", "the format of .* does not show in its name.* Let its name end in"),
         ("missing.csv", None, "there is no file"),
+        ("list.csv", "nome\nJo\udce3o\n", r"is not written in UTF-8.* Save it in UTF-8\.$"),
     ],
     ids=str,
 )
 def test_a_list_in_a_file(hook: WtsHook, tmp_path: Path, name: str, content: str | None, words: str) -> None:
     path = tmp_path / name
     if content is not None:
-        path.write_text(content)
+        path.write_text(content, errors="surrogateescape")
     rule = Suppression(hook, lambda: rows_of_file(str(path)), "suppression_path")
     if not words:
         assert suppressed(rule) == [ANA]
@@ -175,3 +176,11 @@ def test_a_file_of_hashes_without_a_header_is_refused(hook: WtsHook, tmp_path: P
     path.write_text(f"{'ab' * 32}\n{'cd' * 32}\n")
     with pytest.raises(WtsInvalidRequestError, match=r"the header .* is data"):
         Suppression(hook, lambda: rows_of_file(str(path)), "suppression_path").begin()
+
+
+def test_a_contact_that_is_missing_is_named_however_the_api_says_so(emulator: Emulator, hook: WtsHook) -> None:
+    emulator.faults.add("status", operation_id="get_contact", envelope="business", key="FORM_ERROR")
+    with pytest.raises(
+        WtsInvalidRequestError, match=r"^suppression_sql: .*(?s:.*)Contact 5f0c6c8e\S+ is not in WTS Chat"
+    ):
+        suppression(hook, "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e").refusal(ANA)

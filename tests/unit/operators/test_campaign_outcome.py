@@ -443,6 +443,7 @@ def test_it_waits_in_the_triggerer_and_takes_no_ids_along(service: Emulator, sen
         ({"outcomes_table": "x; drop table y", "outcomes_conn_id": "wts_db"}, "is not the name of a table"),
         ({"outcomes_table": "x", "outcomes_conn_id": "wts_default"}, "is not one of a database"),
         ({"report_language": "de"}, "report_language"),
+        ({"refresh_interval": 900}, "refresh_interval: 900 is not a length of time"),
     ],
 )
 def test_invalid_input_ends_the_task_before_any_request(
