@@ -183,6 +183,8 @@ class RowPlan:
             raise RowError("row_key: is empty")
         if len(key) > _LONGEST_KEY:
             raise RowError(f"row_key: has {len(key)} characters; {_LONGEST_KEY} are the most")
+        if "\0" in key:
+            raise RowError("row_key: holds the character NUL, which no database takes")
         if key.startswith("line:"):
             raise RowError("row_key: begins with 'line:', which identifies bad rows")
         return key

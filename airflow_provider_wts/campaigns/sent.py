@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from contextlib import closing
+from datetime import datetime
 from itertools import chain
+from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
@@ -38,6 +41,14 @@ RESULT_KEY = ("campaign_id", "row_key")
 #: Results of a send that may have reached its recipient.
 MAY_HAVE_REACHED = ("sent", "undecided")
 
+#: The most characters of a row's key.
+LONGEST_KEY = 255
+
+#: The requests that read the status of a send.
+_STATUS_OPERATIONS = ("get_queued_chatbot_status", "get_sent_message_status")
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 _EXAMPLE = "Example: campaign=send.output, or the address of a manifest, 's3://bucket/results.jsonl.manifest.json'."
 
 
@@ -63,10 +74,23 @@ class SentCampaign(NamedTuple):
         """
         try:
             if is_complete(self.about):
-                yield from map(json.loads, _lines_of(place(self.address)))
+                lines: Iterator[Any] = map(json.loads, _lines_of(place(self.address)))
             else:
-                yield from self._unfinished_lines()
-        except (OSError, ValueError, ImportError) as error:
+                lines = self._unfinished_lines()
+            number = 0
+            while True:
+                number += 1
+                try:
+                    yield _checked(next(lines))
+                except StopIteration:
+                    return
+                except (ValueError, KeyError, TypeError) as error:
+                    raise WtsInvalidRequestError(
+                        f"campaign: {quoted(self.address)}, line {number}, is not a result of a send: "
+                        f"{reason_of(error)}. Somebody changed the file. Restore the file, or clear the campaign's "
+                        "task with on_clear='continue', which writes it again."
+                    ) from None
+        except (OSError, ImportError) as error:
             raise _unreadable(self.address, error) from None
 
     def _unfinished_lines(self) -> Iterator[dict[str, Any]]:
@@ -84,6 +108,31 @@ class SentCampaign(NamedTuple):
     def origin(self) -> dict[str, Any]:
         """Return the columns that say where its rows come from."""
         return {name: self.about.get(name) for name in ORIGIN}
+
+
+def _checked(line: Any) -> dict[str, Any]:
+    """Return a line whose parts are of the kinds that they must be.
+
+    :raises ValueError: when one of them is not.
+    """
+    if not isinstance(line, dict):
+        raise ValueError("it is not an object")
+    for name in ("to", "reason", "send_key", "sent_at", "row_key"):
+        if not isinstance(line.get(name), (str, NoneType)):
+            raise ValueError(f"{name!r} is not text")
+    if not isinstance(line.get("status"), str) or not isinstance(line.get("line"), int):
+        raise ValueError("'status' is not text, or 'line' is not a number")
+    if len(row_key(line)) > LONGEST_KEY:
+        raise ValueError(f"'row_key' has more than {LONGEST_KEY} characters")
+    if line.get("send_key") and line["status"] in MAY_HAVE_REACHED and not (line.get("to") and line.get("sent_at")):
+        raise ValueError("'to' or 'sent_at' is missing")
+    if line.get("sent_at") and datetime.fromisoformat(line["sent_at"]).tzinfo is None:
+        raise ValueError("'sent_at' has no time zone")
+    # These are of an answer of WTS Chat, whatever that was.
+    for name in ("id", "api_status", "session_id"):
+        if not isinstance(line.get(name), (str, NoneType)):
+            line[name] = None
+    return line
 
 
 def _lines_of(path: ObjectStoragePath) -> Iterator[bytes]:
@@ -161,9 +210,29 @@ def _read(address: str) -> SentCampaign:
             f"campaign: {quoted(address)} is not the manifest of a campaign, or one of a version before 0.2.0. "
             f"{_EXAMPLE}"
         )
+    if problem := _problem_of(about):
+        raise WtsInvalidRequestError(
+            f"campaign: {quoted(address)} is not the manifest of a campaign as its task wrote it: {problem}. Restore "
+            f"it, or clear the campaign's task with on_clear='continue', which writes it again. {_EXAMPLE}"
+        )
     if not is_complete(about):
         log.warning("The campaign of %s did not end, so only the recipients that it came to have outcomes.", address)
     return SentCampaign(about, results)
+
+
+def _problem_of(about: Mapping[str, Any]) -> str:
+    """Return what is wrong with a manifest; blank if nothing is."""
+    if _UUID.fullmatch(str(about["campaign_id"])) is None:
+        return "'campaign_id' is not an id"
+    if not all(isinstance(about.get(name), (str, NoneType)) for name in ("dag_id", "run_id", "task_id")):
+        return "'dag_id', 'run_id' or 'task_id' is not text"
+    if not all(isinstance(about.get(name), (int, NoneType)) for name in ("map_index", "generation")):
+        return "'map_index' or 'generation' is not a number"
+    traces = about.get("traces")
+    # A manifest must not name any other request.
+    if not isinstance(traces, dict) or traces.get("status_operation") not in _STATUS_OPERATIONS:
+        return "'traces' does not say how a send is looked up"
+    return "" if {"by_metadata", "by_sender"} <= traces.keys() else "'traces' does not say how a send is found"
 
 
 def _unreadable(address: str, error: object) -> WtsInvalidRequestError:

@@ -6,6 +6,7 @@ import csv
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator,
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from airflow_provider_wts.emulator.running import Emulator
 
@@ -403,6 +403,83 @@ def odd_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, Any
         monkeypatch.setattr(WtsClient, "perform", changed)
 
     return show
+
+
+LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "torn": lambda about: json.dumps(about)[:-20],
+    "a list": lambda about: [about],
+    "no campaign id": lambda about: {**about, "campaign_id": None},
+    "a campaign id that is none": lambda about: {**about, "campaign_id": "x" * 40},
+    "a campaign id of another kind": lambda about: {**about, "campaign_id": 17},
+    "no traces": lambda about: {name: one for name, one in about.items() if name != "traces"},
+    "traces of another kind": lambda about: {**about, "traces": "x"},
+    "traces without a call": lambda about: {**about, "traces": {}},
+    "a call that is none": lambda about: {**about, "traces": {**about["traces"], "status_operation": "delete_contact"}},
+    "a map index that is none": lambda about: {**about, "map_index": {"x": 1}},
+    "a task that is none": lambda about: {**about, "dag_id": ["x"]},
+}
+
+
+@pytest.mark.parametrize("how", LIES)
+def test_a_manifest_that_lies_is_named_before_any_request(
+    service: Emulator, send: Any, follow: Any, database: Any, how: str
+) -> None:
+    campaign = send(*map(number, range(3)), mark_session=False)
+    manifest = Path(campaign["manifest_path"])
+    lie = LIES[how](json.loads(manifest.read_text()))
+    manifest.write_text(lie if isinstance(lie, str) else json.dumps(lie))
+    before = len(service.requests)
+    with pytest.raises(AirflowFailException, match=r"campaign: '.*manifest.json' .*Example"):
+        follow(campaign, outcomes_table=database.table, outcomes_conn_id="wts_db")
+    assert len(service.requests) == before
+
+
+EDITED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "torn": lambda line: json.dumps(line)[:-5],
+    "no object": lambda line: [line],
+    "no status": lambda line: {name: one for name, one in line.items() if name != "status"},
+    "another status": lambda line: {**line, "status": 1},
+    "no line": lambda line: {name: one for name, one in line.items() if name not in ("line", "to")},
+    "a line that is none": lambda line: {**line, "line": "x"},
+    "no date": lambda line: {**line, "sent_at": None},
+    "a date that is none": lambda line: {**line, "sent_at": "yesterday"},
+    "no recipient": lambda line: {**line, "to": None},
+    "a recipient of another kind": lambda line: {**line, "to": 5511},
+    "a key of another kind": lambda line: {**line, "send_key": {"x": 1}},
+    "a row key of another kind": lambda line: {**line, "row_key": ["x"]},
+    "a row key that is too long": lambda line: {**line, "row_key": "x" * 300},
+    "bytes that are no text": lambda line: b'{"line": 1, "to": "\xff"}',
+}
+
+
+@pytest.mark.parametrize("how", EDITED)
+def test_a_line_of_results_that_somebody_edited_is_named(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path, how: str
+) -> None:
+    campaign = send(*map(number, range(3)))
+    follow(campaign)
+    results = tmp_path / "one.jsonl"
+    lines: list[Any] = [json.loads(line) for line in results.read_text().splitlines()]
+    lines[1] = EDITED[how](lines[1])
+    results.write_bytes(
+        b"\n".join(
+            line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode()
+            for line in lines
+        )
+    )
+    with pytest.raises(AirflowFailException, match=r"campaign: '.*one.jsonl', line 2, .*Restore the file"):
+        follow(campaign)
+
+
+@pytest.mark.parametrize("name", ["id", "session_id", "api_status"])
+def test_an_answer_of_another_kind_among_the_results_is_looked_up(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path, name: str
+) -> None:
+    campaign = send(*map(number, range(3)))
+    results = tmp_path / "one.jsonl"
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    results.write_text("".join(json.dumps({**line, name: 17}) + "\n" for line in lines))
+    assert_true(service, follow(campaign), 3)
 
 
 # Waiting --------------------------------------------------------------------------------------------------------------
