@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_wts.api import contract, sessions
+from airflow_provider_wts.api import sessions
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.wire import UNSET
-
-if TYPE_CHECKING:
-    from airflow_provider_wts.api.call import Call
 
 IDS = st.uuids().map(str)
 TEXTS = st.text(max_size=20)
@@ -111,46 +106,6 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
         {"text": TEXTS | st.none(), "file_urls": st.lists(TEXTS) | st.none(), "file_ids": st.lists(IDS) | st.none()},
     ),
 }
-
-
-def test_every_function_of_the_module_stands_here():
-    functions = {
-        name
-        for name, value in inspect.getmembers(sessions, inspect.isfunction)
-        if value.__module__ == sessions.__name__ and not name.startswith("_")
-    }
-
-    assert functions == set(FUNCTIONS)
-    assert functions <= set(contract.operations())
-
-
-@pytest.mark.parametrize("operation_id", FUNCTIONS)
-@settings(deadline=None)
-@given(data=st.data())
-def test_a_call_fits_the_contract(operation_id, data):
-    function, needed, optional = FUNCTIONS[operation_id]
-    arguments = [data.draw(strategy) for strategy in needed]
-    options = data.draw(st.fixed_dictionaries({}, optional=optional))
-
-    call: Call[Any] = function(*arguments, **options)
-
-    assert call.operation_id == operation_id
-    assert call.problems() == []
-    assert call.url_path.startswith("/chat/")
-
-
-@pytest.mark.parametrize("operation_id", FUNCTIONS)
-@settings(deadline=None)
-@given(data=st.data())
-def test_what_is_not_given_is_left_out(operation_id, data):
-    function, needed, optional = FUNCTIONS[operation_id]
-    arguments = [data.draw(strategy) for strategy in needed]
-
-    given_nothing = function(*arguments)
-    given_not_given = function(*arguments, **dict.fromkeys(optional, UNSET))
-
-    assert given_nothing.content == given_not_given.content
-    assert given_nothing.query_pairs == given_not_given.query_pairs
 
 
 @settings(deadline=None)
