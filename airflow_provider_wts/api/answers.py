@@ -24,6 +24,7 @@ MOST_LEVELS = 100
 
 #: What the API's whole numbers fit into.
 _LARGEST = 2**63
+_MOST_DIGITS = 20
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -50,9 +51,10 @@ _NOT_FOR_FILES = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)|\xed[\xa0-\xbf]")
 
 
 def parsed(body: bytes) -> Any:
-    """Parse a body as strict JSON: no NaN, no number out of range.
+    """Parse a body as strict JSON: no NaN.
 
-    Half a character (a lone surrogate) and NUL become U+FFFD: no file takes the one, and PostgreSQL not the other.
+    A number that 64 bits do not hold becomes its text: people put barcodes into metadata, and no column takes it. Half
+    a character (a lone surrogate) and NUL become U+FFFD: no file takes the one, and PostgreSQL not the other.
 
     :param body: the body.
     :raises ValueError: when it is not JSON.
@@ -168,8 +170,6 @@ def _fits(shape: _Shape, value: Any, level: int) -> bool:
     elif kind is list:
         item = shape.items[0] if shape.items else _ANYTHING
         return all(_fits(item, member, level + 1) for member in value)
-    elif kind is int:
-        return bool(-_LARGEST <= value < _LARGEST)
     return True
 
 
@@ -181,8 +181,6 @@ def _first_problem(shape: _Shape, value: Any, place: str, level: int) -> str | N
         return f"{where} is {_WORDS[kind]}, not {' or '.join(wanted)}"
     if level > MOST_LEVELS:
         return f"the answer has more than {MOST_LEVELS} levels"
-    if kind is int and not -_LARGEST <= value < _LARGEST:
-        return f"{where} is out of range"
     members: list[tuple[_Shape, Any, str]] = []
     if kind is dict:
         members = [
@@ -206,11 +204,17 @@ def _for_files(value: Any) -> Any:
     return value
 
 
-def _finite(text: str) -> float:
+def _whole(text: str) -> int | str:
+    # Python refuses to read thousands of digits.
+    if len(text) > _MOST_DIGITS:
+        return text
+    number = int(text)
+    return number if -_LARGEST <= number < _LARGEST else text
+
+
+def _finite(text: str) -> float | str:
     number = float(text)
-    if number - number != 0:
-        raise ValueError("a number is out of range")
-    return number
+    return number if number - number == 0 else text
 
 
 def _refused(name: str) -> Any:
@@ -218,4 +222,4 @@ def _refused(name: str) -> Any:
 
 
 _ANYTHING = _Shape(frozenset(_WORDS), {}, [])
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_refused)
+_DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=_refused)

@@ -209,6 +209,8 @@ def _flag(extra: dict[str, Any], name: str) -> bool:
 
 def _recipients(extra: dict[str, Any]) -> frozenset[str]:
     value = extra.get("allowed_recipients")
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return frozenset()
     if isinstance(value, str):
         text = value.strip()
         if text.startswith("["):
@@ -218,15 +220,11 @@ def _recipients(extra: dict[str, Any]) -> frozenset[str]:
                 value = None
         else:
             value = [part for part in text.replace("\n", ",").replace(";", ",").split(",") if part.strip()]
-    if not value and value is not None:
-        return frozenset()
-    if value is None and extra.get("allowed_recipients") is None:
-        return frozenset()
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    if not value or not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         # A restriction that cannot be read must not become no restriction.
         raise WtsInvalidRequestError(
             "The connection's extra 'allowed_recipients' cannot be read. Separate numbers and @handles by commas, "
-            "for example '+55 11 99999-8888, @maria.silva'."
+            "for example '+55 11 99999-8888, @maria.silva'. To allow everybody, remove it."
         )
     return frozenset(recipient(item, name="allowed_recipients").lower() for item in value)
 

@@ -105,7 +105,9 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
             log.warning("%s", error)
             whole = False
     sessions_by_change = sorted(found.values(), key=lambda one: (str(one["updated_at"]), str(one["session_id"])))
-    return Batch(since, latest if whole else since + reach_back, sessions_by_change, calls, server_now(client))
+    now = server_now(client)
+    # A begin by this machine's clock may be ahead of the server's, and would leave out what comes until then.
+    return Batch(min(since, now), min(latest if whole else since + reach_back, now), sessions_by_change, calls, now)
 
 
 class ChangedSessions:

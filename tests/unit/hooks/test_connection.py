@@ -16,6 +16,9 @@ from airflow_provider_wts.provider_info import CONNECTION_FIELDS
 
 BLANK = [None, "", "  "]
 
+#: Something is there, and it names nobody: the list that a failed job leaves behind.
+NOBODY = [[], "[]", ",", " ; \n", {}, False, 0]
+
 
 def read(extra: Any = None, **fields: Any) -> WtsConnection:
     text = extra if isinstance(extra, str) or extra is None else json.dumps(extra)
@@ -133,7 +136,7 @@ class TestTexts:
 
 
 class TestAllowedRecipients:
-    @pytest.mark.parametrize("value", [*BLANK, [], "[]"])
+    @pytest.mark.parametrize("value", BLANK)
     def test_blank_restricts_nothing(self, value: Any) -> None:
         assert read({"allowed_recipients": value}).allowed_recipients == frozenset()
 
@@ -151,7 +154,9 @@ class TestAllowedRecipients:
     def test_are_read_in_every_spelling(self, value: Any) -> None:
         assert read({"allowed_recipients": value}).allowed_recipients == {"+55|11999998888", "@maria"}
 
-    @pytest.mark.parametrize("value", ["Maria", "123", "[broken", "null", {"a": 1}, [None], 5511999998888, True])
+    @pytest.mark.parametrize(
+        "value", ["Maria", "123", "[broken", "null", {"a": 1}, [None], 5511999998888, True, *NOBODY]
+    )
     def test_a_restriction_that_cannot_be_read_does_not_become_none(self, value: Any) -> None:
         with pytest.raises(WtsInvalidRequestError, match="allowed_recipients"):
             read({"allowed_recipients": value})

@@ -164,6 +164,24 @@ def test_what_happened_before_the_first_look_is_not_told(wts_connection: Emulato
 
 
 @needs_airflow_3
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)], ids=str)
+def test_events_are_told_where_the_clock_of_the_triggerer_is_wrong(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    class WrongClock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + ahead
+
+    monkeypatch.setattr(trigger_module, "datetime", WrongClock)
+    wts_connection.contact_writes(PHONES[0], "Olá")
+    # The header Date has whole seconds.
+    wts_connection.advance(2)
+    told = watch(writes(wts_connection, PHONES[1]), writes(wts_connection, PHONES[2]), emulator=wts_connection)
+    assert len(told) == len({one["session_id"] for one in told}) == 2
+
+
+@needs_airflow_3
 @pytest.mark.parametrize("bounds", ["inclusive", "exclusive"])
 def test_events_of_one_look_come_in_order(wts_connection: Emulator, bounds: str) -> None:
     wts_connection.switches.change({"date_bounds": bounds})
