@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ class Tasks:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(here.parents[1])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, here.parents[1:3]))},
         )
 
     def start(self, settings: dict[str, Any]) -> Try:
@@ -56,24 +57,26 @@ class Tasks:
 
 
 class Try:
-    """One try of a task."""
+    """One try of a task. Its number may be that of another process when it has ended, so it is not looked up by it."""
 
     def __init__(self, process: int, result: Path) -> None:
-        self._process = process
         self._result = result
+        self._handle: int | None = None
+        with contextlib.suppress(ProcessLookupError):
+            self._handle = os.pidfd_open(process)
 
     def signal(self, number: int) -> None:
         """Send a signal; one that has ended takes none."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process, number)
+        if self._handle is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, number)
 
     def is_over(self) -> bool:
         """Whether its process has ended."""
-        try:
-            os.kill(self._process, 0)
-        except ProcessLookupError:
-            return True
-        return False
+        if self._handle is not None and select.select([self._handle], [], [], 0)[0]:
+            os.close(self._handle)
+            self._handle = None
+        return self._handle is None
 
     def outcome(self, patience: float = PATIENCE) -> dict[str, Any]:
         """Wait for its end, and return what came of it."""

@@ -978,8 +978,8 @@ def test_a_backfill_sends_only_if_that_is_allowed(wts_connection: Emulator, cont
 def test_row_key_identifies_each_row_and_is_unique(
     wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
 ) -> None:
-    people = [number(1), number(2), "12", number(1), number(4), number(5), number(6)]
-    ids = ["a", 7, "c", "d", "a", "x" * 256, None]
+    people = [number(1), number(2), "12", number(1), number(4), number(5), number(6), number(7)]
+    ids = ["a", 7, "c", "d", "a", "x" * 256, None, "a\0"]
     rows = [{"to": to, "id": key} for to, key in zip(people, ids, strict=True)]
     results = tmp_path / "results.jsonl"
     given = {"recipients": rows, "row_key": "{{ row.id }}", "on_bad_row": "skip", "results_path": str(results)}
@@ -993,8 +993,10 @@ def test_row_key_identifies_each_row_and_is_unique(
         5: ("bad_row", None),
         6: ("bad_row", None),
         7: ("bad_row", None),
+        8: ("bad_row", None),
     }
     reasons = {line["line"]: line.get("reason", "") for line in lines(results)}
     assert reasons[5] == "row_key: 'a' is in line 1 already"
     assert "255 are the most" in reasons[6]
     assert "'id' has no value" in reasons[7]
+    assert reasons[8] == "row_key: holds the character NUL, which no database takes"
