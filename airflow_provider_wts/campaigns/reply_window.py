@@ -181,6 +181,9 @@ class ReplyWindow(Rule):
         """Return who the customer of a session is, by number and handle."""
         details: Any = session.get("contactDetails")
         if not isinstance(details, dict):
+            if session.get("contactId") is None:
+                # Such as one of a group.
+                return []
             self._looked_up += 1
             if self._looked_up > _MOST_SINGLY:
                 raise WtsError(
@@ -202,4 +205,8 @@ def _open_until(session: Mapping[str, Any]) -> datetime | None:
     if session.get("status") == "COMPLETED" or session.get("windowStatus") not in (None, "ACTIVE"):
         return None
     written = session.get("lastMessageIn")
-    return parse_timestamp(written) + _OPEN_FOR if written else None
+    try:
+        return parse_timestamp(written) + _OPEN_FOR if written else None
+    except OverflowError:
+        # It is no date.
+        return None

@@ -124,7 +124,10 @@ class RenderedParameters:
             # Airflow 2.11 leaves the template of a notifier in its place when it renders to nothing.
             rendered = ""
         if name in self.never_blank:
-            if is_missing(rendered) or rendered in ([], (), {}):
+            is_text = isinstance(rendered, str)
+            if is_missing(rendered) or (
+                rendered.strip() in ("[]", "()", "{}") if is_text else rendered in ([], (), {})
+            ):
                 setattr(self, name, "")
         elif is_missing(rendered):
             setattr(self, name, defaults_of(type(self)).get(name, rendered))

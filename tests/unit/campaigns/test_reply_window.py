@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.campaigns import reply_window
 from airflow_provider_wts.campaigns.reply_window import ReplyWindow
@@ -154,3 +155,25 @@ def test_a_list_that_shows_nobody_lets_nothing_go_out(
     emulator.switches.null_objects = True
     with pytest.raises(WtsError, match="does not show whose the sessions are"):
         ReplyWindow(hook, CHANNEL, "skip").refusal(ANA)
+
+
+@pytest.mark.parametrize(
+    "shown", [{"contactDetails": None, "contactId": None}, {"lastMessageIn": "ontem"}], ids=["of-nobody", "no-date"]
+)
+def test_a_session_that_does_not_say_who_wrote_or_when_opens_no_window(
+    emulator: Emulator, hook: WtsHook, monkeypatch: pytest.MonkeyPatch, shown: dict[str, Any]
+) -> None:
+    for index in range(2):
+        wrote(emulator, phone(index), hours=1)
+    first = emulator.state.sessions.by_creation()[0].id
+    perform = WtsClient.perform
+
+    def spoiled(self: WtsClient, call: Any, **more: Any) -> Any:
+        answer = perform(self, call, **more)
+        if call.operation_id == "list_sessions":
+            answer["items"] = [{**one, **shown} if one["id"] == first else one for one in answer["items"]]
+        return answer
+
+    monkeypatch.setattr(WtsClient, "perform", spoiled)
+    rule = ReplyWindow(hook, CHANNEL, "skip")
+    assert [rule.refusal(phone(index)) is None for index in range(2)] == [False, True]
