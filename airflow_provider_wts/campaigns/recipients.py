@@ -25,7 +25,7 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.sandbox import SandboxedEnvironment, safe_range
 
 from airflow_provider_wts.api.addresses import identity_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns.garbled import is_garbled
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
@@ -722,8 +722,8 @@ def in_file(
     if known is None:
         old = " An old Excel file has to be saved as .xlsx first." if name.endswith((".xls", ".xlsb", ".ods")) else ""
         raise WtsInvalidRequestError(
-            f"recipients_path: the format of {path!r} does not show in its name.{old} Set recipients_format to one of "
-            f"{', '.join(map(repr, FORMATS))}."
+            f"recipients_path: the format of {quoted(path)} does not show in its name.{old} Set recipients_format to "
+            f"one of {', '.join(map(repr, FORMATS))}."
         )
     if encoding is not None:
         _check_encoding(encoding)
@@ -903,12 +903,14 @@ def _place(path: str) -> ObjectStoragePath:
     try:
         place = ObjectStoragePath(path)
         found = place.is_file()
-    except (ValueError, ImportError) as error:
-        raise WtsInvalidRequestError(f"recipients_path: {path!r} cannot be read: {error}. {_EXAMPLE}") from None
     except PermissionError as error:
-        raise WtsInvalidRequestError(f"recipients_path: {path!r} may not be read: {error}.") from None
+        raise WtsInvalidRequestError(f"recipients_path: {quoted(path)} may not be read: {reason_of(error)}.") from None
+    except (OSError, ValueError, ImportError) as error:
+        raise WtsInvalidRequestError(
+            f"recipients_path: {quoted(path)} cannot be read: {reason_of(error)}. {_EXAMPLE}"
+        ) from None
     if not found:
         raise WtsInvalidRequestError(
-            f"recipients_path: there is no file {path!r}, as seen from this worker. {_EXAMPLE}"
+            f"recipients_path: there is no file {quoted(path)}, as seen from this worker. {_EXAMPLE}"
         )
     return place

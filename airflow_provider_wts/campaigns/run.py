@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotSentError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotSentError, quoted
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.campaigns.delivery import Delivery
 from airflow_provider_wts.campaigns.earlier import EarlierSends, Fingerprint
@@ -791,7 +791,7 @@ def most_failures(value: Any, recipients: int) -> float | None:
         number = -1.0
     if isinstance(value, bool) or not number >= 0 or (share and number > 1):
         raise WtsInvalidRequestError(
-            f"max_failures: {value!r} is not a valid count or share. Nothing was sent. Examples: 50, 0.05 and '5%'."
+            f"max_failures: {quoted(value)} is neither a count nor a share. Nothing was sent. Examples: 50, 0.05, '5%'."
         )
     return number * recipients if share else number
 
