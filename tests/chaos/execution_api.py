@@ -117,8 +117,19 @@ class OneAtATime:
         self._lock = asyncio.Lock()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async with self._lock if scope["type"] == "http" else contextlib.AsyncExitStack():
+        if scope["type"] != "http":
             await self._inner(scope, receive, send)
+            return
+        # Whole, before the others wait for it: who sends it may be stopped in the middle.
+        received = [await receive()]
+        while received[-1].get("more_body"):
+            received.append(await receive())
+
+        async def read() -> Any:
+            return received.pop(0) if received else await receive()
+
+        async with self._lock:
+            await self._inner(scope, read, send)
 
 
 def main() -> None:
