@@ -570,9 +570,13 @@ def _written(value: Any) -> Any:
         raise RowError(f"would write {value}. Write it in words: {{{{ 'sim' if row.ativo else 'não' }}}}")
     elif not isinstance(value, str) and is_missing(value):
         raise RowError("a value in it is missing")
-    elif isinstance(value, (float, Decimal)) and not math.isfinite(value):
+    elif _is_infinite(value):
         raise RowError(f"would write {value}")
     return value
+
+
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, (float, Decimal)) and math.isinf(value)
 
 
 def _column(column: str) -> Callable[[RowValues], Any]:
@@ -618,7 +622,10 @@ def _result(value: Any, *, needed: bool) -> Any:
         return {key: _result(one, needed=needed) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_result(one, needed=needed) for one in value]
-    return value if isinstance(value, str) else without_missing(value)
+    found = value if isinstance(value, str) else without_missing(value)
+    if needed and _is_infinite(found):
+        raise RowError(f"would write {found}")
+    return found
 
 
 def _composed(name: Any) -> Any:

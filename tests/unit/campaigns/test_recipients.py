@@ -151,9 +151,10 @@ def test_a_cell_without_a_value_is_never_written(template: str, cell: Any) -> No
 
 
 @pytest.mark.parametrize("cell", [float("inf"), Decimal("-Infinity")], ids=str)
-def test_a_number_without_end_is_never_written(cell: Any) -> None:
+@pytest.mark.parametrize("template", ["Faltam {{ row.valor }}!", "{{ row.valor | default('nada') }}"])
+def test_a_number_without_end_is_never_written(template: str, cell: Any) -> None:
     with pytest.raises(RowError, match=r"row_x: would write -?[iI]nf"):
-        filled("Faltam {{ row.valor }}!", valor=cell)
+        RowTemplates(None, {}).compiled("row_x", template, needed=True)(RowValues({"valor": cell}))
 
 
 @pytest.mark.parametrize("cell", MISSING, ids=repr)
