@@ -199,14 +199,15 @@ def rows_of_file(path: str) -> Iterator[Row]:
         raise WtsInvalidRequestError(f"suppression_path: {said}") from None
 
 
-def rows_of_query(sql: str, conn_id: str) -> Iterator[Row]:
+def rows_of_query(sql: str, conn_id: str, parameters: Any = None) -> Iterator[Row]:
     """Walk the rows of a list that a query returns.
 
     :param sql: one statement that returns rows.
     :param conn_id: the Airflow connection of its database.
+    :param parameters: as the database's driver takes them; ``None`` = none.
     :raises WtsError: when it cannot be read.
     """
-    found = columns_and_rows(sql, conn_id, name="suppression", unsent="Nothing more was sent.")
+    found = columns_and_rows(sql, conn_id, parameters, name="suppression", unsent="Nothing more was sent.")
     columns = next(found)
     for number, cells in enumerate(found, start=1):
         yield recipients.Row(number, dict(zip(columns, map(_without_bytes, cells), strict=True)))

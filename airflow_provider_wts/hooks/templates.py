@@ -39,6 +39,10 @@ class RenderedParameters:
     #: Parameters that people read. An expression inside their text must have a value: not "Olá None!".
     prose: ClassVar[frozenset[str]] = frozenset()
 
+    #: Parameters that may name a file ending in ``.sql``, whose content takes their place. ``template_ext`` of Airflow
+    #: would do so in all parameters, also in the text of a message.
+    sql_files: ClassVar[frozenset[str]] = frozenset()
+
     template_fields: Any
 
     #: Lists and objects are shown as JSON; for the rest, a class says it itself.
@@ -83,6 +87,21 @@ class RenderedParameters:
         if _is_native(template.environment) and len(parts) == 1:
             return _defined(parts[0])
         return "".join(map(str, parts))
+
+    def render_template(
+        self, content: Any, context: Any, jinja_env: jinja2.Environment | None = None, seen_oids: Any = None
+    ) -> Any:
+        """Render a parameter or a part of it, as Airflow does.
+
+        :param content: the template.
+        :param context: what it may name.
+        :param jinja_env: what renders it.
+        :param seen_oids: what was rendered already.
+        """
+        if self._rendering in self.sql_files and isinstance(content, str) and content.endswith(".sql"):
+            environment = jinja_env or self.get_template_env()  # type: ignore[attr-defined]
+            return self._render(environment.get_template(content), context)
+        return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: jinja2.Environment, seen_oids: Any

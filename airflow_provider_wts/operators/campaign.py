@@ -137,6 +137,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {
         *("max_failures", "holdout", "holdout_key", "max_per_minute", "stop_variable")
     }
+    sql_files: ClassVar[frozenset[str]] = WtsSendingOperator.sql_files | WtsQueryOperator.sql_files
     not_templated = frozenset({"chunk_size", "progress_interval"})
 
     def __init__(

@@ -11,7 +11,6 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import ExitStack
 
     from airflow.sdk import Context
@@ -31,7 +30,7 @@ class WtsQueryOperator(WtsOnceOperator):
     :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
     """
 
-    template_ext: Sequence[str] = (".sql",)
+    sql_files: ClassVar[frozenset[str]] = WtsOnceOperator.sql_files | {"recipients_sql"}
     template_fields_renderers: ClassVar[dict[str, str]] = {"recipients_sql": "sql"}
 
     def __init__(

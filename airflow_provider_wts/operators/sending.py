@@ -142,8 +142,10 @@ class WtsSendingOperator(WtsOnceOperator):
     :param suppression_path: a list of people who are not written to, in a CSV, JSON Lines, Excel or Parquet file at any
         address that ``ObjectStoragePath`` takes: phone numbers, handles, keyed hashes or ids of contacts. The task is
         skipped. A list that is empty or cannot be read as a whole is refused (templated).
-    :param suppression_sql: a query for such a list, by the extra ``sql``; also beside ``suppression_path`` (templated).
+    :param suppression_sql: a query for such a list, or a file that ends in ``.sql``; also beside ``suppression_path``.
+        Needs the extra ``sql`` (templated).
     :param suppression_conn_id: the Airflow connection of its database (templated).
+    :param suppression_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
     :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
         tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
         the connection's ``rate_limit_conn_id``, and is refused without one (templated).
@@ -157,6 +159,7 @@ class WtsSendingOperator(WtsOnceOperator):
         *("suppression_path", "suppression_sql", "suppression_conn_id", "max_per_contact"),
     }
     not_templated = frozenset({"deferrable"})
+    sql_files: ClassVar[frozenset[str]] = WtsOnceOperator.sql_files | {"suppression_sql"}
 
     def __init__(
         self,
@@ -170,6 +173,7 @@ class WtsSendingOperator(WtsOnceOperator):
         suppression_path: str | None = None,
         suppression_sql: str | None = None,
         suppression_conn_id: str | None = None,
+        suppression_sql_parameters: Any = None,
         max_per_contact: str | None = None,
         allow_backfill: bool | str = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -186,6 +190,7 @@ class WtsSendingOperator(WtsOnceOperator):
         self.suppression_path = suppression_path
         self.suppression_sql = suppression_sql
         self.suppression_conn_id = suppression_conn_id
+        self.suppression_sql_parameters = suppression_sql_parameters
         self.max_per_contact = max_per_contact
         self.allow_backfill = allow_backfill
         self.deferrable = deferrable
@@ -310,6 +315,12 @@ class WtsSendingOperator(WtsOnceOperator):
                 "suppression_sql, suppression_conn_id: give both of them, or neither. Nothing was sent. Example: "
                 "suppression_sql='SELECT phone FROM optouts', suppression_conn_id='warehouse'"
             )
+        values = None if parameters.missing(self.suppression_sql_parameters) else self.suppression_sql_parameters
+        if values is not None and parameters.missing(sql):
+            raise WtsInvalidRequestError(
+                "suppression_sql_parameters: has no effect without suppression_sql. Nothing was sent. Leave it out, or "
+                "give the query, too."
+            )
         if parameters.missing(path) and parameters.missing(sql):
             return
         from airflow_provider_wts.campaigns.suppression import Suppression, rows_of_file, rows_of_query
@@ -317,7 +328,7 @@ class WtsSendingOperator(WtsOnceOperator):
         if not parameters.missing(path):
             yield Suppression(self.hook, lambda: rows_of_file(str(path).strip()), "suppression_path", alone=alone)
         if not parameters.missing(sql):
-            rows = partial(rows_of_query, str(sql), str(conn_id).strip())
+            rows = partial(rows_of_query, str(sql), str(conn_id).strip(), values)
             yield Suppression(self.hook, rows, "suppression_sql", alone=alone)
 
     @cached_property

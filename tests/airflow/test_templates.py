@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import operator
+import sqlite3
+from contextlib import closing
 
 import pytest
 from airflow_version import AIRFLOW_VERSION
@@ -189,3 +191,79 @@ def test_mapped_tasks_render_each_their_own(run_dag, wts_connection, fast_emulat
     if AIRFLOW_VERSION >= (3,):
         # Airflow renders templates in what is mapped over, too.
         assert [body["sessionMetadata"]["map"] for body in bodies] == ["0", "1"]
+
+
+FILES = """
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_wts.operators.campaign import WtsSendTextBatchOperator
+from airflow_provider_wts.operators.contact import WtsSaveContactsOperator
+from airflow_provider_wts.operators.message import WtsSendTextOperator
+
+with DAG(DAG_ID, schedule=None, template_searchpath=FOLDER, params={"who": "+55%"}):
+    suppressed = {
+        "suppression_sql": "opt_outs.sql",
+        "suppression_conn_id": "warehouse",
+        "suppression_sql_parameters": {"who": "{{ params.who }}"},
+    }
+    WtsSendTextBatchOperator(
+        task_id="queried",
+        recipients_sql="customers.sql",
+        recipients_conn_id="warehouse",
+        row_text="veja {{ row.name }}.sql",
+        results_path=FOLDER + "/queried.sql",
+        **suppressed,
+    )
+    WtsSendTextBatchOperator(
+        task_id="listed", recipients=[{"to": "+5511999990003", "text": "veja relatorio.sql"}], **suppressed
+    )
+    WtsSaveContactsOperator(
+        task_id="saved", contacts=[{"phone_number": "+5511999990004", "annotation": "veja relatorio.sql"}]
+    )
+    WtsSendTextOperator.partial(task_id="mapped", **suppressed).expand_kwargs(
+        [{"to": "+5511999990002", "text": "veja relatorio.sql"}, {"to": "+5511999990005", "text": "veja outro.sql"}]
+    )
+    WtsSendTextBatchOperator.partial(
+        task_id="mapped_queries",
+        recipients_conn_id="warehouse",
+        row_text="{{ row.name }}",
+        results_path=FOLDER + "/{{ ti.map_index }}.sql",
+    ).expand(recipients_sql=["customers.sql", "SELECT '+5511999990006' AS 'to', 'Fabio' AS name"])
+"""
+
+
+def test_a_text_that_ends_in_sql_is_a_text_and_only_queries_may_be_files(
+    run_dag, wts_connection, fast_emulator, dag_file, tmp_path
+):
+    (tmp_path / "customers.sql").write_text("SELECT phone AS 'to', '{{ params.who }}' AS name FROM customers")
+    (tmp_path / "opt_outs.sql").write_text("SELECT phone FROM customers WHERE opted_out AND phone LIKE :who")
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database, database:
+        database.execute("CREATE TABLE customers (phone TEXT, opted_out BOOLEAN)")
+        database.execute("INSERT INTO customers VALUES ('+5511999990001', FALSE), ('+5511999990002', TRUE)")
+    outcome = run_dag(
+        dag_file(FILES.replace("FOLDER", repr(str(tmp_path)))),
+        connections={**wts_connection, "warehouse": {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}},
+        environment={"AIRFLOW__WTS__LEDGER_PATH": f"file://{tmp_path}/ledger"},
+    )
+    assert outcome.states == {
+        "queried": ["success"],
+        "listed": ["success"],
+        "saved": ["success"],
+        "mapped": ["skipped", "success"],
+        "mapped_queries": ["success", "success"],
+    }, outcome.logs[-5000:]
+    texts = {
+        number: sorted(one.text for one in fast_emulator.received(f"+551199999000{number}")) for number in range(1, 7)
+    }
+    assert texts == {
+        1: ["+55%", "veja +55%.sql"],
+        2: ["+55%"],
+        3: ["veja relatorio.sql"],
+        4: [],
+        5: ["veja outro.sql"],
+        6: ["Fabio"],
+    }
+    (saved,) = fast_emulator.requests_of("batch_save_contacts")
+    assert "veja relatorio.sql" in saved.raw_body.decode()
+    assert sorted(path.name for path in tmp_path.glob("*.sql")) == [
+        *("0.sql", "1.sql", "customers.sql", "opt_outs.sql", "queried.sql")
+    ]

@@ -370,3 +370,15 @@ def test_people_whom_a_query_returns_get_no_message(
 def test_a_query_needs_its_connection(wts_connection: Emulator, context: dict[str, Any], given: dict[str, Any]) -> None:
     with pytest.raises(AirflowFailException, match="suppression_sql, suppression_conn_id: give both of them"):
         chatbot(recipients=phones(4), **given).execute(context)
+
+
+def test_the_query_of_a_suppression_list_takes_parameters(
+    wts_connection: Emulator, context: dict[str, Any], warehouse: sqlite3.Connection
+) -> None:
+    warehouse.executemany("INSERT INTO optouts VALUES (?)", [(to,) for to in phones(4)])
+    warehouse.commit()
+    given = {"suppression_conn_id": "warehouse", "suppression_sql_parameters": (phones(4)[0],)}
+    sql = "SELECT phone FROM optouts WHERE phone = ?"
+    assert chatbot(recipients=phones(4), suppression_sql=sql, **given).execute(context)["sent"] == 3
+    with pytest.raises(AirflowFailException, match="suppression_sql_parameters: has no effect without suppression_sql"):
+        chatbot(recipients=phones(4), suppression_sql_parameters=(1,)).execute(context)
