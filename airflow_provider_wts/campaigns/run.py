@@ -413,6 +413,8 @@ class Batch:
         if unknown:
             self._ask_about_earlier(unknown)
         self._strangers = len(self._earlier)
+        if self._strangers or self.ledger.checkpoint:
+            self.rules.resume()
 
     def _ask_about_earlier(self, unknown: list[Send]) -> None:
         """Ask what happened to sends of earlier tries."""

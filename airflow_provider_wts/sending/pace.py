@@ -41,6 +41,10 @@ class Pace(Rule):
         """How many messages one request or one chunk may have, so that they do not all come in the same second."""
         return max(1, self.per_minute // 12)
 
+    def resume(self) -> None:
+        """Count as if the earlier try had just sent all that one minute may have."""
+        self._sent.append((self._clock(), self.per_minute))
+
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
         """Wait until so many messages may go out."""
         while (wait := self._wait(len(people))) > 0:

@@ -70,6 +70,9 @@ class Rule:
         :raises WtsError: when it cannot be read.
         """
 
+    def resume(self) -> None:
+        """Note that an earlier try of the task sent, perhaps until now."""
+
     def before_chunk(self) -> None:
         """Read again what may have changed since, before a chunk.
 
@@ -121,6 +124,11 @@ class Rules(Rule):
         """Read what the rules need."""
         for rule in self._rules:
             rule.begin()
+
+    def resume(self) -> None:
+        """Note that an earlier try of the task sent, perhaps until now."""
+        for rule in self._rules:
+            rule.resume()
 
     def before_chunk(self) -> None:
         """Read again what may have changed."""

@@ -152,6 +152,33 @@ def test_a_pace_makes_small_requests_and_waits_between_them(
     assert sum(waits) == pytest.approx(50)
 
 
+def test_a_try_that_goes_on_waits_out_the_minute_of_the_one_before(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    waits: list[float] = []
+    now = [1000.0]
+
+    def killed(_: float) -> None:
+        raise KeyboardInterrupt
+
+    def wait(seconds: float) -> None:
+        if not waits:
+            assert len(wts_connection.requests_of("queue_chatbot_batch")) == 2
+        waits.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr("airflow_provider_wts.sending.pace.seconds", lambda: now[0])
+    monkeypatch.setattr("airflow_provider_wts.sending.pace.pause", killed)
+    with pytest.raises(KeyboardInterrupt):
+        chatbot(recipients=phones(25), max_per_minute=60).execute(context)
+    monkeypatch.setattr("airflow_provider_wts.sending.pace.pause", wait)
+    context["ti"].try_number += 1
+    assert chatbot(recipients=phones(25), max_per_minute=60).execute(context)["sent"] == 25
+    assert waits == pytest.approx([60, 10])
+    assert sorted(addressed(wts_connection)) == phones(25)
+
+
 def test_a_dry_run_shows_how_long_it_takes_and_does_not_wait(wts_connection: Emulator, context: dict[str, Any]) -> None:
     shown = chatbot(recipients=phones(90), max_per_minute=2, dry_run=True).execute(context)
     assert (shown["to_send"], shown["minutes"]) == (90, 45.0)
