@@ -16,7 +16,7 @@ from airflow_provider_wts.operators import contact_fields
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.query import WtsQueryOperator
-from airflow_provider_wts.operators.sending import WtsOnceOperator
+from airflow_provider_wts.operators.sending import RefusesBackfill
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -71,7 +71,7 @@ class _ContactWriteOperator(WtsOperator):
         return contact_fields.checked(given(**{field: getattr(self, field) for field in contact_fields.FIELDS}))
 
 
-class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
+class WtsCreateContactOperator(_ContactWriteOperator, RefusesBackfill):
     """Create a contact, or update or return the one that exists.
 
     Calls ``create_contact``. What is left out is not sent. What the API does with a contact that exists where neither
@@ -98,6 +98,8 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :param upsert_fields: with ``upsert``: what an update may change, such as ``["name", "tags"]``; without it what
         is given, so that an update clears nothing (templated).
     :param get_if_exists: return the contact where it exists, and change nothing (templated).
+    :param allow_backfill: put contacts into sequences also in runs of a backfill. Without it, such runs are refused if
+        there are sequences: they would write to customers about the past (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
@@ -130,6 +132,7 @@ class WtsCreateContactOperator(_ContactWriteOperator, WtsOnceOperator):
                     "phone_number: is empty, and so are name, email_address and instagram. Give at least one of them."
                 )
             if fields.get("sequences"):
+                self.refuse_backfill(context)
                 refuse_unless_allowed(self.hook, "phone_number", fields.get("phone_number"))
             contact = contact_fields.resolved(fields, self.hook.names)
             call = contacts.create_contact(**contact, **rules.options(contact))
@@ -164,7 +167,7 @@ def _who(contact: Mapping[str, Any]) -> str:
     return next(str(contact[name]) for name in ("phone_number", "email", "instagram", "name") if contact.get(name))
 
 
-class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
+class WtsUpdateContactOperator(_ContactWriteOperator, RefusesBackfill):
     """Change a contact; what is left out stays as it is.
 
     Calls ``update_contact``, or ``update_contact_by_phone``. ``None`` and ``""`` clear a text, ``[]`` a list.
@@ -191,6 +194,8 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
     :param picture_url: address of its picture (templated).
     :param utm: where it came from: an object with ``source``, ``medium``, ``campaign``, ``content``, ``headline``,
         ``term``, ``referralUrl`` (templated, deep).
+    :param allow_backfill: put contacts into sequences also in runs of a backfill. Without it, such runs are refused if
+        there are sequences: they would write to customers about the past (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
@@ -231,6 +236,7 @@ class WtsUpdateContactOperator(_ContactWriteOperator, WtsOnceOperator):
                 "tags_operation": self._tags_operation(fields),
             }
             if fields.get("sequences"):
+                self.refuse_backfill(context)
                 refuse_unless_allowed(self.hook, "phone", phone or None, contact_id=contact_id)
             if not fields and not given(**{key: changes[key] for key in ("status", "picture_url", "utm")}):
                 raise WtsInvalidRequestError("There is nothing to change. Give at least one of the contact's fields.")
@@ -464,7 +470,7 @@ def _texts(name: str, found: dict[str, Any] | Unset) -> dict[str, str | None] | 
 _IDS_IN_ANSWER = 1000
 
 
-class WtsSaveContactsOperator(WtsQueryOperator):
+class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
     """Save many contacts: create those that are new, update those that exist.
 
     Calls ``batch_save_contacts``, once per 100 contacts. All rows are checked before the first call; a bad one is
@@ -488,6 +494,8 @@ class WtsSaveContactsOperator(WtsQueryOperator):
         that an update clears nothing (templated).
     :param tag_operation: what an update does to tags: ``add`` (default), ``remove`` or ``replace`` (templated).
     :param get_if_exists: leave contacts that exist as they are (templated).
+    :param allow_backfill: save rows with ``sequences`` also in runs of a backfill. Without it, such a run saves nothing
+        if one row has them, because they would write to customers about the past (templated).
     :param wts_conn_id: id of the Airflow connection (templated).
     :return: ``saved`` (contacts), ``calls``, and ``contact_ids`` in the order of the API's answers; ``None`` in their
         place when there are more than 1,000.
@@ -527,6 +535,8 @@ class WtsSaveContactsOperator(WtsQueryOperator):
                 raise WtsInvalidRequestError("contacts, recipients_sql: give exactly one of them. Nothing was saved.")
             snapshot = self.queried(context, stack)
             contacts = list(self._contacts(snapshot))
+            if any(one.get("sequence_ids") for one in contacts):
+                self.refuse_backfill(context)
             plain = list(chunks((one for one in contacts if not one.get("sequence_ids")), rules.group))
             starting = self._starting(context, [one for one in contacts if one.get("sequence_ids")], rules)
             if snapshot is not None:

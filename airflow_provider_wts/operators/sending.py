@@ -125,7 +125,33 @@ class WtsOnceOperator(WtsOperator):
         return once
 
 
-class WtsSendingOperator(WtsOnceOperator):
+class RefusesBackfill(WtsOnceOperator):
+    """Base of the operators after which WTS Chat writes to a customer, be it only through a sequence.
+
+    :param allow_backfill: send also in runs of a backfill. Without it, they are refused, because they would write to
+        customers about the past; the failure spends no retries (templated).
+    """
+
+    def __init__(self, *, allow_backfill: bool | str = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.allow_backfill = allow_backfill
+
+    def refuse_backfill(self, context: Context) -> None:
+        """Refuse to send in a run of a backfill, unless that is allowed.
+
+        :param context: the task's context.
+        :raises WtsInvalidRequestError: when it is not.
+        """
+        kind = getattr(context.get("dag_run"), "run_type", None)
+        is_backfill = str(getattr(kind, "value", kind)) == "backfill"
+        if is_backfill and parameters.flag("allow_backfill", self.allow_backfill) is not True:
+            raise WtsInvalidRequestError(
+                "allow_backfill: this run is part of a backfill, and would write to customers about the past. Nothing "
+                "was sent. If that is what you want, set allow_backfill=True and clear the task."
+            )
+
+
+class WtsSendingOperator(RefusesBackfill):
     """Base of the operators that write to a customer.
 
     :param dry_run: do everything but the call, and return the request that would have gone out, whether the send would
@@ -149,8 +175,6 @@ class WtsSendingOperator(WtsOnceOperator):
     :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
         tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
         the connection's ``rate_limit_conn_id``, and is refused without one (templated).
-    :param allow_backfill: send also in runs of a backfill. Without it, they are refused, because they would write to
-        customers about the past; the failure spends no retries (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
     """
 
@@ -175,7 +199,6 @@ class WtsSendingOperator(WtsOnceOperator):
         suppression_conn_id: str | None = None,
         suppression_sql_parameters: Any = None,
         max_per_contact: str | None = None,
-        allow_backfill: bool | str = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -192,7 +215,6 @@ class WtsSendingOperator(WtsOnceOperator):
         self.suppression_conn_id = suppression_conn_id
         self.suppression_sql_parameters = suppression_sql_parameters
         self.max_per_contact = max_per_contact
-        self.allow_backfill = allow_backfill
         self.deferrable = deferrable
 
     def send_once(
@@ -262,20 +284,6 @@ class WtsSendingOperator(WtsOnceOperator):
             dry_run = parameters.flag("dry_run", self.is_dry_run) is True
         if not dry_run:
             super().open_ledger(context)
-
-    def refuse_backfill(self, context: Context) -> None:
-        """Refuse to send in a run of a backfill, unless that is allowed.
-
-        :param context: the task's context.
-        :raises WtsInvalidRequestError: when it is not.
-        """
-        kind = getattr(context.get("dag_run"), "run_type", None)
-        is_backfill = str(getattr(kind, "value", kind)) == "backfill"
-        if is_backfill and parameters.flag("allow_backfill", self.allow_backfill) is not True:
-            raise WtsInvalidRequestError(
-                "allow_backfill: this run is part of a backfill, and would write to customers about the past. Nothing "
-                "was sent. If that is what you want, set allow_backfill=True and clear the task."
-            )
 
     def _open(self, context: Context) -> Once:
         self.refuse_backfill(context)

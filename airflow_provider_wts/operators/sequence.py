@@ -13,6 +13,7 @@ from airflow_provider_wts.operators import contact_fields
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.query import WtsQueryOperator
+from airflow_provider_wts.operators.sending import RefusesBackfill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -223,7 +224,7 @@ class _SequenceMembersOperator(WtsOperator):
             )
 
 
-class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator):
+class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, RefusesBackfill):
     """Add one contact or many to a sequence, which then sends them its messages.
 
     Calls ``add_sequence_contact`` where one contact is named, and ``add_sequence_contacts_batch`` for lists, once per
@@ -243,6 +244,8 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator):
         without one, a later try queries again. Needs the extra ``sql`` (templated).
     :param recipients_conn_id: Airflow connection of its database (templated).
     :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
+    :param allow_backfill: add contacts also in runs of a backfill. Without it, they are refused, because the sequence
+        would write to customers about the past (templated).
     :param wts_conn_id: id of the Airflow connection; its ``allowed_recipients`` hold here too (templated).
     :return: for one contact its place in the sequence; for lists ``contacts``, how many, and ``calls``.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
@@ -255,6 +258,8 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator):
 
         :param context: the task's context.
         """
+        with task_failures():
+            self.refuse_backfill(context)
         self.open_ledger(context)
         with task_failures(), ExitStack() as stack:
             self._snapshot = self.queried(context, stack)

@@ -639,6 +639,36 @@ def test_the_operators_can_be_mapped(operator_class, shared, mapped):
     assert set(task.partial_kwargs) >= set(shared)
 
 
+@pytest.mark.parametrize(
+    ("operator_class", "given", "operation_id"),
+    [
+        (WtsCreateContactOperator, {"phone_number": NOBODY}, "create_contact"),
+        (WtsUpdateContactOperator, {"phone": CARLA}, "update_contact_by_phone"),
+        (WtsSaveContactsOperator, {}, "batch_save_contacts"),
+    ],
+)
+def test_a_backfill_puts_nobody_into_a_sequence_unless_that_is_allowed(
+    wts_connection, context, operator_class, given, operation_id
+):
+    context["dag_run"].run_type = "backfill"
+
+    def save(more, **allowed):
+        if operator_class is WtsCreateContactOperator:
+            more = {**more, "upsert": True}
+        if operator_class is WtsSaveContactsOperator:
+            more = {"contacts": [{"phone_number": NOBODY, "name": "Ninguém", **more}, {"phone_number": CARLA}]}
+        return run(operator_class, context, **given, **more, **allowed)
+
+    with pytest.raises(AirflowFailException, match=r"allow_backfill: this run .*Nothing was sent"):
+        save({"sequences": ["Pós-venda"]})
+    assert wts_connection.requests_of(operation_id) == []
+    # Without a sequence, nobody is written to.
+    save({"name": "Carla"})
+    before = len(wts_connection.requests_of(operation_id))
+    save({"sequences": ["Pós-venda"]}, allow_backfill=True)
+    assert len(wts_connection.requests_of(operation_id)) > before
+
+
 def test_the_rows_of_a_query_are_saved_and_a_clear_queries_again(
     wts_connection, context, database, tmp_path, monkeypatch
 ):

@@ -475,6 +475,18 @@ def test_an_id_and_a_phone_of_two_people_are_refused(wts_connection, context, op
     assert not wts_connection.requests_of("remove_sequence_contact")
 
 
+@pytest.mark.parametrize("given", [{"phone": DIEGO}, {"phones": [DIEGO, CARLA]}], ids=["one", "many"])
+def test_a_backfill_adds_nobody_unless_that_is_allowed(wts_connection, context, given):
+    context["dag_run"].run_type = "backfill"
+    with pytest.raises(AirflowFailException, match=r"allow_backfill: this run .*Nothing was sent"):
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **given)
+    assert members(wts_connection) == 0
+
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", allow_backfill=True, **given)
+
+    assert members(wts_connection) == len(given.get("phones", [DIEGO]))
+
+
 # Contacts from a query ------------------------------------------------------------------------------------------------
 
 
