@@ -33,6 +33,7 @@ _SNIPPET = re.compile(r"(<!-- (example_dags/\w+\.py): (\w+) -->\n).*?(<!-- end -
 _SECTIONS: tuple[tuple[str, str, dict[str, tuple[str, ...]]], ...] = (
     ("Chatbots", "", {"operators.chatbot": ()}),
     ("Messages, templates, files", "", {"operators.message": ()}),
+    ("Outcomes of campaigns", "", {"operators.campaign_outcome": ()}),
     ("Contacts", "", {"operators.contact": ()}),
     ("Sessions", "", {"operators.session": ()}),
     ("Sequences", "", {"operators.sequence": ()}),
@@ -46,6 +47,7 @@ _SECTIONS: tuple[tuple[str, str, dict[str, tuple[str, ...]]], ...] = (
         {
             "operators.base": (),
             "operators.sending": (),
+            "operators.query": (),
             "operators.campaign": ("WtsBatchOperator",),
             "operators.listing": (),
             "sensors.base": (),

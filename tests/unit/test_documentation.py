@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_wts.provider_info import PROVIDER_INFO
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOL = runpy.run_path(str(ROOT / "tools" / "generate_docs.py"))
 TRANSLATIONS = runpy.run_path(str(ROOT / "tools" / "translations.py"))
+PUBLIC = re.compile("Wts.*(Operator|Sensor)")
 PAGES = [page for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if "_build" not in page.parts]
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -32,6 +36,17 @@ def test_a_snippet_is_the_code_of_the_example():
     assert f"```python\n{name[3]}\n" in TOOL["with_snippets"](marked.format(name[1]))
     with pytest.raises(SystemExit, match=r"example_wts_call.py has no \[START gone\]"):
         TOOL["with_snippets"](marked.format("gone"))
+
+
+def test_every_operator_and_sensor_is_in_the_reference():
+    reference = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    modules = [
+        name for kind in ("operators", "sensors") for one in PROVIDER_INFO[kind] for name in one["python-modules"]
+    ]
+    names = {name for module in modules for name in vars(importlib.import_module(module)) if PUBLIC.fullmatch(name)}
+    # Of a few operators of one file, whose reference repeats its parameters.
+    names.remove("WtsSessionOperator")
+    assert [name for name in sorted(names) if f"\n### {name}\n" not in reference] == []
 
 
 def structure(page):
