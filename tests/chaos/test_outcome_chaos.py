@@ -26,6 +26,7 @@ from databases import Server
 from forked_tries import Tasks
 from outcome_task import POINTS
 
+from airflow_provider_wts.api import budget
 from airflow_provider_wts.api.chatbots import queue_chatbot_batch
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.campaigns.outcomes import COLUMNS
@@ -229,7 +230,7 @@ class Campaigns:
     def _of_send(self, line: dict[str, Any], sends: list[Any]) -> dict[str, Any]:
         own = next(send for send in sends if send.id == line["id"])
         sent_at = parse_timestamp(line["sent_at"])
-        assert timedelta(0) <= self._at(own.created) - sent_at < timedelta(minutes=2)
+        assert timedelta(0) <= self._at(own.created) - sent_at < timedelta(minutes=10)
         row = {
             "sent_at": sent_at,
             "asked": own.message["status"] if own.message else own["status"],
@@ -421,6 +422,8 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Emulato
         emulator.behave("*", replies=[])
         emulator.switches.change({"whatsapp_window": "off", "queue_seconds": 0, "rate_limits": False})
         emulator.switches.recorded_requests = 200_000
+        for name in ("ACCOUNT_LIMITS", "SEND_LIMITS"):
+            monkeypatch.setattr(budget, name, (budget.Limit(10**6, 300, name),))
         monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection(emulator)))
         monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
         yield emulator
