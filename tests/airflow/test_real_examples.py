@@ -1,9 +1,14 @@
-"""Examples that need more of Airflow than ``dag.test()`` has: watchers of assets, a person's approval, deadlines."""
+"""Examples that need more of Airflow than ``dag.test()`` has: watchers of assets, a person's approval, deadlines.
+
+And the campaign, whose tasks meet through a database and wait in the triggerer.
+"""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +40,7 @@ HASTE = {
         "        while not os.path.exists(os.environ['AIRFLOW_HOME'] + '/told'):\n"
         "            time.sleep(0.5)",
     },
+    "example_wts_campaign": {"refresh_interval=timedelta(minutes=15)": "refresh_interval=timedelta(seconds=10)"},
 }
 
 
@@ -55,6 +61,8 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
         (folder / f"{name}.py").write_text(text, "utf-8")
     connection = {"conn_type": "wts", "host": emulator.url, "password": emulator.token, "extra": {"timeout": 600}}
     running = WholeAirflow(sorted(folder.glob("*.py")), connection)
+    warehouse = {"conn_type": "sqlite", "host": str(running.home / "warehouse.db")}
+    running.environment["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
     try:
         yield running.start()
     finally:
@@ -230,3 +238,40 @@ def test_a_run_that_is_late_tells_the_people_on_call(airflow: WholeAirflow, emul
     for phone in on_call:
         (message,) = emulator.received(phone)
         assert "example_wts_deadline está atrasado" in str(message.text)
+
+
+def test_the_campaign_goes_from_a_query_to_a_table_and_a_report(airflow: WholeAirflow, emulator: Emulator) -> None:
+    phones = [f"+551195{number:07}" for number in range(60)]
+    silent, opted_out = phones[::20], phones[7]
+    for phone in silent:
+        emulator.behave(phone, replies=[])
+    with closing(sqlite3.connect(airflow.home / "warehouse.db")) as database, database:
+        database.execute(
+            "CREATE TABLE invoices (id INTEGER, name TEXT, phone TEXT, amount NUMERIC, due_on DATE, paid_on DATE)"
+        )
+        database.execute("CREATE TABLE opt_outs (phone TEXT)")
+        database.execute("INSERT INTO opt_outs VALUES (?)", [opted_out])
+        rows = [(number, "Ana", phone, 10.5, "2026-01-10", None) for number, phone in enumerate(phones)]
+        database.executemany("INSERT INTO invoices VALUES (?, ?, ?, ?, ?, ?)", rows)
+    run_id = airflow.trigger("example_wts_campaign", folder=f"file://{airflow.home}/campaigns")
+    assert airflow.wait_for_end(run_id, 240) == "success", "\n".join(airflow.task_logs(run_id)[-60:])
+    with closing(sqlite3.connect(airflow.home / "warehouse.db")) as database:
+        outcome = database.execute(
+            "SELECT phone, send_status, session_status, json_extract(answers, '$.resposta') "
+            "FROM reminder_outcomes JOIN invoices ON row_key = CAST(id AS TEXT) ORDER BY line"
+        ).fetchall()
+    got = {phone for phone in phones if emulator.received(phone)}
+    assert len(emulator.requests_of("queue_chatbot_batch")) == 1
+    assert [phone for phone, *_ in outcome] == phones
+    assert 45 <= len(got) <= 58
+    assert opted_out not in got
+    for phone, status, session, answer in outcome:
+        if phone not in got:
+            expected = ("skipped" if phone == opted_out else "holdout", None, None)
+        elif phone in silent:
+            # The chatbot gives them up after a minute.
+            expected = ("sent", session, None)
+        else:
+            expected = ("sent", "COMPLETED", "Sim")
+        assert (status, session, answer) == expected, phone
+    assert len(list((airflow.home / "campaigns").glob("report-*.html"))) == 1
