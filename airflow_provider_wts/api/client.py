@@ -138,8 +138,9 @@ class WtsClient:
         """Perform a call, trying again where that is safe.
 
         :param call: what to call.
-        :param before_write: called right before the first byte of each request, when all waiting is over and the
-            connection is open; what it raises ends the call, and is raised.
+        :param before_write: called before each write of a request, the last one included, when all waiting is over and
+            the connection is open; what it raises ends the call, and is raised. Without its last byte, no request has
+            an effect.
         :return: the answer, parsed; ``None`` where the operation answers nothing.
         :raises WtsInvalidRequestError: when the call cannot become a request. Nothing was sent.
         :raises WtsRejectedError: when the API refuses.

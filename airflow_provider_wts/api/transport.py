@@ -39,7 +39,7 @@ from urllib3.util.connection import allowed_gai_family
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from urllib3.poolmanager import PoolManager
 
@@ -61,6 +61,9 @@ _PROBE_TIMEOUT = 3.0
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 _CHUNK = 64 * 1024
+
+#: Bytes of a body that are written at a time.
+_PIECE = 16 * 1024
 
 #: Tokens of fewer characters are not looked for in answers, where they would be found in other words.
 _SHORTEST_HIDDEN = 8
@@ -213,8 +216,12 @@ class _Exchange:
         self.sock: socket.socket | None = None
         self.lock = threading.Lock()
 
-    def begin(self) -> None:
-        """Note that the first byte of the request is about to be written, if it may be."""
+    def write(self) -> None:
+        """Note that bytes of the request are about to be written, if they may be.
+
+        A process may be stopped between two writes, and come back when another one has taken over. Without its last
+        byte the request has no effect.
+        """
         if self._before_write is not None:
             try:
                 self._before_write()
@@ -374,10 +381,19 @@ class _NotingMixin:
         if self.sock is None:
             self.connect()
         exchange: _Exchange | None = getattr(_local, "exchange", None)
-        if exchange is not None and not self._connecting and not exchange.written:
+        if exchange is None or self._connecting:
+            super().send(data)  # type: ignore[misc]
+            return
+        if not exchange.written:
             exchange.watch(self.sock)
-            exchange.begin()
-        super().send(data)  # type: ignore[misc]
+        # A long body may wait for the other side in the middle.
+        for piece in _pieces(data) if isinstance(data, bytes) else (data,):
+            exchange.write()
+            super().send(piece)  # type: ignore[misc]
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    yield from (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
 
 
 class _NotingHTTPConnection(_NotingMixin, HTTPConnection):
@@ -556,8 +572,8 @@ class Transport:
         :param auth: what authenticates the request, if anything does.
         :param timeout: seconds for the whole exchange, connecting included.
         :param fresh: take no connection that has been idle for over a second.
-        :param before_write: called right before the first byte, when the connection is open; what it raises is raised,
-            and nothing is written.
+        :param before_write: called before each write, when the connection is open; what it raises is raised, and the
+            request is not completed.
         :return: the complete answer, whatever its status.
         :raises ExchangeFailed: when no complete answer came.
         """

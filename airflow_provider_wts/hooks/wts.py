@@ -187,8 +187,9 @@ class WtsHook(BaseHook):
         """Perform a call.
 
         :param call: what to call, made by a function of :mod:`airflow_provider_wts.api`.
-        :param before_write: called right before the first byte of each request, when all waiting is over and the
-            connection is open; what it raises ends the call, and is raised.
+        :param before_write: called before each write of a request, the last one included, when all waiting is over and
+            the connection is open; what it raises ends the call, and is raised. Without its last byte, no request has
+            an effect.
         :return: the API's answer, parsed.
         :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
         """

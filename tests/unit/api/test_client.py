@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import logging
 import re
 import socket
@@ -439,6 +440,25 @@ class TestKeepAlive:
             monkeypatch.setattr(transport, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 30))
             client.perform(READ)
             assert server.connections == 1
+
+    @pytest.mark.parametrize("length", [20, 200_000])
+    def test_before_its_last_byte_a_request_can_still_be_stopped(self, length: int, client_of: ClientOf) -> None:
+        """As if its process had stood still since the first byte, and another one had taken over."""
+        writes = itertools.count()
+
+        def check() -> None:
+            if next(writes) == (1 if length == 20 else 5):
+                raise WtsError("Another try has taken over")
+
+        call: Call[Any] = Call("send_text", body={"to": TO, "from": FROM, "text": "x" * length})
+        with RawServer(http(b'{"id":"x"}')) as server:
+            client = client_of(server.url)
+            with pytest.raises(WtsError, match="Another try has taken over"):
+                client.perform(call, before_write=check)
+            # The unfinished request does not stay on a connection that the next one takes.
+            assert client.perform(SEND) == {"id": "x"}
+            assert server.connections == 2
+            assert [b"Bom dia" in request for request in server.requests] == [True]
 
     def test_threads_share_a_client_but_no_connection(self, client_of: ClientOf) -> None:
         with RawServer(http()) as server:

@@ -112,6 +112,8 @@ def _request(sock: socket.socket) -> bytes:
     missing = (int(lengths[0].split(b":")[1]) if lengths else 0) - len(body)
     while missing > 0:
         block = sock.recv(missing)
+        if not block:
+            return b""
         data += block
         missing -= len(block)
     return data
