@@ -78,11 +78,9 @@ class CheckedRows:
         try:
             path = output_file("results_path", self._address, example=_EXAMPLE)
             with whole_file(path, "results_path", example=_EXAMPLE) as file:
-                # Airflow's files look up a method again for every line.
-                write = file.write
-                for line in recipients.lines():
-                    digest.update(line)
-                    write(line)
+                for block in recipients.blocks():
+                    digest.update(block)
+                    file.write(block)
         except Exception as error:
             log.warning("The checked rows could not be kept for later tries, which will check them again: %s", error)
             return

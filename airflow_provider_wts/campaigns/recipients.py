@@ -254,6 +254,11 @@ class Recipients:
         # Not the file itself: a walk that ends early would close it.
         yield from iter(self._file.readline, b"")
 
+    def blocks(self) -> Iterator[bytes]:
+        """Walk all bytes of :meth:`lines`. One walk at a time."""
+        self._file.seek(0)
+        yield from iter(lambda: self._file.read(_BLOCK), b"")
+
     def refuse_bad_rows(self, where: str = "") -> None:
         """Refuse the whole campaign where a row is bad.
 
@@ -341,7 +346,7 @@ def _is_skipped(line: bytes) -> bool:
 
 def _written_row(entry: Recipient | SkippedRow) -> bytes:
     # As it will go out: what cannot be written then is a bad row now.
-    return json.dumps(entry, default=_json, allow_nan=False, ensure_ascii=False).encode()
+    return _ENCODER.encode(entry).encode()
 
 
 def _json(value: object) -> object:
@@ -351,6 +356,9 @@ def _json(value: object) -> object:
         return value.isoformat()
     return json_value(value)
 
+
+#: Made once: ``json.dumps`` makes one for every row.
+_ENCODER = json.JSONEncoder(default=_json, allow_nan=False, ensure_ascii=False)
 
 _COLUMN = re.compile(r"\s*row\.([^\W\d_]\w*)\s*")
 

@@ -798,9 +798,12 @@ def most_failures(value: Any, recipients: int) -> float | None:
     return number * recipients if share else number
 
 
+#: Made once: ``json.dumps`` makes one for every recipient.
+_SORTED = json.JSONEncoder(sort_keys=True)
+
+
 def _digest(recipient: Recipient) -> str:
-    text = json.dumps(recipient.values, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(_SORTED.encode(recipient.values).encode()).hexdigest()[:12]
 
 
 def _chunks(rows: Iterable[Recipient | SkippedRow], size: int) -> Iterator[list[Recipient | SkippedRow]]:

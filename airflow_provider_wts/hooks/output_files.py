@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _LOCAL = ("", "file", "local")
 
+#: ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end. Made once:
+#: ``json.dumps`` makes one for every line.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath:
     """Return the place of a file that is about to be written.
@@ -131,8 +135,8 @@ def json_line(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
     :param value: the value.
     :param default: turns what JSON does not know into what it knows.
     """
-    # ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end.
-    return json.dumps(value, default=default, separators=(",", ":")).encode() + b"\n"
+    encoder = _ENCODER if default is None else json.JSONEncoder(default=default, separators=(",", ":"))
+    return encoder.encode(value).encode() + b"\n"
 
 
 def make_folder(path: ObjectStoragePath) -> None:
