@@ -256,7 +256,7 @@ class Budget:
         self._account = account
         self._redis = _server(redis_url, redis_options or {}) if redis_url else None
         self._counter: _Counter = self._redis or _memory
-        self._sleep = sleep
+        self.sleep = sleep
         account_limits, send_limits = _parts(ACCOUNT_LIMITS, percent), _parts(SEND_LIMITS, percent)
         self._limits = account_limits
         self._limits_of_sends = send_limits if send_limit_is_separate else account_limits + send_limits
@@ -286,7 +286,7 @@ class Budget:
                 )
             if waited < _WORTH_A_LINE <= waited + wait:
                 log.info("Waiting about %.0f s for the account's rate limit.", wait)
-            self._sleep(wait)
+            self.sleep(wait)
             waited += wait
         return waited
 

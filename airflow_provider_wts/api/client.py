@@ -256,6 +256,15 @@ class WtsClient:
         """
         self._until = until
 
+    def sleep_with(self, sleep: Callable[[float], None]) -> Callable[[float], None]:
+        """Wait for limits and between attempts in another way, and return the way until now.
+
+        :param sleep: waits so many seconds; what it raises ends the call. Nothing was sent then.
+        """
+        before, self._sleep = self._sleep, sleep
+        self._budget.sleep = sleep
+        return before
+
     def close(self) -> None:
         """Close the connections of the calling thread."""
         self._transport.close()

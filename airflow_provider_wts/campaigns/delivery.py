@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsError, WtsRejectedError, WtsUnknownOutcomeError
+from airflow_provider_wts.api.errors import (
+    WtsAuthenticationError,
+    WtsError,
+    WtsNotSentError,
+    WtsRejectedError,
+    WtsUnknownOutcomeError,
+)
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending.ledger import receipt_of
 from airflow_provider_wts.sending.reconcile import Unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from airflow_provider_wts.campaigns.message_kinds import MessageKind
     from airflow_provider_wts.campaigns.recipients import Send
@@ -24,6 +32,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which a wait looks again whether it may go on.
+_PIECE = 0.2
 
 #: Refusals after which a campaign ends that has reached nobody: it is the request that is wrong, not the recipients.
 MOST_REFUSALS = 5
@@ -35,13 +46,23 @@ class Delivery:
     :param hook: the hook of the task's connection.
     :param kind: how the messages go out.
     :param ledger: the ledger.
+    :param patience: asked while requests are under way: ``None``, or if no request may begin any more, for how many
+        seconds the answers of those are awaited that have.
     """
 
-    def __init__(self, hook: WtsHook, kind: MessageKind, ledger: Ledger) -> None:
+    def __init__(
+        self, hook: WtsHook, kind: MessageKind, ledger: Ledger, patience: Callable[[], float | None] = lambda: None
+    ) -> None:
         self._hook = hook
         self._kind = kind
         self._ledger = ledger
         self._writing = Lock()
+        self._patience = patience
+        self._beginning = Lock()
+        #: Whether no request begins any more.
+        self.halted = False
+        # Sends whose requests began.
+        self._begun = set[str]()
         #: How many sends WTS Chat accepted.
         self.accepted = 0
         self._refused = 0
@@ -63,7 +84,9 @@ class Delivery:
             # The second time, what is left may go out in other requests than those that the page shows.
             self._forget_requests(page)
         unanswered: list[Unanswered] = []
-        errors: list[WtsError] = []
+        errors: list[BaseException] = []
+        broken = set[str]()
+        self._begun = set()
 
         def make(request: list[Send]) -> None:
             if errors:
@@ -72,19 +95,52 @@ class Delivery:
                 self._request(request, page, unanswered)
             except WtsError as error:
                 errors.append(error)
+            except BaseException as error:
+                broken.update(_keys(request))
+                errors.append(error)
 
-        if self._kind.parallelism > 1 and len(requests) > 1:
-            # One pool for all chunks: a thread keeps its connection.
-            self._pool = self._pool or ThreadPoolExecutor(self._kind.parallelism, thread_name_prefix="wts-send")
-            list(self._pool.map(make, requests))
-        else:
-            for request in requests:
-                make(request)
-        if errors:
+        # One pool for all chunks: a thread keeps its connection.
+        self._pool = self._pool or ThreadPoolExecutor(self._kind.parallelism, thread_name_prefix="wts-send")
+        under_way = {self._pool.submit(make, request): _keys(request) for request in requests}
+        late = {key for future in self._left_after_wait(under_way) for key in under_way[future]}
+        if errors or self.halted:
             # Only what was to be sent here: of others of the page it may be unknown whether they happened.
-            page.retract(_keys(sends) - {key for one in unanswered for key in _keys(one.sends)} - set(unknown))
-            raise errors[0]
+            lost = {key for one in unanswered for key in _keys(one.sends)}
+            page.retract(_keys(sends) - lost - broken - (late & self._begun) - set(unknown))
+        if failures := [error for error in errors if not isinstance(error, _HaltedError)]:
+            raise next((error for error in failures if not isinstance(error, WtsError)), failures[0])
         return unanswered
+
+    def _left_after_wait(self, under_way: Collection[Future[None]]) -> set[Future[None]]:
+        """Wait for requests, and return those that take too long for a task that ends."""
+        left, until = set(under_way), math.inf
+        while left and time.monotonic() < until:
+            if not self.halted and (patience := self._patience()) is not None:
+                with self._beginning:
+                    self.halted = True
+                until = time.monotonic() + patience
+            _, left = wait(left, timeout=min(_PIECE, max(0.0, until - time.monotonic())))
+        return left
+
+    def pause(self, seconds: float) -> None:
+        """Wait within a request that has not begun.
+
+        :param seconds: how long.
+        :raises WtsNotSentError: when no request begins any more.
+        """
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.halted:
+                raise _HaltedError("The campaign was stopped. Nothing was sent.")
+            time.sleep(min(left, _PIECE))
+
+    def _begin(self, sends: list[Send]) -> None:
+        """Note that the request for some sends begins, if it may."""
+        self._ledger.check()
+        with self._beginning:
+            if self.halted:
+                raise _HaltedError("The campaign was stopped. Nothing was sent.")
+            self._begun |= _keys(sends)
 
     def receive(self, key: str, answer: Mapping[str, Any], page: Page) -> None:
         """Note what WTS Chat says about a send.
@@ -120,9 +176,9 @@ class Delivery:
         self.recent.extend(recent)
 
     def close(self) -> None:
-        """End the threads; waits for requests in progress."""
+        """End the threads; waits for requests in progress, unless the task ends."""
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=not self.halted, cancel_futures=True)
             self._pool = None
 
     def _keep(self, page: Page) -> None:
@@ -136,7 +192,7 @@ class Delivery:
 
     def _request(self, sends: list[Send], page: Page, unanswered: list[Unanswered]) -> None:
         try:
-            answer = self._hook.run(self._kind.call(sends), before_write=self._ledger.check)
+            answer = self._hook.run(self._kind.call(sends), before_write=lambda: self._begin(sends))
         except WtsAuthenticationError:
             raise
         except WtsRejectedError as error:
@@ -175,6 +231,10 @@ class Delivery:
         if not self.accepted and self._refused >= MOST_REFUSALS:
             error.add_note(f"The first {self._refused} recipients were refused, so nothing more was tried.")
             raise error
+
+
+class _HaltedError(WtsNotSentError):
+    """No request begins any more."""
 
 
 def _keys(sends: Iterable[Send]) -> set[str]:

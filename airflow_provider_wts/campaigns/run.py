@@ -10,8 +10,9 @@ import hashlib
 import json
 import logging
 import math
+import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,15 +29,18 @@ from airflow_provider_wts.campaigns.results import Progress, Result
 from airflow_provider_wts.campaigns.stop import StopVariable
 from airflow_provider_wts.hooks.context import TaskIdentity, earliest_start
 from airflow_provider_wts.hooks.metrics import count_send
+from airflow_provider_wts.hooks.termination import Terminated, Termination
 from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.key import Mark, campaign_id, send_key
 from airflow_provider_wts.sending.ledger import deployment
+from airflow_provider_wts.sending.pace import Pace
 from airflow_provider_wts.sending.reconcile import Finding, Found, Unanswered
 from airflow_provider_wts.sending.resend import UnknownOutcome
 from airflow_provider_wts.sending.rules import HeldBack, Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from airflow.sdk import Context
 
@@ -56,6 +60,13 @@ PAGES_PER_CHECKPOINT = 10
 
 #: Messages that a dry run shows.
 _MOST_SHOWN = 3
+
+#: Seconds for which a task that Airflow ends waits for answers, and one that a person stops. Airflow 3 kills after 5.
+_PATIENCE_OF_AIRFLOW = 2.0
+_PATIENCE = 20.0
+
+#: Seconds after which a wait on the worker looks at the Variable again.
+_PIECE = 10.0
 
 _UNDER_WAY = "the task was killed during the request"
 
@@ -94,7 +105,7 @@ class Batch:
         self._earliest = earliest_start(context)
         # A setting that cannot be read must end the task before anything is sent.
         self._lag = reconcile.effect_lag(hook.client.timeout)
-        self._delivery = Delivery(hook, kind, ledger)
+        self._delivery = Delivery(hook, kind, ledger, self.patience)
         self._earlier = EarlierSends()
         self._rows = Fingerprint(hook.wts_conn_id)
         #: Sends of earlier tries to whoever is not among the recipients so far.
@@ -113,6 +124,14 @@ class Batch:
 
         :raises HeldBack: if nothing more may go out.
         """
+
+    def patience(self) -> float | None:
+        """Return ``None``, or if nothing more may go out, for how many seconds requests under way are waited for."""
+        return None
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Let a wait end with :class:`HeldBack` or :class:`Terminated`, because nothing more may go out."""
+        return nullcontext()
 
     def report(self, recipient: Recipient, result: Result) -> None:
         """Take the outcome of a recipient."""
@@ -215,15 +234,15 @@ class Batch:
     def _send(self, sends: list[Send]) -> None:
         """Send a chunk: write the intents, call, write the receipts."""
         try:
-            self.permit()
-        except HeldBack as held_back:
-            self.stopped = str(held_back)
+            with self.interruptible():
+                self.permit()
+        except (HeldBack, Terminated) as end:
+            self.stopped = str(end)
         # Once more: it may have been a long wait until now.
         results = {send.mark.key: self._known(send) for send in sends}
         pending = [send for send in sends if results[send.mark.key] is None]
-        refused = self.rules.take({send.mark.key: send.to for send in pending})
-        results |= {key: self._refused(refusal) for key, refusal in refused.items()}
-        pending = [send for send in pending if send.mark.key not in refused]
+        results |= self._take_turns(pending)
+        pending = [send for send in pending if results[send.mark.key] is None]
         page = None
         if pending:
             page = self._open_page(pending)
@@ -241,6 +260,17 @@ class Batch:
             self._settle(pending, page)
             results |= {send.mark.key: self._outcome(send, page) for send in pending}
         self._report_all(results, sends, page)
+
+    def _take_turns(self, sends: list[Send]) -> dict[str, Result]:
+        """Count sends that go out next, and return the results of those that do not."""
+        people = {send.mark.key: send.to for send in sends}
+        try:
+            with self.interruptible():
+                return {key: self._refused(refusal) for key, refusal in self.rules.take(people).items()}
+        except (HeldBack, Terminated) as end:
+            self.stopped = str(end)
+            self.rules.settle(list(people), list(people))
+            return {key: Result("not_sent", reason=self.stopped) for key in people}
 
     def _settle(self, sends: list[Send], page: Page) -> None:
         """Tell the rules which of the sends of a chunk certainly reached nobody."""
@@ -280,7 +310,9 @@ class Batch:
         return (at + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())).isoformat()
 
     def _outcome(self, send: Send, page: Page) -> Result:
-        entry = page.sends[send.mark.key]
+        entry = page.sends.get(send.mark.key)
+        if entry is None:
+            return Result("not_sent", reason=self.stopped)
         reason = self._undecided.get(send.mark.key, "")
         return Result.of(entry.receipt) if entry.is_done else Result("undecided", reason=reason)
 
@@ -289,9 +321,18 @@ class Batch:
         left, found = sends, dict[str, Found]()
         for _ in range(2):
             unanswered = self._delivery.attempt(left, page, self._unknown_since)
-            if not unanswered:
+            if not self._delivery.halted and not unanswered:
                 return
-            found = self._ask(unanswered, page.intent, settled_after=self._lag)
+            try:
+                if self._delivery.halted:
+                    raise HeldBack(self.stopped)
+                with self.interruptible():
+                    found = self._ask(unanswered, page.intent, settled_after=self._lag)
+            except (HeldBack, Terminated) as end:
+                self.stopped = str(end)
+                for key in (key for key, entry in page.sends.items() if not entry.is_done):
+                    self._leave_undecided(key, f"no answer came before the campaign was stopped: {self.stopped}")
+                return
             left = self._take(found, [send for one in unanswered for send in one.sends], page)
             if not left:
                 return
@@ -299,7 +340,7 @@ class Batch:
         page.retract(absent)
         for send in left:
             if send.mark.key not in absent:
-                self._leave_undecided(send, found[send.mark.key].reason)
+                self._leave_undecided(send.mark.key, found[send.mark.key].reason)
         if absent:
             raise WtsNotSentError(
                 f"Twice no answer came, and WTS Chat shows that nothing was sent to {len(absent)} recipients. Another "
@@ -333,13 +374,13 @@ class Batch:
                 self._unknown_since.setdefault(key, page.intent)
                 again.append(send)
             else:
-                self._leave_undecided(send, one.reason)
+                self._leave_undecided(key, one.reason)
         decided = sum(found[send.mark.key].finding is not Finding.UNDECIDED for send in sends)
         log.info("WTS Chat shows the outcome of %s of %s recipients.", decided, len(sends))
         return again
 
-    def _leave_undecided(self, send: Send, reason: str) -> None:
-        self._undecided[send.mark.key] = reason
+    def _leave_undecided(self, key: str, reason: str) -> None:
+        self._undecided[key] = reason
         count_send(self._kind.operation_id, "undecided")
 
     def _open_page(self, sends: list[Send]) -> Page:
@@ -429,8 +470,15 @@ class Batch:
         unanswered = [one for page in pages for one in _unanswered(page, sends, page_of)]
         since = min(page.intent for page in pages)
         # However old an intent is: a limit may have held its request until then.
-        clock.sleep(self._lag - self.ledger.quiet_for)
-        shown = self._ask(unanswered, since, settled_after=0.0, at_a_time=at_a_time)
+        try:
+            with self.interruptible():
+                clock.sleep(self._lag - self.ledger.quiet_for)
+                shown = self._ask(unanswered, since, settled_after=0.0, at_a_time=at_a_time)
+        except (HeldBack, Terminated) as end:
+            self.stopped = str(end)
+            for key in sends:
+                self._leave_undecided(key, f"WTS Chat was not asked before the campaign was stopped: {self.stopped}")
+            return
         for page in pages:
             self._take(shown, [send for key, send in sends.items() if page_of[key] is page], page)
             self.ledger.keep(page)
@@ -487,7 +535,7 @@ class _Task(Protocol):
 
     def rules(self, context: Context) -> list[Rule]: ...
 
-    def wait_for(self, opening: datetime) -> None: ...
+    def wait_for(self, opening: datetime, *, may_defer: bool, sleep: Callable[[float], None]) -> None: ...
 
     def minutes_of(self, messages: int) -> float | None: ...
 
@@ -536,7 +584,13 @@ class Campaign(Batch):
         self._most_failures = most_failures(operator.max_failures, recipients.count)
         self._times = operator.send_times()
         self._stop = StopVariable(str(parameters.filter_text("stop_variable", operator.stop_variable) or ""))
-        self.rules = Rules(operator.rules(context))
+        self._termination = Termination()
+        self._is_interruptible = False
+        rules = operator.rules(context)
+        for rule in rules:
+            if isinstance(rule, Pace):
+                rule.sleep = self._pause
+        self.rules = Rules(rules)
 
     def refuse_bad_rows(self, *, rehearsal: bool) -> None:
         """Refuse the whole campaign because of its bad rows; the results file names all of them.
@@ -621,6 +675,15 @@ class Campaign(Batch):
 
     def run(self) -> dict[str, Any]:
         """Send, and return the counts."""
+        client = self._hook.client
+        with self._termination:
+            before = client.sleep_with(self._pause)
+            try:
+                return self._run()
+            finally:
+                client.sleep_with(before)
+
+    def _run(self) -> dict[str, Any]:
         for row in self._recipients.skipped():
             self._progress.leave(row)
         if self._results is not None:
@@ -649,19 +712,51 @@ class Campaign(Batch):
             self._checked_rows.drop()
         return self._end(summary, problem)
 
+    def patience(self) -> float | None:
+        """Return ``None``, or if nothing more may go out, for how many seconds requests under way are waited for."""
+        if self._termination.ordered:
+            self.stopped, self._termination.obeyed = self._termination.reason, True
+            return _PATIENCE_OF_AIRFLOW
+        try:
+            self._stop.check()
+        except HeldBack as held_back:
+            self.stopped = str(held_back)
+            return _PATIENCE
+        return None
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let a wait end because nothing more may go out."""
+        self._is_interruptible = True
+        try:
+            with self._termination.interruptible():
+                yield
+        except Terminated:
+            self._termination.obeyed = True
+            raise
+        finally:
+            self._is_interruptible = False
+
+    def _pause(self, seconds: float) -> None:
+        """Wait in pieces; a person may stop the campaign meanwhile."""
+        if threading.current_thread() is not threading.main_thread():
+            self._delivery.pause(seconds)
+            return
+        until = clock.seconds() + seconds
+        while (left := until - clock.seconds()) > 0:
+            if self._is_interruptible:
+                self._stop.check()
+            time.sleep(min(left, _PIECE))
+
     def permit(self) -> None:
         """Let the next chunk go out, or wait until it may, or stop the campaign."""
         self._progress.save()
         if self._too_many_failures():
             raise HeldBack(f"more than {self._most_failures:g} messages failed (max_failures)")
         while (opening := self._times.opening(now := datetime.now(UTC))) > now:
-            if self.ledger.is_kept or not (self._progress.counts["sent"] or self._progress.counts["failed"]):
-                self._operator.wait_for(opening)
-            else:
-                # Without a ledger, only this process knows what was sent, so the task must not leave its worker.
-                seconds = (opening - now).total_seconds()
-                self._log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
-                time.sleep(seconds)
+            # Without a ledger, only this process knows what was sent, so the task must not leave its worker.
+            may_defer = self.ledger.is_kept or not (self._progress.counts["sent"] or self._progress.counts["failed"])
+            self._operator.wait_for(opening, may_defer=may_defer, sleep=self._pause)
         self._stop.check()
         # Somebody may have opted out meanwhile.
         self.rules.before_chunk()
@@ -734,7 +829,7 @@ class Campaign(Batch):
             # An alias, or something that is not an asset, has no such event.
             with suppress(KeyError, TypeError, AttributeError):
                 events[outlet].extra.update({name: one for name, one in summary.items() if name != "not_reached"})
-        if problem or self._has_skipped_all():
+        if problem or self._termination.obeyed or self._has_skipped_all():
             # It does not return.
             self._context["ti"].xcom_push(key="return_value", value=summary)
         counts = ", ".join(f"{count:,} {name}" for name, count in self._progress.counts.items())
@@ -765,6 +860,9 @@ class Campaign(Batch):
         return bool(self.stopped) and not counts["sent"] and not counts["failed"]
 
     def _end(self, summary: dict[str, Any], problem: str) -> dict[str, Any]:
+        if self._termination.obeyed:
+            self._log.warning("Stopped before all recipients were written to: %s.", self.stopped)
+            return summary
         if problem:
             where = f" The results are in {self._results.address}." if self._results else ""
             raise AirflowFailException(f"{problem}{where}")

@@ -37,6 +37,13 @@ class WtsOperator(RenderedParameters, BaseOperator):
         """The hook of this task's connection."""
         return WtsHook(self.wts_conn_id)
 
+    def on_kill(self) -> None:
+        """End the task at once when Airflow says so. What it was about to send, the next try finds out."""
+        from airflow_provider_wts.hooks.termination import end_task
+
+        super().on_kill()
+        end_task()
+
     def build_call(self) -> Call[Any]:
         """Return the operator's call. It checks the parameters first, so that a mistake costs no request.
 

@@ -115,7 +115,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         replies keep up. Requests then have fewer recipients (templated).
     :param stop_variable: name of an Airflow Variable. If it is set to anything but blank, ``0``, ``false``, ``no`` or
         ``off``, the campaign stops after the requests in progress; the others are ``not_sent`` in the results. When it
-        is no longer set, a clear goes on with them (templated).
+        is no longer set, a clear goes on with them. Marking the task as failed does the same (templated).
     :param chunk_size: recipients of one request, 1 to 100. Two requests are in progress at a time: twice as many
         recipients may be unconfirmed after a crash.
     :param progress_interval: seconds between two lines of progress in the log; ``None`` for no such lines.

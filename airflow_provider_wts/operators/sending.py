@@ -457,20 +457,24 @@ class WtsSendingOperator(RefusesBackfill):
             end = AirflowFailException if refusal.status == "failed" else AirflowSkipException
             raise end(f"Nothing was {done}: {refusal.reason} ({refusal.rule}).")
 
-    def wait_for(self, opening: datetime) -> None:
+    def wait_for(
+        self, opening: datetime, *, may_defer: bool = True, sleep: Callable[[float], None] | None = None
+    ) -> None:
         """Wait until the send window opens: in the triggerer if ``deferrable``, else on the worker.
 
         :param opening: when it opens.
+        :param may_defer: whether the task may leave its worker.
+        :param sleep: how to wait on the worker.
         """
         seconds = (opening - datetime.now(UTC)).total_seconds()
         self.log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
-        if self.deferrable and seconds > _SHORT_WAIT:
+        if may_defer and self.deferrable and seconds > _SHORT_WAIT:
             self.defer(
                 trigger=time_trigger(opening),
                 method_name="execute_in_window",
                 timeout=timedelta(seconds=seconds + 3600),
             )
-        time.sleep(max(0.0, seconds))
+        (sleep or time.sleep)(max(0.0, seconds))
 
 
 def time_trigger(timestamp: datetime) -> Any:

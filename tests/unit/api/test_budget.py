@@ -141,7 +141,7 @@ def test_waiting_is_told_once(clock: FakeTime, caplog: pytest.LogCaptureFixture)
     for _ in range(194):
         limits.acquire(READ)
     # Wakes up too early again and again, as where others take the free places.
-    limits._sleep = lambda seconds: clock.sleep(seconds / 2)
+    limits.sleep = lambda seconds: clock.sleep(seconds / 2)
     limits.acquire(READ)
     assert [record.getMessage() for record in caplog.records] == ["Waiting about 5 s for the account's rate limit."]
 

@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from airflow import __version__
 from airflow_provider_wts.sending import reconcile
 job = json.loads(sys.argv[1])
-reconcile.effect_lag = lambda timeout: 0.3
+reconcile.effect_lag, reconcile.QUEUE_WAIT, reconcile._QUEUE_INTERVAL = lambda timeout: 0.3, 0.3, 0.1
 module, _, name = job["operator"].rpartition(".")
 operator = getattr(importlib.import_module(module), name)(task_id="send", **job["parameters"])
 

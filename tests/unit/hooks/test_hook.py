@@ -225,7 +225,7 @@ def unwilling_to_wait(hook: WtsHook) -> WtsHook:
     def wait(seconds: float) -> None:
         raise Waits
 
-    hook.client._budget._sleep = wait
+    hook.client._budget.sleep = wait
     return hook
 
 

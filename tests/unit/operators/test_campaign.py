@@ -752,19 +752,19 @@ def test_without_a_ledger_a_campaign_waits_on_its_worker(
     wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = window_of(monkeypatch, 1)
-    slept: list[float] = []
+    waited: list[float] = []
 
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
+    def pause(campaign: Any, seconds: float) -> None:
+        waited.append(seconds)
         window.chunks = 100
 
-    monkeypatch.setattr(run_module.time, "sleep", sleep)
+    monkeypatch.setattr(run_module.Campaign, "_pause", pause)
     monkeypatch.delenv("AIRFLOW__WTS__LEDGER_PATH")
     operator = chatbot(
         recipients=numbers(20), chunk_size=5, deferrable=True, send_window="08:00-20:00 America/Sao_Paulo"
     )
     assert operator.execute(context)["sent"] == 20
-    assert slept[0] > 3600
+    assert waited[0] > 3600
 
 
 # What Airflow sees ----------------------------------------------------------------------------------------------------

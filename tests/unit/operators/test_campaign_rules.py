@@ -14,6 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_version import AIRFLOW_VERSION
 
+from airflow_provider_wts.campaigns.run import Campaign
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.message import WtsSendTextBatchOperator
 from airflow_provider_wts.sending.holdout import Holdout
@@ -139,12 +140,12 @@ def test_a_pace_makes_small_requests_and_waits_between_them(
     waits: list[float] = []
     now = [1000.0]
 
-    def wait(seconds: float) -> None:
+    def wait(campaign: Campaign, seconds: float) -> None:
         waits.append(seconds)
         now[0] += seconds
 
     monkeypatch.setattr("airflow_provider_wts.sending.pace.seconds", lambda: now[0])
-    monkeypatch.setattr("airflow_provider_wts.sending.pace.pause", wait)
+    monkeypatch.setattr(Campaign, "_pause", wait)
     counts = chatbot(recipients=phones(60), max_per_minute="60").execute(context)
     assert counts["sent"] == 60
     sizes = [len(one.body["messages"]) for one in wts_connection.requests_of("queue_chatbot_batch")]
@@ -159,20 +160,20 @@ def test_a_try_that_goes_on_waits_out_the_minute_of_the_one_before(
     waits: list[float] = []
     now = [1000.0]
 
-    def killed(_: float) -> None:
+    def killed(campaign: Campaign, seconds: float) -> None:
         raise KeyboardInterrupt
 
-    def wait(seconds: float) -> None:
+    def wait(campaign: Campaign, seconds: float) -> None:
         if not waits:
             assert len(wts_connection.requests_of("queue_chatbot_batch")) == 2
         waits.append(seconds)
         now[0] += seconds
 
     monkeypatch.setattr("airflow_provider_wts.sending.pace.seconds", lambda: now[0])
-    monkeypatch.setattr("airflow_provider_wts.sending.pace.pause", killed)
+    monkeypatch.setattr(Campaign, "_pause", killed)
     with pytest.raises(KeyboardInterrupt):
         chatbot(recipients=phones(25), max_per_minute=60).execute(context)
-    monkeypatch.setattr("airflow_provider_wts.sending.pace.pause", wait)
+    monkeypatch.setattr(Campaign, "_pause", wait)
     context["ti"].try_number += 1
     assert chatbot(recipients=phones(25), max_per_minute=60).execute(context)["sent"] == 25
     assert waits == pytest.approx([60, 10])
