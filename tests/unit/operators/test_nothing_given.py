@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,7 @@ class Runs:
 
     def __init__(self, account: Emulator, ids: dict[str, str], context: dict[str, Any], folder: Path) -> None:
         self._account, self._ids, self._context, self._folder = account, ids, context, folder
+        self.connection: dict[str, Any] = {"conn_type": "wts", "host": account.url, "password": account.token}
         self.count = 0
 
     def given(self, name: str, without: str) -> dict[str, Any]:
@@ -92,6 +94,9 @@ class Runs:
 
     def run(self, name: str, field: str = "", template: str | None = None) -> tuple[list[str], str]:
         """Run an operator without one of its parameters, or with a template in its place."""
+        # One operator makes more requests in all its runs than an account may in five minutes.
+        self.connection["extra"] = {"rate_limit_key": f"run {self.count}"}
+        os.environ["AIRFLOW_CONN_WTS_DEFAULT"] = json.dumps(self.connection)
         dag = DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC))
         operator = OWNERS[name](task_id="t", dag=dag, **self.given(name, field))
         if template is not None:
@@ -116,8 +121,8 @@ def _asked(request: Any) -> str:
 def runs(
     account: Emulator, ids: dict[str, str], context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Runs:
-    connection = {"conn_type": "wts", "host": account.url, "password": account.token}
-    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    # Each run writes its own; this restores what was there.
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", "")
     return Runs(account, ids, context, tmp_path)
 
 
