@@ -255,7 +255,7 @@ def test_a_connection_that_allows_few_recipients(
         ({"recipients": numbers(1), "recipients_path": "a.csv"}, "give exactly one of them"),
         ({"recipients_path": "/nowhere/at/all.csv"}, "there is no file"),
         ({"recipients": ["1"], "max_failures": "many"}, "rows are bad|max_failures"),
-        ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' is not a valid"),
+        ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' is neither a count nor a share"),
         ({"recipients": numbers(1), "on_bad_row": "ignore"}, "on_bad_row: 'ignore' is not a valid value"),
         ({"recipients": numbers(1), "chunk_size": 101}, "chunk_size: 101 is not a whole number from 1 to 100"),
         ({"recipients": numbers(1), "outside_window": "maybe"}, "outside_window"),
