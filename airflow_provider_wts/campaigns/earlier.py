@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from airflow_provider_wts.campaigns.temporary import temporary_database
+from airflow_provider_wts.hooks.temporary import temporary_database
 from airflow_provider_wts.sending.ledger import LedgerEntry
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns.garbled import is_garbled
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
-from airflow_provider_wts.campaigns.temporary import temporary_database
+from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable

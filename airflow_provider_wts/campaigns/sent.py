@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.campaigns.attempts import MANIFEST, Attempt, is_complete, latest_manifest, place
-from airflow_provider_wts.campaigns.temporary import temporary_database
+from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

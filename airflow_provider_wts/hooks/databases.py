@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.hooks.wts import named_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 def database_hook(conn_id: str, *, parameter: str) -> Any:
@@ -43,6 +44,14 @@ def database_hook(conn_id: str, *, parameter: str) -> Any:
             "and install the provider of that database."
         )
     return hook
+
+
+def cells_of(row: Any) -> Sequence[Any]:
+    """Return the cells of a row, in their order: some connections are set to give rows as objects.
+
+    :param row: the row, as a cursor gave it.
+    """
+    return list(row.values()) if isinstance(row, Mapping) else row
 
 
 def words_of(error: Exception) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
-from airflow_provider_wts.hooks.databases import database_hook, opened, words_of
+from airflow_provider_wts.hooks.databases import cells_of, database_hook, opened, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,8 +50,7 @@ def columns_and_rows(
             single = _of_single_precision(connection, cursor.description)
             while rows:
                 for row in rows:
-                    # Some connections are set to give rows as objects.
-                    cells = list(row.values()) if isinstance(row, Mapping) else row
+                    cells = cells_of(row)
                     for place in single:
                         _refuse_lost_digits(cells[place], columns[place], f"{name}_sql", unsent)
                     yield cells

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import missing
-from airflow_provider_wts.hooks.databases import database_hook, opened, words_of
+from airflow_provider_wts.hooks.databases import cells_of, database_hook, opened, words_of
+from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 #: Rows of one statement: some databases take 1,000 values in a list, and 65,535 in all.
 _BATCH = 500
@@ -202,8 +201,7 @@ class Table:
         there = {}
         for where, values in self._conditions(keys):
             cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self.name} WHERE {where}", values)  # noqa: S608  # names that were checked
-            for row in cursor.fetchall():
-                cells = list(row.values()) if isinstance(row, Mapping) else row
+            for cells in map(cells_of, cursor.fetchall()):
                 there[self._key_of(cells)] = cells
         return there
 
@@ -211,12 +209,12 @@ class Table:
         """Return the keys in the table that are none of ours."""
         mark, names = self._hook.placeholder, ", ".join(self._key)
         where = f"{self._key[0]} IN ({', '.join([mark] * len(whole))})"
-        cursor.execute(f"SELECT COUNT(*) AS number FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
+        cursor.execute(f"SELECT COUNT(*) FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
         (row,) = cursor.fetchall()
-        if (row["number"] if isinstance(row, Mapping) else row[0]) == len(keys):
+        if cells_of(row)[0] == len(keys):
             return []
         cursor.execute(f"SELECT {names} FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
-        found = [list(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
+        found = map(cells_of, cursor.fetchall())
         return [key for cells in found if (key := tuple(map(_plain, cells))) not in keys]
 
     def _conditions(self, keys: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -261,11 +259,9 @@ class Table:
         collation = ""
         if self._dialect == "mysql":
             marks = ", ".join([self._hook.placeholder] * len(_COLLATIONS))
-            query = (
-                f"SELECT COLLATION_NAME AS name FROM information_schema.COLLATIONS WHERE COLLATION_NAME IN ({marks})"  # noqa: S608  # marks alone
-            )
+            query = f"SELECT COLLATION_NAME FROM information_schema.COLLATIONS WHERE COLLATION_NAME IN ({marks})"  # noqa: S608  # marks alone
             cursor.execute(query, _COLLATIONS)
-            known = {row["name"] if isinstance(row, Mapping) else row[0] for row in cursor.fetchall()}
+            known = {cells_of(row)[0] for row in cursor.fetchall()}
             collation = next(name for name in _COLLATIONS if name in known)
         columns = [
             f"{name} {types[kind].format(collation=collation)}{' NOT NULL' if name in self._key else ''}"
@@ -299,9 +295,7 @@ class _Keys:
     """Keys that were written, in a temporary file, however many there are."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("")
-        self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
-        self._db.execute("CREATE TABLE key (name TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db = temporary_database("CREATE TABLE key (name TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def add(self, keys: Iterable[tuple[Any, ...]]) -> None:
         self._db.executemany("INSERT OR IGNORE INTO key VALUES (?)", ([json.dumps(key)] for key in keys))

@@ -1,4 +1,4 @@
-"""Temporary databases: what a campaign has to look up, and what is too much for memory with a million recipients."""
+"""Temporary databases: what has to be looked up, and is too much for memory with a million recipients."""
 
 from __future__ import annotations
 
