@@ -60,6 +60,29 @@ def wts_connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emula
 
 
 @pytest.fixture
+def service(wts_connection: Emulator) -> Emulator:
+    """The emulator, whose contacts do not answer by themselves, and whose sends happen at once."""
+    wts_connection.behave("*", replies=[])
+    wts_connection.switches.change({"whatsapp_window": "off", "queue_seconds": 0, "rate_limits": False})
+    return wts_connection
+
+
+@pytest.fixture
+def object_store() -> Any:
+    """The file system behind ``memory://``; all tests of a process share what it holds."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:  # Airflow 2.11
+        from airflow.io.store import attach  # type: ignore[no-redef]
+
+    store = MemoryFileSystem()
+    attach("memory", fs=store)
+    return store
+
+
+@pytest.fixture
 def context() -> dict[str, Any]:
     """The context of a task's first try, as far as our code looks into it."""
     run = SimpleNamespace(start_date=datetime.now(UTC) - timedelta(seconds=1), clear_number=0)

@@ -136,24 +136,15 @@ def test_a_later_try_checks_no_row_of_a_query_again(tries: Tries, database: Any)
     assert tries.received() == [1] * COUNT
 
 
-def test_rows_in_an_object_store_are_gone_on_with(tries: Tries) -> None:
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    try:
-        from airflow.sdk.io import attach
-    except ImportError:  # Airflow 2.11
-        from airflow.io.store import attach  # type: ignore[no-redef]
-
-    store = MemoryFileSystem()
-    attach("memory", fs=store)
+def test_rows_in_an_object_store_are_gone_on_with(tries: Tries, object_store: Any) -> None:
     # A folder of its own: the store in memory is shared by all tests of the process.
     address = f"memory://{tries.folder.name}/results.jsonl"
     tries.killed(results_path=address)
-    assert store.isfile(f"/{tries.folder.name}/results.jsonl.checked")
+    assert object_store.isfile(f"/{tries.folder.name}/results.jsonl.checked")
     assert tries.run(results_path=address)["sent"] == COUNT
     assert tries.checked == 0
     assert tries.received() == [1] * COUNT
-    assert sorted(name.rpartition("/")[2] for name in store.ls(f"/{tries.folder.name}", detail=False)) == [
+    assert sorted(name.rpartition("/")[2] for name in object_store.ls(f"/{tries.folder.name}", detail=False)) == [
         "results.jsonl",
         "results.jsonl.manifest.json",
     ]

@@ -284,25 +284,16 @@ def test_a_checkpoint_that_may_be_of_another_run_is_never_gone_on_from(tries: Tr
     assert tries.received(numbers()) == [1] * COUNT
 
 
-def test_results_in_an_object_store_go_on_from_their_parts(tries: Tries) -> None:
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    try:
-        from airflow.sdk.io import attach
-    except ImportError:  # Airflow 2.11
-        from airflow.io.store import attach  # type: ignore[no-redef]
-
-    store = MemoryFileSystem()
-    attach("memory", fs=store)
+def test_results_in_an_object_store_go_on_from_their_parts(tries: Tries, object_store: Any) -> None:
     # A folder of its own: the store in memory is shared by all tests of the process.
     address = f"memory://{tries.folder.name}/results.jsonl"
     for chunks in (12, 24):
         tries.killed(chunks, results_path=address)
     assert tries.run(results_path=address)["sent"] == COUNT
     assert len(tries.pages) < 15
-    found = store.cat(f"/{tries.folder.name}/results.jsonl").splitlines()
+    found = object_store.cat(f"/{tries.folder.name}/results.jsonl").splitlines()
     assert [json.loads(line)["line"] for line in found] == list(range(1, COUNT + 1))
-    assert sorted(name.rpartition("/")[2] for name in store.ls(f"/{tries.folder.name}", detail=False)) == [
+    assert sorted(name.rpartition("/")[2] for name in object_store.ls(f"/{tries.folder.name}", detail=False)) == [
         "results.jsonl",
         "results.jsonl.manifest.json",
     ]

@@ -31,11 +31,9 @@ def number(index: int) -> int:
 
 
 @pytest.fixture
-def service(wts_connection: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    wts_connection.behave("*", replies=[])
-    wts_connection.switches.change({"whatsapp_window": "off", "queue_seconds": 0, "rate_limits": False})
+def service(service: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
-    return wts_connection
+    return service
 
 
 @pytest.fixture

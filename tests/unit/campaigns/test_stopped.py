@@ -38,14 +38,6 @@ CAMPAIGNS = {
 }
 
 
-@pytest.fixture
-def service(wts_connection: Emulator) -> Emulator:
-    """A service whose contacts do not answer."""
-    wts_connection.behave("*", replies=[])
-    wts_connection.switches.change({"whatsapp_window": "off", "queue_seconds": 0, "rate_limits": False})
-    return wts_connection
-
-
 def numbers(count: int = RECIPIENTS) -> list[str]:
     return [f"+55119{10_000_000 + index:08d}" for index in range(count)]
 
@@ -225,7 +217,7 @@ def test_the_variable_stops_a_campaign_that_waits(
     try:
         task.execute(context)  # type: ignore[arg-type]
     except Exception as error:
-        # Nobody was sent to, or nobody knows.
+        # Nothing was sent, or it is unknown whether something was.
         assert "stop" in str(error) or "No confirmation" in str(error)  # noqa: PT017
     assert datetime.now(UTC) - begun < timedelta(seconds=4)
     by_status, manifest = left_by(tmp_path)

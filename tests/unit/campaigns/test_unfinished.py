@@ -25,14 +25,6 @@ BOT, RECIPIENTS, CHUNK = "Falar com atendente", 400, 20
 CHATBOTS = "airflow_provider_wts.operators.chatbot.WtsSendChatbotBatchOperator"
 
 
-@pytest.fixture
-def service(wts_connection: Emulator) -> Emulator:
-    """A service whose contacts do not answer."""
-    wts_connection.behave("*", replies=[])
-    wts_connection.switches.change({"whatsapp_window": "off", "queue_seconds": 0, "rate_limits": False})
-    return wts_connection
-
-
 def numbers(count: int = RECIPIENTS) -> list[str]:
     return [f"+55119{10_000_000 + index:08d}" for index in range(count)]
 
@@ -145,23 +137,14 @@ def test_a_try_that_is_killed_at_once_loses_no_outcome_of_those_before(tries: Tr
     assert len(list(tries.folder.glob("results*"))) == 2
 
 
-def test_in_an_object_store_a_kill_loses_no_outcome(tries: Tries) -> None:
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    try:
-        from airflow.sdk.io import attach
-    except ImportError:  # Airflow 2.11
-        from airflow.io.store import attach  # type: ignore[no-redef]
-
-    store = MemoryFileSystem()
-    attach("memory", fs=store)
+def test_in_an_object_store_a_kill_loses_no_outcome(tries: Tries, object_store: Any) -> None:
     tries.address = f"memory://{tries.folder.name}/results.jsonl"
     for chunks in (3, 0):
         tries.run(chunks=chunks)
         assert found(tries.rows()) == received(tries.service)
     assert len(received(tries.service)) == 30
     assert tries.run()["sent"] == 120
-    left = (name.rpartition("/")[2] for name in store.ls(f"/{tries.folder.name}", detail=False))
+    left = (name.rpartition("/")[2] for name in object_store.ls(f"/{tries.folder.name}", detail=False))
     assert sorted(left) == ["results.jsonl", "results.jsonl.manifest.json"]
 
 

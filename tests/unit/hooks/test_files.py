@@ -13,7 +13,6 @@ from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
-from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_wts.api import files as file_calls
 from airflow_provider_wts.api.client import WtsClient, checked_upload_url
@@ -29,11 +28,6 @@ from airflow_provider_wts.hooks import files
 from airflow_provider_wts.hooks.files import Source, _is_below
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.message import WtsSendFileOperator
-
-try:
-    from airflow.sdk.io import attach
-except ImportError:
-    from airflow.io.store import attach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,9 +170,7 @@ def test_the_content_goes_out_whole_and_with_its_length_and_type(client, storage
 
 
 @pytest.mark.parametrize("scheme", ["file", "memory"])
-def test_any_object_storage_is_a_source(wts_connection, tmp_path, scheme):
-    if scheme == "memory":
-        attach("memory", fs=MemoryFileSystem())
+def test_any_object_storage_is_a_source(wts_connection, object_store, tmp_path, scheme):
     path = ObjectStoragePath(f"file://{tmp_path}/foto.JPG" if scheme == "file" else "memory://bucket/foto.JPG")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\xff\xd8\xff" * 500)
@@ -371,15 +363,13 @@ def test_a_file_that_changes_while_it_is_uploaded_is_refused(
     assert storage.saved == []
 
 
-def test_an_object_that_changes_while_it_is_uploaded_is_refused(client, storage, monkeypatch):
-    store = MemoryFileSystem()
-    attach("memory", fs=store)
-    store.pipe("/changing/invoice.pdf", b"a" * 9000)
+def test_an_object_that_changes_while_it_is_uploaded_is_refused(client, storage, object_store, monkeypatch):
+    object_store.pipe("/changing/invoice.pdf", b"a" * 9000)
     put_content = WtsClient.put_content
 
     def changing(*given, **more):
         put_content(*given, **more)
-        store.pipe("/changing/invoice.pdf", b"b" * 9000)
+        object_store.pipe("/changing/invoice.pdf", b"b" * 9000)
 
     monkeypatch.setattr(WtsClient, "put_content", changing)
 

@@ -34,14 +34,6 @@ def number(index: int) -> str:
 
 
 @pytest.fixture
-def service(wts_connection: Emulator) -> Emulator:
-    """A service whose contacts answer when the test says so."""
-    wts_connection.behave("*", replies=[])
-    wts_connection.switches.change({"whatsapp_window": "off", "queue_seconds": 0, "rate_limits": False})
-    return wts_connection
-
-
-@pytest.fixture
 def send(service: Emulator, ledger: Path, context: dict[str, Any], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def sent(*people: Any, run_id: str = "one", cls: Any = WtsSendChatbotBatchOperator, **parameters: Any) -> Any:
         context["ti"].run_id = run_id

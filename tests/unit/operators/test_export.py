@@ -399,28 +399,25 @@ def test_a_session_that_is_deleted_meanwhile_keeps_its_row(
 
 
 def test_an_object_store_is_exported_to(
-    wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    object_store: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    try:
-        from airflow.sdk.io import attach
-    except ImportError:  # Airflow 2.11
-        from airflow.io.store import attach
-
-    store = MemoryFileSystem()
-    attach("memory", fs=store)
     monkeypatch.setattr(export_module, "PART", 10)
     fill(wts_connection, 40, talking=2)
     export(output_path="memory://exports/conversations").execute(context)
     context["ti"].max_tries += 1
     manifest = export(output_path="memory://exports/conversations").execute(context)
-    names = json.loads(store.cat(manifest["manifest"].removeprefix("memory:/")))["files"]
+    names = json.loads(object_store.cat(manifest["manifest"].removeprefix("memory:/")))["files"]
     found = [
-        json.loads(row)["id"] for name in names for row in store.cat(f"/exports/conversations/{name}").splitlines()
+        json.loads(row)["id"]
+        for name in names
+        for row in object_store.cat(f"/exports/conversations/{name}").splitlines()
     ]
     assert sorted(found) == all_ids(wts_connection)
-    there = {path.rsplit("/", 1)[-1] for path in store.ls("/exports/conversations", detail=False)}
+    there = {path.rsplit("/", 1)[-1] for path in object_store.ls("/exports/conversations", detail=False)}
     assert there == {*names, manifest["manifest"].rsplit("/", 1)[-1], "_state"}
 
 

@@ -309,22 +309,12 @@ def test_a_file_holds_all_items(account, context, tmp_path, scheme):
     }
 
 
-def test_an_object_store_is_written_too(account, context):
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    try:
-        from airflow.sdk.io import attach
-    except ImportError:  # Airflow 2.11
-        from airflow.io.store import attach
-
-    store = MemoryFileSystem()
-    attach("memory", fs=store)
-
+def test_an_object_store_is_written_too(account, context, object_store):
     # A folder of its own: the store in memory is shared by all tests of the process.
     run(context, output_path="memory://lists/contacts.jsonl", max_items=120)
 
-    assert len(store.cat("/lists/contacts.jsonl").splitlines()) == 120
-    assert store.ls("/lists", detail=False) == ["/lists/contacts.jsonl"]
+    assert len(object_store.cat("/lists/contacts.jsonl").splitlines()) == 120
+    assert object_store.ls("/lists", detail=False) == ["/lists/contacts.jsonl"]
 
 
 def test_an_empty_list_makes_an_empty_file(wts_connection, context, tmp_path):
