@@ -54,7 +54,6 @@ def find(module: str, name: str) -> Any:
     """Return what a name of an earlier release is called now: the ``__getattr__`` of its module.
 
     :param module: the module of the earlier release, with its package.
-    :param name: the name.
     :raises AttributeError: when there was no such name.
     """
     if not name.startswith("_"):

@@ -56,7 +56,6 @@ def parsed(body: bytes) -> Any:
     A number that 64 bits do not hold becomes its text: people put barcodes into metadata, and no column takes it. Half
     a character (a lone surrogate) and NUL become U+FFFD: no file takes the one, and PostgreSQL not the other.
 
-    :param body: the body.
     :raises ValueError: when it is not JSON.
     :raises RecursionError: when it is nested too deep.
     """

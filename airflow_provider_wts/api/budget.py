@@ -199,10 +199,7 @@ class _Redis:
 
 
 def is_of_redis(error: Exception) -> bool:
-    """Whether an error says that a Redis server cannot be used.
-
-    :param error: the error.
-    """
+    """Whether an error says that a Redis server cannot be used."""
     from redis.exceptions import RedisError
 
     return isinstance(error, (RedisError, OSError))

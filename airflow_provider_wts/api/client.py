@@ -128,10 +128,7 @@ class WtsClient:
         return self.timeout + SYNCHRONOUS_WAIT
 
     def timeout_of(self, call: Call[Any]) -> float:
-        """Return the seconds that one attempt of a call may take.
-
-        :param call: the call.
-        """
+        """Return the seconds that one attempt of a call may take."""
         return self.longest_timeout if call.operation_id in _SYNCHRONOUS else self.timeout
 
     def perform(self, call: Call[T], *, before_write: Callable[[], None] | None = None) -> T:

@@ -1,4 +1,7 @@
-"""Rendered parameters, read and checked before anything is sent."""
+"""Rendered parameters, read and checked before anything is sent.
+
+The first argument of each is the name of the parameter, for the error.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,6 @@ MOST_TYPING = 25
 def needed_text(name: str, value: Any) -> str:
     """Return the text of a message as it is, blanks at its ends included.
 
-    :param name: the parameter's name, for the error.
     :param value: the text.
     :raises WtsInvalidRequestError: when nothing is in it.
     """
@@ -82,7 +84,6 @@ def user(value: Any, lookup: Callable[[str], str]) -> UserReference | Unset:
 def classification(name: str, value: Any) -> dict[str, Any] | Unset:
     """Return what a session is classified as.
 
-    :param name: the parameter's name, for the error.
     :param value: an object with ``category``, ``description`` and ``amount``, or the object as JSON text.
     :raises WtsInvalidRequestError: when it is no such object.
     """
@@ -115,7 +116,6 @@ def classification(name: str, value: Any) -> dict[str, Any] | Unset:
 def filter_text(name: str, value: Any) -> str | Unset:
     """Return the text of a filter; ``None`` and blank text mean: no filter.
 
-    :param name: the parameter's name, for the error.
     :param value: the text.
     :raises WtsInvalidRequestError: when it is no text.
     """
@@ -125,7 +125,6 @@ def filter_text(name: str, value: Any) -> str | Unset:
 def filter_choice(name: str, value: Any, choices: Iterable[str]) -> str | Unset:
     """Return the word of a filter; ``None`` and blank text mean: no filter.
 
-    :param name: the parameter's name, for the error.
     :param value: one of the words, in any case.
     :param choices: the contract's words.
     :raises WtsInvalidRequestError: when it is another one.
@@ -136,7 +135,6 @@ def filter_choice(name: str, value: Any, choices: Iterable[str]) -> str | Unset:
 def filter_identity(name: str, value: Any) -> str | Unset:
     """Return the id of a filter; ``None`` and blank text mean: no filter.
 
-    :param name: the parameter's name, for the error.
     :param value: a UUID, as text or as itself.
     :raises WtsInvalidRequestError: when it is no UUID.
     """
@@ -146,7 +144,6 @@ def filter_identity(name: str, value: Any) -> str | Unset:
 def filter_list(name: str, value: Any, choices: Iterable[str] | None = None) -> list[str] | Unset:
     """Return the list of a filter; ``None`` and blank text mean: no filter.
 
-    :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one item.
     :param choices: the contract's words, where only those are good.
     :raises WtsInvalidRequestError: when an item is another one, or the list is empty: that would not filter at all.
@@ -164,7 +161,6 @@ def filter_list(name: str, value: Any, choices: Iterable[str] | None = None) -> 
 def filter_identities(name: str, value: Any) -> list[str] | Unset:
     """Return the ids of a filter; ``None`` and blank text mean: no filter.
 
-    :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one id.
     :raises WtsInvalidRequestError: when an item is no UUID, or the list is empty.
     """
@@ -175,7 +171,6 @@ def filter_identities(name: str, value: Any) -> list[str] | Unset:
 def filter_timestamp(name: str, value: Any) -> str | Unset:
     """Return a date and time as the API takes it, in UTC; blank text and ``None`` mean: not given.
 
-    :param name: the parameter's name, for the error.
     :param value: as :func:`~airflow_provider_wts.api.parameters.timestamp` takes it.
     :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
     """
@@ -185,7 +180,6 @@ def filter_timestamp(name: str, value: Any) -> str | Unset:
 def switch(name: str, value: Any) -> bool | Unset:
     """Return a yes/no that the API takes no ``null`` for: ``None`` and blank text leave it out.
 
-    :param name: the parameter's name, for the error.
     :param value: ``True``, ``False``, or their text.
     :raises WtsInvalidRequestError: when it is neither.
     """
@@ -207,7 +201,6 @@ def details(value: Any, choices: Iterable[str]) -> list[str] | Unset:
 def items(name: str, value: Any) -> Missing[list[Any]]:
     """Return a list parameter; a single text, number or object is a list of one.
 
-    :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one item. A text is never taken apart into its letters.
     :raises WtsInvalidRequestError: when it is text that looks like a list and is no JSON, or an iterator.
     """
@@ -230,7 +223,6 @@ def items(name: str, value: Any) -> Missing[list[Any]]:
 def texts(name: str, value: Any) -> Missing[list[str]]:
     """Return a list of texts; a single text is a list of one.
 
-    :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one text.
     :raises WtsInvalidRequestError: when an item is blank or no text.
     """
@@ -243,7 +235,6 @@ def texts(name: str, value: Any) -> Missing[list[str]]:
 def choices_of(name: str, value: Any, choices: Iterable[str]) -> Missing[list[str]]:
     """Return a list of the contract's words; a single word is a list of one.
 
-    :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one word, in any case.
     :param choices: the contract's words.
     :raises WtsInvalidRequestError: when one is unknown; lists the known ones.
@@ -258,7 +249,6 @@ def choices_of(name: str, value: Any, choices: Iterable[str]) -> Missing[list[st
 def identities(name: str, value: Any) -> Missing[list[str]]:
     """Return a list of ids; a single id is a list of one.
 
-    :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one id.
     :raises WtsInvalidRequestError: when an item is no UUID.
     """
@@ -271,7 +261,6 @@ def identities(name: str, value: Any) -> Missing[list[str]]:
 def urls(name: str, value: Any, *, most: int | None = None) -> Missing[list[str]]:
     """Return a list of addresses; a single address is a list of one.
 
-    :param name: the parameter's name, for the error.
     :param value: a list, a list as JSON text, or one http(s) address.
     :param most: the most addresses; ``None`` = no bound.
     :raises WtsInvalidRequestError: when an item is no address, or there are too many.
@@ -295,7 +284,6 @@ def _text(name: str, value: Any) -> str:
 def needed_identity(name: str, value: Any, *, example: str) -> str:
     """Return an id that must be there.
 
-    :param name: the parameter's name, for the error.
     :param value: a UUID, as text or as itself.
     :param example: a good value, for the error.
     :raises WtsInvalidRequestError: when it is missing or no UUID.
@@ -309,7 +297,6 @@ def needed_identity(name: str, value: Any, *, example: str) -> str:
 def needed_name(name: str, value: Any) -> str:
     """Return a name or id that must be there.
 
-    :param name: the parameter's name, for the error.
     :param value: a name or an id.
     :raises WtsInvalidRequestError: when it is missing or no text.
     """
@@ -322,7 +309,6 @@ def needed_name(name: str, value: Any) -> str:
 def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """Return one of the contract's words that must be there.
 
-    :param name: the parameter's name, for the error.
     :param value: the word, in any case.
     :param choices: the contract's words.
     :raises WtsInvalidRequestError: when it is missing or another one; lists the valid ones.
@@ -336,7 +322,6 @@ def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
 def named(name: str, value: Any) -> Missing[str]:
     """Return a name or id; ``None`` clears.
 
-    :param name: the parameter's name, for the error.
     :param value: a name or an id.
     :raises WtsInvalidRequestError: when it is no text.
     """
@@ -371,7 +356,6 @@ def _cleared(value: Any) -> Unset | None:
 def flag(name: str, value: Any) -> Missing[bool]:
     """Return a yes/no parameter.
 
-    :param name: the parameter's name, for the error.
     :param value: ``True``, ``False``, or their text.
     :raises WtsInvalidRequestError: when it is neither.
     """
@@ -390,7 +374,6 @@ def flag(name: str, value: Any) -> Missing[bool]:
 def text(name: str, value: Any) -> Missing[str]:
     """Return a text parameter.
 
-    :param name: the parameter's name, for the error.
     :param value: text, or a number or id in its place; blank text stays, since it clears a field.
     :raises WtsInvalidRequestError: when it is a list, an object or something else.
     """
@@ -406,7 +389,6 @@ def text(name: str, value: Any) -> Missing[str]:
 def identity(name: str, value: Any) -> Missing[str]:
     """Return an id parameter.
 
-    :param name: the parameter's name, for the error.
     :param value: a UUID, as text or as itself.
     :raises WtsInvalidRequestError: when it is no UUID.
     """
@@ -423,7 +405,6 @@ def identity(name: str, value: Any) -> Missing[str]:
 def metadata(name: str, value: Any) -> dict[str, Any] | Unset | None:
     """Return a metadata parameter; numbers, booleans and nested values are kept as they are.
 
-    :param name: the parameter's name, for the error.
     :param value: an object, a list of ``{"key": ..., "value": ...}``, or one of them as JSON text.
     :raises WtsInvalidRequestError: when it is something else; or when a value inside is missing in a way that nobody
         writes on purpose, such as NaN or ``"None"``, or cannot be written as JSON.
@@ -439,7 +420,6 @@ def metadata(name: str, value: Any) -> dict[str, Any] | Unset | None:
 def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
     """Return an object, also where it came as a list of keys and values.
 
-    :param name: the parameter's name, for the error.
     :param value: an object, or a list of ``{"key": ..., "value": ...}``.
     :param example: a good value, for the error.
     :raises WtsInvalidRequestError: when it is neither, or a key is no text or there twice.
@@ -491,7 +471,6 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
 def url(name: str, value: Any) -> Missing[str]:
     """Return a URL parameter.
 
-    :param name: the parameter's name, for the error.
     :param value: an http(s) address.
     :raises WtsInvalidRequestError: when it is none.
     """
@@ -506,7 +485,6 @@ def url(name: str, value: Any) -> Missing[str]:
 def number(name: str, value: Any, *, least: float = -math.inf, most: float = math.inf) -> Missing[float]:
     """Return a number, whole where it is whole. ``0`` is a number as any other.
 
-    :param name: the parameter's name, for the error.
     :param value: a number, or its text with a decimal point.
     :param least: the smallest good value.
     :param most: the largest good value.
@@ -532,7 +510,6 @@ def _float(value: Any) -> float:
 def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int | Unset | None:
     """Return a whole number.
 
-    :param name: the parameter's name, for the error.
     :param value: a number, or its text.
     :param least: the smallest good value.
     :param most: the largest good value; ``None`` = no bound.
@@ -550,7 +527,6 @@ def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int 
 def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) -> Missing[str]:
     """Return one of the contract's words, whatever the case it was written in.
 
-    :param name: the parameter's name, for the error.
     :param value: what the user wrote.
     :param choices: the contract's words; or what users may write, in lower case, and the word that goes out.
     :raises WtsInvalidRequestError: when it is another one; lists the valid ones.
@@ -570,7 +546,6 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
 def timestamp(name: str, value: Any) -> Missing[str]:
     """Return a date and time as the API takes it, in UTC; ``None`` goes out and clears.
 
-    :param name: the parameter's name, for the error.
     :param value: an aware datetime, or ISO 8601 text with an offset, such as what ``{{ data_interval_start }}``
         renders to.
     :raises WtsInvalidRequestError: when it is neither, or has no time zone: the API would read it as another time.
@@ -598,7 +573,6 @@ def timestamp(name: str, value: Any) -> Missing[str]:
 def bounded_text(name: str, value: Any, *, most: int) -> Missing[str]:
     """Return a text that is not too long; an empty one goes out as it is.
 
-    :param name: the parameter's name, for the error.
     :param value: the text.
     :param most: the most characters.
     :raises WtsInvalidRequestError: when it is longer, or no text.
@@ -612,8 +586,6 @@ def bounded_text(name: str, value: Any, *, most: int) -> Missing[str]:
 def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] | None = None) -> Any:
     """Return what a JSON text says.
 
-    :param name: the parameter's name, for the error.
-    :param text: the text.
     :param parse_float: reads numbers with a fraction.
     :raises WtsInvalidRequestError: when it is not JSON.
     """
@@ -626,7 +598,6 @@ def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] | None 
 def moment(name: str, value: Any) -> datetime | None:
     """Return a date and time, or ``None`` where none is given.
 
-    :param name: the parameter's name, for the error.
     :param value: as :func:`timestamp` takes it.
     :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
     """

@@ -97,7 +97,6 @@ class TemplateMessage(TypedDict, total=False):
 def send_text(text: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
     """Send a text.
 
-    :param text: the text.
     :param send: see :class:`SendTo`.
     """
     return Call("send_text", body={**_to(send), "text": text})

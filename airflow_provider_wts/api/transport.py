@@ -153,10 +153,7 @@ class BearerToken(AuthBase):
         return value
 
     def hide_in(self, error: Exception) -> None:
-        """Take the token out of an error, where a server echoed it.
-
-        :param error: the error.
-        """
+        """Take the token out of an error, where a server echoed it."""
         error.args = tuple(self._hidden(value) for value in error.args)
         for name, value in vars(error).items():
             setattr(error, name, self._hidden(value))

@@ -91,7 +91,6 @@ def parse_timestamp(text: Any) -> datetime:
 def json_value(value: object) -> object:
     """Turn what JSON does not know into what the API expects: timestamps, dates, enums, sets and mappings.
 
-    :param value: the value.
     :raises TypeError: when JSON has no word for it.
     :raises ValueError: when it is a number that JSON does not have.
     """
@@ -120,7 +119,6 @@ def json_value(value: object) -> object:
 def wire_value(value: object, where: str) -> object:
     """Turn a path or query value into its JSON form, lists item by item.
 
-    :param value: the value.
     :param where: what it is, for the error.
     :raises WtsInvalidRequestError: when it has none.
     """
@@ -148,30 +146,21 @@ _MISSING_TYPES = frozenset({"NAType", "NaTType"})
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value is missing: not given, ``None``, NaN and its relatives of pandas, blank text, or their text.
-
-    :param value: the value.
-    """
+    """Whether a value is missing: not given, ``None``, NaN and its relatives of pandas, blank text, or their text."""
     if isinstance(value, str):
         return visible(value) in _MISSING_TEXTS
     return value is UNSET or value is None or is_nan(value)
 
 
 def visible(text: str) -> str:
-    """Return a text without blanks around it and without characters that nobody sees, such as direction marks.
-
-    :param text: the text.
-    """
+    """Return a text without blanks around it and without characters that nobody sees, such as direction marks."""
     if not text.isascii():
         text = "".join(character for character in text if unicodedata.category(character) != "Cf")
     return text.strip()
 
 
 def is_nan(value: object) -> bool:
-    """Whether a value is a missing one of a data frame: NaN of any kind of number, ``NaT``, ``NA``.
-
-    :param value: the value.
-    """
+    """Whether a value is a missing one of a data frame: NaN of any kind of number, ``NaT``, ``NA``."""
     if type(value).__name__ in _MISSING_TYPES:
         return True
     if isinstance(value, (str, bytes, int)) or not hasattr(value, "__float__"):
@@ -226,7 +215,6 @@ def body_of(
 def field_mask(body: Mapping[str, object], names: Mapping[str, str] = _NO_NAMES) -> list[str]:
     """Return what ``fields`` of an update calls the properties of its body: their names with a capital.
 
-    :param body: the body.
     :param names: what it calls those that it calls otherwise.
     """
     properties = [name for name in body if name not in ("fields", "options")]

@@ -30,10 +30,7 @@ class EarlierSends:
         self._last: tuple[str, tuple[int, str | None] | None] = ("", None)
 
     def add(self, page: Page) -> None:
-        """Add a page of the ledger; what it says replaces what earlier ones say.
-
-        :param page: the page.
-        """
+        """Add a page of the ledger; what it says replaces what earlier ones say."""
         done = all(entry.is_done for entry in page.sends.values())
         rows = ((key, page.number, json.dumps(one.as_json()) if done else None) for key, one in page.sends.items())
         self._database.executemany("INSERT INTO sends VALUES (?, ?, ?)", rows)

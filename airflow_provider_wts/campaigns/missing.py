@@ -34,10 +34,7 @@ def is_missing(value: object) -> bool:
 
 
 def without_missing(value: Any) -> Any:
-    """Return a value with ``None`` for each missing one, at any depth, and numbers of NumPy as Python's own.
-
-    :param value: the value.
-    """
+    """Return a value with ``None`` for each missing one, at any depth, and numbers of NumPy as Python's own."""
     if is_missing(value):
         return None
     if isinstance(value, Mapping):
@@ -48,10 +45,7 @@ def without_missing(value: Any) -> Any:
 
 
 def with_dates_as_text(value: Any) -> Any:
-    """Return a value with its dates as ISO 8601 text, at any depth.
-
-    :param value: the value.
-    """
+    """Return a value with its dates as ISO 8601 text, at any depth."""
     if isinstance(value, dict):
         return {key: with_dates_as_text(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -60,10 +54,7 @@ def with_dates_as_text(value: Any) -> Any:
 
 
 def plain_number(value: Any) -> Any:
-    """Return a number of NumPy as Python's own, and everything else as it is.
-
-    :param value: the value.
-    """
+    """Return a number of NumPy as Python's own, and everything else as it is."""
     if type(value).__module__ == "numpy" and hasattr(value, "item") and not getattr(value, "shape", ()):
         return value.item()
     return value

@@ -139,7 +139,6 @@ class RowPlan:
     def recipient(self, row: Row) -> Recipient:
         """Return the recipient of a row.
 
-        :param row: the row.
         :raises RowError: saying what is wrong with it.
         """
         if row.problem:
@@ -169,7 +168,6 @@ class RowPlan:
     def key(self, row: Row) -> str:
         """Return what identifies a row in the results and outcomes; blank if ``row_key`` was not given.
 
-        :param row: the row.
         :raises RowError: when it is none.
         """
         fill = self._fills.get("key")
@@ -286,7 +284,6 @@ class Recipients:
 def checked(rows: Iterable[Row], plan: RowPlan) -> Iterator[bytes]:
     """Check rows, and return them as :class:`Recipients` keeps them.
 
-    :param rows: the rows.
     :param plan: how a row becomes a recipient.
     """
     with closing(FirstLines()) as lines, closing(FirstLines()) as keys:

@@ -109,10 +109,7 @@ class ReplyWindow(Rule):
         self._read(last_interaction_after=since)
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return that a recipient is outside, or ``None``.
-
-        :param to: phone number or handle, as the API spells it.
-        """
+        """Return that a recipient is outside, or ``None``."""
         self.begin()
         if self._channel_id is None:
             return None

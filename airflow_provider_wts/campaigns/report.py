@@ -130,10 +130,7 @@ class Funnel:
         self._held_out_wrote = 0
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Count a row.
-
-        :param row: the row.
-        """
+        """Count a row."""
         self.counts["rows"] += 1
         self.counts[_STEP_OF_STATUS.get(row["send_status"], "open")] += 1
         if row["send_status"] == "failed" or row["failed_reason"]:

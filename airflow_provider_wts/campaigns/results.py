@@ -57,10 +57,7 @@ class Result(NamedTuple):
 
     @classmethod
     def of(cls, receipt: Mapping[str, Any]) -> Result:
-        """Return the result that a receipt shows.
-
-        :param receipt: the receipt.
-        """
+        """Return the result that a receipt shows."""
         if receipt.get("status") in FAILED_STATUSES:
             return cls("failed", receipt, str(receipt.get("failedReason") or "WTS Chat did not report a reason"))
         return cls("sent", receipt)
@@ -90,7 +87,6 @@ def default_address(folder: str, task_instance: Any) -> str:
     """Return where the results of a task go if it names no file.
 
     :param folder: the folder of ``[wts] results_path``.
-    :param task_instance: the task instance.
     """
     index = getattr(task_instance, "map_index", -1)
     place = [task_instance.dag_id, task_instance.run_id, task_instance.task_id + (f".{index}" if index >= 0 else "")]
@@ -200,10 +196,7 @@ class ResultsFile:
             self._file.flush()
 
     def write(self, line: dict[str, Any]) -> None:
-        """Write one line.
-
-        :param line: the line.
-        """
+        """Write one line."""
         self._append(json_line(line))
 
     def begin_outcomes(self) -> None:
@@ -337,10 +330,7 @@ class Progress:
         self._begun = self._said = time.monotonic()
 
     def leave(self, row: SkippedRow) -> None:
-        """Count a row that nothing goes to.
-
-        :param row: the row.
-        """
+        """Count a row that nothing goes to."""
         self._bad_rows += row.status == "bad_row"
         line = {"line": row.line, "to": None, "status": row.status, "reason": row.reason}
         line |= {"row_key": row.key} if row.key else {}
@@ -350,7 +340,6 @@ class Progress:
     def report(self, recipient: Recipient, result: Result) -> None:
         """Count the outcome of a recipient.
 
-        :param recipient: the recipient.
         :param result: its outcome.
         """
         self.counts[result.status] += 1

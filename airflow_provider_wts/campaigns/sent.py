@@ -145,10 +145,7 @@ def _lines_of(path: ObjectStoragePath) -> Iterator[bytes]:
 
 
 def result_rows(campaign: SentCampaign) -> Iterator[dict[str, Any]]:
-    """Return the results of a send as rows of a table.
-
-    :param campaign: the campaign.
-    """
+    """Return the results of a send as rows of a table."""
     for line in campaign.lines():
         yield {
             **campaign.origin(),

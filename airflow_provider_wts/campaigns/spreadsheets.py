@@ -229,7 +229,6 @@ def _delimiter(lines: list[str]) -> str:
 def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
     """Walk the rows of an Excel file.
 
-    :param file: the file.
     :param sheet: name of the sheet; ``None`` = the only visible one that holds anything.
     :raises WtsInvalidRequestError: when it is no Excel file, or the sheet is not clear.
     """

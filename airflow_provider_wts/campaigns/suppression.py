@@ -100,10 +100,7 @@ class Suppression(Rule):
             self._read()
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return that a recipient is on the list, or ``None``.
-
-        :param to: phone number or handle, as the API spells it.
-        """
+        """Return that a recipient is on the list, or ``None``."""
         self.begin()
         if self._listed.holds(to, self._hook) or to in self._people:
             return self._refusal

@@ -45,8 +45,6 @@ def start(
 ) -> BotRun:
     """Start a chatbot in a session; one that runs there stops.
 
-    :param account: the account.
-    :param session: the session.
     :param bot: the chatbot.
     :param sender_id: the caller's own id.
     :param send_id: the send that starts it.

@@ -22,7 +22,6 @@ OFFICIAL_WHATSAPP = frozenset({"CloudAPI_WhatsApp", "Dialog360_WhatsApp"})
 def contact_for(account: Account, address: str) -> Contact:
     """Return the contact of a number or handle, created where it is missing, as a send does.
 
-    :param account: the account.
     :param address: number in any accepted spelling, or @handle.
     """
     contact = account.contact_by_address(address) or account.contact_by_older_number(address)
@@ -40,7 +39,6 @@ def contact_for(account: Account, address: str) -> Contact:
 def contacts_named(account: Account, given: Mapping[str, Any], *, unknown: str) -> list[Contact]:
     """Return the contacts that a request names by ids and by phone numbers, each once.
 
-    :param account: the account.
     :param given: object with ``contactIds`` and ``phoneNumbers``.
     :param unknown: a number without a contact: ``create`` makes one, ``skip`` leaves it out, or ``refuse``.
     """
@@ -77,7 +75,6 @@ def open_session(
 ) -> Session:
     """Open a session.
 
-    :param account: the account.
     :param contact: whom it is with.
     :param channel: where it is held.
     :param hidden: whether it stays hidden until the contact answers.
@@ -129,9 +126,7 @@ def open_session(
 def session_for_send(account: Account, contact: Contact, channel: Record, options: Mapping[str, Any]) -> Session:
     """Return the session that a send goes into, opened where there is none.
 
-    :param account: the account.
     :param contact: the recipient.
-    :param channel: the channel.
     :param options: ``forceStartSession``, ``hiddenSession``, ``department`` and ``user`` of the request.
     """
     session = open_session_of(account, contact, channel)
@@ -153,7 +148,6 @@ def session_for_send(account: Account, contact: Contact, channel: Record, option
 def check_target(account: Account, session: Session | None, options: Mapping[str, Any]) -> None:
     """Refuse a send to an unknown department or user, whether they count or not.
 
-    :param account: the account.
     :param session: the open session that the send goes into, in which case they do not count.
     :param options: ``forceStartSession``, ``department`` and ``user`` of the request.
     """
@@ -166,8 +160,6 @@ def check_target(account: Account, session: Session | None, options: Mapping[str
 def set_status(account: Account, session: Session, status: str) -> None:
     """Move a session to a status, and keep its dates and the open sessions in step.
 
-    :param account: the account.
-    :param session: the session.
     :param status: the new status.
     """
     key = (session.contact.id, session.channel.id)
@@ -190,8 +182,6 @@ def set_status(account: Account, session: Session, status: str) -> None:
 def complete(account: Account, session: Session, *, stop_bot: bool, reactivate: bool = False) -> None:
     """Complete a session.
 
-    :param account: the account.
-    :param session: the session.
     :param stop_bot: whether the chatbot that runs in it stops.
     :param reactivate: whether the contact's next message reopens it.
     """
@@ -228,8 +218,6 @@ def company_writes(
 ) -> Message:
     """Add a message of the company to a session and send it on its way to the contact.
 
-    :param account: the account.
-    :param session: the session.
     :param kind: type of the message, such as ``TEXT``.
     :param text: its text.
     :param origin: who wrote it: ``API``, ``BOT``, ``DEFAULT``.
@@ -298,7 +286,6 @@ def needs_file(template: Record) -> bool:
 def contact_writes(account: Account, contact: Contact, text: str, channel: Record | None = None) -> Message:
     """Let a contact write: into its open session, a completed one that reopens, or a new one.
 
-    :param account: the account.
     :param contact: who writes.
     :param text: what.
     :param channel: where; where the contact was last when left out.
@@ -321,8 +308,6 @@ def contact_writes(account: Account, contact: Contact, text: str, channel: Recor
 def answer_in(account: Account, session: Session, text: str) -> Message:
     """Let the contact of a session write into it.
 
-    :param account: the account.
-    :param session: the session.
     :param text: what it writes.
     """
     message = add_message(
@@ -343,8 +328,6 @@ def answer_in(account: Account, session: Session, text: str) -> Message:
 def note_answer(account: Account, session: Session, message: Message) -> None:
     """Note in a session that its contact has written.
 
-    :param account: the account.
-    :param session: the session.
     :param message: what it wrote.
     """
     session["lastMessageIn"] = account.clock.text(message.created)
@@ -366,8 +349,6 @@ def add_message(
 ) -> Message:
     """Add a message to a session; no webhook reports it, and nothing follows.
 
-    :param account: the account.
-    :param session: the session.
     :param text: its text.
     :param kind: its type, such as ``TEXT`` or ``NOTE``.
     :param direction: ``TO_HUB`` = from the company, ``FROM_HUB`` = from the contact.
@@ -421,8 +402,6 @@ def add_note(
 ) -> Message:
     """Add an internal note to a session.
 
-    :param account: the account.
-    :param session: the session.
     :param text: its text.
     :param files: its files, as ``PublicFileDTO``.
     :param identifier: its id; a new one when left out.

@@ -109,8 +109,6 @@ def plain(account: Account, record: Record) -> dict[str, Any]:
 def detail(answer: dict[str, Any], request: Request, name: str, make: Callable[[], Any], *asked: str) -> None:
     """Put a detail into an answer, in the way the switches say where it was not asked for.
 
-    :param answer: the answer.
-    :param request: the request.
     :param name: name of the property.
     :param make: makes its value.
     :param asked: names under which it can be asked for.
@@ -125,7 +123,6 @@ def detail(answer: dict[str, Any], request: Request, name: str, make: Callable[[
 def set_unless_null(answer: dict[str, Any], name: str, value: Any) -> None:
     """Put a property into an answer; without a value it is left out, as the contract allows no null for objects.
 
-    :param answer: the answer.
     :param name: name of the property.
     :param value: its value.
     """
@@ -138,7 +135,6 @@ def set_unless_null(answer: dict[str, Any], name: str, value: Any) -> None:
 def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = None) -> Bounds:
     """Return the range that a date filter asks for.
 
-    :param request: the request.
     :param name: name of the filter, such as ``UpdatedAt``.
     :param given: a filter object of a body, with ``before`` and ``after``; the query when left out.
     """
@@ -220,7 +216,6 @@ class Backwards(Sequence[RecordT]):
 def page(request: Request, records: Sequence[RecordT], show: Callable[[RecordT], Any]) -> dict[str, Any]:
     """Cut the page out of a list that the request asks for.
 
-    :param request: the request.
     :param records: the whole list.
     :param show: makes the answer's item of a record.
     """
@@ -282,7 +277,6 @@ def lower(values: Iterable[object] | None) -> frozenset[str] | None:
 def within(value: object, wanted: frozenset[str] | None) -> bool:
     """Say whether a value passes a filter.
 
-    :param value: the value.
     :param wanted: what :func:`lower` returned.
     """
     return wanted is None or str(value).lower() in wanted
@@ -340,7 +334,6 @@ class Resource:
     def of(self, request: Request, path: str = "") -> Record:
         """Return the object that the path names.
 
-        :param request: the request.
         :param path: name of the path parameter, if it is another one than that of the resource.
         """
         table, identifier = self.all(request.account), request.path[path or self.path]
@@ -352,7 +345,6 @@ class Resource:
     def shown(self, request: Request, record: Record) -> dict[str, Any]:
         """Return an object as the operation's answer carries it.
 
-        :param request: the request.
         :param record: the object.
         """
         declared = _declared(request.operation.operation_id)
@@ -435,7 +427,6 @@ class Members:
     def of(self, account: Account, holder: Record) -> list[Record]:
         """Return the members of an object.
 
-        :param account: the account.
         :param holder: the object.
         """
         table: Table[Record] = getattr(account, self.table)

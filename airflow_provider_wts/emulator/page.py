@@ -88,7 +88,6 @@ def is_page(path: str) -> bool:
 def page_data(service: Service, session_id: str | None = None) -> dict[str, Any]:
     """Return what the page shows, as JSON data: nothing but what the emulator itself knows, and no token.
 
-    :param service: the service.
     :param session_id: show this conversation alone.
     """
     account = service.account

@@ -75,7 +75,6 @@ def seed_default(account: Account) -> None:
 def seed_account(account: Account, data: Mapping[str, Any]) -> dict[str, int]:
     """Add objects; return how many of each kind.
 
-    :param account: the account.
     :param data: the objects by kind; an unknown kind raises ``ValueError``.
     """
     unknown = data.keys() - _KINDS.keys()

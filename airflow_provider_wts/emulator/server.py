@@ -121,7 +121,6 @@ def typed_query(
 
     A value that does not fit its type stays text, for the check against the contract to find.
 
-    :param operation: the operation.
     :param pairs: names and values in the order of the query string.
     :param ignore_case: whether names are compared without case.
     """
@@ -167,7 +166,6 @@ def _value(schema: Mapping[str, Any], text: str) -> Any:
 def loosened(operation: Operation, schema: Mapping[str, Any], value: Any, switches: Switches, name: str = "") -> Any:
     """Return what a request means to a service that reads it as loosely as the switches say.
 
-    :param operation: the operation.
     :param schema: the contract's schema of the value.
     :param value: what came.
     :param switches: the readings.
@@ -249,7 +247,6 @@ class Door:
         """Say why a request is not answered, ``None`` where it is.
 
         :param method: HTTP method.
-        :param path: the path.
         :param headers: values by names in lower case.
         """
         host = headers.get("host", "").lower()

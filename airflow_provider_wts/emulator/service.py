@@ -171,7 +171,6 @@ class Recorder:
     def answered(self, request: RecordedRequest, status: int) -> None:
         """Note what was answered.
 
-        :param request: the request.
         :param status: HTTP status.
         """
         request.status = status

@@ -207,7 +207,6 @@ class Table(Generic[RecordT]):
     def touch(self, record: RecordT, ticks: int) -> None:
         """Note that a record has changed.
 
-        :param record: the record.
         :param ticks: the new time of change, later than all others.
         """
         if self._updated and ticks < self._updated[-1][0]:
@@ -281,7 +280,6 @@ def named(records: Iterable[RecordT], name: str, of: Callable[[RecordT], str | N
     """Return the first record of a name, compared without case.
 
     :param records: where to look.
-    :param name: the name.
     :param of: gives the name of a record.
     """
     wanted = name.strip().casefold()

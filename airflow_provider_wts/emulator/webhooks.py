@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 def emit(account: Account, event: str, record: Record, content: Callable[[], Mapping[str, Any]]) -> None:
     """Report an event to every enabled subscriber.
 
-    :param account: the account.
     :param event: name of the event, such as ``SESSION_NEW``.
     :param record: what it is about.
     :param content: what the envelope carries of it, beside its id and dates; made only for a subscriber.
@@ -39,9 +38,7 @@ def emit(account: Account, event: str, record: Record, content: Callable[[], Map
 def emit_session(account: Account, event: str, session: Session) -> None:
     """Report a session to subscribers.
 
-    :param account: the account.
     :param event: name of the event.
-    :param session: the session.
     """
     names = ("companyId", "status", "contactId", "channelId", "departmentId", "userId", "botId")
     emit(
@@ -55,9 +52,7 @@ def emit_session(account: Account, event: str, session: Session) -> None:
 def emit_message(account: Account, event: str, message: Message) -> None:
     """Report a message to subscribers.
 
-    :param account: the account.
     :param event: name of the event.
-    :param message: the message.
     """
     names = ("type", "senderId", "sessionId", "direction", "status", "origin", "text", "failedReason")
     emit(account, event, message, lambda: {name: message[name] for name in names})
@@ -66,9 +61,7 @@ def emit_message(account: Account, event: str, message: Message) -> None:
 def emit_contact(account: Account, event: str, contact: Contact) -> None:
     """Report a contact to subscribers; the names differ from those of the REST calls, as seen on the wire.
 
-    :param account: the account.
     :param event: name of the event.
-    :param contact: the contact.
     """
     names = ("companyId", "name", "phonenumber", "phonenumberFormatted", "email", "instagram", "annotation", "status")
 
@@ -89,7 +82,6 @@ def emit_contact(account: Account, event: str, contact: Contact) -> None:
 def emit_record(account: Account, event: str, record: Record) -> None:
     """Report any other object to subscribers.
 
-    :param account: the account.
     :param event: name of the event.
     :param record: the object.
     """
@@ -99,7 +91,6 @@ def emit_record(account: Account, event: str, record: Record) -> None:
 def call_back(account: Account, url: str | None, content: Mapping[str, Any]) -> None:
     """Report to the ``callbackUrl`` of a send; the real service's body is not documented.
 
-    :param account: the account.
     :param url: where to, nothing where it is missing.
     :param content: what to report.
     """

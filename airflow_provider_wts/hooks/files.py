@@ -153,7 +153,6 @@ def upload(
 ) -> FileV2:
     """Upload a file. When the content gets lost on its way, the upload starts over, which does no harm.
 
-    :param client: the client.
     :param path: local path, or any address that ``ObjectStoragePath`` takes.
     :param file_type: one of :data:`FILE_TYPES`; inferred from the MIME type if omitted.
     :param name: name that the customer sees; the file's own when left out.
@@ -327,10 +326,7 @@ class OutgoingFile:
         return (self._uploaded or NOT_UPLOADED) if self.is_local else self.given
 
     def put_into(self, content: QuickContent) -> None:
-        """Name the file in the content of a quick send.
-
-        :param content: the content.
-        """
+        """Name the file in the content of a quick send."""
         if self.is_address:
             content["file_url"] = self.given
         else:

@@ -132,7 +132,6 @@ def write_whole(path: ObjectStoragePath, content: bytes) -> None:
 def json_line(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
     """Return a value as a line of a JSON Lines file.
 
-    :param value: the value.
     :param default: turns what JSON does not know into what it knows.
     """
     encoder = _ENCODER if default is None else json.JSONEncoder(default=default, separators=(",", ":"))
@@ -150,10 +149,7 @@ def make_folder(path: ObjectStoragePath) -> None:
 
 
 def is_local(path: ObjectStoragePath) -> bool:
-    """Whether a path is on a disk of this machine.
-
-    :param path: the path.
-    """
+    """Whether a path is on a disk of this machine."""
     return path.protocol in _LOCAL
 
 

@@ -68,10 +68,7 @@ class WtsCallOperator(WtsOperator):
         self.output_path = output_path
 
     def execute(self, context: Context) -> Any:
-        """Perform the call.
-
-        :param context: the task's context.
-        """
+        """Perform the call."""
         with task_failures():
             call = self._call()
             if parameters.flag("paged", self.paged):

@@ -222,10 +222,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         return None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Send to all recipients, and return the counts.
-
-        :param context: the task's context.
-        """
+        """Send to all recipients, and return the counts."""
         from airflow_provider_wts.campaigns.checked_rows import CheckedRows
         from airflow_provider_wts.campaigns.results import MOST_NAMED
         from airflow_provider_wts.campaigns.run import Campaign
@@ -286,10 +283,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             return campaign.run()
 
     def rendered(self, recipient: Recipient) -> str | None:
-        """Return the text that a recipient would read; ``None`` if only WTS Chat knows it.
-
-        :param recipient: the recipient.
-        """
+        """Return the text that a recipient would read; ``None`` if only WTS Chat knows it."""
         return None
 
     def rules(self, context: Context) -> list[Rule]:
@@ -465,10 +459,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         self.mark_session = mark_session
 
     def message_kind(self, chunk_size: int) -> ChatbotKind:
-        """Return how the chatbot goes out.
-
-        :param chunk_size: recipients of one request, if it takes many.
-        """
+        """Return how the chatbot goes out."""
         from airflow_provider_wts.campaigns.message_kinds import ChatbotKind
 
         name = parameters.needed_name("chatbot", self.chatbot)
@@ -578,10 +569,7 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
         self._details: Mapping[str, Any] | None = None
 
     def message_kind(self, chunk_size: int) -> TemplateKind:
-        """Return how the template goes out.
-
-        :param chunk_size: recipients of one request, if it takes many.
-        """
+        """Return how the template goes out."""
         from airflow_provider_wts.api.answers import required
         from airflow_provider_wts.campaigns.message_kinds import TemplateKind
 
@@ -624,10 +612,7 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
         return [self._details.get(name) for name in ("params", "text", "fileType")] if self._details else None
 
     def rendered(self, recipient: Recipient) -> str | None:
-        """Return the template filled in; ``None`` if the list of templates does not show it.
-
-        :param recipient: the recipient.
-        """
+        """Return the template filled in; ``None`` if the list of templates does not show it."""
         if self._details is None:
             return None
         return templates.filled_template(self._details, recipient.values.get("parameters"))
@@ -692,10 +677,7 @@ class WtsSendTextBatchOperator(_MessageBatchOperator):
         self.outside_24h = outside_24h
 
     def message_kind(self, chunk_size: int) -> TextKind:
-        """Return how the texts go out.
-
-        :param chunk_size: recipients of one request, if it takes many.
-        """
+        """Return how the texts go out."""
         from airflow_provider_wts.campaigns.message_kinds import TextKind
 
         parallelism = parameters.whole("parallelism", self.parallelism, least=1, most=_MOST_PARALLEL)
@@ -718,10 +700,7 @@ class WtsSendTextBatchOperator(_MessageBatchOperator):
         return {"text": self._text}
 
     def rendered(self, recipient: Recipient) -> str | None:
-        """Return the text.
-
-        :param recipient: the recipient.
-        """
+        """Return the text."""
         return str(recipient.values["text"])
 
     def _text(self, value: Any) -> str:

@@ -130,7 +130,6 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Follow the campaigns until the end, and return the counts.
 
-        :param context: the task's context.
         :param event: of the trigger, after a wait; it says nothing.
         """
         with task_failures():
@@ -313,10 +312,7 @@ class _Counts:
         self.final = self.open = self.sent = self.ended = 0
 
     def counted(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Count rows as they pass by.
-
-        :param rows: the rows.
-        """
+        """Count rows as they pass by."""
         from airflow_provider_wts.campaigns.outcomes import status_of
 
         for row in rows:

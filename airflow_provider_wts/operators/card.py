@@ -212,10 +212,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         super().__init__(step=step, title=title, **kwargs)
 
     def execute(self, context: Context) -> PanelCardV2:
-        """Create the card.
-
-        :param context: the task's context.
-        """
+        """Create the card."""
         self.open_ledger(context)
         with task_failures():
             step = parameters.needed_name("step", self.step)
@@ -304,10 +301,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         self.upsert_tag_operation = upsert_tag_operation
 
     def execute(self, context: Context) -> PanelCardV2:
-        """Change the card.
-
-        :param context: the task's context.
-        """
+        """Change the card."""
         with task_failures():
             change = self._change()
             self.look_up(change)
@@ -341,10 +335,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         return change
 
     def look_up(self, content: panels.CardContent) -> None:
-        """Put ids and keys in the place of names; an id costs no call.
-
-        :param content: the change, changed in place.
-        """
+        """Put ids and keys in the place of names; an id costs no call."""
         change = cast("panels.CardChange", content)
         step, reason = change["step_id"], change["lost_reason_id"]
         if isinstance(step, str):
@@ -399,10 +390,7 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         self.fields = fields
 
     def execute(self, context: Context) -> PanelCardV2:
-        """Copy the card.
-
-        :param context: the task's context.
-        """
+        """Copy the card."""
         self.open_ledger(context)
         with task_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
@@ -519,10 +507,7 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
         self.file_urls = file_urls
 
     def execute(self, context: Context) -> PanelCardNote:
-        """Add the note.
-
-        :param context: the task's context.
-        """
+        """Add the note."""
         self.open_ledger(context)
         with task_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)

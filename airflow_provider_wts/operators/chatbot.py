@@ -107,10 +107,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self.mark_session = mark_session
 
     def execute(self, context: Context) -> Session | SessionV2:
-        """Start the bot, and wait for its session where that is asked for.
-
-        :param context: the task's context.
-        """
+        """Start the bot, and wait for its session where that is asked for."""
         self.open_ledger(context)
         with task_failures():
             start = self._start()

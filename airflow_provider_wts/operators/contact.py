@@ -119,10 +119,7 @@ class WtsCreateContactOperator(_ContactWriteOperator, RefusesBackfill):
         self.get_if_exists = get_if_exists
 
     def execute(self, context: Context) -> Contact:
-        """Create the contact.
-
-        :param context: the task's context.
-        """
+        """Create the contact."""
         self.open_ledger(context)
         with task_failures():
             rules = SaveRules.read(self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists)
@@ -219,10 +216,7 @@ class WtsUpdateContactOperator(_ContactWriteOperator, RefusesBackfill):
         self.utm = utm
 
     def execute(self, context: Context) -> Contact:
-        """Change the contact.
-
-        :param context: the task's context.
-        """
+        """Change the contact."""
         if not parameters.missing(self.sequences):
             self.open_ledger(context)
         with task_failures():
@@ -520,10 +514,7 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
         self.get_if_exists = get_if_exists
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Save the contacts.
-
-        :param context: the task's context.
-        """
+        """Save the contacts."""
         from airflow_provider_wts.sending.membership import chunks
 
         self.open_ledger(context)

@@ -7,6 +7,7 @@ names of tags, portfolios, sequences and custom fields into ids and keys, which 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
@@ -147,17 +148,7 @@ def custom_fields(name: str, fields: Any, names: Names) -> dict[str, Any] | Unse
         raise WtsNameError(f"{name}: {error}") from None
 
 
-def short_text(name: str, value: Any) -> Missing[str]:
-    """Return a text of at most 255 characters.
-
-    :param name: the parameter's name, for the error.
-    :param value: what the user wrote.
-    :raises WtsInvalidRequestError: when it is longer, or no text.
-    """
-    text = parameters.text(name, value)
-    if isinstance(text, str) and len(text) > 255:
-        raise WtsInvalidRequestError(f"{name}: has {len(text)} characters; the API takes at most 255.")
-    return text
+short_text = partial(parameters.bounded_text, most=255)
 
 
 def phone_number(name: str, value: Any) -> Missing[str]:

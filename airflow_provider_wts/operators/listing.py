@@ -105,10 +105,7 @@ class WtsListOperator(WtsOperator):
         raise NotImplementedError
 
     def execute(self, context: Context) -> list[Any] | dict[str, Any]:
-        """List, and return the items or the manifest.
-
-        :param context: the task's context.
-        """
+        """List, and return the items or the manifest."""
         with task_failures():
             shared = {**self._bounds(), **self._order()}
             size = parameters.whole(

@@ -62,10 +62,7 @@ class WtsGetMessageOperator(WtsOperator):
         self.message_id = message_id
 
     def execute(self, context: Context) -> Message:
-        """Read the message.
-
-        :param context: the task's context.
-        """
+        """Read the message."""
         with task_failures():
             message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
         message = self.run_call(messages.get_message(message_id))
@@ -96,10 +93,7 @@ class WtsGetMessageStatusOperator(WtsOperator):
         self.id_of = id_of
 
     def execute(self, context: Context) -> RespSendMessage | MessageQuickSend:
-        """Read the status.
-
-        :param context: the task's context.
-        """
+        """Read the status."""
         with task_failures():
             message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
             id_of = parameters.filter_choice("id_of", self.id_of, ("send", "message"))
@@ -175,10 +169,7 @@ class WtsUploadFileOperator(WtsOperator):
         self.mime_type = mime_type
 
     def execute(self, context: Context) -> FileV2:
-        """Upload the file.
-
-        :param context: the task's context.
-        """
+        """Upload the file."""
         with task_failures():
             if parameters.missing(self.file):
                 raise WtsInvalidRequestError("file: is empty. Example: '/opt/airflow/invoices/118.pdf'.")
@@ -207,10 +198,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         self.scheduled_message_id = scheduled_message_id
 
     def execute(self, context: Context) -> list[ScheduledMessage] | None:
-        """Cancel.
-
-        :param context: the task's context.
-        """
+        """Cancel."""
         with task_failures():
             ids = self._ids()
         if ids is None:
@@ -285,10 +273,7 @@ class WtsSendTextOperator(_WrittenOperator):
         self.text = text
 
     def execute(self, context: Context) -> Any:
-        """Send the text.
-
-        :param context: the task's context.
-        """
+        """Send the text."""
         self.open_ledger(context)
         with task_failures():
             text = parameters.needed_text("text", self.text)
@@ -352,10 +337,7 @@ class WtsSendFileOperator(_WrittenOperator):
         self.mime_type = mime_type
 
     def execute(self, context: Context) -> Any:
-        """Upload the file where it is local, and send it.
-
-        :param context: the task's context.
-        """
+        """Upload the file where it is local, and send it."""
         self.open_ledger(context)
         with task_failures():
             first = is_first_try(context)
@@ -449,10 +431,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         self.check_parameters = check_parameters
 
     def execute(self, context: Context) -> Any:
-        """Schedule it.
-
-        :param context: the task's context.
-        """
+        """Schedule it."""
         self.open_ledger(context)
         with task_failures():
             moment = self._moment()

@@ -74,7 +74,6 @@ class WtsQueryOperator(WtsOnceOperator):
     ) -> Snapshot:
         """Run a query, unless an earlier try did, and return its rows.
 
-        :param query: the query.
         :param context: the task's context.
         :param ledger: the ledger of the task.
         :param results: address of the results, if there are any: the rows are kept beside them.

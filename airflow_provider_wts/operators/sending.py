@@ -275,10 +275,7 @@ class WtsSendingOperator(RefusesBackfill):
         return answer
 
     def open_ledger(self, context: Context) -> None:
-        """Open the ledger of this task, unless nothing is to be sent.
-
-        :param context: the task's context.
-        """
+        """Open the ledger of this task, unless nothing is to be sent."""
         with task_failures():
             self.refuse_vanished()
             dry_run = parameters.flag("dry_run", self.is_dry_run) is True

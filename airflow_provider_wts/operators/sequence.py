@@ -154,10 +154,7 @@ class _SequenceMembersOperator(WtsOperator):
         self.phones = phones
 
     def execute(self, context: Context) -> SequenceContact | dict[str, int] | None:
-        """Name the contacts to the API, one or 100 at a time.
-
-        :param context: the task's context.
-        """
+        """Name the contacts to the API, one or 100 at a time."""
         with task_failures():
             members = self._members()
             sequence = parameters.needed_name("sequence", self.sequence)
@@ -254,10 +251,7 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
     _snapshot: Snapshot | None = None
 
     def execute(self, context: Context) -> SequenceContact | dict[str, int] | None:
-        """Add the contacts.
-
-        :param context: the task's context.
-        """
+        """Add the contacts."""
         with task_failures():
             self.refuse_backfill(context)
         self.open_ledger(context)
@@ -268,7 +262,6 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
     def check(self, members: list[_Member]) -> None:
         """Hold the connection's ``allowed_recipients``.
 
-        :param members: the contacts.
         :raises WtsInvalidRequestError: when one contact is not allowed.
         """
         single = self._is_single()
@@ -281,23 +274,13 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
                     refuse_unless_allowed(self.hook, where, None, contact_id=member.value)
 
     def one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
-        """Add one contact, exactly once over all tries: a sequence writes to whom it is given.
-
-        :param context: the task's context.
-        :param sequence_id: the sequence.
-        :param member: the contact.
-        """
+        """Add one contact, exactly once over all tries: a sequence writes to whom it is given."""
         call = sequences.add_sequence_contact(sequence_id, **member.named)
         recipient = f"{member.identity} in sequence {sequence_id}"
         return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the sequence")
 
     def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
-        """Add contacts, each exactly once over all tries.
-
-        :param context: the task's context.
-        :param sequence_id: the sequence.
-        :param members: the contacts.
-        """
+        """Add contacts, each exactly once over all tries."""
         from airflow_provider_wts.sending.membership import SequenceMembers
 
         def build(chunk: list[_Member]) -> Call[Any]:
@@ -358,8 +341,6 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         """Remove one contact.
 
         :param context: not used.
-        :param sequence_id: the sequence.
-        :param member: the contact.
         """
         self.run_call(sequences.remove_sequence_contact(sequence_id, **member.named))
 
@@ -367,8 +348,6 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
         """Remove contacts.
 
         :param context: not used.
-        :param sequence_id: the sequence.
-        :param members: the contacts.
         """
         from airflow_provider_wts.sending.membership import chunks
 

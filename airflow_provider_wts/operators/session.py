@@ -44,10 +44,7 @@ class WtsSessionOperator(WtsOperator):
         return parameters.needed_identity("session_id", self.session_id, example=_EXAMPLE)
 
     def execute(self, context: Context) -> Any:
-        """Perform the call, whose answer is the session, and leave the session's address for the link.
-
-        :param context: the task's context.
-        """
+        """Perform the call, whose answer is the session, and leave the session's address for the link."""
         session = super().execute(context)
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         self.log.info("Session %s is %s.", session.get("id"), session.get("status"))
@@ -316,10 +313,7 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
         self.file_ids = file_ids
 
     def execute(self, context: Context) -> Message:
-        """Add the note.
-
-        :param context: the task's context.
-        """
+        """Add the note."""
         self.open_ledger(context)
         with task_failures():
             session = self.checked_session()

@@ -145,10 +145,7 @@ class WtsSendTemplateOperator(WtsMessageOperator):
         self.mark_session = mark_session
 
     def execute(self, context: Context) -> Any:
-        """Send the template.
-
-        :param context: the task's context.
-        """
+        """Send the template."""
         self.open_ledger(context)
         with task_failures():
             name = parameters.needed_name("template", self.template)

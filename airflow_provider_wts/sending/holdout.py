@@ -24,10 +24,7 @@ class Holdout(Rule):
         self._refusal = Refusal("holdout", f"in the holdout of {share:.4g} under the key {quoted(key)}", "holdout")
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return that a recipient is in the holdout, or ``None``.
-
-        :param to: phone number or handle, as the API spells it.
-        """
+        """Return that a recipient is in the holdout, or ``None``."""
         digest = hashlib.sha256(f"{self._key}\0{identity_of(to)}".encode()).digest()
         return self._refusal if int.from_bytes(digest[:8]) < self._share * 2**64 else None
 

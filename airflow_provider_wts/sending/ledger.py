@@ -593,10 +593,7 @@ class Ledger:
         return page
 
     def keep(self, page: Page) -> None:
-        """Write a page as it is now; if that fails, it is tried again before anything more is sent.
-
-        :param page: the page.
-        """
+        """Write a page as it is now; if that fails, it is tried again before anything more is sent."""
         try:
             self._write_page(page)
         except Exception:

@@ -362,10 +362,7 @@ class Exclusions(Rule):
             self._read(paced=self._read_at is not None)
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return why a recipient must not be written to, or ``None``.
-
-        :param to: phone number or handle, as the API spells it.
-        """
+        """Return why a recipient must not be written to, or ``None``."""
         if not self._tags and not self._blocked:
             return None
         self.begin()

@@ -41,10 +41,7 @@ class WtsSessionReplySensor(WtsSensor):
         self.since = since
 
     def check(self, context: Context) -> Check:
-        """Read the session, and its messages if the contact wrote.
-
-        :param context: the task's context.
-        """
+        """Read the session, and its messages if the contact wrote."""
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.api.sessions import get_session
         from airflow_provider_wts.waiting import conditions
@@ -61,11 +58,7 @@ class WtsSessionReplySensor(WtsSensor):
         return Check(WaitState.WAITING, words)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionReplyTrigger:
-        """Return the trigger that goes on waiting.
-
-        :param context: the task's context.
-        :param times: when it checks.
-        """
+        """Return the trigger that goes on waiting."""
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.triggers.message import WtsSessionReplyTrigger
         from airflow_provider_wts.waiting.conditions import given_id
@@ -78,19 +71,11 @@ class WtsSessionReplySensor(WtsSensor):
         )
 
     def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
-        """Take the date and time that the first check found, if none was given.
-
-        :param context: the task's context.
-        :param event: the event, checked.
-        """
+        """Take the date and time that the first check found, if none was given."""
         self.since = event.get("since") or self.since
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return what the contact wrote.
-
-        :param context: the task's context.
-        :param event: the event, checked.
-        """
+        """Return what the contact wrote."""
         from airflow_provider_wts.waiting import conditions
 
         since = datetime.fromisoformat(event["since"])
@@ -158,10 +143,7 @@ class WtsMessageStatusSensor(WtsSensor):
         self._found_id_of: str | None = None
 
     def check(self, context: Context) -> Check:
-        """Read the status of the message.
-
-        :param context: the task's context.
-        """
+        """Read the status of the message."""
         from airflow_provider_wts.waiting import conditions as messages
 
         wait = self._wait()
@@ -170,11 +152,7 @@ class WtsMessageStatusSensor(WtsSensor):
         return Check(verdict, words, answer)
 
     def trigger(self, context: Context, times: Times) -> WtsMessageStatusTrigger:
-        """Return the trigger that goes on waiting.
-
-        :param context: the task's context.
-        :param times: when it checks.
-        """
+        """Return the trigger that goes on waiting."""
         from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger
 
         wait = self._wait()

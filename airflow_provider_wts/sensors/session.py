@@ -61,10 +61,7 @@ class WtsSessionSensor(WtsSensor):
         self.failed_status = failed_status
 
     def check(self, context: Context) -> Check:
-        """Read the session.
-
-        :param context: the task's context.
-        """
+        """Read the session."""
         from airflow_provider_wts.api.sessions import get_session
 
         wait = self._wait()
@@ -73,21 +70,13 @@ class WtsSessionSensor(WtsSensor):
         return Check(*wait.verdict(session), session)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionTrigger:
-        """Return the trigger that goes on waiting.
-
-        :param context: the task's context.
-        :param times: when it checks.
-        """
+        """Return the trigger that goes on waiting."""
         from airflow_provider_wts.triggers.session import WtsSessionTrigger
 
         return WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **self._wait().arguments(), **times)
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> SessionV2:
-        """Return the session; wait on if only the list of sessions shows the status, and the session does not.
-
-        :param context: the task's context.
-        :param event: the event, checked.
-        """
+        """Return the session; wait on if only the list of sessions shows the status, and the session does not."""
         from airflow_provider_wts.waiting.conditions import WaitState
         from airflow_provider_wts.waiting.deferral import time_left
 
@@ -152,28 +141,18 @@ class WtsSessionsSensor(WtsSensor):
         self._singles = _FEW
 
     def check(self, context: Context) -> Check:
-        """Read the list of changed sessions, and single ones.
-
-        :param context: the task's context.
-        """
+        """Read the list of changed sessions, and single ones."""
         wait = self._wait()
         statuses = self._statuses(wait, context)
         return Check(*wait.verdict(statuses), _counts(wait, statuses))
 
     def last_check(self, context: Context) -> Check | None:
-        """Check once more, with more single sessions than before.
-
-        :param context: the task's context.
-        """
+        """Check once more, with more single sessions than before."""
         self._singles = _MANY
         return super().last_check(context)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionsTrigger:
-        """Return the trigger that goes on waiting.
-
-        :param context: the task's context.
-        :param times: when it checks.
-        """
+        """Return the trigger that goes on waiting."""
         from airflow_provider_wts.triggers.session import WtsSessionsTrigger
         from airflow_provider_wts.waiting.deferral import hand_over
 
@@ -191,21 +170,13 @@ class WtsSessionsSensor(WtsSensor):
         )
 
     def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
-        """Remove the ids that were stored for the trigger.
-
-        :param context: the task's context.
-        :param event: the event, checked.
-        """
+        """Remove the ids that were stored for the trigger."""
         from airflow_provider_wts.waiting.deferral import taken_back
 
         taken_back(context)
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> dict[str, int]:
-        """Return the sessions by status, as the trigger counted them.
-
-        :param context: the task's context.
-        :param event: the event, checked.
-        """
+        """Return the sessions by status, as the trigger counted them."""
         self.log.info(event["message"])
         return dict(event["counts"])
 

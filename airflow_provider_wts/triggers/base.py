@@ -72,10 +72,7 @@ class WtsWaitTrigger(BaseTrigger):
         yield self.event(end)
 
     def event(self, end: End) -> TriggerEvent:
-        """Return the event at the end of the wait.
-
-        :param end: the end.
-        """
+        """Return the event at the end of the wait."""
         event = {"outcome": end.outcome, **self.report(end.seen), "message": end.message, "final": end.final}
         if end.retry_after is not None:
             event["retry_after"] = end.retry_after

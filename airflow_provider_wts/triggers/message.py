@@ -38,10 +38,7 @@ class WtsSessionReplyTrigger(WtsWaitTrigger):
         return ReplySubscription(self.session_id, after=after, since=self.checked_at, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge the session as it was seen.
-
-        :param seen: the last snapshot, by its id.
-        """
+        """Judge the session as it was seen."""
         session = seen.get(self.session_id.lower())
         if session is not None and session.status == NOT_FOUND:
             return WaitState.FAILED, f"Session {self.session_id} cannot be found."
@@ -50,10 +47,7 @@ class WtsSessionReplyTrigger(WtsWaitTrigger):
         return WaitState.WAITING, f"The contact of session {self.session_id} has not replied since {self.since}."
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome.
-
-        :param seen: the last snapshot, by its id.
-        """
+        """Return what the event says besides the outcome."""
         last = seen.get(self.session_id.lower())
         last_in = last.last_in or None if last else None
         return {"session_id": self.session_id, "since": self.since, "last_message_in": last_in}
@@ -84,17 +78,11 @@ class WtsMessageStatusTrigger(WtsWaitTrigger):
         return MessageSubscription(self.message_id, self.id_of, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge the message as it was seen.
-
-        :param seen: the last snapshot, by its id.
-        """
+        """Judge the message as it was seen."""
         wait = MessageWait(self.message_id, self.target_status, self.id_of)
         return wait.verdict(seen.get(self.message_id.lower()))
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome.
-
-        :param seen: the last snapshot, by its id.
-        """
+        """Return what the event says besides the outcome."""
         last = seen.get(self.message_id.lower())
         return {"message_id": self.message_id, "status": last.status if last else None}

@@ -50,19 +50,13 @@ class WtsSessionTrigger(WtsWaitTrigger):
         return SessionSubscription([self.session_id], statuses, since=self.checked_at, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge the session as it was seen.
-
-        :param seen: the last snapshot, by its id.
-        """
+        """Judge the session as it was seen."""
         session_id = self.session_id.lower()
         wait = SessionWait(session_id, tuple(self.target_status), tuple(self.failed_status))
         return wait.verdict({"status": _statuses(seen).get(session_id)})
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome.
-
-        :param seen: the last snapshot, by its id.
-        """
+        """Return what the event says besides the outcome."""
         last = seen.get(self.session_id.lower())
         return {
             "session_id": self.session_id,
@@ -117,18 +111,12 @@ class WtsSessionsTrigger(WtsWaitTrigger):
         return SessionSubscription(self._ids, statuses, since=since, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge the sessions as they were seen.
-
-        :param seen: the last snapshots, by id.
-        """
+        """Judge the sessions as they were seen."""
         wait = SessionsWait(self._ids, self.needed, tuple(self.target_status), tuple(self.failed_status))
         return wait.verdict(_statuses(seen))
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome.
-
-        :param seen: the last snapshots, by id.
-        """
+        """Return what the event says besides the outcome."""
         if not self._ids:
             return {"counts": {NOT_REACHED: self.needed}}
         statuses = _statuses(seen)

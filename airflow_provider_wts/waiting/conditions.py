@@ -320,10 +320,7 @@ def given_id(name: str, value: Any) -> str:
 
 
 def warn_of_unknown(status: str) -> None:
-    """Say once that a status is not one of the documented ones, and that the wait goes on.
-
-    :param status: the status.
-    """
+    """Say once that a status is not one of the documented ones, and that the wait goes on."""
     if status and status not in _warned_of and len(_warned_of) < 100:
         _warned_of.add(status)
         log.warning("WTS Chat reports the unknown status %r; the wait goes on.", status[:60])

@@ -69,7 +69,6 @@ def hand_over(context: Context, ids: list[str]) -> tuple[list[str], dict[str, An
     """Return ids for a trigger's arguments, or store too many of them as an XCom, and return where a trigger finds it.
 
     :param context: the task's context.
-    :param ids: the ids.
     """
     if len(ids) <= MOST_IN_ARGUMENTS:
         return ids, None

@@ -80,7 +80,6 @@ class Batch(NamedTuple):
 def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelta = OVERLAP) -> Batch:
     """List the sessions that changed or were written in, 100 a request.
 
-    :param client: the client.
     :param since: lower bound of the change.
     :param reach_back: how far before the last change the next batch begins.
     """
@@ -333,7 +332,6 @@ class Singles(NamedTuple):
 def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, most_pages: int) -> Sweep:
     """List the sessions that changed and have one of some statuses now, 100 a request.
 
-    :param client: the client.
     :param statuses: statuses of interest.
     :param since: lower bound of the change.
     :param most_pages: give up after the first page where there are more.
@@ -368,7 +366,6 @@ def pages_of_sessions(
 ) -> Iterator[tuple[Mapping[str, Any], list[tuple[str, Mapping[str, Any]]]]]:
     """Walk the pages of a list of sessions; each comes with its sessions by their ids, in lower case.
 
-    :param client: the client.
     :param call: a call of ``list_sessions``.
     :raises WtsUnknownOutcomeError: when a page is not one of WTS Chat.
     """
@@ -391,7 +388,6 @@ def sessions_once(client: WtsClient, call: Call[Any]) -> Iterator[list[Mapping[s
 
     Ordered by creation, a list that only grows moves rows to later pages, and hides none.
 
-    :param client: the client.
     :param call: a call of ``list_sessions``.
     :raises WtsIncompleteListError: when it comes to no rest.
     """
@@ -417,10 +413,7 @@ def _odd(call: Call[Any], what: str) -> WtsError:
 
 
 def server_now(client: WtsClient) -> datetime:
-    """Return a time that the server's clock has passed: what its last answer said, or a cautious guess.
-
-    :param client: the client.
-    """
+    """Return a time that the server's clock has passed: what its last answer said, or a cautious guess."""
     return client.server_date or datetime.now(UTC) - CLOCK_SLACK
 
 

@@ -125,10 +125,7 @@ class SessionSubscription(Subscription):
         return seen.status in self.statuses
 
     def reached(self, seen: Snapshot) -> bool:
-        """Whether this is what is waited for, so that nothing seen later counts.
-
-        :param seen: what a check kept of a session.
-        """
+        """Whether this is what is waited for, so that nothing seen later counts."""
         return self.interesting(seen)
 
     def knows(self, one: str, seen: Snapshot) -> bool:
@@ -158,18 +155,11 @@ class ReplySubscription(SessionSubscription):
         self.after = after
 
     def interesting(self, seen: Snapshot) -> bool:
-        """Whether the contact wrote.
-
-        :param seen: what a check kept of a session.
-        """
+        """Whether the contact wrote."""
         return wrote_after(seen, self.after)
 
     def knows(self, one: str, seen: Snapshot) -> bool:
-        """Whether this answer has been reported already.
-
-        :param one: the session.
-        :param seen: what a check kept of it.
-        """
+        """Whether this answer has been reported already."""
         known = self.known(one)
         return known is not None and known.last_in == seen.last_in
 

@@ -190,7 +190,6 @@ def _delete_note(request: Request) -> Empty:
 def add_card(account: Account, given: Mapping[str, Any], identifier: str | None = None) -> Record:
     """Create a card.
 
-    :param account: the account.
     :param given: its properties, as ``create_card`` takes them, and ``status`` with ``lostReasonId``.
     :param identifier: its id; a new one when left out.
     """
@@ -205,8 +204,6 @@ def add_card_note(
 ) -> Record:
     """Create a note of a card.
 
-    :param account: the account.
-    :param card: the card.
     :param text: its text.
     :param files: ids or URLs of its files.
     :param identifier: its id; a new one when left out.

@@ -42,8 +42,6 @@ _PLAIN = ("name", "email", "instagram", "annotation", "utm", "pictureUrl")
 def show_contact(request: Request, contact: Contact, *, whole: bool = False) -> dict[str, Any]:
     """Return a contact as an answer carries it.
 
-    :param request: the request.
-    :param contact: the contact.
     :param whole: whether all details are shown, asked for or not.
     """
     account = request.account

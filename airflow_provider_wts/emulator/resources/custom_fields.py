@@ -28,7 +28,6 @@ def arranged(request: Request, fields: Sequence[Record]) -> list[dict[str, Any]]
     """Return custom fields as an answer carries them: flat, or nested in their groups.
 
     :param request: the request, whose ``NestedList`` counts.
-    :param fields: the fields.
     """
     shown = {field.id: {**plain(request.account, field), "children": None} for field in fields}
     if not request.query.get("NestedList"):
@@ -46,7 +45,6 @@ def arranged(request: Request, fields: Sequence[Record]) -> list[dict[str, Any]]
 def accepted_values(account: Account, given: Mapping[str, Any], panel_id: str | None = None) -> dict[str, Any]:
     """Return the values that the service keeps: unknown keys and wrong types are dropped silently.
 
-    :param account: the account.
     :param given: values by the key of the field.
     :param panel_id: the panel of a card; ``None`` = fields of contacts.
     """

@@ -78,9 +78,7 @@ def file_values(name: str, content: bytes, mime_type: str | None = None) -> dict
 def take_upload(account: Account, identifier: str, content: bytes, *, authorized: bool) -> tuple[int, str]:
     """Take the content of a file, as the storage of the real service does; return status and text.
 
-    :param account: the account.
     :param identifier: ``tempFileId``, the last part of the path.
-    :param content: the content.
     :param authorized: whether the request carried ``Authorization``, which the storage refuses.
     """
     if authorized:
@@ -98,7 +96,6 @@ def take_upload(account: Account, identifier: str, content: bytes, *, authorized
 def message_files(account: Account, references: Sequence[str]) -> list[dict[str, Any]]:
     """Return files of a message as ``PublicFileDTO``.
 
-    :param account: the account.
     :param references: file ids or public URLs.
     """
     return [_message_file(account, reference) for reference in references]

@@ -40,7 +40,6 @@ def status_url(account: Account, path: str) -> str:
 def new_send(request: Request, to: str, item: Mapping[str, Any], session: Session | None = None) -> Send:
     """Accept a send: it is queued and has a status from now on.
 
-    :param request: the request.
     :param to: the recipient as stored.
     :param item: the body, or the entry of a batch.
     :param session: the session that it goes into, where one is open.
@@ -70,9 +69,6 @@ def new_send(request: Request, to: str, item: Mapping[str, Any], session: Sessio
 def update_send(account: Account, send: Send, status: str, *, reason: str | None = None) -> None:
     """Move a send to a status.
 
-    :param account: the account.
-    :param send: the send.
-    :param status: the status.
     :param reason: why it failed.
     """
     send["status"] = status
@@ -99,7 +95,6 @@ def answer_batch(
 ) -> dict[str, Any]:
     """Accept the entries of a batch and answer with one result for each.
 
-    :param request: the request.
     :param items: the entries.
     :param accept: accepts one, or refuses it.
     """

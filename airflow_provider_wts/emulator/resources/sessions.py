@@ -39,8 +39,6 @@ _STATUS_TEXTS = {
 def show_session(request: Request, session: Session, *, listed: bool = False, version: int = 1) -> dict[str, Any]:
     """Return a session as an answer carries it.
 
-    :param request: the request.
-    :param session: the session.
     :param listed: whether it is an item of a list.
     :param version: 2 = the readers' form.
     """
@@ -231,8 +229,6 @@ def _classified(account: Account, given: dict[str, Any] | None) -> dict[str, Any
 def write_metadata(account: Account, session: Session, given: dict[str, Any] | None) -> None:
     """Write the session metadata of a send.
 
-    :param account: the account.
-    :param session: the session.
     :param given: the metadata.
     """
     if given is not None:

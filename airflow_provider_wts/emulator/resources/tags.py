@@ -60,7 +60,6 @@ Resource("tag", "tags", "A etiqueta", written=_written, defaults=_NEW, leaves=_l
 def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
     """Return the tags that a request names; names count only without ids.
 
-    :param account: the account.
     :param ids: ``tagIds``.
     :param names: ``tagNames``.
     """

@@ -53,8 +53,6 @@ def filled_template(
 ) -> str:
     """Return the text of a template with its variables filled in, or refuse.
 
-    :param account: the account.
-    :param template: the template.
     :param parameters: values by the name of the variable.
     :param file: the file that goes with it, if any.
     """
