@@ -5,6 +5,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
+# Every process that a test starts would compile Airflow again, and a run take twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 AIRFLOW_VERSIONS := 2.11.2 3.1.8 3.2.2 3.3.2
 USUAL := 3.3.2
