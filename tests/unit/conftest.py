@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -108,3 +109,13 @@ def _later_tries_take_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def _what_was_sent_shows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a search conclude that nothing was sent without the time that a real service may need."""
     monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 0.2)
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Airflow forget afterwards what it masks in logs: each new secret makes it compile all of the process again."""
+    for name in [name for name in sys.modules if name.endswith("secrets_masker")]:
+        if find_masker := getattr(sys.modules[name], "_secrets_masker", None):
+            masker = find_masker()
+            monkeypatch.setattr(masker, "patterns", set(masker.patterns))
+            monkeypatch.setattr(masker, "replacer", masker.replacer)

@@ -95,7 +95,7 @@ class Runs:
     def run(self, name: str, field: str = "", template: str | None = None) -> tuple[list[str], str]:
         """Run an operator without one of its parameters, or with a template in its place."""
         # One operator makes more requests in all its runs than an account may in five minutes.
-        self.connection["extra"] = {"rate_limit_key": f"run {self.count}"}
+        self.connection["extra"] = {"rate_limit_key": f"{name} {field}"}
         os.environ["AIRFLOW_CONN_WTS_DEFAULT"] = json.dumps(self.connection)
         dag = DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC))
         operator = OWNERS[name](task_id="t", dag=dag, **self.given(name, field))
