@@ -113,7 +113,7 @@ def _what_was_sent_shows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _secrets_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Airflow forget afterwards what it masks in logs: each new secret makes it compile all of the process again."""
+    """Let Airflow forget what a test had it mask in logs: with each new secret, it compiles all of them again."""
     for name in [name for name in sys.modules if name.endswith("secrets_masker")]:
         if find_masker := getattr(sys.modules[name], "_secrets_masker", None):
             masker = find_masker()
