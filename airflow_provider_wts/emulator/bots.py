@@ -60,12 +60,9 @@ def start(
         Delivery(
             to=conversation.address_of(session),
             kind="chatbot",
-            text=None,
-            by_bot=False,
             bot=bot["name"],
             sender_id=sender_id,
             session_id=session.id,
-            message=None,
             send_id=send_id,
             at=account.now_text(),
         )

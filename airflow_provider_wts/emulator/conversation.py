@@ -82,44 +82,69 @@ def open_session(
     :param agent: the agent that gets it.
     :param origin: what opened it.
     """
-    stamp = account.clock.stamp()
     if department is None:
         department = next((one for one in account.departments.by_creation() if one["isDefault"]), None)
-    number = str(len(account.sessions) + 1)
-    session = Session(
-        account.new_id(),
-        stamp,
-        stamp,
-        {
-            "startAt": account.clock.text(stamp),
-            "endAt": None,
-            "status": "HIDDEN" if hidden else account.switches.opened_session_status,
-            "companyId": account.id,
-            "contactId": contact.id,
-            "channelId": channel.id,
-            "departmentId": department.id if department else None,
-            "userId": agent["userId"] if agent else None,
-            "title": contact["name"],
-            "number": number,
-            "utm": None,
-            "origin": origin,
-            "classification": None,
-            "firstResponseAt": None,
-            "botId": None,
-            "unreadCount": 0,
-            "lastMessageText": None,
-            "lastInteractionDate": None,
-            "lastMessageOut": None,
-            "lastMessageIn": None,
-            "metadata": {},
-        },
+    session = add_session(
+        account,
         contact,
         channel,
+        "HIDDEN" if hidden else account.switches.opened_session_status,
+        departmentId=department.id if department else None,
+        userId=agent["userId"] if agent else None,
+        origin=origin,
     )
+    webhooks.emit_session(account, "SESSION_NEW", session)
+    return session
+
+
+def add_session(
+    account: Account,
+    contact: Contact,
+    channel: Record,
+    status: str,
+    *,
+    identifier: str | None = None,
+    stamp: int | None = None,
+    **values: Any,
+) -> Session:
+    """Add a session to the account; no webhook reports it.
+
+    :param contact: whom it is with.
+    :param channel: where it is held.
+    :param identifier: its id; a new one when left out.
+    :param stamp: when it began, in ticks; now when left out.
+    :param values: further properties by their names on the wire.
+    """
+    stamp = account.clock.stamp() if stamp is None else stamp
+    text = account.clock.text(stamp)
+    properties: dict[str, Any] = {
+        "startAt": text,
+        "endAt": text if status == "COMPLETED" else None,
+        "status": status,
+        "companyId": account.id,
+        "contactId": contact.id,
+        "channelId": channel.id,
+        "departmentId": None,
+        "userId": None,
+        "number": str(len(account.sessions) + 1),
+        "utm": None,
+        "origin": "API",
+        "classification": None,
+        "firstResponseAt": None,
+        "botId": None,
+        "unreadCount": 0,
+        "lastMessageText": None,
+        "lastInteractionDate": None,
+        "lastMessageOut": None,
+        "lastMessageIn": None,
+        "metadata": {},
+        **values,
+    }
+    session = Session(identifier or account.new_id(), stamp, stamp, properties, contact, channel)
     account.sessions.add(session)
     contact.sessions.append(session)
-    account.open_sessions[contact.id, channel.id] = session
-    webhooks.emit_session(account, "SESSION_NEW", session)
+    if status != "COMPLETED":
+        account.open_sessions[contact.id, channel.id] = session
     return session
 
 

@@ -25,14 +25,15 @@ from airflow_provider_wts.emulator.bots import check_steps
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
+from airflow_provider_wts.emulator.resources.agents import AGENTS
 from airflow_provider_wts.emulator.resources.cards import add_card, add_card_note
+from airflow_provider_wts.emulator.resources.departments import DEPARTMENTS, join
 from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
 from airflow_provider_wts.emulator.resources.panels import steps_of
 from airflow_provider_wts.emulator.state import (
     Account,
     Behaviour,
     Chatbot,
-    Contact,
     Record,
     RecordT,
     Session,
@@ -151,15 +152,11 @@ def _name(given: Mapping[str, Any] | str, key: str = "name") -> str:
 
 def _department(account: Account, given: Mapping[str, Any]) -> None:
     values = {
+        **copy.deepcopy(dict(DEPARTMENTS.defaults)),
         "companyId": account.id,
         "name": given["name"],
         "description": given.get("description"),
         "isDefault": bool(given.get("default")),
-        "isPrivate": False,
-        "distribuitionEnabled": False,
-        "restrictionType": "NONE",
-        "distributionConfig": None,
-        "channelsConfig": {"scope": "ALL", "channels": []},
     }
     _add(account, "department", given["name"], given, values)
 
@@ -186,11 +183,11 @@ def _channel(account: Account, given: Mapping[str, Any]) -> None:
 
 
 def _agent(account: Account, given: Mapping[str, Any]) -> None:
-    identifier = _id(account, given, f"agent:{given['name']}")
     user = _uuid("user_id", given["user_id"]) if given.get("user_id") else account.named_id(f"user:{given['name']}")
     phone = stored_phone(given["phone"], account.switches) if given.get("phone") else None
     departments = [account.department_of({"name": name}) for name in given.get("departments", ())]
     values = {
+        **copy.deepcopy(dict(AGENTS.defaults)),
         "companyId": account.id,
         "userId": user,
         "name": given["name"],
@@ -200,21 +197,12 @@ def _agent(account: Account, given: Mapping[str, Any]) -> None:
         "phoneNumberFormatted": formatted_phone(phone) if phone else None,
         "profile": given.get("profile", "Agent"),
         "isOwner": bool(given.get("owner")),
-        "departments": [
-            {
-                "agentId": identifier,
-                "userId": user,
-                "departmentId": department.id,
-                "isAgent": True,
-                "isSupervisor": False,
-            }
-            for department in departments
-            if department is not None
-        ],
         "availability": "AVAILABLE",
-        "blocked": False,
     }
-    _add(account, "agent", given["name"], given, values)
+    agent = _add(account, "agent", given["name"], given, values)
+    for department in departments:
+        if department is not None:
+            join(agent, department, {})
 
 
 def _tag(account: Account, given: Mapping[str, Any]) -> None:
@@ -380,8 +368,16 @@ def _session(account: Account, given: Mapping[str, Any]) -> None:
     channel = account.channel_of(given.get("channel"), given["contact"])
     identifier = _given_id(account.sessions, given)
     status, stamp = given.get("status", "IN_PROGRESS"), _at(account, given)
-    session = _new_session(account, contact, channel, status, stamp, identifier=identifier)
-    session["metadata"] = dict(given.get("metadata", {}))
+    conversation.add_session(
+        account,
+        contact,
+        channel,
+        status,
+        identifier=identifier,
+        stamp=stamp,
+        lastInteractionDate=account.clock.text(stamp),
+        metadata=dict(given.get("metadata", {})),
+    )
 
 
 def _at(account: Account, given: Mapping[str, Any]) -> int:
@@ -523,41 +519,9 @@ def _many_sessions(account: Account, count: int) -> None:
     begin = now - now % TICKS - count * TICKS
     for number, contact in zip(range(count), list(account.contacts.by_creation()), strict=False):
         if (contact.id, channel.id) not in account.open_sessions:
-            _new_session(account, contact, channel, _STATUSES[number % len(_STATUSES)], begin + number * TICKS)
-
-
-def _new_session(
-    account: Account, contact: Contact, channel: Record, status: str, stamp: int, *, identifier: str | None = None
-) -> Session:
-    text = account.clock.text(stamp)
-    values: dict[str, Any] = {
-        "startAt": text,
-        "endAt": text if status == "COMPLETED" else None,
-        "status": status,
-        "companyId": account.id,
-        "contactId": contact.id,
-        "channelId": channel.id,
-        "departmentId": None,
-        "userId": None,
-        "number": str(len(account.sessions) + 1),
-        "utm": None,
-        "origin": "API",
-        "classification": None,
-        "firstResponseAt": None,
-        "botId": None,
-        "unreadCount": 0,
-        "lastMessageText": None,
-        "lastInteractionDate": text,
-        "lastMessageOut": None,
-        "lastMessageIn": None,
-        "metadata": {},
-    }
-    session = Session(identifier or account.new_id(), stamp, stamp, values, contact, channel)
-    account.sessions.add(session)
-    contact.sessions.append(session)
-    if status != "COMPLETED":
-        account.open_sessions[contact.id, channel.id] = session
-    return session
+            status, stamp = _STATUSES[number % len(_STATUSES)], begin + number * TICKS
+            last = account.clock.text(stamp)
+            conversation.add_session(account, contact, channel, status, stamp=stamp, lastInteractionDate=last)
 
 
 _KINDS: dict[str, Callable[[Account, Any], None]] = {

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote
@@ -39,13 +39,6 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator.faults import Fault
     from airflow_provider_wts.emulator.service import Service
     from airflow_provider_wts.emulator.switches import Switches
-
-
-@dataclass
-class _Node:
-    children: dict[str, _Node] = field(default_factory=dict)
-    placeholder: _Node | None = None
-    operations: dict[str, tuple[Operation, tuple[str, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,40 +71,27 @@ def find_route(method: str, path: str, *, trailing_slash: bool = True) -> Route 
     path = path.removesuffix("/") if trailing_slash else path
     segments = [unquote(segment) for segment in path.removeprefix("/").split("/")]
     known = False
-    for node, values in _matches(_tree(), segments, []):
-        known = True
-        if method in node.operations:
-            operation, names = node.operations[method]
-            return Route(operation, dict(zip(names, values, strict=True)))
+    for template, served in _paths():
+        if len(template) == len(segments) and all(map(_fits, template, segments)):
+            known = True
+            if method in served:
+                pairs = zip(template, segments, strict=True)
+                return Route(served[method], {name.strip("{}"): one for name, one in pairs if name.startswith("{")})
     return Route(None, {}) if known else None
 
 
-def _matches(node: _Node, segments: list[str], values: list[str]) -> list[tuple[_Node, list[str]]]:
-    if not segments:
-        return [(node, values)] if node.operations else []
-    found: list[tuple[_Node, list[str]]] = []
-    child = node.children.get(segments[0])
-    if child is not None:
-        found += _matches(child, segments[1:], values)
-    if node.placeholder is not None and segments[0]:
-        found += _matches(node.placeholder, segments[1:], [*values, segments[0]])
-    return found
+def _fits(part: str, segment: str) -> bool:
+    return part == segment or (part.startswith("{") and segment != "")
 
 
 @cache
-def _tree() -> _Node:
-    root = _Node()
+def _paths() -> list[tuple[list[str], dict[str, Operation]]]:
+    """Return the operations of each path by their method; a word goes before a placeholder in its place."""
+    found: dict[str, dict[str, Operation]] = {}
     for operation in operations().values():
-        node, names = root, []
-        for segment in operation.path.strip("/").split("/"):
-            if segment.startswith("{"):
-                names.append(segment.strip("{}"))
-                node.placeholder = node.placeholder or _Node()
-                node = node.placeholder
-            else:
-                node = node.children.setdefault(segment, _Node())
-        node.operations[operation.method] = (operation, tuple(names))
-    return root
+        found.setdefault(operation.path, {})[operation.method] = operation
+    paths = [(path.strip("/").split("/"), served) for path, served in found.items()]
+    return sorted(paths, key=lambda one: [part.startswith("{") for part in one[0]])
 
 
 def typed_query(

@@ -310,14 +310,14 @@ class Delivery:
 
     to: str
     kind: str
-    text: str | None
-    by_bot: bool
-    bot: str | None
-    sender_id: str | None
-    session_id: str
-    message: Message | None
-    send_id: str | None
     at: str
+    sender_id: str | None
+    send_id: str | None
+    session_id: str = ""
+    text: str | None = None
+    by_bot: bool = False
+    bot: str | None = None
+    message: Message | None = None
 
     @property
     def status(self) -> str:

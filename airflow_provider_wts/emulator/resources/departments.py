@@ -96,7 +96,7 @@ def _create(request: Request) -> dict[str, Any]:
     agents = [(_agent(request.account, one.get("userId")), one) for one in request.body.get("agents") or ()]
     department = DEPARTMENTS.create(request)
     for agent, item in agents:
-        _join(agent, department, item)
+        join(agent, department, item)
     return DEPARTMENTS.shown(request, department)
 
 
@@ -111,7 +111,7 @@ def _agents(request: Request) -> dict[str, Any]:
         if body["action"] == "Remove":
             _leave(agent, department)
         else:
-            _join(agent, department, item)
+            join(agent, department, item)
         account.touch(account.agents, agent)
     account.touch(account.departments, department)
     return {"action": body["action"], "items": body["items"]}
@@ -142,7 +142,8 @@ def _channels(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
     return {"scope": scope, "channels": found}
 
 
-def _join(agent: Record, department: Record, item: Mapping[str, Any]) -> None:
+def join(agent: Record, department: Record, item: Mapping[str, Any]) -> None:
+    """Put an agent into a department, as an agent of it unless ``item`` says otherwise."""
     _leave(agent, department)
     place = {
         "agentId": agent.id,

@@ -309,11 +309,7 @@ def _deliver_otp(account: Account, otp: Record, to: str, code: str) -> None:
             to=to,
             kind="otp",
             text=code,
-            by_bot=False,
-            bot=None,
             sender_id=otp["senderId"],
-            session_id="",
-            message=None,
             send_id=otp.id,
             at=account.now_text(),
         )
