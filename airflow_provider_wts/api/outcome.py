@@ -147,36 +147,29 @@ def judge_failure(
     reason = reason_of(failure)
     if failure.written:
         return _unknown(operation, reason, failure.status)
-    name = operation.operation_id
     chain = list(_chain(failure.cause))
     if any(isinstance(error, ssl.SSLCertVerificationError) for error in chain):
-        return _not_sent(
-            WtsUnreachableError(
-                f"{name}: the certificate of {host} is not trusted ({reason}). Nothing was sent. Check the base URL; "
-                "behind a company proxy set the connection's CA bundle.",
-                operation_id=name,
-                passing=False,
-            )
+        return _unreachable(
+            operation,
+            f"the certificate of {host} is not trusted ({reason}). Nothing was sent. Check the base URL; behind a "
+            "company proxy set the connection's CA bundle.",
         )
     if any(_is_ca_file_error(error) for error in chain):
-        return _not_sent(
-            WtsUnreachableError(
-                f"{name}: the file that {ca_source} names cannot be read as certificate authorities ({reason}). "
-                f"Nothing was sent. Check {ca_source}.",
-                operation_id=name,
-                passing=False,
-            )
+        return _unreachable(
+            operation,
+            f"the file that {ca_source} names cannot be read as certificate authorities ({reason}). Nothing was sent. "
+            f"Check {ca_source}.",
         )
     if any(_speaks_no_tls(error) for error in chain):
         return judge_server_without_tls(operation, host, reason)
     if any(_is_nowhere(error) for error in chain):
-        return _not_sent(
-            WtsUnreachableError(
-                f"{name}: {host} cannot be reached ({reason}). Nothing was sent. Check the base URL of the connection "
-                "and whether this machine may reach it.",
-                operation_id=name,
-            )
+        return _unreachable(
+            operation,
+            f"{host} cannot be reached ({reason}). Nothing was sent. Check the base URL of the connection and whether "
+            "this machine may reach it.",
+            passing=True,
         )
+    name = operation.operation_id
     return _not_sent(
         WtsNotSentError(
             f"{name}: no connection to {host} could be made ({reason}). Nothing was sent; trying again is safe.",
@@ -192,14 +185,9 @@ def judge_server_without_tls(operation: Operation, host: str, reason: str) -> Ve
     :param host: where the request was to go.
     :param reason: what shows it.
     """
-    name = operation.operation_id
-    return _not_sent(
-        WtsUnreachableError(
-            f"{name}: {host} does not speak TLS ({reason}). Nothing was sent. Check scheme and port of the "
-            "connection's base URL.",
-            operation_id=name,
-            passing=False,
-        )
+    return _unreachable(
+        operation,
+        f"{host} does not speak TLS ({reason}). Nothing was sent. Check scheme and port of the connection's base URL.",
     )
 
 
@@ -209,14 +197,10 @@ def judge_plain_request_to_tls(operation: Operation, host: str) -> Verdict:
     :param operation: the operation that was called.
     :param host: where the request went to.
     """
-    name = operation.operation_id
-    return _not_sent(
-        WtsUnreachableError(
-            f"{name}: {host} speaks TLS, and the connection's base URL begins with http://. Nothing was sent. Change "
-            "the base URL to https://.",
-            operation_id=name,
-            passing=False,
-        )
+    return _unreachable(
+        operation,
+        f"{host} speaks TLS, and the connection's base URL begins with http://. Nothing was sent. Change the base URL "
+        "to https://.",
     )
 
 
@@ -347,6 +331,11 @@ def _rejected(
 
 def _not_sent(error: WtsNotSentError) -> Verdict:
     return Verdict(Outcome.NOT_SENT, error=error)
+
+
+def _unreachable(operation: Operation, words: str, *, passing: bool = False) -> Verdict:
+    name = operation.operation_id
+    return _not_sent(WtsUnreachableError(f"{name}: {words}", operation_id=name, passing=passing))
 
 
 def _unknown(operation: Operation, what: str, status: int | None) -> Verdict:

@@ -225,3 +225,9 @@ FIELDS_WITHOUT_VALUE = ("Autocomplete", "ReactivateDisabled")
 
 #: Statuses of a session, as the API documents them.
 SESSION_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
+
+#: What the calls that read sessions add if it is asked for.
+SESSION_DETAILS = (
+    *("AgentDetails", "DepartmentsDetails", "ContactDetails"),
+    *("ChannelTypeDetails", "ClassificationDetails", "ChannelDetails"),
+)

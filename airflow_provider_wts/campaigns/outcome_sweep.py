@@ -13,7 +13,7 @@ from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
-from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
+from airflow_provider_wts.hooks.contacts import contacts_at
 from airflow_provider_wts.waiting.conditions import says_missing
 from airflow_provider_wts.waiting.session_changes import OVERLAP, ChangedSessions, checked_alone
 
@@ -127,12 +127,8 @@ class OutcomeSweep:
 
     def _of_contact(self, send: SentRow) -> None:
         """Look for the marker of a send in the sessions of its contact, and in their messages."""
-        if send.to[:1] == "@":
-            contacts = contacts_of_handle(self._hook, send.to)
-            self._left -= 3
-        else:
-            contacts = contacts_of(self._hook, send.to)
-            self._left -= len(spellings(send.to))
+        contacts = contacts_at(self._hook, send.to)
+        self._left -= 3 if send.to[:1] == "@" else len(spellings(send.to))
         for contact in contacts:
             if not isinstance(contact.get("id"), str):
                 continue

@@ -12,7 +12,7 @@ from airflow_provider_wts.api.contacts import get_contact
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import parse_timestamp
-from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
+from airflow_provider_wts.hooks.contacts import contacts_at
 from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.rules import FRESH_FOR, Refusal, Rule
 from airflow_provider_wts.waiting.session_changes import OVERLAP, sessions_once
@@ -145,8 +145,7 @@ class ReplyWindow(Rule):
             session: Any = self._hook.run(get_session(self._session_id))
             self._see(session, [identity_of(to)])
             return
-        find = contacts_of_handle if to.startswith("@") else contacts_of
-        for contact in find(self._hook, to):
+        for contact in contacts_at(self._hook, to):
             self._read([identity_of(to)], contact_id=contact["id"], last_interaction_after=now - _OPEN_FOR)
 
     def _read(self, people: list[str] | None = None, **filters: Any) -> None:

@@ -34,12 +34,7 @@ def number(value: Any) -> float:
     :param value: a number, or its text.
     :raises ValueError: when it is something else.
     """
-    if (found := _as_number(value)) is not None:
-        return found
-    text = _text(value)
-    if not _PLAIN.fullmatch(text):
-        raise ValueError(f"{quoted(value)} is not a number like 1234.56{_hint(text, _BRAZILIAN, 'number_br')}")
-    return float(text) if "." in text else int(text)
+    return _read(value, _PLAIN, "1234.56", other=(_BRAZILIAN, "number_br"))
 
 
 def number_br(value: Any) -> float:
@@ -48,12 +43,16 @@ def number_br(value: Any) -> float:
     :param value: a number, or its text.
     :raises ValueError: when it is something else.
     """
+    return _read(value, _BRAZILIAN, "1.234,56", other=(_PLAIN, "number"))
+
+
+def _read(value: Any, pattern: re.Pattern[str], example: str, *, other: tuple[re.Pattern[str], str]) -> float:
     if (found := _as_number(value)) is not None:
         return found
     text = _text(value)
-    if not _BRAZILIAN.fullmatch(text):
-        raise ValueError(f"{quoted(value)} is not a number like 1.234,56{_hint(text, _PLAIN, 'number')}")
-    plain = text.replace(".", "").replace(",", ".")
+    if not pattern.fullmatch(text):
+        raise ValueError(f"{quoted(value)} is not a number like {example}{_hint(text, *other)}")
+    plain = text.replace(".", "").replace(",", ".") if pattern is _BRAZILIAN else text
     return float(plain) if "." in plain else int(plain)
 
 

@@ -15,7 +15,7 @@ from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_con
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRejectedError, quoted
 from airflow_provider_wts.api.wire import is_missing, is_uuid
 from airflow_provider_wts.campaigns import recipients
-from airflow_provider_wts.hooks.contacts import contacts_of, contacts_of_handle
+from airflow_provider_wts.hooks.contacts import contacts_at
 from airflow_provider_wts.hooks.queries import columns_and_rows
 from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.rules import FRESH_FOR, Refusal, Rule
@@ -106,8 +106,7 @@ class Suppression(Rule):
             return self._refusal
         if not self._alone or not self._listed.contact_ids:
             return None
-        look_up = contacts_of_handle if to.startswith("@") else contacts_of
-        found = any(str(one.get("id")).lower() in self._listed.contact_ids for one in look_up(self._hook, to))
+        found = any(str(one.get("id")).lower() in self._listed.contact_ids for one in contacts_at(self._hook, to))
         return self._refusal if found else None
 
     def _read(self) -> None:

@@ -32,13 +32,12 @@ class Clock:
 
     :param switches: say how many digits a timestamp shows.
     :param speed: emulated seconds per real second.
-    :param start: where emulated time starts; the wall clock when left out.
     """
 
-    def __init__(self, switches: Switches, *, speed: float = 1.0, start: datetime | None = None) -> None:
+    def __init__(self, switches: Switches, *, speed: float = 1.0) -> None:
         self._switches = switches
         self._speed = speed
-        self._base = int((start.timestamp() if start else time.time()) * TICKS)
+        self._base = int(time.time() * TICKS)
         self._base_real = time.monotonic()
         self._standing: int | None = None
         self._last_stamp = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.addresses import identity_of, is_handle, same_person, spellings, user_of
+from airflow_provider_wts.api.addresses import is_handle, same_person, spellings, user_of
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, quoted
 
 if TYPE_CHECKING:
@@ -40,53 +40,29 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
 
 
 def contacts_at(hook: WtsHook, address: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the contacts of a number or handle.
+    """Return the contacts of a number or handle: one call for each spelling of a number, or each status of a contact.
 
     :param hook: the hook of the task's connection.
     :param address: phone number or handle, as the API spells it.
     :param include_details: details to add.
     """
-    look_up = contacts_of_handle if is_handle(address) else contacts_of
-    return look_up(hook, address, include_details=include_details)
-
-
-def contacts_of(hook: WtsHook, phone: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the contacts of a number, one call for each spelling.
-
-    :param hook: the hook of the task's connection.
-    :param phone: phone number, as the API spells it.
-    :param include_details: details to add.
-    """
-    from airflow_provider_wts.api.contacts import get_contact_by_phone
+    from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_contact_by_phone
     from airflow_provider_wts.api.wire import UNSET
 
+    details = list(include_details) or UNSET
+    if is_handle(address):
+        wanted = user_of(address).lower()
+        return [
+            contact
+            for status in STATUSES
+            for contact in hook.client.items(filter_contacts(status=status, instagram=wanted, include_details=details))
+            if user_of(contact.get("instagram")).lower() == wanted
+        ]
     found: dict[Any, dict[str, Any]] = {}
-    for spelling in spellings(phone):
+    for spelling in spellings(address):
         try:
-            contact: Any = hook.run(get_contact_by_phone(spelling, include_details=list(include_details) or UNSET))
+            contact: Any = hook.run(get_contact_by_phone(spelling, include_details=details))
         except WtsNotFoundError:
             continue
         found.setdefault(contact.get("id"), contact)
     return list(found.values())
-
-
-def contacts_of_handle(hook: WtsHook, handle: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the contacts of a handle, whatever their status: the filter shows one status at a time.
-
-    :param hook: the hook of the task's connection.
-    :param handle: the handle, with its ``@``.
-    :param include_details: details to add.
-    """
-    from airflow_provider_wts.api.contacts import STATUSES, filter_contacts
-    from airflow_provider_wts.api.wire import UNSET
-
-    wanted, details = user_of(handle).lower(), list(include_details) or UNSET
-    return [
-        contact
-        for status in STATUSES
-        for contact in hook.client.items(filter_contacts(status=status, instagram=wanted, include_details=details))
-        if user_of(contact.get("instagram")).lower() == wanted
-    ]
-
-
-__all__ = ["contacts_at", "contacts_of", "contacts_of_handle", "identity_of", "spellings"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_wts.api import chatbots, directory, panels, sequences, templates
 from airflow_provider_wts.api.addresses import handle_of, is_handle, looks_like_number, number, recipient, same_person
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _MOST_CANDIDATES = 20
 
@@ -256,6 +258,14 @@ def match(
         ids = ", ".join(str(item.get("key") or item.get("id")) for item in found[:_MOST_CANDIDATES])
         raise WtsNameError(f"{len(found)} {what}s are called {quoted(wanted)}. Use the id instead, one of: {ids}.")
     raise WtsNameError(_none(what, wanted, items, names_of))
+
+
+def looked_up(name: str | T, look_up: Callable[[str], str]) -> str | T:
+    """Return what a name leads to, where one is given.
+
+    :param look_up: finds it, such as :meth:`Names.user`.
+    """
+    return look_up(name) if isinstance(name, str) else name
 
 
 def field_key(name_or_key: str, fields: list[dict[str, Any]]) -> str:

@@ -463,19 +463,13 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         from airflow_provider_wts.campaigns.message_kinds import ChatbotKind
 
         name = parameters.needed_name("chatbot", self.chatbot)
-        names = ("force_start_session", "skip_if_bot_in_execution", "skip_if_in_progress", "hidden_session")
-        flags = {name: parameters.flag(name, getattr(self, name)) for name in names}
-        if flags["force_start_session"] is True and flags["skip_if_in_progress"] is True:
-            raise WtsInvalidRequestError(
-                "force_start_session: contradicts skip_if_in_progress; which of them wins is not documented. "
-                "Set one of them."
-            )
+        flags = bot_flags(self)
         callback_url = parameters.url("callback_url", self.callback_url)
         channel = self._channel()
         return ChatbotKind(
             self.hook.names.chatbot(name),
             channel,
-            cast("BotOptions", flags),
+            flags,
             request_size=chunk_size,
             callback_url=callback_url,
             mark_session=self.mark_session,
@@ -492,6 +486,21 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         """Return what checks the values of a row."""
         return {"session_metadata": _metadata("session_metadata"), "contact_metadata": _metadata("contact_metadata")}
+
+
+def bot_flags(operator: Any) -> BotOptions:
+    """Return what happens to the session in which an operator starts a bot.
+
+    :raises WtsInvalidRequestError: when two of its parameters contradict each other.
+    """
+    names = ("skip_if_bot_in_execution", "skip_if_in_progress", "force_start_session", "hidden_session")
+    flags = {name: parameters.flag(name, getattr(operator, name)) for name in names}
+    if flags["force_start_session"] is True and flags["skip_if_in_progress"] is True:
+        raise WtsInvalidRequestError(
+            "force_start_session: contradicts skip_if_in_progress, and the API does not document which one wins. "
+            "Nothing was sent. Set one of them."
+        )
+    return cast("BotOptions", flags)
 
 
 class _MessageBatchOperator(WtsBatchOperator):

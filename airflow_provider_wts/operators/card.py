@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_wts.api import panels, parameters
@@ -10,6 +10,7 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.panels import CARD_STATUSES
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_uuid
 from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.names import looked_up
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsOnceOperator
@@ -150,8 +151,7 @@ class WtsCardWriter(WtsOperator):
         :raises WtsNameError: when none or several things have a name.
         """
         user, tags, custom = content["responsible_user_id"], content["tag_ids"], content["custom_fields"]
-        if isinstance(user, str):
-            content["responsible_user_id"] = self.hook.names.user(user)
+        content["responsible_user_id"] = looked_up(user, self.hook.names.user)
         if isinstance(tags, list):
             content["tag_ids"] = [self._tag_id(tag) for tag in tags]
         if isinstance(custom, dict) and custom:
@@ -337,13 +337,12 @@ class WtsUpdateCardOperator(WtsCardWriter):
     def look_up(self, content: panels.CardContent) -> None:
         """Put ids and keys in the place of names; an id costs no call."""
         change = cast("panels.CardChange", content)
-        step, reason = change["step_id"], change["lost_reason_id"]
-        if isinstance(step, str):
-            change["step_id"] = self.step_id(step)
-        if isinstance(reason, str):
-            found = reason if is_uuid(reason) else self.panel_names.lost_reason(reason, self.panel_id)
-            change["lost_reason_id"] = found
+        change["step_id"] = looked_up(change["step_id"], self.step_id)
+        change["lost_reason_id"] = looked_up(change["lost_reason_id"], self._lost_reason_id)
         super().look_up(content)
+
+    def _lost_reason_id(self, reason: str) -> str:
+        return reason if is_uuid(reason) else self.panel_names.lost_reason(reason, self.panel_id)
 
     def _card(self) -> str:
         return parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
@@ -594,8 +593,7 @@ class WtsListCardsOperator(WtsListOperator):
         panel = parameters.needed_name("panel", self.panel)
         step = parameters.filter_text("step", self.step)
         user = parameters.filter_text("responsible_user", self.responsible_user)
-        contact = parameters.filter_text("contact", self.contact)
-        contact = checked_contact("contact", contact) if isinstance(contact, str) else contact
+        contact = looked_up(parameters.filter_text("contact", self.contact), partial(checked_contact, "contact"))
         text_filter = parameters.filter_text("text_filter", self.text_filter)
         statuses = parameters.filter_list("statuses", self.statuses, CARD_STATUSES)
         details = parameters.details(self.include_details, _CARD_DETAILS)
@@ -604,9 +602,9 @@ class WtsListCardsOperator(WtsListOperator):
         panel_id = names.panels.panel(panel)
         return panels.list_cards(
             panel_id,
-            step_id=names.panels.step(step, panel_id) if isinstance(step, str) else step,
-            contact_id=contact_id(self, contact) if isinstance(contact, str) else contact,
-            responsible_user_id=names.user(user) if isinstance(user, str) else user,
+            step_id=looked_up(step, partial(names.panels.step, panel_id=panel_id)),
+            contact_id=looked_up(contact, partial(contact_id, self)),
+            responsible_user_id=looked_up(user, names.user),
             text_filter=text_filter,
             statuses=statuses,
             include_details=details,

@@ -13,7 +13,7 @@ from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
-from airflow_provider_wts.operators.campaign import WtsSendChatbotBatchOperator
+from airflow_provider_wts.operators.campaign import WtsSendChatbotBatchOperator, bot_flags
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
 from airflow_provider_wts.waiting.conditions import FailedChecks, SessionWait, WaitState, ends_wait, refuses_token
@@ -170,20 +170,12 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         start: BotStart = {
             "to": self._recipient(),
             "session_id": parameters.identity("session_id", self.session_id),
-            "skip_if_bot_in_execution": parameters.flag("skip_if_bot_in_execution", self.skip_if_bot_in_execution),
-            "skip_if_in_progress": parameters.flag("skip_if_in_progress", self.skip_if_in_progress),
-            "force_start_session": parameters.flag("force_start_session", self.force_start_session),
-            "hidden_session": parameters.flag("hidden_session", self.hidden_session),
+            **bot_flags(self),  # type: ignore[typeddict-item]  # the other keys come last
             "session_metadata": parameters.metadata("session_metadata", self.session_metadata),
             "contact_metadata": parameters.metadata("contact_metadata", self.contact_metadata),
             "sender_id": parameters.filter_text("sender_id", self.sender_id),
             "callback_url": parameters.url("callback_url", self.callback_url),
         }
-        if start["force_start_session"] is True and start["skip_if_in_progress"] is True:
-            raise WtsInvalidRequestError(
-                "force_start_session: contradicts skip_if_in_progress, and the API does not document which one wins. "
-                "Nothing was sent. Set one of them."
-            )
         if isinstance(start["session_id"], str) and self.hook.connection.allowed_recipients:
             self.session_contact(start["session_id"])
         # Looked up last: a mistake above must not cost a request.

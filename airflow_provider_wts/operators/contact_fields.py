@@ -269,11 +269,10 @@ def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: 
         log.warning("WTS Chat did not keep these custom fields: %s. Check the types of their values.", dropped)
 
 
-def refuse_twins(rows: Iterable[Mapping[str, Any]], *, name: str = "contacts") -> None:
+def refuse_twins(rows: Iterable[Mapping[str, Any]]) -> None:
     """Refuse rows that are the same contact to the API: which of them wins is not documented.
 
     :param rows: what :func:`checked` returned.
-    :param name: the parameter's name, for the error.
     :raises WtsInvalidRequestError: naming both rows and what they share.
     """
     from airflow_provider_wts.api.addresses import identity_of, user_of
@@ -288,6 +287,6 @@ def refuse_twins(rows: Iterable[Mapping[str, Any]], *, name: str = "contacts") -
             first = seen.setdefault((field, identity_of(text) if field == "phone_number" else text.casefold()), index)
             if first != index:
                 raise WtsInvalidRequestError(
-                    f"{name}[{index}].{field}: is the same person as in {name}[{first}]. Nothing was saved. Give one "
-                    "row for each contact."
+                    f"contacts[{index}].{field}: is the same person as in contacts[{first}]. Nothing was saved. Give "
+                    "one row for each contact."
                 )

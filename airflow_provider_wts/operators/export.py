@@ -21,7 +21,7 @@ from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotFoundError
 from airflow_provider_wts.api.messages import list_messages
-from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
+from airflow_provider_wts.api.sessions import SESSION_DETAILS, SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import UNSET, parse_timestamp
 from airflow_provider_wts.hooks.context import TaskIdentity, run_identity, same_run
 from airflow_provider_wts.hooks.errors import task_failures
@@ -544,11 +544,6 @@ def _timestamp(value: Any) -> datetime | None:
     return found if found is not None and found.year < 9999 else None
 
 
-_DETAILS = (
-    *("AgentDetails", "DepartmentsDetails", "ContactDetails"),
-    *("ChannelTypeDetails", "ClassificationDetails", "ChannelDetails"),
-)
-
 #: Seconds before the interval that are exported again.
 OVERLAP = 120.0
 
@@ -657,7 +652,7 @@ class WtsExportConversationsOperator(WtsOperator):
                 f"updated_after: {after} is not before updated_before, {before}. A run without a data interval, such "
                 "as one that was started by hand, needs both of them."
             )
-        details = parameters.details(self.include_details, _DETAILS)
+        details = parameters.details(self.include_details, SESSION_DETAILS)
         overlap = OVERLAP if parameters.missing(self.overlap) else self.overlap
         return Wanted(
             wts_conn_id=self.wts_conn_id,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_wts.api import messages, parameters, scheduled, sends, templates
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.sends import MOST_CAPTION, MOST_TEXT, media_call, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, given
 from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.hooks.files import OutgoingFile
+from airflow_provider_wts.hooks.files import FILE_TYPES, OutgoingFile
 from airflow_provider_wts.hooks.names import checked_template
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.campaign import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
         FileV2,
         Message,
         MessagePage,
-        MessageQuickSend,
-        RespSendMessage,
         ScheduledMessage,
     )
     from airflow_provider_wts.sending.key import Mark
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
 _MESSAGE_EXAMPLE = "{{ ti.xcom_pull(task_ids='send')['id'] }}"
 
 _SESSION_EXAMPLE = "{{ ti.xcom_pull(task_ids='send')['sessionId'] }}"
-
-_FILE_TYPES = ("UNDEFINED", "PDF", "EXCEL", "WORD", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")
 
 
 class WtsGetMessageOperator(WtsOperator):
@@ -92,23 +88,16 @@ class WtsGetMessageStatusOperator(WtsOperator):
         self.message_id = message_id
         self.id_of = id_of
 
-    def execute(self, context: Context) -> RespSendMessage | MessageQuickSend:
+    def execute(self, context: Context) -> dict[str, Any]:
         """Read the status."""
+        from airflow_provider_wts.waiting.conditions import read_status
+
         with task_failures():
             message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
             id_of = parameters.filter_choice("id_of", self.id_of, ("send", "message"))
-            answer = self._status(message_id, str(id_of) if id_of else None)
+            answer, _ = read_status(self.hook.run, message_id, id_of or None)
         self.log.info("Message %s is %s.", message_id, answer.get("status"))
         return answer
-
-    def _status(self, message_id: str, id_of: str | None) -> RespSendMessage | MessageQuickSend:
-        if id_of != "message":
-            try:
-                return self.hook.run(sends.get_sent_message_status(message_id))
-            except WtsNotFoundError:
-                if id_of == "send":
-                    raise
-        return self.hook.run(messages.get_message_status(message_id))
 
 
 class WtsListMessagesOperator(WtsListOperator):
@@ -175,7 +164,7 @@ class WtsUploadFileOperator(WtsOperator):
                 raise WtsInvalidRequestError("file: is empty. Example: '/opt/airflow/invoices/118.pdf'.")
             return self.hook.upload(
                 str(self.file).strip(),
-                file_type=parameters.filter_choice("file_type", self.file_type, _FILE_TYPES) or None,
+                file_type=parameters.filter_choice("file_type", self.file_type, FILE_TYPES) or None,
                 name=parameters.filter_text("file_name", self.file_name) or None,
                 mime_type=parameters.filter_text("mime_type", self.mime_type) or None,
             )

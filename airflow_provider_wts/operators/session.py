@@ -8,6 +8,7 @@ from airflow_provider_wts.api import parameters, sessions
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.names import looked_up
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.export import WtsExportConversationsOperator
@@ -152,8 +153,8 @@ class WtsTransferSessionOperator(_SessionChangeOperator):
         return sessions.transfer_session(
             session,
             "DEPARTMENT" if user is UNSET else "USER",
-            new_department_id=UNSET if department is UNSET else names.department(department),
-            new_user_id=UNSET if user is UNSET else names.user(user),
+            new_department_id=looked_up(department, names.department),
+            new_user_id=looked_up(user, names.user),
             stop_bot_in_execution=stop_bot,
         )
 
@@ -252,6 +253,7 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
         fields = self._further_fields(changes)
         if all(change is UNSET for change in changes.values()) and not fields and stop_bot is not True:
             raise WtsInvalidRequestError("There is nothing to change. Give at least one of the session's fields.")
+        names = self.hook.names
         return sessions.update_session(
             session,
             status=status,
@@ -261,8 +263,8 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
             metadata=metadata,
             fields=fields,
             stop_bot_in_execution=stop_bot,
-            department_id=self.hook.names.department(department) if isinstance(department, str) else department,
-            user_id=self.hook.names.user(user) if isinstance(user, str) else user,
+            department_id=looked_up(department, names.department),
+            user_id=looked_up(user, names.user),
         )
 
     def _further_fields(self, changes: Mapping[str, Any]) -> list[str]:
@@ -329,15 +331,6 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
         return note
 
 
-_DETAILS = (
-    "AgentDetails",
-    "DepartmentsDetails",
-    "ContactDetails",
-    "ChannelTypeDetails",
-    "ClassificationDetails",
-    "ChannelDetails",
-)
-
 _EXAMPLE = "{{ ti.xcom_pull(task_ids='send')['id'] }}"
 
 
@@ -361,7 +354,7 @@ class WtsGetSessionOperator(WtsSessionOperator):
 
     def build_call(self) -> Call[SessionV2]:
         """Return the call."""
-        details = parameters.details(self.include_details, _DETAILS)
+        details = parameters.details(self.include_details, sessions.SESSION_DETAILS)
         return sessions.get_session(self.checked_session(), include_details=details)
 
 
@@ -445,21 +438,16 @@ class WtsListSessionsOperator(WtsListOperator):
                 "last_interaction_before", self.last_interaction_before
             ),
             "session_type": parameters.filter_choice("session_type", self.session_type, ("INDIVIDUAL", "GROUP")),
-            "include_details": parameters.details(self.include_details, _DETAILS),
+            "include_details": parameters.details(self.include_details, sessions.SESSION_DETAILS),
         }
-        department, user = (
-            parameters.filter_text("department", self.department),
-            parameters.filter_text("user", self.user),
-        )
+        department = parameters.filter_text("department", self.department)
+        user = parameters.filter_text("user", self.user)
         tags = parameters.filter_list("tags", self.tags)
         # Looked up last: a mistake above must not cost a request.
         names = self.hook.names
-        if isinstance(department, str):
-            filters["department_id"] = names.department(department)
-        if isinstance(user, str):
-            filters["user_id"] = names.user(user)
-        if isinstance(tags, list):
-            filters["tag_ids"] = [names.tag(tag) for tag in tags]
+        filters["department_id"] = looked_up(department, names.department)
+        filters["user_id"] = looked_up(user, names.user)
+        filters["tag_ids"] = tags if tags is UNSET else [names.tag(tag) for tag in tags]
         return sessions.list_sessions(**filters)
 
 

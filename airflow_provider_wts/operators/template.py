@@ -10,7 +10,7 @@ from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.files import OutgoingFile
-from airflow_provider_wts.hooks.names import checked_template
+from airflow_provider_wts.hooks.names import checked_template, looked_up
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsMessageOperator
 
@@ -80,8 +80,7 @@ class WtsListTemplatesOperator(WtsListOperator):
         }
         channel = parameters.filter_text("channel", self.channel)
         # Looked up last: a mistake above must not cost a request.
-        if isinstance(channel, str):
-            filters["channel_id"] = self.hook.names.channel_id(channel)
+        filters["channel_id"] = looked_up(channel, self.hook.names.channel_id)
         return templates.list_templates(**filters)
 
 

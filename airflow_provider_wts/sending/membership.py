@@ -40,19 +40,18 @@ class MemberGroup(NamedTuple, Generic[T]):
     members: list[T]
 
 
-def chunks(members: Iterable[T], alike: Callable[[T], Hashable], size: int = SIZE) -> Iterator[list[T]]:
+def chunks(members: Iterable[T], alike: Callable[[T], Hashable]) -> Iterator[list[T]]:
     """Cut contacts into what one call takes.
 
     :param members: the contacts.
     :param alike: returns the same value for contacts that may go out together.
-    :param size: the most of one call.
     """
     groups: dict[Hashable, list[T]] = {}
     for member in members:
         groups.setdefault(alike(member), []).append(member)
     for group in groups.values():
-        for start in range(0, len(group), size):
-            yield group[start : start + size]
+        for start in range(0, len(group), SIZE):
+            yield group[start : start + SIZE]
 
 
 class SequenceMembers(Generic[T]):

@@ -28,7 +28,7 @@ from airflow_provider_wts.api.messages import _IN_QUEUE, list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
 from airflow_provider_wts.hooks import metrics
-from airflow_provider_wts.hooks.contacts import contacts_at, contacts_of
+from airflow_provider_wts.hooks.contacts import contacts_at
 from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending.key import Mark
 
@@ -716,5 +716,5 @@ class ByPhone(NamedTuple):
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
         """Look the contact up."""
-        contacts = contacts_of(hook, self.phone)
+        contacts = contacts_at(hook, self.phone)
         return Found(Finding.FOUND, contacts[0]) if contacts else _ABSENT

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
 from airflow_provider_wts.waiting.conditions import Snapshot, wrote_after
@@ -112,6 +112,9 @@ class SessionSubscription(Subscription):
 
     __slots__ = ("since", "statuses")
 
+    #: What of a snapshot is waited for.
+    news: ClassVar[str] = "status"
+
     def __init__(self, ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float) -> None:
         super().__init__(ids, interval=interval)
         self.statuses = tuple(statuses)
@@ -129,13 +132,13 @@ class SessionSubscription(Subscription):
         return self.interesting(seen)
 
     def knows(self, one: str, seen: Snapshot) -> bool:
-        """Whether this status has been reported already.
+        """Whether this has been reported already.
 
         :param one: the session.
         :param seen: what a check kept of it.
         """
         known = self.known(one)
-        return known is not None and known.status == seen.status
+        return known is not None and getattr(known, self.news) == getattr(seen, self.news)
 
 
 class ReplySubscription(SessionSubscription):
@@ -149,6 +152,8 @@ class ReplySubscription(SessionSubscription):
 
     __slots__ = ("after",)
 
+    news: ClassVar[str] = "last_in"
+
     def __init__(self, session_id: str, *, after: datetime, since: datetime, interval: float) -> None:
         # A reply may come in any status.
         super().__init__([session_id], SESSION_STATUSES, since=since, interval=interval)
@@ -157,11 +162,6 @@ class ReplySubscription(SessionSubscription):
     def interesting(self, seen: Snapshot) -> bool:
         """Whether the contact wrote."""
         return wrote_after(seen, self.after)
-
-    def knows(self, one: str, seen: Snapshot) -> bool:
-        """Whether this answer has been reported already."""
-        known = self.known(one)
-        return known is not None and known.last_in == seen.last_in
 
 
 class MessageSubscription(Subscription):

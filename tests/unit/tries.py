@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
 
 
+def number(index: int) -> str:
+    return f"+55119{10_000_000 + index:08d}"
+
+
+def numbers(count: int) -> list[str]:
+    return [number(index) for index in range(count)]
+
+
 class Store:
     """A task state store that can fail."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from campaign_tries import Killed
+from tries import numbers
 
 from airflow_provider_wts.campaigns.run import Campaign
 from airflow_provider_wts.operators.message import WtsSendTextBatchOperator
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
 
 COUNT = 90
-
-
-def numbers(count: int = COUNT) -> list[str]:
-    return [f"+55 11 9{10_000_000 + index:08d}" for index in range(count)]
 
 
 class Tries:
@@ -66,7 +63,7 @@ class Tries:
         operator = WtsSendTextBatchOperator(
             task_id="send",
             row_text="Olá!",
-            recipients=recipients or numbers(),
+            recipients=recipients or numbers(COUNT),
             chunk_size=2,
             parallelism=1,
             **{name: value for name, value in given.items() if value is not None},
@@ -113,7 +110,7 @@ def test_a_killed_campaign_goes_on_without_reading_what_it_finished(tries: Tries
     tries.killed(34)
     assert tries.run()["sent"] == COUNT
     assert sorted(set(tries.pages)) == [30, 31, 32, 33]
-    assert tries.received(numbers()) == [1] * COUNT
+    assert tries.received(numbers(COUNT)) == [1] * COUNT
     assert [line["line"] for line in tries.lines()] == list(range(1, COUNT + 1))
     assert all(line["status"] == "sent" and line["id"] and line["send_key"] for line in tries.lines())
 
@@ -124,7 +121,7 @@ def test_killed_again_and_again_it_always_goes_on_from_its_last_checkpoint(tries
         assert len(tries.pages) <= 12
     assert tries.run()["sent"] == COUNT
     assert len(tries.pages) <= 12
-    assert tries.received(numbers()) == [1] * COUNT
+    assert tries.received(numbers(COUNT)) == [1] * COUNT
     assert [line["line"] for line in tries.lines()] == list(range(1, COUNT + 1))
 
 
@@ -154,7 +151,7 @@ def test_who_failed_before_the_kill_is_named_after_it_and_is_not_tried_again(tri
         (4, "+55|11910000003", "failed")
     ]
     assert len(tries.pages) < 10
-    assert tries.received(numbers()) == [1, 1, 1, 0] + [1] * (COUNT - 4)
+    assert tries.received(numbers(COUNT)) == [1, 1, 1, 0] + [1] * (COUNT - 4)
 
 
 def test_a_clear_tries_those_again_who_failed_before_the_kill(tries: Tries) -> None:
@@ -162,7 +159,7 @@ def test_a_clear_tries_those_again_who_failed_before_the_kill(tries: Tries) -> N
     tries.killed(25)
     tries.clear()
     assert tries.run()["sent"] == COUNT
-    assert tries.received(numbers()) == [1] * COUNT
+    assert tries.received(numbers(COUNT)) == [1] * COUNT
     assert sorted(line["line"] for line in tries.lines()) == list(range(1, COUNT + 1))
 
 
@@ -171,11 +168,11 @@ def test_a_clear_of_a_killed_campaign_that_reached_everybody_so_far_reads_little
     tries.clear()
     assert tries.run()["sent"] == COUNT
     assert len(tries.pages) < 10
-    assert tries.received(numbers()) == [1] * COUNT
+    assert tries.received(numbers(COUNT)) == [1] * COUNT
 
 
 def test_bad_rows_are_in_the_results_once_after_a_kill(tries: Tries) -> None:
-    rows = [*numbers(40), "12", numbers(1)[0], *numbers()[40:]]
+    rows = [*numbers(40), "12", numbers(1)[0], *numbers(COUNT)[40:]]
     tries.killed(30, rows, on_bad_row="skip")
     counts = tries.run(rows, on_bad_row="skip")
     assert (counts["sent"], counts["bad_rows"], counts["duplicates"]) == (COUNT, 1, 1)
@@ -205,7 +202,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_recipients_have_all_pages_read_and_nobody_gets_it_twice(tries: Tries, change: str) -> None:
     tries.killed(30)
-    changed = CHANGES[change](numbers())
+    changed = CHANGES[change](numbers(COUNT))
     assert tries.run(changed)["sent"] == len(changed)
     assert sorted(set(tries.pages)) == list(range(30))
     assert tries.received(changed) == [1] * len(changed)
@@ -215,12 +212,12 @@ def test_changed_recipients_have_all_pages_read_and_nobody_gets_it_twice(tries: 
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_recipients_and_another_kill(tries: Tries, change: str) -> None:
     tries.killed(25)
-    changed = CHANGES[change](numbers())
+    changed = CHANGES[change](numbers(COUNT))
     tries.killed(12, changed)
     # And the list as it was first.
     tries.killed(2)
     assert tries.run(changed)["sent"] == len(changed)
-    everybody = list({*numbers(), *changed})
+    everybody = list({*numbers(COUNT), *changed})
     assert max(tries.received(everybody)) == 1
     assert tries.received(changed) == [1] * len(changed)
 
@@ -234,7 +231,7 @@ def test_new_recipients_at_the_end_are_sent_to_without_reading_all(tries: Tries)
 
 def test_a_campaign_whose_recipients_changed_saves_checkpoints_again(tries: Tries) -> None:
     tries.killed(25)
-    changed = [*numbers()[2:], *numbers()[:2]]
+    changed = [*numbers(COUNT)[2:], *numbers(COUNT)[:2]]
     tries.killed(18, changed)
     assert tries.run(changed)["sent"] == COUNT
     assert tries.received(changed) == [1] * COUNT
@@ -247,7 +244,7 @@ def test_results_that_are_gone_are_made_from_all_pages(tries: Tries) -> None:
     assert tries.run()["sent"] == COUNT
     assert sorted(set(tries.pages)) == list(range(25))
     assert [line["line"] for line in tries.lines()] == list(range(1, COUNT + 1))
-    assert tries.received(numbers()) == [1] * COUNT
+    assert tries.received(numbers(COUNT)) == [1] * COUNT
 
 
 def test_results_that_are_shorter_than_they_were_are_made_from_all_pages(tries: Tries) -> None:
@@ -268,7 +265,7 @@ def test_after_somebody_is_undecided_no_checkpoint_goes_beyond(tries: Tries) -> 
     with pytest.raises(AirflowFailException, match="1 recipients got the message"):
         tries.run()
     assert min(tries.pages) == 10
-    assert max(tries.received(numbers())) == 1
+    assert max(tries.received(numbers(COUNT))) == 1
 
 
 @pytest.mark.parametrize("tries", ["files"], indirect=True)
@@ -281,7 +278,7 @@ def test_a_checkpoint_that_may_be_of_another_run_is_never_gone_on_from(tries: Tr
     assert sorted(set(tries.pages)) == list(range(25))
     assert tries.run()["sent"] == COUNT
     assert 0 in tries.pages
-    assert tries.received(numbers()) == [1] * COUNT
+    assert tries.received(numbers(COUNT)) == [1] * COUNT
 
 
 def test_results_in_an_object_store_go_on_from_their_parts(tries: Tries, object_store: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow_version import AIRFLOW_VERSION
 from task_process import Processes, wait_until
+from tries import numbers
 
 from airflow_provider_wts.campaigns import run as run_module
 from airflow_provider_wts.campaigns import stop as stop_module
@@ -38,10 +39,6 @@ CAMPAIGNS = {
 }
 
 
-def numbers(count: int = RECIPIENTS) -> list[str]:
-    return [f"+55119{10_000_000 + index:08d}" for index in range(count)]
-
-
 def received(emulator: Emulator) -> dict[str, int]:
     emulator.advance(5)
     sends = (one for one in emulator.deliveries if one.kind == "chatbot" or not one.by_bot)
@@ -60,14 +57,14 @@ def campaign(service: Emulator, folder: Path, operation: str, **parameters: Any)
     operator, given = CAMPAIGNS[operation]
     results = str(folder / "results.jsonl")
     return Processes(
-        service, folder, operator, **{"recipients": numbers(), "results_path": results, **given}, **parameters
+        service, folder, operator, **{"recipients": numbers(RECIPIENTS), "results_path": results, **given}, **parameters
     )
 
 
 def assert_a_clear_sends_to_the_rest(service: Emulator, tries: Processes, folder: Path) -> None:
     tries.clear()
     assert tries.start(send_window=None, max_per_minute=None).end()["result"]["sent"] == RECIPIENTS
-    assert received(service) == dict.fromkeys(numbers(), 1)
+    assert received(service) == dict.fromkeys(numbers(RECIPIENTS), 1)
     by_status, manifest = left_by(folder)
     assert (manifest["complete"], manifest["stopped"], len(by_status["sent"])) == (True, None, RECIPIENTS)
 
@@ -89,7 +86,7 @@ def test_a_campaign_that_airflow_ends_completes_its_results_and_a_clear_goes_on(
     by_status, manifest = left_by(tmp_path)
     got = received(service)
     assert sorted(by_status["sent"]) == sorted(got)
-    assert sorted([*by_status["sent"], *by_status["not_sent"]]) == numbers()
+    assert sorted([*by_status["sent"], *by_status["not_sent"]]) == numbers(RECIPIENTS)
     assert (manifest["complete"], manifest["sent"]) == (True, len(got))
     assert manifest["stopped"].startswith("Airflow ended the task")
     assert told["xcoms"]["return_value"]["not_sent"] == RECIPIENTS - len(got)
@@ -205,7 +202,7 @@ def test_the_variable_stops_a_campaign_that_waits(
     task = WtsSendTextBatchOperator(
         task_id="send",
         row_text="Olá!",
-        recipients=numbers(),
+        recipients=numbers(RECIPIENTS),
         results_path=str(tmp_path / "results.jsonl"),
         stop_variable="stop",
         parallelism=4,

@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from campaign_tries import Killed
 from task_process import Processes, wait_until
+from tries import numbers
 
 from airflow_provider_wts.campaigns.results import ResultsFile
 from airflow_provider_wts.campaigns.run import Campaign
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 BOT, RECIPIENTS, CHUNK = "Falar com atendente", 400, 20
 CHATBOTS = "airflow_provider_wts.operators.chatbot.WtsSendChatbotBatchOperator"
-
-
-def numbers(count: int = RECIPIENTS) -> list[str]:
-    return [f"+55119{10_000_000 + index:08d}" for index in range(count)]
 
 
 def received(emulator: Emulator) -> list[str]:
@@ -51,7 +48,7 @@ def test_a_process_that_is_killed_for_real_has_outcomes_of_everybody_it_sent_to(
     service: Emulator, context: dict[str, Any], tmp_path: Path, seed: int, when: Any
 ) -> None:
     results = tmp_path / "results.jsonl"
-    given = {"chatbot": BOT, "recipients": numbers(), "chunk_size": CHUNK, "results_path": str(results)}
+    given = {"chatbot": BOT, "recipients": numbers(RECIPIENTS), "chunk_size": CHUNK, "results_path": str(results)}
     tries = Processes(service, tmp_path, CHATBOTS, **given)
     # Two requests are under way at a time.
     nth = random.Random(seed).randrange(1, 19, 2)
@@ -72,7 +69,7 @@ def test_a_process_that_is_killed_for_real_has_outcomes_of_everybody_it_sent_to(
 
     counts = tries.start().end()["result"]
     assert counts["sent"] == RECIPIENTS
-    assert received(service) == sorted(numbers())
+    assert received(service) == sorted(numbers(RECIPIENTS))
     manifest = json.loads((tmp_path / "results.jsonl.manifest.json").read_text())
     assert (manifest["complete"], manifest["sent"]) == (True, RECIPIENTS)
     assert len(rows_of(f"{results}.manifest.json", tmp_path, context)) == RECIPIENTS

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from tries import number, numbers
 
 from airflow_provider_wts.campaigns import run as run_module
 from airflow_provider_wts.campaigns.recipients import Recipient
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
 
 BOT = "Cobrança"
-
-
-def number(index: int) -> str:
-    return f"+55 11 9{10_000_000 + index:08d}"
-
-
-def numbers(count: int) -> list[str]:
-    return [number(index) for index in range(count)]
 
 
 @pytest.fixture(autouse=True)
