@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 from airflow_provider_wts.api import wire
 
-#: How other programs write a missing value: databases, and Excel in English and Portuguese for a formula that failed.
+#: How other programs write a missing value: databases, and Excel in English and Portuguese and Google Sheets for a
+#: formula that failed.
 _WRITTEN = frozenset(
     [
         *("NAN", "null", "NULL", "\\N", "N/A", "n/a", "#N/A", "#N/D", "#REF!", "#VALUE!", "#VALOR!", "#DIV/0!"),
-        *("#NUM!", "#NÚM!", "#NAME?", "#NOME?", "#NULL!", "#NULO!"),
+        *("#NUM!", "#NÚM!", "#NAME?", "#NOME?", "#NULL!", "#NULO!", "#ERROR!", "#ERRO!", "#SPILL!", "#DESPEJAR!"),
+        *("#CALC!", "#CÁLC!", "#FIELD!", "#CAMPO!", "#BLOCKED!", "#BUSY!", "#CONNECT!", "#UNKNOWN!", "#GETTING_DATA"),
     ]
 )
+
+#: A column that was too narrow for its value, and an error of LibreOffice.
+_SHOWN = re.compile(r"#{3,}|(?:Err|Erro):\d{3}")
 
 
 def is_blank(value: object) -> bool:
@@ -22,7 +28,9 @@ def is_blank(value: object) -> bool:
 
     :param value: the value of the cell.
     """
-    return wire.is_missing(value) or (isinstance(value, str) and wire.visible(value) in _WRITTEN)
+    if wire.is_missing(value):
+        return True
+    return isinstance(value, str) and ((text := wire.visible(value)) in _WRITTEN or bool(_SHOWN.fullmatch(text)))
 
 
 def is_missing(value: object) -> bool:

@@ -65,6 +65,12 @@ _BLOCK = 1024 * 1024
 #: Bad rows that an error lists.
 _MOST_LISTED = 20
 
+#: How spreadsheets write the truth values of a cell, in English and Portuguese.
+_TRUTH = frozenset(["TRUE", "FALSE", "True", "False", "VERDADEIRO", "FALSO"])
+
+#: How they write a number that is longer than they show.
+_SHORTENED = re.compile(r"\s*[+-]?\d(?:[.,]\d+)?[Ee][+-]\d{2,}\s*")
+
 #: Characters of a key of a row, as the table of outcomes takes them.
 _LONGEST_KEY = 255
 
@@ -571,17 +577,28 @@ def _written(value: Any) -> Any:
     elif isinstance(value, (list, tuple, dict)):
         for one in value.values() if isinstance(value, dict) else value:
             _written(one)
-    elif isinstance(value, bool):
-        raise RowError(f"would write {value}. Write it in words: {{{{ 'sim' if row.ativo else 'não' }}}}")
     elif not isinstance(value, str) and is_missing(value):
         raise RowError("a value in it is missing")
-    elif _is_infinite(value):
-        raise RowError(f"would write {value}")
+    else:
+        _refuse_illegible(value)
     return value
 
 
-def _is_infinite(value: Any) -> bool:
-    return isinstance(value, (float, Decimal)) and math.isinf(value)
+def _refuse_illegible(value: Any) -> None:
+    """Refuse what customers would read as a program writes it."""
+    if isinstance(value, bool) or (isinstance(value, str) and value in _TRUTH):
+        raise RowError(f"would write {value}. Write it in words: {{{{ 'sim' if row.ativo else 'não' }}}}")
+    if isinstance(value, (float, Decimal)) and (math.isinf(value) or "e" in str(value).lower()):
+        raise RowError(f"would write {value}")
+    _refuse_shortened(value)
+
+
+def _refuse_shortened(value: Any) -> None:
+    if isinstance(value, str) and _SHORTENED.fullmatch(value):
+        raise RowError(
+            f"{quoted(value)} is in scientific notation and lost digits: spreadsheets shorten long numbers so; format "
+            "the column as text and export it again"
+        )
 
 
 def _column(column: str) -> Callable[[RowValues], Any]:
@@ -628,8 +645,10 @@ def _result(value: Any, *, needed: bool) -> Any:
     if isinstance(value, (list, tuple)):
         return [_result(one, needed=needed) for one in value]
     found = value if isinstance(value, str) else without_missing(value)
-    if needed and _is_infinite(found):
-        raise RowError(f"would write {found}")
+    if needed and not isinstance(found, bool):
+        _refuse_illegible(found)
+    else:
+        _refuse_shortened(found)
     return found
 
 

@@ -105,6 +105,37 @@ def test_a_filter_that_fails_is_the_rows_fault() -> None:
         filled("{{ row.n / 0 }}", n=1)
 
 
+@pytest.mark.parametrize("cell", ["#SPILL!", "#DESPEJAR!", "#CALC!", "#ERRO!", "#GETTING_DATA", "########", "Err:502"])
+@pytest.mark.parametrize("template", ["{{ row.nome }}", "Olá {{ row.nome }}"])
+def test_an_error_of_a_spreadsheet_is_no_value(template: str, cell: str) -> None:
+    (row,) = of([{"to": NUMBER, "nome": cell}], {"text": template}, "text").entries()
+    assert isinstance(row, SkippedRow)
+    assert "'nome' has no value" in row.reason
+
+
+@pytest.mark.parametrize("cell", ["TRUE", "FALSE", "VERDADEIRO", "FALSO", True])
+def test_a_truth_value_in_a_text_makes_a_bad_row(cell: Any) -> None:
+    (row,) = of([{"to": NUMBER, "ativo": cell}], {"text": "Ativo: {{ row.ativo }}"}, "text").entries()
+    assert isinstance(row, SkippedRow)
+    assert "would write" in row.reason
+
+
+@pytest.mark.parametrize("name", ["text", "session_metadata"])
+@pytest.mark.parametrize("template", ["{{ row.boleto }}", "Boleto {{ row.boleto }}"])
+@pytest.mark.parametrize("cell", ["2,37934E+46", "2.37934e+46"])
+def test_a_number_that_a_spreadsheet_shortened_reaches_nobody(cell: str, template: str, name: str) -> None:
+    (row,) = of([{"to": NUMBER, "boleto": cell}], {name: template}, name).entries()
+    assert isinstance(row, SkippedRow)
+    assert "lost digits" in row.reason
+
+
+@pytest.mark.parametrize("cell", [1e16, 1e-7, Decimal("1E+5")], ids=str)
+def test_no_customer_reads_an_exponent(cell: Any) -> None:
+    (row,) = of([{"to": NUMBER, "valor": cell}], {"text": "R$ {{ row.valor }}"}, "text").entries()
+    assert isinstance(row, SkippedRow)
+    assert "would write" in row.reason
+
+
 def test_what_customers_wrote_is_no_template() -> None:
     assert filled("Olá {{ row.name }}", name="{{ 7 * 7 }}") == "Olá {{ 7 * 7 }}"
 
