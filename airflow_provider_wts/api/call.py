@@ -168,6 +168,13 @@ class Call(Generic[T]):
         """Whether the call changes nothing."""
         return self.operation.effect == "read"
 
+    @property
+    def asked_id(self) -> str | None:
+        """The id of the one thing that the call reads; ``None`` if it does not read one by its id."""
+        return (
+            str(self.path.get("id")) if self.reads and self.operation.path.endswith(("/{id}", "/{id}/status")) else None
+        )
+
     def problems(self) -> list[str]:
         """Say what does not fit the contract: one sentence each, without quoting a value."""
         from airflow_provider_wts.api.contract.check import check_request

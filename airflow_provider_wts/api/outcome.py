@@ -37,6 +37,7 @@ from airflow_provider_wts.api.errors import (
 )
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFailed, Reply
+from airflow_provider_wts.api.wire import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,15 +81,16 @@ DEFAULT_RETRY_AFTER = 5.0
 _REFUSING_ERRNOS = {errno.ECONNREFUSED}
 
 
-def judge_reply(operation: Operation, reply: Reply) -> Verdict:
+def judge_reply(operation: Operation, reply: Reply, asked_id: str | None = None) -> Verdict:
     """Judge a complete answer.
 
     :param operation: the operation that was called.
     :param reply: what came back.
+    :param asked_id: the id of what was asked for, if it is one thing.
     """
     status = reply.status
     if 200 <= status < 300:
-        return _judge_success(operation, reply)
+        return _judge_success(operation, reply, asked_id)
     if status in _ANSWERS_ELSEWHERE and operation.effect == "once":
         return _unknown(operation, f"HTTP {status}. {_redirect_words(reply).removesuffix('.')}", status)
     if 300 <= status < 400:
@@ -236,7 +238,7 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _judge_success(operation: Operation, reply: Reply) -> Verdict:
+def _judge_success(operation: Operation, reply: Reply, asked_id: str | None) -> Verdict:
     body = reply.body.strip()
     schema = operation.answer_schema
     if schema is None:
@@ -251,7 +253,15 @@ def _judge_success(operation: Operation, reply: Reply) -> Verdict:
         return Verdict(Outcome.ANSWERED)
     if problem := problem_of(operation, value):
         return _unexpected(operation, problem, reply.status)
+    if asked_id is not None and _is_about_another(value, asked_id):
+        return _unexpected(operation, "'id' is not the one that was asked for", reply.status)
     return Verdict(Outcome.ANSWERED, value)
+
+
+def _is_about_another(answer: Any, asked_id: str) -> bool:
+    """Whether an answer is about something else than what was asked for, as a cache may mix them up."""
+    found = [answer[name] for name in ("id", "senderId") if answer.get(name)] if isinstance(answer, dict) else []
+    return bool(found) and is_uuid(asked_id) and asked_id.lower() not in [str(one).lower() for one in found]
 
 
 def _parsed(body: bytes) -> Any:

@@ -97,6 +97,22 @@ def test_another_shape_than_the_contract_promises_is_unknown_and_names_the_field
         assert problem in str(judged.error)
 
 
+ASKED = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+@pytest.mark.parametrize(
+    "answer", [{"id": ASKED}, {"id": ASKED.upper()}, {"senderId": ASKED, "id": "x"}, {"id": None}, {}]
+)
+def test_an_answer_about_what_was_asked_for_is_taken(answer: Any) -> None:
+    assert judge_reply(SESSION, reply(200, answer), ASKED).value == answer
+
+
+def test_an_answer_about_something_else_than_was_asked_for_is_none() -> None:
+    judged = judge_reply(SESSION, reply(200, {"id": "7c9e6679-7425-40de-944b-e07fc1f90ae7"}), ASKED)
+    assert judged.outcome is Outcome.UNKNOWN
+    assert "'id' is not the one that was asked for" in str(judged.error)
+
+
 @pytest.mark.parametrize("body", [b'{"id": NaN}', b'{"a": Infinity}', b'{"a": 01}'])
 def test_numbers_that_are_not_json_are_no_answer(body: bytes) -> None:
     assert judge_reply(WRITE, reply(200, body)).outcome is Outcome.UNKNOWN

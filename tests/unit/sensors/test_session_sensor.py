@@ -72,6 +72,18 @@ def test_a_session_that_does_not_exist_fails_at_once(wts_connection: Emulator, c
     assert len(wts_connection.requests_of("get_session")) == 1
 
 
+def test_the_end_of_another_session_ends_no_wait(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_wts.api.client.UNKNOWN_BUDGET", 0.0)
+    other = WtsSendChatbotOperator(task_id="other", chatbot="Cobrança", to="+55 11 99999-7777").execute(context)
+    wts_connection.advance(24 * 3600)
+    sessions = wts_connection.state.sessions._by_id
+    monkeypatch.setitem(sessions, session_id, sessions[str(other["id"])])
+    with pytest.raises(WtsError, match="'id' is not the one that was asked for"):
+        sensor(session_id).execute(context)
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_failed_status_fails_the_task_with_soft_fail_too(
     context: dict[str, Any], session_id: str, deferrable: bool
