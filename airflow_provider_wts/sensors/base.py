@@ -59,7 +59,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
 
     :param wts_conn_id: id of the Airflow connection (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile. The first poll there comes 20 s after
-        the task deferred.
+        the task deferred. With ``mode="reschedule"``, at least 20 s are between two checks.
     """
 
     not_templated = frozenset({"deferrable"})
@@ -168,6 +168,13 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         if self.deferrable:
             self.leave_worker(context)
         return PokeReturnValue(is_done=False)
+
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
+
+        seconds: float = super()._get_next_poke_interval(*args, **kwargs)
+        # As a trigger that fires early: the scheduler may fail a task that comes back while it still books its end.
+        return max(seconds, EARLIEST_FIRING) if self.reschedule else seconds
 
     def tolerant(self, read: Callable[[], T]) -> T | None:
         """Read something from the API; ``None`` if that failed and the wait goes on.

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-#: Seconds in which a trigger does not fire after its task deferred. The scheduler of Airflow up to 3.3.2 may fail a
-#: task whose trigger fires while it still books the deferral.
+#: Seconds in which a trigger does not fire after its task deferred, and a sensor is not rescheduled. The scheduler of
+#: Airflow up to 3.3.2 may fail a task that comes back while it still books that the task left.
 EARLIEST_FIRING = 20.0
 
 #: Seconds that Airflow's own timeout of a deferral comes after the trigger's, which says more.

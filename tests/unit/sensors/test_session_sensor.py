@@ -25,6 +25,9 @@ from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 
 AIRFLOW_3 = find_spec("airflow.sdk") is not None
 
+if AIRFLOW_3:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+
 if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
 
@@ -70,6 +73,19 @@ def test_a_session_that_does_not_exist_fails_at_once(wts_connection: Emulator, c
     with pytest.raises(AirflowFailException, match="get_session"):
         sensor("00000000-0000-4000-8000-000000000000").execute(context)
     assert len(wts_connection.requests_of("get_session")) == 1
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2.11 reads the first date from its database")
+@pytest.mark.parametrize("parameters", [{}, {"exponential_backoff": True}], ids=["steady", "backing off"])
+def test_a_rescheduled_task_does_not_come_back_before_the_scheduler_has_booked_its_end(
+    context: dict[str, Any], session_id: str, parameters: dict[str, Any]
+) -> None:
+    waiting = sensor(session_id, mode="reschedule", poke_interval=2, **parameters)
+    context["ti"].get_first_reschedule_date = lambda _: None
+    before = datetime.now(UTC)
+    with pytest.raises(AirflowRescheduleException) as rescheduled:
+        waiting.execute(context)
+    assert rescheduled.value.reschedule_date >= before + timedelta(seconds=EARLIEST_FIRING)
 
 
 def test_the_end_of_another_session_ends_no_wait(
