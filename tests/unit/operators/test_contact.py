@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from operator_runs import run, sent
 
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators import contact as module
@@ -24,18 +25,6 @@ SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 NAN = float("nan")
 CARLA = "+55|11999990001"
 NOBODY = "+55 11 98888-7777"
-
-
-def run(operator_class: type, context: Any, **parameters: Any) -> Any:
-    return operator_class(task_id="task", **parameters).execute(context)
-
-
-def sent(emulator, operation_id: str) -> Any:
-    """Return the only request of an operation; it must fit the contract."""
-    (request,) = emulator.requests_of(operation_id)
-    assert request.violations == []
-    assert request.status == 200
-    return request
 
 
 def id_of(phone: str = CARLA) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from operator_runs import run, sent
 
 from airflow_provider_wts.api.messages import send_message
 from airflow_provider_wts.api.scheduled import create_scheduled_message
@@ -27,18 +28,6 @@ from airflow_provider_wts.operators.message import (
 SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 WHATSAPP = "+55|1140028922"
 CARLA = "+55|11999990001"
-
-
-def run(operator_class: type, context: Any, **parameters: Any) -> Any:
-    return operator_class(task_id="task", **parameters).execute(context)
-
-
-def sent(emulator: Any, operation_id: str) -> Any:
-    """Return the only request of an operation; it must fit the contract."""
-    (request,) = emulator.requests_of(operation_id)
-    assert request.violations == []
-    assert request.status == 200
-    return request
 
 
 def write(emulator: Any, text: str = "Olá") -> Any:

@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from operator_runs import run, sent
 
 from airflow_provider_wts.api import panels
 from airflow_provider_wts.hooks.wts import WtsHook
@@ -30,18 +31,6 @@ from airflow_provider_wts.operators.panel import (
 SOME_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 CARLA = "+55|11999990001"
 PANEL = "Funil de vendas"
-
-
-def run(operator_class: type[WtsOperator], context: Any, **parameters: Any) -> Any:
-    return operator_class(task_id="task", **parameters).execute(context)
-
-
-def sent(emulator, operation_id: str) -> Any:
-    """Return the only request of an operation; it must fit the contract."""
-    (request,) = emulator.requests_of(operation_id)
-    assert request.violations == []
-    assert request.status == 200
-    return request
 
 
 @pytest.fixture

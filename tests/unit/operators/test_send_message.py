@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from operator_runs import run
 
 from airflow_provider_wts.api.chatbots import list_chatbots, send_chatbot
 from airflow_provider_wts.api.contacts import create_contact
@@ -46,10 +47,6 @@ def ledger_context(context, tmp_path, monkeypatch):
     """The context of a task whose sends are remembered over its tries, on every version of Airflow."""
     monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
     return context
-
-
-def run(operator_class: type, context: Any, **parameters: Any) -> Any:
-    return operator_class(task_id="task", **parameters).execute(context)
 
 
 def send_text(context: Any, **parameters: Any) -> Any:

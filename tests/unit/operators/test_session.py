@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from operator_runs import run, sent
 
 from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.hooks.wts import WtsHook
@@ -36,18 +37,6 @@ def start(to: str = CARLA) -> str:
 @pytest.fixture
 def session_id(wts_connection):
     return start()
-
-
-def run(operator_class: type[WtsOperator], context: Any, **parameters: Any) -> Any:
-    return operator_class(task_id="task", **parameters).execute(context)
-
-
-def sent(emulator, operation_id: str) -> Any:
-    """Return the only request of an operation; it must fit the contract."""
-    (request,) = emulator.requests_of(operation_id)
-    assert request.violations == []
-    assert request.status == 200
-    return request
 
 
 # The rows of the table of actions -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from operator_runs import run
 
 from airflow_provider_wts.api import templates
 from airflow_provider_wts.api.chatbots import send_chatbot
@@ -37,10 +38,6 @@ def ledger_context(context, tmp_path, monkeypatch):
     """The context of a task whose sends are remembered over its tries, on every version of Airflow."""
     monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
     return context
-
-
-def run(operator_class: type, context: Any, **parameters: Any) -> Any:
-    return operator_class(task_id="task", **parameters).execute(context)
 
 
 def send(context: Any, **parameters: Any) -> Any:
