@@ -53,14 +53,6 @@ class Route:
     path: dict[str, str]
 
 
-def has_service(path: str) -> bool:
-    """Say whether a path begins with a service of the API.
-
-    :param path: the path, still encoded.
-    """
-    return path.split("/", 2)[1:2] != [] and path.split("/", 2)[1] in SERVICES
-
-
 def find_route(method: str, path: str, *, trailing_slash: bool = True) -> Route | None:
     """Return what a request leads to, ``None`` where the path is unknown.
 
@@ -395,7 +387,7 @@ class Application:
         account = service.account
         if not self._authorized(recorded.header("authorization")):
             raise Refusal("ERROR_UNAUTHORIZED", "Acesso não autorizado.", status=401)
-        if not has_service(recorded.path):
+        if (*recorded.path.split("/", 2), "")[1] not in SERVICES:
             raise Refusal("BAD_REQUEST", "O serviço não foi informado no endereço.", status=400)
         wait = service.limits.take(operation)
         if wait is not None:

@@ -316,12 +316,7 @@ class Service:
                         "running_bot": session.run.bot["name"] if session.run else None,
                         "metadata": session["metadata"],
                         "messages": [
-                            {
-                                "direction": message["direction"],
-                                "origin": message["origin"],
-                                "status": message["status"],
-                                "text": message["text"],
-                            }
+                            {name: message[name] for name in ("direction", "origin", "status", "text")}
                             for message in session.messages
                         ],
                     }

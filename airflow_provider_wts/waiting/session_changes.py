@@ -236,15 +236,6 @@ class Position:
         self._forget()
         return [event for _, (_, event) in chosen]
 
-    def news(self, batch: Batch, kinds: Collection[str]) -> list[dict[str, Any]]:
-        """Return the events of a batch that have not been reported, oldest first, and move on.
-
-        :param batch: the sessions.
-        :param kinds: the events of interest.
-        """
-        self.find(batch, kinds)
-        return self.report()
-
     def _forget(self) -> None:
         floor = self._safe_floor()
         if floor is not None:

@@ -459,14 +459,19 @@ def session(at: datetime) -> dict[str, Any]:
     return {**dict.fromkeys(names), "session_id": "s", "last_message_in": at.isoformat(), "updated_at": at.isoformat()}
 
 
+def news(position: Position, batch: Batch, kinds: list[str]) -> list[dict[str, Any]]:
+    position.find(batch, kinds)
+    return position.report()
+
+
 def test_a_position_forgets_what_is_over() -> None:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     position = Position(begin)
     for minute in range(60):
         at = begin + timedelta(minutes=minute, seconds=1)
         batch = Batch(at - OVERLAP, at, [session(at)], 2)
-        assert len(position.news(batch, ["message_received"])) == 1
-        assert position.news(batch, ["message_received"]) == []
+        assert len(news(position, batch, ["message_received"])) == 1
+        assert news(position, batch, ["message_received"]) == []
     assert len(position.as_json()["told"]) <= 3
     assert Position.read(position.as_json()).as_json() == position.as_json()  # type: ignore[union-attr]
 
@@ -475,8 +480,8 @@ def test_a_change_that_shows_late_is_told() -> None:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     position = Position(begin)
     late, later = begin + timedelta(seconds=10), begin + timedelta(seconds=100)
-    assert position.news(Batch(begin, later, [], 2), ["message_received"]) == []
-    assert len(position.news(Batch(begin, later, [session(late)], 2), ["message_received"])) == 1
+    assert news(position, Batch(begin, later, [], 2), ["message_received"]) == []
+    assert len(news(position, Batch(begin, later, [session(late)], 2), ["message_received"])) == 1
 
 
 @needs_airflow_3
@@ -544,9 +549,9 @@ def test_a_reach_back_of_its_own_is_part_of_the_trigger() -> None:
 def test_an_event_that_shows_late_is_told_within_the_reach_back(reach_back: timedelta, told: int) -> None:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     position = Position(begin, reach_back=reach_back)
-    position.news(Batch(begin, begin + timedelta(minutes=6), [], 2), ["message_received"])
+    news(position, Batch(begin, begin + timedelta(minutes=6), [], 2), ["message_received"])
     late = Batch(begin, begin + timedelta(minutes=6), [session(begin + timedelta(minutes=1))], 2)
-    assert len(position.news(late, ["message_received"])) == told
+    assert len(news(position, late, ["message_received"])) == told
 
 
 def test_a_position_that_is_kept_under_load_forgets_nothing_that_was_told_and_loses_nothing_that_was_not() -> None:
@@ -558,7 +563,7 @@ def test_a_position_that_is_kept_under_load_forgets_nothing_that_was_told_and_lo
     told = position.report(200)
     again = Position.read(json.loads(json.dumps(position.as_json())))
     assert again is not None
-    rest = again.news(Batch(again.floor or begin, batch.cursor, sessions, 5), ["message_received"])
+    rest = news(again, Batch(again.floor or begin, batch.cursor, sessions, 5), ["message_received"])
     ids = [one["session_id"] for one in told + rest]
     assert len(ids) == len(set(ids)) == 500
 
