@@ -105,7 +105,6 @@ def contact_item(contact: ContactFields) -> dict[str, Any]:
 def update_contact(contact_id: str, **changes: Unpack[ContactChanges]) -> Call[Contact]:
     """Update a contact; what is not given stays as it is.
 
-    :param contact_id: the contact.
     :param changes: see :class:`ContactChanges`.
     """
     body = _changes(changes)
@@ -125,7 +124,6 @@ def update_contact_by_phone(phone: str, **changes: Unpack[ContactChanges]) -> Ca
 def get_contact(contact_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[Contact]:
     """Read a contact.
 
-    :param contact_id: the contact.
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``.
     """
     return Call("get_contact", path={"id": contact_id}, query=given(IncludeDetails=include_details))
@@ -198,7 +196,6 @@ def update_contact_tags(
 ) -> Call[Contact]:
     """Change the tags of a contact.
 
-    :param contact_id: the contact.
     :param tag_ids: the tags; wins over ``tag_names``.
     :param tag_names: the tags by name.
     :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``.

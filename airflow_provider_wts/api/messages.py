@@ -66,7 +66,6 @@ def send_message_sync(to: str, **send: Unpack[QuickSend]) -> Call[Message]:
 def send_session_message(session_id: str, **content: Unpack[QuickContent]) -> Call[QuickMessage]:
     """Queue a message in a session.
 
-    :param session_id: the session.
     :param content: see :class:`QuickContent`.
     """
     return Call("send_session_message", path={"id": session_id}, body=body_of(QuickContent, content))
@@ -75,7 +74,6 @@ def send_session_message(session_id: str, **content: Unpack[QuickContent]) -> Ca
 def send_session_message_sync(session_id: str, **content: Unpack[QuickContent]) -> Call[Message]:
     """Send a message in a session and wait for the channel, 25 s at most; then its last known state is answered.
 
-    :param session_id: the session.
     :param content: see :class:`QuickContent`.
     """
     return Call("send_session_message_sync", path={"id": session_id}, body=body_of(QuickContent, content))
@@ -100,7 +98,6 @@ def get_message_status(message_id: str) -> Call[MessageQuickSend]:
 def list_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage]:
     """List the messages of a session, paged.
 
-    :param session_id: the session.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
     return Call("list_messages", query={"SessionId": session_id, **query_of(Window, window)})
@@ -109,7 +106,6 @@ def list_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage
 def list_session_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage]:
     """List the messages of a session, paged; another address of the same list.
 
-    :param session_id: the session.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
     return Call("list_session_messages", path={"id": session_id}, query=query_of(Window, window))

@@ -56,7 +56,6 @@ def get_panel(panel_id: str, *, include_details: Sequence[str] | Unset = UNSET) 
 def list_panel_custom_fields(panel_id: str, *, nested_list: bool | Unset = UNSET) -> Call[list[CustomField]]:
     """List the custom fields that the cards of a panel have; one answer, not paged.
 
-    :param panel_id: the panel.
     :param nested_list: put fields inside their groups; without it the list is flat.
     """
     return Call("list_panel_custom_fields", path={"id": panel_id}, query=given(NestedList=nested_list))
@@ -84,7 +83,6 @@ def list_cards(
 ) -> Call[PanelCardV2Page]:
     """List the cards of a panel, paged.
 
-    :param panel_id: the panel.
     :param step_id: filter by step.
     :param contact_id: filter by contact.
     :param responsible_user_id: filter by responsible user.
@@ -221,7 +219,6 @@ def duplicate_card(
 def list_card_notes(card_id: str, **window: Unpack[Window]) -> Call[PanelCardNotePage]:
     """List the notes of a card, paged.
 
-    :param card_id: the card.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
     return Call("list_card_notes", path={"cardId": card_id}, query=query_of(Window, window))
@@ -232,7 +229,6 @@ def create_card_note(
 ) -> Call[PanelCardNote]:
     """Add a note to a card; a second call adds a second note.
 
-    :param card_id: the card.
     :param text: up to 8,000 characters.
     :param file_urls: public addresses of up to 3 files, 25 MB each.
     """
@@ -240,11 +236,7 @@ def create_card_note(
 
 
 def delete_card_note(card_id: str, note_id: str) -> Call[None]:
-    """Delete a note of a card; answers nothing.
-
-    :param card_id: the card.
-    :param note_id: the note.
-    """
+    """Delete a note of a card; answers nothing."""
     return Call("delete_card_note", path={"cardId": card_id, "noteId": note_id})
 
 

@@ -146,7 +146,6 @@ def send_template(to: str, from_: str, template_id: str, **send: Unpack[SendTemp
 
     :param to: recipient, a number or ``@handle``; the API needs it in a session, too.
     :param from_: number or ``@handle`` of an own channel; the API needs it here.
-    :param template_id: the template.
     :param send: see :class:`SendTemplate`.
     """
     body = body_of(SendTemplate, send, options=_OPTIONS)
@@ -159,7 +158,6 @@ def send_template_batch(
     """Send a template to many recipients; answers one result for each.
 
     :param from_: number or ``@handle`` of an own channel.
-    :param template_id: the template.
     :param messages: the recipients, 100 at most; see :class:`TemplateMessage`.
     :param options: see :class:`SendOptions`.
     """

@@ -48,7 +48,6 @@ def list_sequence_contacts(
 ) -> Call[SequenceContactPage]:
     """List the contacts of a sequence, paged.
 
-    :param sequence_id: the sequence.
     :param name: filter by the contact's name.
     :param contact_id: filter by the contact.
     :param phone_number: filter by the contact's number.
@@ -70,8 +69,6 @@ def add_sequence_contact(
 ) -> Call[SequenceContact]:
     """Add a contact to a sequence; one of ``contact_id`` and ``phone_number`` names it.
 
-    :param sequence_id: the sequence.
-    :param contact_id: the contact.
     :param phone_number: the contact's number.
     """
     body = given(contactId=contact_id, phoneNumber=phone_number)
@@ -83,7 +80,6 @@ def add_sequence_contacts_batch(
 ) -> Call[SequenceContactPage]:
     """Add many contacts to a sequence.
 
-    :param sequence_id: the sequence.
     :param contact_ids: the contacts by id.
     :param phone_numbers: the contacts by number.
     """
@@ -96,8 +92,6 @@ def remove_sequence_contact(
 ) -> Call[None]:
     """Remove a contact from a sequence; one of ``contact_id`` and ``phone_number`` names it.
 
-    :param sequence_id: the sequence.
-    :param contact_id: the contact.
     :param phone_number: the contact's number.
     """
     body = given(contactId=contact_id, phoneNumber=phone_number)
@@ -109,7 +103,6 @@ def remove_sequence_contacts_batch(
 ) -> Call[None]:
     """Remove many contacts from a sequence.
 
-    :param sequence_id: the sequence.
     :param contact_ids: the contacts by id.
     :param phone_numbers: the contacts by number.
     """

@@ -79,7 +79,6 @@ def change_session_status(
 ) -> Call[Session]:
     """Set the status of a session.
 
-    :param session_id: the session.
     :param new_status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN``.
     :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
@@ -98,7 +97,6 @@ def complete_session(
 ) -> Call[Session]:
     """Complete a session.
 
-    :param session_id: the session.
     :param reactivate_on_new_message: open it again when the contact writes.
     :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
@@ -120,7 +118,6 @@ def transfer_session(
 ) -> Call[Session]:
     """Hand a session to a department or a user.
 
-    :param session_id: the session.
     :param transfer_type: ``DEPARTMENT`` or ``USER``.
     :param new_department_id: department that takes over, for ``DEPARTMENT``.
     :param new_user_id: user who takes over, for ``USER``.
@@ -141,8 +138,6 @@ def transfer_session(
 def assign_session_user(session_id: str, user_id: str, *, stop_bot_in_execution: bool | Unset = UNSET) -> Call[Session]:
     """Put a user in charge of a session.
 
-    :param session_id: the session.
-    :param user_id: the user.
     :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     return Call(
@@ -167,12 +162,7 @@ def update_session(
 ) -> Call[Session]:
     """Change a session: what is given, and nothing else. ``fields`` of the body names exactly that.
 
-    :param session_id: the session.
-    :param status: its status.
     :param end_at: when it ended, an aware datetime.
-    :param number: its number.
-    :param department_id: its department.
-    :param user_id: its user.
     :param classification: ``category`` (``UNDEFINED``, ``WON``, ``LOST``, ``INFO``, ``OTHER``), ``description`` and
         ``amount``.
     :param metadata: data kept with the session.
@@ -208,7 +198,6 @@ def create_session_note(
 ) -> Call[Message]:
     """Add an internal note to a session; a second call adds a second note.
 
-    :param session_id: the session.
     :param text: the note.
     :param file_urls: public addresses of files.
     :param file_ids: ids of files that were uploaded.

@@ -59,10 +59,7 @@ def part_of(address: str, number: int) -> ObjectStoragePath:
 
 
 def place(address: str) -> ObjectStoragePath:
-    """Return a path.
-
-    :param address: its address.
-    """
+    """Return a path."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     return ObjectStoragePath(address)
@@ -89,7 +86,6 @@ def unfinished_manifest(address: str) -> str:
 def manifest_at(address: str) -> dict[str, Any] | None:
     """Return a manifest, or ``None``.
 
-    :param address: its address.
     :raises OSError: when it cannot be read.
     """
     try:

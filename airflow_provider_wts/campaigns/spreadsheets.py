@@ -94,10 +94,7 @@ class Header:
         self.width = len(self._names)
 
     def values(self, cells: Sequence[Any]) -> tuple[dict[str, Any], str]:
-        """Return the values of a row by column, and what is wrong with it.
-
-        :param cells: its cells.
-        """
+        """Return the values of a row by column, and what is wrong with it."""
         values = {name: cell for name, cell in zip(self._names, cells, strict=False) if name}
         width = self.width
         if len(cells) < width:

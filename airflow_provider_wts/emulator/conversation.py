@@ -244,7 +244,6 @@ def company_writes(
     """Add a message of the company to a session and send it on its way to the contact.
 
     :param kind: type of the message, such as ``TEXT``.
-    :param text: its text.
     :param origin: who wrote it: ``API``, ``BOT``, ``DEFAULT``.
     :param template: the template it is made from.
     :param file: its file, as ``PublicFileDTO``.
@@ -374,11 +373,9 @@ def add_message(
 ) -> Message:
     """Add a message to a session; no webhook reports it, and nothing follows.
 
-    :param text: its text.
     :param kind: its type, such as ``TEXT`` or ``NOTE``.
     :param direction: ``TO_HUB`` = from the company, ``FROM_HUB`` = from the contact.
     :param origin: who wrote it.
-    :param status: its status.
     :param identifier: its id; a new one when left out.
     :param stamp: when it was written, in ticks; now when left out.
     """
@@ -427,7 +424,6 @@ def add_note(
 ) -> Message:
     """Add an internal note to a session.
 
-    :param text: its text.
     :param files: its files, as ``PublicFileDTO``.
     :param identifier: its id; a new one when left out.
     :param stamp: when it was written, in ticks; now when left out.

@@ -124,7 +124,6 @@ def set_unless_null(answer: dict[str, Any], name: str, value: Any) -> None:
     """Put a property into an answer; without a value it is left out, as the contract allows no null for objects.
 
     :param name: name of the property.
-    :param value: its value.
     """
     if value is None:
         answer.pop(name, None)

@@ -19,7 +19,6 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
 
     Where the connection restricts nothing, this looks nothing up.
 
-    :param hook: the task's hook.
     :param name: the parameter's name, for the error.
     :param phone: the contact's number, as WTS Chat spells it.
     :param contact_id: the contact's id, to look its number up where ``phone`` is not known.
@@ -42,7 +41,6 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
 def contacts_at(hook: WtsHook, address: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the contacts of a number or handle: one call for each spelling of a number, or each status of a contact.
 
-    :param hook: the hook of the task's connection.
     :param address: phone number or handle, as the API spells it.
     :param include_details: details to add.
     """

@@ -10,10 +10,7 @@ if TYPE_CHECKING:
 
 
 def earliest_start(context: Mapping[str, Any]) -> datetime:
-    """Return a time before the first try of any task of a run. A clear moves the start of a run, but not its dates.
-
-    :param context: the task's context.
-    """
+    """Return a time before the first try of any task of a run. A clear moves the start of a run, but not its dates."""
     run = context.get("dag_run")
     dates = [getattr(run, name, None) for name in ("logical_date", "run_after", "queued_at", "start_date")]
     known = [value for value in dates if isinstance(value, datetime)]
@@ -21,10 +18,7 @@ def earliest_start(context: Mapping[str, Any]) -> datetime:
 
 
 def is_first_try(context: Mapping[str, Any]) -> bool:
-    """Whether no try of this task can have been before.
-
-    :param context: the task's context.
-    """
+    """Whether no try of this task can have been before."""
     return context["ti"].try_number in (None, 0, 1)
 
 
@@ -39,10 +33,7 @@ class RunIdentity(TypedDict, total=False):
 
 
 def run_identity(context: Mapping[str, Any]) -> RunIdentity:
-    """Return the identity of a run, as far as Airflow shows it.
-
-    :param context: the task's context.
-    """
+    """Return the identity of a run, as far as Airflow shows it."""
     run = context.get("dag_run")
     identity: RunIdentity = {}
     # Airflow 2.11 shows the row of its database.

@@ -72,7 +72,6 @@ def count(name: str, number: float = 1, /, **tags: str) -> None:
 
     :param name: name of the metric.
     :param number: how much.
-    :param tags: its tags.
     """
     _emit("incr", name, number, tags)
 
@@ -120,11 +119,7 @@ class RequestMetrics:
     """Counts what a client does."""
 
     def requested(self, operation_id: str, outcome: str) -> None:
-        """Count a request.
-
-        :param operation_id: the operation.
-        :param outcome: its outcome.
-        """
+        """Count a request."""
         count("wts.requests", operation=operation_id, outcome=outcome)
 
     def waited(self, limit: str, seconds: float) -> None:

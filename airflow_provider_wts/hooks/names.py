@@ -371,7 +371,6 @@ class PanelNames:
         """Return the id of a step.
 
         :param text: title as WTS Chat shows it, or id.
-        :param panel_id: its panel.
         :raises WtsNameError: when none or several steps of the panel match.
         """
         if is_uuid(text):
@@ -383,7 +382,6 @@ class PanelNames:
         """Return the id of a tag of a panel; the tags of contacts are others.
 
         :param text: name as WTS Chat shows it, or id.
-        :param panel_id: its panel.
         :raises WtsNameError: when none or several tags of the panel match.
         """
         if is_uuid(text):

@@ -115,7 +115,6 @@ def write_whole(path: ObjectStoragePath, content: bytes) -> None:
     """Write a file: on a local disk through a rename, in an object store in one request.
 
     :param path: the file.
-    :param content: its content.
     """
     if not is_local(path):
         path.write_bytes(content)

@@ -52,10 +52,7 @@ class WtsOperator(RenderedParameters, BaseOperator):
         raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
-        """Perform the call.
-
-        :param context: the task's context.
-        """
+        """Perform the call."""
         with task_failures():
             return self.hook.run(self.build_call())
 

@@ -289,7 +289,6 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     def rules(self, context: Context) -> list[Rule]:
         """Return the rules about who gets a message, in the order in which they are asked.
 
-        :param context: the task's context.
         :raises WtsInvalidRequestError: when one of their parameters is not valid.
         """
         from airflow_provider_wts.sending.rules import Exclusions

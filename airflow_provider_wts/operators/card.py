@@ -419,7 +419,6 @@ def panel_of_card(operator: WtsOperator, card_id: str) -> str:
     """Ask for the panel of a card.
 
     :param operator: the operator that needs it.
-    :param card_id: the card.
     """
     panel_id = operator.hook.run(panels.get_card(card_id)).get("panelId")
     if not panel_id:

@@ -146,7 +146,6 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SessionV2:
         """Take the wait back from the trigger.
 
-        :param context: the task's context.
         :param event: what the trigger sent.
         :return: the session as it is at the end.
         """
@@ -311,7 +310,6 @@ class WtsListChannelsOperator(WtsListOperator):
 def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: float, timeout: float) -> SessionV2:
     """Wait on the worker.
 
-    :param hook: the hook of the task's connection.
     :param wait: what is waited for.
     :param poll_interval: polling interval in seconds.
     :param timeout: seconds for the whole wait.
@@ -348,7 +346,6 @@ def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: flo
 def completed_event(hook: WtsHook, event: Any) -> SessionV2:
     """Return the session that a trigger waited for.
 
-    :param hook: the hook of the task's connection.
     :param event: what the trigger sent.
     :return: the session as it is at the end.
     :raises AirflowFailException: when it did not complete in time, or the API refuses to report it.

@@ -74,7 +74,6 @@ class WtsQueryOperator(WtsOnceOperator):
     ) -> Snapshot:
         """Run a query, unless an earlier try did, and return its rows.
 
-        :param context: the task's context.
         :param ledger: the ledger of the task.
         :param results: address of the results, if there are any: the rows are kept beside them.
         :param lasting: whether later tries must find the rows as they are.
@@ -102,7 +101,6 @@ class WtsQueryOperator(WtsOnceOperator):
     def queried(self, context: Context, stack: ExitStack) -> Snapshot | None:
         """Return the rows of the query; ``None`` if there is none. Later tries read them again if they have a place.
 
-        :param context: the task's context.
         :param stack: where the rows are let go.
         """
         query = self.query()

@@ -73,7 +73,6 @@ class WtsOnceOperator(WtsOperator):
     def open_ledger(self, context: Context) -> None:
         """Open the ledger of this task. Call it first in ``execute``: from then on no earlier try can send.
 
-        :param context: the task's context.
         :raises AirflowFailException: when a policy cannot be kept.
         :raises WtsError: when a later try has taken over, or the ledger fails.
         """
@@ -92,7 +91,6 @@ class WtsOnceOperator(WtsOperator):
     ) -> T:
         """Perform a call exactly once over all tries of this task.
 
-        :param context: the task's context.
         :param recipient: phone number or handle as the API spells it, or the id of a session or card.
         :param build: makes the call, with the marker in it if the API takes one.
         :param trace: where the send leaves its marker; ``None`` if it leaves none.
@@ -105,10 +103,7 @@ class WtsOnceOperator(WtsOperator):
             return self._once(context).send(recipient, build, trace, **options)
 
     def finish_sending(self, context: Context) -> None:
-        """Write that the task has done what it is for: a clear from now on sends again.
-
-        :param context: the task's context.
-        """
+        """Write that the task has done what it is for: a clear from now on sends again."""
         with task_failures():
             self._once(context).finish()
 
@@ -139,7 +134,6 @@ class RefusesBackfill(WtsOnceOperator):
     def refuse_backfill(self, context: Context) -> None:
         """Refuse to send in a run of a backfill, unless that is allowed.
 
-        :param context: the task's context.
         :raises WtsInvalidRequestError: when it is not.
         """
         kind = getattr(context.get("dag_run"), "run_type", None)
@@ -229,7 +223,6 @@ class WtsSendingOperator(RefusesBackfill):
     ) -> Any:
         """Write to a customer exactly once, if and when that is allowed.
 
-        :param context: the task's context.
         :param recipient: phone number or handle as the API spells it, or the id of a session.
         :param build: makes the call, with the marker in it if the API takes one.
         :param trace: where the send leaves its marker; ``None`` if it leaves none.
@@ -346,7 +339,6 @@ class WtsSendingOperator(RefusesBackfill):
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on when the send window has opened.
 
-        :param context: the task's context.
         :param event: what the trigger sent; only the clock matters here, and it is read again.
         """
         return self.execute(context)
@@ -354,7 +346,6 @@ class WtsSendingOperator(RefusesBackfill):
     def session_contact(self, session_id: str) -> str:
         """Return the number or handle of the contact of a session.
 
-        :param session_id: the session.
         :raises WtsInvalidRequestError: when the session does not show it, or the connection does not allow it.
         """
         from airflow_provider_wts.api.addresses import addresses_in
@@ -368,10 +359,7 @@ class WtsSendingOperator(RefusesBackfill):
         return self.hook.recipient(address)
 
     def session_of(self, session_id: str) -> SessionV2:
-        """Return a session with its contact; it is asked for once.
-
-        :param session_id: the session.
-        """
+        """Return a session with its contact; it is asked for once."""
         from airflow_provider_wts.api.sessions import get_session
 
         known: dict[str, SessionV2] = self.__dict__.setdefault("_sessions", {})
@@ -602,7 +590,6 @@ class WtsMessageOperator(WtsSendingOperator):
     ) -> Any:
         """Send, and fail if the API says at once that the message failed.
 
-        :param context: the task's context.
         :param envelope: where the message goes.
         :param build: makes the call.
         :param file: a file in it, which is uploaded if it has to be, unless an earlier try sent it.
@@ -630,10 +617,7 @@ class WtsMessageOperator(WtsSendingOperator):
         return answer
 
     def session_channel(self, session_id: str) -> str | None:
-        """Return the number or handle of the channel of a session.
-
-        :param session_id: the session.
-        """
+        """Return the number or handle of the channel of a session."""
         channel_id = self.session_of(session_id).get("channelId")
         return self.hook.names.channel(channel_id) if channel_id else None
 

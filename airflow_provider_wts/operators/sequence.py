@@ -175,8 +175,6 @@ class _SequenceMembersOperator(WtsOperator):
     def one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
         """Name one contact to the API.
 
-        :param context: the task's context.
-        :param sequence_id: the sequence.
         :param member: the contact.
         """
         raise NotImplementedError
@@ -184,8 +182,6 @@ class _SequenceMembersOperator(WtsOperator):
     def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         """Name contacts to the API, and return in how many calls.
 
-        :param context: the task's context.
-        :param sequence_id: the sequence.
         :param members: the contacts.
         """
         raise NotImplementedError

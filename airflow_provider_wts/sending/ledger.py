@@ -126,7 +126,6 @@ class FileStore:
 def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
     """Return where the ledger of a task is kept, or ``None`` if this deployment has no place for one.
 
-    :param context: the task's context.
     :param task: the task instance.
     """
     from airflow.providers.common.compat.sdk import conf
@@ -754,7 +753,6 @@ class Ledger:
 def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clear: OnClear | str = "auto") -> Ledger:
     """Open the ledger of a task, at the very start of its ``execute``: from then on no earlier try can send.
 
-    :param context: the task's context.
     :param on_unknown: what to do if the outcome of a send is unknown.
     :param on_clear: see :class:`Ledger`.
     :raises WtsInvalidRequestError: when a policy is not one of its values, or cannot be kept here.

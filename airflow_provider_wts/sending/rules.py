@@ -279,7 +279,6 @@ def reason_to_exclude(
 ) -> str | None:
     """Return why a contact must not be written to, or ``None``; asks the API only if a rule is set.
 
-    :param hook: the hook of the task's connection.
     :param recipient: phone number, as the API spells it.
     :param exclude_tags: names or ids of tags that mean: do not write.
     :param exclude_blocked: whether blocked contacts are excluded.

@@ -93,10 +93,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return FailedChecks()
 
     def check(self, context: Context) -> Check:
-        """Check once whether the wait is over.
-
-        :param context: the task's context.
-        """
+        """Check once whether the wait is over."""
         raise NotImplementedError
 
     def subject(self) -> str:
@@ -106,7 +103,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def trigger(self, context: Context, times: Times) -> WtsWaitTrigger:
         """Return the trigger that goes on waiting.
 
-        :param context: the task's context.
         :param times: when it checks.
         """
         raise NotImplementedError
@@ -114,7 +110,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def leave_worker(self, context: Context, timeout: float | None = None) -> None:
         """Defer to the trigger of this sensor.
 
-        :param context: the task's context.
         :param timeout: seconds that are left for the whole wait; ``None`` means all of them.
         """
         from airflow_provider_wts.waiting.deferral import times_of_deferral
@@ -125,7 +120,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Take the wait back from the trigger.
 
-        :param context: the task's context.
         :param event: what the trigger sent.
         :return: as the task.
         """
@@ -138,23 +132,18 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
         """Take from an event what the rest of the task needs, however the wait ended.
 
-        :param context: the task's context.
         :param event: the event, checked.
         """
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Return the result of a wait that the trigger saw end well.
 
-        :param context: the task's context.
         :param event: the event, checked.
         """
         return self.result(lambda: self.check(context)).value
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Check once; a deferrable sensor leaves the worker if there is reason to wait.
-
-        :param context: the task's context.
-        """
+        """Check once; a deferrable sensor leaves the worker if there is reason to wait."""
         from airflow_provider_wts.waiting.conditions import WaitState
 
         found = self.tolerant(lambda: self.check(context))
@@ -225,10 +214,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             raise AirflowFailException(f"{missing}{error}") from None
 
     def execute(self, context: Context) -> Any:
-        """Wait; see the class.
-
-        :param context: the task's context.
-        """
+        """Wait; see the class."""
         try:
             return super().execute(context)
         except AirflowSensorTimeout:
@@ -241,7 +227,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
 
         :param next_method: the method to go on with.
         :param next_kwargs: its arguments.
-        :param context: the task's context.
         """
         try:
             return self._resumed(next_method, next_kwargs, context)
@@ -271,7 +256,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def end(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Return what an event brings: the result, or an error unless one last check shows that the wait is over.
 
-        :param context: the task's context.
         :param event: the event, checked.
         :raises AirflowSensorTimeout: when the time was over.
         :raises AirflowFailException: when the wait failed.
@@ -294,7 +278,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def last_check(self, context: Context) -> Check | None:
         """Check once more, and return what was found if the wait is over.
 
-        :param context: the task's context.
         :raises AirflowFailException: when it failed.
         """
         from airflow_provider_wts.waiting.conditions import WaitState

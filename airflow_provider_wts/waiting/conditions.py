@@ -160,8 +160,6 @@ def since_last_message_out(session: Mapping[str, Any], began: datetime | None) -
 def replies(hook: WtsHook, session_id: str, since: datetime) -> list[dict[str, Any]]:
     """Return what the contact wrote after a time, oldest first.
 
-    :param hook: the hook of the task's connection.
-    :param session_id: the session.
     :param since: the time.
     """
     # A second earlier, and judged here: whether the bound is inclusive is not documented.
@@ -217,7 +215,6 @@ class SessionWait(NamedTuple):
     def of(cls, session_id: Any, target_status: Any, failed_status: Any) -> SessionWait:
         """Make a wait from rendered parameters.
 
-        :param session_id: the session.
         :param target_status: a status, several, or several as JSON text or separated by commas.
         :param failed_status: likewise, none by default.
         :raises WtsInvalidRequestError: when the session id is missing, or a status is none of the documented ones.

@@ -66,10 +66,7 @@ def time_left(event: Mapping[str, Any], timeout: float) -> float:
 
 
 def hand_over(context: Context, ids: list[str]) -> tuple[list[str], dict[str, Any] | None]:
-    """Return ids for a trigger's arguments, or store too many of them as an XCom, and return where a trigger finds it.
-
-    :param context: the task's context.
-    """
+    """Return ids for a trigger's arguments, or store too many of them as an XCom, and return where that is."""
     if len(ids) <= MOST_IN_ARGUMENTS:
         return ids, None
     task_instance = context["ti"]
@@ -79,10 +76,7 @@ def hand_over(context: Context, ids: list[str]) -> tuple[list[str], dict[str, An
 
 
 def taken_back(context: Context) -> None:
-    """Remove what :func:`hand_over` stored: the trigger has ended.
-
-    :param context: the task's context.
-    """
+    """Remove what :func:`hand_over` stored: the trigger has ended."""
     context["ti"].xcom_push(key=IDS_KEY, value=[])
 
 

@@ -204,7 +204,6 @@ def add_card_note(
 ) -> Record:
     """Create a note of a card.
 
-    :param text: its text.
     :param files: ids or URLs of its files.
     :param identifier: its id; a new one when left out.
     """

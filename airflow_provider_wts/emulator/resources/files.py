@@ -59,8 +59,6 @@ def _save(request: Request) -> dict[str, Any]:
 def file_values(name: str, content: bytes, mime_type: str | None = None) -> dict[str, Any]:
     """Return the properties of a file.
 
-    :param name: its name.
-    :param content: its content.
     :param mime_type: its MIME type; from the name when left out.
     """
     mime_type = mime_type or _mime_type(name)
