@@ -20,16 +20,12 @@ of the contact).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.state import Account, Delivery, log
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from airflow_provider_wts.emulator.state import Chatbot, Session
+from airflow_provider_wts.emulator.state import Account, Chatbot, Delivery, Session, log
 
 _PLACE = re.compile(r"\{\{\s*([\w.\-]+)\s*\}\}")
 

@@ -8,13 +8,10 @@ import logging
 import math
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_wts.emulator.switches import Switches
+from airflow_provider_wts.emulator.switches import Switches
 
 TICKS = 10_000_000
 """Ticks of a second: 100 nanoseconds each, the seven digits that the service shows."""

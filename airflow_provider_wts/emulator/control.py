@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from airflow_provider_wts.emulator.crud import as_json, read_json
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.faults import Answer
 from airflow_provider_wts.emulator.page import page_data
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from airflow_provider_wts.emulator.service import Service
+from airflow_provider_wts.emulator.service import Service
 
 
 class Control:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.state import Account, Contact, Delivery, Message, Record, Session
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 WINDOW = 24 * 3600 * TICKS
 

@@ -8,17 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from airflow_provider_wts.api.contract import operations, resolve
+from airflow_provider_wts.api.contract import Operation, operations, resolve
 from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.conversation import contacts_named
 from airflow_provider_wts.emulator.errors import Refusal, bad_request
-from airflow_provider_wts.emulator.state import ALWAYS, Bounds, Record, RecordT, Table
-
-if TYPE_CHECKING:
-    from airflow_provider_wts.api.contract import Operation
-    from airflow_provider_wts.emulator.state import Account, Contact
+from airflow_provider_wts.emulator.state import ALWAYS, Account, Bounds, Contact, Record, RecordT, Table
 
 
 @dataclass(frozen=True)

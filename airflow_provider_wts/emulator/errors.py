@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import uuid
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.clock import Clock
-    from airflow_provider_wts.emulator.switches import Switches
+from airflow_provider_wts.emulator.clock import Clock
+from airflow_provider_wts.emulator.switches import Switches
 
 
 class Refusal(Exception):

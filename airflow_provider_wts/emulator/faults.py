@@ -7,13 +7,10 @@ import math
 import random
 import socket
 import struct
-from collections.abc import Mapping
+import threading
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Literal, Protocol, get_args
 
 Kind = Literal[
     "latency",

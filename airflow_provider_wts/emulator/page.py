@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.faults import Answer
-from airflow_provider_wts.emulator.state import PREVIEW
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from airflow_provider_wts.emulator.service import RecordedRequest, Service
-    from airflow_provider_wts.emulator.state import Account, Message, Session
+from airflow_provider_wts.emulator.service import RecordedRequest, Service
+from airflow_provider_wts.emulator.state import PREVIEW, Account, Message, Session
 
 # What is shown at the most: a campaign of thousands must not fill the browser.
 MOST_CONVERSATIONS = 100

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from airflow_provider_wts.emulator.errors import Refusal
-
-if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.switches import Switches
+from airflow_provider_wts.emulator.switches import Switches
 
 # Country codes of two digits; +1 and +7 have one, all others three.
 _ONE_DIGIT = ("1", "7")

@@ -17,8 +17,9 @@ import base64
 import copy
 import json
 import uuid
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow_provider_wts.emulator import conversation
 from airflow_provider_wts.emulator.bots import check_steps
@@ -40,9 +41,6 @@ from airflow_provider_wts.emulator.state import (
     Table,
     named,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
 
 DEFAULT_SEED: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("default_seed.json").read_bytes())
 """Default objects; every id is made from the emulator's seed and the object's name."""

@@ -12,10 +12,10 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
 import uvicorn
@@ -28,17 +28,11 @@ from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.control import Control
 from airflow_provider_wts.emulator.crud import HANDLERS, Empty, Later, Request, as_json, read_json
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, envelope, problem_details
-from airflow_provider_wts.emulator.faults import Answer, Connection, break_answer
+from airflow_provider_wts.emulator.faults import Answer, Connection, Fault, break_answer
 from airflow_provider_wts.emulator.page import html_page, is_page
 from airflow_provider_wts.emulator.resources.files import UPLOADS, take_upload
-from airflow_provider_wts.emulator.service import RecordedRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from airflow_provider_wts.emulator.faults import Fault
-    from airflow_provider_wts.emulator.service import Service
-    from airflow_provider_wts.emulator.switches import Switches
+from airflow_provider_wts.emulator.service import RecordedRequest, Service
+from airflow_provider_wts.emulator.switches import Switches
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from airflow_provider_wts.api.contract import Operation
 from airflow_provider_wts.emulator import conversation
 from airflow_provider_wts.emulator.clock import TICKS, Clock
 from airflow_provider_wts.emulator.crud import read_json
 from airflow_provider_wts.emulator.faults import Faults
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.seed import seed_account, seed_default
-from airflow_provider_wts.emulator.state import Account, Delivery, address_key
+from airflow_provider_wts.emulator.state import Account, Delivery, Message, address_key
 from airflow_provider_wts.emulator.switches import Switches
 from airflow_provider_wts.emulator.webhooks import Postman
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from airflow_provider_wts.api.contract import Operation
-    from airflow_provider_wts.emulator.state import Message
 
 
 class RateLimits:

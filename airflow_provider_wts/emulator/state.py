@@ -7,17 +7,14 @@ import random
 import threading
 import uuid
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from airflow_provider_wts.emulator.clock import Agenda, Clock
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.phones import formatted_phone, is_handle, stored_phone
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from airflow_provider_wts.emulator.switches import Switches
+from airflow_provider_wts.emulator.switches import Switches
 
 
 @dataclass(slots=True, eq=False)

@@ -7,12 +7,10 @@ has and nobody documents.
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass

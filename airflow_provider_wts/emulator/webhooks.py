@@ -7,15 +7,13 @@ import ipaddress
 import json
 import queue
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from airflow_provider_wts.emulator.state import Account, Contact, Message, Record, Session
-    from airflow_provider_wts.emulator.switches import Switches
+from airflow_provider_wts.emulator.state import Account, Contact, Message, Record, Session
+from airflow_provider_wts.emulator.switches import Switches
 
 
 def emit(account: Account, event: str, record: Record, content: Callable[[], Mapping[str, Any]]) -> None:

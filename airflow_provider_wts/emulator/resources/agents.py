@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from airflow_provider_wts.emulator import conversation
 from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, Resource, fields_of, handles
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.state import named
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from airflow_provider_wts.emulator.state import Record
+from airflow_provider_wts.emulator.state import Record, named
 
 _FIELDS = fields_of("name", "shortName", "phoneNumber", "email", "profile", "availability")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.crud import (
@@ -28,12 +29,7 @@ from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.messages import check_note
 from airflow_provider_wts.emulator.resources.panels import cards_of, is_overdue, steps_of
 from airflow_provider_wts.emulator.resources.tags import tags_after
-from airflow_provider_wts.emulator.state import Record, named
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from airflow_provider_wts.emulator.state import Account
+from airflow_provider_wts.emulator.state import Account, Record, named
 
 _FIELDS = fields_of(
     *("stepId", "title", "description", "position", "dueDate", "responsibleUserId", "contactIds", "sessionId"),

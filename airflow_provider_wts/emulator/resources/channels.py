@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from airflow_provider_wts.emulator.crud import Request, Resource, handles
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_wts.emulator.state import Record
+from airflow_provider_wts.emulator.state import Record
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from airflow_provider_wts.emulator import bots, conversation, webhooks
 from airflow_provider_wts.emulator.crud import Request, Resource, handles, lower, merged, within
@@ -10,11 +11,7 @@ from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send
 from airflow_provider_wts.emulator.resources.sessions import show_session, write_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from airflow_provider_wts.emulator.state import Account, Chatbot, Contact, Record, Send, Session
+from airflow_provider_wts.emulator.state import Account, Chatbot, Contact, Record, Send, Session
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:

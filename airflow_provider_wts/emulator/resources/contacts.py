@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.crud import (
@@ -26,9 +27,6 @@ from airflow_provider_wts.emulator.resources.portfolios import add_to_portfolio,
 from airflow_provider_wts.emulator.resources.sequences import add_to_sequence
 from airflow_provider_wts.emulator.resources.tags import tag_ids, tags_after
 from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key, named
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _FIELDS = fields_of(
     *("name", "phoneNumber", "email", "instagram", "annotation", "status", "customFields", "pictureUrl"),

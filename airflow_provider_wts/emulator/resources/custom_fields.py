@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.crud import Request, handles, plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from airflow_provider_wts.emulator.state import Account, Record
+from airflow_provider_wts.emulator.state import Account, Record
 
 _TIME = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

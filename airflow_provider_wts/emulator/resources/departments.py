@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from airflow_provider_wts.emulator.crud import Request, Resource, detail, fields_of, handles, plain, set_unless_null
 from airflow_provider_wts.emulator.errors import Refusal, not_found
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from airflow_provider_wts.emulator.state import Account, Record
+from airflow_provider_wts.emulator.state import Account, Record
 
 _FIELDS = fields_of(
     *("name", "description", "isDefault", "distributionIsEnabled", "channelsConfig", "restrictionType"),

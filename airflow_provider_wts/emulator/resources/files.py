@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.crud import Request, handles
 from airflow_provider_wts.emulator.errors import Refusal, not_found
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from airflow_provider_wts.emulator.state import Account
+from airflow_provider_wts.emulator.state import Account
 
 UPLOADS = "/_upload/"
 """Where the emulator takes the content of a file; the real service uses a storage of another host."""

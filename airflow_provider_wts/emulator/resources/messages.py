@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from airflow_provider_wts.emulator import bots, conversation
 from airflow_provider_wts.emulator.crud import Later, Request, handles, page, select, set_unless_null
@@ -11,11 +12,7 @@ from airflow_provider_wts.emulator.resources.files import message_files, message
 from airflow_provider_wts.emulator.resources.sends import message_is_settled, status_url
 from airflow_provider_wts.emulator.resources.sessions import session_of
 from airflow_provider_wts.emulator.resources.templates import filled_template
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_wts.emulator.state import Account, Message, Session
+from airflow_provider_wts.emulator.state import Account, Message, Session
 
 
 @handles("send_message")

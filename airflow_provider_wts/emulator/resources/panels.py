@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.crud import (
@@ -18,11 +19,7 @@ from airflow_provider_wts.emulator.crud import (
     whole,
 )
 from airflow_provider_wts.emulator.resources.custom_fields import arranged
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_wts.emulator.state import Account, Record
+from airflow_provider_wts.emulator.state import Account, Record
 
 _DEFAULT_FIELDS = ("title", "description", "dueDate", "responsibleUser", "tags", "contacts", "monetaryAmount")
 

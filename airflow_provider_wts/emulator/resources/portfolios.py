@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from airflow_provider_wts.emulator.crud import Members, Request, Resource, detail, lower, plain, set_unless_null, within
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_wts.emulator.state import Account, Contact, Record
+from airflow_provider_wts.emulator.state import Account, Contact, Record
 
 
 def add_to_portfolio(account: Account, portfolio: Record, contact: Contact) -> Record:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from airflow_provider_wts.emulator import bots, conversation
 from airflow_provider_wts.emulator.clock import parse_ticks
@@ -21,9 +22,6 @@ from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.templates import filled_template
 from airflow_provider_wts.emulator.state import ALWAYS, Account, Record, address_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _FIELDS = fields_of(
     *("to", "from", "department", "type", "templateId", "scheduling", "hiddenSession", "templateParams"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
 from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, handles
@@ -13,9 +14,6 @@ from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.sessions import write_metadata
 from airflow_provider_wts.emulator.resources.templates import filled_template
 from airflow_provider_wts.emulator.state import Account, Delivery, Message, Record, Send, Session
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 _KINDS = {
     "send_text": "TEXT",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from airflow_provider_wts.emulator.crud import Members, Request, Resource, detail, plain
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.state import Account, address_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_wts.emulator.state import Contact, Record
+from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key
 
 
 def add_to_sequence(account: Account, sequence: Record, contact: Contact) -> Record:

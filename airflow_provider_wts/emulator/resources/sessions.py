@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
@@ -21,10 +21,7 @@ from airflow_provider_wts.emulator.crud import (
     within,
 )
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.state import ALWAYS, PREVIEW, Session
-
-if TYPE_CHECKING:
-    from airflow_provider_wts.emulator.state import Account
+from airflow_provider_wts.emulator.state import ALWAYS, PREVIEW, Account, Session
 
 _STATUS_TEXTS = {
     "UNDEFINED": "Indefinido",

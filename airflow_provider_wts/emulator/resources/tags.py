@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from airflow_provider_wts.api.contract import document
 from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.crud import Request, Resource, handles
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.state import Record, named
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from airflow_provider_wts.emulator.state import Account
+from airflow_provider_wts.emulator.state import Account, Record, named
 
 _SHADES = {"BROWN": "8D6E63", "PURPLE": "7E57C2", "PINK": "EC407A", "RED": "E53935", "YELLOW": "FBC02D"} | {
     "GREEN": "43A047",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from airflow_provider_wts.emulator.conversation import needs_file
 from airflow_provider_wts.emulator.crud import Request, Resource, detail, plain
 from airflow_provider_wts.emulator.errors import Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from airflow_provider_wts.emulator.state import Account, Record
+from airflow_provider_wts.emulator.state import Account, Record
 
 # The filter's names are not those of the answer.
 _TEMPLATE_TYPES = {

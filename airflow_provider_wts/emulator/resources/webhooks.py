@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from airflow_provider_wts.api.contract import document
 from airflow_provider_wts.emulator.crud import Request, Resource, fields_of, handles, plain
 from airflow_provider_wts.emulator.errors import Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from airflow_provider_wts.emulator.state import Record
+from airflow_provider_wts.emulator.state import Record
 
 
 @handles("list_webhook_events")
