@@ -8,7 +8,7 @@ request; only a chatbot's is looked up, because the API takes the key, which loo
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_wts.api import chatbots, directory, panels, sequences, templates
@@ -118,12 +118,12 @@ class Names:
         :param text: name, e-mail address, or ``userId``.
         :raises WtsNameError: when none or several users match.
         """
-        if is_uuid(text):
-            return text.strip()
-        agents = self._list("users", directory.list_agents())
-        users = [{**agent, "id": agent["userId"]} for agent in agents if agent.get("userId")]
-        user = match("user", text, users, lambda item: [item.get("name"), item.get("email")])
-        return str(required(user, "id", "list_agents"))
+
+        def users() -> list[dict[str, Any]]:
+            agents = self._list("users", directory.list_agents())
+            return [{**agent, "id": agent["userId"]} for agent in agents if agent.get("userId")]
+
+        return _id_of("user", text, users, "name", "email", by="list_agents")
 
     def tag(self, name_or_id: str) -> str:
         """Return the id of a tag of contacts.
@@ -223,11 +223,8 @@ class Names:
 
     def _id(self, what: str, name_or_id: str, listed: Callable[[], Call[Any]]) -> str:
         """Return the id of a thing that goes by its ``name``."""
-        if is_uuid(name_or_id):
-            return name_or_id.strip()
         call = listed()
-        found = match(what, name_or_id, self._list(f"{what}s", call), lambda item: [item.get("name")])
-        return str(required(found, "id", call.operation_id))
+        return _id_of(what, name_or_id, lambda: self._list(f"{what}s", call), "name", by=call.operation_id)
 
     def _list(self, what: str, call: Call[Any]) -> list[dict[str, Any]]:
         if what not in self._lists:
@@ -258,6 +255,17 @@ def match(
         ids = ", ".join(str(item.get("key") or item.get("id")) for item in found[:_MOST_CANDIDATES])
         raise WtsNameError(f"{len(found)} {what}s are called {quoted(wanted)}. Use the id instead, one of: {ids}.")
     raise WtsNameError(_none(what, wanted, items, names_of))
+
+
+def _id_of(what: str, text: str, listed: Callable[[], list[dict[str, Any]]], *names: str, by: str) -> str:
+    """Return the id of the one item that has a name; an id is taken as it is, and nothing is listed.
+
+    :param names: the properties that an item goes by.
+    :param by: the operation that lists the items.
+    """
+    if is_uuid(text):
+        return text.strip()
+    return str(required(match(what, text, listed(), lambda item: [item.get(name) for name in names]), "id", by))
 
 
 def looked_up(name: str | T, look_up: Callable[[str], str]) -> str | T:
@@ -351,10 +359,7 @@ class PanelNames:
         :param text: title or key as WTS Chat shows it, or id.
         :raises WtsNameError: when none or several panels match.
         """
-        if is_uuid(text):
-            return text.strip()
-        panel = match("panel", text, _alive(self._panels()), lambda item: [item.get("title"), item.get("key")])
-        return str(required(panel, "id", "list_panels"))
+        return _id_of("panel", text, lambda: _alive(self._panels()), "title", "key", by="list_panels")
 
     def panel_of_step(self, step_id: str) -> str:
         """Return the id of the panel that a step belongs to.
@@ -373,10 +378,7 @@ class PanelNames:
         :param text: title as WTS Chat shows it, or id.
         :raises WtsNameError: when none or several steps of the panel match.
         """
-        if is_uuid(text):
-            return text.strip()
-        steps = _alive(self._panel(panel_id).get("steps") or [])
-        return str(required(match("step", text, steps, lambda item: [item.get("title")]), "id", "list_panels"))
+        return _id_of("step", text, lambda: _alive(self._panel(panel_id).get("steps") or []), "title", by="list_panels")
 
     def tag(self, text: str, panel_id: str) -> str:
         """Return the id of a tag of a panel; the tags of contacts are others.
@@ -384,10 +386,7 @@ class PanelNames:
         :param text: name as WTS Chat shows it, or id.
         :raises WtsNameError: when none or several tags of the panel match.
         """
-        if is_uuid(text):
-            return text.strip()
-        tags = self._panel(panel_id).get("tags") or []
-        return str(required(match("panel tag", text, tags, lambda item: [item.get("name")]), "id", "list_panels"))
+        return _id_of("panel tag", text, lambda: self._panel(panel_id).get("tags") or [], "name", by="list_panels")
 
     def custom_fields(self, values: Mapping[str, Any], panel_id: str) -> dict[str, Any]:
         """Return the values of custom fields by key. The API drops unknown keys silently, so they are refused here.
@@ -407,11 +406,9 @@ class PanelNames:
         :param panel_id: a panel of type ``SALES``.
         :raises WtsNameError: when none or several reasons of the panel match.
         """
-        if is_uuid(text):
-            return text.strip()
-        reasons = self._listed(f"lost reasons of {panel_id}", panels.list_panel_lost_reasons(panel_id))
-        reason = match("lost reason", text, reasons, lambda item: [item.get("description")])
-        return str(required(reason, "id", "list_panel_lost_reasons"))
+        call = panels.list_panel_lost_reasons(panel_id)
+        reasons = partial(self._listed, f"lost reasons of {panel_id}", call)
+        return _id_of("lost reason", text, reasons, "description", by=call.operation_id)
 
     def _panel(self, panel_id: str) -> dict[str, Any]:
         for panel in self._panels():
