@@ -13,12 +13,13 @@ import sqlite3
 import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.addresses import addresses_in, hash_of, identity_of
-from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import parse_timestamp
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
     from airflow_provider_wts.campaigns.sent import SentCampaign
+    from airflow_provider_wts.hooks.tables import Table
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +79,11 @@ _KEPT = ("createdAt", "updatedAt", "status", "endAt", "contactId", "lastInteract
 _BATCH = 1000
 
 #: Another version of the tables starts over.
-_VERSION = "3"
+_VERSION = "4"
 
 # found: the sessions of each send: once found, always found. asked: how often each send was looked up, and in which
-# pass last. contact: who is behind a contact, if that is somebody of a holdout.
+# pass last. contact: who is behind a contact, if that is somebody of a holdout. written: a digest of each row that the
+# table has.
 _KNOWN = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE session (id TEXT PRIMARY KEY, contact TEXT, created TEXT, replied TEXT, changed TEXT, partial INTEGER,
@@ -91,6 +94,7 @@ CREATE TABLE message (key TEXT PRIMARY KEY, status TEXT, failed TEXT, updated TE
 CREATE TABLE asked (key TEXT PRIMARY KEY, times INTEGER, pass INTEGER);
 CREATE TABLE contact (id TEXT PRIMARY KEY, person TEXT);
 CREATE INDEX contact_of_person ON contact (person);
+CREATE TABLE written (number INTEGER PRIMARY KEY, digest INTEGER);
 """
 
 # key: only of a send that may have reached its recipient. person: only of a row of a holdout.
@@ -154,12 +158,16 @@ class Outcomes:
     :param campaigns: the campaigns.
     :param kept_at: durable place of what was found. It holds no numbers and no handles.
     :param hash_key: key of the hashes in their place.
+    :param account: what distinguishes the account that is read.
     """
 
-    def __init__(self, campaigns: Sequence[SentCampaign], kept_at: ObjectStoragePath, hash_key: bytes) -> None:
+    def __init__(
+        self, campaigns: Sequence[SentCampaign], kept_at: ObjectStoragePath, hash_key: bytes, account: str = ""
+    ) -> None:
         self._campaigns = campaigns
         self._kept_at = kept_at
         self._hash_key = hash_key
+        self._account = account
         #: Sends that may have reached their recipients.
         self.sends = 0
         #: When the first of them was sent; ``None`` without any.
@@ -187,6 +195,23 @@ class Outcomes:
             self._db.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def refuse_other_account(self) -> None:
+        """Refuse an account that shows none of the sends of a campaign that another token or base URL sent.
+
+        :raises WtsInvalidRequestError: when it is another one, as far as that shows.
+        """
+        if not self.sends or self.has_found:
+            return
+        for campaign in self._campaigns:
+            # A new token of the same account is another one, too.
+            if campaign.about.get("account", self._account) != self._account:
+                conn_id = quoted(str(campaign.about.get("wts_conn_id")))
+                raise WtsInvalidRequestError(
+                    f"wts_conn_id: none of the sends of {quoted(campaign.address)} is in this account. Another token "
+                    f"or base URL sent them, by the connection {conn_id}. No row was written. Set wts_conn_id to a "
+                    "connection of the account that sent the campaign."
+                )
+
     # What is kept ----------------------------------------------------------------------------------------------------
 
     @property
@@ -202,12 +227,14 @@ class Outcomes:
     @property
     def cursor(self) -> datetime | None:
         """Where the next list of changes begins."""
-        kept = self._about("cursor")
+        # What changed in this account before is not known if another one was read.
+        kept = self._about("cursor") if self._about("account") == self._account else None
         return datetime.fromisoformat(kept) if kept else self.begun
 
     @cursor.setter
     def cursor(self, date: datetime) -> None:
         self._note("cursor", date.isoformat())
+        self._note("account", self._account)
 
     @property
     def pass_number(self) -> int:
@@ -272,11 +299,14 @@ class Outcomes:
 
     def _read_lines(self) -> None:
         lines = (self._line(number, line) for number, one in enumerate(self._campaigns) for line in one.lines())
+        digest = blake2b(digest_size=16)
         while batch := list(islice(lines, _BATCH)):
+            digest.update(repr(batch).encode())
             self._db.executemany(
                 "INSERT INTO sent.line (campaign, key, person, sent, api_id, session, content) VALUES (?,?,?,?,?,?,?)",
                 batch,
             )
+        self._digest = digest.hexdigest()
         self.sends, begun = self._one("SELECT count(*), min(sent) FROM sent.line WHERE key IS NOT NULL")
         self.begun = datetime.fromisoformat(begun) if begun else None
         self.has_holdout = self._one("SELECT 1 FROM sent.line WHERE person IS NOT NULL") is not None
@@ -379,6 +409,11 @@ class Outcomes:
     def _is_send(self, key: str) -> bool:
         return self._one("SELECT 1 FROM sent.line WHERE key = ?", key) is not None
 
+    @property
+    def has_found(self) -> bool:
+        """Whether a session or a message of any send is known."""
+        return self._one("SELECT 1 FROM found UNION ALL SELECT 1 FROM message LIMIT 1") is not None
+
     def is_found(self, key: str) -> bool:
         """Whether a session of a send is known.
 
@@ -477,6 +512,44 @@ class Outcomes:
                 row |= _session_columns(session, at, policy.answers) if session is not None else {}
             yield row
 
+    def write_into(self, table: Table, rows: Iterator[dict[str, Any]], policy: RowPolicy) -> int:
+        """Write rows into a table, and return how many of them are new or changed.
+
+        :param table: the table.
+        :param rows: what :meth:`rows` returned.
+        :param policy: what the rows show.
+        """
+        # While these are the same, so are the keys of the rows.
+        basis = [self._digest, hash_of("@", policy.secret) if policy.secret is not None else None]
+        kept = json.loads(self._about("table") or "{}")
+        replaced = table.replace_changed(
+            self._noted(rows, all_of_them=True),
+            self._noted(rows, all_of_them=False),
+            seal=kept.get("seal") if kept.get("basis") == basis else None,
+            whole=self.ids,
+            unless=("observed_at",),
+        )
+        now = {"basis": basis, "seal": replaced.seal}
+        if replaced.seal is not None and now != kept:
+            self._note("table", json.dumps(now))
+            self.keep()
+        return replaced.written
+
+    def _noted(self, rows: Iterator[dict[str, Any]], *, all_of_them: bool) -> Iterator[dict[str, Any]]:
+        """Note the digests of rows, and return those whose digests are others than before, or all."""
+        first = 0
+        while batch := list(islice(rows, _BATCH)):
+            query = "SELECT number, digest FROM written WHERE number >= ? AND number < ?"
+            known = dict(self._db.execute(query, [first, first + len(batch)]))
+            changed = [
+                (number, digest, row)
+                for number, row in enumerate(batch, start=first)
+                if known.get(number) != (digest := _digest_of(row))
+            ]
+            self._db.executemany("INSERT OR REPLACE INTO written VALUES (?, ?)", (one[:2] for one in changed))
+            yield from batch if all_of_them else (row for _, _, row in changed)
+            first += len(batch)
+
     def _of_holdout(self, person: str) -> dict[str, Any]:
         """Return what somebody did to whom nothing was sent, since the first of the others got a message."""
         if self.begun is None:
@@ -513,6 +586,11 @@ def has_ended(session: Mapping[str, Any], sent_at: datetime, ended: Collection[s
     return session["status"] in ended and _counts(
         _date(session, "endAt") or datetime.max.replace(tzinfo=UTC), session, sent_at
     )
+
+
+def _digest_of(row: Mapping[str, Any]) -> int:
+    shown = [value for name, value in row.items() if name != "observed_at"]
+    return int.from_bytes(blake2b(repr(shown).encode(), digest_size=8).digest(), signed=True)
 
 
 def status_of(row: Mapping[str, Any]) -> str:

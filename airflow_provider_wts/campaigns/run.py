@@ -847,6 +847,7 @@ class Campaign(Batch):
             **self._task._asdict(),
             "generation": self.ledger.generation,
             "wts_conn_id": self._operator.wts_conn_id,
+            "account": self._hook.account,
             # By these the outcome of each send is found afterwards.
             "traces": {
                 "status_operation": self._kind.status_call("").operation_id,

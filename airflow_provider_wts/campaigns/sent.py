@@ -12,6 +12,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
+from airflow_provider_wts.api.parameters import json_text
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.campaigns.attempts import MANIFEST, Attempt, is_complete, latest_manifest, place
 from airflow_provider_wts.hooks.temporary import temporary_database
@@ -172,12 +173,20 @@ def sent_campaigns(given: Any) -> list[SentCampaign]:
     :raises WtsInvalidRequestError: when it names none, or one of them cannot be read.
     """
     found: dict[str, SentCampaign] = {}
-    for one in given if isinstance(given, (list, tuple)) else [given]:
+    given = _unpacked(given)
+    for one in map(_unpacked, given if isinstance(given, (list, tuple)) else [given]):
         campaign = _read(_manifest_address(one))
         found[campaign.campaign_id] = campaign
     if not found:
         raise WtsInvalidRequestError(f"campaign: is empty. {_EXAMPLE}")
     return list(found.values())
+
+
+def _unpacked(given: Any) -> Any:
+    """Return what a rendered template wrote as JSON."""
+    if isinstance(given, str) and given.lstrip()[:1] in ("{", "["):
+        return json_text("campaign", given)
+    return given
 
 
 def _manifest_address(one: Any) -> str:
@@ -221,8 +230,8 @@ def _problem_of(about: Mapping[str, Any]) -> str:
     """Return what is wrong with a manifest; blank if nothing is."""
     if _UUID.fullmatch(str(about["campaign_id"])) is None:
         return "'campaign_id' is not an id"
-    if not all(isinstance(about.get(name), (str, NoneType)) for name in ("dag_id", "run_id", "task_id")):
-        return "'dag_id', 'run_id' or 'task_id' is not text"
+    if not all(isinstance(about.get(name), (str, NoneType)) for name in ("dag_id", "run_id", "task_id", "account")):
+        return "'dag_id', 'run_id', 'task_id' or 'account' is not text"
     if not all(isinstance(about.get(name), (int, NoneType)) for name in ("map_index", "generation")):
         return "'map_index' or 'generation' is not a number"
     traces = about.get("traces")

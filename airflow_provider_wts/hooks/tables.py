@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import blake2b
 from itertools import islice
 from operator import itemgetter, ne
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import missing
@@ -65,6 +66,18 @@ _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin", "utf8mb4_bin")
 #: Dialects that take many rows in one statement, whose drivers would send one after the other.
 _MANY_IN_ONE = ("postgresql", "mysql")
 
+#: How each dialect makes a text of a cell, joins those of a row, and counts the rows, those that have a text (MySQL
+#: makes none that is too long), and sums up a digest of each, whatever their order.
+_SEALS = {
+    "postgresql": ("{}", ", ", "COUNT(*), COUNT(*), SUM(hashtextextended(CAST(ROW({}) AS TEXT), 0))"),
+    "mysql": (
+        "CAST(QUOTE({}) AS BINARY)",
+        ", ',', ",
+        "COUNT(*), COUNT(CONCAT({0})), SUM(CAST(CONV(LEFT(SHA2(CONCAT({0}), 256), 16), 16, 10) AS UNSIGNED))",
+    ),
+    "sqlite": ("quote({})", " || ',' || ", "COUNT(*), COUNT(*), wts_digest({})"),
+}
+
 #: What drivers name errors that another try meets again.
 _FINAL = {"IntegrityError", "DataError", "ProgrammingError", "NotSupportedError"}
 
@@ -91,6 +104,17 @@ def table_of(
     if table is None or conn_id is None:
         raise WtsInvalidRequestError(f"{', '.join(names)}: give both of them, or neither.")
     return Table(conn_id, table, columns, key, parameters=names)
+
+
+class Replaced(NamedTuple):
+    """What a table has after rows were written.
+
+    :param written: how many rows were written.
+    :param seal: changes when any of its rows does; ``None`` if the database cannot say.
+    """
+
+    written: int
+    seal: str | None
 
 
 class Table:
@@ -140,37 +164,101 @@ class Table:
         :return: how many rows were written.
         :raises WtsError: when they cannot be written; the table is as it was before.
         """
-        places = [place for place, name in enumerate(self._columns) if name not in unless]
-        # Cells that are equal as they are, as nearly all are, are compared at once.
-        compared = itemgetter(*places)
-        written = 0
+        with self._transaction() as (_, cursor):
+            return self._replace(cursor, rows, whole, unless)
+
+    def replace_changed(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        changed: Iterable[Mapping[str, Any]],
+        *,
+        seal: str | None,
+        whole: Sequence[Any],
+        unless: Collection[str] = (),
+    ) -> Replaced:
+        """Write rows as :meth:`replace`. If nobody else changed the table, only rows that changed are read from it.
+
+        :param rows: all rows.
+        :param changed: those that changed since the table had this seal; the keys of all of them were the same then.
+        :param seal: of the last time, if there was one.
+        :param whole: as of :meth:`replace`.
+        :param unless: as of :meth:`replace`.
+        :raises WtsError: when they cannot be written; the table is as it was before.
+        """
+        with self._transaction() as (connection, cursor):
+            try:
+                before = self._seal(connection, cursor, whole, unless)
+            except Exception:
+                # Such as a database that only speaks like PostgreSQL.
+                connection.rollback()
+                self._begin(connection, cursor)
+                before = None
+            if before is None:
+                return Replaced(self._replace(cursor, rows, whole, unless), None)
+            if before != seal:
+                written = self._replace(cursor, rows, whole, unless)
+            elif not (written := self._replace(cursor, changed, (), unless)):
+                return Replaced(0, seal)
+            return Replaced(written, self._seal(connection, cursor, whole, unless))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[Any, Any]]:
+        """Open a connection and a cursor in which all is done, or nothing."""
         try:
-            with opened(self._hook) as connection, closing(_Keys()) as keys:
+            with opened(self._hook) as connection:
                 cursor = connection.cursor()
-                self._make(connection, cursor)
-                if self._dialect == "postgresql":
-                    # A column without a time zone takes what the clock shows there.
-                    cursor.execute("SET LOCAL TIME ZONE 'UTC'")
-                for batch in self._batches(rows):
-                    if whole:
-                        keys.add(batch)
-                    there = self._there(cursor, batch)
-                    changed = {
-                        key: row
-                        for key, row in batch.items()
-                        if key not in there or _differ(compared(there[key]), compared(row))
-                    }
-                    self._delete(cursor, changed.keys() & there.keys())
-                    self._insert(cursor, list(changed.values()))
-                    written += len(changed)
-                if whole:
-                    self._delete(cursor, self._surplus(cursor, whole, keys))
+                self._begin(connection, cursor)
+                yield connection, cursor
                 connection.commit()
         except WtsError:
             raise
         except Exception as error:
             raise self._problem(error) from error
+
+    def _begin(self, connection: Any, cursor: Any) -> None:
+        self._make(connection, cursor)
+        if self._dialect == "postgresql":
+            # A column without a time zone takes what the clock shows there.
+            cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+
+    def _replace(
+        self, cursor: Any, rows: Iterable[Mapping[str, Any]], whole: Sequence[Any], unless: Collection[str]
+    ) -> int:
+        # Cells that are equal as they are, as nearly all are, are compared at once.
+        compared = itemgetter(*(place for place, name in enumerate(self._columns) if name not in unless))
+        written = 0
+        with closing(_Keys()) as keys:
+            for batch in self._batches(rows):
+                if whole:
+                    keys.add(batch)
+                there = self._there(cursor, batch)
+                changed = {
+                    key: row
+                    for key, row in batch.items()
+                    if key not in there or _differ(compared(there[key]), compared(row))
+                }
+                self._delete(cursor, changed.keys() & there.keys())
+                self._insert(cursor, list(changed.values()))
+                written += len(changed)
+            if whole:
+                self._delete(cursor, self._surplus(cursor, whole, keys))
         return written
+
+    def _seal(self, connection: Any, cursor: Any, whole: Sequence[Any], unless: Collection[str]) -> str | None:
+        """Return what changes when any row does; the database works it out, and no row is read from it."""
+        if self._dialect not in _SEALS:
+            return None
+        cell, join, seal = _SEALS[self._dialect]
+        if self._dialect == "sqlite":
+            connection.create_aggregate("wts_digest", 1, _Digest)
+        texts = join.join(cell.format(name) for name in self._columns if name not in unless)
+        cursor.execute(f"SELECT {seal.format(texts)} FROM {self.name} WHERE {self._of_whole(whole)}", tuple(whole))  # noqa: S608  # names that were checked
+        (row,) = cursor.fetchall()
+        count, has_text, digest = cells_of(row)
+        return f"{count}:{digest}" if count == has_text else None
+
+    def _of_whole(self, whole: Sequence[Any]) -> str:
+        return f"{self._key[0]} IN ({', '.join([self._hook.placeholder] * len(whole))})"
 
     def _problem(self, error: Exception) -> WtsError:
         name = f"{self._parameter}: the rows could not be written to {quoted(self.name)}"
@@ -207,8 +295,7 @@ class Table:
 
     def _surplus(self, cursor: Any, whole: Sequence[Any], keys: _Keys) -> list[tuple[Any, ...]]:
         """Return the keys in the table that are none of ours."""
-        mark, names = self._hook.placeholder, ", ".join(self._key)
-        where = f"{self._key[0]} IN ({', '.join([mark] * len(whole))})"
+        names, where = ", ".join(self._key), self._of_whole(whole)
         cursor.execute(f"SELECT COUNT(*) FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
         (row,) = cursor.fetchall()
         if cells_of(row)[0] == len(keys):
@@ -289,6 +376,21 @@ class Table:
         if self._dialect == "sqlite":
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         return value.astimezone(UTC) if self._dialect == "postgresql" else value.astimezone(UTC).replace(tzinfo=None)
+
+
+class _Digest:
+    """What SQLite has no function for: a digest of texts, whatever their order."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def step(self, text: str) -> None:
+        """Take a text."""
+        self._sum += int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest())
+
+    def finalize(self) -> str:
+        """Return the digest."""
+        return str(self._sum)
 
 
 class _Keys:

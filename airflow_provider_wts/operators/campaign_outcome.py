@@ -53,7 +53,8 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     beside ``outcomes_path``, or beside the results of the first campaign. The campaign's task needs ``results_path``
     or ``[wts] results_path``. If it was killed, everybody whom it sent to until then has a row.
 
-    :param campaign: output of a batch operator, address of a manifest, or a list of either (templated).
+    :param campaign: output of a batch operator, address of a manifest, or a list of either, also as JSON text
+        (templated).
     :param until: when to stop: time since the first send, or a date and time. ``None``: after one pass (templated).
     :param needed: stop earlier: share (``0.9``) or count of the sent rows whose session has a status of
         ``ended_status`` (templated).
@@ -70,9 +71,10 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     :param outcomes_conn_id: Airflow connection of its database (templated).
     :param report_path: file for a report in HTML: the funnel, and the replies by hour (templated).
     :param report_language: ``en`` or ``pt`` (templated).
-    :param private: show recipients as a keyed hash. The key is ``[wts] hash_key``, or else the API token.
+    :param private: show recipients as a keyed hash. The key is ``[wts] hash_key``, or else the API token. ``answers``
+        keeps what customers typed.
     :param rate_limit_percent: part of the account's limits to use, unless the connection allows less.
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: id of the Airflow connection, of the account that sent the campaigns (templated).
     :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
     :return: ``campaign_id`` (a list, if there are several campaigns), ``rows``, ``by_status`` (rows by the status of
         their session, or else of their send), ``final`` (rows that are final), ``path``, ``table``.
@@ -199,9 +201,8 @@ class _Following:
         self._table = self._open_table()
         campaigns = sent.sent_campaigns(operator.campaign)
         base = str(self._file) if self._file is not None else f"{campaigns[0].address}.outcomes"
-        self.outcomes = Outcomes(
-            campaigns, output_file("outcomes_path", f"{base}.state.db", example=EXAMPLE), operator.hook.hash_key
-        )
+        kept_at = output_file("outcomes_path", f"{base}.state.db", example=EXAMPLE)
+        self.outcomes = Outcomes(campaigns, kept_at, operator.hook.hash_key, operator.hook.account)
         self._observed = datetime.now(UTC)
         self._counts = _Counts(ended)
 
@@ -248,6 +249,7 @@ class _Following:
         if self._detail == "messages":
             sweep.messages()
         sweep.lookups()
+        outcomes.refuse_other_account()
         outcomes.end_pass()
         outcomes.keep()
 
@@ -263,7 +265,7 @@ class _Following:
                 _WRITERS[self._file.suffix](file, rows)
             rows = self._rows()
         if self._table is not None:
-            written = self._table.replace(rows, whole=self.outcomes.ids, unless=("observed_at",))
+            written = self.outcomes.write_into(self._table, rows, self._policy)
             self._log.info("%s rows of %s are new or changed.", f"{written:,}", self._table.name)
         # What nobody read until now is counted here; what was read is at its end.
         deque(rows if self._table is None and self._file is None else (), maxlen=0)

@@ -503,6 +503,9 @@ def test_it_waits_in_the_triggerer_and_takes_no_ids_along(service: Emulator, sen
         ({"campaign": []}, "campaign: is empty"),
         ({"campaign": {"sent": 1, "manifest_path": None}}, "the campaign wrote no results"),
         ({"campaign": "/nowhere/results.jsonl.manifest.json"}, "cannot be read"),
+        ({"campaign": "{'sent': 1, 'manifest_path': None}"}, r"campaign: is not valid JSON: .*tojson"),
+        ({"campaign": '[{"sent": 1, "manifest_path": null}]'}, "the campaign wrote no results"),
+        ({"campaign": '["", 1]'}, "campaign: '' is not a campaign"),
         ({"needed": "many"}, "needed: 'many' is neither"),
         ({"needed": 1.5}, "needed: 1.5 is neither"),
         ({"detail": "all"}, "detail"),
@@ -523,6 +526,43 @@ def test_invalid_input_ends_the_task_before_any_request(
     with pytest.raises(AirflowFailException, match=problem):
         follow(**{"campaign": campaign, **parameters})
     assert len(service.requests) == before
+
+
+@pytest.mark.parametrize("shape", [lambda one: one, lambda one: [one], lambda one: [json.dumps(one)]], ids=range(3))
+def test_a_campaign_comes_as_the_json_text_of_a_template_too(
+    service: Emulator, send: Any, follow: Any, shape: Any
+) -> None:
+    campaign = send(*map(number, range(3)))
+    assert follow(json.dumps(shape(campaign)))["rows"] == 3
+
+
+def test_a_connection_of_another_account_is_refused_and_the_right_one_goes_on(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_wts.emulator.running import Emulator
+
+    # With a key of its own, what was found is kept over all accounts.
+    monkeypatch.setenv("AIRFLOW__WTS__HASH_KEY", "a key")
+    campaign = send(*map(number, range(3)))
+    service.contact_writes(number(1), "Sim")
+    with Emulator() as other:
+        connection = {"conn_type": "wts", "host": other.url, "password": other.token}
+        monkeypatch.setenv("AIRFLOW_CONN_WTS_OTHER", json.dumps(connection))
+        problem = r"wts_conn_id: none of the sends of .*by the connection 'wts_default'\. No row was written"
+        with pytest.raises(AirflowFailException, match=problem):
+            follow(campaign, wts_conn_id="wts_other")
+    assert not (tmp_path / "outcomes.jsonl").exists()
+    monkeypatch.setattr("airflow_provider_wts.campaigns.outcome_sweep.OutcomeSweep.lookups", lambda self: None)
+    assert [row["replied"] for row in rows(follow(campaign)).values()] == [False, True, False]
+
+
+def test_a_new_token_of_the_same_account_follows_what_the_old_one_sent(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path
+) -> None:
+    campaign = send(*map(number, range(3)))
+    manifest = Path(campaign["manifest_path"])
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "account": "of another token"}))
+    assert follow(campaign)["by_status"] == {"PENDING": 3}
 
 
 # Where the rows go ----------------------------------------------------------------------------------------------------
@@ -608,6 +648,8 @@ def test_rows_that_cannot_all_be_written_leave_the_table_as_it_was(
     campaign = send(*map(number, range(5)))
     given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"}
     follow(campaign, **given)
+    for index in range(4):
+        service.contact_writes(number(index), "Sim")
     monkeypatch.setattr(tables, "_BATCH", 2)
     values, left = tables.Table._values, [3]
 
@@ -620,7 +662,131 @@ def test_rows_that_cannot_all_be_written_leave_the_table_as_it_was(
     monkeypatch.setattr(tables.Table, "_values", fails)
     with pytest.raises(WtsError, match=r"outcomes_table: the rows could not be written .*The table is as it was"):
         follow(campaign, **given)
-    assert database("SELECT COUNT(*) FROM TABLE_NAME") == [(5,)]
+    assert database("SELECT COUNT(*) FROM TABLE_NAME WHERE NOT replied") == [(5,)]
+
+
+@pytest.fixture
+def read_whole(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The rows that are read from a table as a whole."""
+    from airflow_provider_wts.hooks import tables
+
+    whole: list[Any] = []
+    cells_of = tables.cells_of
+
+    def counted(row: Any) -> Any:
+        cells = cells_of(row)
+        whole.extend([cells] if len(cells) > 10 else [])
+        return cells
+
+    monkeypatch.setattr(tables, "cells_of", counted)
+    return whole
+
+
+def test_a_pass_reads_only_the_rows_of_the_table_that_changed(
+    service: Emulator, send: Any, follow: Any, database: Any, read_whole: list[Any]
+) -> None:
+    campaign = send(*map(number, range(30)), "12", holdout=0.2)
+    given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"}
+    follow(campaign, **given)
+    follow(campaign, **given)
+    assert len(read_whole) == 0
+    (sent, *_) = (row for row in rows(follow(campaign, **given)).values() if row["session_id"])
+    service.contact_writes(sent["recipient"], "Sim")
+    follow(campaign, **given)
+    assert len(read_whole) == 1
+    assert database(f"SELECT row_key FROM TABLE_NAME WHERE replied AND row_key = '{sent['row_key']}'") != []
+    follow(campaign, **given)
+    assert len(read_whole) == 1
+
+
+MEDDLED = {
+    "changed": "UPDATE TABLE_NAME SET session_status = 'x' WHERE line = 3",
+    "moved": "UPDATE TABLE_NAME SET agent = department, department = NULL WHERE line = 2",
+    "emptied": "DELETE FROM TABLE_NAME",
+    "thinned": "DELETE FROM TABLE_NAME WHERE line = 2",
+    "renamed": "UPDATE TABLE_NAME SET row_key = 'nobody' WHERE line = 2",
+    "dropped": "DROP TABLE TABLE_NAME",
+}
+
+
+@pytest.mark.parametrize("statement", MEDDLED.values(), ids=MEDDLED)
+def test_what_somebody_else_changed_in_the_table_is_repaired(
+    service: Emulator, send: Any, follow: Any, database: Any, statement: str
+) -> None:
+    campaign = send(*map(number, range(5)))
+    given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"}
+    for _ in range(2):
+        follow(campaign, **given)
+    database.write("UPDATE TABLE_NAME SET department = 'Vendas' WHERE line = 2")
+    follow(campaign, **given)
+    columns = "row_key, line, session_status, agent, department"
+    before = sorted(map(tuple, database(f"SELECT {columns} FROM TABLE_NAME")))
+    database.write(statement)
+    follow(campaign, **given)
+    assert sorted(map(tuple, database(f"SELECT {columns} FROM TABLE_NAME"))) == before
+
+
+def test_rows_that_a_campaign_has_no_more_leave_the_table(
+    service: Emulator, send: Any, follow: Any, database: Any, tmp_path: Path
+) -> None:
+    campaign = send(*map(number, range(5)))
+    given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"}
+    follow(campaign, **given)
+    results = tmp_path / "one.jsonl"
+    results.write_text("".join(results.read_text().splitlines(keepends=True)[:4]))
+    follow(campaign, **given)
+    assert database("SELECT COUNT(*) FROM TABLE_NAME") == [(4,)]
+    follow(campaign, **given, private=True)
+    assert database("SELECT COUNT(*) FROM TABLE_NAME") == [(4,)]
+    assert database("SELECT COUNT(*) FROM TABLE_NAME WHERE row_key LIKE '+55%'") == [(0,)]
+
+
+def test_a_table_that_was_written_before_a_kill_is_compared_again(
+    service: Emulator, send: Any, follow: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_wts.campaigns.outcomes import Outcomes
+
+    campaign = send(*map(number, range(5)))
+    given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"}
+    follow(campaign, **given)
+    service.contact_writes(number(1), "Sim")
+    write, keep = Outcomes.write_into, Outcomes.keep
+
+    def killed(self: Any) -> None:
+        raise Killed
+
+    def write_and_die(self: Any, *args: Any) -> int:
+        monkeypatch.setattr(Outcomes, "keep", killed)
+        return write(self, *args)
+
+    monkeypatch.setattr(Outcomes, "write_into", write_and_die)
+    with pytest.raises(Killed):
+        follow(campaign, **given)
+    monkeypatch.setattr(Outcomes, "write_into", write)
+    monkeypatch.setattr(Outcomes, "keep", keep)
+    replied = "SELECT line FROM TABLE_NAME WHERE replied"
+    assert database(replied) == [(2,)]
+    # What was true then is what was kept, but not what the table has.
+    database.write("UPDATE TABLE_NAME SET replied = NULL")
+    follow(campaign, **given)
+    assert database(replied) == [(2,)]
+
+
+def test_a_database_that_cannot_sum_its_rows_up_is_compared_row_by_row(
+    service: Emulator, send: Any, follow: Any, database: Any, read_whole: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_wts.hooks import tables
+
+    unknown = {name: ("{}", ", ", "no_such_function({})") for name in tables._SEALS}
+    monkeypatch.setattr(tables, "_SEALS", unknown)
+    campaign = send(*map(number, range(5)))
+    given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"}
+    for _ in range(2):
+        follow(campaign, **given)
+        database.write("UPDATE TABLE_NAME SET agent = 'x' WHERE line = 2")
+    assert len(read_whole) == 5
+    follow(campaign, **given)
+    assert database("SELECT COUNT(*), COUNT(agent) FROM TABLE_NAME") == [(5, 0)]
 
 
 def _key(emulator: Emulator) -> str:
