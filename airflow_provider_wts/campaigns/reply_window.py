@@ -163,7 +163,7 @@ class ReplyWindow(Rule):
         """Note until when the customer of a session may be written to."""
         if str(session.get("channelId")).lower() != self._channel_id:
             return
-        session_id, until = str(session["id"]), _open_until(session)
+        session_id, until = str(session["id"]), _open_until(session, self._hook.client.now())
         if people is None:
             people = self._people_of.get(session_id) or (self._people(session) if until else [])
             self._people_of[session_id] = people
@@ -195,14 +195,16 @@ def _is_official(channel: Mapping[str, Any]) -> bool:
     return kind.endswith("_whatsapp") and kind not in _UNOFFICIAL
 
 
-def _open_until(session: Mapping[str, Any]) -> datetime | None:
+def _open_until(session: Mapping[str, Any], now: datetime) -> datetime | None:
     """Return until when a session takes more than templates; ``None`` if it does not."""
     # A message after its end goes into another session, in which the customer wrote nothing.
     if session.get("status") == "COMPLETED" or session.get("windowStatus") not in (None, "ACTIVE"):
         return None
     written = session.get("lastMessageIn")
     try:
-        return parse_timestamp(written) + _OPEN_FOR if written else None
+        at = parse_timestamp(written) if written else None
+        # What is still to come is no date of a message, beside clocks that differ a little.
+        return at + _OPEN_FOR if at is not None and at <= now + _ON_ITS_WAY else None
     except OverflowError:
         # It is no date.
         return None

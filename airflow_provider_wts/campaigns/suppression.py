@@ -44,6 +44,8 @@ _MOST_LISTED = 20
 
 _HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
+_BYTES_OF_HASH = 32
+
 #: What errors about recipients advise, and what helps a list.
 _ADVICE = (
     (re.compile(r"Example: recipients_encoding=.*"), "Save it in UTF-8."),
@@ -206,12 +208,23 @@ def rows_of_query(sql: str, conn_id: str, parameters: Any = None) -> Iterator[Ro
     found = columns_and_rows(sql, conn_id, parameters, name="suppression", unsent="Nothing more was sent.")
     columns = next(found)
     for number, cells in enumerate(found, start=1):
-        yield recipients.Row(number, dict(zip(columns, map(_without_bytes, cells), strict=True)))
+        yield recipients.Row(number, dict(zip(columns, cells, strict=True)))
 
 
 def _without_bytes(cell: Any) -> Any:
-    # Some databases give texts of a binary collation so.
-    return bytes(cell).decode(errors="replace") if isinstance(cell, (bytes, bytearray, memoryview)) else cell
+    """Return the text of bytes: some databases give texts of a binary collation so, and hashes."""
+    if not isinstance(cell, (bytes, bytearray, memoryview)):
+        return cell
+    found = bytes(cell)
+    if len(found) == _BYTES_OF_HASH and not (found.isascii() and found.decode().isprintable()):
+        return found.hex()
+    try:
+        return found.decode()
+    except UnicodeError:
+        raise WtsInvalidRequestError(
+            f"holds {len(found)} bytes that are not text. A hash has {_BYTES_OF_HASH} bytes, or "
+            f"{2 * _BYTES_OF_HASH} hexadecimal digits"
+        ) from None
 
 
 def _is_data(text: str) -> bool:
@@ -236,10 +249,10 @@ class _Listed:
         if len(values) > 1 and not (named := [name for name in COLUMNS if name in values]):
             return f"has {len(values)} columns, and none of them is one of {', '.join(map(repr, COLUMNS))}"
         names = list(values) if len(values) == 1 else named
-        given = [values[name] for name in names if not is_missing(values[name])]
-        if not given:
-            return "is empty"
         try:
+            given = [value for name in names if not is_missing(value := _without_bytes(values[name]))]
+            if not given:
+                return "is empty"
             for value in given:
                 self._add(value)
         except WtsInvalidRequestError as error:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
+from airflow_provider_wts.api.parameters import json_text
 from airflow_provider_wts.hooks.databases import cells_of, database_hook, opened, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 #: Rows that are in memory at a time.
 _ROWS = 1000
@@ -29,18 +31,19 @@ def columns_and_rows(
 
     :param sql: one statement that returns rows.
     :param conn_id: the Airflow connection of its database.
-    :param parameters: as the database's driver takes them; ``None`` = none.
+    :param parameters: as the database's driver takes them, or the JSON text of that; ``None`` = none.
     :param name: what the parameters begin with, for errors: ``<name>_sql`` and ``<name>_conn_id``.
     :param unsent: says in errors what did not happen.
     :return: the names of the columns, then the cells of each row.
     :raises WtsInvalidRequestError: when the connection is not one of a database, or the query is wrong.
     :raises WtsError: when the database fails.
     """
+    values = _placeholders(parameters, f"{name}_sql_parameters", unsent)
     hook = database_hook(conn_id, parameter=f"{name}_conn_id")
     try:
         with opened(hook) as connection, closing(_cursor(connection)) as cursor:
             # Without parameters, a % in the query is only a %.
-            given = () if parameters is None else (parameters,)
+            given = () if values is None else (values,)
             cursor.execute(sql.strip().rstrip(";"), *given)
             # A named cursor knows its columns when it has fetched rows.
             is_named = bool(getattr(cursor, "name", None))
@@ -62,6 +65,19 @@ def columns_and_rows(
         is_mistake = any(kind.__name__ == "ProgrammingError" for kind in type(error).__mro__)
         kind = WtsInvalidRequestError if is_mistake else WtsError
         raise kind(f"{name}_sql: the query failed: {words_of(error).rstrip('.')}. {unsent}") from error
+
+
+def _placeholders(given: Any, name: str, unsent: str) -> Any:
+    """Return the values for the placeholders of a query. Drivers take a text apart into its letters."""
+    found = given
+    if isinstance(given, str) and given.lstrip()[:1] in ("[", "{"):
+        found = json_text(name, given)
+    if found is not None and (isinstance(found, (str, bytes)) or not isinstance(found, (Mapping, Sequence))):
+        raise WtsInvalidRequestError(
+            f"{name}: must be a list or an object, not {type(found).__name__}. {unsent} "
+            "Example: ['{{ ds }}'], or {'day': '{{ ds }}'}"
+        )
+    return found
 
 
 def _cursor(connection: Any) -> Any:

@@ -87,7 +87,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         beside the results, for later tries. Only a clear that sends again queries again. Needs the extra ``sql``
         (templated).
     :param recipients_conn_id: Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
+    :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
+        it, or the JSON text of one (templated).
     :param row_to: template of the recipient: phone number in any usual spelling, or ``@handle``.
     :param row_key: template of what identifies a row in the results and outcomes, such as ``{{ row.id }}``: unique,
         with 255 characters at most, else the row is a bad one. Default: the recipient, and ``line:17`` for a bad row.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_wts.api import contacts, parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, is_missing, parse_timestamp, visible
+from airflow_provider_wts.campaigns.garbled import is_garbled
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators import contact_fields
@@ -481,7 +482,8 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
         later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``; without one, a later try queries
         again. Needs the extra ``sql`` (templated).
     :param recipients_conn_id: Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
+    :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
+        it, or the JSON text of one (templated).
     :param upsert: update contacts that exist; ``True`` unless ``get_if_exists`` is set. Whether the API updates them
         even where it is ``False`` is not documented (templated).
     :param upsert_fields: what an update may change, such as ``["name", "tags"]``; without it what a row gives, so
@@ -735,6 +737,11 @@ def _row(index: int, row: Any) -> dict[str, Any]:
         raise WtsInvalidRequestError(f"{prefix}: has {quoted(*unknown)}; known are {known}.")
     if "email" in row and "email_address" in row:
         raise WtsInvalidRequestError(f"{prefix}: has both email and email_address. Leave one of them out.")
+    if garbled := next((name for name, value in row.items() if is_garbled(value)), None):
+        raise WtsInvalidRequestError(
+            f"{prefix}.{garbled}: {quoted(row[garbled])} is not text as people write it: it was read in another "
+            "encoding than it was written in, or is damaged. Nothing was saved. Correct it where it comes from."
+        )
     named = {"email_address" if name == "email" else name: value for name, value in row.items()}
     # A row comes from data: what is missing in it is not given, and must not clear what the contact has.
     filled = {name: _without_missing(value) for name, value in named.items() if not _is_gap(value)}

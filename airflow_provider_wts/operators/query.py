@@ -27,7 +27,8 @@ class WtsQueryOperator(WtsOnceOperator):
     :param recipients_sql: query for the recipients, or a file that ends in ``.sql``. Needs the extra ``sql``
         (templated).
     :param recipients_conn_id: Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
+    :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
+        it, or the JSON text of one (templated).
     """
 
     sql_files: ClassVar[frozenset[str]] = WtsOnceOperator.sql_files | {"recipients_sql"}

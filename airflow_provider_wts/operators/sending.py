@@ -165,7 +165,8 @@ class WtsSendingOperator(RefusesBackfill):
     :param suppression_sql: a query for such a list, or a file that ends in ``.sql``; also beside ``suppression_path``.
         Needs the extra ``sql`` (templated).
     :param suppression_conn_id: the Airflow connection of its database (templated).
-    :param suppression_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
+    :param suppression_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
+        it, or the JSON text of one (templated).
     :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
         tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
         the connection's ``rate_limit_conn_id``, and is refused without one (templated).

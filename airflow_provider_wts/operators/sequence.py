@@ -236,7 +236,8 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
         ``.sql``. Its rows are kept for later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``;
         without one, a later try queries again. Needs the extra ``sql`` (templated).
     :param recipients_conn_id: Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the placeholders of the query, as its driver takes them (templated).
+    :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
+        it, or the JSON text of one (templated).
     :param allow_backfill: add contacts also in runs of a backfill. Without it, they are refused, because the sequence
         would write to customers about the past (templated).
     :param wts_conn_id: id of the Airflow connection; its ``allowed_recipients`` hold here too (templated).

@@ -176,6 +176,34 @@ def test_parameters_go_to_the_driver(service: Emulator, customers: Any, attempt:
     assert attempt(recipients_sql=sql, recipients_sql_parameters=["Ana"], row_to=None)["sent"] == 1
 
 
+@pytest.mark.parametrize("text", ['["Ana"]', ' [ "Ana" ] '], ids=["plain", "spaces"])
+def test_parameters_of_a_query_come_as_the_json_text_of_a_template_too(customers: Any, attempt: Any, text: str) -> None:
+    mark = "?" if customers.kind == "sqlite" else "%s"
+    sql = f"SELECT * FROM {customers.table} WHERE name = {mark}"
+    assert attempt(recipients_sql=sql, recipients_sql_parameters=text)["sent"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("A", "must be a list or an object, not str"),
+        (7, "must be a list or an object, not int"),
+        ("['Ana']", "is not valid JSON: .*tojson"),
+    ],
+    ids=["a text", "a number", "as Python writes it"],
+)
+def test_parameters_of_a_query_that_are_no_list_are_refused(
+    service: Emulator, customers: Any, attempt: Any, given: Any, words: str
+) -> None:
+    mark = "?" if customers.kind == "sqlite" else "%s"
+    sql = f"SELECT * FROM {customers.table} WHERE name = {mark}"
+    with pytest.raises(AirflowFailException, match=f"recipients_sql_parameters: {words}"):
+        attempt(recipients_sql=sql, recipients_sql_parameters=given)
+    with pytest.raises(AirflowFailException, match=f"suppression_sql_parameters: {words}"):
+        attempt(suppression_sql=sql, suppression_conn_id="wts_db", suppression_sql_parameters=given)
+    assert service.sends == []
+
+
 def test_a_percent_sign_needs_no_escape_without_parameters(service: Emulator, customers: Any, attempt: Any) -> None:
     assert attempt(recipients_sql=f"SELECT * FROM {customers.table} WHERE name LIKE 'A%'")["sent"] == 1
 

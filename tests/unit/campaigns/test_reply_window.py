@@ -158,7 +158,14 @@ def test_a_list_that_shows_nobody_lets_nothing_go_out(
 
 
 @pytest.mark.parametrize(
-    "shown", [{"contactDetails": None, "contactId": None}, {"lastMessageIn": "ontem"}], ids=["of-nobody", "no-date"]
+    "shown",
+    [
+        {"contactDetails": None, "contactId": None},
+        {"lastMessageIn": "ontem"},
+        {"lastMessageIn": "2099-01-01T00:00:00Z"},
+        {"lastMessageIn": (datetime.now(UTC) + timedelta(hours=1)).isoformat()},
+    ],
+    ids=["of-nobody", "no-date", "far-ahead", "ahead"],
 )
 def test_a_session_that_does_not_say_who_wrote_or_when_opens_no_window(
     emulator: Emulator, hook: WtsHook, monkeypatch: pytest.MonkeyPatch, shown: dict[str, Any]

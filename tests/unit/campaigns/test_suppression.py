@@ -63,6 +63,20 @@ def test_a_keyed_hash_suppresses_its_person(hook: WtsHook, monkeypatch: pytest.M
     assert suppressed(suppression(hook, digest.upper())) == [ANA]
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_the_bytes_of_a_hash_or_a_text_suppress_its_person(hook: WtsHook, kind: Any) -> None:
+    digest = bytes.fromhex(hash_of(ANA, hook.connection.token.encode()))
+    assert suppressed(suppression(hook, kind(digest), {"to": kind(BIA.encode())})) == [ANA, BIA]
+
+
+def test_other_bytes_are_refused_and_not_shown(hook: WtsHook) -> None:
+    with pytest.raises(
+        WtsInvalidRequestError, match=r"\nLine 1: holds 16 bytes that are not text\. A hash has 32"
+    ) as it:
+        suppression(hook, bytes(range(0x80, 0x90))).refusal(CAIO)
+    assert [sign for sign in ("\\x", "\ufffd", "\x80") if sign in str(it.value)] == []
+
+
 @pytest.mark.parametrize("alone", [False, True])
 def test_the_id_of_a_contact_suppresses_it(emulator: Emulator, hook: WtsHook, alone: bool) -> None:
     emulator.seed(contacts=[{"name": "Ana", "phone": ANA}, {"name": "Bia", "phone": BIA}])

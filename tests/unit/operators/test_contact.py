@@ -310,6 +310,24 @@ def test_rows_with_other_fields_go_out_apart(wts_connection, context):
     assert run(WtsGetContactOperator, context, phone=CARLA)["email"] == "carla@exemplo.com.br"
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"name": "JoÃ£o"},
+        {"annotation": "Jo\ufffdo"},
+        {"tags": ["VIP", "AÃ§Ã£o"]},
+        {"metadata": {"cidade": "SÃ£o Paulo"}},
+    ],
+    ids=["name", "damaged", "tag", "metadata"],
+)
+def test_text_that_was_read_in_another_encoding_is_refused(wts_connection, context, row):
+    (name,) = row
+    rows = [{"phone_number": "+55|11999990002", "name": "João"}, {"phone_number": CARLA, **row}]
+    with pytest.raises(AirflowFailException, match=rf"contacts\[1\]\.{name}: .* is not text as people write it.*No"):
+        run(WtsSaveContactsOperator, context, contacts=rows)
+    assert wts_connection.requests == []
+
+
 def test_no_contacts_need_no_call(wts_connection, context):
     assert run(WtsSaveContactsOperator, context, contacts=[]) == {"saved": 0, "calls": 0, "contact_ids": []}
     assert wts_connection.requests == []
