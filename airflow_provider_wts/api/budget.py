@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError
+from airflow_provider_wts.api.errors import WtsRateLimitError, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -133,15 +133,10 @@ def redis_client(url: str, options: Mapping[str, Any], setting: str) -> Any:
     :param setting: the parameter or extra that needs it, for the error.
     :raises WtsInvalidRequestError: when the package ``redis`` is not installed.
     """
-    try:
+    with needs_extra(setting, "redis", "redis", f", or leave {setting} out"):
         from redis import Redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
-    except ImportError:
-        raise WtsInvalidRequestError(
-            f"{setting}: needs the package 'redis'. Nothing was sent. Install it with "
-            f"pip install 'airflow-provider-wts[redis]', or leave {setting} out."
-        ) from None
     return Redis.from_url(
         url,
         socket_connect_timeout=_REDIS_TIMEOUT,

@@ -16,6 +16,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 #: The most characters of a value and of a reason in an error or in a line of the log, and the most values of a list.
 _LONGEST, _LONGEST_REASON, _MOST = 200, 600, 5
 
@@ -54,6 +60,23 @@ class WtsError(Exception):
 
 class WtsInvalidRequestError(WtsError, ValueError):
     """The input cannot become a valid request. Nothing was sent."""
+
+
+@contextmanager
+def needs_extra(parameter: str, package: str, extra: str, instead: str = "") -> Iterator[None]:
+    """Import a package that an extra installs, or say which one.
+
+    :param parameter: what needs it, for the error.
+    :param instead: what to do without it, at the end of the sentence.
+    :raises WtsInvalidRequestError: when it is not installed.
+    """
+    try:
+        yield
+    except ImportError:
+        raise WtsInvalidRequestError(
+            f"{parameter}: needs the package {package!r}, which is not installed. Nothing was sent. Install it with "
+            f"pip install 'airflow-provider-wts[{extra}]'{instead}."
+        ) from None
 
 
 class WtsNameError(WtsInvalidRequestError):

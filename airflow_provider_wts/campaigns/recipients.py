@@ -25,7 +25,7 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.sandbox import SandboxedEnvironment, safe_range
 
 from airflow_provider_wts.api.addresses import identity_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted, reason_of
 from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns.garbled import is_garbled
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
@@ -881,14 +881,9 @@ def _with_mark(encoding: str) -> str:
 
 
 def _parquet(place: ObjectStoragePath) -> Iterator[Row]:
-    try:
+    with needs_extra("recipients_path", "pyarrow", "parquet"):
         import pyarrow
         from pyarrow import parquet
-    except ImportError:
-        raise WtsInvalidRequestError(
-            "recipients_path: Parquet files need the package 'pyarrow'. Install it with "
-            "pip install 'airflow-provider-wts[parquet]'."
-        ) from None
     with _open(place) as file:
         try:
             number = 0

@@ -17,7 +17,7 @@ from datetime import datetime, time
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -229,13 +229,8 @@ def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
     :param sheet: name of the sheet; ``None`` = the only visible one that holds anything.
     :raises WtsInvalidRequestError: when it is no Excel file, or the sheet is not clear.
     """
-    try:
+    with needs_extra("recipients_path", "openpyxl", "excel"):
         from openpyxl import load_workbook
-    except ImportError:
-        raise WtsInvalidRequestError(
-            "recipients_path: Excel files need the package 'openpyxl'. Install it with "
-            "pip install 'airflow-provider-wts[excel]'."
-        ) from None
     # A ZIP archive is read from its end, which not every store can do.
     with tempfile.SpooledTemporaryFile(max_size=_EXCEL_MEMORY) as copy:
         shutil.copyfileobj(file, copy)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted, reason_of
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.hooks.wts import named_connection
 
@@ -23,13 +23,8 @@ def database_hook(conn_id: str, *, parameter: str) -> Any:
     :param parameter: the parameter that needs a database, for errors.
     :raises WtsInvalidRequestError: when the connection is not one of a database, or a package is missing.
     """
-    try:
+    with needs_extra(parameter, "apache-airflow-providers-common-sql", "sql", ", and the provider of the database"):
         from airflow.providers.common.sql.hooks.sql import DbApiHook
-    except ImportError:
-        raise WtsInvalidRequestError(
-            f"{parameter}: needs apache-airflow-providers-common-sql. Install it with "
-            "pip install 'airflow-provider-wts[sql]', and the provider of the database."
-        ) from None
     with named_connection(conn_id, f"the parameter {parameter!r}"):
         try:
             hook = DbApiHook.get_hook(conn_id)

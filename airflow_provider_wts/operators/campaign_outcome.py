@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.base import WtsOperator
@@ -375,14 +375,9 @@ def _parquet(file: Any, rows: Iterator[dict[str, Any]]) -> None:
 
     from airflow_provider_wts.campaigns.outcomes import COLUMNS
 
-    try:
+    with needs_extra("outcomes_path", "pyarrow", "parquet", ", or write a .jsonl file"):
         import pyarrow as arrow
         from pyarrow import parquet
-    except ModuleNotFoundError:
-        raise WtsInvalidRequestError(
-            "outcomes_path: a .parquet file needs pyarrow. Install the extra: pip install "
-            "'airflow-provider-wts[parquet]', or write .jsonl."
-        ) from None
     types = {
         "count": arrow.int64(),
         "flag": arrow.bool_(),

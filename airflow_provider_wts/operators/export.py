@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.answers import required
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotFoundError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotFoundError, needs_extra
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import SESSION_DETAILS, SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import UNSET, parse_timestamp
@@ -437,13 +437,8 @@ def need_parquet() -> None:
 
 
 def _parquet() -> Any:
-    try:
+    with needs_extra("file_format", "pyarrow", "parquet", ", or write 'jsonl'"):
         from pyarrow import parquet
-    except ModuleNotFoundError:
-        raise WtsInvalidRequestError(
-            "file_format: 'parquet' needs pyarrow, which is not installed. Install the extra: pip install "
-            "'airflow-provider-wts[parquet]', or write 'jsonl'."
-        ) from None
     return parquet
 
 
