@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from typing import Any
 
 import pytest
 
 from airflow_provider_wts.provider_info import PROVIDER_INFO
 
-# One DAG: it makes what the tasks under test work on, so that they can run in any order after it.
+# The tasks under test work on what tasks before them made.
 DAG = """
 from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator, WtsSendChatbotOperator
@@ -21,39 +22,45 @@ from {module} import {name}
 def made(task, key="id"):
     return "{{{{ ti.xcom_pull(task_ids='" + task + "')['" + key + "'] }}}}"
 
-SESSION, CARD, NOTE = made("session"), made("card"), made("note")
-MESSAGE, SCHEDULED = made("message"), made("scheduled")
+SESSION, CARD, NOTE, OTHER = made("session"), made("card"), made("note"), made("other")
+MESSAGE, SCHEDULED, LATER, BATCH = made("message"), made("scheduled"), made("later"), made("batch", "manifest_path")
 
 with DAG(DAG_ID, schedule=None):
-    session = WtsSendChatbotOperator(task_id="session", chatbot="Falar com atendente", to="+55 11 99999-0003")
-    card = WtsCreateCardOperator(task_id="card", panel="Funil de vendas", step="Novo", title="Pedido")
-    note = WtsCreateCardNoteOperator(task_id="note", card_id=CARD, text="Nota")
-    other = WtsCreateCardNoteOperator(task_id="other", card_id=CARD, text="Outra")
-    message = WtsSendTextOperator(task_id="message", to="+55 11 99999-0001", channel="WhatsApp principal", text="Oi")
-    scheduled = WtsScheduleMessageOperator(
-        task_id="scheduled", to="+55 11 99999-0001", channel="WhatsApp principal", template="carrinho",
-        scheduling="{{{{ macros.datetime.now(macros.dateutil.tz.UTC) + macros.timedelta(days=3) }}}}",
-    )
-    later = WtsScheduleMessageOperator(
-        task_id="later", to="+55 11 99999-0001", channel="WhatsApp principal", template="carrinho",
-        scheduling="{{{{ macros.datetime.now(macros.dateutil.tz.UTC) + macros.timedelta(days=4) }}}}",
-    )
-    batch = WtsSendChatbotBatchOperator(
-        task_id="batch", chatbot="Cobrança", recipients=["+55 11 97777-0009"], results_path=__file__ + ".results",
-    )
+    {making}
     plain = {name}(task_id="plain", {parameters})
     mapped = {name}.partial(task_id="mapped", {mapped_parameters}).expand(wts_conn_id=["wts_default"])
-    session >> [card, message, scheduled, later]
-    card >> note >> other
-    [other, message, scheduled, later, batch] >> plain >> mapped
+    {order}
 """
+
+_SCHEDULED = (
+    """WtsScheduleMessageOperator(task_id="{name}", to="+55 11 99999-0001", channel="WhatsApp principal", """
+    """template="carrinho", scheduling="{{{{ macros.datetime.now(macros.dateutil.tz.UTC) + """
+    """macros.timedelta(days={days}) }}}}")"""
+)
+# What is there to work on, as Python text. A task that works on it says so by its name in capitals.
+MADE = {
+    "session": """WtsSendChatbotOperator(
+        task_id="session", chatbot="Falar com atendente", to="+55 11 99999-0003"
+    )""",
+    "card": """WtsCreateCardOperator(task_id="card", panel="Funil de vendas", step="Novo", title="Pedido")""",
+    "note": """WtsCreateCardNoteOperator(task_id="note", card_id=CARD, text="Nota")""",
+    "other": """WtsCreateCardNoteOperator(task_id="other", card_id=CARD, text="Outra")""",
+    "message": """WtsSendTextOperator(
+        task_id="message", to="+55 11 99999-0001", channel="WhatsApp principal", text="Oi"
+    )""",
+    "scheduled": _SCHEDULED.format(name="scheduled", days=3),
+    "later": _SCHEDULED.format(name="later", days=4),
+    "batch": """WtsSendChatbotBatchOperator(
+        task_id="batch", chatbot="Cobrança", recipients=["+55 11 97777-0009"], results_path=__file__ + ".results"
+    )""",
+}
 
 TEMPLATE = {"to": "'+55 11 99999-0001'", "channel": "'WhatsApp principal'", "template": "'carrinho'"}
 RECIPIENTS = "['+55 11 97777-0001', '+55 11 97777-0002']"
 
 # Parameters as Python text, by operator.
 PARAMETERS: dict[str, dict[str, str]] = {
-    "WtsCampaignOutcomeOperator": {"campaign": "made('batch', 'manifest_path')"},
+    "WtsCampaignOutcomeOperator": {"campaign": "BATCH"},
     "WtsCallOperator": {"operation_id": "'list_tags'"},
     "WtsSendChatbotOperator": {"chatbot": "'Cobrança'", "to": "'+55 11 99999-0001'"},
     "WtsSendChatbotBatchOperator": {"chatbot": "'Cobrança'", "recipients": RECIPIENTS},
@@ -127,8 +134,8 @@ PARAMETERS: dict[str, dict[str, str]] = {
 
 # What a second task of the DAG has to work on, where the first one used it up.
 MAPPED = {
-    "WtsDeleteCardNoteOperator": {"note_id": "made('other')"},
-    "WtsCancelScheduledMessageOperator": {"scheduled_message_id": "made('later')"},
+    "WtsDeleteCardNoteOperator": {"note_id": "OTHER"},
+    "WtsCancelScheduledMessageOperator": {"scheduled_message_id": "LATER"},
 }
 
 
@@ -158,12 +165,16 @@ def test_every_public_operator_and_sensor_is_run_here() -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_it_runs_plain_and_mapped(name, run_dag, dag_file, wts_connection) -> None:
-    plain = PARAMETERS[name]
+    plain = _arguments(PARAMETERS[name])
+    mapped = _arguments({**PARAMETERS[name], **MAPPED.get(name, {})})
+    made = _made_for(f"{plain}, {mapped}")
     text = DAG.format(
         module=public()[name],
         name=name,
-        parameters=_arguments(plain),
-        mapped_parameters=_arguments({**plain, **MAPPED.get(name, {})}),
+        making="\n    ".join(f"{one} = {MADE[one]}" for one in made),
+        parameters=plain,
+        mapped_parameters=mapped,
+        order=" >> ".join([*made, "plain", "mapped"]),
     )
     outcome = run_dag(dag_file(text), connections=wts_connection)
     wanted = "skipped" if name == "WtsSessionReplySensor" else "success"
@@ -174,3 +185,9 @@ def test_it_runs_plain_and_mapped(name, run_dag, dag_file, wts_connection) -> No
 
 def _arguments(parameters: dict[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def _made_for(arguments: str) -> list[str]:
+    """Return what these arguments work on, in the order in which it is made."""
+    found = {name for name in MADE if re.search(rf"\b{name.upper()}\b", arguments)}
+    return [name for name in MADE if name in found or any(f"{name.upper()}," in MADE[one] for one in found)]
