@@ -9,6 +9,7 @@ minutes.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -415,7 +416,10 @@ def main() -> None:
     # Tries follow one another faster here.
     ledger.LEASE = 0.05
     operations()
-    # From here on a fork shares all that was read; nothing here has a thread that would be lost.
+    # From here on a fork shares all that was read; nothing here has a thread that would be lost. A collection in a fork
+    # would copy every page.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         settings = json.loads(line)
         settings.setdefault("run_after", (datetime.now(UTC) - timedelta(seconds=1)).isoformat())

@@ -7,6 +7,7 @@ dies as a task process does.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -93,6 +94,9 @@ def serve(work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     :param work: makes one try, and returns what came of it.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # A collection in a fork would copy every page.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         settings = json.loads(line)
         child = os.fork()
