@@ -58,6 +58,8 @@ class OutcomeSweep:
         self._outcomes = outcomes
         self._left = max_lookups
         self._has_statuses = False
+        #: How many sends WTS Chat does not know by their ids.
+        self.unknown_sends = 0
 
     def changed(self, since: datetime, details: Sequence[str]) -> ChangedSessions:
         """Take in the sessions that changed since, and return the list, which says where the next one begins.
@@ -107,7 +109,11 @@ class OutcomeSweep:
 
     def _see_status(self, send: SentRow) -> None:
         self._outcomes.ask(send.key)
-        answer: Any = self._hook.run(Call(send.traces["status_operation"], path={"id": send.api_id}))
+        try:
+            answer: Any = self._hook.run(Call(send.traces["status_operation"], path={"id": send.api_id}))
+        except WtsError as error:
+            self.unknown_sends += says_missing(error)
+            raise
         if isinstance(answer, dict) and answer:
             self._outcomes.see_send(send.key, answer)
 

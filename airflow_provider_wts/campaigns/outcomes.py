@@ -200,7 +200,7 @@ class Outcomes:
 
         :raises WtsInvalidRequestError: when it is another one, as far as that shows.
         """
-        if not self.sends or self.has_found:
+        if self.has_found:
             return
         for campaign in self._campaigns:
             # A new token of the same account is another one, too.
@@ -530,7 +530,7 @@ class Outcomes:
             unless=("observed_at",),
         )
         now = {"basis": basis, "seal": replaced.seal}
-        if replaced.seal is not None and now != kept:
+        if now != kept:
             self._note("table", json.dumps(now))
             self.keep()
         return replaced.written

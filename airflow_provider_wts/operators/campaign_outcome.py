@@ -249,7 +249,8 @@ class _Following:
         if self._detail == "messages":
             sweep.messages()
         sweep.lookups()
-        outcomes.refuse_other_account()
+        if sweep.unknown_sends:
+            outcomes.refuse_other_account()
         outcomes.end_pass()
         outcomes.keep()
 

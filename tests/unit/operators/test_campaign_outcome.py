@@ -556,6 +556,15 @@ def test_a_connection_of_another_account_is_refused_and_the_right_one_goes_on(
     assert [row["replied"] for row in rows(follow(campaign)).values()] == [False, True, False]
 
 
+def test_a_pass_that_comes_too_early_refuses_no_other_token(service: Emulator, send: Any, follow: Any) -> None:
+    service.switches.queue_seconds = 10**6
+    campaign = send(*map(number, range(3)))
+    manifest = Path(campaign["manifest_path"])
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "account": "of another token"}))
+    assert follow(campaign, max_lookups=0)["by_status"] == {"sent": 3}
+    assert follow(campaign)["by_status"] == {"sent": 3}
+
+
 def test_a_new_token_of_the_same_account_follows_what_the_old_one_sent(
     service: Emulator, send: Any, follow: Any, tmp_path: Path
 ) -> None:
