@@ -110,6 +110,10 @@ def recipient(value: object, *, name: str = "to") -> str:
             f"{name}: {quoted(value)} is a handle of digits alone. Leave out the @ of a phone number. "
             f"Example: {EXAMPLE!r}."
         )
+    if text != "@" and is_missing(text[1:]):
+        raise WtsInvalidRequestError(
+            f"{name}: {quoted(value)} is the @ of a handle before a missing value. Example: '@maria.silva'."
+        )
     if _HANDLE.fullmatch(text):
         return text
     raise WtsInvalidRequestError(f"{name}: {quoted(value)} is not a valid handle. Example: '@maria.silva'.")

@@ -349,6 +349,12 @@ def test_a_handle_stays_as_it_is_written(text: str) -> None:
     assert recipient(text) == text.strip()
 
 
+@pytest.mark.parametrize("text", ["@None", "@nan", "@null", "@NaT", " @None "])
+def test_an_at_sign_before_a_missing_value_is_nobody(text: str) -> None:
+    with pytest.raises(WtsInvalidRequestError, match="before a missing value"):
+        recipient(text)
+
+
 @pytest.mark.parametrize(
     "text", ["@", "@ maria", "@maria silva", "@maria.", "@.maria", "@@maria", "@m\u00e1ria", "@a/b"]
 )
