@@ -13,6 +13,7 @@ import json
 import logging
 import threading
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, cast
@@ -112,10 +113,8 @@ class FileStore:
     def get(self, name: str) -> Any:
         """Return an object, or ``None``."""
         for folder in self._folders:
-            try:
+            with suppress(FileNotFoundError):
                 return json.loads((folder / f"{name}.json").read_text())
-            except FileNotFoundError:
-                continue
         return None
 
     def set(self, name: str, value: dict[str, Any]) -> None:
@@ -357,7 +356,7 @@ class Page:
     intent: datetime
     sends: dict[str, LedgerEntry]
     request_size: int
-    max_tries: int = 0
+    max_tries: int
 
     def requests(self) -> list[list[str]]:
         """Return the keys of the sends that went out together."""

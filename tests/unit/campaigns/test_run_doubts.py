@@ -84,10 +84,10 @@ def test_a_second_attempt_that_fails_takes_back_nothing_but_its_own_sends(
 
 
 def test_a_page_of_which_half_a_request_is_taken_back_tells_no_requests_any_more() -> None:
-    page = Page(0, datetime.now().astimezone(), {str(number): LedgerEntry() for number in range(20)}, 10)
+    page = Page(0, datetime.now().astimezone(), {str(number): LedgerEntry() for number in range(20)}, 10, 0)
     page.retract([str(number) for number in range(10)])
     assert page.requests() == [[str(number) for number in range(10, 20)]]
-    page = Page(0, datetime.now().astimezone(), {str(number): LedgerEntry() for number in range(20)}, 10)
+    page = Page(0, datetime.now().astimezone(), {str(number): LedgerEntry() for number in range(20)}, 10, 0)
     page.retract([str(number) for number in range(5)])
     assert page.request_size == 1
 

@@ -16,7 +16,16 @@ from airflow_provider_wts.hooks.context import TaskIdentity
 from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending import ledger as ledger_module
 from airflow_provider_wts.sending.key import send_key
-from airflow_provider_wts.sending.ledger import HEADER, FileStore, Ledger, LedgerEntry, TaskStateStore, store_of
+from airflow_provider_wts.sending.ledger import (
+    HEADER,
+    FileStore,
+    Ledger,
+    LedgerEntry,
+    Page,
+    TaskStateStore,
+    receipt_of,
+    store_of,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_wts.hooks.context import RunIdentity
@@ -180,6 +189,7 @@ def test_an_answer_of_null_is_a_receipt(pages: Pages) -> None:
         {"version": 1, "generation": 0, "finished": False},
         {"version": 1, "generation": 0, "finished": False, "sends": None},
         {"version": 1, "generation": "0", "finished": False, "sends": {}},
+        {"version": 1, "generation": 0, "finished": False, "sends": {"key": {}, "other key": "sent"}},
     ],
     ids=str,
 )
@@ -187,6 +197,20 @@ def test_a_ledger_that_is_not_understood_is_an_error(pages: Pages, page: Any) ->
     pages.pages[HEADER] = page
     with pytest.raises(WtsInvalidRequestError, match="Nothing was sent"):
         Ledger(pages, max_tries=0)
+
+
+def test_a_holder_that_is_not_understood_is_an_error(pages: Pages) -> None:
+    pages.pages[ledger_module.HOLDER] = "text"
+    with pytest.raises(WtsInvalidRequestError, match=r"wts_ledger_holder is damaged.*Nothing was sent"):
+        Ledger(pages, max_tries=0)
+
+
+@pytest.mark.parametrize("page", ["text", [], {}, {"intent": "soon", "sends": {}, "request_size": 1}], ids=str)
+def test_a_page_that_is_not_understood_is_an_error(pages: Pages, page: Any) -> None:
+    Ledger(pages, max_tries=0).open_page({"key": "digest"}, 1)
+    pages.pages["wts_ledger_0_0"] = page
+    with pytest.raises(WtsInvalidRequestError, match=r"Page 0 .* is damaged.*Nothing was sent"):
+        list(Ledger(pages, max_tries=0).load())
 
 
 @pytest.mark.parametrize(("error", "kind"), [(OSError("away"), WtsError), (ValueError("torn"), WtsInvalidRequestError)])
@@ -362,6 +386,340 @@ def test_a_first_try_of_a_run_that_may_be_another_asks_for_what_it_finds(pages: 
     entry = Ledger(pages, max_tries=1, run={}).entry("key")
     assert entry is not None
     assert not entry.is_done
+
+
+class Time:
+    """The clock of a test: waiting takes no time, and reading and writing a store some."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pages: Any) -> None:
+        self.now = 1000.0
+        self.reading = self.writing = 0.0
+        get, set_ = pages.get, pages.set
+
+        def slow_get(name: str) -> Any:
+            self.sleep(self.reading)
+            return get(name)
+
+        def slow_set(name: str, value: Any) -> None:
+            self.sleep(self.writing)
+            set_(name, value)
+
+        pages.get, pages.set = slow_get, slow_set
+        monkeypatch.setattr(ledger_module, "LEASE", 1.0)
+        monkeypatch.setattr(clock, "now", lambda: (self.now, self.now))
+        monkeypatch.setattr(clock, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def time_of_store(pages: Any, monkeypatch: pytest.MonkeyPatch) -> Time:
+    return Time(monkeypatch, pages)
+
+
+def test_tries_that_take_the_ledger_over_by_turns_end_without_having_sent(pages: Any, time_of_store: Time) -> None:
+    get, taken = pages.get, []
+
+    def overwritten(name: str) -> Any:
+        if name != ledger_module.HOLDER:
+            return get(name)
+        taken.append(name)
+        return {"holder": "of another process", "try": 1}
+
+    pages.get = overwritten
+    with pytest.raises(WtsError, match=r"over again and again.*Nothing was sent"):
+        Ledger(pages, max_tries=1, try_number=2)
+    # Before the first turn, and in each of them.
+    assert len(taken) == 6
+
+
+@pytest.mark.parametrize("try_number", [1, 2])
+def test_a_try_whose_name_is_gone_gives_up(pages: Any, time_of_store: Time, try_number: int) -> None:
+    # The store is slow, so that even a first try asks once more.
+    time_of_store.writing = 2.0
+    pages.get = lambda name: None
+    with pytest.raises(WtsError, match="taken over"):
+        Ledger(pages, max_tries=0, try_number=try_number)
+
+
+def test_a_check_holds_for_one_lease(pages: Any, time_of_store: Time) -> None:
+    ledger = Ledger(pages, max_tries=0)
+    pages.pages[ledger_module.HOLDER] = {"holder": "of another process", "try": 2}
+    time_of_store.sleep(0.75)
+    ledger.check()
+    time_of_store.sleep(0.25)
+    with pytest.raises(WtsError, match="taken over"):
+        ledger.check()
+
+
+def test_a_try_that_was_given_up_never_sends_again(pages: Any, time_of_store: Time) -> None:
+    first = Ledger(pages, max_tries=0)
+    mine = pages.pages[ledger_module.HOLDER]
+    pages.pages[ledger_module.HOLDER] = {"holder": "of another process", "try": 2}
+    time_of_store.sleep(1)
+    for _ in range(2):
+        with pytest.raises(WtsError, match="taken over"):
+            first.check()
+        pages.pages[ledger_module.HOLDER] = mine
+
+
+def test_a_store_that_answers_later_than_a_check_holds_proves_nothing(pages: Any, time_of_store: Time) -> None:
+    ledger = Ledger(pages, max_tries=0)
+    begun, time_of_store.reading = time_of_store.now, 1.5
+    time_of_store.sleep(1)
+    with pytest.raises(WtsError, match="longer than 1 s to answer, 5 times in a row") as caught:
+        ledger.check()
+    assert "Nothing was sent" in str(caught.value)
+    assert time_of_store.now - begun == 1 + 5 * 1.5
+    time_of_store.reading = 0.5
+    ledger.check()
+
+
+def test_the_last_of_five_slow_answers_may_be_the_one_in_time(pages: Any, time_of_store: Time) -> None:
+    ledger, get, slow = Ledger(pages, max_tries=0), pages.get, [1.5] * 4
+
+    def read(name: str) -> Any:
+        time_of_store.sleep(slow.pop() if slow else 0.5)
+        return get(name)
+
+    pages.get = read
+    time_of_store.sleep(1)
+    ledger.check()
+    assert not slow
+
+
+def test_earlier_tries_are_quiet_one_lease_after_the_ledger_was_taken_over(pages: Any, time_of_store: Time) -> None:
+    time_of_store.reading, time_of_store.writing = 0.25, 0.5
+    written: list[float] = []
+    set_ = pages.set
+
+    def noted(name: str, value: Any) -> None:
+        set_(name, value)
+        if name == ledger_module.HOLDER:
+            written.append(time_of_store.now)
+
+    pages.set = noted
+    ledger = Ledger(pages, max_tries=0, try_number=2)
+    time_of_store.sleep(10)
+    assert ledger.quiet_for == time_of_store.now - written[-1] - 1
+    # Without a store, nothing stops an earlier try.
+    assert Ledger(None, max_tries=0, try_number=2).quiet_for == 0
+
+
+def test_all_tries_without_a_store_send_with_the_same_keys() -> None:
+    first, second = (Ledger(None, max_tries=0, try_number=number) for number in (1, 2))
+    assert (first.generation, second.generation) == (0, 0)
+    assert (first.incomplete, second.incomplete) == (False, True)
+
+
+def test_a_first_try_that_finds_a_holder_and_no_ledger_asks_what_was_sent(pages: Any, caplog: Any) -> None:
+    pages.pages[ledger_module.HOLDER] = {"holder": "of another process", "try": 1}
+    assert Ledger(pages, max_tries=0).incomplete
+    assert "must have left a ledger" not in caplog.text
+    pages.pages.clear()
+    assert Ledger(pages, max_tries=0, try_number=2).incomplete
+    assert "must have left a ledger" in caplog.text
+
+
+def test_a_later_try_of_a_run_that_was_made_anew_may_have_lost_what_the_first_one_sent(pages: Any) -> None:
+    for day, try_number, incomplete in (("01", 1, False), ("02", 1, False), ("03", 2, True)):
+        run: RunIdentity = {"start": f"2026-11-{day}T08:00:00+00:00"}
+        assert Ledger(pages, max_tries=1, try_number=try_number, run=run).incomplete is incomplete
+
+
+@pytest.mark.parametrize("max_tries", [0, 1])
+def test_what_another_try_wrote_over_the_holder_may_be_missing(pages: Any, max_tries: int) -> None:
+    finished(pages)
+    # Whoever holds the ledger now did not write it.
+    pages.pages[ledger_module.HOLDER]["holder"] = "of another process"
+    assert Ledger(pages, max_tries=max_tries, try_number=2).incomplete
+
+
+# Pages ----------------------------------------------------------------------------------------------------------------
+
+
+def failing(pages: Any, *names: str) -> None:
+    """Let the store refuse to write these."""
+    set_ = pages.set
+
+    def set(name: str, value: Any) -> None:
+        if name in names:
+            raise OSError("away")
+        set_(name, value)
+
+    pages.set = set
+
+
+def test_requests_of_a_page_are_known_by_their_size() -> None:
+    def requests(size: int, count: int) -> list[str]:
+        page = Page(0, datetime.now(UTC), {key: LedgerEntry() for key in "abcde"[:count]}, size, 0)
+        return ["".join(request) for request in page.requests()]
+
+    assert requests(2, 5) == ["ab", "cd", "e"]
+    assert requests(5, 5) == ["abcde"]
+    # Which of them went out together is not known any more.
+    assert requests(1, 5) == ["abcde"]
+    assert requests(1, 0) == []
+
+
+def test_what_is_sent_is_not_taken_back() -> None:
+    page = Page(0, datetime.now(UTC), {key: LedgerEntry() for key in "abcd"}, 2, 0)
+    page.receive("a", {"id": 1})
+    page.retract(["a", "c", "d", "of another page"])
+    assert list(page.sends) == ["a", "b"]
+    assert page.requests() == [["a", "b"]]
+    assert page.request_size == 2
+
+
+def test_a_checkpoint_is_not_written_before_all_pages_are(pages: Any) -> None:
+    ledger = Ledger(pages, max_tries=0)
+    page = ledger.open_page({"key": "digest"}, 1)
+    set_ = pages.set
+    failing(pages, "wts_ledger_0_0")
+    ledger.keep(page)
+    assert not ledger.save_checkpoint({"rows": 1})
+    pages.set = set_
+    ledger.open_page({"other key": "digest"}, 1)
+    assert ledger.save_checkpoint({"rows": 2})
+    assert Ledger(pages, max_tries=0).checkpoint == {"rows": 2, "pages": 2}
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(pages: Any) -> None:
+    ledger = Ledger(pages, max_tries=0)
+    ledger.open_page({"key": "digest"}, 1)
+    assert ledger.save_checkpoint({"rows": 1})
+    set_ = pages.set
+    failing(pages, HEADER)
+    assert not ledger.save_checkpoint({"rows": 2})
+    assert ledger.checkpoint == {"rows": 1, "pages": 1}
+    pages.set = set_
+    ledger.close(finished=True)
+    assert Ledger(pages, max_tries=0).checkpoint == {"rows": 1, "pages": 1}
+
+
+def test_a_ledger_that_may_miss_sends_has_no_checkpoint(pages: Any) -> None:
+    first = Ledger(pages, max_tries=0)
+    first.open_page({"key": "digest"}, 1)
+    assert first.save_checkpoint({"rows": 1})
+    pages.pages[ledger_module.HOLDER]["holder"] = "of another process"
+    second = Ledger(pages, max_tries=0, try_number=2)
+    assert second.checkpoint is None
+    assert not second.save_checkpoint({"rows": 1})
+
+
+def test_pages_that_a_try_which_still_runs_may_write_are_not_used(pages: Any) -> None:
+    first = Ledger(pages, max_tries=0)
+    first.open_page({"a": "digest"}, 1)
+    second = Ledger(pages, max_tries=0, try_number=2)
+    assert [page.number for page in second.load()] == [0]
+    assert second.open_page({"b": "digest"}, 1).number == 25
+    # What the first one still writes is in nobody's way, and is not read.
+    pages.pages["wts_ledger_0_1"] = {"intent": "soon"}
+    third = Ledger(pages, max_tries=0, try_number=3)
+    assert [page.number for page in third.load()] == [0, 25]
+    assert third.pages_used == 50
+
+
+def test_a_header_announces_as_many_pages_as_may_be_written_before_the_next_one(pages: Any) -> None:
+    ledger, headers = Ledger(pages, max_tries=0), []
+    set_ = pages.set
+
+    def set(name: str, value: Any) -> None:
+        headers.extend([value["pages"]] if name == HEADER else [])
+        set_(name, value)
+
+    pages.set = set
+    for number in range(51):
+        ledger.open_page({str(number): "digest"}, 1)
+    assert headers == [25, 50, 75]
+    assert [page.number for page in Ledger(pages, max_tries=0).load()] == [*range(51)]
+
+
+def test_a_campaign_that_begins_again_is_not_finished(pages: Any) -> None:
+    ledger = Ledger(pages, max_tries=0)
+    ledger.open_page({"a": "digest"}, 1)
+    ledger.close(finished=True)
+    again = Ledger(pages, max_tries=0)
+    assert again.finished
+    list(again.load())
+    again.open_page({"b": "digest"}, 1)
+    # Killed here, and cleared: it goes on.
+    cleared = Ledger(pages, max_tries=1)
+    assert not cleared.finished
+    assert cleared.generation == 0
+
+
+def test_the_end_is_written_even_where_nothing_was_sent(pages: Any) -> None:
+    Ledger(pages, max_tries=0).close(finished=True)
+    assert Ledger(pages, max_tries=0).finished
+    Ledger(pages, max_tries=0).close(finished=False)
+    assert not Ledger(pages, max_tries=0).finished
+
+
+def test_receipts_that_could_not_be_written_are_written_at_the_end(pages: Any, caplog: Any) -> None:
+    ledger, set_ = Ledger(pages, max_tries=0), pages.set
+    page = ledger.open_page({"a": "digest"}, 1)
+    page.receive("a", {"id": 1})
+    failing(pages, "wts_ledger_0_0")
+    ledger.keep(page)
+    assert "cannot be written now" in caplog.text
+    pages.set = set_
+    ledger.close(finished=True)
+    (kept,) = Ledger(pages, max_tries=0).load()
+    assert kept.sends["a"].is_done
+
+
+def test_an_end_that_cannot_be_written_is_no_error(pages: Any, caplog: Any) -> None:
+    ledger = Ledger(pages, max_tries=0)
+    ledger.open_page({"a": "digest"}, 1)
+    failing(pages, HEADER)
+    ledger.close(finished=True)
+    assert "cannot be written: OSError" in caplog.text
+
+
+# What is kept ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_receipt_keeps_a_part_of_the_reason_and_no_number() -> None:
+    answer = {"id": "x", "status": "FAILED", "failedReason": "to +55 11 99999-8888: " + "a" * 200, "text": "Olá"}
+    receipt = receipt_of({**answer, "sessionId": None})
+    assert set(receipt) == {"id", "status", "failedReason"}
+    assert len(receipt["failedReason"]) == 120
+    assert "99999" not in receipt["failedReason"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "entry"),
+    [
+        ({}, LedgerEntry()),
+        ({"intent": "2026-11-01T08:00:00"}, LedgerEntry(intent=datetime(2026, 11, 1, 8, tzinfo=UTC))),
+        ({"intent": "2026-11-01T05:00:00-03:00"}, LedgerEntry(intent=datetime(2026, 11, 1, 8, tzinfo=UTC))),
+        ({"intent": "soon", "timeout": "long", "max_tries": "many"}, LedgerEntry()),
+        ({"timeout": 2.5, "max_tries": 3, "content": "digest"}, LedgerEntry("digest", None, 2.5, 3)),
+    ],
+    ids=str,
+)
+def test_an_entry_is_read_as_far_as_it_can_be(stored: dict[str, Any], entry: LedgerEntry) -> None:
+    assert LedgerEntry.of(stored) == entry
+    assert LedgerEntry.of(entry.as_json()) == entry
+
+
+def test_a_first_try_asks_about_the_pages_of_a_run_that_may_be_another(pages: Any) -> None:
+    first = Ledger(pages, max_tries=1, run={"start": "2026-11-01T08:00:00+00:00"})
+    page = first.open_page({"a": "digest"}, 1)
+    page.receive("a", {"id": 1})
+    first.keep(page)
+    assert first.save_checkpoint({"rows": 1})
+    second = Ledger(pages, max_tries=1, run={})
+    assert (second.finished, second.checkpoint) == (False, None)
+    (doubted,) = second.load()
+    assert not doubted.sends["a"].is_done
+    # It stays so for the tries after it, which know the run no better.
+    doubted.receive("a", {"id": 2})
+    second.keep(doubted)
+    (known,) = Ledger(pages, max_tries=1, try_number=2, run={}).load()
+    assert known.sends["a"].receipt == {"id": 2}
 
 
 # A ledger of version 0.1.0 --------------------------------------------------------------------------------------------
