@@ -1,0 +1,350 @@
+"""Searches for sends: when they are repeated, what they read at most, and what counts as recent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wts.api.errors import WtsNotFoundError
+from airflow_provider_wts.api.wire import CLOCK_SLACK
+from airflow_provider_wts.sending import clock, reconcile
+from airflow_provider_wts.sending.key import Mark
+from airflow_provider_wts.sending.reconcile import (
+    Finding,
+    Found,
+    Harmless,
+    InCards,
+    InSession,
+    SessionSearch,
+    Traces,
+    Unanswered,
+    effect_lag,
+    search_for_one,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PHONE = "+55|11999998888"
+MARK = Mark("12345678-1234-4234-8234-123456789abc")
+SINCE = datetime(2026, 11, 20, 12, tzinfo=UTC)
+#: From here on, something may be a trace.
+RECENT = SINCE - CLOCK_SLACK
+OLD = (RECENT - timedelta(seconds=1)).isoformat()
+
+
+class Api:
+    """An API that shows sessions, their messages and cards in a way of its own, and knows no contact."""
+
+    def __init__(self, **lists: list[dict[str, Any]]) -> None:
+        self.lists = lists
+        self.whole: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+        self.client = self
+
+    def items(self, call: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append(call.operation_id)
+        return iter(self.lists.get(call.operation_id.removeprefix("list_"), []))
+
+    def run(self, call: Any) -> Any:
+        self.asked.append(call.operation_id)
+        if call.operation_id == "get_contact_by_phone":
+            raise WtsNotFoundError("Nothing was found.", operation_id=call.operation_id)
+        return self.whole[call.path["id"]]
+
+    def count(self, operation_id: str) -> int:
+        return self.asked.count(operation_id)
+
+
+def session(number: int, **more: Any) -> dict[str, Any]:
+    """Something that changed in a session of which nobody knows whose it is, long before the send."""
+    return {"id": f"s{number}", "contactId": None, "metadata": {}, "updatedAt": OLD, **more}
+
+
+def sessions(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [session(number, **more) for number in range(count)]
+
+
+def finding(api: Api, *, by_metadata: bool = False, by_sender: bool = False) -> tuple[Finding, str]:
+    trace = InSession(recipient=PHONE, by_metadata=by_metadata, by_sender=by_sender)
+    found = trace.search(api, MARK, SINCE)  # type: ignore[arg-type]
+    return found.finding, found.reason
+
+
+# When a search is repeated --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that only waiting moves, and the waits."""
+    moment = SimpleNamespace(now=1000.0, waits=[])
+
+    def sleep(seconds: float) -> None:
+        moment.waits.append(seconds)
+        moment.now += seconds
+
+    monkeypatch.setattr(clock, "now", lambda: (moment.now, moment.now))
+    monkeypatch.setattr(clock, "sleep", sleep)
+    return moment
+
+
+class Absent:
+    """A trace that is never there, and takes some time to search for."""
+
+    def __init__(self, moment: SimpleNamespace, seconds: float = 0.0, found_at: int = 0) -> None:
+        self.moment, self.seconds, self.found_at = moment, seconds, found_at
+        self.searched: list[float] = []
+
+    def search(self, hook: Any, mark: Mark, since: datetime) -> Found:
+        self.searched.append(self.moment.now - 1000.0)
+        self.moment.now += self.seconds
+        return Found(Finding.FOUND if len(self.searched) == self.found_at else Finding.ABSENT)
+
+
+def test_one_send_is_searched_for_less_and_less_often_until_its_absence_means_something(
+    moment: SimpleNamespace,
+) -> None:
+    trace = Absent(moment)
+    found = search_for_one(None, trace, MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
+    assert found.finding is Finding.ABSENT
+    assert trace.searched == [0, 5, 15, 35, 65, 95, 120]
+
+
+def test_a_search_that_began_before_absence_means_something_is_not_the_last(moment: SimpleNamespace) -> None:
+    trace = Absent(moment, seconds=8.0)
+    search_for_one(None, trace, MARK, SINCE, 10.0, unconfirmed="x")  # type: ignore[arg-type]
+    # The second one would have begun 13 s after the first.
+    assert trace.searched == [0, 10]
+
+
+def test_what_is_found_ends_the_search_at_once(moment: SimpleNamespace) -> None:
+    trace = Absent(moment, found_at=2)
+    found = search_for_one(None, trace, MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
+    assert found.finding is Finding.FOUND
+    assert trace.searched == [0, 5]
+
+
+@pytest.mark.parametrize(("settled_after", "waits"), [(-1.0, []), (0.0, []), (1.0, [1.0])])
+def test_the_absence_of_what_can_no_longer_take_effect_needs_no_wait(
+    moment: SimpleNamespace, settled_after: float, waits: list[float]
+) -> None:
+    search_for_one(None, Absent(moment), MARK, SINCE, settled_after, unconfirmed="x")  # type: ignore[arg-type]
+    assert moment.waits == waits
+
+
+def test_what_may_be_made_again_is_not_waited_for(moment: SimpleNamespace) -> None:
+    found = search_for_one(None, Harmless(), MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
+    assert found.finding is Finding.ABSENT
+    assert moment.waits == []
+
+
+@pytest.mark.parametrize(
+    ("text", "timeout", "lag"),
+    [("", 10.0, 120.0), ("", 200.0, 200.0), ("0", 10.0, 10.0), ("60", 10.0, 60.0), (" 0.5 ", 0.1, 0.5)],
+)
+def test_the_effect_of_a_request_is_waited_for_as_long_as_set_and_never_shorter_than_its_timeout(
+    monkeypatch: pytest.MonkeyPatch, text: str, timeout: float, lag: float
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__EFFECT_LAG", text)
+    assert effect_lag(timeout) == lag
+
+
+# What a search for one reads ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "becomes"), [(2, Finding.ABSENT), (3, Finding.UNDECIDED)])
+def test_more_sessions_than_the_most_leave_a_send_undecided(
+    monkeypatch: pytest.MonkeyPatch, count: int, becomes: Finding
+) -> None:
+    monkeypatch.setattr(reconcile, "MOST_SESSIONS", 2)
+    assert finding(Api(sessions=sessions(count)), by_metadata=True)[0] is becomes
+
+
+@pytest.mark.parametrize(("count", "becomes"), [(2, Finding.ABSENT), (3, Finding.UNDECIDED)])
+def test_more_sessions_to_read_for_messages_than_the_most_leave_a_send_undecided(
+    monkeypatch: pytest.MonkeyPatch, count: int, becomes: Finding
+) -> None:
+    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
+    api = Api(sessions=sessions(count))
+    assert finding(api, by_sender=True)[0] is becomes
+    assert api.count("list_messages") == 2
+
+
+@pytest.mark.parametrize(("count", "becomes"), [(2, Finding.ABSENT), (3, Finding.UNDECIDED)])
+def test_more_sessions_to_read_for_metadata_than_the_most_leave_a_send_undecided(
+    monkeypatch: pytest.MonkeyPatch, count: int, becomes: Finding
+) -> None:
+    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
+    api = Api(sessions=sessions(count, metadata=None))
+    api.whole = {f"s{number}": session(number) for number in range(count)}
+    assert finding(api, by_metadata=True)[0] is becomes
+    assert api.count("get_session") == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["createdAt", "startAt", "endAt", "updatedAt", "lastMessageOut", "lastInteractionDate"]
+)
+@pytest.mark.parametrize(
+    ("at", "becomes"), [(RECENT, Finding.UNDECIDED), (RECENT - timedelta(seconds=1), Finding.ABSENT)]
+)
+def test_a_session_in_which_anything_happened_since_leaves_a_send_undecided(
+    name: str, at: datetime, becomes: Finding
+) -> None:
+    assert finding(Api(sessions=[session(1, **{name: at.isoformat()})]), by_metadata=True)[0] is becomes
+
+
+@pytest.mark.parametrize(
+    ("message", "becomes"),
+    [
+        ({"direction": "TO_HUB", "createdAt": RECENT.isoformat()}, Finding.UNDECIDED),
+        ({"direction": "TO_HUB", "createdAt": OLD}, Finding.ABSENT),
+        ({"direction": "FROM_HUB", "createdAt": SINCE.isoformat()}, Finding.ABSENT),
+        ({"direction": "FROM_HUB", "createdAt": SINCE.isoformat(), "senderId": MARK.key}, Finding.ABSENT),
+        ({"direction": "TO_HUB", "createdAt": OLD, "senderId": MARK.key}, Finding.FOUND),
+    ],
+    ids=str,
+)
+def test_a_message_of_the_company_since_then_leaves_a_send_undecided(message: dict[str, Any], becomes: Finding) -> None:
+    assert finding(Api(sessions=sessions(1), messages=[{"id": "m", **message}]), by_sender=True)[0] is becomes
+
+
+@pytest.mark.parametrize(
+    ("ended", "read"),
+    [
+        ({"status": "COMPLETED", "endAt": OLD}, 0),
+        ({"status": "COMPLETED", "endAt": RECENT.isoformat()}, 1),
+        ({"status": "COMPLETED", "endAt": None}, 1),
+        ({"status": "IN_PROGRESS", "endAt": OLD}, 1),
+    ],
+    ids=str,
+)
+def test_a_session_is_read_unless_it_was_over_before(ended: dict[str, Any], read: int) -> None:
+    api = Api(sessions=[session(1, **ended)])
+    finding(api, by_sender=True)
+    assert api.count("list_messages") == read
+
+
+# What a search for many reads -----------------------------------------------------------------------------------------
+
+
+class Sends:
+    """Sends of one request to people whom the API does not know."""
+
+    def __init__(self, count: int) -> None:
+        self.sends = [
+            SimpleNamespace(mark=Mark(f"12345678-1234-4234-8234-{number:012d}"), to=f"+55|119{10_000_000 + number}")
+            for number in range(count)
+        ]
+
+    def search(self, api: Api, *, by_sender: bool = False, **unanswered: Any) -> list[Found]:
+        traces = Traces(by_metadata=not by_sender, by_sender=by_sender)
+        search = SessionSearch(api, traces, SINCE)  # type: ignore[arg-type]
+        found = search.search([Unanswered(self.sends, **{"whole": True, **unanswered})], shared=True)
+        return [found[send.mark.key] for send in self.sends]
+
+    def session_of(self, number: int, **more: Any) -> dict[str, Any]:
+        details = {"phoneNumber": self.sends[number].to}
+        return session(number, contactDetails=details, **more)
+
+
+def findings(found: list[Found]) -> list[Finding]:
+    return [one.finding for one in found]
+
+
+@pytest.mark.parametrize(("most", "becomes"), [(2, Finding.ABSENT), (1, Finding.UNDECIDED)])
+def test_more_sessions_than_the_most_leave_many_sends_undecided(
+    monkeypatch: pytest.MonkeyPatch, most: int, becomes: Finding
+) -> None:
+    monkeypatch.setattr(reconcile, "MOST_SESSIONS_OF_MANY", most)
+    api = Api(sessions=[session(number, contactDetails={"phoneNumber": "+55|11966665555"}) for number in range(2)])
+    assert findings(Sends(3).search(api)) == [becomes] * 3
+
+
+def test_a_few_of_a_request_speak_for_all_of_it() -> None:
+    api, sends = Api(), Sends(10)
+    assert findings(sends.search(api)) == [Finding.ABSENT] * 10
+    assert api.count("get_contact_by_phone") == reconcile.SAMPLE
+
+
+def test_nobody_speaks_for_a_part_of_a_request() -> None:
+    api, sends = Api(), Sends(10)
+    assert findings(sends.search(api, whole=False)) == [Finding.ABSENT] * 10
+    assert api.count("get_contact_by_phone") == 10
+
+
+def test_what_was_accepted_is_never_absent() -> None:
+    found = Sends(10).search(Api(), accepted=True)
+    assert {one.reason for one in found} == {reconcile.ACCEPTED}
+
+
+def test_the_rest_of_a_request_of_which_one_was_sent_is_never_absent() -> None:
+    sends = Sends(5)
+    found = sends.search(Api(sessions=[sends.session_of(2, metadata=sends.sends[2].mark.metadata())]))
+    assert findings(found) == [Finding.UNDECIDED] * 2 + [Finding.FOUND] + [Finding.UNDECIDED] * 2
+    assert {one.reason for one in found} == {reconcile.ACCEPTED, ""}
+
+
+def test_only_so_many_recipients_are_checked_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "MOST_ALONE_OF_MANY", 3)
+    found = Sends(5).search(Api(), whole=False)
+    assert findings(found) == [Finding.ABSENT] * 3 + [Finding.UNDECIDED] * 2
+    assert found[-1].reason == "too many recipients are left to check each of them"
+
+
+@pytest.mark.parametrize("by_sender", [False, True])
+def test_only_so_many_sessions_of_many_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch, by_sender: bool) -> None:
+    monkeypatch.setattr(reconcile, "MOST_ALONE_OF_MANY", 2)
+    sends = Sends(4)
+    # Without metadata in the list, and with a message that only its session shows.
+    api = Api(sessions=[sends.session_of(number, metadata=None) for number in range(4)])
+    api.whole = {f"s{number}": sends.session_of(number) for number in range(4)}
+    found = sends.search(api, by_sender=by_sender)
+    assert findings(found) == [Finding.UNDECIDED] * 4
+    assert api.count("list_messages" if by_sender else "get_session") == 2
+
+
+# Cards ----------------------------------------------------------------------------------------------------------------
+
+
+def card(number: int, at: datetime = SINCE, **more: Any) -> dict[str, Any]:
+    return {"id": f"c{number}", "createdAt": at.isoformat(), **more}
+
+
+def found_in_cards(api: Api) -> tuple[Finding, str]:
+    found = InCards(lambda: "p").search(api, MARK, SINCE)  # type: ignore[arg-type]
+    return found.finding, found.reason
+
+
+@pytest.mark.parametrize(("count", "becomes"), [(2, Finding.ABSENT), (3, Finding.UNDECIDED)])
+def test_more_cards_than_the_most_leave_a_card_undecided(
+    monkeypatch: pytest.MonkeyPatch, count: int, becomes: Finding
+) -> None:
+    monkeypatch.setattr(reconcile, "MOST_SESSIONS", 2)
+    assert found_in_cards(Api(cards=[card(number, metadata={}) for number in range(count)]))[0] is becomes
+
+
+@pytest.mark.parametrize(
+    ("count", "becomes"),
+    [(2, (Finding.ABSENT, "")), (3, (Finding.UNDECIDED, "the list of cards does not show their metadata"))],
+)
+def test_more_cards_to_read_than_the_most_leave_a_card_undecided(
+    monkeypatch: pytest.MonkeyPatch, count: int, becomes: tuple[Finding, str]
+) -> None:
+    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
+    api = Api(cards=[card(number) for number in range(count)])
+    api.whole = {f"c{number}": card(number, metadata={}) for number in range(count)}
+    assert found_in_cards(api) == becomes
+    assert api.count("get_card") == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "becomes"), [(RECENT, Finding.UNDECIDED), (RECENT - timedelta(seconds=1), Finding.ABSENT)]
+)
+def test_a_card_that_hides_its_metadata_matters_if_it_was_made_since(at: datetime, becomes: Finding) -> None:
+    api = Api(cards=[card(1, at)])
+    api.whole = {"c1": card(1, at)}
+    assert found_in_cards(api)[0] is becomes
+    assert api.count("get_card") == (becomes is Finding.UNDECIDED)
