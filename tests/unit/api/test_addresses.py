@@ -19,7 +19,9 @@ from airflow_provider_wts.api.addresses import (
     addresses_in,
     ending_of,
     endings_in,
+    hash_of,
     identity_of,
+    is_address,
     looks_like_number,
     may_be,
     number,
@@ -132,6 +134,9 @@ def test_a_brazilian_number_is_understood_in_every_usual_spelling(text: str) -> 
         ("( +55 11) 99999-8888", "+55|11999998888"),
         ("055 11 99999-8888", "+55|11999998888"),
         ("021 11 99999-8888", "+55|11999998888"),
+        # Of eight digits, as old mobile numbers are, which the library takes for none.
+        ("0055 11 8888-7777", "+55|1188887777"),
+        ("wa.me/551188887777", "+55|1188887777"),
         ("55 119999 98888", "+55|11999998888"),
         ("\uff0b\uff15\uff15 11 99999\uff0d8888", "+55|11999998888"),
         ("11988887777.00", "+55|11988887777"),
@@ -162,6 +167,8 @@ def test_other_numbers(text: str, stored: str) -> None:
         "1\ufe0f\u20e31999998888",
         "+55 11 \u00b99999-8888",
         "wa.me/",
+        "tel:tel:+5511999998888",
+        "11/99/9998888",
         "https://api.whatsapp.com/send?text=5511999998888",
         "https://api.whatsapp.com/send?phone=5511999998888&phone=5511999997777",
         "https://wa.me.example.com/5511999998888",
@@ -245,6 +252,21 @@ def test_groups_of_a_complete_number_do_not_matter(text: str) -> None:
 def test_a_bracket_makes_no_list(text: str) -> None:
     with pytest.raises(WtsInvalidRequestError, match="is not a valid phone number"):
         recipient(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("+55|11988887777", True), ("@maria", True), ("5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e", False)]
+)
+def test_an_address_is_no_id(text: str, is_one: bool) -> None:
+    assert is_address(text) is is_one
+
+
+def test_a_hash_is_of_a_person_and_of_a_key() -> None:
+    of_ana = hash_of("+55|11988887777", b"key")
+    assert of_ana == hash_of("+55 11 8888-7777", b"key")
+    assert of_ana != hash_of("+55|11988887777", b"another key")
+    assert of_ana != hash_of("+55|11988887778", b"key")
+    assert len(of_ana) == 64
 
 
 def test_a_handle_of_digits_alone_may_be_a_phone_number() -> None:
@@ -344,7 +366,7 @@ def test_any_text_gives_a_number_or_a_refusal(text: str) -> None:
 # Handles --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["@maria", "@maria.silva", "@m", "@Maria_1", " @maria-x "])
+@pytest.mark.parametrize("text", ["@maria", "@maria.silva", "@m", "@Maria_1", " @maria-x ", "@a12345678", "@1234567"])
 def test_a_handle_stays_as_it_is_written(text: str) -> None:
     assert recipient(text) == text.strip()
 

@@ -523,6 +523,8 @@ def caused(cause: BaseException) -> Exception:
 
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+UNTRUSTED.verify_message = "self-signed certificate"
 
 
 @pytest.mark.parametrize(
@@ -533,6 +535,7 @@ REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         (ExchangeFailed(wrapped(REFUSED), written=True), "Connection refused"),
         (ExchangeFailed(caused(REFUSED), written=True), "Connection refused"),
         (ExchangeFailed(Kept(REFUSED), written=True), "Connection refused"),
+        (ExchangeFailed(wrapped(UNTRUSTED), written=True), "certificate: self-signed certificate"),
         (ExchangeFailed(caused(ReadTimeout("x")), written=True), "timed out"),
         (ExchangeFailed(OSError("+5511999998888"), written=True), "OSError"),
         (ExchangeFailed(OSError(5, 6), written=True), "OSError"),
