@@ -52,10 +52,17 @@ TESTS = {
     "api/outcome.py": ("api/test_outcome.py", "api/test_client.py", "api/test_personal_data.py"),
     "sending/ledger.py": ("sending/test_ledger.py", "sending/test_once.py", "sending/test_fence_simulation.py", *RUN),
     "sending/once.py": ("sending/test_once.py", "sending/test_fence_simulation.py", *SENDS),
-    "sending/reconcile.py": ("sending/test_reconcile.py", "sending/test_once.py", *SENDS, *RUN),
+    "sending/reconcile.py": (
+        "sending/test_searches.py",
+        "sending/test_reconcile.py",
+        "sending/test_once.py",
+        *SENDS,
+        *RUN,
+    ),
     "campaigns/run.py": (
         *RUN,
         "hooks/test_metrics.py",
+        "campaigns/test_max_failures.py",
         "campaigns/test_reply_window.py",
         "campaigns/test_suppression.py",
         "operators/test_campaign.py",
