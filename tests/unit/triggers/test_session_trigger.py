@@ -123,6 +123,24 @@ def test_a_lasting_failure_reaches_every_waiter(
     assert {(one["outcome"], one["final"]) for one in told} == {("error", False)}
 
 
+@pytest.mark.parametrize(("polls", "outcome"), [(4, "reached"), (1000, "error")])
+def test_what_nobody_foresaw_ends_a_poll_and_no_wait_unless_it_lasts(
+    wts_connection: Emulator, sessions: list[str], monkeypatch: pytest.MonkeyPatch, polls: int, outcome: str
+) -> None:
+    left, poll = [KeyError("items")] * polls, polling.poll_sessions
+
+    def broken(*arguments: Any, **more: Any) -> Any:
+        if left:
+            raise left.pop()
+        return poll(*arguments, **more)
+
+    monkeypatch.setattr(polling, "poll_sessions", broken)
+    wts_connection.advance(24 * 3600)
+    told = events(trigger(session_id) for session_id in sessions[:1])
+    assert [one["outcome"] for one in told] == [outcome]
+    assert outcome == "reached" or told[0]["final"] is False
+
+
 def test_many_waiters_share_their_requests(wts_connection: Emulator, sessions: list[str]) -> None:
     wts_connection.advance(24 * 3600)
     before = len(wts_connection.requests)

@@ -1,0 +1,72 @@
+"""The reader of triggers: which connection it reads with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_wts.api.errors import WtsNotSentError
+from airflow_provider_wts.waiting import reader as reading
+from airflow_provider_wts.waiting.reader import BackgroundReader
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.api.client import WtsClient
+    from airflow_provider_wts.emulator.running import Emulator
+
+
+def clients(*before_each: object) -> list[WtsClient]:
+    """Return the clients that a reader reads with, after each of these steps."""
+
+    async def read() -> list[WtsClient]:
+        reader = BackgroundReader("wts_default", "reader")
+        try:
+            found = []
+            for step in before_each:
+                step()  # type: ignore[operator]
+                found.append(await reader.read(lambda client: client))
+            return found
+        finally:
+            reader.close()
+
+    return asyncio.run(read())
+
+
+def test_a_connection_is_read_again_now_and_then_and_a_new_token_is_used(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(**more: str) -> None:
+        connection = {"conn_type": "wts", "host": wts_connection.url, "password": wts_connection.token, **more}
+        monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+
+    def age(seconds: float) -> None:
+        monkeypatch.setattr(reading, "CONNECTION_AGE", seconds)
+
+    first, young, same, other = clients(
+        lambda: None,
+        lambda: change(password="pn_other"),
+        lambda: (change(), age(-1)),
+        lambda: change(password="pn_new"),
+    )
+    assert first is young is same
+    assert other is not first
+
+
+def test_a_connection_that_cannot_be_read_again_is_used_as_it_was(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        monkeypatch.setattr(reading, "CONNECTION_AGE", -1)
+        monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps({"conn_type": "wts", "host": "not a url"}))
+
+    first, second = clients(lambda: None, broken)
+    assert first is second
+    assert "The poll goes on with what it has" in caplog.text
+
+
+def test_without_a_connection_nothing_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps({"conn_type": "wts", "host": "not a url"}))
+    with pytest.raises(WtsNotSentError, match="wts_default"):
+        clients(lambda: None)
