@@ -35,12 +35,14 @@ class Tasks:
     def __init__(self, script: str) -> None:
         self._lock = Lock()
         here = Path(__file__)
+        # Such as drivers of databases that are not in this environment.
+        more = filter(None, [os.environ.get("PYTHONPATH")])
         self._process = subprocess.Popen(
             [sys.executable, str(here.with_name(script))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, here.parents[1:3]))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, here.parents[1:3]), *more])},
         )
 
     def start(self, settings: dict[str, Any]) -> Try:
