@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.campaigns.attempts import place, remove
 from airflow_provider_wts.campaigns.recipients import Recipients, opened
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
 from airflow_provider_wts.sending.ledger import ensure_written
@@ -54,7 +54,7 @@ class CheckedRows:
             recipients = Recipients(_lines(kept["path"], kept["sha256"]))
         # Whatever an object store raises.
         except Exception as error:
-            # After the end of a campaign it is not there, and a clear may go on all the same.
+            # After the end of a campaign it is not there, and a clear with on_clear="continue" goes on all the same.
             log.info(
                 "The rows that an earlier try checked cannot be read from %s, so all rows are checked again: %s",
                 kept["path"],
@@ -89,11 +89,8 @@ class CheckedRows:
 
     def drop(self) -> None:
         """Remove the file; call it when no later try needs it."""
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         if (kept := self._kept) is not None:
-            with suppress(Exception):
-                ObjectStoragePath(kept["path"]).unlink(missing_ok=True)
+            remove([place(kept["path"])])
 
     @property
     def _kept(self) -> Mapping[str, Any] | None:

@@ -7,7 +7,6 @@ import json
 import logging
 import time as clock
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ from uuid import UUID, uuid4
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import is_nan
+from airflow_provider_wts.campaigns.attempts import place, remove
 from airflow_provider_wts.campaigns.missing import plain_number
 from airflow_provider_wts.campaigns.recipients import Row, checksum_of
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
@@ -24,8 +24,6 @@ from airflow_provider_wts.sending.ledger import ensure_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from airflow.sdk import ObjectStoragePath
 
     from airflow_provider_wts.sending.ledger import Ledger
 
@@ -103,7 +101,7 @@ class Snapshot:
             self._path = output_file("results_path", name, example=_FILE_EXAMPLE)
             self.checksum = self._write()
         else:
-            self._path, self.checksum = _place(self._kept["path"]), self._kept["sha256"]
+            self._path, self.checksum = place(self._kept["path"]), self._kept["sha256"]
             if self._kept["query"] != query.digest:
                 log.warning(
                     "recipients_sql: the query has changed since an earlier try. The task goes on with the rows of "
@@ -116,8 +114,7 @@ class Snapshot:
 
     def __exit__(self, *_: object) -> None:
         if self._kept is None:
-            with suppress(Exception):
-                self._path.unlink(missing_ok=True)
+            remove([self._path])
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -182,12 +179,6 @@ class Snapshot:
                 file.write(line)
         log.info("The query returned %s rows in %.1f s; its connection is closed.", count, clock.monotonic() - begun)
         return digest.hexdigest()
-
-
-def _place(address: str) -> ObjectStoragePath:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    return ObjectStoragePath(address)
 
 
 def _lines(query: Query) -> Iterator[bytes]:
