@@ -231,7 +231,6 @@ class Budget:
         does while the server does not answer.
     :param redis_options: what the client of Redis is made with beside the URL, such as ``ssl_ca_certs``.
     :param send_limit_is_separate: whether requests of the send family count against their own limit only.
-    :param sleep: how to wait; tests give their own.
     :raises WtsInvalidRequestError: when Redis is asked for and its package is not installed.
     """
 
@@ -243,12 +242,10 @@ class Budget:
         redis_url: str | None = None,
         redis_options: Mapping[str, Any] | None = None,
         send_limit_is_separate: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._account = account
         self._redis = _server(redis_url, redis_options or {}) if redis_url else None
         self._counter: _Counter = self._redis or _memory
-        self.sleep = sleep
         account_limits, send_limits = _parts(ACCOUNT_LIMITS, percent), _parts(SEND_LIMITS, percent)
         self._limits = account_limits
         self._limits_of_sends = send_limits if send_limit_is_separate else account_limits + send_limits
@@ -257,11 +254,14 @@ class Budget:
         """Say what is wrong with the Redis server, without its address; ``None`` where nothing is, or there is none."""
         return None if self._redis is None else self._redis.problem()
 
-    def acquire(self, operation: Operation, *, most: float = math.inf) -> float:
+    def acquire(
+        self, operation: Operation, *, most: float = math.inf, sleep: Callable[[float], None] = time.sleep
+    ) -> float:
         """Wait for room in every limit that the operation counts against, and take it.
 
         :param operation: the operation about to be called.
         :param most: seconds to wait at most.
+        :param sleep: how to wait.
         :return: seconds waited.
         :raises WtsRateLimitError: when the wait would take longer.
         """
@@ -278,7 +278,7 @@ class Budget:
                 )
             if waited < _WORTH_A_LINE <= waited + wait:
                 log.info("Waiting about %.0f s for the account's rate limit.", wait)
-            self.sleep(wait)
+            sleep(wait)
             waited += wait
         return waited
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -109,6 +110,7 @@ class WtsClient:
         self._budget = budget or Budget(account_key(self.base_url, token))
         self._rate_limit_wait = rate_limit_wait
         self._sleep = sleep
+        self._check: Callable[[], None] = _nothing
         self._ca_bundle = ca_bundle or None
         self._allow_http = allow_http
         self._until = math.inf
@@ -253,14 +255,19 @@ class WtsClient:
         """
         self._until = until
 
-    def sleep_with(self, sleep: Callable[[float], None]) -> Callable[[float], None]:
-        """Wait for limits and between attempts in another way, and return the way until now.
+    @contextmanager
+    def ended_by(self, check: Callable[[], None], sleep: Callable[[float], None]) -> Iterator[None]:
+        """Let something end the calls of this client before a request and while they wait. Nothing was sent then.
 
-        :param sleep: waits so many seconds; what it raises ends the call. Nothing was sent then.
+        :param check: called before each request; what it raises ends the call.
+        :param sleep: waits so many seconds for a limit or between attempts; what it raises ends the call.
         """
-        before, self._sleep = self._sleep, sleep
-        self._budget.sleep = sleep
-        return before
+        before = self._check, self._sleep
+        self._check, self._sleep = check, sleep
+        try:
+            yield
+        finally:
+            self._check, self._sleep = before
 
     def close(self) -> None:
         """Close the connections of the calling thread."""
@@ -271,8 +278,9 @@ class WtsClient:
 
     def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Verdict:
         operation = call.operation
+        self._check()
         try:
-            waited = self._budget.acquire(operation, most=self._until - time.monotonic())
+            waited = self._budget.acquire(operation, most=self._until - time.monotonic(), sleep=self._sleep)
         except WtsRateLimitError as error:
             return Verdict(Outcome.NOT_SENT, error=error)
         retries.waited_for_budget += waited
@@ -320,6 +328,9 @@ class WtsClient:
         if judgement.error is not None:
             self._auth.hide_in(judgement.error)
         return judgement
+
+
+def _nothing() -> None: ...
 
 
 class _Retries(wait_base):

@@ -122,24 +122,19 @@ class Delivery:
             _, left = wait(left, timeout=min(_PIECE, max(0.0, until - time.monotonic())))
         return left
 
-    def pause(self, seconds: float) -> None:
-        """Wait within a request that has not begun.
+    def check(self) -> None:
+        """Make sure that requests still begin.
 
-        :param seconds: how long.
-        :raises WtsNotSentError: when no request begins any more.
+        :raises WtsNotSentError: when none does any more.
         """
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if self.halted:
-                raise _HaltedError("The campaign was stopped. Nothing was sent.")
-            time.sleep(min(left, _PIECE))
+        if self.halted:
+            raise _HaltedError("The campaign was stopped. Nothing was sent.")
 
     def _begin(self, sends: list[Send]) -> None:
         """Note that the request for some sends begins, if it may."""
         self._ledger.check()
         with self._beginning:
-            if self.halted:
-                raise _HaltedError("The campaign was stopped. Nothing was sent.")
+            self.check()
             self._begun |= _keys(sends)
 
     def receive(self, key: str, answer: Mapping[str, Any], page: Page) -> None:

@@ -263,10 +263,11 @@ class Recipients:
         self._file.seek(0)
         yield from iter(lambda: self._file.read(_BLOCK), b"")
 
-    def refuse_bad_rows(self, where: str = "") -> None:
+    def refuse_bad_rows(self, where: str = "", *, sent_before: bool = False) -> None:
         """Refuse the whole campaign where a row is bad.
 
         :param where: says where all of them are, at the end of the first line.
+        :param sent_before: whether an earlier try may have sent something.
         :raises WtsInvalidRequestError: listing the rows.
         """
         if self.bad_rows:
@@ -276,8 +277,8 @@ class Recipients:
             raise WtsInvalidRequestError(
                 "\n".join(
                     [
-                        f"{self.bad_rows:,} of {self.rows:,} rows are bad. Nothing was sent. Fix them, or set "
-                        f"on_bad_row='skip' to send to the others.{where}",
+                        f"{self.bad_rows:,} of {self.rows:,} rows are bad. Nothing {'more ' if sent_before else ''}was "
+                        f"sent. Fix them, or set on_bad_row='skip' to send to the others.{where}",
                         *problems,
                     ]
                 )

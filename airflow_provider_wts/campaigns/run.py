@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import threading
-import time
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -33,7 +32,6 @@ from airflow_provider_wts.hooks.termination import Terminated, Termination
 from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.key import Mark, campaign_id, send_key
 from airflow_provider_wts.sending.ledger import deployment
-from airflow_provider_wts.sending.pace import Pace
 from airflow_provider_wts.sending.reconcile import Finding, Found, Unanswered
 from airflow_provider_wts.sending.resend import UnknownOutcome
 from airflow_provider_wts.sending.rules import HeldBack, Rules
@@ -64,9 +62,6 @@ _MOST_SHOWN = 3
 #: Seconds for which a task that Airflow ends waits for answers, and one that a person stops. Airflow 3 kills after 5.
 _PATIENCE_OF_AIRFLOW = 2.0
 _PATIENCE = 20.0
-
-#: Seconds after which a wait on the worker looks at the Variable again.
-_PIECE = 10.0
 
 _UNDER_WAY = "the task was killed during the request"
 
@@ -115,6 +110,7 @@ class Batch:
         self._undecided: dict[str, str] = {}
         #: Who may get a message.
         self.rules = Rules([])
+        self._rules_begun = False
         self._unknown_since: dict[str, datetime] = {}
         #: Why nothing more may be sent.
         self.stopped = ""
@@ -132,6 +128,15 @@ class Batch:
     def interruptible(self) -> AbstractContextManager[None]:
         """Let a wait end with :class:`HeldBack` or :class:`Terminated`, because nothing more may go out."""
         return nullcontext()
+
+    def check(self) -> None:
+        """Make sure that more may go out, before a request and while something waits.
+
+        :raises HeldBack: if nothing more may go out.
+        """
+
+    def _pause(self, seconds: float) -> None:
+        clock.sleep(seconds, self.check)
 
     def report(self, recipient: Recipient, result: Result) -> None:
         """Take the outcome of a recipient."""
@@ -222,10 +227,22 @@ class Batch:
             return Result.of(entry.receipt)
         if (reason := self._undecided.get(send.mark.key)) is not None:
             return Result("undecided", reason=reason)
+        self._begin_rules()
         if self.stopped:
             return Result("not_sent", reason=self.stopped)
         refusal = self.rules.refusal(send.to)
         return self._refused(refusal) if refusal is not None else None
+
+    def _begin_rules(self) -> None:
+        """Read what the rules need, unless it was read: a list of contacts may be long."""
+        if self._rules_begun or self.stopped:
+            return
+        self._rules_begun = True
+        try:
+            with self.interruptible():
+                self.rules.begin()
+        except (HeldBack, Terminated) as end:
+            self.stopped = str(end)
 
     def _refused(self, refusal: Refusal) -> Result:
         """Return the result of a recipient whom a rule refuses."""
@@ -358,6 +375,7 @@ class Batch:
             recent=self._delivery.recent,
             settled_after=settled_after,
             at_a_time=at_a_time,
+            sleep=self._pause,
         )
 
     def _take(self, found: Mapping[str, Found], sends: list[Send], page: Page) -> list[Send]:
@@ -472,7 +490,9 @@ class Batch:
         # However old an intent is: a limit may have held its request until then.
         try:
             with self.interruptible():
-                clock.sleep(self._lag - self.ledger.quiet_for)
+                if self.stopped:
+                    raise HeldBack(self.stopped)
+                self._pause(self._lag - self.ledger.quiet_for)
                 shown = self._ask(unanswered, since, settled_after=0.0, at_a_time=at_a_time)
         except (HeldBack, Terminated) as end:
             self.stopped = str(end)
@@ -493,8 +513,9 @@ class Batch:
             # As a rule they are the next ones, so that the others need not be looked at.
             return list(islice((send for send in sends if send.mark.key in keys), len(keys)))
         left = (send for send in sends if not ((entry := self._entry(send.mark.key)) and entry.is_done))
+        self._begin_rules()
         # Who is excluded now was most likely excluded then, and was in no request.
-        return [send for send in left if self.rules.lasting_refusal(send.to) is None]
+        return [send for send in left if self.stopped or self.rules.lasting_refusal(send.to) is None]
 
     def _open_pages_as_before(self, sends: list[Send]) -> None:
         """Open the pages that an earlier try had, if the recipients are as they were."""
@@ -533,7 +554,7 @@ class _Task(Protocol):
 
     def send_times(self) -> SendTimes: ...
 
-    def rules(self, context: Context) -> list[Rule]: ...
+    def rules(self, context: Context, *, sleep: Callable[[float], None]) -> list[Rule]: ...
 
     def wait_for(self, opening: datetime, *, may_defer: bool, sleep: Callable[[float], None]) -> None: ...
 
@@ -586,30 +607,26 @@ class Campaign(Batch):
         self._stop = StopVariable(str(parameters.filter_text("stop_variable", operator.stop_variable) or ""))
         self._termination = Termination()
         self._is_interruptible = False
-        rules = operator.rules(context)
-        for rule in rules:
-            if isinstance(rule, Pace):
-                rule.sleep = self._pause
-        self.rules = Rules(rules)
+        self.rules = Rules(operator.rules(context, sleep=self._pause))
 
     def refuse_bad_rows(self, *, rehearsal: bool) -> None:
         """Refuse the whole campaign because of its bad rows; the results file names all of them.
+
+        What earlier tries sent stays in the results.
 
         :param rehearsal: whether this is a dry run, which writes no results.
         :raises WtsInvalidRequestError: listing the first of them.
         """
         where = ""
-        if self._results is not None and not rehearsal:
-            result = Result("not_sent", reason=f"{self._recipients.bad_rows} other rows are bad")
-            with self._results:
-                for row in self._recipients.entries():
-                    if isinstance(row, SkippedRow):
-                        self._progress.leave(row)
-                    else:
-                        self.report(row, result)
-                self._complete_results({**self._summary(), "stopped": "bad rows"})
-            where = f" All of them are in {self._results.address}."
-        self._recipients.refuse_bad_rows(where)
+        if not rehearsal:
+            self.stopped = f"{self._recipients.bad_rows:,} of {self._recipients.rows:,} rows are bad"
+            with self._results or nullcontext():
+                self._begin()
+                self.send_all(self._recipients)
+                self._publish(self._summary(), self.stopped)
+            where = f" All of them are in {self._results.address}." if self._results is not None else ""
+        tried = sum(self._progress.counts.values()) - self._progress.counts["not_sent"]
+        self._recipients.refuse_bad_rows(where, sent_before=tried > 0)
 
     def rehearse(self) -> dict[str, Any]:
         """Do everything but the requests that send, and return what would happen."""
@@ -675,15 +692,11 @@ class Campaign(Batch):
 
     def run(self) -> dict[str, Any]:
         """Send, and return the counts."""
-        client = self._hook.client
-        with self._termination:
-            before = client.sleep_with(self._pause)
-            try:
-                return self._run()
-            finally:
-                client.sleep_with(before)
+        with self._termination, self._hook.client.ended_by(self.check, self._pause):
+            return self._run()
 
-    def _run(self) -> dict[str, Any]:
+    def _begin(self) -> None:
+        """Write down what is known before the first request."""
         for row in self._recipients.skipped():
             self._progress.leave(row)
         if self._results is not None:
@@ -693,6 +706,9 @@ class Campaign(Batch):
             if self._operator.do_xcom_push:
                 # Of a task that is killed, this is all that the tasks after it get.
                 self._context["ti"].xcom_push(key="return_value", value={**where, "complete": False})
+
+    def _run(self) -> dict[str, Any]:
+        self._begin()
         try:
             self.send_all(self._recipients)
         except TaskDeferred:
@@ -708,7 +724,7 @@ class Campaign(Batch):
         finally:
             # Last of all: a clear of a campaign that finished sends everything again, so it must not end in an error.
             self.close(finished=finished)
-        if self._checked_rows is not None:
+        if self._checked_rows is not None and self.ledger.finished:
             self._checked_rows.drop()
         return self._end(summary, problem)
 
@@ -727,7 +743,7 @@ class Campaign(Batch):
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """Let a wait end because nothing more may go out."""
-        self._is_interruptible = True
+        before, self._is_interruptible = self._is_interruptible, True
         try:
             with self._termination.interruptible():
                 yield
@@ -735,18 +751,14 @@ class Campaign(Batch):
             self._termination.obeyed = True
             raise
         finally:
-            self._is_interruptible = False
+            self._is_interruptible = before
 
-    def _pause(self, seconds: float) -> None:
-        """Wait in pieces; a person may stop the campaign meanwhile."""
+    def check(self) -> None:
+        """End a wait or a search if nothing more may go out."""
         if threading.current_thread() is not threading.main_thread():
-            self._delivery.pause(seconds)
-            return
-        until = clock.seconds() + seconds
-        while (left := until - clock.seconds()) > 0:
-            if self._is_interruptible:
-                self._stop.check()
-            time.sleep(min(left, _PIECE))
+            self._delivery.check()
+        elif self._is_interruptible:
+            self._stop.check()
 
     def permit(self) -> None:
         """Let the next chunk go out, or wait until it may, or stop the campaign."""

@@ -11,7 +11,7 @@ from airflow_provider_wts.sending.rules import HeldBack
 log = logging.getLogger(__name__)
 
 #: Seconds for which a reading of the Variable is valid.
-_VALID = 5.0
+_VALID = 10.0
 
 #: Values, in lower case, that do not stop a campaign.
 _FALSE = frozenset(("", "0", "false", "no", "off", "none", "null"))
@@ -26,14 +26,19 @@ class StopVariable:
     def __init__(self, name: str) -> None:
         self._name = name
         self._read_at: float | None = None
+        self._is_set = False
 
     def check(self) -> None:
-        """Read it, unless it was read within the last seconds.
+        """Read it, unless it is known to be set or was read within the last seconds.
 
         :raises HeldBack: if it is set.
         """
-        if not self._name or (self._read_at is not None and seconds() - self._read_at < _VALID):
-            return
+        if self._name and not self._is_set and (self._read_at is None or seconds() - self._read_at >= _VALID):
+            self._read()
+        if self._is_set:
+            raise HeldBack(f"the Airflow Variable {quoted(self._name)} is set (stop_variable)")
+
+    def _read(self) -> None:
         from airflow.providers.common.compat.sdk import Variable
 
         self._read_at = seconds()
@@ -43,5 +48,4 @@ class StopVariable:
             # Airflow's API server or its secrets backend is away. Nobody has said to stop.
             log.warning("The Airflow Variable %r cannot be read (%s).", self._name, type(error).__name__)
             return
-        if value.strip().lower() not in _FALSE:
-            raise HeldBack(f"the Airflow Variable {quoted(self._name)} is set (stop_variable)")
+        self._is_set = value.strip().lower() not in _FALSE

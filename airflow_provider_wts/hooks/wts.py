@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -153,7 +152,6 @@ class WtsHook(BaseHook):
                 redis_url=redis_url,
                 redis_options=redis_options,
                 send_limit_is_separate=connection.send_limit_is_separate,
-                sleep=self._client_settings.get("sleep", time.sleep),
             ),
             **self._client_settings,
         )

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from airflow_provider_wts.campaigns.query import Query, Snapshot
     from airflow_provider_wts.campaigns.recipients import Recipient, Recipients
     from airflow_provider_wts.campaigns.results import ResultsFile
-    from airflow_provider_wts.sending.pace import Pace
     from airflow_provider_wts.sending.rules import Rule
 
 
@@ -228,6 +227,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         from airflow_provider_wts.campaigns.results import MOST_NAMED
         from airflow_provider_wts.campaigns.run import Campaign
         from airflow_provider_wts.sending.ledger import Ledger, open_ledger
+        from airflow_provider_wts.sending.pace import Pace
 
         with task_failures(), ExitStack() as stack:
             self.refuse_vanished()
@@ -238,8 +238,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             # Before anything that can wait: whoever opens it last is the one who may send.
             ledger = Ledger(None, max_tries=0) if dry_run else open_ledger(context, **policies)
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
-            if pace := self._pace:
-                chunk_size = min(chunk_size, pace.most_at_once)
+            if self._per_minute:
+                chunk_size = min(chunk_size, Pace(self._per_minute).most_at_once)
             on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
             results = self._results(context)
             kind = self.message_kind(chunk_size)
@@ -287,18 +287,20 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         """Return the text that a recipient would read; ``None`` if only WTS Chat knows it."""
         return None
 
-    def rules(self, context: Context) -> list[Rule]:
+    def rules(self, context: Context, *, sleep: Callable[[float], None]) -> list[Rule]:
         """Return the rules about who gets a message, in the order in which they are asked.
 
+        :param sleep: how the rules wait; what it raises ends the wait.
         :raises WtsInvalidRequestError: when one of their parameters is not valid.
         """
+        from airflow_provider_wts.sending.pace import Pace
         from airflow_provider_wts.sending.rules import Exclusions
 
         tags = parameters.texts("exclude_tags", self.exclude_tags) or []
         # The holdout is drawn from those who would get the message.
         return [
-            Exclusions(self.hook, tags, blocked=self.excludes_blocked),
-            *([self._pace] if self._pace else []),
+            Exclusions(self.hook, tags, blocked=self.excludes_blocked, sleep=sleep),
+            *([Pace(self._per_minute, sleep=sleep)] if self._per_minute else []),
             *self.recipient_rules(alone=False),
             *self._holdout(context),
         ]
@@ -308,17 +310,15 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
         :param messages: how many.
         """
-        return round(messages / self._pace.per_minute, 1) if self._pace else None
+        return round(messages / self._per_minute, 1) if self._per_minute else None
 
     def _channel(self) -> str | None:
         return self.hook.channel(parameters.filter_text("channel", self.channel) or None)
 
     @cached_property
-    def _pace(self) -> Pace | None:
-        from airflow_provider_wts.sending.pace import Pace
-
+    def _per_minute(self) -> int | None:
         per_minute = parameters.whole("max_per_minute", self.max_per_minute, least=1)
-        return Pace(per_minute) if isinstance(per_minute, int) else None
+        return per_minute if isinstance(per_minute, int) else None
 
     def _holdout(self, context: Context) -> list[Rule]:
         from airflow_provider_wts.sending.holdout import Holdout, share_of

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Seconds after which a wait checks whether it may go on.
+_PIECE = 0.2
 
 #: A reading of the clock.
 Reading = tuple[float, float]
@@ -29,9 +36,16 @@ def elapsed(since: Reading) -> float:
     return max(abs(new - old) for new, old in zip(now(), since, strict=True))
 
 
-def sleep(seconds: float) -> None:
+def sleep(seconds: float, check: Callable[[], None] | None = None) -> None:
     """Wait.
 
     :param seconds: how long; not at all if it is not positive.
+    :param check: called meanwhile; what it raises ends the wait.
     """
-    time.sleep(max(0.0, seconds))
+    if check is None:
+        time.sleep(max(0.0, seconds))
+        return
+    until = now()[0] + seconds
+    while (left := until - now()[0]) > 0:
+        check()
+        time.sleep(min(left, _PIECE))

@@ -32,8 +32,7 @@ class Pace(Rule):
     ) -> None:
         self.per_minute = per_minute
         self._clock = clock or seconds
-        #: Waits so many seconds.
-        self.sleep = sleep or pause
+        self._sleep = sleep or pause
         # When a chunk was over, and how many messages it had: all of them had left by then.
         self._sent: deque[tuple[float, int]] = deque()
 
@@ -49,7 +48,7 @@ class Pace(Rule):
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
         """Wait until so many messages may go out."""
         while (wait := self._wait(len(people))) > 0:
-            self.sleep(wait)
+            self._sleep(wait)
         return {}
 
     def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:

@@ -207,6 +207,7 @@ def reconcile(
     *,
     unconfirmed: str,
     interval: float = float("inf"),
+    sleep: Callable[[float], None] | None = None,
 ) -> dict[str, Found]:
     """Search until all sends are found, or until what is not found can no longer take effect.
 
@@ -214,6 +215,7 @@ def reconcile(
     :param settled_after: seconds from now in which a request may still take effect.
     :param unconfirmed: says whose outcome is unknown, for a person.
     :param interval: seconds between the first two searches; by default all of the time is between them.
+    :param sleep: how to wait; what it raises ends the search.
     :raises WtsUnknownOutcomeError: when WTS Chat could not be asked; another try of the task may ask again.
     """
     started = clock.now()
@@ -232,7 +234,7 @@ def reconcile(
             for finding, number in Counter(one.finding.value for one in found.values()).items():
                 metrics.count("wts.reconciliations", number, finding=finding)
             return found
-        clock.sleep(min(settled_after - clock.elapsed(started), interval))
+        (sleep or clock.sleep)(min(settled_after - clock.elapsed(started), interval))
         interval = min(2 * interval, _LONGEST_INTERVAL)
 
 
@@ -268,6 +270,7 @@ def search_for_many(
     recent: Iterable[str],
     settled_after: float,
     at_a_time: int = 0,
+    sleep: Callable[[float], None] | None = None,
 ) -> dict[str, Found]:
     """Ask what happened to the sends of some requests, by their keys.
 
@@ -275,16 +278,18 @@ def search_for_many(
     :param since: they were sent no earlier than this.
     :param recent: ids of sends that WTS Chat accepted before them.
     :param at_a_time: see :meth:`SessionSearch.search`.
+    :param sleep: how to wait; what it raises ends the search.
     :raises WtsUnknownOutcomeError: as :func:`reconcile`.
     """
-    queue = _Queue(hook, kind, list(recent))
+    sleep = sleep or clock.sleep
+    queue = _Queue(hook, kind, list(recent), sleep)
 
     def search(is_last: bool) -> dict[str, Found]:
         is_past = not is_last or queue.is_past_recent()
         found = sweep()
         if is_last and not queue.recent and any(one.finding is Finding.ABSENT for one in found.values()):
             log.info("Nothing shows how far WTS Chat is with its queue; asking again in %.0f s.", QUEUE_WAIT)
-            clock.sleep(QUEUE_WAIT)
+            sleep(QUEUE_WAIT)
             found = sweep()
         if not is_past:
             behind = _undecided("WTS Chat has not yet processed what it accepted before")
@@ -295,7 +300,8 @@ def search_for_many(
         shared = kind.request_size > 1
         return SessionSearch(hook, kind.traces, since).search(requests, shared=shared, at_a_time=at_a_time)
 
-    return reconcile(search, settled_after, unconfirmed="It is unknown whether an earlier request took effect")
+    unconfirmed = "It is unknown whether an earlier request took effect"
+    return reconcile(search, settled_after, unconfirmed=unconfirmed, sleep=sleep)
 
 
 def _unreported(error: WtsError) -> Found:
@@ -308,6 +314,7 @@ class _Queue(NamedTuple):
     hook: WtsHook
     kind: SentInRequests
     recent: list[str]
+    sleep: Callable[[float], None]
 
     def is_past_recent(self) -> bool:
         """Wait until WTS Chat has processed what it accepted before; only then absence means anything."""
@@ -316,10 +323,10 @@ class _Queue(NamedTuple):
             if clock.elapsed(begun) > QUEUE_WAIT:
                 return False
             waited = True
-            clock.sleep(_QUEUE_INTERVAL)
+            self.sleep(_QUEUE_INTERVAL)
         if waited:
             # It has only now come to what was accepted after that.
-            clock.sleep(effect_lag(self.hook.client.timeout))
+            self.sleep(effect_lag(self.hook.client.timeout))
         return True
 
     def _one_is_done(self) -> bool:
@@ -342,7 +349,7 @@ class _Queue(NamedTuple):
         while left := [send for send in sends if found[send.mark.key].reason == ACCEPTED]:
             if clock.elapsed(begun) >= QUEUE_WAIT or clock.elapsed(moved) >= _STANDSTILL:
                 break
-            clock.sleep(_REST_INTERVAL)
+            self.sleep(_REST_INTERVAL)
             try:
                 new = SessionSearch(self.hook, self.kind.traces, since).seen(left)
             except WtsError as error:

@@ -13,7 +13,7 @@ import time
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +23,11 @@ from airflow_provider_wts.api import budget
 from airflow_provider_wts.api.budget import Budget, account_key
 from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_wts.api.contract import Operation
 
 SEND, READ = operations()["send_text"], operations()["list_channels"]
 REDIS = "redis://127.0.0.1:6379/0"
@@ -49,8 +54,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     return fake
 
 
-def limited(clock: FakeTime, account: str | None = None, **settings: Any) -> Budget:
-    return Budget(account or uuid.uuid4().hex, sleep=clock.sleep, **settings)
+class Limited:
+    """A budget that waits by a clock of the test."""
+
+    def __init__(self, clock: FakeTime, account: str | None = None, **settings: Any) -> None:
+        self._budget = Budget(account or uuid.uuid4().hex, **settings)
+        self.sleep: Callable[[float], None] = clock.sleep
+
+    def acquire(self, operation: Operation) -> float:
+        return self._budget.acquire(operation, sleep=self.sleep)
 
 
 def most_in_a_window(moments: list[float], seconds: float) -> int:
@@ -66,7 +78,7 @@ def most_in_a_window(moments: list[float], seconds: float) -> int:
 )
 def test_no_window_ever_holds_more_than_its_limit(seed: int, percent: int, pause: float, clock: FakeTime) -> None:
     chance = random.Random(seed)
-    limits = limited(clock, percent=percent)
+    limits = Limited(clock, percent=percent)
     sends: list[float] = []
     every: list[float] = []
     for _ in range(int(3000 * percent / 100)):
@@ -83,7 +95,7 @@ def test_no_window_ever_holds_more_than_its_limit(seed: int, percent: int, pause
 
 
 def test_the_budget_is_used_up_to_a_small_margin(clock: FakeTime) -> None:
-    limits = limited(clock)
+    limits = Limited(clock)
     start = clock.now
     taken = 0
     while clock.now < start + 300:
@@ -93,21 +105,21 @@ def test_the_budget_is_used_up_to_a_small_margin(clock: FakeTime) -> None:
 
 
 def test_sends_that_count_apart_leave_the_account_its_limit(clock: FakeTime) -> None:
-    limits = limited(clock, send_limit_is_separate=True)
+    limits = Limited(clock, send_limit_is_separate=True)
     assert sum(limits.acquire(SEND) for _ in range(900)) == 0
     assert limits.acquire(READ) == 0
     assert sum(limits.acquire(SEND) for _ in range(100)) > 0
 
 
 def test_sends_count_against_both_limits_unless_told_otherwise(clock: FakeTime) -> None:
-    limits = limited(clock)
+    limits = Limited(clock)
     assert sum(limits.acquire(SEND) for _ in range(190)) == 0
     assert sum(limits.acquire(READ) for _ in range(10)) > 0
 
 
 def test_nothing_is_taken_from_one_limit_where_another_is_used_up(clock: FakeTime) -> None:
     account = uuid.uuid4().hex
-    one, both = limited(clock, account, send_limit_is_separate=True), limited(clock, account)
+    one, both = Limited(clock, account, send_limit_is_separate=True), Limited(clock, account)
     for _ in range(970):
         one.acquire(SEND)
     assert both.acquire(SEND) == pytest.approx(120, abs=0.1)
@@ -116,7 +128,7 @@ def test_nothing_is_taken_from_one_limit_where_another_is_used_up(clock: FakeTim
 
 
 def test_the_smallest_percent_leaves_a_request(clock: FakeTime) -> None:
-    limits = limited(clock, percent=1)
+    limits = Limited(clock, percent=1)
     waits = [limits.acquire(READ) for _ in range(3)]
     assert waits == [0, pytest.approx(5), pytest.approx(5)]
 
@@ -124,12 +136,12 @@ def test_the_smallest_percent_leaves_a_request(clock: FakeTime) -> None:
 def test_two_budgets_of_one_account_count_together(clock: FakeTime) -> None:
     account = uuid.uuid4().hex
     for _ in range(194):
-        limited(clock, account).acquire(READ)
-    assert limited(clock, account).acquire(READ) == pytest.approx(5)
+        Limited(clock, account).acquire(READ)
+    assert Limited(clock, account).acquire(READ) == pytest.approx(5)
 
 
 def test_two_accounts_count_apart(clock: FakeTime) -> None:
-    first, second = limited(clock), limited(clock)
+    first, second = Limited(clock), Limited(clock)
     for _ in range(194):
         first.acquire(READ)
     assert second.acquire(READ) == 0
@@ -137,7 +149,7 @@ def test_two_accounts_count_apart(clock: FakeTime) -> None:
 
 def test_waiting_is_told_once(clock: FakeTime, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger=budget.__name__)
-    limits = limited(clock)
+    limits = Limited(clock)
     for _ in range(194):
         limits.acquire(READ)
     # Wakes up too early again and again, as where others take the free places.
@@ -148,7 +160,7 @@ def test_waiting_is_told_once(clock: FakeTime, caplog: pytest.LogCaptureFixture)
 
 def test_short_waits_are_not_told(clock: FakeTime, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger=budget.__name__)
-    limits = limited(clock)
+    limits = Limited(clock)
     for _ in range(195):
         limits.acquire(READ)
         clock.now += 0.0235
@@ -157,7 +169,7 @@ def test_short_waits_are_not_told(clock: FakeTime, caplog: pytest.LogCaptureFixt
 
 def test_memory_stays_bounded(clock: FakeTime) -> None:
     account = uuid.uuid4().hex
-    limits = limited(clock, account)
+    limits = Limited(clock, account)
     for _ in range(5000):
         limits.acquire(SEND)
     kept = [len(times) for (name, _), times in budget._memory._times.items() if name == account]
@@ -165,7 +177,7 @@ def test_memory_stays_bounded(clock: FakeTime) -> None:
 
 
 def test_threads_count_together_and_start_no_threads_of_ours(clock: FakeTime) -> None:
-    limits = limited(clock)
+    limits = Limited(clock)
     before = threading.active_count()
     threads = [threading.Thread(target=lambda: [limits.acquire(READ) for _ in range(19)]) for _ in range(10)]
     for thread in threads:
@@ -215,7 +227,7 @@ class TestRedis:
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        limits = limited(clock, redis_url=f"redis://:pn_secret@127.0.0.1:{port}/0")
+        limits = Limited(clock, redis_url=f"redis://:pn_secret@127.0.0.1:{port}/0")
         assert sum(limits.acquire(READ) for _ in range(194)) == 0
         assert limits.acquire(READ) > 0
         assert [record.levelno for record in caplog.records].count(logging.WARNING) == 1

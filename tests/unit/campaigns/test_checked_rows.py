@@ -13,6 +13,7 @@ from airflow_provider_wts.campaigns.recipients import RowPlan
 from airflow_provider_wts.campaigns.run import Campaign
 from airflow_provider_wts.operators import campaign as campaign_module
 from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
+from airflow_provider_wts.sending.rules import HeldBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,12 +49,13 @@ class Tries:
         #: Rows that the last try checked.
         self.checked = 0
         self._chunks_left: int | None = None
+        self._end: BaseException = Killed()
         permit, recipient = Campaign.permit, RowPlan.recipient
 
         def dying(campaign: Campaign) -> None:
             if self._chunks_left is not None:
                 if not self._chunks_left:
-                    raise Killed
+                    raise self._end
                 self._chunks_left -= 1
             permit(campaign)
 
@@ -88,6 +90,14 @@ class Tries:
         with pytest.raises(Killed):
             self.run(**parameters)
         self._chunks_left = None
+
+    def stopped(self, chunks: int = BEFORE // 2, **parameters: Any) -> dict[str, Any]:
+        """Run a try that a person stops, and clear the task."""
+        self._chunks_left, self._end = chunks, HeldBack("somebody stopped it")
+        counts = self.run(**parameters)
+        self._chunks_left, self._end = None, Killed()
+        self.task.clear()
+        return counts
 
     def received(self, count: int = COUNT) -> list[int]:
         self.emulator.advance(2)
@@ -177,6 +187,16 @@ def test_a_clear_after_a_kill_goes_on_with_the_rows(tries: Tries) -> None:
     assert tries.received() == [1] * COUNT
 
 
+def test_a_clear_after_a_stop_goes_on_with_the_rows(tries: Tries) -> None:
+    for chunks in (5, 6):
+        tries.stopped(chunks)
+        assert tries.kept.is_file()
+    assert tries.run()["sent"] == COUNT
+    assert tries.checked == 0
+    assert tries.received() == [1] * COUNT
+    assert not tries.kept.exists()
+
+
 def test_a_campaign_that_is_killed_again_and_again_checks_once(tries: Tries) -> None:
     tries.killed(5)
     for _ in range(4):
@@ -245,6 +265,29 @@ def test_a_try_that_finds_a_change_checks_all_rows(tries: Tries, change: Callabl
     assert counts["sent"] == everybody
     assert tries.received(everybody) == [1] * everybody
     assert not tries.kept.exists()
+
+
+def test_a_file_that_changes_between_a_stop_and_a_clear_is_checked(tries: Tries) -> None:
+    assert tries.stopped()["sent"] == BEFORE
+    _more(tries)
+    assert tries.run()["sent"] == COUNT + 1
+    assert tries.checked == ROWS + 1
+    assert tries.received(COUNT + 1) == [1] * (COUNT + 1)
+    assert not tries.kept.exists()
+
+
+def test_a_file_that_is_refused_after_a_stop_and_then_restored_goes_on_with_the_rows(tries: Tries) -> None:
+    tries.stopped()
+    before = tries.recipients.read_bytes()
+    tries.write([*map(number, range(COUNT)), "nobody else"])
+    with pytest.raises(AirflowFailException, match=r"1 of 61 rows are bad\. Nothing more was sent"):
+        tries.run(on_bad_row="fail")
+    assert list(tries.statuses().values()).count("sent") == BEFORE
+    tries.task.clear()
+    tries.recipients.write_bytes(before)
+    assert tries.run()["sent"] == COUNT
+    assert tries.checked == 0
+    assert tries.received() == [1] * COUNT
 
 
 def test_what_a_changed_try_checked_is_gone_on_with(tries: Tries) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from campaign_tries import CHANNEL, Campaign, Death, Killed, calls, people, rece
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind
 from airflow_provider_wts.campaigns.recipients import Recipient
+from airflow_provider_wts.campaigns.run import Batch
 from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.ledger import LedgerEntry, Page
 
@@ -106,11 +106,7 @@ def test_the_rest_of_a_request_that_was_taken_is_waited_for(
     pace(20.0)
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
     # An entry is worked on with each step of the inquiry.
-    monkeypatch.setattr(
-        reconcile,
-        "clock",
-        SimpleNamespace(now=clock.now, elapsed=clock.elapsed, sleep=lambda seconds: emulator.advance(25)),
-    )
+    monkeypatch.setattr(Batch, "_pause", lambda batch, seconds: emulator.advance(25))
     assert campaign.run(everybody) == {"sent": 20}
     assert calls(emulator, "queue_chatbot_batch") == 2
     emulator.advance(1000)
@@ -128,13 +124,13 @@ def test_the_rest_of_a_request_that_was_taken_is_never_absent(
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
     slept: list[float] = []
 
-    def nap(seconds: float) -> None:
+    def nap(batch: Batch, seconds: float) -> None:
         # Three are worked on, then the queue stands still.
         emulator.advance(0 if slept else 65)
         slept.append(seconds)
         clock.sleep(seconds)
 
-    monkeypatch.setattr(reconcile, "clock", SimpleNamespace(now=clock.now, elapsed=clock.elapsed, sleep=nap))
+    monkeypatch.setattr(Batch, "_pause", nap)
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}
     # So says the next try, too, which knows of the three from the ledger.
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}

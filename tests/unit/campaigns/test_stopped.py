@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_version import AIRFLOW_VERSION
 from task_process import Processes, wait_until
 from tries import numbers
@@ -19,6 +20,7 @@ from airflow_provider_wts.campaigns import stop as stop_module
 from airflow_provider_wts.operators.message import WtsSendTextBatchOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from airflow_provider_wts.emulator.running import Emulator
@@ -173,7 +175,7 @@ def test_an_export_that_airflow_ends_goes_on(service: Emulator, tmp_path: Path) 
 # The Variable ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wait", ["window", "pace", "rate limit", "answer"])
+@pytest.mark.parametrize("wait", ["window", "pace", "rate limit", "answer", "list of contacts"])
 @pytest.mark.parametrize("kept", [True, False], ids=["ledger", "no-ledger"])
 def test_the_variable_stops_a_campaign_that_waits(
     service: Emulator,
@@ -185,9 +187,8 @@ def test_the_variable_stops_a_campaign_that_waits(
 ) -> None:
     if kept:
         monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
-    assert run_module._PIECE + stop_module._VALID <= 15
+    assert stop_module._VALID <= 15
     # Seconds take a twentieth of their time here.
-    monkeypatch.setattr(run_module, "_PIECE", run_module._PIECE / 20)
     monkeypatch.setattr(stop_module, "_VALID", stop_module._VALID / 20)
     monkeypatch.setattr(run_module, "_PATIENCE", run_module._PATIENCE / 20)
     monkeypatch.setenv("AIRFLOW_VAR_STOP", "false")
@@ -198,6 +199,9 @@ def test_the_variable_stops_a_campaign_that_waits(
         given["max_per_minute"] = 12
     elif wait == "rate limit":
         service.faults.add("status", status=429, retry_after="200", operation_id="send_text", times=None)
+    elif wait == "list of contacts":
+        given["exclude_tags"] = ["VIP"]
+        service.faults.add("latency", seconds=0.9, operation_id="filter_contacts", times=None)
     else:
         service.faults.add("hang", when="after", operation_id="send_text", times=None)
     task = WtsSendTextBatchOperator(
@@ -223,3 +227,53 @@ def test_the_variable_stops_a_campaign_that_waits(
     reached = [*by_status.get("sent", []), *by_status.get("undecided", [])]
     assert set(received(service)) == set(reached)
     assert len(by_status["not_sent"]) == RECIPIENTS - len(reached)
+
+
+@pytest.mark.parametrize("place", ["search", "time until the search"])
+def test_the_variable_stops_a_try_that_asks_what_became_of_earlier_sends(
+    service: Emulator, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    monkeypatch.setattr(stop_module, "_VALID", 0.1)
+    monkeypatch.setattr(run_module, "_PATIENCE", 0.5)
+    results = str(tmp_path / "results.jsonl")
+    given: dict[str, Any] = {
+        "row_text": "Olá!",
+        "recipients": numbers(RECIPIENTS),
+        "results_path": results,
+        "chunk_size": 100,
+    }
+
+    def stopped_after(happened: Callable[[], bool]) -> None:
+        monkeypatch.setenv("AIRFLOW_VAR_STOP", "false")
+        task = WtsSendTextBatchOperator(task_id="send", stop_variable="stop", parallelism=16, **given)
+        person = threading.Thread(target=lambda: (wait_until(happened), monkeypatch.setenv("AIRFLOW_VAR_STOP", "on")))
+        person.start()
+        with pytest.raises(AirflowFailException, match="No confirmation that 16 recipients"):
+            task.execute(context)  # type: ignore[arg-type]
+        person.join()
+        by_status, manifest = left_by(tmp_path)
+        assert manifest["stopped"] == "the Airflow Variable 'stop' is set (stop_variable)"
+        assert {status: len(rows) for status, rows in by_status.items()} == {"undecided": 16, "not_sent": 104}
+
+    hanging = service.faults.add("hang", operation_id="send_text", times=None)
+    stopped_after(lambda: hanging.hits == 16)
+    context["ti"].try_number, context["ti"].max_tries = 2, 1
+    begun = datetime.now(UTC)
+    if place == "search":
+        # After it, the queue of WTS Chat would be waited for.
+        slow = service.faults.add("latency", seconds=0.3, operation_id="list_sessions", times=None)
+        stopped_after(lambda: slow.hits > 0)
+    else:
+        monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 60.0)
+        opened = tmp_path / "results.jsonl.unfinished.manifest.json"
+        stopped_after(opened.exists)
+        monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 0.2)
+    assert datetime.now(UTC) - begun < timedelta(seconds=20)
+
+    service.faults.clear()
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.QUEUE_WAIT", 0.3)
+    monkeypatch.setenv("AIRFLOW_VAR_STOP", "false")
+    context["ti"].try_number, context["ti"].max_tries = 3, 2
+    assert WtsSendTextBatchOperator(task_id="send", **given).execute(context)["sent"] == RECIPIENTS
+    assert received(service) == dict.fromkeys(numbers(RECIPIENTS), 1)

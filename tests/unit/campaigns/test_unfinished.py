@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,7 +40,7 @@ def rows_of(manifest: str, folder: Path, context: dict[str, Any]) -> dict[str, d
     )
     outcome.execute(context)  # type: ignore[arg-type]
     with open(path, encoding="utf-8") as file:
-        return {row["recipient"].replace("|", ""): row for row in map(json.loads, file)}
+        return {row["recipient"].replace("|", ""): row for row in map(json.loads, file) if row["recipient"]}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -73,6 +74,47 @@ def test_a_process_that_is_killed_for_real_has_outcomes_of_everybody_it_sent_to(
     manifest = json.loads((tmp_path / "results.jsonl.manifest.json").read_text())
     assert (manifest["complete"], manifest["sent"]) == (True, RECIPIENTS)
     assert len(rows_of(f"{results}.manifest.json", tmp_path, context)) == RECIPIENTS
+    assert sorted(file.name for file in tmp_path.glob("results*")) == ["results.jsonl", "results.jsonl.manifest.json"]
+
+
+def test_rows_that_are_refused_after_a_kill_leave_the_outcomes_of_those_before(
+    service: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    results, source = tmp_path / "results.jsonl", tmp_path / "recipients.csv"
+    source.write_text("\n".join(["to", *numbers(RECIPIENTS)]))
+    given = {"chatbot": BOT, "recipients_path": str(source), "chunk_size": CHUNK, "results_path": str(results)}
+    tries = Processes(service, tmp_path, CHATBOTS, **given)
+    hanging = [service.faults.add("hang", when="after", operation_id="queue_chatbot_batch", nth=5) for _ in range(2)]
+    killed = tries.start()
+    wait_until(lambda: sum(fault.hits for fault in hanging) == 2)
+    killed.kill()
+    got = received(service)
+    assert len(got) == 6 * CHUNK
+
+    source.write_text("\n".join(["to", *numbers(RECIPIENTS), "12"]))
+    refused = tries.start().end()
+    assert refused["raised"] == "AirflowFailException"
+    assert len(service.requests_of("queue_chatbot_batch")) == 6
+    statuses = {line["to"]: line["status"] for line in map(json.loads, results.read_text().splitlines())}
+    assert sorted(to.replace("|", "") for to, one in statuses.items() if one in ("sent", "undecided")) == got
+    counts = Counter(statuses.values())
+    assert counts == {"sent": 4 * CHUNK, "undecided": 2 * CHUNK, "not_sent": RECIPIENTS - 6 * CHUNK, "bad_row": 1}
+    manifest = json.loads((tmp_path / "results.jsonl.manifest.json").read_text())
+    for about in (manifest, refused["xcoms"]["return_value"]):
+        assert {name: about[name] for name in ("sent", "undecided", "not_sent", "bad_rows", "stopped")} == {
+            "sent": 4 * CHUNK,
+            "undecided": 2 * CHUNK,
+            "not_sent": RECIPIENTS - 6 * CHUNK,
+            "bad_rows": 1,
+            "stopped": "1 of 401 rows are bad",
+        }
+    rows = rows_of(f"{results}.manifest.json", tmp_path, context)
+    assert sorted(to for to, row in rows.items() if row["session_id"]) == got
+
+    source.write_text("\n".join(["to", *numbers(RECIPIENTS)]))
+    tries.clear()
+    assert tries.start().end()["result"]["sent"] == RECIPIENTS
+    assert received(service) == sorted(numbers(RECIPIENTS))
     assert sorted(file.name for file in tmp_path.glob("results*")) == ["results.jsonl", "results.jsonl.manifest.json"]
 
 

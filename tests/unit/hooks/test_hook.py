@@ -225,7 +225,7 @@ def unwilling_to_wait(hook: WtsHook) -> WtsHook:
     def wait(seconds: float) -> None:
         raise Waits
 
-    hook.client._budget.sleep = wait
+    hook.client._sleep = wait
     return hook
 
 

@@ -884,8 +884,8 @@ def test_all_bad_rows_are_in_the_results_of_a_refused_campaign(
     assert told[1].startswith("Line 2: to: '12'")
     assert (len(told), told[-1]) == (22, "And 25 more.")
     found = lines(results)
-    assert [line["status"] for line in found] == ["not_sent", *["bad_row"] * 45]
-    assert found[0]["reason"] == "45 other rows are bad"
+    assert [line["status"] for line in found] == [*["bad_row"] * 45, "not_sent"]
+    assert found[-1]["reason"] == "45 of 46 rows are bad"
     assert json.loads((tmp_path / "results.jsonl.manifest.json").read_text())["bad_rows"] == 45
     assert wts_connection.requests_of("queue_chatbot_batch") == []
 
