@@ -208,6 +208,7 @@ class WholeAirflow:
     :param parallelism: tasks at the same time.
     :param database: ``postgresql``, ``mysql``, or ``sqlite`` where nothing is hurried.
     :param settings: more settings, such as ``CORE__TEST_CONNECTION``.
+    :param rest_api: whether 2.11 gets a web server, too, for its REST API; Airflow 3 always has one.
     """
 
     def __init__(
@@ -215,6 +216,7 @@ class WholeAirflow:
         dags: Iterable[Path],
         connection: Mapping[str, Any] | None,
         *,
+        rest_api: bool = AIRFLOW_3,
         executor: str = "LocalExecutor",
         workers: int = 0,
         parallelism: int = 8,
@@ -232,6 +234,7 @@ class WholeAirflow:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._token: str | None = None
+        self._has_rest_api = rest_api
         self._workers = [f"worker-{number}" for number in range(1, workers + 1)]
         self._executor = executor
         self._parallelism = parallelism
@@ -252,6 +255,9 @@ class WholeAirflow:
         parts = ["scheduler", "triggerer"]
         if AIRFLOW_3:
             parts += ["api-server", "dag-processor"]
+        elif self._has_rest_api:
+            (self.home / "webserver_config.py").write_text("AUTH_ROLE_PUBLIC = 'Admin'\n", encoding="utf-8")
+            parts += ["webserver"]
         for name in [*parts, *self._workers]:
             self.start_part(name)
         self.wait(self._healthy, "The start of Airflow", 240)
@@ -267,6 +273,7 @@ class WholeAirflow:
         else:
             command = {
                 "api-server": ["api-server", "--workers", "1"],
+                "webserver": ["webserver", "--hostname", "127.0.0.1", "--port", str(self.port), "--workers", "1"],
                 "scheduler": ["scheduler", "--skip-serve-logs"],
                 "dag-processor": ["dag-processor"],
                 "triggerer": ["triggerer", "--skip-serve-logs"],
@@ -295,7 +302,7 @@ class WholeAirflow:
 
     def clear(self, dag_id: str, run_id: str, *, only_failed: bool = False) -> None:
         """Clear the tasks of a DAG run, as a person does."""
-        if AIRFLOW_3:
+        if self._has_rest_api:
             body = {"dry_run": False, "dag_run_id": run_id, "only_failed": only_failed, "reset_dag_runs": True}
             self.call("POST", f"dags/{dag_id}/clearTaskInstances", body)
             return
@@ -314,6 +321,11 @@ class WholeAirflow:
         """
         command = [sys.executable, "-c", textwrap.dedent(code)]
         self.processes.run(f"clear-{uuid.uuid4().hex[:6]}", command, self.environment)
+
+    def mark_as_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Mark a task as failed, as a person does."""
+        body = {"new_state": "failed", **({} if AIRFLOW_3 else {"dry_run": False})}
+        self.call("PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", body)
 
     def tasks(self, run_id: str) -> list[dict[str, Any]]:
         """Return the task instances of a run."""
@@ -380,15 +392,16 @@ class WholeAirflow:
             time.sleep(every)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the REST API of Airflow 3."""
+        """Call the REST API."""
         import requests
 
         with requests.Session() as http:
             http.trust_env = False
-            if self._token is None:
+            if AIRFLOW_3 and self._token is None:
                 self._token = http.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
-            headers = {"Authorization": f"Bearer {self._token}"}
-            answer = http.request(method, f"{self.url}/api/v2/{path}", json=body, headers=headers, timeout=60)
+            headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+            version = "v2" if AIRFLOW_3 else "v1"
+            answer = http.request(method, f"{self.url}/api/{version}/{path}", json=body, headers=headers, timeout=60)
             assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
             return answer.json() if answer.content else None
 
@@ -401,7 +414,7 @@ class WholeAirflow:
         return lines
 
     def _healthy(self) -> bool:
-        if not AIRFLOW_3:
+        if not self._has_rest_api:
             rows = self.database.rows("SELECT job_type FROM job WHERE state = 'running'") if self.database else []
             return {"SchedulerJob", "TriggererJob"} <= {row["job_type"] for row in rows}
         import requests
@@ -409,10 +422,11 @@ class WholeAirflow:
         try:
             with requests.Session() as http:
                 http.trust_env = False
-                health = http.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
+                path = "api/v2/monitor/health" if AIRFLOW_3 else "api/v1/health"
+                health = http.get(f"{self.url}/{path}", timeout=10).json()
         except (requests.RequestException, ValueError):
             return False
-        names = ("scheduler", "triggerer", "dag_processor")
+        names = ("scheduler", "triggerer", *(["dag_processor"] if AIRFLOW_3 else []))
         if not all((health.get(name) or {}).get("status") == "healthy" for name in names):
             return False
         return all("ready" in self.processes.tail(name, 200) for name in self._workers)
@@ -479,6 +493,8 @@ class WholeAirflow:
                 "SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
                 # 2.11 has no task state store.
                 "WTS__LEDGER_PATH": f"file://{self.home}/ledger",
+                # Everybody may, as webserver_config.py says.
+                "API__AUTH_BACKENDS": "airflow.api.auth.backend.session",
             }
         if self._executor == "CeleryExecutor":
             settings |= {

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,20 @@ def celery_airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
             # Celery leaves the names of its queues, and what dead workers had taken.
             if left := set(server.keys()) - before:
                 server.delete(*left)
+
+
+@pytest.fixture
+def sending_airflow(emulator: Emulator) -> Iterator[WholeAirflow]:
+    if (3,) <= AIRFLOW_VERSION < (3, 3):
+        pytest.skip("Airflow 3.0 to 3.2 has no task state store; 2.11 stands for all that need [wts] ledger_path")
+    emulator.behave("*", replies=[])
+    emulator.switches.change({"whatsapp_window": "off", "queue_seconds": 0})
+    settings = {"WTS__EFFECT_LAG": "5"}
+    airflow = WholeAirflow([DAGS / "texts_to_many.py"], connection(emulator), settings=settings, rest_api=True)
+    try:
+        yield airflow.start()
+    finally:
+        airflow.stop()
 
 
 def test_deferred_sensors_survive_the_death_of_the_triggerer(local_airflow: WholeAirflow, emulator: Emulator) -> None:
@@ -279,6 +294,42 @@ def test_a_worker_that_is_stopped_past_its_heartbeat_and_continued_sends_nothing
     assert state == "success", airflow.task_logs(run_id, "rror")[-20:]
     assert stopper.continued == set(held_up)
     assert received == [1] * len(numbers)
+
+
+def test_a_campaign_that_a_person_marks_as_failed_stops_and_a_clear_sends_to_the_rest(
+    sending_airflow: WholeAirflow, emulator: Emulator, tmp_path: Path
+) -> None:
+    airflow = sending_airflow
+    numbers = [f"+5511940{number:06}" for number in range(400)]
+    slow = emulator.faults.add("latency", seconds=0.5, operation_id="send_text", times=None)
+    results = tmp_path / "results.jsonl"
+    manifest = tmp_path / "results.jsonl.manifest.json"
+    run_id = airflow.trigger("texts_to_many", to=numbers, results=str(results))
+    airflow.wait(lambda: slow.hits >= 80, "The first sends", 240, lambda: str(airflow.counts(run_id)))
+
+    def is_complete() -> bool:
+        return bool(json.loads(manifest.read_text())["complete"])
+
+    assert not is_complete()
+    marked = time.monotonic()
+    airflow.mark_as_failed("texts_to_many", run_id, "send")
+    airflow.wait(is_complete, "The complete results", 30)
+    seconds = time.monotonic() - marked
+    found = json.loads(manifest.read_text())
+    lines = {line["to"].replace("|", ""): line["status"] for line in map(json.loads, results.read_text().splitlines())}
+    sent = [number for number in numbers if emulator.received(number)]
+    tell(f"complete results {seconds:.1f} s after the mark: {dict(Counter(lines.values()))}")
+    assert lines == {number: "sent" if number in sent else "not_sent" for number in numbers}
+    assert (found["sent"], found["not_sent"], found["undecided"]) == (len(sent), len(numbers) - len(sent), 0)
+    assert found["stopped"].startswith("Airflow ended the task")
+    assert airflow.wait_for_end(run_id, 60) == "failed"
+
+    emulator.faults.clear()
+    airflow.clear("texts_to_many", run_id)
+    assert airflow.wait_for_end(run_id, 240) == "success", airflow.task_logs(run_id, "rror")[-20:]
+    assert [len(emulator.received(number)) for number in numbers] == [1] * len(numbers)
+    found = json.loads(manifest.read_text())
+    assert (found["complete"], found["sent"], found["stopped"]) == (True, len(numbers), None)
 
 
 def _parent_of(pid: int) -> int:
