@@ -306,6 +306,58 @@ def test_only_so_many_sessions_of_many_are_read_one_at_a_time(monkeypatch: pytes
     assert api.count("list_messages" if by_sender else "get_session") == 2
 
 
+class Requests(Sends):
+    """Requests that went out in order, each to four people whom the API does not know."""
+
+    def __init__(self, count: int, size: int = 4) -> None:
+        super().__init__(count * size)
+        self.requests = [Unanswered(self.sends[at : at + size], whole=True) for at in range(0, count * size, size)]
+
+    def searched(self, api: Api, at_a_time: int) -> tuple[list[Finding], int]:
+        """Return what was found, and how many people were looked up."""
+        search = SessionSearch(api, Traces(by_metadata=True, by_sender=False), SINCE)  # type: ignore[arg-type]
+        found = search.search(self.requests, shared=True, at_a_time=at_a_time)
+        return [found[send.mark.key].finding for send in self.sends], api.count("get_contact_by_phone")
+
+
+@pytest.mark.parametrize(("at_a_time", "asked"), [(0, 6 * 3), (1, 3), (2, 2 * 3), (6, 6 * 3), (7, 6 * 3)])
+def test_behind_as_many_absent_requests_as_went_out_at_a_time_nothing_was_sent(at_a_time: int, asked: int) -> None:
+    assert Requests(6).searched(Api(), at_a_time) == ([Finding.ABSENT] * 24, asked)
+
+
+def test_requests_before_one_that_was_sent_say_nothing_of_those_behind_it() -> None:
+    requests = Requests(8)
+    sent = requests.session_of(13, metadata=requests.sends[13].mark.metadata())
+    found, asked = requests.searched(Api(sessions=[sent]), 2)
+    assert found[:12] == [Finding.ABSENT] * 12
+    assert found[12:16] == [Finding.UNDECIDED, Finding.FOUND, Finding.UNDECIDED, Finding.UNDECIDED]
+    assert found[16:] == [Finding.ABSENT] * 16
+    # Three of each request, all the rest of the one that was sent, and no one behind the two after it.
+    assert asked == 3 * 3 + 3 + 2 * 3
+
+
+def test_whoever_had_a_session_behind_absent_requests_is_looked_up() -> None:
+    requests = Requests(6)
+    # Somebody else's send, as far as it shows.
+    other = requests.session_of(18, updatedAt=SINCE.isoformat())
+    found, asked = requests.searched(Api(sessions=[other]), 2)
+    assert found == [Finding.ABSENT] * 18 + [Finding.UNDECIDED] + [Finding.ABSENT] * 5
+    assert asked == 2 * 3 + 1
+
+
+def test_small_requests_speak_for_nobody() -> None:
+    assert Requests(6, size=2).searched(Api(), 1) == ([Finding.ABSENT] * 12, 12)
+    assert Requests(6, size=3).searched(Api(), 1) == ([Finding.ABSENT] * 18, 3)
+
+
+def test_an_absent_one_and_one_whose_session_changed_do_not_speak_for_their_request() -> None:
+    requests = Requests(1)
+    others = [requests.session_of(number, updatedAt=SINCE.isoformat()) for number in (0, 1)]
+    found, asked = requests.searched(Api(sessions=others), 0)
+    assert found == [Finding.UNDECIDED] * 2 + [Finding.ABSENT] * 2
+    assert asked == 4
+
+
 # Cards ----------------------------------------------------------------------------------------------------------------
 
 
