@@ -22,6 +22,7 @@ from airflow_provider_wts.sending.reconcile import (
     Traces,
     Unanswered,
     effect_lag,
+    search_for_many,
     search_for_one,
 )
 
@@ -227,6 +228,24 @@ def test_a_session_is_read_unless_it_was_over_before(ended: dict[str, Any], read
     assert api.count("list_messages") == read
 
 
+class Known(Api):
+    """An API that knows the contact, and leaves this contact's sessions out of the list by contact."""
+
+    def items(self, call: Any) -> Iterator[dict[str, Any]]:
+        of_contact = call.operation_id == "list_sessions" and "ContactId" in call.query
+        return iter([]) if of_contact else super().items(call)
+
+    def run(self, call: Any) -> Any:
+        return {"id": "k"} if call.operation_id == "get_contact_by_phone" else super().run(call)
+
+
+@pytest.mark.parametrize(("contact_id", "becomes"), [("k", Finding.UNDECIDED), ("another", Finding.ABSENT)])
+def test_a_session_that_only_the_list_of_changes_shows_is_the_contacts(contact_id: str, becomes: Finding) -> None:
+    other = {"phoneNumber": "+55|11966665555"}
+    changed = session(1, contactId=contact_id, updatedAt=SINCE.isoformat(), contactDetails=other)
+    assert finding(Known(sessions=[changed]), by_metadata=True)[0] is becomes
+
+
 # What a search for many reads -----------------------------------------------------------------------------------------
 
 
@@ -304,6 +323,53 @@ def test_only_so_many_sessions_of_many_are_read_one_at_a_time(monkeypatch: pytes
     found = sends.search(api, by_sender=by_sender)
     assert findings(found) == [Finding.UNDECIDED] * 4
     assert api.count("list_messages" if by_sender else "get_session") == 2
+
+
+class Queue(Api):
+    """An API that has done what it accepted before, and now shows one send after the other, every few seconds."""
+
+    def __init__(self, moment: SimpleNamespace, sends: Sends, pace: float, shown: int) -> None:
+        super().__init__()
+        self.moment, self.sends, self.pace, self.shown = moment, sends, pace, shown
+
+    def items(self, call: Any) -> Iterator[dict[str, Any]]:
+        done = min(self.shown, int((self.moment.now - 1000.0) / self.pace))
+        return iter([self.sends.session_of(n, metadata=self.sends.sends[n].mark.metadata()) for n in range(done)])
+
+    def run(self, call: Any) -> Any:
+        return {"status": "SENT"} if call == "status" else super().run(call)
+
+
+@pytest.mark.parametrize(
+    ("pace", "shown", "found", "waits"),
+    [
+        # All of it shows after a while.
+        (10.0, 5, 5, [15.0] * 4),
+        # Nothing shows, or nothing more.
+        (10.0, 0, 0, [15.0] * 4),
+        (15.0, 2, 2, [15.0] * 6),
+        # It goes on, and takes too long.
+        (75.0, 5, 4, [15.0] * 20),
+    ],
+)
+def test_the_rest_of_a_request_is_waited_for_while_more_of_it_shows(
+    moment: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, pace: float, shown: int, found: int, waits: list[float]
+) -> None:
+    monkeypatch.setattr(reconcile, "_STANDSTILL", 60.0 if pace < 60 else 76.0)
+    sends = Sends(5)
+    kind = SimpleNamespace(traces=Traces(True, False), request_size=5, status_call=lambda send_id: "status")
+    requests = [Unanswered(sends.sends, whole=True, accepted=True)]
+    all_found = search_for_many(
+        Queue(moment, sends, pace, shown),  # type: ignore[arg-type]
+        kind,  # type: ignore[arg-type]
+        requests,
+        SINCE,
+        recent=["before"],
+        settled_after=0.0,
+    )
+    assert sum(one.finding is Finding.FOUND for one in all_found.values()) == found
+    assert {one.reason for one in all_found.values()} <= {"", reconcile.ACCEPTED}
+    assert moment.waits == waits
 
 
 class Requests(Sends):
