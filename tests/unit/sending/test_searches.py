@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wts.api.errors import WtsNotFoundError
+from airflow_provider_wts.api.errors import WtsNotFoundError, WtsRejectedError
 from airflow_provider_wts.api.wire import CLOCK_SLACK
 from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.key import Mark
@@ -244,6 +244,65 @@ def test_a_session_that_only_the_list_of_changes_shows_is_the_contacts(contact_i
     other = {"phoneNumber": "+55|11966665555"}
     changed = session(1, contactId=contact_id, updatedAt=SINCE.isoformat(), contactDetails=other)
     assert finding(Known(sessions=[changed]), by_metadata=True)[0] is becomes
+
+
+@pytest.mark.parametrize(
+    ("senders", "answered"),
+    [
+        (["", MARK.key], "m1"),
+        ([""], "m0"),
+        # One of these may be another message.
+        (["", ""], None),
+        (["of another send"], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_a_message_that_only_its_session_marks_is_answered_if_there_is_but_one(
+    senders: list[str], answered: str | None
+) -> None:
+    marked = session(1, metadata=MARK.metadata())
+    at = SINCE.isoformat()
+    messages = [
+        {"id": f"m{number}", "direction": "TO_HUB", "createdAt": at, "senderId": sender or None, "text": "Olá"}
+        for number, sender in enumerate(senders)
+    ]
+    trace = InSession(recipient=PHONE, by_metadata=True, is_message=True)
+    found = trace.search(Api(sessions=[marked], messages=messages), MARK, SINCE)  # type: ignore[arg-type]
+    assert found.finding is Finding.FOUND
+    assert (found.answer["id"], found.answer["sessionId"]) == (answered, "s1")
+
+
+class Refusing(Api):
+    """An API that refuses an operation."""
+
+    def __init__(self, refused: str, **lists: Any) -> None:
+        super().__init__(**lists)
+        self.refused = refused
+
+    def items(self, call: Any) -> Iterator[dict[str, Any]]:
+        self.refuse(call)
+        return super().items(call)
+
+    def run(self, call: Any) -> Any:
+        self.refuse(call)
+        return super().run(call)
+
+    def refuse(self, call: Any) -> None:
+        if call.operation_id == self.refused:
+            raise WtsRejectedError("Not this.", operation_id=call.operation_id)
+
+
+@pytest.mark.parametrize("refused", ["list_sessions", "get_contact_by_phone"])
+def test_what_the_api_refuses_to_show_leaves_sends_undecided(refused: str) -> None:
+    found = [
+        search_for_one(Refusing(refused), InSession(PHONE, by_metadata=True), MARK, SINCE, 0.0, unconfirmed="x"),  # type: ignore[arg-type]
+        *Sends(2).search(Refusing(refused)),
+        *Sends(10).search(Refusing(refused)),
+    ]
+    assert {(one.finding, one.reason) for one in found} == {
+        (Finding.UNDECIDED, "WTS Chat did not report it (Not this.)")
+    }
 
 
 # What a search for many reads -----------------------------------------------------------------------------------------
