@@ -97,7 +97,7 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
                 calls += 1
                 for session_id, session in sessions:
                     found[session_id] = {name: session.get(wire) for name, wire in _TOLD.items()}
-                    date = changed(session, "updatedAt", "lastInteractionDate", now=server_now(client))
+                    date = changed(session, "updatedAt", "lastInteractionDate", now=_now_of_cursor(client))
                     latest = max(latest, date)
         except WtsIncompleteListError as error:
             # Rows that moved between pages while these were read may be missing: then the same stretch is read again.
@@ -149,7 +149,7 @@ class ChangedSessions:
                 log.warning("%s", error)
                 whole = False
         if whole and begun is not None:
-            self.cursor = max(self._since, begun - OVERLAP)
+            self.cursor = max(self._since, min(begun, datetime.now(UTC)) - OVERLAP)
 
 
 class Position:
@@ -337,7 +337,7 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, most_p
             calls += 1
             for session_id, session in sessions:
                 seen[session_id] = session_seen(session)._replace(listed=True)
-                latest = max(latest, changed(session, "updatedAt", now=server_now(client)))
+                latest = max(latest, changed(session, "updatedAt", now=_now_of_cursor(client)))
             if whole_number(page.get("totalPages")) > most_pages or calls > MOST_PASSES * most_pages:
                 return Sweep(seen, None, calls)
     except WtsIncompleteListError as error:
@@ -406,6 +406,11 @@ def _odd(call: Call[Any], what: str) -> WtsError:
 def server_now(client: WtsClient) -> datetime:
     """Return a time that the server's clock has passed: what its last answer said, or a cautious guess."""
     return client.server_date or datetime.now(UTC) - CLOCK_SLACK
+
+
+def _now_of_cursor(client: WtsClient) -> datetime:
+    """Return the server's now for a cursor: one answer with a wrong ``Date`` must not hide all that is to come."""
+    return min(server_now(client), datetime.now(UTC))
 
 
 def changed(session: Mapping[str, Any], *names: str, now: datetime) -> datetime:

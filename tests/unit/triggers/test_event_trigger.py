@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 from airflow_version import AIRFLOW_VERSION
 
+from airflow_provider_wts.api import client
 from airflow_provider_wts.api.sessions import complete_session
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.waiting.session_changes import OVERLAP, Batch, Position
@@ -608,3 +609,28 @@ async def _after(emulator: Emulator, do: Callable[[], Any]) -> None:
     while len(emulator.requests_of("list_sessions")) < 4:
         await asyncio.sleep(0.01)
     await asyncio.to_thread(do)
+
+
+@needs_airflow_3
+def test_answers_with_a_wrong_date_silence_nothing_that_comes_later(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = client.date_of
+
+    def dated_in_the_future() -> None:
+        wts_connection.contact_writes(PHONES[0], "Olá")
+        (session,) = wts_connection.state.sessions.by_creation()
+        with wts_connection.state.lock:
+            session["updatedAt"] = session["lastInteractionDate"] = "2090-01-01T00:00:00Z"
+
+    def clock_of_the_server(read: Any) -> Callable[[], None]:
+        return lambda: monkeypatch.setattr(client, "date_of", read)
+
+    told = watch(
+        dated_in_the_future,
+        clock_of_the_server(lambda _: datetime(2099, 1, 1, tzinfo=UTC)),
+        clock_of_the_server(right),
+        *(writes(wts_connection, phone) for phone in PHONES[1:4]),
+        emulator=wts_connection,
+    )
+    assert len(told) == 4
