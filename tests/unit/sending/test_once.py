@@ -148,6 +148,29 @@ def test_a_clear_after_success_sends_again(sender: Sender, task: Any) -> None:
     assert sender.received == 2
 
 
+@pytest.mark.parametrize(("finished", "received"), [(False, 1), (True, 2)])
+def test_a_task_with_more_to_do_is_finished_when_it_says_so(
+    sender: Sender, task: Any, finished: bool, received: int
+) -> None:
+    def build(mark: Mark) -> Any:
+        return sends.send_text("Olá", to=PHONE, sender_id=mark.key)
+
+    for _ in range(2):
+        once = Once(sender.hook, task.next_try(), grace=0)
+        once.send(PHONE, build, InSession(recipient=PHONE, by_sender=True), last=False)
+        if finished:
+            once.finish()
+        task.clear()
+    assert sender.received == received
+
+
+def test_the_ledger_keeps_no_word_of_a_message(sender: Sender, task: Any) -> None:
+    answer = sender.text(task.next_try(), text="Olá, Maria")
+    assert answer["text"] == "Olá, Maria"
+    assert "Maria" not in "".join(task.store.values.values())
+    assert sender.text(task.next_try()) == {**answer, "text": None}
+
+
 def test_a_clear_after_success_sends_nothing_without_a_ledger(sender: Sender, make_task: Any) -> None:
     task = make_task()
     sender.chatbot(task.next_try())
