@@ -164,11 +164,13 @@ def test_a_task_with_more_to_do_is_finished_when_it_says_so(
     assert sender.received == received
 
 
-def test_the_ledger_keeps_no_word_of_a_message(sender: Sender, task: Any) -> None:
-    answer = sender.text(task.next_try(), text="Olá, Maria")
-    assert answer["text"] == "Olá, Maria"
+def test_the_ledger_keeps_no_word_of_a_message(sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"id": "x", "status": "SENT", "text": "Olá, Maria", "parts": [{"caption": "de Maria", "pages": 2}]}
+    monkeypatch.setattr(sender.hook, "run", lambda call, **more: answer, raising=False)
+    assert sender.text(task.next_try()) is answer
     assert "Maria" not in "".join(task.store.values.values())
-    assert sender.text(task.next_try()) == {**answer, "text": None}
+    kept = {"id": "x", "status": "SENT", "text": None, "parts": [{"caption": None, "pages": 2}]}
+    assert sender.text(task.next_try()) == kept
 
 
 def test_a_clear_after_success_sends_nothing_without_a_ledger(sender: Sender, make_task: Any) -> None:
@@ -429,12 +431,17 @@ def test_two_lost_answers_in_a_row_leave_the_rest_to_the_next_try(sender: Sender
     assert sender.received == 1
 
 
-def test_with_resend_two_lost_answers_in_a_row_are_tried_again_later(sender: Sender, any_task: Any) -> None:
+def test_with_resend_two_lost_answers_in_a_row_are_tried_again_later(
+    sender: Sender, any_task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr("airflow_provider_wts.sending.once.count_send", lambda operation_id, end: counted.append(end))
     sender.emulator.faults.add("reset", operation_id="send_text", times=2)
     with pytest.raises(WtsUnknownOutcomeError) as caught:
         sender.text(any_task.next_try(), marked=False, on_unknown="resend")
     assert readable(PHONE) in str(caught.value)
     assert not is_final(caught.value)
+    assert counted == ["undecided"]
 
 
 @pytest.mark.parametrize("grace", [0.0, 12.0])
@@ -464,6 +471,65 @@ def test_absence_is_concluded_only_when_the_grace_is_over(
     once.send(PHONE, lambda mark: send_chatbot(bot_key=sender.bot_key, to=PHONE), Slow())
     # The last look begins after the grace, so that nothing can come behind its back.
     assert looks[-1] >= 1000.0 + grace
+
+
+class Absent:
+    """A trace that is never there, on a clock that only waiting moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.searched = 1000.0, list[float]()
+        monkeypatch.setattr(clock, "now", lambda: (self.now, self.now))
+        monkeypatch.setattr(clock, "sleep", self.sleep)
+        # As long as the request may take, and no longer.
+        monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: timeout)
+
+    def sleep(self, seconds: float) -> None:
+        # The rest of a difference would else never pass.
+        self.now += max(0.001, seconds)
+
+    def search(self, hook: Any, mark: Any, since: Any) -> Found:
+        self.searched.append(self.now)
+        return Found(Finding.ABSENT)
+
+
+@pytest.mark.parametrize("busy", [0.0, 100.0, 1000.0])
+@pytest.mark.parametrize(("timeout", "held_back"), [(300.0, 0.0), (300.0, 50.0), (None, 0.0)])
+def test_what_an_earlier_try_sent_is_absent_when_its_request_can_have_no_effect_any_more(
+    sender: Sender,
+    task: Any,
+    crash: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    timeout: float | None,
+    held_back: float,
+    busy: float,
+) -> None:
+    with crash("before the call"):
+        sender.chatbot(task.next_try())
+    header = task.store.get(HEADER)
+    next(iter(header["sends"].values()))["timeout"] = timeout
+    task.store.set(HEADER, header)
+    trace = Absent(monkeypatch)
+    once = Once(sender.hook, task.next_try())
+    # From here on the earlier try sends nothing; it had one more lease.
+    quiet_from = trace.now - 0.1 * ledger.LEASE
+    trace.sleep(busy)
+    build = lambda mark: send_chatbot(bot_key=sender.bot_key, to=PHONE)  # noqa: E731
+    once.send(PHONE, build, trace, held_back=held_back)
+    lag = sender.hook.client.longest_timeout if timeout is None else timeout
+    assert trace.searched[-1] == pytest.approx(max(quiet_from + lag + held_back, 1000.0 + busy), abs=0.1)
+    assert sender.received == 1
+
+
+@pytest.mark.parametrize("held_back", [0.0, 50.0])
+def test_what_got_no_answer_is_absent_when_its_request_can_have_no_effect_any_more(
+    sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch, held_back: float
+) -> None:
+    sender.emulator.faults.add("reset", operation_id="send_chatbot")
+    trace, build = Absent(monkeypatch), lambda mark: send_chatbot(bot_key=sender.bot_key, to=PHONE)
+    Once(sender.hook, task.next_try()).send(PHONE, build, trace, held_back=held_back)
+    lag = sender.hook.client.timeout_of(build(None))
+    assert trace.searched[-1] - trace.searched[0] == pytest.approx(lag + held_back)
+    assert sender.received == 1
 
 
 def test_a_late_effect_within_the_grace_is_seen(sender: Sender, task: Any) -> None:
