@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -18,12 +19,14 @@ from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.campaigns.outcomes import Outcomes
 from airflow_provider_wts.hooks.tables import Table
 from airflow_provider_wts.operators.campaign_outcome import WtsCampaignOutcomeOperator
+from airflow_provider_wts.waiting import session_changes
 
 #: Where a pass is killed, beside "sometime": before or after the so manieth of these calls.
 POINTS = {
     "request": (WtsClient, "perform"),
     "keep": (Outcomes, "keep"),
-    "table": (Table, "replace"),
+    "table": (Table, "replace_changed"),
+    "seal": (Table, "_seal"),
     "rows": (Table, "_insert"),
 }
 
@@ -34,6 +37,9 @@ def follow(settings: dict[str, Any]) -> dict[str, Any]:
     os.environ["AIRFLOW_CONN_WTS_DB"] = json.dumps({"conn_type": "generic"})
     # The service here has no limits, and days pass in seconds.
     budget.ACCOUNT_LIMITS = (budget.Limit(10**6, 300, "wts-account"),)
+    ahead = timedelta(seconds=settings["ahead"])
+    now = classmethod(lambda cls, tz=None: datetime.now(tz) + ahead)
+    session_changes.datetime = type("ClockOfTheService", (datetime,), {"now": now})
     made = Server(*settings["server"]).hook()
     DbApiHook.get_hook = classmethod(lambda cls, conn_id, hook_params=None: made(conn_id))
     if settings["death"]:
