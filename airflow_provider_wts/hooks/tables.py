@@ -78,6 +78,13 @@ _SEALS = {
     "sqlite": ("quote({})", " || ',' || ", "COUNT(*), COUNT(*), wts_digest({})"),
 }
 
+#: What begins a transaction that sees, beside its own changes, what its first statement saw. SQLite lets nobody else
+#: write meanwhile.
+_SNAPSHOTS = {
+    **dict.fromkeys(("postgresql", "mysql"), "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"),
+    "sqlite": "BEGIN IMMEDIATE",
+}
+
 #: What drivers name errors that another try meets again.
 _FINAL = {"IntegrityError", "DataError", "ProgrammingError", "NotSupportedError"}
 
@@ -164,7 +171,8 @@ class Table:
         :return: how many rows were written.
         :raises WtsError: when they cannot be written; the table is as it was before.
         """
-        with self._transaction() as (_, cursor):
+        with self._connected() as (connection, cursor):
+            self._begin(connection, cursor)
             return self._replace(cursor, rows, whole, unless)
 
     def replace_changed(
@@ -185,8 +193,10 @@ class Table:
         :param unless: as of :meth:`replace`.
         :raises WtsError: when they cannot be written; the table is as it was before.
         """
-        with self._transaction() as (connection, cursor):
+        with self._connected() as (connection, cursor):
             try:
+                # What somebody else commits meanwhile is not in the second seal, so that the next time finds it.
+                self._begin(connection, cursor, snapshot=True)
                 before = self._seal(connection, cursor, whole, unless)
             except Exception:
                 # Such as a database that only speaks like PostgreSQL.
@@ -202,12 +212,11 @@ class Table:
             return Replaced(written, self._seal(connection, cursor, whole, unless))
 
     @contextmanager
-    def _transaction(self) -> Iterator[tuple[Any, Any]]:
+    def _connected(self) -> Iterator[tuple[Any, Any]]:
         """Open a connection and a cursor in which all is done, or nothing."""
         try:
             with opened(self._hook) as connection:
                 cursor = connection.cursor()
-                self._begin(connection, cursor)
                 yield connection, cursor
                 connection.commit()
         except WtsError:
@@ -215,8 +224,11 @@ class Table:
         except Exception as error:
             raise self._problem(error) from error
 
-    def _begin(self, connection: Any, cursor: Any) -> None:
+    def _begin(self, connection: Any, cursor: Any, *, snapshot: bool = False) -> None:
         self._make(connection, cursor)
+        if snapshot and self._dialect in _SNAPSHOTS:
+            connection.commit()
+            cursor.execute(_SNAPSHOTS[self._dialect])
         if self._dialect == "postgresql":
             # A column without a time zone takes what the clock shows there.
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from databases import database  # noqa: F401
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.tables import Table, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 COLUMNS = {
     "campaign_id": "id",
@@ -92,6 +97,40 @@ def test_rows_of_a_campaign_that_it_has_no_more_are_removed_and_others_stay(tabl
     assert keys(database) == [(ONE, "k1"), (ONE, "new"), (TWO, "a")]
     table.replace([], whole=[ONE])
     assert keys(database) == [(TWO, "a")]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["seal known", "first time"])
+def test_what_somebody_changes_while_rows_are_written_is_repaired_the_next_time(
+    table: Table,
+    database: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_known: bool,
+) -> None:
+    from airflow_provider_wts.hooks import tables
+
+    monkeypatch.setattr(tables, "_BATCH", 1)
+    rows = [row("a"), row("b", name="Bia")]
+
+    def seal_after(given: Iterable[Any], changed: Iterable[Any], seal: str | None) -> str | None:
+        return table.replace_changed(given, changed, seal=seal, whole=[ONE], unless=["observed_at"]).seal
+
+    def meddled(given: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        meddle()
+        yield from given
+        meddle()
+
+    def meddle() -> None:
+        # SQLite lets nobody else write meanwhile, and nobody waits for that here.
+        waits = ["PRAGMA busy_timeout = 0"] if database.kind == "sqlite" else []
+        with suppress(sqlite3.OperationalError):
+            database.write(*waits, f"UPDATE TABLE_NAME SET name = 'Old' WHERE campaign_id = '{ONE}' AND row_key = 'a'")
+
+    seal = seal_after([row("a"), row("b")], [], None) if is_known else None
+    table.replace([row("a"), row("b")])
+    seal = seal_after(meddled(rows), meddled(rows[1:]), seal)
+    seal_after(rows, [], seal)
+    assert dict(database("SELECT row_key, name FROM TABLE_NAME")) == {"a": "Ana 🙂", "b": "Bia"}
 
 
 def test_keys_that_differ_in_spaces_case_or_accents_are_several(table: Table, database: Any) -> None:  # noqa: F811
