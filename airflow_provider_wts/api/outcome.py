@@ -260,8 +260,10 @@ def _judge_success(operation: Operation, reply: Reply, asked_id: str | None) -> 
 
 def _is_about_another(answer: Any, asked_id: str) -> bool:
     """Whether an answer is about something else than what was asked for, as a cache may mix them up."""
-    found = [answer[name] for name in ("id", "senderId") if answer.get(name)] if isinstance(answer, dict) else []
-    return bool(found) and is_uuid(asked_id) and asked_id.lower() not in [str(one).lower() for one in found]
+    if not isinstance(answer, dict) or not answer.get("id") or not is_uuid(asked_id):
+        return False
+    # Sends are asked for by the sender's id, too, and agents by that of their user.
+    return asked_id.lower() not in [str(answer.get(name)).lower() for name in ("id", "senderId", "userId")]
 
 
 def _parsed(body: bytes) -> Any:

@@ -101,7 +101,11 @@ ASKED = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 @pytest.mark.parametrize(
-    "answer", [{"id": ASKED}, {"id": ASKED.upper()}, {"senderId": ASKED, "id": "x"}, {"id": None}, {}]
+    "answer",
+    [
+        *({"id": ASKED}, {"id": ASKED.upper()}, {"senderId": ASKED, "id": "x"}, {"userId": ASKED, "id": "x"}),
+        *({"senderId": "x"}, {"id": None}, {}),
+    ],
 )
 def test_an_answer_about_what_was_asked_for_is_taken(answer: Any) -> None:
     assert judge_reply(SESSION, reply(200, answer), ASKED).value == answer
