@@ -68,14 +68,14 @@ def needs_extra(parameter: str, package: str, extra: str, instead: str = "") -> 
 
     :param parameter: what needs it, for the error.
     :param instead: what to do without it, at the end of the sentence.
-    :raises WtsInvalidRequestError: when it is not installed.
+    :raises WtsInvalidRequestError: when it is not installed, or damaged.
     """
     try:
         yield
-    except ImportError:
+    except ImportError as error:
         raise WtsInvalidRequestError(
-            f"{parameter}: needs the package {package!r}, which is not installed. Nothing was sent. Install it with "
-            f"pip install 'airflow-provider-wts[{extra}]'{instead}."
+            f"{parameter}: needs the package {package!r}, which cannot be imported: {reason_of(error)}. Nothing was "
+            f"sent. Install it with pip install 'airflow-provider-wts[{extra}]'{instead}."
         ) from None
 
 
