@@ -387,6 +387,7 @@ def test_a_row_is_a_number_or_an_object(row: Any) -> None:
         ({"to": NUMBER, "note": float("inf")}, "Out of range float values"),
         ({"to": NUMBER, "note": "\ud800"}, "one half of a character"),
         ({"to": NUMBER, "note": "JoÃ£o"}, "note: 'JoÃ£o' is not text as people write it"),
+        ({"to": NUMBER, "note": {"fone": NUMBER, "nome": "JoÃ£o"}}, "note: 'JoÃ£o' is not text as people write it"),
         ({"to": NUMBER, "note": "Jo\ufffdo"}, "is not text as people write it"),
         ({"to": NUMBER, "note": "a\0b"}, "is not text as people write it"),
         ({"to": NUMBER, "note": Decimal("Infinity")}, "Infinity is not a JSON value"),
@@ -512,6 +513,19 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_text("x")
     with pytest.raises(WtsInvalidRequestError, match=r"airflow-provider-wts\[parquet\]"):
+        list(recipients.in_file(str(tmp_path / "a.parquet")))
+
+
+def test_a_package_that_is_installed_and_cannot_be_imported_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('libarrow.so: no such file')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pyarrow", raising=False)
+    (tmp_path / "a.parquet").write_text("x")
+    with pytest.raises(WtsInvalidRequestError, match=r"'pyarrow', which cannot be imported: libarrow.so: no such file"):
         list(recipients.in_file(str(tmp_path / "a.parquet")))
 
 
