@@ -65,6 +65,14 @@ def pytest_collection() -> Iterator[Any]:
         gc.enable()
 
 
+@pytest.fixture(autouse=True)
+def no_requests_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service at a port that an earlier test's service had is the same account, whose limits may be used up."""
+    from airflow_provider_wts.api.budget import _memory
+
+    monkeypatch.setattr(_memory, "_times", {})
+
+
 @pytest.fixture(scope="session")
 def migrated_database() -> Path:
     """A migrated SQLite database of Airflow, to be copied. A migration takes long: it is done once per version."""

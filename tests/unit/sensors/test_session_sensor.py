@@ -26,7 +26,7 @@ from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 AIRFLOW_3 = find_spec("airflow.sdk") is not None
 
 if AIRFLOW_3:
-    from airflow.sdk.exceptions import AirflowRescheduleException
+    from airflow.exceptions import AirflowRescheduleException
 
 if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
