@@ -54,6 +54,9 @@ DEFAULT_TIMEOUT = 60.0
 SYNCHRONOUS_WAIT = 25.0
 _SYNCHRONOUS = {"send_message_sync", "send_session_message_sync"}
 
+#: Seconds for one attempt when the wait that it belongs to is over.
+SHORT_TIMEOUT = 10.0
+
 #: Seconds for which a call is tried again, by what happened.
 UNREACHABLE_BUDGET = 5.0
 NOT_SENT_BUDGET = 60.0
@@ -113,7 +116,7 @@ class WtsClient:
         self._check: Callable[[], None] = _nothing
         self._ca_bundle = ca_bundle or None
         self._allow_http = allow_http
-        self._until = math.inf
+        self._until = self._patient_until = math.inf
         self._user_agent = user_agent
         self._observer = observer
         self._transport = self._transport_to(self.base_url)
@@ -148,7 +151,7 @@ class WtsClient:
         :raises WtsUnknownOutcomeError: when a send got no usable answer, or a call that may be repeated got none
             in all its attempts.
         """
-        retries = _Retries(call, self._rate_limit_wait, self._until)
+        retries = _Retries(call, self._rate_limit_wait, self._waits_until)
         try:
             judgement: Verdict = Retrying(
                 retry=retries.again,
@@ -172,7 +175,7 @@ class WtsClient:
         :return: the answer, parsed; ``None`` where the operation answers nothing.
         :raises WtsError: as :meth:`perform`.
         """
-        judgement = self._attempt(call, _Retries(call, 0.0, self._until))
+        judgement = self._attempt(call, _Retries(call, 0.0, self._waits_until))
         if judgement.error is not None:
             raise judgement.error
         value: T = judgement.value
@@ -255,6 +258,17 @@ class WtsClient:
         """
         self._until = until
 
+    def wait_until(self, until: float) -> None:
+        """Wait for no limit and for no further attempt after a time, and then for each answer a few seconds only.
+
+        :param until: the time, by ``time.monotonic``.
+        """
+        self._patient_until = until
+
+    @property
+    def _waits_until(self) -> float:
+        return min(self._until, self._patient_until)
+
     @contextmanager
     def ended_by(self, check: Callable[[], None], sleep: Callable[[float], None]) -> Iterator[None]:
         """Let something end the calls of this client before a request and while they wait. Nothing was sent then.
@@ -280,7 +294,7 @@ class WtsClient:
         operation = call.operation
         self._check()
         try:
-            waited = self._budget.acquire(operation, most=self._until - time.monotonic(), sleep=self._sleep)
+            waited = self._budget.acquire(operation, most=self._waits_until - time.monotonic(), sleep=self._sleep)
         except WtsRateLimitError as error:
             return Verdict(Outcome.NOT_SENT, error=error)
         retries.waited_for_budget += waited
@@ -288,7 +302,8 @@ class WtsClient:
         left = self._until - time.monotonic()
         if left <= 0:
             return Verdict(Outcome.NOT_SENT, error=_out_of_time(operation.operation_id))
-        verdict = self._request(call, left, before_write)
+        patience = max(self._patient_until - time.monotonic(), SHORT_TIMEOUT)
+        verdict = self._request(call, min(left, patience), before_write)
         if self._observer is not None:
             limited = isinstance(verdict.error, WtsRateLimitError)
             outcome = "rate_limited" if limited else verdict.outcome.name.lower()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
@@ -34,6 +36,9 @@ T = TypeVar("T")
 
 #: Seconds between two attempts of a check that must not wait for the next one.
 _PAUSE = 15.0
+
+#: Seconds for which a check may wait for the rate limit when the time of the whole wait is over.
+_LAST_WAIT = 10.0
 
 
 class Check(NamedTuple):
@@ -78,6 +83,9 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         self.wts_conn_id = wts_conn_id
         self.deferrable = deferrable
         self._last_words = ""
+        #: When the wait is over, by ``time.monotonic``.
+        self._ends_at = math.inf
+        self._limited_for = 0.0
         use_retry_policy(self)
 
     @cached_property
@@ -154,14 +162,16 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             self.log.info(found.words)
             if found.verdict is WaitState.REACHED:
                 return PokeReturnValue(is_done=True, xcom_value=found.value)
-        if self.deferrable:
-            self.leave_worker(context)
+        if self.deferrable and (left := min(self._ends_at - time.monotonic(), self.timeout)) > 0:
+            self.leave_worker(context, math.ceil(left))
         return PokeReturnValue(is_done=False)
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 
         seconds: float = super()._get_next_poke_interval(*args, **kwargs)
+        # No check comes before the limit is free, and the last one when the time is over.
+        seconds = min(max(seconds, self._limited_for), max(self._ends_at - time.monotonic(), 0.0))
         # As a trigger that fires early: the scheduler may fail a task that comes back while it still books its end.
         return max(seconds, EARLIEST_FIRING) if self.reschedule else seconds
 
@@ -179,12 +189,15 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             except WtsError as error:
                 if self.failed_checks.failed(error):
                     raise
-                if not self.reschedule or not isinstance(error, WtsRejectedError):
+                self._limited_for = getattr(error, "retry_after", 0.0)
+                over = time.monotonic() >= self._ends_at
+                if over or not self.reschedule or not isinstance(error, WtsRejectedError):
                     return None
                 # Rescheduled, it would not remember that this failed.
                 time.sleep(min(self.poke_interval, _PAUSE))
             else:
                 self.failed_checks.succeeded()
+                self._limited_for = 0.0
                 return answer
 
     def result(self, read: Callable[[], T]) -> T:
@@ -197,14 +210,17 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         """
         from airflow_provider_wts.waiting.conditions import ends_wait, refuses_token, says_missing
 
+        until = max(self._ends_at, time.monotonic() + _LAST_WAIT)
         try:
             try:
+                self.hook.client.wait_until(until)
                 return read()
             except WtsError as error:
                 if not refuses_token(error):
                     raise
                 self.log.warning("%s The connection %r is read again.", error, self.wts_conn_id)
             self.__dict__.pop("hook", None)
+            self.hook.client.wait_until(until)
             return read()
         except WtsError as error:
             if not ends_wait(error):
@@ -215,6 +231,9 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
+        began = self._began_before(context)
+        spent = (datetime.now(UTC) - began).total_seconds() if began else 0.0
+        self._ends_at = time.monotonic() + self.timeout - spent
         try:
             return super().execute(context)
         except AirflowSensorTimeout:
@@ -282,6 +301,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         """
         from airflow_provider_wts.waiting.conditions import WaitState
 
+        self._ends_at = time.monotonic()
         try:
             found = self.result(lambda: self.check(context))
         except WtsError as error:
@@ -291,6 +311,18 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         if found.verdict is WaitState.FAILED:
             raise AirflowFailException(found.words)
         return found if found.verdict is WaitState.REACHED else None
+
+    def _began_before(self, context: Context) -> datetime | None:
+        """Return when the wait began, where this is a later check of a sensor that is rescheduled."""
+        if not self.reschedule:
+            return None
+        task_instance: Any = context["ti"]
+        if hasattr(task_instance, "get_first_reschedule_date"):
+            first = task_instance.get_first_reschedule_date(context)
+        else:
+            # Airflow 2.11 keeps the start of the first check there.
+            first = getattr(task_instance, "start_date", None)
+        return first if isinstance(first, datetime) else None
 
     def _too_late(self) -> str:
         return f"{self._last_words} The sensor's timeout is {self.timeout:.0f} s.".lstrip()

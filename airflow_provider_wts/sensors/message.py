@@ -92,18 +92,6 @@ class WtsSessionReplySensor(WtsSensor):
         """Return what is waited for, in words."""
         return f"Session {self.session_id}"
 
-    def _began_before(self, context: Context) -> datetime | None:
-        """Return when the wait began, where this is a later look of a sensor that is rescheduled."""
-        if not self.reschedule:
-            return None
-        task_instance: Any = context["ti"]
-        if hasattr(task_instance, "get_first_reschedule_date"):
-            first = task_instance.get_first_reschedule_date(context)
-        else:
-            # Airflow 2.11 keeps the start of the first look there.
-            first = getattr(task_instance, "start_date", None)
-        return first if isinstance(first, datetime) else None
-
 
 class WtsMessageStatusSensor(WtsSensor):
     """Wait until a message is delivered or read.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wts.api.budget import Limit
 from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
@@ -82,6 +84,29 @@ def test_it_tells_when_the_session_failed(sessions: list[str]) -> None:
 def test_it_ends_at_its_deadline_with_the_last_status(sessions: list[str]) -> None:
     (told,) = events([trigger(sessions[0], seconds=0.3)])
     assert (told["outcome"], told["status"]) == ("timeout", "STARTED")
+
+
+@pytest.mark.parametrize("limit", ["service", "own count"])
+def test_the_deadline_of_one_wait_passes_while_the_poll_waits_for_the_rate_limit(
+    wts_connection: Emulator, sessions: list[str], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    if limit == "service":
+        wts_connection.faults.add("status", status=429, retry_after="120", times=None)
+    else:
+        one = (Limit(1, 120, f"of {wts_connection.url}"),)
+        monkeypatch.setattr("airflow_provider_wts.api.budget.ACCOUNT_LIMITS", one)
+    began = time.monotonic()
+
+    async def first() -> dict[str, Any]:
+        waiting = [
+            asyncio.ensure_future(event(trigger(sessions[place], seconds=60.0 * place + 0.3))) for place in (0, 1)
+        ]
+        told = await waiting[0]
+        waiting[1].cancel()
+        return told
+
+    assert asyncio.run(first())["outcome"] == "timeout"
+    assert time.monotonic() - began < 20.0
 
 
 def test_it_does_not_fire_before_its_time(wts_connection: Emulator, sessions: list[str]) -> None:
