@@ -41,6 +41,9 @@ HEADER = "wts_ledger"
 #: Name of the holder in the store: the try that took the ledger over last. Apart, so that neither overwrites the other.
 HOLDER = "wts_ledger_holder"
 
+#: Name of the writer in the store: the latest try that went on with the ledger. Who is not there yet has sent nothing.
+WRITER = "wts_ledger_writer"
+
 _VERSION = 1
 
 #: Seconds for which a check is valid, and which a later try waits before it reads what earlier ones did.
@@ -430,6 +433,8 @@ class Ledger:
         self._pages_begun = False
         self._pages_used = 0
         self._unwritten: dict[int, Page] = {}
+        # The writer before this try.
+        self._previous: str | None = None
         self._fence = Fence(self._store, try_number=try_number, run=run)
         if not self.is_kept:
             # The same generation for all tries: nothing shows a clear.
@@ -437,8 +442,11 @@ class Ledger:
             return
         before = self._fence.hold(first=self._begin)
         if not self._header:
+            self._previous = self._writer()
             self._header = self._resumed(before, on_clear)
             ensure_written(self._write)
+            # Only after the header, and before anything is sent.
+            ensure_written(self._write_writer)
 
     @property
     def generation(self) -> int:
@@ -675,8 +683,18 @@ class Ledger:
         header["sends"] = {key: entry.as_json() for key, entry in self._entries.items()}
         # As last seen, so that a retry after the end is not taken for another clear.
         header["max_tries"] = self._max_tries
-        header |= {"holder": self._fence.process, "try": self._try_number}
+        header |= {"holder": self._fence.process, "try": self._try_number, "previous": self._previous}
         self._store.set(HEADER, header)
+
+    def _writer(self) -> str | None:
+        found = _read(self._store, WRITER)
+        if found is not None and not isinstance(found, dict):
+            raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {WRITER} is damaged. {_UNREADABLE}")
+        return found.get("holder") if found else None
+
+    def _write_writer(self) -> None:
+        self.check()
+        self._store.set(WRITER, {"holder": self._fence.process})
 
     def _begin(self) -> bool:
         """Write a new ledger, if there is none."""
@@ -704,8 +722,7 @@ class Ledger:
         if _try_of(header) > self._try_number:
             # It had taken over before this one overwrote its name.
             self._fence.give_up()
-        # Some try wrote although another one held: what that one wrote may be lost.
-        overwritten = header.get("holder") != (before or {}).get("holder")
+        overwritten = self._is_overwritten(header, before)
         cleared = header.get("max_tries") != self._max_tries
         if cleared and (on_clear == "resend" or (on_clear == "auto" and header["finished"])):
             log.warning(
@@ -723,6 +740,14 @@ class Ledger:
             header |= {"finished": False, "doubted": True, "checkpoint": None}
         header["run"] = header.get("run") or self._run
         return header
+
+    def _is_overwritten(self, header: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+        """Whether a try that was given up wrote the header over that of its successor, which may have sent."""
+        if "previous" not in header:
+            # Version 0.1.0 wrote no writer.
+            return self._previous is not None or header.get("holder") != (before or {}).get("holder")
+        # A try that held the ledger and ended before it was the writer left nothing that could be missing.
+        return self._previous not in (header["holder"], header["previous"])
 
     def _read(self) -> dict[str, Any] | None:
         header = _read(self._store, HEADER)

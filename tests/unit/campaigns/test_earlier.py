@@ -11,8 +11,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 from campaign_tries import Killed
 from tries import numbers
 
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.campaigns.run import Campaign
 from airflow_provider_wts.operators.message import WtsSendTextBatchOperator
+from airflow_provider_wts.sending import clock
 from airflow_provider_wts.sending.ledger import HEADER, FileStore, TaskStateStore
 
 if TYPE_CHECKING:
@@ -123,6 +125,34 @@ def test_killed_again_and_again_it_always_goes_on_from_its_last_checkpoint(tries
     assert len(tries.pages) <= 12
     assert tries.received(numbers(COUNT)) == [1] * COUNT
     assert [line["line"] for line in tries.lines()] == list(range(1, COUNT + 1))
+
+
+@pytest.mark.parametrize("cleared", [False, True], ids=["retried", "cleared"])
+@pytest.mark.parametrize("end", ["killed while it waits", "the store is too slow"])
+def test_a_try_that_ends_while_it_takes_over_leaves_nobody_unknown(
+    tries: Tries, monkeypatch: pytest.MonkeyPatch, end: str, cleared: bool
+) -> None:
+    tries.killed(34)
+    if cleared:
+        tries.clear()
+    with monkeypatch.context() as patch:
+
+        def waited(seconds: float) -> None:
+            if end == "killed while it waits":
+                raise Killed
+            # From now on, no answer of the store comes within the lease.
+            patch.setattr(clock, "elapsed", lambda since: 1.5)
+
+        patch.setattr(clock, "sleep", waited)
+        with pytest.raises((Killed, WtsError), match=None if end.startswith("killed") else "5 times in a row"):
+            tries.run()
+    asked = len(tries.emulator.requests)
+    assert tries.run()["sent"] == COUNT
+    # Nothing but the rest is sent, and nobody is asked about.
+    assert sorted(set(tries.pages)) == [30, 31, 32, 33]
+    operations = {one.operation_id for one in tries.emulator.requests[asked:]}
+    assert operations.isdisjoint({"list_sessions", "get_contact_by_phone", "filter_contacts"})
+    assert tries.received(numbers(COUNT)) == [1] * COUNT
 
 
 def test_one_results_file_is_left_after_kills(tries: Tries) -> None:

@@ -528,12 +528,103 @@ def test_a_later_try_of_a_run_that_was_made_anew_may_have_lost_what_the_first_on
         assert Ledger(pages, max_tries=1, try_number=try_number, run=run).incomplete is incomplete
 
 
+class Killed(BaseException):
+    """The end of a process."""
+
+
+def killed_at(pages: Any, operation: int, *, after: bool) -> list[str]:
+    """Let a store kill its process at an operation, before or after its effect; return the operations so far."""
+    operations: list[str] = []
+
+    def mortal(do: Any) -> Any:
+        def done(name: str, *value: Any) -> Any:
+            operations.append(name)
+            if len(operations) != operation:
+                return do(name, *value)
+            if after:
+                do(name, *value)
+            raise Killed
+
+        return done
+
+    pages.get, pages.set = mortal(pages.get), mortal(pages.set)
+    return operations
+
+
+@pytest.mark.parametrize("max_tries", [0, 1], ids=["retried", "cleared"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_try_that_was_killed_while_it_took_over_leaves_nothing_unknown(max_tries: int, after: bool) -> None:
+    for operation in range(1, 20):
+        pages: Any = Pages()
+        first = Ledger(pages, max_tries=0)
+        page = first.open_page({"key": "digest"}, 1)
+        page.receive("key", {"id": 1})
+        first.keep(page)
+        operations = killed_at(pages, operation, after=after)
+        try:
+            Ledger(pages, max_tries=max_tries, try_number=2)
+        except Killed:
+            third = Ledger(pages, max_tries=max_tries, try_number=3)
+            assert not third.incomplete, operations
+            assert [one.sends["key"].is_done for one in third.load()] == [True]
+        else:
+            break
+    assert operation > 5
+
+
+@pytest.mark.parametrize("since", [None, HEADER], ids=["from the beginning", "once the header is written"])
+def test_a_try_whose_store_is_too_slow_while_it_takes_over_leaves_nothing_unknown(
+    pages: Any, time_of_store: Time, since: str | None
+) -> None:
+    Ledger(pages, max_tries=0).open_page({"key": "digest"}, 1)
+    set_, time_of_store.reading = pages.set, 0.0 if since else 1.5
+
+    def write(name: str, value: Any) -> None:
+        set_(name, value)
+        if name == since:
+            time_of_store.reading = 1.5
+            time_of_store.sleep(1.5)
+
+    pages.set = write
+    with pytest.raises(WtsError, match="5 times in a row"):
+        Ledger(pages, max_tries=0, try_number=2)
+    pages.set, time_of_store.reading = set_, 0.0
+    assert not Ledger(pages, max_tries=0, try_number=3).incomplete
+
+
+def written_over(pages: Any, max_tries: int = 0) -> None:
+    """Let a try that was given up write its ledger over that of a later one, which has sent."""
+    stale = pages.pages[HEADER]
+    Ledger(pages, max_tries=max_tries, try_number=2).intend("another key", "digest")
+    pages.pages[HEADER] = stale
+
+
 @pytest.mark.parametrize("max_tries", [0, 1])
-def test_what_another_try_wrote_over_the_holder_may_be_missing(pages: Any, max_tries: int) -> None:
+def test_what_another_try_wrote_over_the_ledger_of_its_successor_may_be_missing(pages: Any, max_tries: int) -> None:
     finished(pages)
-    # Whoever holds the ledger now did not write it.
-    pages.pages[ledger_module.HOLDER]["holder"] = "of another process"
-    assert Ledger(pages, max_tries=max_tries, try_number=2).incomplete
+    written_over(pages, max_tries)
+    assert Ledger(pages, max_tries=max_tries, try_number=3).incomplete
+    # Nor does the next one know, which finds the ledger of that one.
+    assert Ledger(pages, max_tries=max_tries, try_number=4).incomplete
+
+
+def test_what_was_written_over_may_be_missing_also_after_a_try_that_was_killed(pages: Any) -> None:
+    finished(pages)
+    written_over(pages)
+    get, set_ = pages.get, pages.set
+    # While it reads the ledger.
+    killed_at(pages, 5, after=False)
+    with pytest.raises(Killed):
+        Ledger(pages, max_tries=0, try_number=3)
+    pages.get, pages.set = get, set_
+    assert Ledger(pages, max_tries=0, try_number=4).incomplete
+
+
+def test_a_writer_that_is_not_understood_is_an_error(pages: Pages) -> None:
+    finished(pages)
+    pages.pages[ledger_module.WRITER] = "text"
+    with pytest.raises(WtsInvalidRequestError, match=r"wts_ledger_writer is damaged.*Nothing was sent"):
+        Ledger(pages, max_tries=0, try_number=2)
 
 
 # Pages ----------------------------------------------------------------------------------------------------------------
@@ -602,8 +693,8 @@ def test_a_ledger_that_may_miss_sends_has_no_checkpoint(pages: Any) -> None:
     first = Ledger(pages, max_tries=0)
     first.open_page({"key": "digest"}, 1)
     assert first.save_checkpoint({"rows": 1})
-    pages.pages[ledger_module.HOLDER]["holder"] = "of another process"
-    second = Ledger(pages, max_tries=0, try_number=2)
+    written_over(pages)
+    second = Ledger(pages, max_tries=0, try_number=3)
     assert second.checkpoint is None
     assert not second.save_checkpoint({"rows": 1})
 
@@ -739,6 +830,12 @@ def test_a_retry_after_an_upgrade_finds_the_receipt(pages: Any, holder: str | No
     assert ledger.entry("key") == LedgerEntry.of(pages.pages[HEADER]["sends"]["key"])
     assert ledger.entry("key").is_done
     assert not ledger.incomplete
+
+
+@pytest.mark.parametrize("name", [ledger_module.HOLDER, ledger_module.WRITER])
+def test_what_0_1_0_wrote_over_the_ledger_of_its_successor_may_be_missing(pages: Any, name: str) -> None:
+    pages.pages = ledger_of_0_1_0("4d2a") | {name: {"holder": "of another process"}}
+    assert Ledger(pages, max_tries=0, try_number=2).incomplete
 
 
 def test_a_first_try_on_files_of_0_1_0_cannot_tell_whose_they_are(pages: Any) -> None:
