@@ -86,7 +86,7 @@ _SNAPSHOTS = {
 }
 
 #: What drivers name errors that another try meets again.
-_FINAL = {"IntegrityError", "DataError", "ProgrammingError", "NotSupportedError"}
+_FINAL = {"DataError", "ProgrammingError", "NotSupportedError"}
 
 #: Digits of an amount after the point.
 _DIGITS = 4
@@ -278,8 +278,10 @@ class Table:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if "IntegrityError" in kinds:
             key = ", ".join(self._key)
-            said += (
-                f" It takes two keys for one, or has a rule of its own. Its key must be {key}, compared byte by byte."
+            return WtsError(
+                f"{said} If another task wrote the same rows meanwhile, a retry finds them. Else the table takes two "
+                f"keys for one, or has a rule of its own: its key must be {key}, compared byte by byte. Change the "
+                "table, or drop it, so that it is made again; then clear the task."
             )
         if kinds & _FINAL:
             return WtsInvalidRequestError(

@@ -12,6 +12,7 @@ import pytest
 from databases import database  # noqa: F401
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.hooks.tables import Table, table_of
 
 if TYPE_CHECKING:
@@ -136,6 +137,21 @@ def test_what_somebody_changes_while_rows_are_written_is_repaired_the_next_time(
     assert dict(database("SELECT row_key, name FROM TABLE_NAME")) == {"a": "Ana 🙂", "b": "Bia"}
 
 
+def test_a_retry_finds_rows_that_another_task_wrote_meanwhile(table: Table, database: Any) -> None:  # noqa: F811
+    if database.kind == "sqlite":
+        pytest.skip("SQLite lets nobody else write meanwhile")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        database.write(f"INSERT INTO TABLE_NAME (campaign_id, row_key) VALUES ('{ONE}', 'a')")
+        yield row("a")
+
+    table.replace([])
+    with pytest.raises(WtsError, match="another task wrote the same rows meanwhile, a retry finds them") as problem:
+        table.replace_changed(rows(), [], seal=None, whole=[ONE])
+    assert not is_final(problem.value)
+    assert table.replace_changed([row("a")], [], seal=None, whole=[ONE]).written == 1
+
+
 def test_keys_that_differ_in_spaces_case_or_accents_are_several(table: Table, database: Any) -> None:  # noqa: F811
     given = ["a", "a ", "A", "á", "a  ", "ß", "ss", "👍", "👍🏽"]
     for _ in range(2):
@@ -152,9 +168,7 @@ def test_a_table_that_takes_two_keys_for_one_is_named(table: Table, database: An
         f"CREATE TABLE TABLE_NAME (campaign_id CHAR(36), row_key VARCHAR(255), {columns}, "
         "PRIMARY KEY (campaign_id, row_key)) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
     )
-    with pytest.raises(
-        WtsInvalidRequestError, match=r"(?s)outcomes_table: .*two keys for one.*byte by byte.*drop it.*clear"
-    ):
+    with pytest.raises(WtsError, match=r"(?s)outcomes_table: .*two keys for one.*byte by byte.*drop it.*clear"):
         table.replace([row("a"), row("a ")])
     assert keys(database) == []
 
