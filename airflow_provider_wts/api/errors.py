@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,26 @@ if TYPE_CHECKING:
 #: The most characters of a value and of a reason in an error or in a line of the log, and the most values of a list.
 _LONGEST, _LONGEST_REASON, _MOST = 200, 600, 5
 
+# The account's own token is hidden wherever it is; this is the form of any account's.
+_TOKEN = re.compile("pn_[A-Za-z0-9_-]{16,}")
+
+
+def without_tokens(text: str) -> str:
+    """Return a text without what has the form of a token: people paste tokens into fields that are no secrets.
+
+    :param text: words that are not ours.
+    """
+    return _TOKEN.sub("***", text)
+
 
 def quoted(*values: object) -> str:
     """Return values as errors and lines of the log show them: text in quotes, and shortened if it is long.
 
     :param values: the values.
     """
-    return ", ".join([_shortened(repr(value)) for value in values[:_MOST]] + ["..."] * (len(values) > _MOST))
+    return ", ".join(
+        [_shortened(without_tokens(repr(value))) for value in values[:_MOST]] + ["..."] * (len(values) > _MOST)
+    )
 
 
 def reason_of(error: object) -> str:
@@ -39,7 +53,7 @@ def reason_of(error: object) -> str:
 
     :param error: its error, or what to say.
     """
-    return _shortened(str(getattr(error, "strerror", None) or error), _LONGEST_REASON)
+    return _shortened(without_tokens(str(getattr(error, "strerror", None) or error)), _LONGEST_REASON)
 
 
 def _shortened(text: str, longest: int = _LONGEST) -> str:
@@ -54,7 +68,7 @@ class WtsError(Exception):
     """
 
     def __init__(self, message: str, *, operation_id: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(without_tokens(message))
         self.operation_id = operation_id
 
 

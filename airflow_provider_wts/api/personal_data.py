@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from airflow_provider_wts.api.errors import without_tokens
+
 # Eight digits and more, in the usual spellings; not those of a UUID.
 _PHONE = re.compile(
     r"(?<![\w-])(?![0-9a-fA-F]{8}-[0-9a-fA-F]{4}-)\+?\(?\d(?:[ ().|-]{0,2}\d){3,}[ ().|-]{0,2}(\d{4})(?![\w-])"
@@ -31,12 +33,12 @@ _NO_NAMES = re.compile(
 def without_personal_data(text: str) -> str:
     """Return a text in which numbers are shortened to their end, and names, e-mail addresses and handles are left out.
 
-    A name is what is written like one: several words with capitals or in capitals, or one after a word such as
-    ``contact``.
+    So are tokens. A name is what is written like one: several words with capitals or in capitals, or one after a word
+    such as ``contact``.
 
     :param text: the API's words.
     """
-    text = _EMAIL.sub("…@…", _PHONE.sub(r"…\1", text))
+    text = _EMAIL.sub("…@…", _PHONE.sub(r"…\1", without_tokens(text)))
     text = _HANDLE.sub("@…", text)
     text = _AFTER_A_WORD.sub(lambda found: found[1] + _initials(found[2]), text)
     return _NAMES.sub(lambda found: _initials(found[0]), text)

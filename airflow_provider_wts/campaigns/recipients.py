@@ -305,7 +305,7 @@ def _checked(row: Row, plan: RowPlan, lines: FirstLines, keys: FirstLines) -> by
     try:
         given = plan.key(row)
         if given and (earlier := keys.first(given, row.line)) != row.line:
-            raise RowError(f"row_key: {given!r} is in line {earlier} already")
+            raise RowError(f"row_key: {quoted(given)} is in line {earlier} already")
         key = given
         recipient = plan.recipient(row)._replace(key=key)
         kept = _written_row(recipient)

@@ -127,7 +127,7 @@ def _unknown_extra(key: str, name: str, known: Collection[str]) -> str:
     folded = name.strip().lower().replace("-", "_").replace(" ", "_").removeprefix("extra__")
     close = get_close_matches(folded, known, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"It can have {', '.join(map(repr, known))}."
-    return f"The connection's extra {key!r} is unknown, so nothing is done with this connection. {hint}"
+    return f"The connection's extra {quoted(key)} is unknown, so nothing is done with this connection. {hint}"
 
 
 def _is_empty(extra: str | None) -> bool:
