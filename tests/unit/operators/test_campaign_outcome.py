@@ -20,6 +20,7 @@ from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.campaign import WtsCampaignOutcomeOperator
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
 from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
+from airflow_provider_wts.waiting import session_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,6 +201,14 @@ def requests(emulator: Emulator) -> list[str]:
     return [request.operation_id for request in emulator.requests]
 
 
+@pytest.fixture
+def clock_of_the_service(service: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's clock goes with the service's, which tests move ahead."""
+    now = classmethod(lambda cls, zone: service.clock.datetime())
+    monkeypatch.setattr(session_changes, "datetime", type("ClockOfTheService", (datetime,), {"now": now}))
+
+
+@pytest.mark.usefixtures("clock_of_the_service")
 def test_a_pass_lists_what_changed_and_nothing_else(service: Emulator, send: Any, follow: Any) -> None:
     campaign = send(*map(number, range(250)))
     follow(campaign)
@@ -217,6 +226,7 @@ def test_a_pass_lists_what_changed_and_nothing_else(service: Emulator, send: Any
         assert len(made) <= changed / 100 + 2
 
 
+@pytest.mark.usefixtures("clock_of_the_service")
 def test_a_message_that_moves_no_date_of_change_is_found(service: Emulator, send: Any, follow: Any) -> None:
     service.switches.change({"messages_touch_session": False})
     campaign = send(*map(number, range(120)))
