@@ -86,6 +86,8 @@ ACCEPTED = "WTS Chat accepted the request that it was in, and does not show it y
 
 _TOO_MANY = "too many sessions changed since then to check them all"
 
+_NOT_COMPLETE = "the sessions of this contact could not be listed completely"
+
 _NO_MARKER = "this kind of send leaves no marker that could be searched for"
 
 # A detail asked for may be what makes the API show the metadata, too.
@@ -418,7 +420,10 @@ class InSession(NamedTuple):
         if changed is None:
             changed = list(islice(hook.client.items(changed_sessions(since)), MOST_SESSIONS + 1))
         gap = _TOO_MANY if len(changed) > MOST_SESSIONS else ""
-        contact_ids = self._contact_ids(hook)
+        contacts = contacts_at(hook, self.recipient)
+        contact_ids = {contact["id"] for contact in contacts if contact.get("id")}
+        if any(contact and not contact.get("id") for contact in contacts):
+            gap = gap or _NOT_COMPLETE
         mine: dict[Any, dict[str, Any]] = {}
         # Beside the changed ones: whether a send moves the date of a session's change is not documented.
         for contact_id in contact_ids:
@@ -426,21 +431,21 @@ class InSession(NamedTuple):
             own = list(islice(hook.client.items(listing), MOST_OF_A_CONTACT + 1))
             mine |= {item["id"]: item for item in own if item.get("id") and item.get("contactId") == contact_id}
             # A filter that the API does not know is ignored, and brings the sessions of everybody.
-            if len(own) > MOST_OF_A_CONTACT or any(item.get("contactId") != contact_id for item in own):
-                gap = gap or "the sessions of this contact could not be listed completely"
-        for item in changed:
-            if item.get("id") and self._is_mine(item, contact_ids):
+            is_other = any(not item.get("id") or item.get("contactId") != contact_id for item in own)
+            if len(own) > MOST_OF_A_CONTACT or is_other:
+                gap = gap or _NOT_COMPLETE
+        for item in (item for item in changed if self._is_mine(item, contact_ids)):
+            if item.get("id"):
                 mine.setdefault(item["id"], item)
+            else:
+                # It cannot be read, and may hold the trace.
+                gap = gap or _NOT_COMPLETE
         hiding = [one for one in mine.values() if not _shows_metadata(one) and not _ended(one, since)]
         if self.by_metadata:
             # Only the session itself may show what the list omits.
             mine |= {one["id"]: _whole_or(hook, one) for one in hiding[:MOST_ALONE]}
             gap = gap or (_TOO_MANY if len(hiding) > MOST_ALONE else "")
         return list(mine.values()), gap
-
-    def _contact_ids(self, hook: WtsHook) -> set[Any]:
-        contacts = contacts_at(hook, self.recipient)
-        return {contact["id"] for contact in contacts if contact.get("id")}
 
     def _is_mine(self, session: Mapping[str, Any], contact_ids: set[Any]) -> bool:
         """Whether a session belongs to the recipient, or might."""
@@ -545,6 +550,9 @@ class SessionSearch:
         for session in self._candidates.get(ending_of(send.to), ()):
             if key in self._found or self._alone >= MOST_ALONE_OF_MANY:
                 return
+            if not session.get("id"):
+                # The check of this recipient comes to it.
+                continue
             if self._traces.by_metadata and not _shows_metadata(session):
                 self._alone += 1
                 session["metadata"] = _whole_or(self._hook, session).get("metadata")

@@ -246,6 +246,43 @@ def test_a_session_that_only_the_list_of_changes_shows_is_the_contacts(contact_i
     assert finding(Known(sessions=[changed]), by_metadata=True)[0] is becomes
 
 
+class Contact(Api):
+    """An API that knows the contact, and shows its sessions."""
+
+    contact_id: Any = "k"
+
+    def run(self, call: Any) -> Any:
+        return (
+            {"id": self.contact_id, "phoneNumber": PHONE}
+            if call.operation_id == "get_contact_by_phone"
+            else super().run(call)
+        )
+
+
+NO_ID = [None, ""]
+
+
+@pytest.mark.parametrize("by_sender", [False, True])
+@pytest.mark.parametrize("name", NO_ID, ids=repr)
+@pytest.mark.parametrize("kind", [Contact, Known, Api], ids=["of the contact", "changed", "changed, of a stranger"])
+def test_a_session_without_an_id_leaves_a_send_undecided(kind: type[Api], name: Any, by_sender: bool) -> None:
+    rows = [session(1, id=name, contactId=None if kind is Api else "k")]
+    found = finding(kind(sessions=rows), by_metadata=not by_sender, by_sender=by_sender)
+    assert found == (Finding.UNDECIDED, "the sessions of this contact could not be listed completely")
+
+
+def test_a_session_without_an_id_that_is_another_contacts_leaves_nothing_undecided() -> None:
+    rows = [session(1, id=None, contactId="another", contactDetails={"phoneNumber": "+55|11966665555"})]
+    assert finding(Known(sessions=rows), by_metadata=True)[0] is Finding.ABSENT
+
+
+@pytest.mark.parametrize("name", NO_ID, ids=repr)
+def test_a_contact_without_an_id_leaves_a_send_undecided(name: Any) -> None:
+    api = Contact()
+    api.contact_id = name
+    assert finding(api, by_metadata=True)[0] is Finding.UNDECIDED
+
+
 @pytest.mark.parametrize(
     ("senders", "answered"),
     [
@@ -382,6 +419,14 @@ def test_only_so_many_sessions_of_many_are_read_one_at_a_time(monkeypatch: pytes
     found = sends.search(api, by_sender=by_sender)
     assert findings(found) == [Finding.UNDECIDED] * 4
     assert api.count("list_messages" if by_sender else "get_session") == 2
+
+
+@pytest.mark.parametrize("by_sender", [False, True])
+def test_a_session_without_an_id_leaves_only_its_own_recipient_undecided(by_sender: bool) -> None:
+    sends = Sends(4)
+    api = Api(sessions=[sends.session_of(2, id=None, metadata=None)])
+    found = sends.search(api, by_sender=by_sender)
+    assert findings(found) == [Finding.ABSENT, Finding.ABSENT, Finding.UNDECIDED, Finding.ABSENT]
 
 
 class Queue(Api):
