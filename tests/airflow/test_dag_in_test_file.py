@@ -6,8 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from airflow import settings
 from airflow.providers.common.compat.sdk import DAG
+from airflow_version import AIRFLOW_VERSION
 
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 
@@ -15,6 +17,9 @@ with DAG("reminder_of_a_test_file", schedule=None) as dag:
     WtsSendChatbotOperator(task_id="remind", chatbot="Cobrança", to="+5511999990001")
 
 
+@pytest.mark.skipif(
+    (3,) <= AIRFLOW_VERSION < (3, 3), reason="dag.test() before Airflow 3.3 asks its own API before that has started"
+)
 def test_everybody_gets_it_once(airflow_home, wts_emulator, monkeypatch, request):
     connection = {"conn_type": "wts", "host": wts_emulator.url, "password": wts_emulator.token}
     monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
