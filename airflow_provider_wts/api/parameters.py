@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -377,13 +378,32 @@ def text(name: str, value: Any) -> Missing[str]:
     :param value: text, or a number or id in its place; blank text stays, since it clears a field.
     :raises WtsInvalidRequestError: when it is a list, an object or something else.
     """
-    if isinstance(value, str) and not visible(value):
-        return value
+    if isinstance(value, str):
+        refuse_control_characters(name, value)
+        if not visible(value):
+            return value
     if is_missing(value):
         return _cleared(value)
     if isinstance(value, (str, int, float, Decimal, Integral, uuid.UUID)) and not isinstance(value, bool):
         return str(value)
     raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.")
+
+
+#: All of them but tabulators and the ends of lines.
+_CONTROL_CHARACTER = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def refuse_control_characters(name: str, value: str) -> None:
+    """Refuse a text with characters that nobody writes, such as NUL, BEL and ESC: it is damaged.
+
+    :param value: the text.
+    :raises WtsInvalidRequestError: naming the first of them.
+    """
+    if found := _CONTROL_CHARACTER.search(value):
+        raise WtsInvalidRequestError(
+            f"{name}: holds the control character U+{ord(found[0]):04X} at position {found.start() + 1}, which is no "
+            f"text. Nothing was sent. Remove it. Example: {{{{ params.x | replace({found[0]!r}, '') }}}}."
+        )
 
 
 def identity(name: str, value: Any) -> Missing[str]:
@@ -439,7 +459,7 @@ def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
 
 
 def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
-    """Refuse values that a template or a data frame left where one is missing, and those that JSON cannot hold.
+    """Refuse values that a template or a data frame left where one is missing, and those that are no text or no JSON.
 
     ``None`` is no such value: it clears what it names.
 
@@ -450,6 +470,8 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
     """
     if value is None or isinstance(value, bool):
         return
+    if isinstance(value, str):
+        refuse_control_characters(name, value)
     if isinstance(value, Mapping):
         for key, one in value.items():
             refuse_missing_inside(f"{name}.{key}", one, texts=texts)

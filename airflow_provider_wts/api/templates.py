@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
-from airflow_provider_wts.api.parameters import json_text, mapping
+from airflow_provider_wts.api.parameters import json_text, mapping, refuse_control_characters
 from airflow_provider_wts.api.window import Window
 from airflow_provider_wts.api.wire import UNSET, Unset, is_missing, query_of
 
@@ -163,7 +163,9 @@ def _filling(name: str, value: Any) -> str:
             f"{name}: has no value, which Meta refuses. Nothing was sent. Example: {_EXAMPLE}."
         )
     if isinstance(value, str):
-        return _REFUSED_BLANKS.sub(" ", value.strip())
+        filling = _REFUSED_BLANKS.sub(" ", value.strip())
+        refuse_control_characters(name, filling)
+        return filling
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         return str(value)
     hint = " Write it as text, in a row with '| as_br'." if isinstance(value, date) else ""
