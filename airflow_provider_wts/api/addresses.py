@@ -110,13 +110,27 @@ def recipient(value: object, *, name: str = "to") -> str:
             f"{name}: {quoted(value)} is a handle of digits alone. Leave out the @ of a phone number. "
             f"Example: {EXAMPLE!r}."
         )
-    if text != "@" and is_missing(text[1:]):
-        raise WtsInvalidRequestError(
-            f"{name}: {quoted(value)} is the @ of a handle before a missing value. Example: '@maria.silva'."
-        )
+    refuse_handle_of_nobody(text, name=name)
     if _HANDLE.fullmatch(text):
         return text
     raise WtsInvalidRequestError(f"{name}: {quoted(value)} is not a valid handle. Example: '@maria.silva'.")
+
+
+#: How Python, pandas, SQL and JavaScript write a missing value.
+_NOBODY = frozenset(["none", "null", "nan", "nat", "<na>", "undefined"])
+
+
+def refuse_handle_of_nobody(text: str, *, name: str) -> None:
+    """Refuse the ``@`` that a template wrote before a missing value.
+
+    :param text: what may be a handle.
+    :param name: the field's name, for the error.
+    :raises WtsInvalidRequestError: when it is nobody's handle.
+    """
+    if is_handle(text) and text[1:].strip().lower() in _NOBODY:
+        raise WtsInvalidRequestError(
+            f"{name}: {quoted(text)} is the @ of a handle before a missing value. Example: '@maria.silva'."
+        )
 
 
 def number(value: object, *, name: str = "phone") -> str:

@@ -79,7 +79,7 @@ def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
         "name": short_text,
         "phone_number": phone_number,
         "email_address": email_address,
-        "instagram": short_text,
+        "instagram": instagram_user,
         "annotation": parameters.text,
         "tags": parameters.texts,
         "portfolios": parameters.texts,
@@ -164,6 +164,21 @@ def phone_number(name: str, value: Any) -> Missing[str]:
     from airflow_provider_wts.api.addresses import number
 
     return number(text, name=name)
+
+
+def instagram_user(name: str, value: Any) -> Missing[str]:
+    """Return an Instagram user, with or without its ``@``.
+
+    :param name: the parameter's name, for the error.
+    :param value: the user.
+    :raises WtsInvalidRequestError: when it is an ``@`` before a missing value.
+    """
+    from airflow_provider_wts.api.addresses import refuse_handle_of_nobody
+
+    text = short_text(name, value)
+    if isinstance(text, str):
+        refuse_handle_of_nobody(text.strip(), name=name)
+    return text
 
 
 def email_address(name: str, value: Any) -> Missing[str]:
