@@ -445,17 +445,23 @@ def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
     :raises WtsInvalidRequestError: when it is neither, or a key is no text or there twice.
     """
     if isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) and one.keys() == _PAIR for one in value):
-        keys = [one["key"] for one in value]
-        if twice := [key for index, key in enumerate(keys) if key in keys[:index]]:
-            raise WtsInvalidRequestError(
-                f"{name}: has the key {quoted(twice[0])} twice. Nothing was sent. Give it once."
-            )
+        refuse_twice(name, [one["key"] for one in value])
         value = {one["key"]: one["value"] for one in value}
     if not isinstance(value, Mapping):
         raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. Example: {example}.")
     if bad := [key for key in value if not isinstance(key, str)]:
         raise WtsInvalidRequestError(f"{name}: the key {quoted(bad[0])} is not text. Example: {example}.")
     return dict(value)
+
+
+def refuse_twice(name: str, keys: list[Any]) -> None:
+    """Refuse an object with a key twice.
+
+    :param keys: its keys.
+    :raises WtsInvalidRequestError: naming the key.
+    """
+    if twice := [key for index, key in enumerate(keys) if key in keys[:index]]:
+        raise WtsInvalidRequestError(f"{name}: has the key {quoted(twice[0])} twice. Nothing was sent. Give it once.")
 
 
 def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
@@ -609,10 +615,19 @@ def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] | None 
     """Return what a JSON text says.
 
     :param parse_float: reads numbers with a fraction.
-    :raises WtsInvalidRequestError: when it is not JSON.
+    :raises WtsInvalidRequestError: when it is not JSON, or one object has a key twice: it is unknown which is meant.
     """
+
+    def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            refuse_twice(name, [key for key, _ in pairs])
+        return found
+
     try:
-        return json.loads(text, parse_float=parse_float)
+        return json.loads(text, parse_float=parse_float, object_pairs_hook=named_once)
+    except WtsInvalidRequestError:
+        raise
     except (ValueError, RecursionError) as error:
         raise WtsInvalidRequestError(f"{name}: is not valid JSON: {error}. {_NATIVE}") from None
 

@@ -705,7 +705,9 @@ def listed(recipients: Any) -> Iterator[Row]:
     value = recipients
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(value, object_pairs_hook=_named_once)
+        except RowError as error:
+            raise WtsInvalidRequestError(f"recipients: a row {error}. Nothing was sent. Give it once.") from None
         except (ValueError, RecursionError) as error:
             raise WtsInvalidRequestError(
                 f"recipients: is not valid JSON: {error}. Give a list; a template renders one as Python writes "
