@@ -6,6 +6,7 @@ import logging
 import mimetypes
 import re
 import time
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -85,6 +86,9 @@ class Source(NamedTuple):
         place = _allowed(_place(path, parameter), path, parameter)
         try:
             if not place.is_file():
+                # From Python 3.14 on, what may not be looked at is no file either.
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    place.stat()
                 there = "is not a file" if place.exists() else "does not exist, as seen from this worker"
                 what = "is a folder" if place.is_dir() else there
                 raise WtsInvalidRequestError(f"{parameter}: {quoted(path)} {what}. {_EXAMPLE}")
