@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_uuid, json_value, utc, visible
@@ -500,14 +501,28 @@ def url(name: str, value: Any) -> Missing[str]:
     """Return a URL parameter.
 
     :param value: an http(s) address.
-    :raises WtsInvalidRequestError: when it is none.
+    :raises WtsInvalidRequestError: when it is none: it has no host, an impossible one or port, or a blank inside.
     """
     address = UNSET if value is not None and missing(value) else text(name, value)
-    if isinstance(address, str) and not address.strip().lower().startswith(("http://", "https://")):
+    if not isinstance(address, str):
+        return address
+    address = address.strip()
+    if not _is_http_address(address):
+        blank = " Write a blank in it as %20." if any(map(str.isspace, address)) else ""
         raise WtsInvalidRequestError(
-            f"{name}: {quoted(address)} is not an http(s) address. Example: 'https://example.com/hook'."
+            f"{name}: {quoted(address)} is not an http(s) address.{blank} Example: 'https://example.com/hook'."
         )
-    return address.strip() if isinstance(address, str) else address
+    return address
+
+
+def _is_http_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:
+        return False
+    return bool(host) and parts.scheme in ("http", "https") and not any(map(str.isspace, address))
 
 
 def number(name: str, value: Any, *, least: float = -math.inf, most: float = math.inf) -> Missing[float]:
