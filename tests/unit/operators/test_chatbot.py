@@ -159,8 +159,9 @@ def test_metadata_as_json_text_keeps_numbers_and_booleans(wts_connection: Emulat
     }
 
 
-# The words of a missing value, such as NaN, are refused.
-TEXT = st.text().filter(lambda text: not visible(text) or not is_missing(text))
+# Control characters are refused, and so are the words of a missing value, such as NaN.
+WRITTEN = st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\r")
+TEXT = st.text(WRITTEN).filter(lambda text: not visible(text) or not is_missing(text))
 OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "channel": st.sampled_from(["@loja.exemplo", "+55 11 4002-8922"]),
     "session_id": st.uuids().map(str),
@@ -170,7 +171,7 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "hidden_session": st.none() | st.booleans(),
     "session_metadata": st.none() | st.dictionaries(st.text(), st.integers(-99, 99) | TEXT | st.booleans()),
     "contact_metadata": st.none() | st.dictionaries(st.text(), st.lists(TEXT, max_size=2), max_size=3),
-    "sender_id": st.none() | st.text(min_size=1),
+    "sender_id": st.none() | st.text(WRITTEN, min_size=1),
     "callback_url": st.none() | st.just("https://example.com/hook"),
 }
 COMBINATIONS = list(chain.from_iterable(combinations(OPTIONAL, size) for size in range(len(OPTIONAL) + 1)))
