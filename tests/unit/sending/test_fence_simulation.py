@@ -314,6 +314,10 @@ FOUND_ONCE = {
         Scenario(files=True, answers=("none", "lost"), clears=frozenset({2})),
         {10: 0, 13: 0, 29: 2, 42: 0, 54: 0},
     ),
+    "the same, where the successor was cleared and sends at once": (
+        Scenario(files=True, clears=frozenset({1})),
+        {22: 2, 38: 0},
+    ),
     "the same, where the effect of the successor comes late": (
         Scenario(files=True, answers=("late", "lost", "late", "late"), clears=frozenset({2}), naps={28: 500.0}),
         {25: 2, 46: 2, 60: 2},
@@ -333,13 +337,16 @@ def is_found(world: list[World], scenarios: list[Scenario]) -> bool:
     return any(run.problem() == "a message came twice" for run in itertools.islice(runs, 1000))
 
 
-@pytest.mark.parametrize("mutant", ["fence", "lease", "grace"])
+@pytest.mark.parametrize("mutant", ["fence", "lease", "grace", "writer"])
 def test_the_simulation_finds_what_is_missing(world: list[World], monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
     if mutant == "fence":
         monkeypatch.setattr(ledger.Fence, "check", lambda self: None)
     elif mutant == "lease":
         real = clock.sleep
         monkeypatch.setattr(clock, "sleep", lambda seconds: None if seconds < 2 else real(seconds))
+    elif mutant == "writer":
+        monkeypatch.setattr(ledger.Ledger, "_is_overwritten", lambda self, header, before: False)
     else:
         monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 0.0)
-    assert is_found(world, [Scenario(files=True), Scenario(files=True, answers=("late", "ok"))])
+    cleared = Scenario(files=True, clears=frozenset({1}))
+    assert is_found(world, [Scenario(files=True), Scenario(files=True, answers=("late", "ok")), cleared])
