@@ -417,16 +417,25 @@ class _Retries(wait_base):
         return error
 
 
+#: No token holds them; they come along when one is copied from code or from a message.
+_QUOTES = "\"'`\u00b4\u2018\u2019\u201c\u201d"
+
+
+def _bare(text: str) -> str:
+    while (bare := text.strip().strip(_QUOTES)) != text:
+        text = bare
+    return text
+
+
 def checked_token(token: str) -> str:
-    """Return a token that can be in a header, without a pasted ``Bearer``.
+    """Return a token that can be in a header, without a pasted ``Bearer`` and without quotes around it.
 
     :param token: what the user typed.
     :raises WtsInvalidRequestError: when nothing is left, or it holds what no token holds. Never quotes it.
     """
-    words = token.split(maxsplit=1)
-    while words and words[0].lower() == "bearer":
-        words = words[1].split(maxsplit=1) if len(words) > 1 else []
-    token = " ".join(words).strip()
+    token = _bare(token)
+    while (words := token.split(maxsplit=1)) and words[0].lower() == "bearer":
+        token = _bare("".join(words[1:]))
     if not token:
         raise WtsInvalidRequestError(
             "The WTS Chat API token is missing. Put it into the password field of the Airflow connection; it starts "

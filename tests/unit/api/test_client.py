@@ -678,7 +678,14 @@ class TestToken:
     def test_is_taken_without_what_was_pasted_around_it(self, typed: str) -> None:
         assert checked_token(typed) == "pn_x"
 
-    @pytest.mark.parametrize("typed", ["", "   ", "Bearer", "Bearer  ", "bearer bearer"])
+    @pytest.mark.parametrize(
+        "typed",
+        ['"pn_x"', "'pn_x'", " “pn_x” ", "`pn_x`", "\"'pn_x'\"", 'Bearer "pn_x"', '"Bearer pn_x"', '"pn_x', "' pn_x '"],
+    )
+    def test_is_taken_without_quotes_around_it(self, typed: str) -> None:
+        assert checked_token(typed) == "pn_x"
+
+    @pytest.mark.parametrize("typed", ["", "   ", "Bearer", "Bearer  ", "bearer bearer", '""', '"Bearer"', "Bearer ''"])
     def test_missing_is_said_so(self, typed: str) -> None:
         with pytest.raises(WtsInvalidRequestError, match="is missing"):
             checked_token(typed)

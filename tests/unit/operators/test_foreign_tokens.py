@@ -73,3 +73,13 @@ def test_the_token_of_another_account_is_hidden(
         fails(service, stateful_context, monkeypatch)
     assert "pn_T0ken" not in f"{caught.value!r} {vars(caught.value)} {caplog.text}"
     assert "4cc0unt" not in f"{caught.value!r} {vars(caught.value)} {caplog.text}"
+
+
+@pytest.mark.parametrize("around", ['"{}"', "'{}'", "“{}”", 'Bearer "{}"'])
+def test_a_token_that_was_pasted_with_quotes_is_used_without_them(
+    service: Emulator, stateful_context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, around: str
+) -> None:
+    connection = {"conn_type": "wts", "host": service.url, "password": around.format(service.token)}
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    WtsSendTextOperator(task_id="send", to=PHONE, text="Olá").execute(stateful_context)
+    assert len(service.deliveries) == 1
