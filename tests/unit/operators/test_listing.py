@@ -446,7 +446,7 @@ IMPOSSIBLE = [
     ({"output_path": "/tmp"}, "output_path: '/tmp' is a folder"),
     ({"output_path": "file:///tmp"}, "output_path: 'file:///tmp' is a folder"),
     ({"output_path": "."}, r"output_path: '\.' is a folder"),
-    ({"output_path": "/tmp/a\0b.jsonl"}, "cannot be written to: a path cannot hold the character NUL"),
+    ({"output_path": "/tmp/a\0b.jsonl"}, r"output_path: holds the control character U\+0000"),
     ({"output_path": "/tmp/" + "x" * 300}, "cannot be written to: File name too long"),
     ({"output_path": "/tmp/" + "x/" * 3000 + "a"}, "cannot be written to: File name too long"),
     ({"output_path": "/dev/null/contacts.jsonl"}, "cannot be written to: (Not a directory|File exists)"),
