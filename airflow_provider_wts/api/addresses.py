@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -77,11 +78,16 @@ _ENDING = 8
 #: WhatsApp's own ids differ from what is dialled in just these places: Meta's "Phone numbers" page of the WhatsApp
 #: Business Platform (Brazil, Mexico), WhatsApp's FAQ about the international format (Argentina, Mexico), and the phone
 #: normalizers of chatwoot/chatwoot (all three).
-_TWO_FORMS = (
-    (re.compile(r"\+55\|(\d\d)9([6-9]\d{7})"), re.compile(r"\+55\|(\d\d)([6-9]\d{7})"), "+55|{}9{}", "+55|{}{}"),
-    (re.compile(r"\+52\|1(\d{10})"), re.compile(r"\+52\|([2-9]\d{9})"), "+52|1{}", "+52|{}"),
-    (re.compile(r"\+54\|9(\d{10})"), re.compile(r"\+54\|([1-8]\d{9})"), "+54|9{}", "+54|{}"),
-)
+_TWO_FORMS = {
+    "+55|": (
+        re.compile(r"\+55\|(\d\d)9([6-9]\d{7})"),
+        re.compile(r"\+55\|(\d\d)([6-9]\d{7})"),
+        "+55|{}9{}",
+        "+55|{}{}",
+    ),
+    "+52|": (re.compile(r"\+52\|1(\d{10})"), re.compile(r"\+52\|([2-9]\d{9})"), "+52|1{}", "+52|{}"),
+    "+54|": (re.compile(r"\+54\|9(\d{10})"), re.compile(r"\+54\|([1-8]\d{9})"), "+54|9{}", "+54|{}"),
+}
 _OLD_MEXICAN = re.compile(r"521[2-9][0-9]{9}")
 _STORED = re.compile(r"\+[1-9]\d{0,2}\|\d+", re.ASCII)
 
@@ -436,14 +442,18 @@ def spellings(address: str) -> list[str]:
 
     :param address: phone number or handle, as WTS Chat spells it.
     """
-    for longer, shorter, as_longer, as_shorter in _TWO_FORMS:
-        if match := longer.fullmatch(address):
-            return [address, as_shorter.format(*match.groups())]
-        if match := shorter.fullmatch(address):
-            return [address, as_longer.format(*match.groups())]
+    if (forms := _TWO_FORMS.get(address[:4])) is None:
+        return [address]
+    longer, shorter, as_longer, as_shorter = forms
+    if match := longer.fullmatch(address):
+        return [address, as_shorter.format(*match.groups())]
+    if match := shorter.fullmatch(address):
+        return [address, as_longer.format(*match.groups())]
     return [address]
 
 
+# Each row of a campaign asks for it again and again.
+@lru_cache(maxsize=1024)
 def identity_of(address: str) -> str:
     """Return what stays the same however a person's address is spelled. What is no address is only put in lower case.
 

@@ -243,16 +243,15 @@ class Recipients:
     def entries(self) -> Iterator[Recipient | SkippedRow]:
         """Walk all rows: the recipients, and what is left out. One walk at a time."""
         return (
-            SkippedRow(*json.loads(line)) if _is_skipped(line) else Recipient(*json.loads(line))
-            for line in self.lines()
+            SkippedRow(*_decoded(line)) if _is_skipped(line) else Recipient(*_decoded(line)) for line in self.lines()
         )
 
     def skipped(self) -> Iterator[SkippedRow]:
         """Walk the rows that nothing goes to. One walk at a time."""
-        return (SkippedRow(*json.loads(line)) for line in self.lines() if _is_skipped(line))
+        return (SkippedRow(*_decoded(line)) for line in self.lines() if _is_skipped(line))
 
     def __iter__(self) -> Iterator[Recipient]:
-        return (Recipient(*json.loads(line)) for line in self.lines() if not _is_skipped(line))
+        return (Recipient(*_decoded(line)) for line in self.lines() if not _is_skipped(line))
 
     def lines(self) -> Iterator[bytes]:
         """Walk all rows as they are kept. One walk at a time."""
@@ -363,7 +362,12 @@ def _json(value: object) -> object:
     return json_value(value)
 
 
-#: Made once: ``json.dumps`` makes one for every row.
+def _decoded(line: bytes) -> Any:
+    return _DECODER.decode(line.decode())
+
+
+#: Made once: ``json.dumps`` makes one for every row, and ``json.loads`` looks for the encoding of every row.
+_DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(default=_json, allow_nan=False, ensure_ascii=False)
 
 _COLUMN = re.compile(r"\s*row\.([^\W\d_]\w*)\s*")

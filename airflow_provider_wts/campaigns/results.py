@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 from uuid import uuid4
@@ -278,8 +279,9 @@ class ResultsFile:
 
     def _open_part(self) -> None:
         part = part_of(self.partial_address, len(self._parts))
-        self._file = cast("IO[bytes]", part.open("wb"))  # type: ignore[no-untyped-call]
-        # Airflow's files look up a method again for every line.
+        # On a disk by Python's own path: Airflow's files wrap every line that is written.
+        file: Any = Path(part.path) if self._is_local else part
+        self._file = cast("IO[bytes]", file.open("wb"))
         self._write = self._file.write
         self._parts.append(part)
         self._tail, self._part_size = [], 0
@@ -346,7 +348,7 @@ class Progress:
         if result.rule:
             self.by_rule[result.rule] = self.by_rule.get(result.rule, 0) + 1
         line = _line(recipient, result)
-        self._name({name: line[name] for name in ("line", "to", "status", "reason", "row_key") if name in line})
+        self._name(line)
         self._write(line)
         now = time.monotonic()
         if now - self._said >= self._interval:
@@ -420,7 +422,7 @@ class Progress:
     def _name(self, line: dict[str, Any]) -> None:
         named = self._named.get(line["status"])
         if named is not None and len(named) < MOST_NAMED:
-            named.append(line)
+            named.append({name: line[name] for name in ("line", "to", "status", "reason", "row_key") if name in line})
 
     def _say(self, seconds: float) -> None:
         done = sum(self.counts.values())
@@ -446,7 +448,13 @@ _OF_RECEIPT = {"id": "id", "status": "api_status", "sessionId": "session_id"}
 def _line(recipient: Recipient, result: Result) -> dict[str, Any]:
     """Return the line of a recipient in the results."""
     line = {"line": recipient.line, "to": recipient.to, "status": result.status}
-    line |= {"reason": result.reason} if result.reason else {}
-    line |= {"row_key": recipient.key} if recipient.key else {}
-    line |= {"send_key": result.send_key, "sent_at": result.sent_at} if result.send_key else {}
-    return line | {ours: result.receipt[name] for name, ours in _OF_RECEIPT.items() if name in result.receipt}
+    if result.reason:
+        line["reason"] = result.reason
+    if recipient.key:
+        line["row_key"] = recipient.key
+    if result.send_key:
+        line |= {"send_key": result.send_key, "sent_at": result.sent_at}
+    for name, ours in _OF_RECEIPT.items():
+        if name in result.receipt:
+            line[ours] = result.receipt[name]
+    return line

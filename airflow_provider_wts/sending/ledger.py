@@ -338,10 +338,13 @@ class LedgerEntry:
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object that a store keeps."""
-        intent = self.intent.isoformat() if self.intent else None
-        known = {"intent": intent, "content": self.content, "timeout": self.timeout, "max_tries": self.max_tries}
-        stored = {name: value for name, value in known.items() if value is not None}
-        return {**stored, "receipt": self.receipt} if self.is_done else stored
+        stored: dict[str, Any] = {"intent": self.intent.isoformat()} if self.intent else {}
+        for name in ("content", "timeout", "max_tries"):
+            if (value := getattr(self, name)) is not None:
+                stored[name] = value
+        if self.is_done:
+            stored["receipt"] = self.receipt
+        return stored
 
 
 @dataclass(slots=True)

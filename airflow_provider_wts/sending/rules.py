@@ -170,7 +170,10 @@ class Rules(Rule):
 
 
 def _first_refusal(rules: Iterable[Rule], to: str) -> Refusal | None:
-    return next((refusal for rule in rules if (refusal := rule.refusal(to)) is not None), None)
+    for rule in rules:
+        if (refusal := rule.refusal(to)) is not None:
+            return refusal
+    return None
 
 
 class SendWindow(NamedTuple):
