@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 from uuid import UUID
 
 import pytest
+from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
@@ -17,30 +17,15 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
+from session_waits import AIRFLOW_3, end, sensor
 
 from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.sensors.session import WtsSessionSensor, WtsSessionsSensor
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 
-AIRFLOW_3 = find_spec("airflow.sdk") is not None
-
-if AIRFLOW_3:
-    from airflow.exceptions import AirflowRescheduleException
-
 if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
-
-
-@pytest.fixture
-def session_id(wts_connection: Emulator, context: dict[str, Any]) -> str:
-    """A session in which a bot has just started."""
-    operator = WtsSendChatbotOperator(task_id="send", chatbot="Cobrança", to="+55 11 99999-8888")
-    return str(operator.execute(context)["id"])
-
-
-def sensor(session_id: str, **parameters: Any) -> WtsSessionSensor:
-    return WtsSessionSensor(task_id="wait", session_id=session_id, **{"poke_interval": 0.01, **parameters})
 
 
 def test_it_returns_the_session_when_it_is_completed(
@@ -173,18 +158,6 @@ def test_a_deferred_wait_ends_with_one_last_check(
 ) -> None:
     wts_connection.advance(24 * 3600)
     assert end(sensor(session_id), event, context, session_id)["status"] == "COMPLETED"
-
-
-def end(waiting: WtsSessionSensor, event: str | None, context: dict[str, Any], session_id: str) -> Any:
-    if event is None:
-        return waiting.execute(context)
-    told = {"outcome": "timeout", "session_id": session_id, "status": None, "message": "m", "final": False}
-    method, arguments = {
-        "event": ("execute_complete", {"event": told}),
-        # What Airflow's scheduler says of a trigger that did not fire in time.
-        "airflow": ("__fail__", {"error": "Trigger timeout" if AIRFLOW_3 else "Trigger/execution timeout"}),
-    }[event]
-    return waiting.resume_execution(method, arguments, context)
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])

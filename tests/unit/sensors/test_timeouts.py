@@ -4,47 +4,20 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferred
+from session_waits import AIRFLOW_3, end, sensor
 
 from airflow_provider_wts.api.budget import Limit
 from airflow_provider_wts.api.directory import list_channels
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
-from airflow_provider_wts.sensors.session import WtsSessionSensor
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 
 if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
-
-AIRFLOW_3 = find_spec("airflow.sdk") is not None
-
-
-@pytest.fixture
-def session_id(wts_connection: Emulator, context: dict[str, Any]) -> str:
-    """A session in which a bot has just started."""
-    operator = WtsSendChatbotOperator(task_id="send", chatbot="Cobrança", to="+55 11 99999-8888")
-    return str(operator.execute(context)["id"])
-
-
-def sensor(session_id: str, **parameters: Any) -> WtsSessionSensor:
-    return WtsSessionSensor(task_id="wait", session_id=session_id, **{"poke_interval": 0.01, **parameters})
-
-
-def end(waiting: WtsSessionSensor, event: str | None, context: dict[str, Any], session_id: str) -> Any:
-    if event is None:
-        return waiting.execute(context)
-    told = {"outcome": "timeout", "session_id": session_id, "status": None, "message": "m", "final": False}
-    method, arguments = {
-        "event": ("execute_complete", {"event": told}),
-        # What Airflow's scheduler says of a trigger that did not fire in time.
-        "airflow": ("__fail__", {"error": "Trigger timeout" if AIRFLOW_3 else "Trigger/execution timeout"}),
-    }[event]
-    return waiting.resume_execution(method, arguments, context)
 
 
 #: What a wait may last longer than its timeout, in the tests; what would be waited for lasts minutes.
