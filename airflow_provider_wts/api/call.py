@@ -171,9 +171,9 @@ class Call(Generic[T]):
     @property
     def asked_id(self) -> str | None:
         """The id of the one thing that the call reads; ``None`` if it does not read one by its id."""
-        return (
-            str(self.path.get("id")) if self.reads and self.operation.path.endswith(("/{id}", "/{id}/status")) else None
-        )
+        if self.reads and self.operation.path.endswith(("/{id}", "/{id}/status")):
+            return str(self.path.get("id"))
+        return None
 
     def problems(self) -> list[str]:
         """Say what does not fit the contract: one sentence each, without quoting a value."""

@@ -647,6 +647,14 @@ def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] | None 
         raise WtsInvalidRequestError(f"{name}: is not valid JSON: {error}. {_NATIVE}") from None
 
 
+def unpacked(name: str, value: Any) -> Any:
+    """Return the list or object that a rendered template wrote as JSON, and everything else as it is.
+
+    :raises WtsInvalidRequestError: when it looks like one and is not JSON.
+    """
+    return json_text(name, value) if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") else value
+
+
 def moment(name: str, value: Any) -> datetime | None:
     """Return a date and time, or ``None`` where none is given.
 

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_wts.api.errors import quoted
 
 #: Characters that text does not hold: where they are, it was read in another encoding, or is damaged.
 _NOT_TEXT = re.compile("[\0\x80-\x84\x86-\x9f\ufffd]")
 
 
-def garbled_text(cell: object) -> str | None:
-    """Return a text of which a customer would read signs in place of letters: UTF-8 taken for something else: "JoÃ£o".
+def garbled_cell(cells: Mapping[Any, object]) -> str | None:
+    """Return what is wrong with the first cell of which a customer would read signs in place of letters, or ``None``.
 
-    :param cell: the value of the cell, which may hold others.
-    :return: that text alone, for an error; ``None`` if there is none.
+    It is UTF-8 taken for something else, such as "JoÃ£o".
+
+    :param cells: the values of a row by name; they may hold others. An error quotes that text alone.
     """
+    for name, cell in cells.items():
+        if (text := _garbled_text(cell)) is not None:
+            return (
+                f"{name}: {quoted(text)} is not text as people write it: it was read in another encoding than it was "
+                "written in, or is damaged"
+            )
+    return None
+
+
+def _garbled_text(cell: object) -> str | None:
     if isinstance(cell, str):
         return cell if _is_garbled(cell) else None
     if isinstance(cell, Mapping):
         cell = list(cell.values())
-    return next(filter(None, map(garbled_text, cell)), None) if isinstance(cell, (list, tuple)) else None
+    return next(filter(None, map(_garbled_text, cell)), None) if isinstance(cell, (list, tuple)) else None
 
 
 def _is_garbled(cell: str) -> bool:

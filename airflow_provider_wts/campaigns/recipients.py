@@ -27,7 +27,7 @@ from jinja2.sandbox import SandboxedEnvironment, safe_range
 from airflow_provider_wts.api.addresses import identity_of
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted, reason_of
 from airflow_provider_wts.api.wire import json_value
-from airflow_provider_wts.campaigns.garbled import garbled_text
+from airflow_provider_wts.campaigns.garbled import garbled_cell
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
 from airflow_provider_wts.hooks.temporary import temporary_database
@@ -154,13 +154,8 @@ class RowPlan:
         columns = {"to": value} if plain else value
         if not isinstance(columns, Mapping):
             raise RowError(f"is a {type(columns).__name__}; a row is an object, or a phone number")
-        for name, cell in columns.items():
-            if (garbled := garbled_text(cell)) is None:
-                continue
-            raise RowError(
-                f"{name}: {quoted(garbled)} is not text as people write it: it was read in another "
-                "encoding than it was written in, or is damaged"
-            )
+        if garbled := garbled_cell(columns):
+            raise RowError(garbled)
         seen = RowValues(columns)
         to = self._value("to", columns, seen)
         if is_blank(to):

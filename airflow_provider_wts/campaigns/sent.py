@@ -12,7 +12,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
-from airflow_provider_wts.api.parameters import json_text
+from airflow_provider_wts.api.parameters import unpacked
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.campaigns.attempts import MANIFEST, Attempt, is_complete, latest_manifest, place
 from airflow_provider_wts.hooks.temporary import temporary_database
@@ -173,20 +173,13 @@ def sent_campaigns(given: Any) -> list[SentCampaign]:
     :raises WtsInvalidRequestError: when it names none, or one of them cannot be read.
     """
     found: dict[str, SentCampaign] = {}
-    given = _unpacked(given)
-    for one in map(_unpacked, given if isinstance(given, (list, tuple)) else [given]):
-        campaign = _read(_manifest_address(one))
+    given = unpacked("campaign", given)
+    for one in given if isinstance(given, (list, tuple)) else [given]:
+        campaign = _read(_manifest_address(unpacked("campaign", one)))
         found[campaign.campaign_id] = campaign
     if not found:
         raise WtsInvalidRequestError(f"campaign: is empty. {_EXAMPLE}")
     return list(found.values())
-
-
-def _unpacked(given: Any) -> Any:
-    """Return what a rendered template wrote as JSON."""
-    if isinstance(given, str) and given.lstrip()[:1] in ("{", "["):
-        return json_text("campaign", given)
-    return given
 
 
 def _manifest_address(one: Any) -> str:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
-from airflow_provider_wts.api.parameters import json_text
+from airflow_provider_wts.api.parameters import unpacked
 from airflow_provider_wts.hooks.databases import cells_of, database_hook, opened, words_of
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ def columns_and_rows(
 
 def _placeholders(given: Any, name: str, unsent: str) -> Any:
     """Return the values for the placeholders of a query. Drivers take a text apart into its letters."""
-    found = given
-    if isinstance(given, str) and given.lstrip()[:1] in ("[", "{"):
-        found = json_text(name, given)
+    found = unpacked(name, given)
     if found is not None and (isinstance(found, (str, bytes)) or not isinstance(found, (Mapping, Sequence))):
         raise WtsInvalidRequestError(
             f"{name}: must be a list or an object, not {type(found).__name__}. {unsent} "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_wts.api import contacts, parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, is_missing, parse_timestamp, visible
-from airflow_provider_wts.campaigns.garbled import garbled_text
+from airflow_provider_wts.campaigns.garbled import garbled_cell
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators import contact_fields
@@ -737,13 +737,8 @@ def _row(index: int, row: Any) -> dict[str, Any]:
         raise WtsInvalidRequestError(f"{prefix}: has {quoted(*unknown)}; known are {known}.")
     if "email" in row and "email_address" in row:
         raise WtsInvalidRequestError(f"{prefix}: has both email and email_address. Leave one of them out.")
-    for name, value in row.items():
-        if (garbled := garbled_text(value)) is None:
-            continue
-        raise WtsInvalidRequestError(
-            f"{prefix}.{name}: {quoted(garbled)} is not text as people write it: it was read in another "
-            "encoding than it was written in, or is damaged. Nothing was saved. Correct it where it comes from."
-        )
+    if garbled := garbled_cell(row):
+        raise WtsInvalidRequestError(f"{prefix}.{garbled}. Nothing was saved. Correct it where it comes from.")
     named = {"email_address" if name == "email" else name: value for name, value in row.items()}
     # A row comes from data: what is missing in it is not given, and must not clear what the contact has.
     filled = {name: _without_missing(value) for name, value in named.items() if not _is_gap(value)}

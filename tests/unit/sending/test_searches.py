@@ -61,7 +61,7 @@ class Api:
 
 
 def session(number: int, **more: Any) -> dict[str, Any]:
-    """Something that changed in a session of which nobody knows whose it is, long before the send."""
+    """A session that changed long before the send, and shows no contact."""
     return {"id": f"s{number}", "contactId": None, "metadata": {}, "updatedAt": OLD, **more}
 
 
