@@ -465,7 +465,11 @@ def identity_of(address: str) -> str:
             text = recipient(text)
         except WtsInvalidRequestError:
             return text.lower()
-    return max(spellings(text), key=len).lower()
+    if (forms := _TWO_FORMS.get(text[:4])) is not None:
+        _, shorter, as_longer, _ = forms
+        if match := shorter.fullmatch(text):
+            text = as_longer.format(*match.groups())
+    return text.lower()
 
 
 def hash_of(address: str, key: bytes) -> str:

@@ -33,7 +33,7 @@ from airflow_provider_wts.campaigns.row_filters import FILTERS
 from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from airflow.sdk import ObjectStoragePath
 
@@ -61,6 +61,9 @@ _IN_MEMORY = 8 * 1024 * 1024
 
 #: Bytes of a file that are read at a time.
 _BLOCK = 1024 * 1024
+
+#: Rows that are checked together.
+_ROWS_PER_BLOCK = 100
 
 #: Bad rows that an error lists.
 _MOST_LISTED = 20
@@ -142,9 +145,10 @@ class RowPlan:
         self._checks = checks
         self._spell = spell
 
-    def recipient(self, row: Row) -> Recipient:
+    def recipient(self, row: Row, key: str = "") -> Recipient:
         """Return the recipient of a row.
 
+        :param key: what :meth:`key` gives for it.
         :raises RowError: saying what is wrong with it.
         """
         if row.problem:
@@ -166,7 +170,7 @@ class RowPlan:
             values = {name: check(self._value(name, columns, seen)) for name, check in self._checks.items()}
         except WtsInvalidRequestError as error:
             raise RowError(str(error).removesuffix(".")) from None
-        return Recipient(row.line, spelled, {name: one for name, one in values.items() if one is not None})
+        return Recipient(row.line, spelled, {name: one for name, one in values.items() if one is not None}, key)
 
     def key(self, row: Row) -> str:
         """Return what identifies a row in the results and outcomes; blank if ``row_key`` was not given.
@@ -251,8 +255,9 @@ class Recipients:
     def lines(self) -> Iterator[bytes]:
         """Walk all rows as they are kept. One walk at a time."""
         self._file.seek(0)
-        # Not the file itself: a walk that ends early would close it.
-        yield from iter(self._file.readline, b"")
+        # Not "yield from": a walk that ends early would close the file.
+        for line in self._file:  # noqa: UP028
+            yield line
 
     def blocks(self) -> Iterator[bytes]:
         """Walk all bytes of :meth:`lines`. One walk at a time."""
@@ -290,28 +295,44 @@ def checked(rows: Iterable[Row], plan: RowPlan) -> Iterator[bytes]:
     :param plan: how a row becomes a recipient.
     """
     with closing(FirstLines()) as lines, closing(FirstLines()) as keys:
-        for row in rows:
-            yield _checked(row, plan, lines, keys) + b"\n"
+        left = iter(rows)
+        while block := [_checked(row, plan, keys) for row in islice(left, _ROWS_PER_BLOCK)]:
+            recipients = [one for one in block if isinstance(one, _CheckedRow)]
+            firsts = iter(lines.firsts([(one.identity, one.line) for one in recipients]))
+            for one in block:
+                yield (_unless_duplicate(one, next(firsts)) if isinstance(one, _CheckedRow) else one) + b"\n"
 
 
-def _checked(row: Row, plan: RowPlan, lines: FirstLines, keys: FirstLines) -> bytes:
+class _CheckedRow(NamedTuple):
+    """A recipient, as it is kept if no earlier row is the same person's."""
+
+    line: int
+    identity: str
+    key: str
+    kept: bytes
+
+
+def _checked(row: Row, plan: RowPlan, keys: FirstLines) -> _CheckedRow | bytes:
+    """Return the recipient of a row, or the bad row as it is kept."""
     key = ""
     try:
         given = plan.key(row)
         if given and (earlier := keys.first(given, row.line)) != row.line:
             raise RowError(f"row_key: {quoted(given)} is in line {earlier} already")
         key = given
-        recipient = plan.recipient(row)._replace(key=key)
-        kept = _written_row(recipient)
+        recipient = plan.recipient(row, key)
+        return _CheckedRow(row.line, recipient.identity, key, _written_row(recipient))
     except (RowError, TypeError, ValueError) as problem:
         error: Exception = problem
         if isinstance(problem, UnicodeEncodeError):
             error = RowError(f"holds {problem.object[problem.start]!r}, one half of a character")
         return _written_row(SkippedRow(row.line, "bad_row", str(error), key))
-    first = lines.first(recipient.identity, row.line)
-    if first != row.line:
-        return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is in line {first} already", key))
-    return kept
+
+
+def _unless_duplicate(row: _CheckedRow, first: int) -> bytes:
+    if first == row.line:
+        return row.kept
+    return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is in line {first} already", row.key))
 
 
 class FirstLines:
@@ -330,6 +351,15 @@ class FirstLines:
             return line
         (first,) = self._database.execute("SELECT line FROM lines WHERE named = ?", (named,)).fetchone()
         return int(first)
+
+    def firsts(self, lines: Sequence[tuple[str, int]]) -> list[int]:
+        """Return what :meth:`first` returns for each of some persons or keys with a line, in less time.
+
+        :param lines: the persons or keys, each with a line of it.
+        """
+        if self._database.executemany("INSERT OR IGNORE INTO lines VALUES (?, ?)", lines).rowcount == len(lines):
+            return [line for _, line in lines]
+        return [self.first(named, line) for named, line in lines]
 
     def close(self) -> None:
         """Remove the database."""

@@ -227,6 +227,10 @@ class Batch:
             return Result.of(entry.receipt)
         if (reason := self._undecided.get(send.mark.key)) is not None:
             return Result("undecided", reason=reason)
+        return self._withheld(send)
+
+    def _withheld(self, send: Send) -> Result | None:
+        """Return the outcome of a recipient who gets no message now, or ``None``."""
         self._begin_rules()
         if self.stopped:
             return Result("not_sent", reason=self.stopped)
@@ -256,7 +260,7 @@ class Batch:
         except (HeldBack, Terminated) as end:
             self.stopped = str(end)
         # Once more: it may have been a long wait until now.
-        results = {send.mark.key: self._known(send) for send in sends}
+        results = {send.mark.key: self._withheld(send) for send in sends}
         pending = [send for send in sends if results[send.mark.key] is None]
         results |= self._take_turns(pending)
         pending = [send for send in pending if results[send.mark.key] is None]
@@ -311,7 +315,8 @@ class Batch:
         elif page is not None and send.mark.key not in page.sends:
             page = None
         if page is not None:
-            result = result._replace(send_key=send.mark.key, sent_at=self._sent_at(page))
+            # Not "_replace", which takes several times as long: each recipient comes by here.
+            result = Result(*result[:3], send_key=send.mark.key, sent_at=self._sent_at(page), rule=result.rule)
         self.report(send.recipient, result)
 
     def _sent_at(self, page: Page) -> str:

@@ -119,12 +119,15 @@ def write_whole(path: ObjectStoragePath, content: bytes) -> None:
     if not is_local(path):
         path.write_bytes(content)
         return
-    make_folder(path)
     # Python's own paths: a ledger writes thousands of files.
     target = Path(path.path)
     # A name of its own: another try may be writing the same file.
     partial = target.with_name(f"{target.stem}.{uuid.uuid4().hex}.new")
-    partial.write_bytes(content)
+    try:
+        partial.write_bytes(content)
+    except FileNotFoundError:
+        make_folder(path)
+        partial.write_bytes(content)
     partial.replace(target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,7 +33,15 @@ def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient
         must not be taken for that of the next one.
     """
     parts = (*task, generation, wts_conn_id, identity_of(recipient), *([attempt] if attempt else ()))
-    return str(uuid.uuid5(_NAMESPACE, "\0".join(map(str, parts))))
+    return _uuid5("\0".join(map(str, parts)))
+
+
+def _uuid5(name: str) -> str:
+    """Return what ``str(uuid.uuid5(_NAMESPACE, name))`` does, in a third of the time: each recipient has a key."""
+    digest = bytearray(hashlib.sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6], digest[8] = digest[6] & 0x0F | 0x50, digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def campaign_id(deployment: str, task: TaskIdentity, generation: int) -> str:
@@ -42,7 +51,7 @@ def campaign_id(deployment: str, task: TaskIdentity, generation: int) -> str:
     :param task: the task instance that sends.
     :param generation: as for :func:`send_key`.
     """
-    return str(uuid.uuid5(_NAMESPACE, "\0".join(("campaign", deployment, *map(str, task), str(generation)))))
+    return _uuid5("\0".join(("campaign", deployment, *map(str, task), str(generation))))
 
 
 class Mark(NamedTuple):

@@ -339,9 +339,12 @@ class LedgerEntry:
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object that a store keeps."""
         stored: dict[str, Any] = {"intent": self.intent.isoformat()} if self.intent else {}
-        for name in ("content", "timeout", "max_tries"):
-            if (value := getattr(self, name)) is not None:
-                stored[name] = value
+        if self.content is not None:
+            stored["content"] = self.content
+        if self.timeout is not None:
+            stored["timeout"] = self.timeout
+        if self.max_tries is not None:
+            stored["max_tries"] = self.max_tries
         if self.is_done:
             stored["receipt"] = self.receipt
         return stored
@@ -376,7 +379,9 @@ class Page:
         :param key: the key of the send.
         :param receipt: what is kept of the API's answer.
         """
-        self.sends[key] = replace(self.sends[key], receipt=receipt)
+        entry = self.sends[key]
+        # Not "replace", which takes several times as long: each recipient comes by here.
+        self.sends[key] = LedgerEntry(entry.content, entry.intent, entry.timeout, entry.max_tries, receipt)
 
     def retract(self, keys: Iterable[str]) -> None:
         """Forget intents of sends that certainly did not happen.

@@ -413,7 +413,9 @@ def test_many_bad_rows_are_counted_and_the_first_are_listed() -> None:
     assert len(str(caught.value).splitlines()) == 22
 
 
-def test_duplicates_name_the_line_of_the_first() -> None:
+@pytest.mark.parametrize("rows_per_block", [1, 2, 4, 100])
+def test_duplicates_name_the_line_of_the_first(monkeypatch: pytest.MonkeyPatch, rows_per_block: int) -> None:
+    monkeypatch.setattr("airflow_provider_wts.campaigns.recipients._ROWS_PER_BLOCK", rows_per_block)
     found = of([NUMBER, "@maria", "11910000001", "@Maria", "+55|1181000000", "+55|11981000000"])
     left = [entry for entry in found.entries() if isinstance(entry, SkippedRow)]
     assert [(one.line, one.status) for one in left] == [(3, "duplicate"), (4, "duplicate"), (6, "duplicate")]

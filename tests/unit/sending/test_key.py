@@ -27,6 +27,13 @@ def test_a_key_is_the_same_in_later_versions_of_this_provider() -> None:
     assert send_key(TASK, **SAME) == "1b8b287d-ad95-5759-bcbc-8e9dabf544af"
 
 
+@given(st.text(st.characters(codec="utf-8")))
+def test_a_key_is_the_uuid_of_its_parts_as_every_library_makes_it(run_id: str) -> None:
+    parts = ("dag", run_id, "task", -1, 0, "wts_default", SAME["recipient"])
+    made = uuid.uuid5(uuid.UUID("6f1f7f0e-7a55-5c0b-9d0e-2b6d2f4c9a11"), "\0".join(map(str, parts)))
+    assert send_key(TASK._replace(run_id=run_id), **SAME) == str(made)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"recipient": "+55|11999998887"}, {"wts_conn_id": "other"}, {"generation": 1}],
