@@ -201,6 +201,23 @@ WHOLE: dict[str, Ran] = {}
 TREE = ROOT
 
 
+#: What a watched file begins with: a process of a test notes its lines where that test finds them.
+_HEARD = """
+def _heard():
+    import builtins, os
+    def note(line, seen=set()):
+        if line not in seen:
+            seen.add(line)
+            with open(os.environ["WTS_LINES"], "a") as file:
+                file.write(f"{line} ")
+    if hasattr(builtins, "_come_by"):
+        os.register_at_fork(after_in_child=lambda: setattr(builtins, "_come_by", note))
+        return lambda line: builtins._come_by(line)
+    return note if "WTS_LINES" in os.environ else id
+_come_by = _heard()
+"""
+
+
 class Watched(ast.NodeTransformer):
     """Lets each statement in a function say its line before it is run."""
 
@@ -220,13 +237,13 @@ class Watched(ast.NodeTransformer):
 
     @classmethod
     def source(cls, path: Path) -> str:
-        """Return a whole file so. In another process than that of the tests, nobody hears it."""
+        """Return a whole file so."""
         module = ast.parse(path.read_text())
         first = next(
             number for number, one in enumerate(module.body) if not isinstance(one, (ast.Expr, ast.ImportFrom))
         )
         cls().visit(module)
-        module.body[first:first] = ast.parse('_come_by = getattr(__import__("builtins"), "_come_by", id)').body
+        module.body[first:first] = ast.parse(_HEARD).body
         return ast.unparse(ast.fix_missing_locations(module))
 
 
@@ -239,8 +256,10 @@ class Chosen:
         self.lines: dict[str, set[int]] = {}
         self.failed = ""
         self.run = set[int]()
-        # Watched files find it there.
+        # Watched files find them there.
         vars(builtins)["_come_by"] = self.come_by
+        self.notes = Path(tempfile.gettempdir(), "lines.txt")
+        os.environ["WTS_LINES"] = str(self.notes)
 
     def come_by(self, line: int) -> None:
         """Note a line."""
@@ -257,7 +276,9 @@ class Chosen:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Note which lines a test runs, and how long it takes."""
         since, self.run = time.monotonic(), set()
+        self.notes.write_text("")
         yield
+        self.run.update(map(int, self.notes.read_text().split()))
         self.seconds[item.nodeid], self.lines[item.nodeid] = time.monotonic() - since, self.run
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

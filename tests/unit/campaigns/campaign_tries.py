@@ -34,6 +34,10 @@ class Exclusion(Rule):
 
     def __init__(self, reason: Callable[[str], str | None]) -> None:
         self._reason = reason
+        self.begun = 0
+
+    def begin(self) -> None:
+        self.begun += 1
 
     def refusal(self, to: str) -> Refusal | None:
         reason = self._reason(to)
@@ -74,7 +78,8 @@ class Campaign:
         ledger = open_ledger(context, on_clear=on_clear)
         self.batch = ReportingBatch(self.hook, context, self.way, ledger=ledger, chunk_size=self.size, **settings)
         self.batch.campaign = self
-        self.batch.rules = Rules([Exclusion(self.exclusion)])
+        self.rule = Exclusion(self.exclusion)
+        self.batch.rules = Rules([self.rule])
         self.batch.send_all(recipients)
         self.batch.close(finished=finished)
         statuses = [result.status for result in self.results.values()]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from campaign_tries import CHANNEL, SEARCHES, Campaign, Death, Killed, calls, operation, people, received
 
+from airflow_provider_wts.api.directory import list_channels
 from airflow_provider_wts.api.errors import (
     WtsError,
     WtsInvalidRequestError,
@@ -516,3 +517,46 @@ def test_without_a_ledger_later_tries_ask_about_everybody(
 def test_without_a_ledger_nobody_can_ask_for_a_resend(hook: WtsHook, make_task: Any, chatbot: ChatbotKind) -> None:
     with pytest.raises(WtsInvalidRequestError, match="on_clear: 'resend' needs a ledger"):
         Campaign(hook, make_task(None), chatbot).run(people(1), on_clear="resend")
+
+
+def test_what_a_rule_needs_is_read_once(hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind) -> None:
+    campaign = Campaign(hook, task, chatbot)
+    assert campaign.run(people(30)) == {"sent": 30}
+    assert campaign.rule.begun == 1
+
+
+def test_all_sends_of_a_page_have_one_time_though_the_clock_of_the_service_is_ahead(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind
+) -> None:
+    emulator.advance(3600)
+    hook.run(list_channels())
+    campaign = Campaign(hook, task, chatbot)
+    assert campaign.run(people(30)) == {"sent": 30}
+    assert len({result.sent_at for result in campaign.results.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("metadata", "warned"),
+    [({"amount": "99,90", "invoice": 118}, False), ({"invoice": 119, "amount": "99,90"}, True)],
+    ids=["another order", "another value"],
+)
+def test_a_content_that_has_changed_since_an_earlier_try_is_told(
+    hook: WtsHook,
+    emulator: Emulator,
+    task: Any,
+    chatbot: ChatbotKind,
+    caplog: pytest.LogCaptureFixture,
+    metadata: dict[str, Any],
+    warned: bool,
+) -> None:
+    campaign = Campaign(hook, task, chatbot)
+
+    def to_one(values: dict[str, Any]) -> dict[str, int]:
+        return campaign.run([Recipient(1, "+55|11910000000", {"session_metadata": values})])
+
+    with pytest.MonkeyPatch.context() as patch:
+        Death(patch, hook, task.store, "queue_chatbot_batch", 1).after = False
+        with pytest.raises(Killed):
+            to_one({"invoice": 118, "amount": "99,90"})
+    assert to_one(metadata) == {"sent": 1}
+    assert ("has changed since an earlier try" in caplog.text) is warned

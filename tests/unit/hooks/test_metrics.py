@@ -131,6 +131,16 @@ def test_a_send_that_cannot_be_confirmed_counts_as_undecided(
     assert stats.of("wts.sends") == {("send_text", "undecided"): 1}
 
 
+def test_a_search_that_the_api_does_not_answer_counts_as_unanswered(
+    stats: Stats, wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    wts_connection.faults.add("reset", when="after", operation_id="send_text")
+    wts_connection.faults.add("status", status=429, retry_after="3000", operation_id="list_sessions")
+    with pytest.raises(Exception, match="could not be asked"):
+        send(context)
+    assert stats.of("wts.reconciliations") == {("unanswered",): 1}
+
+
 def test_a_campaign_counts_each_recipient_by_outcome(
     stats: Stats, wts_connection: Emulator, context: dict[str, Any]
 ) -> None:

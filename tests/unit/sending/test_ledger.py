@@ -464,6 +464,19 @@ def test_a_try_that_was_given_up_never_sends_again(pages: Any, time_of_store: Ti
         pages.pages[ledger_module.HOLDER] = mine
 
 
+def test_a_try_that_was_given_up_writes_over_no_page(pages: Any, time_of_store: Time) -> None:
+    first = Ledger(pages, max_tries=0)
+    page = first.open_page({"a": "digest"}, 1)
+    page.receive("a", {"id": "of the first try"})
+    written = dict(pages.pages)
+    pages.pages[ledger_module.HOLDER] = {"holder": "of another process", "try": 2}
+    time_of_store.sleep(1)
+    first.keep(page)
+    with pytest.raises(WtsError, match="taken over"):
+        first.open_page({"b": "digest"}, 1)
+    assert {**pages.pages, ledger_module.HOLDER: None} == {**written, ledger_module.HOLDER: None}
+
+
 def test_a_store_that_answers_later_than_a_check_holds_proves_nothing(pages: Any, time_of_store: Time) -> None:
     ledger = Ledger(pages, max_tries=0)
     begun, time_of_store.reading = time_of_store.now, 1.5

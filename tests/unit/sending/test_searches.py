@@ -429,6 +429,15 @@ def test_a_session_without_an_id_leaves_only_its_own_recipient_undecided(by_send
     assert findings(found) == [Finding.ABSENT, Finding.ABSENT, Finding.UNDECIDED, Finding.ABSENT]
 
 
+def test_a_session_that_shows_no_contact_is_looked_at_for_each_recipient() -> None:
+    sends = Sends(2)
+    api = Api(
+        sessions=[session(1, contactDetails=None, updatedAt=SINCE.isoformat(), lastInteractionDate=SINCE.isoformat())],
+        messages=[{"id": "m1", "senderId": sends.sends[1].mark.key, "direction": "TO_HUB", "status": "SENT"}],
+    )
+    assert findings(sends.search(api, by_sender=True, whole=False))[1] is Finding.FOUND
+
+
 class Queue(Api):
     """An API that has done what it accepted before, and now shows one send after the other, every few seconds."""
 
