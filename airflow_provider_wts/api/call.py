@@ -175,6 +175,12 @@ class Call(Generic[T]):
             return str(self.path.get("id"))
         return None
 
+    @property
+    def sender_id(self) -> str | None:
+        """The caller's own id of the one send that the call makes; ``None`` if it has none."""
+        value = self.body.get("senderId") if isinstance(self.body, Mapping) else None
+        return value if isinstance(value, str) else None
+
     def problems(self) -> list[str]:
         """Say what does not fit the contract: one sentence each, without quoting a value."""
         from airflow_provider_wts.api.contract.check import check_request

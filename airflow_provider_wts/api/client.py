@@ -339,7 +339,10 @@ class WtsClient:
             self.server_date, self._dated_at = date, time.monotonic()
         if reply.status == 400 and _is_plain_text(reply.body) and self._transport.speaks_tls():
             return judge_plain_request_to_tls(operation, urlsplit(self.base_url).netloc)
-        judgement = judge_reply(operation, self._auth.hide(reply), call.asked_id)
+        judgement = judge_reply(operation, self._auth.hide(reply), call.asked_id, call.sender_id)
+        if judgement.outcome is Outcome.UNKNOWN:
+            # It may have been the answer to another request. Then those that follow on this connection are, too.
+            self._transport.close()
         if judgement.error is not None:
             self._auth.hide_in(judgement.error)
         return judgement

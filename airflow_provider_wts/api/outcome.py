@@ -81,16 +81,19 @@ DEFAULT_RETRY_AFTER = 5.0
 _REFUSING_ERRNOS = {errno.ECONNREFUSED}
 
 
-def judge_reply(operation: Operation, reply: Reply, asked_id: str | None = None) -> Verdict:
+def judge_reply(
+    operation: Operation, reply: Reply, asked_id: str | None = None, sender_id: str | None = None
+) -> Verdict:
     """Judge a complete answer.
 
     :param operation: the operation that was called.
     :param reply: what came back.
     :param asked_id: the id of what was asked for, if it is one thing.
+    :param sender_id: the caller's own id of a send, if it has one.
     """
     status = reply.status
     if 200 <= status < 300:
-        return _judge_success(operation, reply, asked_id)
+        return _judge_success(operation, reply, asked_id, sender_id)
     if status in _ANSWERS_ELSEWHERE and operation.effect == "once":
         return _unknown(operation, f"HTTP {status}. {_redirect_words(reply).removesuffix('.')}", status)
     if 300 <= status < 400:
@@ -238,7 +241,7 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _judge_success(operation: Operation, reply: Reply, asked_id: str | None) -> Verdict:
+def _judge_success(operation: Operation, reply: Reply, asked_id: str | None, sender_id: str | None) -> Verdict:
     body = reply.body.strip()
     schema = operation.answer_schema
     if schema is None:
@@ -255,6 +258,8 @@ def _judge_success(operation: Operation, reply: Reply, asked_id: str | None) -> 
         return _unexpected(operation, problem, reply.status)
     if asked_id is not None and _is_about_another(value, asked_id):
         return _unexpected(operation, "'id' is not the one that was asked for", reply.status)
+    if sender_id is not None and _is_of_another_send(value, sender_id):
+        return _unexpected(operation, "'senderId' is not the one of the request", reply.status)
     return Verdict(Outcome.ANSWERED, value)
 
 
@@ -264,6 +269,14 @@ def _is_about_another(answer: Any, asked_id: str) -> bool:
         return False
     # Sends are asked for by the sender's id, too, and agents by that of their user.
     return asked_id.lower() not in [str(answer.get(name)).lower() for name in ("id", "senderId", "userId")]
+
+
+def _is_of_another_send(answer: Any, sender_id: str) -> bool:
+    """Whether an answer is about another send than the request, whose ``senderId`` it repeats."""
+    found = answer.get("senderId") if isinstance(answer, dict) else None
+    # Ids of another form are not ours, and WTS Chat may write them in another way.
+    both = isinstance(found, str) and is_uuid(found) and is_uuid(sender_id)
+    return both and str(found).lower() != sender_id.lower()
 
 
 def _parsed(body: bytes) -> Any:

@@ -22,6 +22,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from http.client import HTTPResponse as PlainResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -312,9 +313,26 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+#: A status without an answer behind it: the connection speaks another protocol from then on.
+_SWITCHING_PROTOCOLS = 101
+
+
+class _FinalResponse(PlainResponse):
+    """The answer behind all interim ones. ``http.client`` knows 100 alone, and takes any other 1xx for the answer.
+
+    Then the real one would still be on its way, and be taken for the answer to the next request.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        interim = 100 <= status < 200 and status != _SWITCHING_PROTOCOLS
+        return version, 100 if interim else status, reason
+
+
 class _NotingMixin:
     """A connection that connects first, then notes that a byte of the request is about to be written."""
 
+    response_class: Any = _FinalResponse
     sock: socket.socket | None
     idle_since = 0.0
     _connecting = False

@@ -441,6 +441,38 @@ class TestKeepAlive:
             client.perform(READ)
             assert server.connections == 1
 
+    @pytest.mark.parametrize("status", [100, 102, 103, 199])
+    def test_interim_answers_are_not_the_answer(self, status: int, client_of: ClientOf) -> None:
+        interim = f"HTTP/1.1 {status} X\r\nLink: </x>\r\n\r\n".encode()
+        with RawServer(interim * 2 + http(b'{"id":"x"}'), http(b'{"id":"y"}')) as server:
+            client = client_of(server.url)
+            assert [client.perform(SEND) for _ in range(2)] == [{"id": "x"}, {"id": "y"}]
+            assert server.connections == 1
+
+    def test_interim_answers_without_end_end_at_the_deadline(self, client_of: ClientOf) -> None:
+        server = RawServer()
+        server.scripts = [server.drip(b"HTTP/1.1 102 X\r\n\r\n" * 1000, seconds=0.001)]
+        with server, pytest.raises(WtsUnknownOutcomeError, match="the deadline passed"):
+            client_of(server.url, timeout=0.3).perform(SEND)
+
+    def test_an_answer_that_nobody_asked_for_is_not_that_of_the_next_send(self, client_of: ClientOf) -> None:
+        first, second = (str(uuid.UUID(int=number)) for number in (1, 2))
+        send = {key: Call("send_text", body={"to": TO, "text": "x", "senderId": key}) for key in (first, second)}
+        answer = {key: http(f'{{"id":"x","senderId":"{key.upper()}"}}'.encode()) for key in send}
+        with RawServer(answer[first], answer[first] + answer[second], answer[second]) as server:
+            client = client_of(server.url)
+            assert client.perform(send[first])
+            with pytest.raises(WtsUnexpectedAnswerError, match="'senderId' is not the one of the request"):
+                client.perform(send[second])
+            assert client.perform(send[second])["senderId"] == second.upper()
+            assert server.connections == 2
+
+    @pytest.mark.parametrize("sender_id", ["null", '"order 12"', '""'])
+    def test_an_answer_that_does_not_repeat_the_sender_id_is_taken(self, sender_id: str, client_of: ClientOf) -> None:
+        call: Call[Any] = Call("send_text", body={"to": TO, "text": "x", "senderId": str(uuid.UUID(int=1))})
+        with RawServer(http(f'{{"id":"x","senderId":{sender_id}}}'.encode())) as server:
+            assert client_of(server.url).perform(call)["id"] == "x"
+
     @pytest.mark.parametrize("length", [20, 200_000])
     def test_before_its_last_byte_a_request_can_still_be_stopped(self, length: int, client_of: ClientOf) -> None:
         """As if its process had stood still since the first byte, and another one had taken over."""
