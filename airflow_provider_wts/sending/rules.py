@@ -292,7 +292,8 @@ def reason_to_exclude(
 
     tag_ids = {hook.names.existing_tag(tag).lower() for tag in exclude_tags}
     for contact in contacts_at(hook, recipient, include_details=["Tags"]):
-        if exclude_blocked and contact.get("status") == "BLOCKED":
+        # WTS Chat spells the values of its filters and of its answers in different ways.
+        if exclude_blocked and str(contact.get("status")).upper() == "BLOCKED":
             return _IS_BLOCKED
         if tag_ids and "tagIds" not in contact:
             raise WtsError(

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError, WtsRejectedError
+from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError, WtsRejectedError, WtsUnreachableError
 from airflow_provider_wts.hooks.errors import use_retry_policy
 from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
@@ -189,9 +189,11 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             except WtsError as error:
                 if self.failed_checks.failed(error):
                     raise
+                self._last_words = self._last_words or str(error)
                 self._limited_for = getattr(error, "retry_after", 0.0)
                 over = time.monotonic() >= self._ends_at
-                if over or not self.reschedule or not isinstance(error, WtsRejectedError):
+                lasts = isinstance(error, (WtsRejectedError, WtsUnreachableError))
+                if over or not self.reschedule or not lasts:
                     return None
                 # Rescheduled, it would not remember that this failed.
                 time.sleep(min(self.poke_interval, _PAUSE))

@@ -193,19 +193,19 @@ class WtsSessionsSensor(WtsSensor):
         if len(left) <= _FEW:
             return self._looked(left)
         wanted, over = set(left), (*wait.target_status, *wait.failed_status)
+        statuses: dict[str, str] = {}
+        few = True
         try:
             swept = sweep(self.hook.client, over, earliest_start(context), most_pages=len(left))
         except WtsError as error:
             if refuses_token(error):
                 raise
             self.log.warning("The list of changed sessions cannot be read: %s", error)
-            return self._looked(random.sample(left, min(self._singles, len(left))))
-        statuses = {session_id: status for session_id, status in swept.statuses.items() if session_id in wanted}
-        left = [session_id for session_id in left if session_id not in statuses]
-        if len(left) > self._singles and swept.cursor is not None:
-            sample = random.sample(left, self._singles)
         else:
-            sample = left[:_MANY]
+            statuses = {session_id: status for session_id, status in swept.statuses.items() if session_id in wanted}
+            few = swept.cursor is not None
+        left = [session_id for session_id in left if session_id not in statuses]
+        sample = random.sample(left, self._singles) if few and len(left) > self._singles else left[:_MANY]
         looked = self._looked(sample)
         statuses.update(looked)
         if any(status in over for status in looked.values()):
@@ -214,12 +214,13 @@ class WtsSessionsSensor(WtsSensor):
         return statuses
 
     def _looked(self, session_ids: list[str]) -> dict[str, str]:
+        from airflow_provider_wts.waiting.conditions import session_seen
         from airflow_provider_wts.waiting.session_changes import poll_sessions
 
         looked = poll_sessions(self.hook.run, session_ids)
         if looked.failed and not looked.seen:
             raise next(iter(looked.failed.values()))
-        return {session_id: str(session.get("status") or "") for session_id, session in looked.seen.items()}
+        return {session_id: session_seen(session).status for session_id, session in looked.seen.items()}
 
 
 def _counts(wait: SessionsWait, statuses: dict[str, str]) -> dict[str, int]:

@@ -237,5 +237,10 @@ def test_blocked_contacts_are_spared_where_that_is_asked_for(hook: WtsHook, emul
     assert bool(spare(hook, exclude_blocked=True)) == blocked
 
 
+def test_a_blocked_contact_is_spared_however_its_status_is_spelled(hook: WtsHook, emulator: Emulator) -> None:
+    add_contact(emulator, status="Blocked")
+    assert spare(hook, exclude_blocked=True)
+
+
 def test_a_handle_that_no_contact_has_is_written_to(hook: WtsHook) -> None:
     assert spare(hook, "@maria", exclude_blocked=True) is None

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from session_waits import AIRFLOW_3, end, sensor
 
-from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError
+from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError, WtsUnreachableError
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.sensors.session import WtsSessionSensor, WtsSessionsSensor
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
@@ -250,6 +250,26 @@ def test_a_blip_does_not_end_the_wait(
     wts_connection.faults.add("status", status=503, operation_id="get_session", times=3)
     wts_connection.advance(24 * 3600)
     assert sensor(session_id, timeout=60).execute(context)["status"] == "COMPLETED"
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2.11 reads the first date from its database")
+def test_a_rescheduled_sensor_does_not_wait_until_its_timeout_for_an_address_that_leads_nowhere(
+    context: dict[str, Any], session_id: str, wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_wts.api.client.UNREACHABLE_BUDGET", 0.0)
+    connection = {"conn_type": "wts", "host": wts_connection.url.replace("http:", "https:"), "password": "pn_x"}
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
+    context["ti"].get_first_reschedule_date = lambda _: None
+    with pytest.raises(WtsUnreachableError, match="does not speak TLS"):
+        sensor(session_id, mode="reschedule").execute(context)
+
+
+def test_a_timeout_names_the_error_if_no_check_succeeded(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    wts_connection.faults.add("status", status=503, operation_id="get_session", times=None)
+    with pytest.raises(AirflowSensorTimeout, match=r"get_session: no usable answer came: HTTP 503.*timeout is 0 s"):
+        sensor(session_id, timeout=0).execute(context)
 
 
 def test_the_trigger_of_50_000_sessions_fits_into_a_row_of_any_database(

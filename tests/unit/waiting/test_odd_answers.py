@@ -16,6 +16,7 @@ from uuid import UUID
 
 import pytest
 
+from airflow_provider_wts.sensors.session import WtsSessionsSensor
 from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger, WtsSessionReplyTrigger
 from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
 from airflow_provider_wts.waiting import poller as polling
@@ -377,6 +378,17 @@ def test_many_sessions_of_one_task_are_found_whatever_the_list_shows(
     )
     (told,) = asyncio.run(gather([trigger]))
     assert told["outcome"] == "reached"
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS.keys())
+def test_a_sensor_that_polls_on_the_worker_finds_every_session_whatever_the_list_shows(
+    service: Service, spelling: dict[str, Any], count: int, context: dict[str, Any]
+) -> None:
+    for name, value in spelling.items():
+        setattr(service, name, value)
+    sensor = WtsSessionsSensor(task_id="wait", session_ids=ALL[:count], poke_interval=0.01, timeout=30)
+    assert sensor.execute(context) == {"COMPLETED": count}
 
 
 def test_a_list_that_loses_rows_while_it_is_read_is_read_until_a_pass_adds_nothing(
