@@ -145,10 +145,9 @@ class RowPlan:
         self._checks = checks
         self._spell = spell
 
-    def recipient(self, row: Row, key: str = "") -> Recipient:
-        """Return the recipient of a row.
+    def recipient(self, row: Row) -> Recipient:
+        """Return the recipient of a row, without its key.
 
-        :param key: what :meth:`key` gives for it.
         :raises RowError: saying what is wrong with it.
         """
         if row.problem:
@@ -170,7 +169,7 @@ class RowPlan:
             values = {name: check(self._value(name, columns, seen)) for name, check in self._checks.items()}
         except WtsInvalidRequestError as error:
             raise RowError(str(error).removesuffix(".")) from None
-        return Recipient(row.line, spelled, {name: one for name, one in values.items() if one is not None}, key)
+        return Recipient(row.line, spelled, {name: one for name, one in values.items() if one is not None})
 
     def key(self, row: Row) -> str:
         """Return what identifies a row in the results and outcomes; blank if ``row_key`` was not given.
@@ -320,7 +319,8 @@ def _checked(row: Row, plan: RowPlan, keys: FirstLines) -> _CheckedRow | bytes:
         if given and (earlier := keys.first(given, row.line)) != row.line:
             raise RowError(f"row_key: {quoted(given)} is in line {earlier} already")
         key = given
-        recipient = plan.recipient(row, key)
+        recipient = plan.recipient(row)
+        recipient = recipient._replace(key=key) if key else recipient
         return _CheckedRow(row.line, recipient.identity, key, _written_row(recipient))
     except (RowError, TypeError, ValueError) as problem:
         error: Exception = problem
