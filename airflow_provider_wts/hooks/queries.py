@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from importlib import import_module
@@ -19,6 +20,8 @@ _ROWS = 1000
 
 #: How drivers mark a column of single precision. It holds seven digits, and the drivers make longer numbers of them.
 _SINGLE = {"psycopg2": 700, "psycopg": 700, "pymysql": 4, "MySQLdb": 4, "mysql": 4}
+
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 #: From here on, single precision leaves out whole numbers.
 _MOST_SINGLE = 2**24
@@ -44,6 +47,7 @@ def columns_and_rows(
         with opened(hook) as connection, closing(_cursor(connection)) as cursor:
             # Without parameters, a % in the query is only a %.
             given = () if values is None else (values,)
+            _refuse_several(hook, connection, sql, f"{name}_sql", unsent)
             cursor.execute(sql.strip().rstrip(";"), *given)
             # A named cursor knows its columns when it has fetched rows.
             is_named = bool(getattr(cursor, "name", None))
@@ -86,6 +90,17 @@ def _cursor(connection: Any) -> Any:
     if driver := next(iter(drivers & {"pymysql", "MySQLdb"}), None):
         return connection.cursor(import_module(f"{driver}.cursors").SSCursor)
     return connection.cursor()
+
+
+def _refuse_several(hook: Any, connection: Any, sql: str, name: str, unsent: str) -> None:
+    """Refuse several statements if the driver would run all of them, and show the rows of the first alone."""
+    if _drivers(connection) & {"psycopg2", "psycopg"}:
+        statements = [_COMMENT.sub("", one).strip(" \t\r\n;") for one in hook.split_sql_string(sql)]
+        if len([one for one in statements if one]) > 1:
+            raise WtsInvalidRequestError(
+                f"{name}: holds several statements, and the rows of one alone would be read. {unsent} Write one, for "
+                "example with UNION ALL."
+            )
 
 
 def _drivers(connection: Any) -> set[str]:

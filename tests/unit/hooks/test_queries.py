@@ -53,3 +53,18 @@ def test_a_long_number_whose_digits_are_lost_is_refused(database: Any, number: s
             rows(query)
     else:
         assert rows(query)[1] == [None if number == "NULL" else float(number)]
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT 1 AS i; SELECT 2 AS i", "SELECT 1 AS i; -- all\nDELETE FROM TABLE_NAME; COMMIT"]
+)
+def test_several_statements_are_refused_because_only_one_has_its_rows_read(database: Any, sql: str) -> None:
+    database.write("CREATE TABLE TABLE_NAME (i INTEGER)", "INSERT INTO TABLE_NAME VALUES (1)")
+    with pytest.raises(WtsError, match=r"suppression_sql: .*Nothing more was sent"):
+        rows(sql.replace("TABLE_NAME", database.table))
+    assert database("SELECT i FROM TABLE_NAME") == [(1,)]
+
+
+@pytest.mark.parametrize("sql", ["SELECT 'a;b' AS i; -- a; b", "/* a; */ SELECT 'a;b' AS i;;\n"])
+def test_a_semicolon_in_a_text_or_a_comment_ends_no_statement(database: Any, sql: str) -> None:
+    assert rows(sql) == [["i"], ["a;b"]]
