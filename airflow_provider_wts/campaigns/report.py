@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,8 @@ _MOST_SHOWN = 8
 
 #: Letters of a label in a chart; the rest is in what the pointer shows.
 _MOST_LETTERS = 26
+
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 #: Values that are counted one by one. What has more of them says nothing as a chart.
 _MOST_COUNTED = 1000
@@ -228,7 +231,7 @@ def _most_common(counter: Counter[str], other: str) -> list[tuple[str, float]]:
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).removeprefix("-").isdecimal() and text.isascii()
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _written(number: str, language: str) -> str:

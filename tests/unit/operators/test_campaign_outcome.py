@@ -638,6 +638,14 @@ def test_the_report_is_one_file_that_needs_nothing_else(
     assert "prefers-color-scheme: dark" in html
 
 
+def test_an_answer_that_is_nearly_a_number_is_a_text_in_the_report(
+    service: Emulator, send: Any, follow: Any, tmp_path: Path
+) -> None:
+    campaign = send(number(0), row_session_metadata={"nota": ".-5"})
+    follow(campaign, report_path=str(tmp_path / "report.html"))
+    assert "<title>.-5: 1</title>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_table_is_made_and_running_again_changes_no_count(
     service: Emulator, send: Any, follow: Any, database: Any
 ) -> None:
