@@ -9,18 +9,22 @@ from typing import Any
 
 from airflow_provider_wts.api import wire
 
-#: How other programs write a missing value: databases, and Excel in English and Portuguese and Google Sheets for a
-#: formula that failed.
+#: How other programs write a missing value: databases and their tools, and Excel in English and Portuguese and Google
+#: Sheets for a formula that failed.
 _WRITTEN = frozenset(
     [
         *("NAN", "null", "NULL", "\\N", "N/A", "n/a", "#N/A", "#N/D", "#REF!", "#VALUE!", "#VALOR!", "#DIV/0!"),
+        *("(null)", "(NULL)", "<null>", "<NULL>", "[NULL]", "undefined", "-nan", "-NaN", "1.#QNAN", "[object Object]"),
         *("#NUM!", "#NÚM!", "#NAME?", "#NOME?", "#NULL!", "#NULO!", "#ERROR!", "#ERRO!", "#SPILL!", "#DESPEJAR!"),
         *("#CALC!", "#CÁLC!", "#FIELD!", "#CAMPO!", "#BLOCKED!", "#BUSY!", "#CONNECT!", "#UNKNOWN!", "#GETTING_DATA"),
     ]
 )
 
-#: A column that was too narrow for its value, and an error of LibreOffice.
-_SHOWN = re.compile(r"#{3,}|(?:Err|Erro):\d{3}")
+#: From here on, numbers of single precision leave out whole ones.
+MOST_SINGLE = 2**24
+
+#: A column that was too narrow for its value, an error of LibreOffice, and MySQL's date that is none.
+_SHOWN = re.compile(r"#{3,}|(?:Err|Erro):\d{3}|0000-00-00(?:[ T]00:00:00(?:\.0+)?)?")
 
 
 def is_blank(value: object) -> bool:
@@ -62,7 +66,16 @@ def with_dates_as_text(value: Any) -> Any:
 
 
 def plain_number(value: Any) -> Any:
-    """Return a number of NumPy as Python's own, and everything else as it is."""
-    if type(value).__module__ == "numpy" and hasattr(value, "item") and not getattr(value, "shape", ()):
-        return value.item()
-    return value
+    """Return a number of NumPy as Python's own, and everything else as it is.
+
+    One of single precision that is longer than it can hold stays what it is, too: it is nobody's phone number.
+    """
+    is_number = type(value).__module__ == "numpy" and hasattr(value, "item") and not getattr(value, "shape", ())
+    if not is_number:
+        return value
+    kind = type(value).__name__
+    if kind in ("float16", "float32"):
+        return value if abs(value) >= MOST_SINGLE else float(str(value))
+    found = value.item()
+    # A date with nanoseconds would become their number.
+    return value if kind.startswith(("datetime64", "timedelta64")) and isinstance(found, int) else found

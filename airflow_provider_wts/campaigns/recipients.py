@@ -25,8 +25,9 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.sandbox import SandboxedEnvironment, safe_range
 
 from airflow_provider_wts.api.addresses import identity_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted, reason_of
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.wire import json_value
+from airflow_provider_wts.campaigns.frames import frame_rows, parquet_rows
 from airflow_provider_wts.campaigns.garbled import garbled_cell
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
@@ -72,7 +73,11 @@ _MOST_LISTED = 20
 _TRUTH = frozenset(["TRUE", "FALSE", "True", "False", "VERDADEIRO", "FALSO"])
 
 #: How they write a number that is longer than they show.
-_SHORTENED = re.compile(r"\s*[+-]?\d(?:[.,]\d+)?[Ee][+-]\d{2,}\s*")
+_SHORTENED = re.compile(r"\s*[+-]?\d(?:(?:[.,]\d+)?[Ee][+-]\d{2,}|[.,]\d+[Ee]\+?\d+)\s*")
+
+#: Digits of a number that a person writes; a program that calculates writes more: 0.30000000000000004.
+_MOST_DIGITS = 15
+_CALCULATED = re.compile(r"-?\d+[.,]\d{13,}")
 
 #: Characters of a key of a row, as the table of outcomes takes them.
 _LONGEST_KEY = 255
@@ -180,9 +185,9 @@ class RowPlan:
         if fill is None or row.problem:
             return ""
         value = fill(RowValues(row.values if isinstance(row.values, Mapping) else {"to": row.values}))
-        if isinstance(value, (bool, list, dict)):
+        if isinstance(value, (bool, bytes, list, dict)):
             raise RowError(f"row_key: must be text or a number, not {type(value).__name__}")
-        key = str(value).strip()
+        key = str(_whole(value)).strip()
         if not key:
             raise RowError("row_key: is empty")
         if len(key) > _LONGEST_KEY:
@@ -200,7 +205,8 @@ class RowPlan:
         value = columns.get(name)
         if name in columns and name in _READ_BY_CUSTOMERS and is_missing(value):
             raise RowError(f"{name}: the column {name!r} has no value")
-        return without_missing(value)
+        found = without_missing(value)
+        return _result(found, needed=True, whole=True) if name in _READ_BY_CUSTOMERS else found
 
 
 class Recipients:
@@ -326,7 +332,8 @@ def _checked(row: Row, plan: RowPlan, keys: FirstLines) -> _CheckedRow | bytes:
         error: Exception = problem
         if isinstance(problem, UnicodeEncodeError):
             error = RowError(f"holds {problem.object[problem.start]!r}, one half of a character")
-        return _written_row(SkippedRow(row.line, "bad_row", str(error), key))
+        reason = str(error).encode(errors="backslashreplace").decode()
+        return _written_row(SkippedRow(row.line, "bad_row", reason, key))
 
 
 def _unless_duplicate(row: _CheckedRow, first: int) -> bytes:
@@ -440,6 +447,7 @@ class RowTemplates:
 
     def __init__(self, environment: jinja2.Environment | None, context: Mapping[str, Any]) -> None:
         self._environment = _environment(environment)
+        self._readers = self._environment.overlay(finalize=_read)
         self._globals = {**self._environment.globals, **context}
 
     def compiled(self, name: str, template: Any, *, needed: bool = False) -> Callable[[RowValues], Any]:
@@ -465,7 +473,9 @@ class RowTemplates:
         try:
             expression = self._single_expression(template)
             if expression is None:
-                fill = self._render(self._environment.from_string(template))
+                # A fraction shows that a part of a phone number was a number of a data frame.
+                environment = self._environment if name == "row_to" else self._readers
+                fill = self._render(environment.from_string(template))
             elif column := _COLUMN.fullmatch(expression):
                 # The most common one by far; thousands of rows need no more than this.
                 fill = _column(column[1])
@@ -609,20 +619,52 @@ def _written(value: Any) -> Any:
     elif isinstance(value, (list, tuple, dict)):
         for one in value.values() if isinstance(value, dict) else value:
             _written(one)
+        _refuse_without_text(value)
     elif not isinstance(value, str) and is_missing(value):
         raise RowError("a value in it is missing")
     else:
+        value = plain_number(value)
         _refuse_illegible(value)
+        _refuse_without_text(value)
     return value
+
+
+def _read(value: Any) -> Any:
+    """Return what :func:`_written` returns, and a whole number without the fraction that data frames give it."""
+    return _whole(_written(value))
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _refuse_illegible(value: Any) -> None:
     """Refuse what customers would read as a program writes it."""
     if isinstance(value, bool) or (isinstance(value, str) and value in _TRUTH):
         raise RowError(f"would write {value}. Write it in words: {{{{ 'sim' if row.ativo else 'não' }}}}")
-    if isinstance(value, (float, Decimal)) and (math.isinf(value) or "e" in str(value).lower()):
-        raise RowError(f"would write {value}")
+    if isinstance(value, (float, Decimal)):
+        text = str(value)
+        if math.isinf(value) or "e" in text.lower():
+            raise RowError(f"would write {value}")
+        if len(text.strip("-0").replace(".", "")) > _MOST_DIGITS and value != int(value):
+            raise RowError(
+                f"would write {value}. Round it: {{{{ row.valor | round(2) }}}}, {{{{ row.valor | as_br }}}}"
+            )
+    if isinstance(value, str) and _CALCULATED.fullmatch(value):
+        raise RowError(f"would write {value}. Round it: {{{{ row.valor | number | as_br }}}}")
     _refuse_shortened(value)
+
+
+def _refuse_without_text(value: Any) -> None:
+    """Refuse what has no text of its own, such as a list, or a method without its brackets."""
+    if isinstance(value, (str, int, float)):
+        return
+    has_text = "__str__" in {name for kind in type(value).__mro__[:-1] for name in vars(kind)}
+    if isinstance(value, (bytes, bytearray)) or not has_text:
+        what = "a method; call it: {{ row.nome.title() }}" if callable(value) else f"a {type(value).__name__}"
+        if isinstance(value, (list, tuple)):
+            what += "; join it: {{ row.itens | join(', ') }}"
+        raise RowError(f"would write {what}")
 
 
 def _refuse_shortened(value: Any) -> None:
@@ -653,7 +695,7 @@ def _guarded(name: str, fill: Callable[[RowValues], Any], *, needed: bool) -> Ca
 
     def guarded(row: RowValues) -> Any:
         try:
-            return _result(fill(row), needed=needed)
+            return _result(fill(row), needed=needed, whole=needed and name != "row_to")
         except NoValueError as error:
             raise RowError(f"{name}: {error}. To write something else for it, add: | default('cliente')") from None
         except jinja2.UndefinedError as error:
@@ -666,22 +708,22 @@ def _guarded(name: str, fill: Callable[[RowValues], Any], *, needed: bool) -> Ca
     return guarded
 
 
-def _result(value: Any, *, needed: bool) -> Any:
+def _result(value: Any, *, needed: bool, whole: bool = False) -> Any:
     """Return what an expression gave as plain data."""
     if isinstance(value, NoValue) and not needed:
         return value.cell
     if isinstance(value, jinja2.Undefined):
         str(value)  # says what is missing
     if isinstance(value, dict):
-        return {key: _result(one, needed=needed) for key, one in value.items()}
+        return {key: _result(one, needed=needed, whole=whole) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_result(one, needed=needed) for one in value]
+        return [_result(one, needed=needed, whole=whole) for one in value]
     found = value if isinstance(value, str) else without_missing(value)
     if needed and not isinstance(found, bool):
         _refuse_illegible(found)
     else:
         _refuse_shortened(found)
-    return found
+    return _whole(found) if whole else found
 
 
 def _composed(name: Any) -> Any:
@@ -706,9 +748,6 @@ _ENDINGS = {
 }
 
 _EXAMPLE = "A good value is 's3://aws_default@bucket/campaign.csv'."
-
-#: Rows of a Parquet file that are in memory at a time.
-_PARQUET_ROWS = 1000
 
 
 class Row(NamedTuple):
@@ -748,7 +787,7 @@ def listed(recipients: Any) -> Iterator[Row]:
             "recipients: the value was None. Nothing was sent. The task that should return the list returned nothing, "
             "or its XCom has another key."
         )
-    if (table := _table(value)) is not None:
+    if (table := frame_rows(value)) is not None:
         value = table
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise WtsInvalidRequestError(
@@ -756,18 +795,6 @@ def listed(recipients: Any) -> Iterator[Row]:
             "[{'to': '+55 11 99999-8888', 'session_metadata': {'invoice': 118}}]."
         )
     return (Row(number, item) for number, item in enumerate(value, start=1))
-
-
-def _table(value: Any) -> Iterator[Any] | None:
-    """Return the rows of a data frame, known by its methods so that none of these libraries is imported."""
-    if hasattr(value, "iter_rows"):  # Polars
-        return cast("Iterator[Any]", value.iter_rows(named=True))
-    if hasattr(value, "to_batches"):  # PyArrow
-        return (row for batch in value.to_batches(_PARQUET_ROWS) for row in batch.to_pylist())
-    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas
-        names = [str(name) for name in value.columns]
-        return (dict(zip(names, row, strict=True)) for row in value.itertuples(index=False, name=None))
-    return None
 
 
 def in_file(
@@ -915,18 +942,8 @@ def _with_mark(encoding: str) -> str:
 
 
 def _parquet(place: ObjectStoragePath) -> Iterator[Row]:
-    with needs_extra("recipients_path", "pyarrow", "parquet"):
-        import pyarrow
-        from pyarrow import parquet
     with _open(place) as file:
-        try:
-            number = 0
-            for batch in parquet.ParquetFile(file).iter_batches(batch_size=_PARQUET_ROWS):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Row(number, values)
-        except pyarrow.ArrowException as error:
-            raise WtsInvalidRequestError(f"recipients_path: the Parquet file cannot be read: {error}.") from None
+        yield from (Row(number, values) for number, values in enumerate(parquet_rows(file), start=1))
 
 
 def checksum_of(path: str) -> str:

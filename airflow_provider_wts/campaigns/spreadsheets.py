@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from datetime import datetime, time
+from operator import eq, ge, gt, le, lt, ne
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import normalize
 
@@ -39,6 +40,12 @@ _UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00
 #: Bytes of an Excel file that are copied into memory; larger ones are copied to the disk.
 _EXCEL_MEMORY = 8 * 1024 * 1024
 
+#: Up to here, Excel's numbers are exact.
+_MOST_EXACT = 2**53
+
+#: The smallest number that may be a phone number.
+_LEAST_PHONE = 10**7
+
 _CHUNK = 1024 * 1024
 _LONGEST_TAG = 4096
 _ROW_TAG = re.compile(rb"<(?:\w+:)?row(?:\s[^>]*)?>")
@@ -58,6 +65,22 @@ _NO_CSV = (
 
 #: How Excel writes characters that XML does not have.
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+
+#: Text as a formula, by which exports keep leading zeros.
+_FORMULA = re.compile(r'="([^"]*)"')
+
+#: A quote behind a blank, which does not open a cell.
+_QUOTE_BEHIND_BLANK = re.compile(r'\s+".*"\s*', re.DOTALL)
+
+#: A number that lost digits when Excel saved a CSV file, 5,51199E+12, and was opened and saved again.
+_ROUNDED_FROM, _ROUNDED_TO = 10**9, 10**6
+
+#: The parts of a number format, the condition of a part, the symbol of a currency, and colours and other brackets.
+_PARTS = re.compile(r"(?:\"[^\"]*\"|\\.|\[[^\]]*\]|[^;])+")
+_CONDITION = re.compile(r"\[(<=|>=|<>|<|>|=)(-?\d+(?:\.\d+)?)\]")
+_CURRENCY = re.compile(r"\[\$([^\]-]*)[^\]]*\]")
+_BRACKETS = re.compile(r"\[[^\]]*\]")
+_HOLDS = {"<=": le, ">=": ge, "<>": ne, "<": lt, ">": gt, "=": eq}
 
 #: What a number format shows in front of the digits of a phone number, up to the first placeholder of a digit.
 _SHOWN_BEFORE = re.compile(r"((?:\"[^\"]*\"|\\.|[^0#?;\"\\\[])*)(?=[0#?])")
@@ -143,8 +166,8 @@ def csv_rows(text: IO[str]) -> Iterator[Cells]:
         elif header is None:
             header = Header(cells or [], last)
         elif cells:
-            values, problem = header.values(cells)
-            if any(_holds_rows(cell, delimiter, header.width) for cell in cells):
+            values, problem = header.values([_FORMULA.sub(r"\1", cell) if cell[:1] == "=" else cell for cell in cells])
+            if any(_holds_rows(cell, delimiter, header.width) or _QUOTE_BEHIND_BLANK.fullmatch(cell) for cell in cells):
                 problem = _misquoted(first, last)
             yield last, values, problem
     if header is None:
@@ -327,19 +350,37 @@ def _cell_value(cell: Any) -> Any:
         return value.date()
     if isinstance(value, str) and "_x" in value:
         return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), value)
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT:
+        # Excel has one kind of number, and Google Sheets writes all of them with a fraction.
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= _LEAST_PHONE:
         return _as_shown(value, cell.number_format or "")
     return value
 
 
-def _as_shown(number: int, number_format: str) -> int | str:
+def _as_shown(number: int, number_format: str) -> float | str:
     """Return a number with the country code that its format shows in front of it, as in ``+351 0``.
 
     Without it, a number of another country may be one in Brazil.
     """
-    shown = _SHOWN_BEFORE.match(number_format)
+    shown = _SHOWN_BEFORE.match(_part_for(number, number_format))
     before = re.sub(r"[^0-9+]", "", shown[1]) if shown else ""
-    return f"{before}{number}" if re.fullmatch(r"\+[0-9]{0,3}|[0-9]{1,3}", before) and number >= 10**7 else number
+    if re.fullmatch(r"\+[0-9]{0,3}|[0-9]{1,3}", before):
+        return f"{before}{number}"
+    # As a fraction it is no phone number, and everything else all the same.
+    return float(number) if number >= _ROUNDED_FROM and number % _ROUNDED_TO == 0 else number
+
+
+def _part_for(number: int, number_format: str) -> str:
+    """Return the part of a number format that shows a positive number, without its conditions and colours."""
+    parts = _PARTS.findall(number_format) or [""]
+
+    def applies(part: str) -> bool:
+        condition = _CONDITION.search(part)
+        return condition is None or _HOLDS[condition[1]](number, float(condition[2]))
+
+    part = next(filter(applies, parts), parts[-1])
+    return _BRACKETS.sub("", _CURRENCY.sub(r'"\1"', part))
 
 
 def _is_empty(cell: Any) -> bool:

@@ -105,6 +105,16 @@ def test_a_filter_that_fails_is_the_rows_fault() -> None:
         filled("{{ row.n / 0 }}", n=1)
 
 
+@pytest.mark.parametrize(
+    "cell", ["0000-00-00", "0000-00-00 00:00:00", "(null)", "[NULL]", "undefined", "[object Object]", "-nan"]
+)
+@pytest.mark.parametrize("template", ["{{ row.vencimento }}", "Vence em {{ row.vencimento }}"])
+def test_a_databases_word_for_nothing_is_no_value(template: str, cell: str) -> None:
+    (row,) = of([{"to": NUMBER, "vencimento": cell}], {"text": template}, "text").entries()
+    assert isinstance(row, SkippedRow)
+    assert "'vencimento' has no value" in row.reason
+
+
 @pytest.mark.parametrize("cell", ["#SPILL!", "#DESPEJAR!", "#CALC!", "#ERRO!", "#GETTING_DATA", "########", "Err:502"])
 @pytest.mark.parametrize("template", ["{{ row.nome }}", "Olá {{ row.nome }}"])
 def test_an_error_of_a_spreadsheet_is_no_value(template: str, cell: str) -> None:
@@ -122,7 +132,7 @@ def test_a_truth_value_in_a_text_makes_a_bad_row(cell: Any) -> None:
 
 @pytest.mark.parametrize("name", ["text", "session_metadata"])
 @pytest.mark.parametrize("template", ["{{ row.boleto }}", "Boleto {{ row.boleto }}"])
-@pytest.mark.parametrize("cell", ["2,37934E+46", "2.37934e+46"])
+@pytest.mark.parametrize("cell", ["2,37934E+46", "2.37934e+46", "1.2345678901E10"])
 def test_a_number_that_a_spreadsheet_shortened_reaches_nobody(cell: str, template: str, name: str) -> None:
     (row,) = of([{"to": NUMBER, "boleto": cell}], {name: template}, name).entries()
     assert isinstance(row, SkippedRow)
@@ -134,6 +144,64 @@ def test_no_customer_reads_an_exponent(cell: Any) -> None:
     (row,) = of([{"to": NUMBER, "valor": cell}], {"text": "R$ {{ row.valor }}"}, "text").entries()
     assert isinstance(row, SkippedRow)
     assert "would write" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("template", "cell"),
+    [
+        ("Itens: {{ row.x }}", ["camisa", "meia"]),
+        ("Itens: {{ row.x }}", {"camisa": 2}),
+        ("Itens: {{ row.x | map('upper') }}", ["camisa"]),
+        ("Olá {{ row.x }}", b"Ana"),
+        ("Olá {{ row.x.title }}", "ana"),
+        ("Olá {{ row }}", "ana"),
+    ],
+    ids=str,
+)
+def test_no_customer_reads_what_only_a_program_writes(template: str, cell: Any) -> None:
+    (row,) = of([{"to": NUMBER, "x": cell}], {"text": template}, "text").entries()
+    assert isinstance(row, SkippedRow)
+    assert "row_text: would write a" in row.reason
+
+
+@pytest.mark.parametrize("template", ["R$ {{ row.valor }}", "{{ row.valor }}"])
+@pytest.mark.parametrize("cell", [0.1 + 0.2, Decimal(100) / 3, "149.90000000000001"], ids=str)
+def test_no_customer_reads_the_digits_of_a_calculation(cell: Any, template: str) -> None:
+    (row,) = of([{"to": NUMBER, "valor": cell}], {"text": template}, "text").entries()
+    assert isinstance(row, SkippedRow)
+    assert "Round it" in row.reason
+
+
+@pytest.mark.parametrize("cell", [149.9, Decimal("149.9000000000000000"), 1234567890123.45, "1234.5678901"], ids=str)
+def test_a_number_that_a_person_may_have_written_is_written(cell: Any) -> None:
+    assert [one.values["text"] for one in of([{"to": NUMBER, "x": cell}], {"text": "{{ row.x }} "}, "text")] == [
+        f"{cell} "
+    ]
+
+
+@pytest.mark.parametrize("template", ["Fatura {{ row.x }}", "{{ row.x }}"])
+def test_a_whole_number_of_a_data_frame_is_written_without_a_fraction(template: str) -> None:
+    (found,) = of(
+        [{"to": NUMBER, "x": 118.0}],
+        {"text": template, "key": "{{ row.x }}", "data": {"x": "{{ row.x }}"}},
+        "text",
+        "data",
+    )
+    assert str(found.values["text"]).removeprefix("Fatura ") == "118"
+    assert found.key == "118"
+    assert found.values["data"] == {"x": 118.0}
+
+
+def test_a_fraction_still_shows_that_a_part_of_a_phone_number_is_uncertain() -> None:
+    (row,) = of([{"ddd": 11, "numero": 988880000.0}], {"to": "{{ row.ddd }} {{ row.numero }}"}).entries()
+    assert isinstance(row, SkippedRow)
+    assert "has a part that was a fraction" in row.reason
+
+
+def test_half_a_character_in_a_name_of_a_bad_cell_makes_a_bad_row() -> None:
+    (row,) = of([{"to": NUMBER, "\ud83d": "JoÃ£o"}], {"text": "Oi"}, "text").entries()
+    assert isinstance(row, SkippedRow)
+    assert row.reason.startswith("\\ud83d: 'JoÃ£o' is not text")
 
 
 def test_what_customers_wrote_is_no_template() -> None:
@@ -500,13 +568,49 @@ def test_parquet_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     import pyarrow
     from pyarrow import parquet
 
-    monkeypatch.setattr(recipients, "_PARQUET_ROWS", 10)
+    monkeypatch.setattr("airflow_provider_wts.campaigns.frames._ROWS", 10)
     parquet.write_table(pyarrow.table({"to": [str(index) for index in range(25)]}), tmp_path / "a.parquet")
     found = list(recipients.in_file(str(tmp_path / "a.parquet")))
     assert [(row.line, row.values["to"]) for row in (found[0], found[24])] == [(1, "0"), (25, "24")]
     (tmp_path / "b.parquet").write_text("no parquet")
     with pytest.raises(WtsInvalidRequestError, match="cannot be read"):
         list(recipients.in_file(str(tmp_path / "b.parquet")))
+
+
+def single_precision(number: float, file: Path, *, is_file: bool) -> Any:
+    """Rows whose only column keeps seven digits, as a file or as a table."""
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({"to": pyarrow.array([number, None], pyarrow.float32())})
+    if not is_file:
+        return recipients.listed(table)
+    parquet.write_table(table, file)
+    return recipients.in_file(str(file))
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_number_that_lost_digits_in_its_column_is_nobodys(tmp_path: Path, is_file: bool) -> None:
+    with pytest.raises(WtsInvalidRequestError, match="the column 'to' is of single precision"):
+        list(single_precision(5511910000001.0, tmp_path / "a.parquet", is_file=is_file))
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+@pytest.mark.parametrize("number", [149.9, 0.1, 16777215.0, 0.0, -3.25, 1e-20])
+def test_a_number_of_single_precision_is_read_as_it_was_written(tmp_path: Path, number: float, is_file: bool) -> None:
+    found = list(single_precision(number, tmp_path / "a.parquet", is_file=is_file))
+    assert [row.values["to"] for row in found] == [number, None]
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, is_file: bool) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.Table.from_arrays([pyarrow.array(["1"]), pyarrow.array(["2"])], names=["to", "to"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(WtsInvalidRequestError, match="two columns have the same name, 'to'"):
+        list(recipients.in_file(str(tmp_path / "a.parquet")) if is_file else recipients.listed(table))
 
 
 def test_without_pyarrow_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import gzip
 import zipfile
 from datetime import date, datetime
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from openpyxl import Workbook
@@ -227,6 +227,13 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {},
         {2: "has a quote in the wrong place"},
     ),
+    "a quote behind a blank": (
+        "a.csv",
+        f'to, nome\n{ANA}, "Ana"\n'.encode(),
+        {},
+        {2: "has a quote in the wrong place"},
+    ),
+    "text as a formula": ("a.csv", f'to;nome\n"=""{ANA}""";="000118"\n'.encode(), {}, [(TWO[0][0], "000118")]),
     "quotes inside a cell": ("a.csv", f'to;nome\n{ANA};Ana "Nina"\n'.encode(), {}, [(TWO[0][0], 'Ana "Nina"')]),
     "a line break inside a cell": ("a.csv", f'to;nome\n{ANA};"Ana\nS."\n'.encode(), {}, [(TWO[0][0], "Ana\nS.")]),
     "NUL in a cell": ("a.csv", f"to;nome\n{ANA};A\0na\n".encode(), {}, {2: "nome: 'A\\x00na' is not text"}),
@@ -346,6 +353,54 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "Excel, a format that shows +351": ("a.xlsx", formatted(912345678, '"+351 "0'), {}, [("+351|912345678", "Ana")]),
     "Excel, a format that shows 1": ("a.xlsx", formatted(4155552671, '"1 "0'), {}, {2: "'14155552671' is not a valid"}),
     "Excel, a format of a phone number": ("a.xlsx", formatted(11910000001, "\\(00\\) 00000\\-0000"), {}, TWO[:1]),
+    "Google Sheets, a format that shows +": (
+        "a.xlsx",
+        edited(formatted(51912345678, "+0"), b"<v>51912345678</v>", b"<v>5.1912345678E10</v>"),
+        {},
+        [("+51|912345678", "Ana")],
+    ),
+    "Google Sheets, whole numbers": (
+        "a.xlsx",
+        edited(excel(["to", "nome"], [5511910000001, 118]), b"<v>118</v>", b"<v>118.0</v>"),
+        {},
+        [(TWO[0][0], "118")],
+    ),
+    "Excel, a format with a language that shows +": (
+        "a.xlsx",
+        formatted(51912345678, "[$-416]+0"),
+        {},
+        [("+51|912345678", "Ana")],
+    ),
+    "Excel, a format with a colour that shows +": (
+        "a.xlsx",
+        formatted(51912345678, "[Blue]+0"),
+        {},
+        [("+51|912345678", "Ana")],
+    ),
+    "Excel, a format with a condition that shows +": (
+        "a.xlsx",
+        formatted(51912345678, "[<=9999999999](00) 0000-0000;+00 000000000"),
+        {},
+        [("+51|912345678", "Ana")],
+    ),
+    "Excel, a format with a condition that is not met": (
+        "a.xlsx",
+        formatted(11910000001, "[>99999999999]+00 00 00000-0000;(00) 00000-0000"),
+        {},
+        TWO[:1],
+    ),
+    "Excel, a number that lost digits in a CSV file": (
+        "a.xlsx",
+        excel(["to", "nome"], [5511910000000, "Ana"]),
+        {},
+        {2: "lost digits"},
+    ),
+    "Excel, a large round number": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, 5000000000]),
+        {},
+        [(TWO[0][0], "5000000000")],
+    ),
     "Excel, scientific notation": (
         "a.xlsx",
         excel(["to", "nome"], ["1,19E+10", "A"]),
@@ -512,6 +567,41 @@ def arrow_table() -> Any:
     import pyarrow
 
     return pyarrow.table({"to": [ANA, BIA], "nome": [None, "Bia"]})
+
+
+class Column:
+    """As NumPy, pandas and Polars show a column of single precision, whose numbers they turn into double precision."""
+
+    dtype = "float32"
+
+    def __iter__(self) -> Any:
+        return iter([5511909998592.0])
+
+
+class SinglePandasFrame(PandasFrame):
+    dtypes = ("float32", "object")
+
+
+class SinglePolarsFrame(PolarsFrame):
+    schema: ClassVar[dict[str, str]] = {"to": "Float32", "nome": "String"}
+
+    def iter_rows(self, *, named: bool) -> Any:
+        return iter([{"to": 5511909998592.0, "nome": "Ana"}])
+
+
+@pytest.mark.parametrize("table", [SinglePandasFrame, SinglePolarsFrame, Column])
+def test_a_phone_number_in_a_column_of_single_precision_is_a_strangers(table: Any) -> None:
+    with pytest.raises(WtsInvalidRequestError, match="single precision, which keeps seven digits"):
+        list(recipients.listed(table()))
+
+
+class PandasFrameWithOneNameTwice(PandasFrame):
+    columns = ("to", "to")
+
+
+def test_a_data_frame_with_one_name_twice_is_refused() -> None:
+    with pytest.raises(WtsInvalidRequestError, match="two columns have the same name, 'to'"):
+        recipients.listed(PandasFrameWithOneNameTwice())
 
 
 @pytest.mark.parametrize("table", [PandasFrame, PolarsFrame, arrow_table])
