@@ -301,10 +301,13 @@ class Table:
     def _there(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], Sequence[Any]]:
         """Return the rows of the table with these keys, by their keys."""
         there = {}
+        keys = list(keys)
+        exact, loose = set(keys), {_loose(key): key for key in keys}
         for where, values in self._conditions(keys):
             cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self.name} WHERE {where}", values)  # noqa: S608  # names that were checked
             for cells in map(cells_of, cursor.fetchall()):
-                there[self._key_of(cells)] = cells
+                key = self._key_of(cells)
+                there[key if key in exact else loose.get(_loose(key), key)] = cells
         return there
 
     def _surplus(self, cursor: Any, whole: Sequence[Any], keys: _Keys) -> list[tuple[Any, ...]]:
@@ -411,19 +414,32 @@ class _Keys:
     """Keys that were written, in a temporary file, however many there are."""
 
     def __init__(self) -> None:
-        self._db = temporary_database("CREATE TABLE key (name TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db = temporary_database("CREATE TABLE key (name TEXT PRIMARY KEY, loose TEXT) WITHOUT ROWID")
+        self._has_index = False
 
     def add(self, keys: Iterable[tuple[Any, ...]]) -> None:
-        self._db.executemany("INSERT OR IGNORE INTO key VALUES (?)", ([json.dumps(key)] for key in keys))
+        rows = ((json.dumps(key), json.dumps(_loose(key))) for key in keys)
+        self._db.executemany("INSERT OR IGNORE INTO key VALUES (?, ?)", rows)
 
     def __contains__(self, key: tuple[Any, ...]) -> bool:
-        return self._db.execute("SELECT 1 FROM key WHERE name = ?", [json.dumps(key)]).fetchone() is not None
+        """Whether a key of the table is one of them, or may be one as the columns of that table hold it."""
+        if self._db.execute("SELECT 1 FROM key WHERE name = ?", [json.dumps(key, default=str)]).fetchone() is not None:
+            return True
+        if not self._has_index:
+            self._db.execute("CREATE INDEX loose_key ON key (loose)")
+            self._has_index = True
+        return self._db.execute("SELECT 1 FROM key WHERE loose = ?", [json.dumps(_loose(key))]).fetchone() is not None
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM key").fetchone()[0])
 
     def close(self) -> None:
         self._db.close()
+
+
+def _loose(key: Sequence[Any]) -> tuple[str, ...]:
+    """Return a key without what a column of another type changes: a number, or text with blanks up to its width."""
+    return tuple(str(int(part) if isinstance(part, float) and part.is_integer() else part).rstrip(" ") for part in key)
 
 
 def _plain(cell: Any) -> Any:

@@ -160,6 +160,17 @@ def test_keys_that_differ_in_spaces_case_or_accents_are_several(table: Table, da
         assert found == {key: number for number, key in enumerate(given)}
 
 
+@pytest.mark.parametrize("kind", ["INTEGER", "NUMERIC(20, 2)", "CHAR(40)"])
+def test_keys_in_a_column_of_another_type_are_found_again(table: Table, database: Any, kind: str) -> None:  # noqa: F811
+    columns = ", ".join(f"{name} VARCHAR(100)" for name in COLUMNS if name != "row_key")
+    database.write(f"CREATE TABLE TABLE_NAME (row_key {kind}, {columns})")
+    gone = [row("3"), row("2", campaign=TWO)]
+    for given in ([*gone, row("1")], [row("1"), row("2")], [row("1"), row("2")]):
+        table.replace(given, whole=[ONE])
+    found = sorted((campaign, int(float(key))) for campaign, key in keys(database))
+    assert found == [(ONE, 1), (ONE, 2), (TWO, 2)]
+
+
 def test_a_table_that_takes_two_keys_for_one_is_named(table: Table, database: Any) -> None:  # noqa: F811
     if database.kind != "mariadb":
         pytest.skip("Only MariaDB has such collations as its usual ones")
