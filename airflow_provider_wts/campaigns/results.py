@@ -12,7 +12,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from airflow_provider_wts.api.addresses import readable
-from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.campaigns.attempts import (
     MANIFEST,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_wts.campaigns.recipients import Recipient, SkippedRow
+    from airflow_provider_wts.hooks.context import TaskIdentity
     from airflow_provider_wts.hooks.tables import Table
 
 
@@ -155,16 +156,43 @@ class ResultsFile:
         One of a complete file stays until then, and this one goes beside it.
 
         :param manifest: what it says about the campaign.
+        :raises WtsInvalidRequestError: when another task of the run has its results there.
         :raises WtsError: when it cannot be written, or the one that is there cannot be read.
         """
         try:
             known = latest_manifest(self.address)
+            self._refuse_another_task(known, manifest)
             if known is not None and not is_complete(known) and known.get("campaign_id") == manifest["campaign_id"]:
                 self._earlier = [Attempt(self.address, one) for one in known["attempts"]]
             self._manifest = manifest
             self._write_unfinished_manifest()
+        except WtsError:
+            raise
         except (OSError, ValueError) as error:
             raise WtsError(f"{self.manifest_address} cannot be written: {error}. Nothing was sent.") from error
+
+    def check_place(self, task: TaskIdentity) -> None:
+        """Make sure that no other task of the run has its results here.
+
+        :param task: the task instance whose results these are.
+        :raises WtsInvalidRequestError: when one has.
+        """
+        # What cannot be read now is an error before the first request.
+        with suppress(OSError):
+            self._refuse_another_task(latest_manifest(self.address), task._asdict())
+
+    def _refuse_another_task(self, known: Mapping[str, Any] | None, own: Mapping[str, Any]) -> None:
+        """Refuse to replace the results of another task of the same run: nothing else names whom it did not reach."""
+        if known is None or any(known.get(name) != own[name] for name in ("dag_id", "run_id")):
+            return
+        if any(name in known and known[name] != own[name] for name in ("task_id", "map_index")):
+            index = known.get("map_index", -1)
+            whose = f"{known.get('task_id')}{f' with map index {index}' if index != -1 else ''}"
+            raise WtsInvalidRequestError(
+                f"results_path: {quoted(self.address)} holds the results of the task {whose} of this run. This try "
+                "sent nothing. Give each task, and each instance of a mapped task, a file of its own. Example: "
+                "'s3://aws_default@bucket/campaign/{{ run_id }}-{{ ti.task_id }}-{{ ti.map_index }}.jsonl'."
+            )
 
     def _write_unfinished_manifest(self) -> None:
         attempts = [*self._earlier, self._attempt]

@@ -13,6 +13,7 @@ from airflow_provider_wts.api import parameters, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.sends import MOST_TEXT, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_uuid
+from airflow_provider_wts.hooks.context import TaskIdentity
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.query import WtsQueryOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator, reply_window
@@ -341,7 +342,9 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         table = table_of(("results_table", "results_conn_id"), given, RESULT_COLUMNS, RESULT_KEY)
         folder = conf.get("wts", "results_path", fallback="").strip()
         if not parameters.missing(self.results_path):
-            return ResultsFile(str(self.results_path).strip(), table)
+            results = ResultsFile(str(self.results_path).strip(), table)
+            results.check_place(TaskIdentity.of(context["ti"]))
+            return results
         if folder:
             return ResultsFile(default_address(folder, context["ti"]), table)
         if table is not None:

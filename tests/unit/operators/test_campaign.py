@@ -6,12 +6,20 @@ import csv
 import json
 import threading
 import uuid
+from contextlib import nullcontext
+from copy import copy
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 from tries import number, numbers
 
 from airflow_provider_wts.campaigns import run as run_module
@@ -26,8 +34,6 @@ from airflow_provider_wts.operators.message import (
 from airflow_provider_wts.sending import rules
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_wts.emulator.running import Emulator
 
 BOT = "Cobrança"
@@ -852,6 +858,36 @@ def test_bad_rows_and_exclusions_are_named_too(wts_connection: Emulator, context
     given = {"recipients": [*numbers(3), "12"], "on_bad_row": "skip", "exclude_tags": ["VIP"]}
     named = text(**given).execute(context)["not_reached"]
     assert [(one["line"], one["status"]) for one in named] == [(4, "bad_row"), (1, "skipped")]
+
+
+@pytest.mark.parametrize("other", [{"map_index": 1}, {"task_id": "send_again"}], ids=str)
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_results_of_another_task_of_the_run_are_not_replaced(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path, other: dict[str, Any], ends: bool
+) -> None:
+    """As those of a mapped task whose instances share a file: nothing else names whom the others did not reach."""
+    results = tmp_path / "results.jsonl"
+    if not ends:
+        wts_connection.faults.add("status", status=401, operation_id="send_text", times=None)
+    with nullcontext() if ends else pytest.raises(AirflowException):
+        text(recipients=numbers(2), results_path=str(results)).execute(context)
+    known = {file.name: file.read_bytes() for file in tmp_path.glob("results*")}
+    wts_connection.faults.clear()
+    second = copy(context["ti"])
+    vars(second).update(other)
+    with pytest.raises(AirflowFailException, match=r"holds the results of the task send of this run\. This try sent"):
+        text(recipients=[number(7)], results_path=str(results)).execute({**context, "ti": second})
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("results*")} == known
+    assert not [send for send in wts_connection.sends if number(7)[-8:] in str(send)]
+
+
+def test_the_results_of_an_earlier_run_are_replaced(
+    wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
+) -> None:
+    results = tmp_path / "results.jsonl"
+    for context["ti"].run_id, context["ti"].map_index in (("one", 1), ("two", 2)):
+        text(recipients=numbers(2), results_path=str(results)).execute(context)
+    assert json.loads(Path(f"{results}.manifest.json").read_text())["run_id"] == "two"
 
 
 def test_a_setting_gives_the_results_a_place(
