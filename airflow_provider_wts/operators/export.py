@@ -271,7 +271,7 @@ class Export:
         return {
             "staging": staging,
             "staged": staged,
-            "metadata_singly": any(self._shows_metadata(one) for one in bare),
+            "metadata_singly": self._hides_metadata(bare),
         }
 
     def _sessions(self) -> Iterator[dict[str, Any]]:
@@ -307,8 +307,21 @@ class Export:
         time.sleep(left.total_seconds())
         return self._hook.client.items(call)
 
-    def _shows_metadata(self, session: Mapping[str, Any]) -> bool:
-        return isinstance(self._whole(session).get("metadata"), dict)
+    def _hides_metadata(self, sample: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the list of sessions leaves metadata out that a session itself shows.
+
+        :param sample: sessions without metadata in the list.
+        """
+        is_shown = not sample
+        for session in sample:
+            try:
+                if isinstance(self._whole(session).get("metadata"), dict):
+                    return True
+            except WtsNotFoundError:
+                # Deleted since it was listed. If all are, it is unknown, and each session is read.
+                continue
+            is_shown = True
+        return not is_shown
 
     def _whole(self, session: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._hook.run(get_session(str(session["id"]), include_details=self._wanted.include_details or UNSET))

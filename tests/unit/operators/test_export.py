@@ -479,6 +479,35 @@ def test_metadata_comes_along_even_where_the_list_leaves_it_out(
     assert [row["metadata"] for row in rows(tmp_path / "out")] == [{"fatura": "118"}]
 
 
+@pytest.mark.parametrize("deleted", [1, 5])
+def test_sessions_that_are_deleted_before_their_metadata_is_read_do_not_end_the_export(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deleted: int,
+) -> None:
+    wts_connection.switches.change({"metadata_in_session_list": False})
+    wts_connection.seed(sessions=[{"contact": "+55|11999990001", "metadata": {"fatura": "118"}}] * 10)
+    expected = all_ids(wts_connection)
+    gone: set[str] = set()
+    perform = WtsClient.perform
+
+    def deleting(self: WtsClient, call: Any, **more: Any) -> Any:
+        if call.operation_id == "get_session" and len(gone) < deleted:
+            sessions = wts_connection.state.sessions
+            sessions.remove(next(one for one in sessions.by_creation() if one.id == call.path["id"]))
+            gone.add(call.path["id"])
+        return perform(self, call, **more)
+
+    monkeypatch.setattr(WtsClient, "perform", deleting)
+    export().execute(context)
+    found = rows(tmp_path / "out")
+    assert sorted(row["id"] for row in found) == expected
+    assert {row["id"] for row in found if not row.get("metadata")} == gone
+
+
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], Any]], None]:
     """Change the pages of sessions on their way."""
