@@ -354,12 +354,8 @@ class Table:
         if types is None:
             return
         # To say CREATE, even IF NOT EXISTS, needs a right that a task which fills a table need not have.
-        try:
-            cursor.execute(f"SELECT 1 FROM {self.name} WHERE 1 = 0")  # noqa: S608  # a name that was checked
-            cursor.fetchall()
+        if self._is_there(connection, cursor):
             return
-        except Exception:
-            connection.rollback()
         collation = ""
         if self._dialect == "mysql":
             marks = ", ".join([self._hook.placeholder] * len(_COLLATIONS))
@@ -371,9 +367,26 @@ class Table:
             f"{name} {types[kind].format(collation=collation)}{' NOT NULL' if name in self._key else ''}"
             for name, kind in self._columns.items()
         ]
-        cursor.execute(
-            f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self._key)}))"
-        )
+        try:
+            cursor.execute(
+                f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self._key)}))"
+            )
+        except Exception:
+            # Another task may have made it meanwhile, which PostgreSQL finds when it is too late for IF NOT EXISTS.
+            if not self._is_there(connection, cursor):
+                raise
+
+    def _is_there(self, connection: Any, cursor: Any) -> bool:
+        """Whether the table is there; if not, what came before in the transaction is undone."""
+        try:
+            # A failed statement ends the transaction of PostgreSQL.
+            connection.rollback()
+            cursor.execute(f"SELECT 1 FROM {self.name} WHERE 1 = 0")  # noqa: S608  # a name that was checked
+            cursor.fetchall()
+        except Exception:
+            connection.rollback()
+            return False
+        return True
 
     def _values(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(self._value(row[column], kind) for column, kind in self._columns.items())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,6 +152,19 @@ def test_a_retry_finds_rows_that_another_task_wrote_meanwhile(table: Table, data
         table.replace_changed(rows(), [], seal=None, whole=[ONE])
     assert not is_final(problem.value)
     assert table.replace_changed([row("a")], [], seal=None, whole=[ONE]).written == 1
+
+
+def test_tasks_that_make_the_table_at_once_all_write_their_rows(table: Table, database: Any) -> None:  # noqa: F811
+    begin = Barrier(4)
+
+    def write(campaign: str) -> int:
+        begin.wait()
+        return table.replace([row("a", campaign=campaign)], whole=[campaign])
+
+    campaigns = [str(number) * 36 for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(write, campaigns)) == [1, 1, 1, 1]
+    assert keys(database) == [(campaign, "a") for campaign in campaigns]
 
 
 def test_keys_that_differ_in_spaces_case_or_accents_are_several(table: Table, database: Any) -> None:  # noqa: F811
