@@ -24,6 +24,12 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 _DAY_FIRST = re.compile(r"([0-9]{1,2})([/.-])([0-9]{1,2})\2([0-9]{4})")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
 
+#: Digits of a fraction that a number keeps in any case.
+_EXACT_DIGITS = 15
+
+#: A difference that a calculation makes.
+_UNSEEN = Decimal("0.000001")
+
 #: No-break spaces, as Excel writes them after "R$", and the minus sign of typographers.
 _AS_ASCII = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2212": "-"})
 
@@ -53,7 +59,12 @@ def _read(value: Any, pattern: re.Pattern[str], example: str, *, other: tuple[re
     if not pattern.fullmatch(text):
         raise ValueError(f"{quoted(value)} is not a number like {example}{_hint(text, *other)}")
     plain = text.replace(".", "").replace(",", ".") if pattern is _BRAZILIAN else text
-    return float(plain) if "." in plain else int(plain)
+    if "." not in plain:
+        return int(plain)
+    found = float(plain)
+    if len(plain) > _EXACT_DIGITS and abs(Decimal(repr(found)) - Decimal(plain)) > _UNSEEN:
+        raise ValueError(f"{quoted(value)} is not exact as a number: it has too many digits")
+    return found
 
 
 def money(value: Any) -> Decimal:
@@ -73,7 +84,7 @@ def money(value: Any) -> Decimal:
     amount = Decimal(str(found))
     cents = amount.quantize(Decimal("0.01"))
     # A sum of floats, such as 149.90000000000001, is cents all the same.
-    if abs(amount - cents) > Decimal("0.000001"):
+    if abs(amount - cents) > _UNSEEN:
         raise ValueError(f"{quoted(value)} has fractions of a cent")
     return cents
 

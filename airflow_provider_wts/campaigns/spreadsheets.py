@@ -67,7 +67,7 @@ _NO_CSV = (
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
 #: Text as a formula, by which exports keep leading zeros.
-_FORMULA = re.compile(r'="([^"]*)"')
+_FORMULA = re.compile(r'="([^"]*)"\s*')
 
 #: A quote behind a blank, which does not open a cell.
 _QUOTE_BEHIND_BLANK = re.compile(r'\s+".*"\s*', re.DOTALL)
@@ -166,12 +166,17 @@ def csv_rows(text: IO[str]) -> Iterator[Cells]:
         elif header is None:
             header = Header(cells or [], last)
         elif cells:
-            values, problem = header.values([_FORMULA.sub(r"\1", cell) if cell[:1] == "=" else cell for cell in cells])
+            values, problem = header.values(list(map(_unwrapped, cells)))
             if any(_holds_rows(cell, delimiter, header.width) or _QUOTE_BEHIND_BLANK.fullmatch(cell) for cell in cells):
                 problem = _misquoted(first, last)
             yield last, values, problem
     if header is None:
         Header([], 0)
+
+
+def _unwrapped(cell: str) -> str:
+    formula = _FORMULA.fullmatch(cell) if cell[:1] == "=" else None
+    return formula[1] if formula else cell
 
 
 def _csv_cells(text: Iterator[str], delimiter: str, skipped: int) -> Iterator[tuple[int, int, list[str] | None]]:

@@ -365,6 +365,7 @@ def test_an_accented_column_is_found_however_it_is_encoded(column: str, used: st
         ("row.x | number_br", 149.9, 149.9),
         ("row.x | number", "1234.56", 1234.56),
         ("row.x | number", " 118 ", 118),
+        ("row.x | number", "33.3333333333333333", 100 / 3),
         ("row.x | money", "R$ 1.234,5", Decimal("1234.50")),
         ("row.x | money", "R$\u00a0149,90", Decimal("149.90")),
         ("row.x | money", "-R$ 3", Decimal("-3.00")),
@@ -400,7 +401,8 @@ def test_filters_read_and_write(expression: str, value: Any, expected: Any) -> N
         *(("int", value) for value in ("10.5", "10,0", "abc", "1_000", 10.5, "1.234")),
         *(("number", value) for value in ("10,50", "abc", "R$ 10", "1.234.567")),
         *(("number_br", value) for value in ("10.50", "1.23,4", "abc", "1,2,3", "12.34", "R$ 10")),
-        *(("money", value) for value in ("149.90", "US$ 10", "1,234", 0.125, "abc")),
+        *(("number_br", value) for value in ("12345678901234567,89", "12.345.678.901.234.567,89")),
+        *(("money", value) for value in ("12345678901234567,89", "149.90", "US$ 10", "1,234", 0.125, "abc")),
         *(
             ("date", value)
             for value in ("31/13/2026", "31-12/2026", "12/2026", "30/02/2026", "amanhã", 46022, "1/2/26")

@@ -234,6 +234,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {2: "has a quote in the wrong place"},
     ),
     "text as a formula": ("a.csv", f'to;nome\n"=""{ANA}""";="000118"\n'.encode(), {}, [(TWO[0][0], "000118")]),
+    "a formula of two texts": ("a.csv", f'to;nome\n{ANA};="A"&"na"\n'.encode(), {}, [(TWO[0][0], '="A"&"na"')]),
     "quotes inside a cell": ("a.csv", f'to;nome\n{ANA};Ana "Nina"\n'.encode(), {}, [(TWO[0][0], 'Ana "Nina"')]),
     "a line break inside a cell": ("a.csv", f'to;nome\n{ANA};"Ana\nS."\n'.encode(), {}, [(TWO[0][0], "Ana\nS.")]),
     "NUL in a cell": ("a.csv", f"to;nome\n{ANA};A\0na\n".encode(), {}, {2: "nome: 'A\\x00na' is not text"}),
