@@ -75,9 +75,11 @@ _TRUTH = frozenset(["TRUE", "FALSE", "True", "False", "VERDADEIRO", "FALSO"])
 #: How they write a number that is longer than they show.
 _SHORTENED = re.compile(r"\s*[+-]?\d(?:(?:[.,]\d+)?[Ee][+-]\d{2,}|[.,]\d+[Ee]\+?\d+)\s*")
 
-#: Digits of a number that a person writes; a program that calculates writes more: 0.30000000000000004.
-_MOST_DIGITS = 15
-_CALCULATED = re.compile(r"-?\d+[.,]\d{13,}")
+#: A number with many digits behind the comma, as a program that calculates writes it.
+_FRACTION = re.compile(r"-?\d+[.,]\d{13,}")
+
+#: Digits of a number: that a person writes, that are exact in binary, and that are written.
+_PERSONAL, _EXACT, _WRITTEN = 12, 15, 17
 
 #: Characters of a key of a row, as the table of outcomes takes them.
 _LONGEST_KEY = 255
@@ -646,13 +648,23 @@ def _refuse_illegible(value: Any) -> None:
         text = str(value)
         if math.isinf(value) or "e" in text.lower():
             raise RowError(f"would write {value}")
-        if len(text.strip("-0").replace(".", "")) > _MOST_DIGITS and value != int(value):
+        if _is_calculated(text):
             raise RowError(
                 f"would write {value}. Round it: {{{{ row.valor | round(2) }}}}, {{{{ row.valor | as_br }}}}"
             )
-    if isinstance(value, str) and _CALCULATED.fullmatch(value):
+    if isinstance(value, str) and _FRACTION.fullmatch(value) and _is_calculated(value.replace(",", ".")):
         raise RowError(f"would write {value}. Round it: {{{{ row.valor | number | as_br }}}}")
     _refuse_shortened(value)
+
+
+def _is_calculated(text: str) -> bool:
+    """Whether a calculation left a little more: 0.30000000000000004 is 0.3, and 1795734150.8363123 is a time."""
+    digits = _digits_of(text)
+    return digits > _WRITTEN or (digits > _EXACT and _digits_of(f"{float(text):.{_EXACT}g}") <= _PERSONAL)
+
+
+def _digits_of(text: str) -> int:
+    return len(text.replace(".", "").strip("-0")) if "." in text else 0
 
 
 def _refuse_without_text(value: Any) -> None:

@@ -172,8 +172,12 @@ def test_no_customer_reads_the_digits_of_a_calculation(cell: Any, template: str)
     assert "Round it" in row.reason
 
 
-@pytest.mark.parametrize("cell", [149.9, Decimal("149.9000000000000000"), 1234567890123.45, "1234.5678901"], ids=str)
-def test_a_number_that_a_person_may_have_written_is_written(cell: Any) -> None:
+@pytest.mark.parametrize(
+    "cell",
+    [149.9, Decimal("149.9000000000000000"), 1234567890123.45, "1234.5678901", 1795734150.8363123, 0.7364712141640124],
+    ids=str,
+)
+def test_a_number_without_the_digits_of_a_calculation_is_written(cell: Any) -> None:
     assert [one.values["text"] for one in of([{"to": NUMBER, "x": cell}], {"text": "{{ row.x }} "}, "text")] == [
         f"{cell} "
     ]
