@@ -51,7 +51,7 @@ class DoctorHook(WtsHook):
     def get_connection(cls, conn_id: str) -> Connection:
         """Return a connection.
 
-        :param conn_id: its id.
+        :param conn_id: its ID.
         """
         from airflow.models.connection import Connection as Stored
 
@@ -61,7 +61,7 @@ class DoctorHook(WtsHook):
 def run(conn_id: str, *, as_json: bool = False) -> int:
     """Print what the doctor finds.
 
-    :param conn_id: id of the Airflow connection.
+    :param conn_id: ID of the Airflow connection.
     :param as_json: print a JSON list in place of the screen.
     :return: 1 if something would break a send, else 0.
     """
@@ -80,7 +80,7 @@ def run(conn_id: str, *, as_json: bool = False) -> int:
 def checks(conn_id: str) -> Iterator[Check]:
     """Check everything that a send needs.
 
-    :param conn_id: id of the Airflow connection.
+    :param conn_id: ID of the Airflow connection.
     """
     yield _check("versions", _airflow)
     hook = DoctorHook(conn_id)

@@ -42,16 +42,16 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
     On official WhatsApp channels a text reaches only who wrote within the last 24 hours; use a template for people
     who do not.
 
-    :param to: recipient, or a list of them: phone numbers in any usual spelling, or ``@handle``. There is no default
+    :param to: recipient, or a list of them: phone numbers in any common format, or ``@handle``. There is no default
         (templated).
     :param text: the text; give exactly one of this, ``template`` and ``chatbot`` (templated).
-    :param template: name or id of a template (templated).
+    :param template: name or ID of a template (templated).
     :param parameters: values by the name of the template's variable (templated, deep).
     :param chatbot: name or key of a chatbot to start (templated).
-    :param session_metadata: object kept with the session of the template or chatbot (templated, deep).
-    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's channel. A
+    :param session_metadata: object stored with the session of the template or chatbot (templated, deep).
+    :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel. A
         template needs one (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :param kwargs: what Airflow's ``BaseNotifier`` takes.
     """
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 class WtsOperator(RenderedParameters, BaseOperator):
     """Base of the operators that call the WTS Chat API.
 
-    :param wts_conn_id: id of the Airflow connection of type ``wts`` (templated).
+    :param wts_conn_id: ID of the Airflow connection of type ``wts`` (templated).
     """
 
     ui_color = "#e3f6ec"

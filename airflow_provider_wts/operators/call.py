@@ -24,7 +24,7 @@ class WtsCallOperator(WtsOperator):
     """Call any of the 109 operations of the WTS Chat API by its name in the contract.
 
     The request is checked against the contract before it goes out: names of parameters, required ones, types, words,
-    ids, dates. Only dates and times in the query are translated, to UTC: no name becomes an id, and no number is
+    IDs, dates. Only dates and times in the query are translated, to UTC: no name becomes an ID, and no number is
     rewritten. A message goes out once per try of the task, not exactly once; use its own operator for that.
 
     :param operation_id: name of the operation, such as ``list_departments`` (templated).
@@ -36,9 +36,9 @@ class WtsCallOperator(WtsOperator):
     :param page_size: with ``paged``: items per request, 1 to 100 (templated).
     :param max_items: with ``paged``: end after so many items, with a warning in the log when that cut the list
         (templated).
-    :param output_path: with ``paged``: write the items to this file, one JSON object a line, in place of returning
-        them: any address that ``ObjectStoragePath`` takes (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param output_path: with ``paged``: write the items to this file, one JSON object per line, instead of returning
+        them: any ``ObjectStoragePath`` (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the API's answer; with ``paged`` the items, at most 1,000 and 1 MB; with ``output_path`` the manifest.
     :raises AirflowFailException: when the request does not fit the contract, the API refuses, or the outcome is
         unknown.

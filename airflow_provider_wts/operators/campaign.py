@@ -72,12 +72,12 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     *failed* or was stopped goes on: with those who were not reached yet, and with those whose message failed. A retry
     by Airflow does not try failed messages again.
 
-    :param recipients: list of objects or of plain numbers, its JSON text, or the output of a task, also a data frame.
-        A number without a country code is read as Brazilian. Exactly one of this, ``recipients_path`` and
+    :param recipients: list of objects or of plain numbers, its JSON text, or the output of a task, also a data frame. A
+        number without a country code is taken as Brazilian. Exactly one of this, ``recipients_path`` and
         ``recipients_sql`` (templated).
-    :param recipients_path: CSV, JSON Lines, Excel (extra ``excel``) or Parquet file (extra ``parquet``) at any address
-        that ``ObjectStoragePath`` takes, also compressed with gzip. A CSV file names its columns in the first line, and
-        separates them by comma, semicolon or tab (templated).
+    :param recipients_path: CSV, JSON Lines, Excel (extra ``excel``) or Parquet file (extra ``parquet``) at any
+        ``ObjectStoragePath``, also compressed with gzip. A CSV file names its columns in the first line, and separates
+        them by comma, semicolon or tab (templated).
     :param recipients_format: ``csv``, ``jsonl``, ``xlsx`` or ``parquet``; inferred from the file's name if omitted
         (templated).
     :param recipients_encoding: encoding of a CSV or JSON Lines file, such as ``cp1252``, ``latin-1`` or ``utf-16``;
@@ -89,24 +89,25 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     :param recipients_conn_id: Airflow connection of its database (templated).
     :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
         it, or the JSON text of one (templated).
-    :param row_to: template of the recipient: phone number in any usual spelling, or ``@handle``.
+    :param row_to: template of the recipient: phone number in any common format, or ``@handle``.
     :param row_key: template of what identifies a row in the results and outcomes, such as ``{{ row.id }}``: unique,
         with 255 characters at most, else the row is a bad one. Default: the recipient, and ``line:17`` for a bad row.
     :param on_bad_row: ``fail`` (default): one bad row, and nothing is sent to anybody; the error lists the rows.
         ``skip``: bad rows are listed in the results, and the others get their message (templated).
-    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's (templated).
-    :param callback_url: address that WTS Chat calls for each message that goes out or fails (templated).
-    :param results_path: file for the results, one JSON object a line: ``line``, ``to``, ``status`` (``sent``,
+    :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel
+        (templated).
+    :param callback_url: URL that WTS Chat calls for each message that goes out or fails (templated).
+    :param results_path: file for the results, one JSON object per line: ``line``, ``to``, ``status`` (``sent``,
         ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``, ``bad_row``, ``duplicate``), ``reason``,
         ``id``, ``api_status``, ``session_id``, ``row_key`` if it is given. A manifest with the counts is beside it,
-        under the name with ``.manifest.json`` at its end; the counts also go into the events of the task's
-        ``outlets``. If omitted, a file below the folder ``[wts] results_path``, if that is set. Without either, the
-        log and the returned value name the first 20 recipients who were not reached, and nobody else (templated).
+        under the name with ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets``.
+        If omitted, a file below the folder ``[wts] results_path``, if that is set. Without either, the log and the
+        returned value name the first 20 recipients who were not reached, and nobody else (templated).
     :param results_table: table for the results as well; created on PostgreSQL, MariaDB, MySQL and SQLite. Needs
         ``results_path``, or ``[wts] results_path``, and the extra ``sql`` (templated).
     :param results_conn_id: Airflow connection of its database (templated).
     :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
-        ``0.05`` or ``"5%"``. ``None`` = no bound (templated).
+        ``0.05`` or ``"5%"``. ``None`` for no limit (templated).
     :param holdout: share of the people who deliberately get no message, such as ``0.1`` or ``"10%"``, to measure what
         the campaign does. They are chosen by a hash of ``holdout_key`` and the person: the same people in every run,
         after a clear and on every machine. Their status is ``holdout`` (templated).
@@ -120,12 +121,12 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     :param chunk_size: recipients of one request, 1 to 100. Two requests are in progress at a time: twice as many
         recipients may be unconfirmed after a crash.
     :param progress_interval: seconds between two lines of progress in the log; ``None`` for no such lines.
-    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
-        ``not_after``, ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``allow_backfill``,
-        ``on_unknown``, ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each
-        chunk: a campaign that the window closes on waits, and goes on when it opens; with ``outside_window="skip"`` it
-        ends there. Tags and blocks make a few extra requests for the whole campaign. ``on_unknown="fail"`` leaves out
-        the unconfirmed recipients, goes on with the others, and fails at the end.
+    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``, ``not_after``,
+        ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``allow_backfill``, ``on_unknown``,
+        ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each chunk: a campaign that
+        the window closes on waits, and goes on when it opens; with ``outside_window="skip"`` it ends there. Tags and
+        blocks take a few extra requests for the whole campaign. ``on_unknown="fail"`` leaves out the unconfirmed
+        recipients, goes on with the others, and fails at the end.
     :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``,
         ``bad_rows``, ``duplicates``; how many recipients each of the ``rules`` refused; ``results_path``,
         ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20 recipients who were not reached,
@@ -425,14 +426,14 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
     The platform queues the starts: a bot that ``skip_if_...`` keeps from starting counts as ``sent`` here.
 
     :param chatbot: name or key of the bot (templated).
-    :param row_session_metadata: template of the object kept with the session.
-    :param row_contact_metadata: template of the object kept with the contact.
-    :param force_start_session: end the session in progress and open another (templated).
-    :param skip_if_bot_in_execution: start nothing while another bot runs in the session (templated).
-    :param skip_if_in_progress: start nothing while a session is in progress (templated).
-    :param hidden_session: hide a session that this send opens until the contact answers (templated).
-    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which a send is found again
-        after a crash. Without it, the chunk that a crash hits stays unconfirmed.
+    :param row_session_metadata: template of the object stored with the session.
+    :param row_contact_metadata: template of the object stored with the contact.
+    :param force_start_session: end the session in progress and open a new one (templated).
+    :param skip_if_bot_in_execution: do not start the bot while another bot runs in the session (templated).
+    :param skip_if_in_progress: do not start the bot while a session is in progress (templated).
+    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
+    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that a send can be found after
+        a crash. Without it, a chunk that a crash interrupts stays unconfirmed.
     :return: the counts.
     """
 
@@ -545,18 +546,18 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
     ``max_failures`` see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`. Here
     ``channel`` is needed, unless the connection has one.
 
-    :param template: name or id of the template (templated).
+    :param template: name or ID of the template (templated).
     :param row_parameters: templates of the values by the name of the template's variable, such as
         ``{"nome": "{{ row.name }}"}``. Every row is checked against the template before anything is sent.
-    :param row_file: template of the file of a template with media: public address, or id of an uploaded file.
-    :param row_session_metadata: template of the object kept with the session.
-    :param department: name or id of the department that gets the sessions (templated).
-    :param user: name, id, e-mail address or phone number of the user who gets the sessions (templated).
-    :param hidden_session: hide a session that this send opens until the contact answers (templated).
-    :param force_start_session: end the session in progress and open another (templated).
-    :param enable_bot: let the channel's bot wake when the contact answers in a session that this opens (templated).
-    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which a send is found again
-        after a crash, beside ``senderId``.
+    :param row_file: template of the file of a template with media: public address, or ID of an uploaded file.
+    :param row_session_metadata: template of the object stored with the session.
+    :param department: name or ID of the department that gets the sessions (templated).
+    :param user: name, ID, e-mail address or phone number of the user who gets the sessions (templated).
+    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
+    :param force_start_session: end the session in progress and open a new one (templated).
+    :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
+    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that a send can be found after
+        a crash, in addition to ``senderId``.
     :return: the counts.
     """
 
@@ -655,11 +656,11 @@ class WtsSendTextBatchOperator(_MessageBatchOperator):
 
     :param row_text: template of the text, such as ``"Olá {{ row.name }}!"``; without it, the column ``text``.
     :param parallelism: requests at a time, 1 to 64.
-    :param department: name or id of the department that gets the sessions (templated).
-    :param user: name, id, e-mail address or phone number of the user who gets the sessions (templated).
-    :param hidden_session: hide a session that this send opens until the contact answers (templated).
-    :param force_start_session: end the session in progress and open another (templated).
-    :param enable_bot: let the channel's bot wake when the contact answers in a session that this opens (templated).
+    :param department: name or ID of the department that gets the sessions (templated).
+    :param user: name, ID, e-mail address or phone number of the user who gets the sessions (templated).
+    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
+    :param force_start_session: end the session in progress and open a new one (templated).
+    :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
     :param outside_24h: what happens on an official WhatsApp channel to recipients who have no open conversation, or
         wrote nothing in it in the last 24 hours: ``send`` (default) all the same, which WhatsApp may refuse;
         ``fail`` counts them as failed, ``skip`` as skipped. Reads the sessions of these 24 hours, 100 per request

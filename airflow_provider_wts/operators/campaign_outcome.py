@@ -39,7 +39,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     ``get_session``, ``list_messages`` and the calls that find a contact.
 
     Each pass lists the sessions that changed since the one before, 100 per request, and finds the sends by the markers
-    that they left in the session's metadata. A session once found is kept by its id: a later send may replace its
+    that they left in the session's metadata. A session once found is kept by its ID: a later send may replace its
     metadata. If no list shows a send, the operator asks for the send's status, and then for the sessions of its
     contact, with at most ``max_lookups`` requests per pass. What it cannot find keeps ``session_id`` empty, and its row
     is not ``final``.
@@ -74,8 +74,8 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     :param private: show recipients as a keyed hash. The key is ``[wts] hash_key``, or else the API token. ``answers``
         keeps what customers typed.
     :param rate_limit_percent: part of the account's limits to use, unless the connection allows less.
-    :param wts_conn_id: id of the Airflow connection, of the account that sent the campaigns (templated).
-    :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
+    :param wts_conn_id: ID of the Airflow connection, of the account that sent the campaigns (templated).
+    :param deferrable: wait in the triggerer, without holding a worker slot.
     :return: ``campaign_id`` (a list, if there are several campaigns), ``rows``, ``by_status`` (rows by the status of
         their session, or else of their send), ``final`` (rows that are final), ``path``, ``table``.
     :raises AirflowFailException: when the input is invalid, or the API refuses.

@@ -46,22 +46,22 @@ _COPIED = (
 class WtsCardWriter(WtsOperator):
     """Base of the operators that give a card its content.
 
-    What is left out is not sent; ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` go out as they are.
+    Parameters that you leave out are not sent. ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` as they are.
 
-    :param panel: title, key or id of the panel in which names are looked up (templated).
-    :param step: title or id of a step (templated).
+    :param panel: title, key or ID of the panel in which names are looked up (templated).
+    :param step: title or ID of a step (templated).
     :param title: up to 500 characters (templated).
     :param description: up to 8,000 characters (templated).
     :param position: place inside the step, 0 or more (templated).
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param responsible_user: name, e-mail address or id of the user in charge (templated).
-    :param tags: names or ids of tags of the panel (templated).
+    :param responsible_user: name, e-mail address or ID of the user in charge (templated).
+    :param tags: names or IDs of tags of the panel (templated).
     :param tag_names: names of tags, sent as they are (templated).
-    :param contacts: ids or phone numbers of contacts (templated).
-    :param session_id: id of the session that the card is about (templated).
+    :param contacts: IDs or phone numbers of contacts (templated).
+    :param session_id: ID of the session that the card is about (templated).
     :param monetary_amount: value of the card (templated).
     :param custom_fields: values by the key or the name of a custom field of the panel (templated, deep).
-    :param metadata: object kept with the card (templated, deep).
+    :param metadata: object stored with the card (templated, deep).
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"title", "description", "custom_fields"})
@@ -145,7 +145,7 @@ class WtsCardWriter(WtsOperator):
         }
 
     def look_up(self, content: panels.CardContent) -> None:
-        """Put ids and keys in the place of names; an id costs no call.
+        """Put IDs and keys in the place of names; an ID costs no call.
 
         :param content: the content, changed in place.
         :raises WtsNameError: when none or several things have a name.
@@ -175,9 +175,9 @@ class WtsCardWriter(WtsOperator):
         return tag if is_uuid(tag) else self.panel_names.tag(tag, self.panel_id)
 
     def step_id(self, step: str) -> str:
-        """Return the id of a step.
+        """Return the ID of a step.
 
-        :param step: title or id.
+        :param step: title or ID.
         """
         return step if is_uuid(step) else self.panel_names.step(step, self.panel_id)
 
@@ -185,25 +185,25 @@ class WtsCardWriter(WtsOperator):
 class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     """Create a card on a panel.
 
-    Calls ``create_card``. The card carries a marker in its metadata, by which a task that runs again finds it. What is
-    left out is not sent; ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` go out as they are.
+    Calls ``create_card``. The card carries a marker in its metadata, by which a task that runs again finds it.
+    Parameters that you leave out are not sent. ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` as they are.
 
-    :param step: title or id of the step that the card goes into; it decides the panel (templated).
+    :param step: title or ID of the step that the card goes into; it decides the panel (templated).
     :param title: title of the card, 1 to 500 characters (templated).
-    :param panel: title, key or id of the panel; needed where ``step`` is a title (templated).
+    :param panel: title, key or ID of the panel; needed where ``step`` is a title (templated).
     :param description: up to 8,000 characters (templated).
     :param position: place inside the step, 0 or more (templated).
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param responsible_user: name, e-mail address or id of the user in charge (templated).
-    :param tags: names or ids of tags of the panel; one, a list, or a list as JSON text (templated).
+    :param responsible_user: name, e-mail address or ID of the user in charge (templated).
+    :param tags: names or IDs of tags of the panel; one, a list, or the JSON text of a list (templated).
     :param tag_names: names of tags, sent as they are and not looked up here; instead of ``tags`` (templated).
-    :param contacts: ids or phone numbers of contacts; one, a list, or a list as JSON text (templated).
-    :param session_id: id of the session that the card is about (templated).
+    :param contacts: IDs or phone numbers of contacts; one, a list, or the JSON text of a list (templated).
+    :param session_id: ID of the session that the card is about (templated).
     :param monetary_amount: value of the card (templated).
-    :param custom_fields: values by the key or the name of a custom field of the panel, or the object as JSON text; an
-        unknown field is refused (templated, deep).
-    :param metadata: object kept with the card, or the object as JSON text (templated, deep).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param custom_fields: values by the key or the name of a custom field of the panel, or its JSON text; an unknown
+        field is refused (templated, deep).
+    :param metadata: object stored with the card, or its JSON text (templated, deep).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the card.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
@@ -258,29 +258,29 @@ class WtsUpdateCardOperator(WtsCardWriter):
     Calls ``update_card``; its ``fields`` are made of what is given. ``None`` clears, and ``0``, ``""`` and ``[]`` go
     out as they are. A card is archived by ``status="ARCHIVED"`` and comes back by ``status="OPEN"``.
 
-    :param card_id: id of the card (templated).
-    :param step: title or id of the step to move the card to (templated).
+    :param card_id: ID of the card (templated).
+    :param step: title or ID of the step to move the card to (templated).
     :param title: up to 500 characters (templated).
     :param status: ``OPEN``, ``WON``, ``LOST`` or ``ARCHIVED`` (templated).
-    :param lost_reason: text or id of the panel's reason, together with ``status="LOST"`` (templated).
-    :param panel: title, key or id of the panel in which names are looked up; without it the card's own, which makes an
+    :param lost_reason: text or ID of the panel's reason, together with ``status="LOST"`` (templated).
+    :param panel: title, key or ID of the panel in which names are looked up; without it the card's own, which takes an
         extra request if a name has to be looked up (templated).
     :param description: up to 8,000 characters (templated).
     :param position: place inside the step, 0 or more (templated).
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param responsible_user: name, e-mail address or id of the user in charge (templated).
-    :param tags: names or ids of tags of the panel; one, a list, or a list as JSON text (templated).
+    :param responsible_user: name, e-mail address or ID of the user in charge (templated).
+    :param tags: names or IDs of tags of the panel; one, a list, or the JSON text of a list (templated).
     :param tag_names: names of tags, sent as they are and not looked up here; instead of ``tags``. Whether the API's
         field mask covers them is not documented (templated).
     :param upsert_tag_operation: what happens to the tags: ``InsertIfNotExists``, ``DeleteIfExists``, or
         ``ReplaceAll``, which the API takes if it is omitted (templated).
-    :param contacts: ids or phone numbers of contacts; one, a list, or a list as JSON text (templated).
-    :param session_id: id of the session that the card is about (templated).
+    :param contacts: IDs or phone numbers of contacts; one, a list, or the JSON text of a list (templated).
+    :param session_id: ID of the session that the card is about (templated).
     :param monetary_amount: value of the card (templated).
-    :param custom_fields: values by the key or the name of a custom field of the panel, or the object as JSON text; an
-        unknown field is refused (templated, deep).
+    :param custom_fields: values by the key or the name of a custom field of the panel, or its JSON text; an unknown
+        field is refused (templated, deep).
     :param metadata: object merged into the card's, key by key; a key with ``None`` is removed (templated, deep).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the card.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -335,7 +335,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         return change
 
     def look_up(self, content: panels.CardContent) -> None:
-        """Put ids and keys in the place of names; an id costs no call."""
+        """Put IDs and keys in the place of names; an ID costs no call."""
         change = cast("panels.CardChange", content)
         change["step_id"] = looked_up(change["step_id"], self.step_id)
         change["lost_reason_id"] = looked_up(change["lost_reason_id"], self._lost_reason_id)
@@ -358,15 +358,15 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
     Calls ``duplicate_card``. The copy carries no marker, so only a ledger keeps a task that runs again from making
     another one; without it such a task fails and says what to check.
 
-    :param card_id: id of the card to copy (templated).
-    :param copy_to_step: title or id of the step that the copy goes into; without it the card's own (templated).
-    :param panel: title, key or id of the panel of ``copy_to_step``, where that is a title; without it the card's own
+    :param card_id: ID of the card to copy (templated).
+    :param copy_to_step: title or ID of the step that the copy goes into; without it the card's own (templated).
+    :param panel: title, key or ID of the panel of ``copy_to_step``, where that is a title; without it the card's own
         (templated).
     :param archive_original_card: archive the card that was copied (templated).
     :param fields: what to copy: ``All``, ``Amount``, ``DueDate``, ``Tags``, ``MonetaryAmount``, ``Contacts``,
-        ``ResponsibleUser``, ``CustomFields``, ``Notes``; one, a list, or a list as JSON text. Everything when it is
+        ``ResponsibleUser``, ``CustomFields``, ``Notes``; one, a list, or the JSON text of a list. Everything when it is
         left out or empty. How ``Amount`` differs from ``MonetaryAmount`` is not documented (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the copy.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
@@ -427,10 +427,10 @@ def panel_of_card(operator: WtsOperator, card_id: str) -> str:
 
 
 def checked_contact(name: str, text: str) -> str:
-    """Return an id as it is, and a phone number as WTS Chat spells it.
+    """Return an ID as it is, and a phone number as WTS Chat spells it.
 
     :param name: the parameter's name, for the error.
-    :param text: id, or phone number in any usual spelling.
+    :param text: ID, or phone number in any common format.
     :raises WtsInvalidRequestError: when it is neither.
     """
     from airflow_provider_wts.api.addresses import number
@@ -439,7 +439,7 @@ def checked_contact(name: str, text: str) -> str:
 
 
 def contact_id(operator: WtsOperator, contact: str) -> str:
-    """Return the id of a contact; a phone number is looked up.
+    """Return the ID of a contact; a phone number is looked up.
 
     :param operator: the operator that needs it.
     :param contact: what :func:`checked_contact` returned.
@@ -456,11 +456,11 @@ def contact_id(operator: WtsOperator, contact: str) -> str:
 class WtsListCardNotesOperator(WtsListOperator):
     """List the notes of a card: all pages, inline or as a file.
 
-    Calls ``list_card_notes``.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_card_notes``. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
-    :param card_id: id of the card (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param card_id: ID of the card (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the notes, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -480,11 +480,11 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
     Calls ``create_card_note``. A note carries no marker, so only a ledger keeps a task that runs again from adding it
     again; without it such a task fails and says what to check.
 
-    :param card_id: id of the card (templated).
+    :param card_id: ID of the card (templated).
     :param text: the note, up to 8,000 characters; needed without files (templated).
-    :param file_urls: public addresses of up to 3 files of at most 25 MB each; one, a list, or a list as JSON text
+    :param file_urls: public addresses of up to 3 files of at most 25 MB each; one, a list, or the JSON text of a list
         (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the note.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
@@ -525,9 +525,9 @@ class WtsDeleteCardNoteOperator(WtsOperator):
 
     Calls ``delete_card_note``. A note that is not there is refused by the API.
 
-    :param card_id: id of the card (templated).
-    :param note_id: id of the note (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param card_id: ID of the card (templated).
+    :param note_id: ID of the note (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
@@ -549,19 +549,18 @@ _CARD_DETAILS = ("PanelTitle", "StepTitle", "StepPhase", "ResponsibleUser", "Con
 class WtsListCardsOperator(WtsListOperator):
     """List the cards of a panel: all pages, inline or as a file.
 
-    Calls ``list_cards``. Filters add up. Whether closed and archived cards come without ``statuses`` is not
-    documented.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_cards``. An item must match all filters. Whether closed and archived cards come without ``statuses`` is
+    not documented. For the shared parameters, see :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
-    :param panel: title, key or id of the panel (templated).
-    :param step: title or id of a step (templated).
-    :param contact: id or phone number of a contact (templated).
-    :param responsible_user: name, e-mail address or id of a user (templated).
+    :param panel: title, key or ID of the panel (templated).
+    :param step: title or ID of a step (templated).
+    :param contact: ID or phone number of a contact (templated).
+    :param responsible_user: name, e-mail address or ID of a user (templated).
     :param text_filter: text to look for in the card's texts (templated).
-    :param statuses: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``; one, a list, or a list as JSON text (templated).
+    :param statuses: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``; one, a list, or the JSON text of a list (templated).
     :param include_details: details to add to each card: ``PanelTitle``, ``StepTitle``, ``StepPhase``,
         ``ResponsibleUser``, ``Contacts``, ``CustomFields``, ``LostReason`` (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the cards, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -615,10 +614,10 @@ class WtsGetCardOperator(WtsOperator):
 
     Calls ``get_card``.
 
-    :param card_id: id of the card (templated).
+    :param card_id: ID of the card (templated).
     :param include_details: details to add: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``,
-        ``Contacts``, ``CustomFields``, ``LostReason``; one, a list, or a list as JSON text (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+        ``Contacts``, ``CustomFields``, ``LostReason``; one, a list, or the JSON text of a list (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the card.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """

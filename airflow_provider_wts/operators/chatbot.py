@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 class WtsSendChatbotOperator(WtsSendingOperator):
     """Start a chatbot for a recipient, or in a session.
 
-    Calls ``send_chatbot``. What is left out is not sent; ``None`` is sent as ``null``.
+    Calls ``send_chatbot``. Parameters that you leave out are not sent; ``None`` is sent as ``null``.
 
     :param chatbot: name or key of the bot (templated).
-    :param to: recipient: phone number in any usual spelling, or ``@handle``; a number without a country code is read
-        as Brazilian. Needed without ``session_id`` (templated).
-    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's channel,
-        and without that the platform picks one (templated).
+    :param to: recipient: phone number in any common format, or ``@handle``; a number without a country code is taken as
+        Brazilian. Needed without ``session_id`` (templated).
+    :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel, or
+        else one that WTS Chat picks (templated).
     :param session_id: session to run the bot in; a completed one is not reopened (templated).
-    :param force_start_session: end the session in progress and open another (templated).
-    :param skip_if_bot_in_execution: start nothing while another bot runs in the session (templated).
-    :param skip_if_in_progress: start nothing while a session is in progress (templated).
-    :param hidden_session: hide a session that this send opens until the contact answers (templated).
-    :param session_metadata: object kept with the session, or the object as JSON text (templated, deep).
-    :param contact_metadata: object kept with the contact, or the object as JSON text (templated, deep).
-    :param sender_id: an id of your own, echoed by the API (templated).
-    :param callback_url: address that WTS Chat calls when the bot starts or fails (templated).
+    :param force_start_session: end the session in progress and open a new one (templated).
+    :param skip_if_bot_in_execution: do not start the bot while another bot runs in the session (templated).
+    :param skip_if_in_progress: do not start the bot while a session is in progress (templated).
+    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
+    :param session_metadata: object stored with the session, or its JSON text (templated, deep).
+    :param contact_metadata: object stored with the contact, or its JSON text (templated, deep).
+    :param sender_id: your own ID, which the API echoes (templated).
+    :param callback_url: URL that WTS Chat calls when the bot starts or fails (templated).
     :param wait_for_completion: wait until the session is COMPLETED. If the platform started nothing because of
         ``skip_if_...``, the task is skipped.
     :param poll_interval: polling interval in seconds.
     :param completion_timeout: seconds to wait for the session, after which the task fails. Default: one day.
-    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which the send is found again
-        after a crash. Without it, a send whose answer was lost stays unconfirmed.
+    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that the send can be found
+        after a crash. Without it, a send stays unconfirmed if its response is lost.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
     :return: the session as ``send_chatbot`` answers it; after ``wait_for_completion``, as it is at the end.
@@ -247,14 +247,14 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 class WtsListChatbotsOperator(WtsListOperator):
     """List chatbots: all pages, inline or as a file.
 
-    Calls ``list_chatbots``. A bot is started by its ``key``, not by its ``id``.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_chatbots``. A bot is started by its ``key``, not by its ``id``. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param name: filter by name (templated).
     :param types: ``Reactive``, ``Automation``; one or a list (templated).
     :param publish_statuses: ``Not_Published``, ``Publishing``, ``Ready``, ``Failed``; one or a list (templated).
     :param automation_usages: ``Api``, ``Manual``, ``Campaign``, ``Sequence``; one or a list (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the bots, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -292,7 +292,7 @@ class WtsListChannelsOperator(WtsListOperator):
     Calls ``list_channels``, which answers everything at once and takes neither bounds nor an order.
 
     :param channel_type: ``All``, ``Whatsapp``, ``Messenger`` or ``Instagram`` (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the channels, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """

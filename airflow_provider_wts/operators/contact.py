@@ -79,29 +79,29 @@ class WtsCreateContactOperator(_ContactWriteOperator, RefusesBackfill):
     ``upsert`` nor ``get_if_exists`` is set is not documented.
 
     :param name: the contact's name, at most 255 characters (templated).
-    :param phone_number: number in any usual spelling; without a country code it is read as Brazilian (templated).
+    :param phone_number: number in any common format; without a country code it is taken as Brazilian (templated).
     :param email_address: its e-mail address. It is not called ``email``, because that is where Airflow itself writes
         to when a task fails (templated).
     :param instagram: its Instagram user (templated).
     :param annotation: free text (templated).
-    :param tags: names or ids of tags; one or a list. An unknown name is refused (templated).
+    :param tags: names or IDs of tags; one or a list. An unknown name is refused (templated).
     :param tag_operation: with ``upsert``: ``add`` to the tags that are there (default), ``remove`` from them, or
         ``replace`` them (templated).
-    :param portfolios: names or ids of portfolios (templated).
-    :param sequences: names or ids of sequences to put the contact into. They write to it, so if the answer is lost,
+    :param portfolios: names or IDs of portfolios (templated).
+    :param sequences: names or IDs of sequences to put the contact into. They write to it, so if the answer is lost,
         nothing is repeated automatically, whatever ``upsert`` and ``get_if_exists`` say; ``on_unknown`` decides
         (templated).
     :param custom_fields: values by key or name, an object or its JSON text; an unknown field is refused, because the
         API would drop it silently (templated, deep).
-    :param metadata: object kept with the contact, or its JSON text; merged by key, ``null`` removes a key
-        (templated, deep).
+    :param metadata: object stored with the contact, or its JSON text; merged by key, ``null`` removes a key (templated,
+        deep).
     :param upsert: update the contact where it exists (templated).
     :param upsert_fields: with ``upsert``: what an update may change, such as ``["name", "tags"]``; without it what
         is given, so that an update clears nothing (templated).
     :param get_if_exists: return the contact where it exists, and change nothing (templated).
     :param allow_backfill: put contacts into sequences also in runs of a backfill. Without it, such runs are refused if
         there are sequences: they would write to customers about the past (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
@@ -170,19 +170,19 @@ class WtsUpdateContactOperator(_ContactWriteOperator, RefusesBackfill):
 
     Calls ``update_contact``, or ``update_contact_by_phone``. ``None`` and ``""`` clear a text, ``[]`` a list.
 
-    :param contact_id: id of the contact; this or ``phone`` (templated).
-    :param phone: number of the contact, in any usual spelling (templated).
+    :param contact_id: ID of the contact; this or ``phone`` (templated).
+    :param phone: number of the contact, in any common format (templated).
     :param name: new name, at most 255 characters (templated).
-    :param phone_number: new number, in any usual spelling (templated).
+    :param phone_number: new number, in any common format (templated).
     :param email_address: new e-mail address; not called ``email``, which is Airflow's own parameter (templated).
     :param instagram: new Instagram user (templated).
     :param annotation: free text (templated).
-    :param tags: names or ids of tags; one or a list. An unknown name is refused (templated).
+    :param tags: names or IDs of tags; one or a list. An unknown name is refused (templated).
     :param tag_operation: ``add`` to the tags that are there (default), ``remove`` from them, or ``replace`` them; to
         clear them: ``tags=[]`` and ``replace`` (templated).
-    :param portfolios: names or ids of portfolios; whether they replace those that are there is not documented
+    :param portfolios: names or IDs of portfolios; whether they replace those that are there is not documented
         (templated).
-    :param sequences: names or ids of sequences. They write to the contact, so if the answer is lost, nothing is
+    :param sequences: names or IDs of sequences. They write to the contact, so if the answer is lost, nothing is
         repeated automatically: ``on_unknown`` decides. It and ``on_clear`` have no effect without sequences
         (templated).
     :param custom_fields: values by key or name, an object or its JSON text; an unknown field is refused
@@ -194,7 +194,7 @@ class WtsUpdateContactOperator(_ContactWriteOperator, RefusesBackfill):
         ``term``, ``referralUrl`` (templated, deep).
     :param allow_backfill: put contacts into sequences also in runs of a backfill. Without it, such runs are refused if
         there are sequences: they would write to customers about the past (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
@@ -265,10 +265,10 @@ class WtsGetContactOperator(WtsOperator):
 
     Calls ``get_contact``, or ``get_contact_by_phone``.
 
-    :param contact_id: id of the contact; this or ``phone`` (templated).
-    :param phone: number of the contact, in any usual spelling (templated).
+    :param contact_id: ID of the contact; this or ``phone`` (templated).
+    :param phone: number of the contact, in any common format (templated).
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
@@ -300,12 +300,12 @@ class WtsUpdateContactTagsOperator(WtsOperator):
 
     Calls ``update_contact_tags``, or ``update_contact_tags_by_phone``.
 
-    :param tags: names or ids of tags; one or a list. An unknown name is refused. ``[]`` goes with ``replace`` only,
-        and removes all (templated).
+    :param tags: names or IDs of tags; one or a list. An unknown name is refused. ``[]`` goes with ``replace`` only, and
+        removes all (templated).
     :param tag_operation: ``add``, ``remove`` or ``replace`` (templated).
-    :param contact_id: id of the contact; this or ``phone`` (templated).
-    :param phone: number of the contact, in any usual spelling (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param contact_id: ID of the contact; this or ``phone`` (templated).
+    :param phone: number of the contact, in any common format (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
     """
@@ -357,25 +357,25 @@ _ORIGINS = ("CREATED_BY_USER", "CREATED_FROM_HUB", "IMPORTED")
 class WtsListContactsOperator(WtsListOperator):
     """List contacts: all pages, inline or as a file.
 
-    Calls ``list_contacts``, or ``filter_contacts`` where one of the filters is given that only it takes: all below
-    but ``status`` and ``include_details``. Filters add up. What the shared parameters of a list do, from
+    Calls ``list_contacts``, or ``filter_contacts`` where one of the filters is given that only it takes: all below but
+    ``status`` and ``include_details``. An item must match all filters. For the shared parameters, from
     ``created_after`` to ``output_path``, see :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param status: ``ACTIVE``, which is what the API lists by default, ``ARCHIVED`` or ``BLOCKED`` (templated).
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).
     :param text_filter: text to look for; in which fields is not documented (templated).
     :param name: the contact's name (templated).
-    :param phone_number: its number, in any usual spelling (templated).
+    :param phone_number: its number, in any common format (templated).
     :param email_address: its e-mail address or a part of it; not called ``email``, which is Airflow's own parameter
         (templated).
     :param instagram: its Instagram user (templated).
-    :param tags: names or ids of tags; one or a list. Whether one of them or all have to fit is not documented
+    :param tags: names or IDs of tags; one or a list. Whether one of them or all have to fit is not documented
         (templated).
-    :param portfolios: names or ids of portfolios (templated).
+    :param portfolios: names or IDs of portfolios (templated).
     :param origin: ``CREATED_BY_USER``, ``CREATED_FROM_HUB`` or ``IMPORTED`` (templated).
     :param custom_fields: values by key or name of the field, an object or its JSON text (templated, deep).
     :param metadata: values by key, texts or numbers, an object or its JSON text (templated, deep).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contacts, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -492,7 +492,7 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
     :param get_if_exists: leave contacts that exist as they are (templated).
     :param allow_backfill: save rows with ``sequences`` also in runs of a backfill. Without it, such a run saves nothing
         if one row has them, because they would write to customers about the past (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: ``saved`` (contacts), ``calls``, and ``contact_ids`` in the order of the API's answers; ``None`` in their
         place when there are more than 1,000.
     :raises AirflowFailException: when a row is invalid, the API refuses, or the outcome of a call is unknown.

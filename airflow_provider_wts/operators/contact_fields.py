@@ -1,7 +1,7 @@
 """What a user writes about a contact becomes what the API takes.
 
-In two steps, so that a mistake makes no request: :func:`checked` checks the values alone, :func:`resolved` turns
-names of tags, portfolios, sequences and custom fields into ids and keys, which may ask the API.
+In two steps, so that a mistake makes no request: :func:`checked` checks the values alone, :func:`resolved` turns names
+of tags, portfolios, sequences and custom fields into IDs and keys, which may ask the API.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
 
 
 def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> ContactFields:
-    """Return a contact's fields as the API takes them, with names turned into ids and keys.
+    """Return a contact's fields as the API takes them, with names turned into IDs and keys.
 
     :param fields: what :func:`checked` returned.
     :param names: looks names up.
@@ -115,11 +115,11 @@ def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> Co
 
 
 def ids(name: str, texts: Missing[list[str]], look_up: Callable[[str], str]) -> Missing[list[str]]:
-    """Return ids for names, each id once.
+    """Return IDs for names, each ID once.
 
     :param name: the parameter's name, for the error.
-    :param texts: names or ids.
-    :param look_up: returns the id of a name.
+    :param texts: names or IDs.
+    :param look_up: returns the ID of a name.
     :raises WtsNameError: when a name matches nothing, or more than one thing.
     """
     if not isinstance(texts, list):
@@ -155,7 +155,7 @@ def phone_number(name: str, value: Any) -> Missing[str]:
     """Return a phone number as WTS Chat spells it; blank text stays, since it clears the field.
 
     :param name: the parameter's name, for the error.
-    :param value: a number in any usual spelling.
+    :param value: a number in any common format.
     :raises WtsInvalidRequestError: when it cannot be a phone number.
     """
     text = parameters.text(name, value)
@@ -203,7 +203,7 @@ def email_address(name: str, value: Any) -> Missing[str]:
 
 
 def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | None, str]:
-    """Return how a contact is named: its id or ``None``, and its phone number or ``""``.
+    """Return how a contact is named: its ID or ``None``, and its phone number or ``""``.
 
     :param contact_id: the rendered parameter ``contact_id``.
     :param number: the rendered parameter ``phone``.
@@ -256,7 +256,7 @@ def utm(value: Any) -> dict[str, Any] | Unset:
     """Return where a contact came from.
 
     :param value: an object with ``source``, ``medium``, ``campaign``, ``content``, ``headline``, ``term`` and
-        ``referralUrl``, or the object as JSON text.
+        ``referralUrl``, or its JSON text.
     :raises WtsInvalidRequestError: when it holds something else.
     """
     found = parameters.metadata("utm", value)
@@ -274,7 +274,7 @@ def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: 
 
     :param log: where the warning goes.
     :param sent: the values sent, by key.
-    :param answer: the contact as the API answers it.
+    :param answer: the contact as the API returns it.
     """
     kept = answer.get("customFields") if isinstance(answer, Mapping) else None
     if not isinstance(sent, Mapping) or not isinstance(kept, Mapping):

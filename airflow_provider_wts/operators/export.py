@@ -531,7 +531,7 @@ def session_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def message_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Return the messages of sessions as rows of a table. One without an id cannot be found again, and is left out.
+    """Return the messages of sessions as rows of a table. One without an ID cannot be found again, and is left out.
 
     :param rows: the sessions.
     """
@@ -561,7 +561,7 @@ _MOST_OVERLAP = 30 * 24 * 3600.0
 class WtsExportConversationsOperator(WtsOperator):
     """Write the conversations that changed in an interval to files, with contact, classification and all messages.
 
-    Calls ``list_sessions`` (100 a request) and, for each session that has messages, ``list_messages`` (100 a
+    Calls ``list_sessions`` (100 per request) and, for each session that has messages, ``list_messages`` (100 per
     request). How many conversations a minute that gives, the account's rate limit says.
 
     One row is one session as it is now. A session that changes again comes again in a later interval, so load the
@@ -575,13 +575,13 @@ class WtsExportConversationsOperator(WtsOperator):
     the sessions. The progress is kept in the ledger of the task (Airflow 3.3, or ``[wts] ledger_path``), else in the
     folder ``_state`` beside the files.
 
-    :param output_path: folder: any address that ``ObjectStoragePath`` takes, such as
-        ``s3://aws_default@bucket/conversations/{{ ds }}`` (templated).
+    :param output_path: folder: any ``ObjectStoragePath``, such as ``s3://aws_default@bucket/conversations/{{ ds }}``
+        (templated).
     :param updated_after: begin of the interval: an aware datetime, or ISO 8601 text with an offset; the begin of the
         run's data interval when left out. It belongs to the interval (templated).
     :param updated_before: end of the interval, which does not belong to it; the end of the run's data interval when
         left out (templated).
-    :param file_format: ``jsonl`` (default): one JSON object a line, as the API answers it, with its messages in
+    :param file_format: ``jsonl`` (default): one JSON object per line, as the API returns it, with its messages in
         ``messages``; ``parquet``: columns with types, objects as JSON text; needs the extra ``parquet`` (templated).
     :param include_messages: whether the messages are read; without them 100 sessions take two requests (templated).
     :param include_details: what the API adds to each session: ``ContactDetails`` and ``ClassificationDetails``
@@ -592,7 +592,7 @@ class WtsExportConversationsOperator(WtsOperator):
         SQLite. Needs the extra ``sql`` (templated).
     :param messages_table: table for their messages as well (templated).
     :param tables_conn_id: Airflow connection of the database of these tables (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: ``path``, ``manifest`` (a file that names the parts), ``file_format``, ``parts``, ``sessions``,
         ``messages``, ``updated_after``, ``updated_before``.
     :raises AirflowFailException: when the input is invalid, or the API refuses.

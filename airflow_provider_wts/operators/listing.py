@@ -53,15 +53,15 @@ class WtsListOperator(WtsOperator):
     :param order_by: name of the property to order by; which ones the API takes is not documented (templated).
     :param order_direction: ``ASCENDING`` or ``DESCENDING`` (templated).
     :param page_size: items per request, 1 to 100 (templated).
-    :param max_items: end after so many items, with a warning in the log when that cut the list; ``None`` = all
+    :param max_items: end after so many items, with a warning in the log when that cut the list; ``None`` for all
         (templated).
     :param page: read this page alone, counted from 1: one request, and no word about the rest of the list. Not together
         with ``max_items`` (templated).
     :param allow_incomplete: do not fail if the list cannot be shown to be complete; the log warns, and the manifest
         holds ``complete: false`` (templated).
-    :param output_path: write the items to this file, one JSON object a line, in place of returning them: any address
-        that ``ObjectStoragePath`` takes, such as ``s3://aws_default@bucket/contacts/{{ ds }}.jsonl``. The file
-        appears when it is complete, and replaces an older one of that name (templated).
+    :param output_path: write the items to this file, one JSON object per line, instead of returning them: any
+        ``ObjectStoragePath``, such as ``s3://aws_default@bucket/contacts/{{ ds }}.jsonl``. The file appears when it is
+        complete, and replaces an older one of that name (templated).
     :return: the items, at most 1,000 and 1 MB; with ``output_path`` the manifest: ``path``, ``operation_id``,
         ``items``, ``pages``, ``bytes``, ``total_items``, ``cut``, ``complete``.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the items are too many for XCom.
@@ -207,8 +207,8 @@ class Collector:
     :param call: the list, paged or not.
     :param log: where progress goes.
     :param page_size: items per page, 1 to 100.
-    :param max_items: end after so many items; ``None`` = all.
-    :param page: read this page alone, counted from 1; ``None`` = all.
+    :param max_items: end after so many items; ``None`` for all.
+    :param page: read this page alone, counted from 1; ``None`` for all.
     :param allow_incomplete: keep what was found if the list cannot be shown to be complete.
     :param now: returns the server's time.
     """
@@ -266,7 +266,7 @@ class Collector:
     def to_file(self, output_path: str) -> dict[str, Any]:
         """Write the items as JSON Lines, and return what was written.
 
-        :param output_path: the file, any address that ``ObjectStoragePath`` takes. It is there when it is complete.
+        :param output_path: the file, any ``ObjectStoragePath``. It is there when it is complete.
         :return: the manifest: path, items, pages, bytes, total_items as the API counts them, whether max_items cut the
             list, and whether the file holds all of it.
         :raises WtsInvalidRequestError: when the address cannot be a file, before anything is read.

@@ -47,8 +47,8 @@ class WtsGetMessageOperator(WtsOperator):
 
     Calls ``get_message``.
 
-    :param message_id: id of the message (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param message_id: ID of the message (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the message.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -70,15 +70,15 @@ class WtsGetMessageStatusOperator(WtsOperator):
     """Read the status of a message.
 
     Calls ``get_sent_message_status`` for what the send family answered, and ``get_message_status`` for messages of a
-    session and for what the quick sends answered. The two have ids of their own, which have the same form.
+    session and for what the quick sends answered. The two have IDs of their own, which have the same form.
 
     ``QUEUED`` and ``SENT`` do not prove that the customer got it; ``DELIVERED`` and ``READ`` do.
 
-    :param message_id: id that a send answered, or id of a message (templated).
+    :param message_id: ID that a send answered, or ID of a message (templated).
     :param id_of: ``send`` for what ``WtsSendTextOperator`` and the other send operators answered, ``message`` for a
         message of a session and for a send with ``synchronous`` or ``reply_bot``. Without it the first is tried, and
-        then the second, which may make an extra request (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+        then the second, which may take an extra request (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: ``id``, ``status`` and more.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -103,11 +103,11 @@ class WtsGetMessageStatusOperator(WtsOperator):
 class WtsListMessagesOperator(WtsListOperator):
     """List the messages of a session: all pages, inline or as a file.
 
-    Calls ``list_messages``.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_messages``. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
-    :param session_id: id of the session (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param session_id: ID of the session (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the messages, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -124,20 +124,20 @@ class WtsListMessagesOperator(WtsListOperator):
 
 
 class WtsUploadFileOperator(WtsOperator):
-    """Upload a file, to be sent any number of times by its id.
+    """Upload a file, to be sent any number of times by its ID.
 
     Calls ``get_file_upload_url``, puts the content to the address that it answers, and calls ``save_file``. The file
     is read while it is sent, so a large one needs no more memory. Running it again uploads it again, which does no
     harm. A file with a public address needs no upload: sends take the address.
 
-    :param file: local path as the worker sees it, or any address that ``ObjectStoragePath`` takes, such as
+    :param file: local path on the worker, or any ``ObjectStoragePath`` such as
         ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
     :param file_type: ``IMAGE``, ``AUDIO``, ``VIDEO``, ``PDF``, ``EXCEL``, ``WORD``, ``DOCUMENT``, or ``UNDEFINED`` to
         leave it to the platform; inferred from the name if omitted. Images and videos are transformed to suit the
         channels, documents are left as they are (templated).
     :param file_name: name that the customer sees; the file's own if omitted (templated).
     :param mime_type: MIME type; inferred from the name if omitted (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the file: its lasting ``id``, ``name``, ``type``, ``mimeType``, ``size``.
     :raises AirflowFailException: when there is no such file or nothing is in it, or the API or the storage refuses.
     """
@@ -176,9 +176,9 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
     Calls ``cancel_scheduled_message`` for one, ``batch_cancel_scheduled_messages`` for a list. The API refuses to
     cancel a single one that is sent already; what it does with such ones in a list is not documented.
 
-    :param scheduled_message_id: id of a scheduled message, a list of them, or a list as JSON text (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
-    :return: nothing for one, since the API answers nothing; for a list the messages as the API answers them.
+    :param scheduled_message_id: ID of a scheduled message, a list of them, or the JSON text of a list (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
+    :return: nothing for one, since the API answers nothing; for a list the messages as the API returns them.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
@@ -231,15 +231,15 @@ class _WrittenOperator(WtsFreeMessageOperator):
         self.delay_typing = delay_typing
 
     def reply(self) -> tuple[Missing[str], Missing[int]]:
-        """Return the id of the message that is replied to, and the seconds of "typing..."."""
+        """Return the ID of the message that is replied to, and the seconds of "typing..."."""
         return parameters.identity("reply_to", self.reply_to), parameters.delay_typing(self.delay_typing)
 
 
 class WtsSendTextOperator(_WrittenOperator):
     """Send a text to a contact or into a session.
 
-    Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in
-    a session ``send_session_message_sync``. What is left out is not sent; ``None`` is sent as ``null``.
+    Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in a
+    session ``send_session_message_sync``. Parameters that you leave out are not sent; ``None`` is sent as ``null``.
 
     On an official WhatsApp channel only a template can open a conversation, and a text reaches the contact only within
     24 hours of its last message. How the platform refuses is not documented; the message may be taken and then fail.
@@ -249,12 +249,13 @@ class WtsSendTextOperator(_WrittenOperator):
     :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`.
 
     :param text: the text (templated).
-    :param reply_to: id of the message that this one replies to (templated).
+    :param reply_to: ID of the message that this one replies to (templated).
     :param delay_typing: seconds of "typing..." before it goes out, 0 to 25 (templated).
-    :return: the send as the API answers it; ``id`` asks for its status.
-    :raises AirflowFailException: when the input is invalid, the API refuses, the message failed at once, or it is
-        unknown whether it was sent.
-    :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+    :return: the send as the API returns it; use its ``id`` to read the status.
+    :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
+        is unconfirmed.
+    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
+        back.
     """
 
     def __init__(self, *, text: str, **kwargs: Any) -> None:
@@ -292,20 +293,21 @@ class WtsSendFileOperator(_WrittenOperator):
     :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`. The rules of
     :class:`WtsSendTextOperator` about WhatsApp hold here, too.
 
-    :param file: public http(s) address; or id of an uploaded file; or local path as the worker sees it, or any other
-        address that ``ObjectStoragePath`` takes, such as ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
-    :param kind: ``image``, ``audio``, ``video`` or ``document``; inferred from the name of the file if omitted. An id
+    :param file: public http(s) address; or ID of an uploaded file; or local path on the worker, or any
+        ``ObjectStoragePath`` such as ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
+    :param kind: ``image``, ``audio``, ``video`` or ``document``; inferred from the name of the file if omitted. An ID
         or an address without an extension does not say it: give it, so that the send is found again after a crash
         (templated).
     :param text: caption; an audio file has none (templated).
     :param file_name: name under which a local file is uploaded, which the customer sees (templated).
     :param mime_type: MIME type; inferred from the name if omitted (templated).
-    :param reply_to: id of the message that this one replies to (templated).
+    :param reply_to: ID of the message that this one replies to (templated).
     :param delay_typing: seconds of "typing..." before it goes out, 0 to 25 (templated).
-    :return: the send as the API answers it; ``id`` asks for its status.
-    :raises AirflowFailException: when the input is invalid, the API refuses, the message failed at once, or it is
-        unknown whether it was sent.
-    :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+    :return: the send as the API returns it; use its ``id`` to read the status.
+    :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
+        is unconfirmed.
+    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
+        back.
     """
 
     def __init__(
@@ -364,28 +366,29 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     Such a call leaves no marker in WTS Chat: if its answer is lost, only the ledger knows of it, and ``on_unknown``
     decides.
 
-    :param to: recipient: phone number in any usual spelling; a number without a country code is read as Brazilian
+    :param to: recipient: phone number in any common format; a number without a country code is taken as Brazilian
         (templated).
     :param scheduling: when it goes out: an aware datetime, or ISO 8601 text with an offset; not in the past
         (templated).
-    :param template: name or id of a template; exactly one of this and ``chatbot`` (templated).
-    :param parameters: values by the name of the template's variable, or the object as JSON text; numbers become text
+    :param template: name or ID of a template; exactly one of this and ``chatbot`` (templated).
+    :param parameters: values by the name of the template's variable, an object or its JSON text; numbers become text
         (templated, deep).
-    :param file: file of a template with media: public http(s) address, id of an uploaded file, local path, or any
-        other address that ``ObjectStoragePath`` takes (templated).
+    :param file: file of a template with media: public http(s) address, ID of an uploaded file, local path, or any
+        ``ObjectStoragePath`` (templated).
     :param chatbot: name or key of a chatbot (templated).
-    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's channel,
-        and without that the platform picks one (templated).
-    :param department: name or id of the department that gets the session. Without it the platform takes the default
+    :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel, or
+        else one that WTS Chat picks (templated).
+    :param department: name or ID of the department that gets the session. Without it the platform takes the default
         one, and refuses where that does not serve the channel (templated).
-    :param hidden_session: hide a session that this send opens until the contact answers (templated).
+    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
     :param check_parameters: look the template up and refuse parameters that do not fit it.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``.
     :return: the scheduled message; ``id`` cancels it.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or it is unknown whether it was
+    :raises AirflowFailException: when the input is invalid, the API refuses, or it is unconfirmed whether it was
         scheduled.
-    :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
+        back.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"parameters"}

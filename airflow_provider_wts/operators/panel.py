@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 class WtsListPanelsOperator(WtsListOperator):
     """List panels: all pages, inline or as a file.
 
-    Calls ``list_panels``.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_panels``. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param title: filter by title (templated).
     :param panel_type: ``MANAGEMENT`` or ``SALES`` (templated).
     :param include_details: details to add to each panel: ``Tags``, ``Steps``, ``StepsCardCount``,
-        ``PanelCardOverdueCount``; one, a list, or a list as JSON text (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+        ``PanelCardOverdueCount``; one, a list, or the JSON text of a list (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the panels, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -68,11 +68,11 @@ class WtsGetPanelOperator(WtsOperator):
 
     Calls ``get_panel``.
 
-    :param panel: title, key or id of the panel (templated).
+    :param panel: title, key or ID of the panel (templated).
     :param include_details: details to add: ``Tags``, ``Steps``, ``StepsFields``, ``StepsCardCount``, ``Cards``; one, a
-        list, or a list as JSON text. Cards come in an older shape, with ``archived`` in place of ``status``
+        list, or the JSON text of a list. Cards come in an older shape, with ``archived`` in place of ``status``
         (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the panel.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """

@@ -91,7 +91,7 @@ class WtsOnceOperator(WtsOperator):
     ) -> T:
         """Perform a call exactly once over all tries of this task.
 
-        :param recipient: phone number or handle as the API spells it, or the id of a session or card.
+        :param recipient: phone number or handle as the API spells it, or the ID of a session or card.
         :param build: makes the call, with the marker in it if the API takes one.
         :param trace: where the send leaves its marker; ``None`` if it leaves none.
         :param options: as :meth:`~airflow_provider_wts.sending.once.Once.send` takes them.
@@ -156,12 +156,12 @@ class WtsSendingOperator(RefusesBackfill):
         ``mon-fri 09:00-18:00 America/Sao_Paulo`` (templated).
     :param outside_window: ``wait`` (default) until the window opens, in the triggerer if ``deferrable``, else on
         the worker; or ``skip`` the task (templated).
-    :param exclude_tags: tags of contacts that are not written to, by name or id; the task is skipped. Makes an extra
+    :param exclude_tags: tags of contacts that are not written to, by name or ID; the task is skipped. Takes an extra
         request (templated).
-    :param exclude_blocked: also exclude contacts that are blocked in WTS Chat. Makes an extra request (templated).
+    :param exclude_blocked: also exclude contacts that are blocked in WTS Chat. Takes an extra request (templated).
     :param suppression_path: a list of people who are not written to, in a CSV, JSON Lines, Excel or Parquet file at any
-        address that ``ObjectStoragePath`` takes: phone numbers, handles, keyed hashes or ids of contacts. The task is
-        skipped. A list that is empty or cannot be read as a whole is refused (templated).
+        ``ObjectStoragePath``: phone numbers, handles, keyed hashes or IDs of contacts. The task is skipped. A list that
+        is empty or cannot be read as a whole is refused (templated).
     :param suppression_sql: a query for such a list, or a file that ends in ``.sql``; also beside ``suppression_path``.
         Needs the extra ``sql`` (templated).
     :param suppression_conn_id: the Airflow connection of its database (templated).
@@ -170,7 +170,7 @@ class WtsSendingOperator(RefusesBackfill):
     :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
         tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
         the connection's ``rate_limit_conn_id``, and is refused without one (templated).
-    :param deferrable: wait in the triggerer and hold no worker slot meanwhile.
+    :param deferrable: wait in the triggerer, without holding a worker slot.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsOnceOperator.never_blank | {
@@ -224,14 +224,15 @@ class WtsSendingOperator(RefusesBackfill):
     ) -> Any:
         """Write to a customer exactly once, if and when that is allowed.
 
-        :param recipient: phone number or handle as the API spells it, or the id of a session.
+        :param recipient: phone number or handle as the API spells it, or the ID of a session.
         :param build: makes the call, with the marker in it if the API takes one.
         :param trace: where the send leaves its marker; ``None`` if it leaves none.
         :param prepare: called right before the send, for what the call needs and what may be done again, such as an
             upload; then ``build`` is called again.
         :param options: as :meth:`~airflow_provider_wts.sending.once.Once.send` takes them.
         :return: the API's answer, of this try or of an earlier one; under ``dry_run`` the request.
-        :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+        :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the
+            send back.
         :raises AirflowFailException: when the API refuses, or the outcome is unknown.
         """
         with task_failures():
@@ -490,23 +491,22 @@ class WtsMessageOperator(WtsSendingOperator):
     ``synchronous`` and ``reply_bot`` can be expressed by the older quick sends only. Those take no ``sender_id``, so
     that such a message cannot be found again in WTS Chat: if its answer is lost, ``on_unknown`` decides.
 
-    :param to: recipient: phone number in any usual spelling, or ``@handle``; a number without a country code is read
-        as Brazilian. Exactly one of this and ``session_id`` (templated).
+    :param to: recipient: phone number in any common format, or ``@handle``; a number without a country code is taken as
+        Brazilian. Exactly one of this and ``session_id`` (templated).
     :param session_id: session to write into (templated).
-    :param channel: channel to send from: its name, id, number or ``@handle``; without it the connection's channel,
-        and without that the platform picks one. A session has its own (templated).
-    :param department: name or id of the department that gets the session (templated).
-    :param user: name, id, e-mail address or phone number of the user who gets the session (templated).
-    :param hidden_session: hide a session that this send opens until the contact answers (templated).
-    :param force_start_session: end the session in progress and open another (templated).
-    :param enable_bot: let the channel's bot wake when the contact answers in a session that this send opens
-        (templated).
+    :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel, or
+        else one that WTS Chat picks. A session has its own (templated).
+    :param department: name or ID of the department that gets the session (templated).
+    :param user: name, ID, e-mail address or phone number of the user who gets the session (templated).
+    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
+    :param force_start_session: end the session in progress and open a new one (templated).
+    :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
     :param reply_bot: name or key of the bot that takes over when the contact answers; only with ``to`` (templated).
     :param synchronous: wait up to 25 s for the channel's answer; after that the last known state is returned
         (templated).
-    :param sender_id: an id of your own, echoed by the API. Without it, the marker of the send is there, by which it is
+    :param sender_id: your own ID, which the API echoes. Without it, the marker of the send is there, by which it is
         found again after a crash; with it, a send whose answer was lost stays unconfirmed (templated).
-    :param callback_url: address that WTS Chat calls when the message goes out or fails (templated).
+    :param callback_url: URL that WTS Chat calls when the message goes out or fails (templated).
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
     """
@@ -543,7 +543,7 @@ class WtsMessageOperator(WtsSendingOperator):
         self.callback_url = callback_url
 
     def envelope(self) -> Envelope:
-        """Return where the message goes and how; what makes an extra request is looked up last.
+        """Return where the message goes and how; what takes an extra request is looked up last.
 
         :raises WtsInvalidRequestError: when the input is not valid, or the connection does not allow the recipient.
         """
@@ -659,7 +659,7 @@ class WtsFreeMessageOperator(WtsMessageOperator):
 
     :param outside_24h: what happens on an official WhatsApp channel if the customer has no open conversation, or wrote
         nothing in it in the last 24 hours: ``send`` (default) all the same, which WhatsApp may refuse; ``fail`` or
-        ``skip`` the task. Makes some extra requests (templated).
+        ``skip`` the task. Takes a few extra requests (templated).
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`.
     """
 
@@ -718,7 +718,7 @@ class Envelope(NamedTuple):
     :param session_id: the session; ``None`` for a message to a recipient.
     :param channel: number or handle to send from; ``None`` leaves it to the platform or to the session.
     :param options: what happens to the session.
-    :param sender_id: the caller's own id.
+    :param sender_id: the caller's own ID.
     :param callback_url: called when the message goes out or fails.
     :param bot_key: key of the bot that takes over when the contact answers.
     :param synchronous: whether to wait for the channel's answer.
@@ -748,8 +748,8 @@ class Envelope(NamedTuple):
     def send_to(self, mark: Mark, *, reply_to: Missing[str] = UNSET, delay: Missing[int] = UNSET) -> SendTo:
         """Return what a call of the send family says besides its content.
 
-        :param mark: the ``senderId``, if the caller has no id of its own.
-        :param reply_to: id of the message that is replied to.
+        :param mark: the ``senderId``, if the caller has no ID of its own.
+        :param reply_to: ID of the message that is replied to.
         :param delay: seconds of "typing...".
         """
         common = {"callback_url": self.callback_url, "ref_id": reply_to, "delay_typing": delay}

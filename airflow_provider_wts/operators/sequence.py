@@ -30,8 +30,8 @@ class _Member(NamedTuple):
     """A contact for a sequence.
 
     :param by: by what it is named: ``contact_id`` or ``phone_number``.
-    :param value: its id, or its number as WTS Chat spells it.
-    :param phone: the number of a contact that is named by its id, if it was given beside it.
+    :param value: its ID, or its number as WTS Chat spells it.
+    :param phone: the number of a contact that is named by its ID, if it was given beside it.
     """
 
     by: str
@@ -54,13 +54,13 @@ class _Member(NamedTuple):
 class WtsListSequencesOperator(WtsListOperator):
     """List sequences: all pages, inline or as a file.
 
-    Calls ``list_sequences``.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_sequences``. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param name: filter by name (templated).
     :param contact_id: only sequences that this contact is in (templated).
     :param include_details: ``ContactExecutingCount``, ``ExecutionStats``; one or a list (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the sequences, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -90,15 +90,15 @@ class WtsListSequencesOperator(WtsListOperator):
 class WtsListSequenceContactsOperator(WtsListOperator):
     """List the contacts of a sequence: all pages, inline or as a file.
 
-    Calls ``list_sequence_contacts``.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_sequence_contacts``. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
-    :param sequence: name or id of the sequence (templated).
+    :param sequence: name or ID of the sequence (templated).
     :param name: filter by the contact's name (templated).
     :param contact_id: filter by the contact (templated).
-    :param phone: filter by the contact's number, in any usual spelling (templated).
+    :param phone: filter by the contact's number, in any common format (templated).
     :param include_details: ``ContactDetails`` (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contacts of the sequence, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -205,7 +205,7 @@ class _SequenceMembersOperator(WtsOperator):
         return list(dict.fromkeys(named))
 
     def _refuse_two_people(self, member: _Member) -> None:
-        """Refuse an id and a number that are not one contact's: which of them the API uses is not documented."""
+        """Refuse an ID and a number that are not one contact's: which of them the API uses is not documented."""
         from airflow_provider_wts.api.addresses import same_person
         from airflow_provider_wts.api.contacts import get_contact
 
@@ -225,10 +225,10 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
     once over all tries of the task, also where the list changes between them: with a ledger, a later try names those
     whom none before it named. When a call of many fails, the ones before it have taken effect.
 
-    :param sequence: name or id of the sequence (templated).
+    :param sequence: name or ID of the sequence (templated).
     :param contact_id: the contact; this, ``phone``, both, or lists (templated).
-    :param phone: the contact's number, in any usual spelling; beside ``contact_id``, it must be that contact's, which
-        makes an extra request (templated).
+    :param phone: the contact's number, in any common format; beside ``contact_id``, it must be that contact's, which
+        takes an extra request (templated).
     :param contact_ids: many contacts, a list or its JSON text; also together with ``phones`` (templated).
     :param phones: numbers of many contacts, a list or its JSON text. With and without Brazil's ninth digit a number is
         the same (templated).
@@ -240,7 +240,7 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
         it, or the JSON text of one (templated).
     :param allow_backfill: add contacts also in runs of a backfill. Without it, they are refused, because the sequence
         would write to customers about the past (templated).
-    :param wts_conn_id: id of the Airflow connection; its ``allowed_recipients`` hold here too (templated).
+    :param wts_conn_id: ID of the Airflow connection; its ``allowed_recipients`` hold here too (templated).
     :return: for one contact its place in the sequence; for lists ``contacts``, how many, and ``calls``.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
@@ -323,13 +323,13 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
     Calls ``remove_sequence_contact`` where one contact is named, and ``remove_sequence_contacts_batch`` for lists, once
     per 100 contacts.
 
-    :param sequence: name or id of the sequence (templated).
+    :param sequence: name or ID of the sequence (templated).
     :param contact_id: the contact; this, ``phone``, both, or lists (templated).
-    :param phone: the contact's number, in any usual spelling; beside ``contact_id``, it must be that contact's, which
-        makes an extra request (templated).
+    :param phone: the contact's number, in any common format; beside ``contact_id``, it must be that contact's, which
+        takes an extra request (templated).
     :param contact_ids: many contacts, a list or its JSON text; also together with ``phones`` (templated).
     :param phones: numbers of many contacts, a list or its JSON text (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: nothing for one contact; for lists ``contacts``, how many, and ``calls``.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """

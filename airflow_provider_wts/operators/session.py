@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class WtsSessionOperator(WtsOperator):
     """Base of the operators that read or change one session.
 
-    :param session_id: id of the session (templated).
+    :param session_id: ID of the session (templated).
     """
 
     operator_extra_links: Sequence[WtsSessionLink] = (WtsSessionLink(),)
@@ -38,7 +38,7 @@ class WtsSessionOperator(WtsOperator):
         self.session_id = session_id
 
     def checked_session(self) -> str:
-        """Return the id of the session.
+        """Return the ID of the session.
 
         :raises WtsInvalidRequestError: when it is missing or no UUID.
         """
@@ -69,11 +69,11 @@ class WtsChangeSessionStatusOperator(_SessionChangeOperator):
 
     Calls ``change_session_status``. Which changes the platform refuses is not documented.
 
-    :param session_id: id of the session (templated).
+    :param session_id: ID of the session (templated).
     :param new_status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN``
         (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session; without it the bot goes on (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -94,11 +94,11 @@ class WtsCompleteSessionOperator(_SessionChangeOperator):
 
     Calls ``complete_session``.
 
-    :param session_id: id of the session (templated).
+    :param session_id: ID of the session (templated).
     :param reactivate_on_new_message: open the session again when the contact writes; without it a new message of the
         contact does not reopen it (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session; without it the bot goes on (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -121,11 +121,11 @@ class WtsTransferSessionOperator(_SessionChangeOperator):
 
     Calls ``transfer_session``. Its effect on the status of the session is not documented.
 
-    :param session_id: id of the session (templated).
-    :param department: name or id of the department that takes over (templated).
-    :param user: name or id of the user who takes over; together with ``department``, within that one (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session; without it the bot goes on (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param session_id: ID of the session (templated).
+    :param department: name or ID of the department that takes over (templated).
+    :param user: name or ID of the user who takes over; together with ``department``, within that one (templated).
+    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -164,10 +164,10 @@ class WtsAssignSessionOperator(_SessionChangeOperator):
 
     Calls ``assign_session_user``. Its effect on the status of the session is not documented.
 
-    :param session_id: id of the session (templated).
-    :param user: name or id of the user (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session; without it the bot goes on (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param session_id: ID of the session (templated).
+    :param user: name or ID of the user (templated).
+    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -188,22 +188,22 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
 
     Calls ``update_session``; its ``fields`` are made of what is given. ``None`` clears where the API can clear.
 
-    :param session_id: id of the session (templated).
+    :param session_id: ID of the session (templated).
     :param status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN`` (templated).
     :param end_at: when the session ended: an aware datetime, or ISO 8601 text with an offset (templated).
     :param number: number of the session (templated).
-    :param department: name or id of its department (templated).
-    :param user: name or id of its user (templated).
+    :param department: name or ID of its department (templated).
+    :param user: name or ID of its user (templated).
     :param classification: object with ``category`` (``UNDEFINED``, ``WON``, ``LOST``, ``INFO``, ``OTHER``),
-        ``description`` and ``amount``, or the object as JSON text (templated, deep).
-    :param metadata: object kept with the session, or the object as JSON text. Whether the API merges it with what is
-        there or replaces that is not documented (templated, deep).
+        ``description`` and ``amount``, or its JSON text (templated, deep).
+    :param metadata: object stored with the session, or its JSON text. Whether the API merges it with what is there or
+        replaces that is not documented (templated, deep).
     :param fields: further names of the API's mask. ``Autocomplete`` and ``ReactivateDisabled`` have no value, and what
-        they do is not documented; all others follow from the values given. One, a list, or a list as JSON text
+        they do is not documented; all others follow from the values given. One, a list, or the JSON text of a list
         (templated).
     :param stop_bot_in_execution: also stop the bot that runs in the session. Alone it changes nothing else
         (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -288,11 +288,11 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     Calls ``create_session_note``. A note carries no marker, so only a ledger keeps a task that runs again from adding
     it again; without it such a task fails and says what to check.
 
-    :param session_id: id of the session (templated).
+    :param session_id: ID of the session (templated).
     :param text: the note; needed without files (templated).
-    :param file_urls: public addresses of files; one, a list, or a list as JSON text (templated).
-    :param file_ids: ids of files that were uploaded to WTS Chat; one, a list, or a list as JSON text (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param file_urls: public addresses of files; one, a list, or the JSON text of a list (templated).
+    :param file_ids: IDs of files that were uploaded to WTS Chat; one, a list, or the JSON text of a list (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the note, which is a message of the session.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
@@ -339,11 +339,11 @@ class WtsGetSessionOperator(WtsSessionOperator):
 
     Calls ``get_session``.
 
-    :param session_id: id of the session (templated).
+    :param session_id: ID of the session (templated).
     :param include_details: details to add: ``AgentDetails``, ``DepartmentsDetails``, ``ContactDetails``,
-        ``ChannelTypeDetails``, ``ClassificationDetails``, ``ChannelDetails``; one, a list, or a list as JSON text
+        ``ChannelTypeDetails``, ``ClassificationDetails``, ``ChannelDetails``; one, a list, or the JSON text of a list
         (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
@@ -361,17 +361,17 @@ class WtsGetSessionOperator(WtsSessionOperator):
 class WtsListSessionsOperator(WtsListOperator):
     """List sessions: all pages, inline or as a file.
 
-    Calls ``list_sessions``. Filters add up. Its filter by metadata is not offered: how that goes on the wire is not
-    documented, and the API ignores what it does not know and lists everything.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_sessions``. An item must match all filters. Its filter by metadata is not offered: how that goes on the
+    wire is not documented, and the API ignores what it does not know and lists everything. For the shared parameters,
+    see :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param status: ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED``, ``HIDDEN``, ``UNDEFINED``; one or a list
         (templated).
-    :param department: name or id of a department (templated).
-    :param user: name or id of a user (templated).
-    :param contact_id: id of a contact (templated).
-    :param tags: names or ids of tags of the contact; one or a list (templated).
-    :param channel_ids: ids of channels; one or a list (templated).
+    :param department: name or ID of a department (templated).
+    :param user: name or ID of a user (templated).
+    :param contact_id: ID of a contact (templated).
+    :param tags: names or IDs of tags of the contact; one or a list (templated).
+    :param channel_ids: IDs of channels; one or a list (templated).
     :param ended_after: lower bound on the end: an aware datetime, or ISO 8601 text with an offset (templated).
     :param ended_before: upper bound on the end (templated).
     :param active_after: lower bound on the time in which the session was active (templated).
@@ -381,7 +381,7 @@ class WtsListSessionsOperator(WtsListOperator):
     :param session_type: ``INDIVIDUAL`` or ``GROUP`` (templated).
     :param include_details: details to add to each session: ``AgentDetails``, ``DepartmentsDetails``,
         ``ContactDetails``, ``ChannelTypeDetails``, ``ClassificationDetails``, ``ChannelDetails`` (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the sessions, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """

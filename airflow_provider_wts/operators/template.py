@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 class WtsListTemplatesOperator(WtsListOperator):
     """List templates: all pages, inline or as a file.
 
-    Calls ``list_templates``.
-    The shared parameters are in :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_templates``. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param name: filter by name (templated).
     :param searchable_text: filter by a text in them (templated).
-    :param channel: name, id, number or ``@handle`` of the channel that they belong to (templated).
+    :param channel: name, ID, number or ``@handle`` of the channel that they belong to (templated).
     :param approved_only: only those that may be sent (templated).
     :param archived: whether they are archived (templated).
     :param template_type: their use: ``QUICKREPLY``, ``ATTENDANCE``, ``CAMPAIGN``, ``SEQUENCE``, ``SCHEDULEDMESSAGE``
         or ``AUTHENTICATION``. The answer's ``type`` has other words (templated).
     :param include_details: details to add to each template: ``Params``, ``File``, ``Interactive``, ``All``; one or a
         list (templated).
-    :param wts_conn_id: id of the Airflow connection (templated).
+    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the templates, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
@@ -94,8 +94,8 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     """Send a template to a contact or into a session.
 
     Calls ``send_template``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``,
-    in a session ``send_session_message_sync``. ``send_template`` needs the recipient and the channel in a session,
-    too; they are read from the session, which makes one or two extra requests.
+    in a session ``send_session_message_sync``. ``send_template`` needs the recipient and the channel in a session, too;
+    they are read from the session, which takes one or two extra requests.
 
     Before it goes out, the parameters are checked against the template, and the log shows the text with the parameters
     filled in, at DEBUG only.
@@ -104,20 +104,21 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. Here ``channel`` is needed with ``to``,
     unless the connection has one.
 
-    :param template: name or id of the template (templated).
-    :param parameters: values by the name of the template's variable, or the object as JSON text; numbers become text
+    :param template: name or ID of the template (templated).
+    :param parameters: values by the name of the template's variable, an object or its JSON text; numbers become text
         (templated, deep).
-    :param file: file of a template with media: public http(s) address, id of an uploaded file, local path, or any
-        other address that ``ObjectStoragePath`` takes (templated).
-    :param session_metadata: object kept with the session, or the object as JSON text (templated, deep).
-    :param check_parameters: look the template up and refuse parameters that do not fit it; makes an extra
-        request for a template that is given by its id.
-    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, by which the send is found again
-        after a crash, beside ``sender_id``.
-    :return: the send as the API answers it; ``id`` asks for its status.
-    :raises AirflowFailException: when the input is invalid, the API refuses, the message failed at once, or it is
-        unknown whether it was sent.
-    :raises AirflowSkipException: when ``not_after``, ``send_window`` or ``exclude_tags`` says so.
+    :param file: file of a template with media: public http(s) address, ID of an uploaded file, local path, or any
+        ``ObjectStoragePath`` (templated).
+    :param session_metadata: object stored with the session, or its JSON text (templated, deep).
+    :param check_parameters: look the template up and refuse parameters that do not fit it; takes an extra request for a
+        template that is given by its ID.
+    :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that the send can be found
+        after a crash, in addition to ``sender_id``.
+    :return: the send as the API returns it; use its ``id`` to read the status.
+    :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
+        is unconfirmed.
+    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
+        back.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"parameters"}

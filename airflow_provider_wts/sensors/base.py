@@ -62,9 +62,9 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     in seconds in every mode, 7 days unless Airflow is configured otherwise. ``soft_fail`` skips the task if ``timeout``
     passes, and for no other reason.
 
-    :param wts_conn_id: id of the Airflow connection (templated).
-    :param deferrable: wait in the triggerer and hold no worker slot meanwhile. The first poll there comes 20 s after
-        the task deferred. With ``mode="reschedule"``, at least 20 s are between two checks.
+    :param wts_conn_id: ID of the Airflow connection (templated).
+    :param deferrable: wait in the triggerer, without holding a worker slot. The first poll there comes 20 s after the
+        task deferred. With ``mode="reschedule"``, at least 20 s are between two checks.
     """
 
     not_templated = frozenset({"deferrable"})

@@ -23,7 +23,7 @@ class WtsSessionReplySensor(WtsSensor):
     Calls ``get_session`` and, when the contact wrote, ``list_messages``; deferred, all sensors of a connection share
     ``list_sessions``.
 
-    :param session_id: id of the session (templated).
+    :param session_id: ID of the session (templated).
     :param since: moment after which a message of the contact is an answer: an aware datetime, or ISO 8601 text, such
         as ``{{ ti.xcom_pull(task_ids='send')['createdAt'] }}``. Without it: the company's last message when this
         sensor checks first; then an answer is missed that a chatbot or an agent had answered before that. A sensor
@@ -100,7 +100,7 @@ class WtsMessageStatusSensor(WtsSensor):
     session and for what the quick sends answered. ``SENT`` does not prove delivery. On a channel without receipts
     ``SENT`` may be the last status, and a contact may have switched read receipts off: set ``timeout``.
 
-    :param message_id: id that a send answered, or id of a message, or the send's answer itself (templated).
+    :param message_id: ID that a send answered, or ID of a message, or the send's answer itself (templated).
     :param target_status: ``SENT``, ``DELIVERED`` (default) or ``READ``; a message that is read counts as delivered
         (templated).
     :param id_of: ``send`` for what ``WtsSendTextOperator`` and the other send operators answered, ``message`` for a
@@ -108,7 +108,7 @@ class WtsMessageStatusSensor(WtsSensor):
         then the second (templated).
     :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
         Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
-    :return: the status, as the API answers it.
+    :return: the status, as the API returns it.
     :raises AirflowFailException: when the message failed, with the reason; when it was deleted or does not exist; or
         when the API refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first.

@@ -34,7 +34,7 @@ class WtsSessionSensor(WtsSensor):
 
     Calls ``get_session``; deferred, all sensors of a connection share ``list_sessions``.
 
-    :param session_id: id of the session (templated).
+    :param session_id: ID of the session (templated).
     :param target_status: status that ends the wait well, or several: ``STARTED``, ``PENDING``, ``IN_PROGRESS``,
         ``COMPLETED``, ``HIDDEN`` (templated).
     :param failed_status: status that fails the task at once, or several (templated).
@@ -107,9 +107,9 @@ class WtsSessionSensor(WtsSensor):
 class WtsSessionsSensor(WtsSensor):
     """Wait until many sessions reach a status: one task for a whole campaign.
 
-    Calls ``list_sessions`` for what changed, 100 sessions a request, and ``get_session`` for single ones.
+    Calls ``list_sessions`` for what changed, 100 sessions per request, and ``get_session`` for single ones.
 
-    :param session_ids: ids of the sessions, or the sessions as sends returned them; a list, or one as JSON text
+    :param session_ids: IDs of the sessions, or the sessions as sends returned them; a list, or one as JSON text
         (templated).
     :param needed: ``all`` (default), ``any``, or the share of them that has to reach the status, such as ``0.9``
         (templated).
@@ -170,7 +170,7 @@ class WtsSessionsSensor(WtsSensor):
         )
 
     def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
-        """Remove the ids that were stored for the trigger."""
+        """Remove the IDs that were stored for the trigger."""
         from airflow_provider_wts.waiting.deferral import taken_back
 
         taken_back(context)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class WtsWaitTrigger(BaseTrigger):
     """Waits by the poll that all triggers of a connection share; sends one event.
 
-    :param wts_conn_id: id of the Airflow connection.
+    :param wts_conn_id: ID of the Airflow connection.
     :param poll_interval: polling interval in seconds.
     :param earliest: date and time (ISO 8601) before which no event is sent.
     :param deadline: date and time (ISO 8601) at which the wait ends unsuccessfully.
@@ -49,14 +49,14 @@ class WtsWaitTrigger(BaseTrigger):
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
         """Judge what was seen so far, and say it in a sentence.
 
-        :param seen: the last snapshots, by id.
+        :param seen: the last snapshots, by ID.
         """
         raise NotImplementedError
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
         """Return what the event says besides the outcome.
 
-        :param seen: the last snapshots, by id.
+        :param seen: the last snapshots, by ID.
         """
         raise NotImplementedError
 

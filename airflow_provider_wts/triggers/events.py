@@ -77,11 +77,11 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     none within 15 seconds after another: it would leave the second without a run until a third comes. The event's
     payload is ``{"events": [...]}``, in chronological order. Each holds ``id``, ``event``, ``at`` (its date and time),
     ``session_id``, ``contact_id``, ``channel_id``, ``department_id``, ``user_id``, ``status``, ``created_at``,
-    ``updated_at``, ``ended_at``, ``last_message_in`` and ``last_message_out``: ids and dates, and nothing that the
+    ``updated_at``, ``ended_at``, ``last_message_in`` and ``last_message_out``: IDs and dates, and nothing that the
     contact wrote.
 
     :param events: ``message_received`` (default), ``session_opened``, ``session_completed``; one or a list.
-    :param wts_conn_id: id of the Airflow connection.
+    :param wts_conn_id: ID of the Airflow connection.
     :param poll_interval: polling interval in seconds.
     :param reach_back: seconds by which WTS Chat may show an event late; what it shows later than that is not reported.
         Default: 120. Each poll reads that much again.

@@ -59,8 +59,8 @@ class WtsMessageStatusTrigger(WtsWaitTrigger):
     The event is a dict with ``outcome`` (``reached``, ``failed``, ``timeout`` or ``error``), ``message_id``,
     ``status`` (the last one seen), ``message`` and ``final``. It holds nothing of the message's text.
 
-    :param message_id: the id.
-    :param id_of: ``send`` or ``message``; ``None`` if it is not known which of the two the id belongs to.
+    :param message_id: the ID.
+    :param id_of: ``send`` or ``message``; ``None`` if it is not known which of the two the ID belongs to.
     :param target_status: ``SENT``, ``DELIVERED`` or ``READ``.
     :param kwargs: see :class:`~airflow_provider_wts.triggers.base.WtsWaitTrigger`.
     """

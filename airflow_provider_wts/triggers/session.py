@@ -73,7 +73,7 @@ class WtsSessionsTrigger(WtsWaitTrigger):
     the last status seen), ``message`` and ``final``. It holds nothing that a contact wrote.
 
     :param session_ids: the sessions, if they are few.
-    :param session_ids_xcom: where their ids are otherwise: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` and
+    :param session_ids_xcom: where their IDs are otherwise: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` and
         ``key`` of an XCom.
     :param needed: how many of them have to reach a target status.
     :param target_status: statuses that count as reached.
