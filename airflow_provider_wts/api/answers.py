@@ -3,6 +3,9 @@
 The check is lenient, since the contract is not always right about what may be absent: a field may be missing or null,
 unknown fields and unknown values of an enum are kept. A field of another JSON type is not WTS Chat's answer. Not
 ``jsonschema``: that takes longer for a page of 100 items than the request itself.
+
+WTS Chat's spelling of an enum's values differs from place to place. Here they become the contract's, so that a status
+is compared in one spelling everywhere else.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Levels of objects and lists in an answer. Code that walks through values fails at about 1,000.
 MOST_LEVELS = 100
+
+#: Fields of errors that most other answers lack.
+_OF_ERRORS = ("key", "error", "httpStatusCode")
 
 #: What the API's whole numbers fit into.
 _LARGEST = 2**63
@@ -75,7 +81,19 @@ def problem_of(operation: Operation, value: Any) -> str | None:
     if operation.answer_schema is None:
         return None
     shape = _shape_of(operation.operation_id)
+    is_nothing = isinstance(value, dict) and not value.get("id") and "id" in shape.properties
+    if is_nothing and any(value.get(name) and name not in shape.properties for name in _OF_ERRORS):
+        return "it is an error, although its HTTP status says that all went well"
     return None if _fits(shape, value, 1) else _first_problem(shape, value, "", 1)
+
+
+def respell(operation: Operation, value: Any) -> Any:
+    """Return an answer that fits the contract, with the values of its enums as the contract spells them.
+
+    :param operation: the operation that was called.
+    :param value: the answer, parsed; it is changed.
+    """
+    return value if operation.answer_schema is None else _respelled(_shape_of(operation.operation_id), value)
 
 
 def required(answer: Any, field: str, operation_id: str) -> Any:
@@ -99,11 +117,17 @@ def required(answer: Any, field: str, operation_id: str) -> Any:
 
 
 class _Shape(NamedTuple):
-    """What the contract says about a value, as far as it is checked."""
+    """What the contract says about a value, as far as it is checked.
+
+    ``spellings``: the values of an enum, by themselves and by what all of their spellings have in common. ``enums``:
+    the properties that are enums or may hold some.
+    """
 
     types: frozenset[type]
     properties: dict[str, _Shape]
     items: list[_Shape]
+    spellings: dict[str, str]
+    enums: dict[str, _Shape]
 
 
 @cache
@@ -122,17 +146,24 @@ def _compiled(service: str, schema: Mapping[str, Any], known: dict[str, _Shape])
         return known[reference]
     schema = resolve(service, schema)
     # Filled in after it is known by its name, since schemas may hold themselves.
-    shape = _Shape(_types_of(service, schema), {}, [])
+    shape = _Shape(_types_of(service, schema), {}, [], {}, {})
     if reference is not None:
         known[reference] = shape
+    for word in filter(None, schema.get("enum", ())):
+        shape.spellings.update({word: word, _folded(word): word})
     for name, member in schema.get("properties", {}).items():
         shape.properties[name] = _compiled(service, member, known)
     for choice in schema.get("anyOf", ()):
         inner = _compiled(service, choice, known)
         shape.properties.update(inner.properties)
         shape.items.extend(inner.items)
+        shape.spellings.update(inner.spellings)
     if "items" in schema:
         shape.items.append(_compiled(service, schema["items"], known))
+        # For a list of choices WTS Chat was seen to answer a single one, as text.
+        shape.spellings.update(shape.items[0].spellings)
+    compound = frozenset({dict, list})
+    shape.enums.update({name: one for name, one in shape.properties.items() if one.spellings or one.types & compound})
     return shape
 
 
@@ -170,6 +201,23 @@ def _fits(shape: _Shape, value: Any, level: int) -> bool:
         item = shape.items[0] if shape.items else _ANYTHING
         return all(_fits(item, member, level + 1) for member in value)
     return True
+
+
+def _respelled(shape: _Shape, value: Any) -> Any:
+    if isinstance(value, str):
+        # Almost always it is the contract's spelling already, which is cheaper to look up.
+        return shape.spellings.get(value) or shape.spellings.get(_folded(value), value)
+    if isinstance(value, list) and shape.items:
+        return [_respelled(shape.items[0], member) for member in value]
+    if isinstance(value, dict):
+        for name, one in shape.enums.items():
+            if value.get(name):
+                value[name] = _respelled(one, value[name])
+    return value
+
+
+def _folded(text: str) -> str:
+    return text.strip().replace("_", "").casefold()
 
 
 def _first_problem(shape: _Shape, value: Any, place: str, level: int) -> str | None:
@@ -220,5 +268,5 @@ def _refused(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_ANYTHING = _Shape(frozenset(_WORDS), {}, [])
+_ANYTHING = _Shape(frozenset(_WORDS), {}, [], {}, {})
 _DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=_refused)

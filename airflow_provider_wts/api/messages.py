@@ -117,8 +117,6 @@ def _quick_send(to: str, send: QuickSend) -> dict[str, Any]:
 
 _OPTIONS = ("enable_bot", "hidden_session", "force_start_session")
 
-_IN_QUEUE = ("QUEUED", "PROCESSING", "SAVED")
-
 #: Statuses of a send that did not reach its recipient.
 FAILED_STATUSES = ("FAILED", "DELETED")
 

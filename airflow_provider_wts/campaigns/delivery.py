@@ -198,7 +198,7 @@ class Delivery:
         else:
             answers = self._kind.answers(answer)
             matched = _matched(sends, answers)
-            if len(sends) > 1 and not _named(answers):
+            if len(sends) > 1 and not any(one.get("senderId") for one in answers):
                 # Whose they are is unknown, and they are all of this campaign.
                 self.recent.extend(str(one["id"]) for one in answers if one.get("id"))
             for key, found in matched.items():
@@ -236,8 +236,22 @@ def _keys(sends: Iterable[Send]) -> set[str]:
     return {send.mark.key for send in sends}
 
 
-def _named(answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    return {str(answer["senderId"]): answer for answer in answers if answer.get("senderId")}
+def _has_failed(answer: Mapping[str, Any]) -> bool:
+    return answer.get("status") in FAILED_STATUSES
+
+
+def _shows_outcome(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer about a send says what happened to it; an error in its place does not."""
+    return _has_failed(answer) or (bool(answer.get("id") or answer.get("status")) and not answer.get("failedReason"))
+
+
+def _named(answers: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the answers that name their send, by its key, without those that contradict each other."""
+    named: dict[str, list[Mapping[str, Any]]] = {}
+    for answer in answers:
+        if answer.get("senderId"):
+            named.setdefault(str(answer["senderId"]).lower(), []).append(answer)
+    return {key: about[-1] for key, about in named.items() if len({_has_failed(one) for one in about}) == 1}
 
 
 def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -246,11 +260,15 @@ def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dic
     Their order is not documented. If they do not name their sends and all are alike, each send gets what they have
     in common, and no id, which may be another recipient's. If one of them failed, it is unknown which.
     """
-    named = _named(answers)
-    if not named and len(answers) == len(sends) == 1:
+    if any(answer.get("senderId") for answer in answers):
+        named = _named(answers)
+        return {send.mark.key: found for send in sends if _shows_outcome(found := named.get(send.mark.key, {}))}
+    if len(answers) != len(sends) or not all(map(_shows_outcome, answers)):
+        return {}
+    if len(sends) == 1:
         return {sends[0].mark.key: answers[0]}
+    if any(map(_has_failed, answers)):
+        return {}
     statuses = {answer.get("status") for answer in answers}
-    if not named and len(answers) == len(sends) and statuses.isdisjoint(FAILED_STATUSES):
-        common = {"status": statuses.pop()} if len(statuses) == 1 else {}
-        return {send.mark.key: common for send in sends}
-    return {send.mark.key: named[send.mark.key] for send in sends if send.mark.key in named}
+    common = {"status": statuses.pop()} if len(statuses) == 1 else {}
+    return {send.mark.key: common for send in sends}

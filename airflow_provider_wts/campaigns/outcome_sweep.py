@@ -155,7 +155,7 @@ class OutcomeSweep:
         if send.traces["by_sender"] and not self._outcomes.is_found(send.key):
             self._left -= 1
             messages = self._hook.client.items(list_messages(session_id, created_after=send.sent_at - _QUEUE))
-            if any(isinstance(one, dict) and one.get("senderId") == send.key for one in messages):
+            if any(isinstance(one, dict) and str(one.get("senderId")).lower() == send.key for one in messages):
                 self._outcomes.find(send.key, session_id.lower())
 
     def _read(self, session_id: str) -> None:

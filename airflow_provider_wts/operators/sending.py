@@ -611,7 +611,7 @@ class WtsMessageOperator(WtsSendingOperator):
             return answer
         status = answer.get("status")
         self.log.info("Message %s is %s.", answer.get("id"), status)
-        if status == "FAILED":
+        if status in FAILED_STATUSES:
             reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"
             reason = without_personal_data(str(reason))
             raise AirflowFailException(f"WTS Chat accepted the message {answer.get('id')}, and it failed: {reason}")

@@ -24,7 +24,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     quoted,
 )
-from airflow_provider_wts.api.messages import _IN_QUEUE, list_messages
+from airflow_provider_wts.api.messages import _PROGRESS, FAILED_STATUSES, list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
 from airflow_provider_wts.hooks import metrics
@@ -74,6 +74,9 @@ _LONGEST_INTERVAL = 30.0
 QUEUE_WAIT = 300.0
 
 _QUEUE_INTERVAL = 5.0
+
+#: Statuses of a send that show that it has left the queue; an unknown one does not.
+_OUT_OF_QUEUE = (*_PROGRESS, *FAILED_STATUSES)
 
 #: Seconds between two searches for the rest of a request that was accepted, and without anything new until it is given
 #: up.
@@ -335,7 +338,7 @@ class _Queue(NamedTuple):
         # The last one first: if it is done, one call is enough.
         for send_id in self.recent[::-1]:
             try:
-                if self.hook.run(self.kind.status_call(send_id)).get("status") not in (None, *_IN_QUEUE):
+                if self.hook.run(self.kind.status_call(send_id)).get("status") in _OUT_OF_QUEUE:
                     return True
             except WtsError as error:
                 # No answer is no sign that the queue has moved.
@@ -643,7 +646,7 @@ def _message_of(
     for message in islice(messages, MOST_MESSAGES):
         if message.get("direction") == "FROM_HUB":
             continue
-        if message.get("senderId") == key:
+        if str(message.get("senderId")).lower() == key:
             return message, others
         if parse_timestamp(message.get("createdAt")) >= since:
             others.append(message)

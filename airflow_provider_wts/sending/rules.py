@@ -292,8 +292,7 @@ def reason_to_exclude(
 
     tag_ids = {hook.names.existing_tag(tag).lower() for tag in exclude_tags}
     for contact in contacts_at(hook, recipient, include_details=["Tags"]):
-        # WTS Chat spells the values of its filters and of its answers in different ways.
-        if exclude_blocked and str(contact.get("status")).upper() == "BLOCKED":
+        if exclude_blocked and contact.get("status") == "BLOCKED":
             return _IS_BLOCKED
         if tag_ids and "tagIds" not in contact:
             raise WtsError(
@@ -409,10 +408,11 @@ class Exclusions(Rule):
             for contact in page["items"]:
                 if not isinstance(contact, dict):
                     continue
-                # A filter that the API does not know is ignored, and brings everybody.
-                if tag_id is None and contact.get("status", "BLOCKED") == "BLOCKED":
+                # A filter that the API does not know is ignored, and brings everybody. What a contact does not show is
+                # what was asked for.
+                if tag_id is None and (contact.get("status") or "BLOCKED") == "BLOCKED":
                     self._exclude(contact, Refusal("exclude_blocked", _IS_BLOCKED))
-                elif tag_id is not None and tag_id.lower() in _tag_ids(contact):
+                elif tag_id is not None and tag_id.lower() in _tag_ids(contact, tag_id):
                     self._exclude(contact, Refusal("exclude_tags", _HAS_TAG))
 
     def _paced(self, call: Call[Any]) -> Any:
@@ -437,7 +437,7 @@ class Exclusions(Rule):
             )
 
 
-def _tag_ids(contact: dict[str, Any]) -> set[str]:
+def _tag_ids(contact: dict[str, Any], asked: str) -> set[str]:
     if "tagIds" not in contact:
         raise WtsError("WTS Chat does not show the tags of contacts, so exclude_tags cannot be kept. Nothing was sent.")
-    return {str(tag).lower() for tag in contact["tagIds"] or ()}
+    return {str(tag).lower() for tag in ([asked] if contact["tagIds"] is None else contact["tagIds"])}

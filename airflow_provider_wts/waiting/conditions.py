@@ -72,7 +72,7 @@ class MessageWait(NamedTuple):
         :param seen: what a check kept; a status that is missing or unknown means: keep waiting.
         :return: the verdict, and a sentence for a person.
         """
-        status = "unknown" if seen is None else seen.status.upper()
+        status = "unknown" if seen is None else seen.status
         if seen is not None and status == NOT_FOUND:
             return WaitState.FAILED, f"Message {self.message_id} cannot be found."
         words = f"Message {self.message_id} is {status}"
@@ -236,7 +236,7 @@ class SessionWait(NamedTuple):
         :param session: the session; a status that is missing or unknown means: keep waiting.
         :return: the verdict, and a sentence for a person.
         """
-        status = str(session.get("status") or "").upper()
+        status = str(session.get("status") or "")
         if status == NOT_FOUND:
             return WaitState.FAILED, f"Session {self.session_id} cannot be found."
         words = f"Session {self.session_id} is {status or 'of unknown status'}"
@@ -450,4 +450,4 @@ def session_seen(session: Mapping[str, Any]) -> Snapshot:
 
     :param session: as the API answered it.
     """
-    return Snapshot(str(session.get("status") or "").upper(), str(session.get("lastMessageIn") or ""))
+    return Snapshot(str(session.get("status") or ""), str(session.get("lastMessageIn") or ""))

@@ -27,9 +27,12 @@ from airflow_provider_wts.api.errors import (
 from airflow_provider_wts.api.outcome import Outcome, date_of, judge_failure, judge_reply, reason_of, retry_after
 from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFailed, Reply
 
-SEND, READ, WRITE, SILENT, SESSION, START = (
+SEND, READ, WRITE, SILENT, SESSION, START, SYNC, BATCH = (
     operations()[name]
-    for name in ("send_text", "list_channels", "complete_session", "delete_tag", "get_session", "send_chatbot")
+    for name in (
+        *("send_text", "list_channels", "complete_session", "delete_tag", "get_session", "send_chatbot"),
+        *("send_message_sync", "send_template_batch"),
+    )
 )
 
 
@@ -95,6 +98,45 @@ def test_another_shape_than_the_contract_promises_is_unknown_and_names_the_field
         assert judged.error.repeatable is repeatable
         assert f"{operation.operation_id}: WTS Chat's answer does not fit" in str(judged.error)
         assert problem in str(judged.error)
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer", "value"),
+    [
+        (SEND, {"status": "failed"}, {"status": "FAILED"}),
+        (SEND, {"status": " Wait_Reply "}, {"status": "WAIT_REPLY"}),
+        (SEND, {"status": "WaitReply"}, {"status": "WAIT_REPLY"}),
+        (
+            SEND,
+            {"status": "Of tomorrow", "failedReason": "failed"},
+            {"status": "Of tomorrow", "failedReason": "failed"},
+        ),
+        (BATCH, {"results": [{"status": "Failed"}]}, {"results": [{"status": "FAILED"}]}),
+        (SESSION, {"status": "in_progress"}, {"status": "IN_PROGRESS"}),
+        (SESSION, {"contactDetails": {"status": "blocked"}}, {"contactDetails": {"status": "BLOCKED"}}),
+        (READ, [{"type": "CLOUDAPI_WHATSAPP"}], [{"type": "CloudAPI_WhatsApp"}]),
+    ],
+)
+def test_a_documented_value_comes_out_as_documented_however_it_is_spelled(
+    operation: Any, answer: Any, value: Any
+) -> None:
+    assert judge_reply(operation, reply(200, answer)).value == value
+
+
+@pytest.mark.parametrize("operation", [SEND, SYNC, START, WRITE, SESSION])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"key": "ENTITY_NOT_FOUND", "text": "Contato bloqueado"},
+        {"id": None, "error": "FORM_ERROR", "text": None},
+        {"httpStatusCode": "INTERNALSERVERERROR"},
+        {"id": {"value": "x", "shortValue": "y"}, "key": "FORM_ERROR"},
+    ],
+)
+def test_an_error_that_comes_as_a_success_is_none(operation: Any, answer: Any) -> None:
+    judged = judge_reply(operation, reply(200, answer))
+    assert judged.outcome is Outcome.UNKNOWN
+    assert isinstance(judged.error, WtsUnexpectedAnswerError)
 
 
 ASKED = "0f8fad5b-d9cb-469f-a165-70867728950e"

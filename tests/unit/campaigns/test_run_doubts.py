@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from campaign_tries import CHANNEL, Campaign, Death, Killed, calls, people, received
+from campaign_tries import CHANNEL, SEARCHES, Campaign, Death, Killed, calls, people, received
 
+from airflow_provider_wts.api import client
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError
+from airflow_provider_wts.api.outcome import judge_reply
+from airflow_provider_wts.api.transport import Reply
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind
 from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.campaigns.run import Batch
@@ -62,6 +65,17 @@ def slow_queue(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
     monkeypatch.setattr(agenda, "after", after)
     return lambda seconds: pace.__setitem__(0, seconds)
+
+
+def with_answers(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], operation_id: str) -> None:
+    """Let the platform answer an operation in another way."""
+
+    def other(operation: Any, reply: Any, *more: Any) -> Any:
+        if operation.operation_id == operation_id and reply.status == 200:
+            reply = Reply(200, reply.headers, json.dumps(change(json.loads(reply.body))).encode())
+        return judge_reply(operation, reply, *more)
+
+    monkeypatch.setattr(client, "judge_reply", other)
 
 
 # What is taken back ---------------------------------------------------------------------------------------------------
@@ -173,6 +187,18 @@ def test_a_status_that_is_refused_does_not_show_that_the_queue_moved_on(
     emulator.faults.add("status", status=404, operation_id="get_queued_chatbot_status", times=None)
     everybody = people(20)
     assert Campaign(hook, task, chatbot).run(everybody) == {"sent": 10, "undecided": 10}
+    emulator.advance(4000)
+    assert received(emulator, everybody) == [1] * 20
+
+
+@pytest.mark.parametrize("status", ["queued", "Processing", "WAIT_REPLY", "ACCEPTED", None])
+def test_only_a_status_that_shows_it_says_that_the_queue_moved_on(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch, status: Any
+) -> None:
+    emulator.switches.queue_seconds = 3600.0
+    emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch", nth=2)
+    with_answers(monkeypatch, lambda answer: {**answer, "status": status}, "get_queued_chatbot_status")
+    assert Campaign(hook, task, chatbot).run(everybody := people(20)) == {"sent": 10, "undecided": 10}
     emulator.advance(4000)
     assert received(emulator, everybody) == [1] * 20
 
@@ -311,6 +337,68 @@ def test_a_cleared_task_that_dies_is_retried_for_those_that_failed_before(
 
 
 # Answers --------------------------------------------------------------------------------------------------------------
+
+NOT_AN_OUTCOME: dict[str, Any] = {
+    "an error in its place": lambda answer: {"key": "ENTITY_NOT_FOUND", "text": "Contato bloqueado"},
+    "a reason of a failure, without a status": lambda answer: {"failedReason": "Número inválido"},
+    "a status of tomorrow, with a reason": lambda answer: {**answer, "status": "REJECTED", "failedReason": "Inválido"},
+    "nothing": lambda answer: {},
+}
+
+
+@pytest.mark.parametrize("names", [True, False], ids=["with senderId", "without"])
+@pytest.mark.parametrize("instead", NOT_AN_OUTCOME.values(), ids=NOT_AN_OUTCOME.keys())
+def test_who_got_nothing_is_not_sent_to_though_the_request_was_accepted(
+    hook: WtsHook,
+    emulator: Emulator,
+    task: Any,
+    chatbot: ChatbotKind,
+    monkeypatch: pytest.MonkeyPatch,
+    instead: Any,
+    names: bool,
+) -> None:
+    def spoilt(answer: dict[str, Any]) -> dict[str, Any]:
+        results = []
+        for one in answer["results"]:
+            told = instead(one) if one["status"] == "FAILED" else one
+            results.append({**told, "senderId": one["senderId"] if names else None})
+        return {"results": results}
+
+    with_answers(monkeypatch, spoilt, "queue_chatbot_batch")
+    everybody = people(10)
+    everybody[3] = Recipient(4, "+55|bad", {})
+    campaign = Campaign(hook, task, chatbot)
+    assert campaign.run(everybody) == {"sent": 9, "undecided": 1}
+    assert campaign.results["+55|bad"].status == "undecided"
+    assert received(emulator, everybody) == [1] * 3 + [0] + [1] * 6
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_answers_that_contradict_each_other_are_asked_about(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    def twice(answer: dict[str, Any]) -> dict[str, Any]:
+        first = answer["results"][0]
+        return {"results": [*answer["results"], {**first, "status": "FAILED"}][::order]}
+
+    with_answers(monkeypatch, twice, "queue_chatbot_batch")
+    campaign, everybody = Campaign(hook, task, chatbot), people(10)
+    assert campaign.run(everybody) == {"sent": 10}
+    task.clear(retries=1)
+    assert received(emulator, everybody) == [1] * 10
+
+
+def test_a_sender_id_in_capitals_is_the_same(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loud(answer: dict[str, Any]) -> dict[str, Any]:
+        return {"results": [{**one, "senderId": one["senderId"].upper()} for one in answer["results"]]}
+
+    with_answers(monkeypatch, loud, "queue_chatbot_batch")
+    campaign = Campaign(hook, task, chatbot)
+    assert campaign.run(people(10)) == {"sent": 10}
+    assert all(result.receipt["id"] for result in campaign.results.values())
+    assert calls(emulator, *SEARCHES) == 0
 
 
 def test_a_failure_without_a_name_is_nobodys(

@@ -27,6 +27,7 @@ class Account:
     def __init__(self, tagged: list[dict[str, Any]], before_page: Callable[[Account], None] = lambda account: None):
         self.tagged = tagged
         self.archived: list[dict[str, Any]] = []
+        self.blocked: list[dict[str, Any]] = []
         self.before_page = before_page
         self.now = 1000.0
         self.slept = 0.0
@@ -36,7 +37,7 @@ class Account:
         asked = call.json_body
         number, size = asked["pageNumber"], asked["pageSize"]
         if asked["status"] != "ACTIVE":
-            other = self.archived if asked["status"] == "ARCHIVED" else []
+            other = {"ARCHIVED": self.archived, "BLOCKED": self.blocked}.get(asked["status"], [])
             return {"pageNumber": number, "pageSize": size, "items": other, "hasMorePages": False}
         self.before_page(self)
         self.read_at.append(self.now)
@@ -53,13 +54,16 @@ class Account:
         self.now += seconds
 
     def exclusions(self) -> Exclusions:
+        return self.exclusions_of(["opt-out"])
+
+    def exclusions_of(self, tags: list[str], *, blocked: bool = False) -> Exclusions:
         hook: Any = SimpleNamespace(
             run=self.run,
             client=SimpleNamespace(now=utc_now),
             names=SimpleNamespace(existing_tag=lambda tag: TAG),
             connection=SimpleNamespace(rate_limit_percent=100),
         )
-        return Exclusions(hook, ["opt-out"], blocked=False, clock=lambda: self.now, sleep=self.sleep)
+        return Exclusions(hook, tags, blocked=blocked, clock=lambda: self.now, sleep=self.sleep)
 
 
 def test_a_contact_that_another_one_shifted_out_of_sight_is_excluded() -> None:
@@ -142,6 +146,24 @@ def test_what_the_api_does_not_show_is_an_error() -> None:
     exclusions = Account([{"id": "1", "phoneNumber": "+55|11999999999"}]).exclusions()
     with pytest.raises(WtsError, match="does not show the tags"):
         exclusions.begin()
+
+
+def test_a_contact_that_the_filter_brought_and_that_shows_no_tags_is_excluded() -> None:
+    exclusions = Account([contact(1, tagIds=None)]).exclusions()
+    assert exclusions.refusal(contact(1)["phoneNumber"])
+
+
+@pytest.mark.parametrize(
+    ("shown", "excluded"),
+    [({"status": "BLOCKED"}, True), ({"status": None}, True), ({}, True), ({"status": "ACTIVE"}, False)],
+)
+def test_a_contact_among_the_blocked_is_excluded_unless_it_shows_another_status(
+    shown: dict[str, Any], excluded: bool
+) -> None:
+    account = Account([])
+    account.blocked = [contact(1, **shown)]
+    exclusions = account.exclusions_of([], blocked=True)
+    assert bool(exclusions.refusal(contact(1)["phoneNumber"])) is excluded
 
 
 def test_a_contact_without_a_readable_number_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
