@@ -144,14 +144,14 @@ class WtsCreateContactOperator(_ContactWriteOperator, RefusesBackfill):
         return answer
 
     def _trace(self, contact: Mapping[str, Any]) -> Trace | None:
-        from airflow_provider_wts.sending.reconcile import ByPhone, Harmless
+        from airflow_provider_wts.sending.reconcile import ByPhone, Repeatable
 
         phone = contact.get("phone_number")
         # That there is such a contact says nothing of its sequences, and putting it into one twice may write twice.
         if not phone or contact.get("sequence_ids"):
             return None
         finds_itself = parameters.flag("upsert", self.upsert) or parameters.flag("get_if_exists", self.get_if_exists)
-        return Harmless() if finds_itself else ByPhone(str(phone))
+        return Repeatable() if finds_itself else ByPhone(str(phone))
 
 
 def _is_new(contact: Any, begun: datetime) -> bool:
@@ -539,8 +539,8 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
                 saved.add(self.hook.run(_save(chunk, rules)))
                 self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
             if starting is not None:
-                for part in starting.parts:
-                    saved.add(starting.send(part, lambda chunk: _save(chunk, rules)))
+                for group in starting.groups:
+                    saved.add(starting.send(group, lambda chunk: _save(chunk, rules)))
                     self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
                 starting.finish()
             if snapshot is not None:
@@ -573,9 +573,9 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
                 )
         return SequenceMembers(
             self._once(context),
-            what="sequences",
+            target="sequences",
             members=members,
-            alike=rules.group,
+            group_by=rules.group,
             name=_name,
         )
 

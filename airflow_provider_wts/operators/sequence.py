@@ -284,20 +284,20 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
             named: Any = {f"{chunk[0].by}s": [member.value for member in chunk]}
             return sequences.add_sequence_contacts_batch(sequence_id, **named)
 
-        parts = SequenceMembers(
+        adding = SequenceMembers(
             self._once(context),
-            what=f"sequence {sequence_id}",
+            target=f"sequence {sequence_id}",
             members={member.identity: member for member in members},
-            alike=_by,
+            group_by=_by,
             name=lambda member: member.value,
         )
         if self._snapshot is not None:
             self._snapshot.keep()
-        for count, part in enumerate(parts.parts, start=1):
-            parts.send(part, build)
-            self.log.info("Call %s of %s: %s contacts.", count, len(parts.parts), len(part.members))
-        parts.finish()
-        return len(parts.parts)
+        for count, group in enumerate(adding.groups, start=1):
+            adding.send(group, build)
+            self.log.info("Call %s of %s: %s contacts.", count, len(adding.groups), len(group.members))
+        adding.finish()
+        return len(adding.groups)
 
     def _is_single(self) -> bool:
         return self._snapshot is None and super()._is_single()

@@ -1,4 +1,4 @@
-"""A cap: how many messages a person gets in a time, over all tasks and workers that share a Redis server."""
+"""A cap on the messages per person and period, counted by all tasks and workers that share a Redis server."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ _EXAMPLE = "Examples: '2 per 7 days' and '1 per 24 hours'."
 
 _LIMIT = re.compile(r"([0-9]{1,6})\s+per\s+(?:([0-9]{1,6})\s+)?(minute|hour|day|week)s?", re.IGNORECASE)
 
-#: The longest time of a cap.
-_LONGEST = timedelta(days=366)
+_LONGEST_PERIOD = timedelta(days=366)
 
-#: How long a send is remembered, unless somebody counts over a longer time.
-_KEPT = timedelta(days=31)
+#: How long a send is remembered, unless a cap has a longer period.
+_RETENTION = timedelta(days=31)
 
-# KEYS: the longest time that anybody counts over, then the sends of each person, by time. ARGV: whether to count, how
-# many are allowed, in how many microseconds, how long all are kept at least; then the key of the send to each person.
-# The server's clock counts, since those of workers differ. A send that is known counts once, and from now on.
+# KEYS: the longest period of any cap, then the sends of each person, scored by time. ARGV: whether to count, the limit,
+# its period and the minimum retention in microseconds; then the key of the send to each person. The server's clock
+# applies, because workers' clocks differ. A send that is already there counts once, at its latest time.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -61,40 +60,35 @@ return refused
 
 
 class CapLimit(NamedTuple):
-    """So many messages in a time.
-
-    :param messages: how many.
-    :param period: the time.
-    """
+    """A maximum number of messages per period."""
 
     messages: int
     period: timedelta
 
     @classmethod
     def read(cls, text: str) -> CapLimit:
-        """Read a limit.
+        """Parse a limit.
 
-        :param text: such as ``2 per 7 days`` or ``1 per day``; minutes, hours, days and weeks are known.
+        :param text: such as ``2 per 7 days`` or ``1 per day``, in minutes, hours, days or weeks.
         :raises WtsInvalidRequestError: when it is not valid.
         """
         match = _LIMIT.fullmatch(text.strip())
         if match is None:
             raise WtsInvalidRequestError(
-                f"max_per_contact: {quoted(text)} is not a number of messages per time. Nothing was sent. {_EXAMPLE}"
+                f"max_per_contact: {quoted(text)} is not a valid limit. Nothing was sent. {_EXAMPLE}"
             )
         period = int(match[2] or 1) * timedelta(**{f"{match[3].lower()}s": 1})
-        if not int(match[1]) or not timedelta(0) < period <= _LONGEST:
+        if not int(match[1]) or not timedelta(0) < period <= _LONGEST_PERIOD:
             raise WtsInvalidRequestError(
-                f"max_per_contact: {quoted(text)} must allow at least one message, in at most {_LONGEST.days} days. "
-                f"Nothing was sent. {_EXAMPLE}"
+                f"max_per_contact: {quoted(text)} must allow at least one message, in at most {_LONGEST_PERIOD.days} "
+                f"days. Nothing was sent. {_EXAMPLE}"
             )
         return cls(int(match[1]), period)
 
 
 class Cap(Rule):
-    """At most so many messages to a person in a time.
+    """Limits the messages that a person gets in a period.
 
-    :param hook: the hook of the task's connection.
     :param text: the limit; see :meth:`CapLimit.read`.
     :raises WtsInvalidRequestError: when the limit is not valid, or the connection names no Redis server.
     """
@@ -104,48 +98,47 @@ class Cap(Rule):
         url, options = hook.rate_limit_server
         if not url:
             raise WtsInvalidRequestError(
-                "max_per_contact: needs a Redis server, in which all workers count. Nothing was sent. Set "
-                f"rate_limit_conn_id of the connection {quoted(hook.wts_conn_id)} to the id of a connection of type "
-                "redis."
+                "max_per_contact: needs a Redis server that all workers share. Nothing was sent. In the connection "
+                f"{quoted(hook.wts_conn_id)}, set rate_limit_conn_id to the ID of a connection of type redis."
             )
         self._server = hook.connection.rate_limit_conn_id
         self._client = redis_client(url, options, "max_per_contact")
         self._script = self._client.register_script(_TAKE)
-        # The braces keep the keys of an account on one server of a cluster.
+        # The braces make a Redis Cluster keep all keys of an account on one node.
         self._prefix = f"wts-cap:{{{hook.account}}}:"
         self._hash_key = hook.hash_key
-        self._refusal = Refusal("max_per_contact", f"got {text.strip()} already")
+        self._refusal = Refusal("max_per_contact", f"already got {text.strip()}")
         self._taken: dict[str, str] = {}
 
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Count sends, and return those that are too many."""
+        """Count sends, and refuse those above the limit."""
         keys = {send: self._key(to) for send, to in people.items()}
         refused = self._ask(keys, count=True)
         self._taken = {send: key for send, key in keys.items() if send not in refused}
         return refused
 
     def would_take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Return what :meth:`take` would, and count nothing."""
+        """Return what :meth:`take` would, without counting."""
         return self._ask({send: self._key(to) for send, to in people.items()}, count=False)
 
     def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
-        """Give back what certainly was not sent."""
-        lost = {send: key for send, key in self._taken.items() if send in unsent}
+        """Stop counting sends that certainly did not happen."""
+        uncounted = {send: key for send, key in self._taken.items() if send in unsent}
         self._taken = {}
-        if not lost:
+        if not uncounted:
             return
         try:
             with self._client.pipeline(transaction=False) as commands:
-                for send, key in lost.items():
+                for send, key in uncounted.items():
                     commands.zrem(key, send)
                 commands.execute()
         except Exception as error:
             if not is_of_redis(error):
                 raise
-            # The next try of the task takes the same sends, which count once. Else they count as sent.
+            # If the next try sends them, they still count once.
             log.warning(
-                "max_per_contact: %s messages that were not sent could not be given back (%s). They count as sent.",
-                len(lost),
+                "max_per_contact: %s messages were not sent, but count as sent: the Redis server did not answer (%s).",
+                len(uncounted),
                 type(error).__name__,
             )
 
@@ -154,7 +147,7 @@ class Cap(Rule):
 
     def _ask(self, keys: Mapping[str, str], *, count: bool) -> dict[str, Refusal]:
         microsecond = timedelta(microseconds=1)
-        numbers = [int(count), self._limit.messages, self._limit.period // microsecond, _KEPT // microsecond]
+        numbers = [int(count), self._limit.messages, self._limit.period // microsecond, _RETENTION // microsecond]
         arguments: list[Any] = [*numbers, *keys]
         try:
             refused = self._script(keys=[f"{self._prefix}longest", *keys.values()], args=arguments)
@@ -163,8 +156,8 @@ class Cap(Rule):
                 raise
             raise WtsError(
                 f"max_per_contact: the Redis server of the connection {quoted(self._server)} did not answer "
-                f"({type(error).__name__}), so it is unknown how many messages people got. Nothing more was sent. "
-                "Another try goes on from here."
+                f"({type(error).__name__}), so it is unknown how many messages each person got. Nothing more was sent. "
+                "A retry continues from here."
             ) from None
         sends = list(keys)
         return {sends[place]: self._refusal for place in refused}

@@ -1,4 +1,4 @@
-"""The clock by which tries of a task agree on who may send: it goes on while a machine sleeps."""
+"""The clock by which the tries of a task agree on which one may send. It keeps running while the machine sleeps."""
 
 from __future__ import annotations
 
@@ -8,39 +8,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds after which a wait checks whether it may go on.
-_PIECE = 0.2
+#: Seconds between two calls of ``check`` during a wait.
+_CHECK_INTERVAL = 0.2
 
-#: A reading of the clock.
+#: Seconds since boot, and the wall clock.
 Reading = tuple[float, float]
 
 
 def now() -> Reading:
-    """Return a reading: seconds since the machine started, its sleep included on Linux, and the wall clock."""
+    """Read both clocks."""
     return seconds(), time.time()
 
 
 def seconds() -> float:
-    """Return the seconds since the machine started, its sleep included on Linux."""
+    """Return the seconds since boot, including sleep on Linux."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
 def elapsed(since: Reading) -> float:
-    """Return the seconds since a reading, the longer of what both clocks say.
+    """Return the seconds since a reading, by the clock that shows more.
 
-    A paused virtual machine may not count its pause, and finds out by its wall clock only.
-
-    :param since: the reading.
+    A virtual machine that was paused may notice the pause only on its wall clock.
     """
     return max(abs(new - old) for new, old in zip(now(), since, strict=True))
 
 
 def sleep(seconds: float, check: Callable[[], None] | None = None) -> None:
-    """Wait.
+    """Wait, unless ``seconds`` is negative.
 
-    :param seconds: how long; not at all if it is not positive.
-    :param check: called meanwhile; what it raises ends the wait.
+    :param check: called during the wait; an exception it raises ends the wait.
     """
     if check is None:
         time.sleep(max(0.0, seconds))
@@ -48,4 +45,4 @@ def sleep(seconds: float, check: Callable[[], None] | None = None) -> None:
     until = now()[0] + seconds
     while (left := until - now()[0]) > 0:
         check()
-        time.sleep(min(left, _PIECE))
+        time.sleep(min(left, _CHECK_INTERVAL))

@@ -12,10 +12,10 @@ from airflow_provider_wts.sending.rules import Refusal, Rule
 
 
 class Holdout(Rule):
-    """A share of all people, the same ones wherever and whenever the key is the same.
+    """Holds out a share of all people: always the same people for the same key.
 
-    :param share: the share, more than 0 and less than 1.
-    :param key: another key gives another, independent group.
+    :param share: more than 0 and less than 1.
+    :param key: a different key gives an independent group.
     """
 
     def __init__(self, share: float, key: str) -> None:
@@ -24,17 +24,16 @@ class Holdout(Rule):
         self._refusal = Refusal("holdout", f"in the holdout of {share:.4g} under the key {quoted(key)}", "holdout")
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return that a recipient is in the holdout, or ``None``."""
+        """Refuse recipients in the holdout."""
         digest = hashlib.sha256(f"{self._key}\0{identity_of(to)}".encode()).digest()
         return self._refusal if int.from_bytes(digest[:8]) < self._share * 2**64 else None
 
 
 def share_of(value: Any) -> float | None:
-    """Return the share of people who get no message; ``None`` = nobody is held out.
+    """Return the share of people who get no message, or ``None`` if nobody is held out.
 
     :param value: a share such as ``0.1`` or ``"10%"``.
-    :raises WtsInvalidRequestError: when it is not one: ``10`` would be read as 10 % by one person, and as all people
-        by another.
+    :raises WtsInvalidRequestError: when it is not one: ``10`` could mean 10% or everybody.
     """
     if parameters.missing(value):
         return None
@@ -45,7 +44,6 @@ def share_of(value: Any) -> float | None:
         share = -1.0
     if isinstance(value, bool) or not 0 <= share < 1:
         raise WtsInvalidRequestError(
-            f"holdout: {quoted(value)} is not a share of at least 0 and less than 1. Nothing was sent. Examples: 0.1 "
-            "and '10%'."
+            f"holdout: {quoted(value)} must be at least 0 and less than 1. Nothing was sent. Examples: 0.1 and '10%'."
         )
     return share or None

@@ -1,8 +1,8 @@
-"""The ledger of a task's sends: what was intended, what was done, and whether everything is finished.
+"""The ledger of a task's sends: which were intended, which happened, and whether all are finished.
 
-It is kept in Airflow's task state store (Airflow 3.3 and later), which survives retries, deferral and clears, or in
-files at an ObjectStoragePath (``[wts] ledger_path``). If an intent cannot be written, nothing is sent. Every try takes
-the ledger over before it reads it (:class:`Fence`), so a try that Airflow has given up, but that still runs, sends
+It is stored in Airflow's task state store (3.3 and later), which survives retries, deferrals and clears, or in files
+at an ObjectStoragePath (``[wts] ledger_path``). If an intent cannot be written, nothing is sent. Every try takes the
+ledger over before it reads it (:class:`Fence`). So a try that Airflow has given up on, but that still runs, sends
 nothing more.
 """
 
@@ -38,10 +38,11 @@ OnUnknown = Literal["fail", "resend"]
 #: Name of the ledger in the store.
 HEADER = "wts_ledger"
 
-#: Name of the holder in the store: the try that took the ledger over last. Apart, so that neither overwrites the other.
+#: Name of the holder in the store: the try that took the ledger over last. Separate, so that neither overwrites the
+#: other.
 HOLDER = "wts_ledger_holder"
 
-#: Name of the writer in the store: the latest try that went on with the ledger. Who is not there yet has sent nothing.
+#: Name of the writer in the store: the latest try that wrote the header. A try that is not there yet has sent nothing.
 WRITER = "wts_ledger_writer"
 
 _VERSION = 1
@@ -49,17 +50,19 @@ _VERSION = 1
 #: Seconds for which a check is valid, and which a later try waits before it reads what earlier ones did.
 LEASE = 1.0
 
-#: Reads of a store that is too slow for the lease, until a check is given up; and claims against competing tries.
-_MOST_READS = 5
+#: Attempts to check within the lease if the store is slow, and to take over from competing tries.
+_MAX_READS = 5
 
-#: The header is written once for so many pages.
+#: Pages that the header reserves at a time, so that it is not written for each of them.
 _PAGES_PER_HEADER = 25
 
-#: Characters of the API's reason for a failure that are kept.
-_MOST_REASON = 120
+#: Maximum length of a stored ``failedReason``.
+_MAX_REASON = 120
 
-#: What is kept of an answer.
-_KEPT = ("id", "status", "sessionId", "failedReason")
+#: Fields of an answer that are stored.
+_STORED_FIELDS = ("id", "status", "sessionId", "failedReason")
+
+_WRITE_AGAIN = "The ledger of this task cannot be written now. It is written again before anything more is sent."
 
 _UNREADABLE = (
     "Nothing was sent, because it is unknown what was sent before. Check in WTS Chat, then delete the task's state to "
@@ -68,13 +71,13 @@ _UNREADABLE = (
 
 
 class Store(Protocol):
-    """Where a ledger is kept: JSON objects by name."""
+    """Stores JSON objects by name."""
 
     def get(self, name: str) -> Any:
         """Return an object, or ``None``."""
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        """Write a whole object."""
+        """Write an object, replacing the old one."""
 
 
 class TaskStateStore:
@@ -91,7 +94,7 @@ class TaskStateStore:
         return self._accessor.get(name)
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        """Write a whole object; it does not expire before its DAG run does."""
+        """Write an object, which does not expire before its DAG run does."""
         from airflow import sdk
 
         self._accessor.set(name, value, retention=sdk.NEVER_EXPIRE)  # type: ignore[attr-defined]  # lazy export
@@ -101,7 +104,6 @@ class FileStore:
     """Files under an ObjectStoragePath, one folder per task instance.
 
     :param root: the folder of all ledgers.
-    :param task: the task instance.
     :param deployment: distinguishes this Airflow from others that share the folder.
     """
 
@@ -121,15 +123,12 @@ class FileStore:
         return None
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        """Write a whole object."""
+        """Write an object."""
         write_whole(self._folder / f"{name}.json", json.dumps(value).encode())
 
 
 def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
-    """Return where the ledger of a task is kept, or ``None`` if this deployment has no place for one.
-
-    :param task: the task instance.
-    """
+    """Return where the ledger of a task is stored, or ``None`` if this deployment has no store."""
     from airflow.providers.common.compat.sdk import conf
 
     if root := conf.get("wts", "ledger_path", fallback="").strip():
@@ -139,7 +138,7 @@ def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
 
 
 def deployment() -> str:
-    """Return what distinguishes this Airflow from others: a name, or else the address of its API."""
+    """Return what distinguishes this Airflow from others: ``[wts] deployment``, or a digest of its base URL."""
     from airflow import __version__ as airflow_version
     from airflow.providers.common.compat.sdk import conf
 
@@ -150,24 +149,22 @@ def deployment() -> str:
 
 
 def _hashed(*parts: object) -> str:
-    # A run id holds characters that no path takes, and may hold personal data.
+    # A run ID may contain personal data, and characters that are not allowed in a path.
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
 class Fence:
-    """Lets one try of a task act, the latest, and stops all that Airflow has given up but that still run.
+    """Lets only the latest try of a task act, and stops earlier ones that Airflow has given up on but that still run.
 
-    Call :meth:`hold` at the very start of ``execute``, before anything is read that another try may have written and
-    before anything that can wait. Call :meth:`check` right before each effect: a write, a deletion, a request. It costs
-    a read of the store once per :data:`LEASE`, else nothing.
+    Call :meth:`hold` at the very start of ``execute``, before anything that can wait and before reading anything that
+    another try may have written. Call :meth:`check` right before each effect: a write, a deletion, a request. It reads
+    the store at most once per :data:`LEASE`.
 
-    The holder in the store is the number of a try and a name of its process. A higher try wins; within a try the latest
-    start wins, because Airflow may start a try again (a deferral, a reschedule). No holder counts as another's: the
-    store answers that once Airflow has given the try up. A check is valid for one lease, and who takes over waits one
-    lease before it reads: by then it can read what its predecessor did on the strength of a check.
+    The holder in the store is a try number and a name of the process. A higher try wins; within a try, the latest start
+    wins, because Airflow may start a try again (a deferral, a reschedule). A missing holder counts as another try's:
+    the store answers so once Airflow has given up on the try. A check is valid for one lease, and a try that takes over
+    waits one lease before it reads. By then it can read what its predecessor did after its last check.
 
-    :param store: where the holder is kept.
-    :param try_number: ``ti.try_number``.
     :param run: the DAG run, if the store outlives it (files do).
     :param name: name of the holder in the store.
     """
@@ -177,20 +174,19 @@ class Fence:
         self._try_number = try_number
         self._run = run
         self._name = name
-        #: Name of this process.
         self.process = uuid.uuid4().hex
         self._checked: clock.Reading | None = None
         self._taken_over = False
         self._lock = threading.Lock()
-        #: When it took over. Other tries can act for one lease after that, and no longer.
+        #: When this try took over. Other tries can act for one more lease, and no longer.
         self.held_at = clock.now()
 
     def hold(self, *, first: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
         """Take over.
 
-        :param first: called if nobody held before a first try: leaves something in the store that every later start
-            finds, and returns whether none was there. Then there is nobody to wait for.
-        :return: the holder before, if there was one.
+        :param first: called in a first try without a previous holder. It stores something that every later start
+            finds, and returns whether it was missing. If it was, there is no other try to wait for.
+        :return: the previous holder, if any.
         :raises WtsError: when a later try has taken over, or the store fails. Then nothing may be done.
         """
         reading = clock.now()
@@ -198,9 +194,9 @@ class Fence:
         if before and same_run(before.get("run"), self._run) is not False and _try_of(before) > self._try_number:
             self.give_up()
         self._write()
-        # Within a lease of the reading, a later try that this one overwrote has not begun.
+        # A later try that this one overwrote within a lease of reading has not begun.
         alone = before is None and self._try_number <= 1 and clock.elapsed(reading) < LEASE and first()
-        for _ in range(_MOST_READS):
+        for _ in range(_MAX_READS):
             if not alone:
                 clock.sleep(LEASE * 1.1)
             reading = clock.now()
@@ -210,18 +206,20 @@ class Fence:
                 return before
             if found is None or _try_of(found) >= self._try_number:
                 self.give_up()
-            # An earlier try had read the store before this one wrote. It does not wait, and may have acted since.
+            # An earlier try read the store before this one wrote. It does not wait, and may have acted since.
             self._write()
             alone = False
-        raise WtsError("Other tries of this task take its ledger over again and again. Nothing was sent.")
+        raise WtsError(
+            "Other tries of this task keep taking over its ledger. Nothing was sent. A retry continues from here."
+        )
 
     def check(self) -> None:
-        """Make sure that no other try has taken over, unless that was made sure of within the lease.
+        """Check that no other try has taken over, unless the last check is still valid.
 
         :raises WtsError: when one has, or the store does not answer in time. Then nothing may be done.
         """
         with self._lock:
-            for _ in range(_MOST_READS):
+            for _ in range(_MAX_READS):
                 if self._is_fresh():
                     return
                 reading = clock.now()
@@ -232,12 +230,12 @@ class Fence:
             if self._is_fresh():
                 return
         raise WtsError(
-            f"The ledger of this task took longer than {LEASE:g} s to answer, {_MOST_READS} times in a row, so it is "
-            "unknown whether another try has taken over. Nothing was sent. Another try goes on from here."
+            f"The ledger of this task took longer than {LEASE:g} s to answer, {_MAX_READS} times in a row, so it is "
+            "unknown whether another try has taken over. Nothing was sent. A retry continues from here."
         )
 
     def give_up(self) -> NoReturn:
-        """Stop for good.
+        """Stop this try for good.
 
         :raises WtsError: always.
         """
@@ -273,7 +271,7 @@ def _try_of(holder: Mapping[str, Any]) -> int:
 
 
 def _read(store: Store, name: str) -> Any:
-    """Return an object of a store; what cannot be read is an error, and not "nothing known"."""
+    """Return an object from a store; a failed read must raise, and not count as "nothing there"."""
     try:
         return store.get(name)
     except ValueError as error:
@@ -283,9 +281,9 @@ def _read(store: Store, name: str) -> Any:
 
 
 def ensure_written(write: Callable[[], None]) -> None:
-    """Write what must be written before anything is sent.
+    """Call ``write``, which must succeed before anything is sent.
 
-    :raises WtsError: when it cannot be written.
+    :raises WtsError: when it fails.
     """
     try:
         write()
@@ -297,13 +295,13 @@ def ensure_written(write: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What the ledger knows of one send.
+    """What the ledger records about one send.
 
-    :param content: digest of what is sent.
-    :param intent: it was sent no earlier than this; ``None`` if that is unknown, or if the page says it.
-    :param timeout: seconds that the request may take; ``None`` if that is unknown.
-    :param max_tries: ``ti.max_tries`` of the last try that sent it; ``None`` if unknown, or if the page says it.
-    :param receipt: what is kept of the API's answer; ``UNSET`` if the outcome is unknown.
+    :param content: digest of the content.
+    :param intent: it was sent no earlier than this; ``None`` if unknown, or if its page has it.
+    :param timeout: seconds that the request may take; ``None`` if unknown.
+    :param max_tries: ``ti.max_tries`` of the last try that sent it; ``None`` if unknown, or if its page has it.
+    :param receipt: the stored part of the API's answer; ``UNSET`` if the outcome is unknown.
     """
 
     content: str | None = None
@@ -319,10 +317,7 @@ class LedgerEntry:
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> LedgerEntry:
-        """Return the entry that a store holds.
-
-        :param value: the JSON object, also one that an earlier version wrote.
-        """
+        """Read an entry from JSON, as this or an earlier version wrote it."""
         try:
             intent = datetime.fromisoformat(str(value.get("intent")))
         except ValueError:
@@ -337,7 +332,7 @@ class LedgerEntry:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the JSON object that a store keeps."""
+        """Return the entry as JSON."""
         stored: dict[str, Any] = {"intent": self.intent.isoformat()} if self.intent else {}
         if self.content is not None:
             stored["content"] = self.content
@@ -354,10 +349,10 @@ class LedgerEntry:
 class Page:
     """One chunk of a campaign.
 
-    :param number: its place.
+    :param number: its position.
     :param intent: it was sent no earlier than this.
-    :param sends: what is known of each send, by key.
-    :param request_size: sends of one request, in their order; 1 if that is no longer known.
+    :param sends: the entries by the key of the send.
+    :param request_size: how many consecutive sends share a request; 1 if that is no longer known.
     :param max_tries: ``ti.max_tries`` of the try that sent it. Only a clear changes it.
     """
 
@@ -368,26 +363,19 @@ class Page:
     max_tries: int
 
     def requests(self) -> list[list[str]]:
-        """Return the keys of the sends that went out together."""
+        """Return the keys of the sends, by request."""
         keys = list(self.sends)
         size = self.request_size if self.request_size > 1 else max(1, len(keys))
         return [keys[start : start + size] for start in range(0, len(keys), size)]
 
     def receive(self, key: str, receipt: Any) -> None:
-        """Note that a send happened. In one step: another thread may write the page.
-
-        :param key: the key of the send.
-        :param receipt: what is kept of the API's answer.
-        """
+        """Record that a send happened. This is atomic, because another thread may write the page."""
         entry = self.sends[key]
-        # Not "replace", which takes several times as long: each recipient comes by here.
+        # Not dataclasses.replace, which is several times as slow: this runs for every recipient.
         self.sends[key] = LedgerEntry(entry.content, entry.intent, entry.timeout, entry.max_tries, receipt)
 
     def retract(self, keys: Iterable[str]) -> None:
-        """Forget intents of sends that certainly did not happen.
-
-        :param keys: the keys of the sends; those with a receipt stay.
-        """
+        """Remove intents of sends that certainly did not happen; sends with a receipt stay."""
         gone = {key for key in keys if key in self.sends and not self.sends[key].is_done}
         left = [[key for key in request if key not in gone] for request in self.requests()]
         for key in gone:
@@ -396,27 +384,26 @@ class Page:
             self.request_size = 1
 
 
-class _Nowhere:
-    """The store of a deployment that has no place for a ledger."""
+class _NullStore:
+    """Stores nothing, if the deployment has no store."""
 
     def get(self, name: str) -> Any:
         return None
 
     def set(self, name: str, value: dict[str, Any]) -> None:
-        """Keep nothing."""
+        pass
 
 
 class Ledger:
-    """What is known of a task's sends: single ones in the header, those of a campaign in pages.
+    """What is known about a task's sends: single sends in the header, those of a campaign in pages.
 
     In the store, an entry is ``{"intent": time, "content": digest, "timeout": seconds, "max_tries": count, "receipt":
-    answer}`` by the key of its send. Nothing in it names a phone number.
+    answer}``, by the key of its send. It contains no phone number.
 
-    :param store: where it is kept; ``None`` if this deployment has no place for one, so that only this process knows.
-    :param try_number: ``ti.try_number``.
+    :param store: where it is stored; ``None`` if this deployment has no store, so that only this process knows.
     :param max_tries: ``ti.max_tries``. Only a clear changes it, so it distinguishes a clear from a retry.
-    :param on_clear: ``auto``: a finished task that is cleared sends again, an unfinished one goes on where it stopped;
-        ``continue``: never again; ``resend``: again after any clear.
+    :param on_clear: ``auto``: a finished task that is cleared sends again, an unfinished one continues where it
+        stopped; ``continue``: never again; ``resend``: again after any clear.
     :param run: the DAG run, if the store outlives it (files do).
     :raises WtsError: when another try has taken over, or the store fails. Then nothing may be sent.
     """
@@ -432,7 +419,7 @@ class Ledger:
     ) -> None:
         #: Whether later tries of the task can read it.
         self.is_kept = store is not None
-        self._store = store or _Nowhere()
+        self._store = store or _NullStore()
         self._max_tries = self._last_max_tries = max_tries
         self._try_number = try_number
         self._run = run
@@ -445,20 +432,20 @@ class Ledger:
         self._previous: str | None = None
         self._fence = Fence(self._store, try_number=try_number, run=run)
         if not self.is_kept:
-            # The same generation for all tries: nothing shows a clear.
+            # The same generation for all tries, because a clear cannot be detected.
             self._header = self._new(0, incomplete=try_number > 1)
             return
-        before = self._fence.hold(first=self._begin)
+        before = self._fence.hold(first=self._create)
         if not self._header:
             self._previous = self._writer()
-            self._header = self._resumed(before, on_clear)
+            self._header = self._resume(before, on_clear)
             ensure_written(self._write)
-            # Only after the header, and before anything is sent.
+            # After the header, and before anything is sent.
             ensure_written(self._write_writer)
 
     @property
     def generation(self) -> int:
-        """Part of the key of every send: it changes when a person wants everything sent again."""
+        """Part of every send's key: it changes when somebody asks to send everything again."""
         return int(self._header["generation"])
 
     @property
@@ -468,16 +455,16 @@ class Ledger:
 
     @property
     def incomplete(self) -> bool:
-        """Whether there may have been sends that the ledger does not know of."""
+        """Whether there may have been sends that are missing from the ledger."""
         return bool(self._header.get("incomplete"))
 
     @property
     def quiet_for(self) -> float:
-        """Seconds for which no earlier try can have written a request; without a store nothing stops one."""
+        """Seconds since the last time an earlier try can have written a request. Without a store it still may: 0."""
         return clock.elapsed(self._fence.held_at) - LEASE if self.is_kept else 0.0
 
     def check(self) -> None:
-        """Make sure that no other try has taken over.
+        """Check that no other try has taken over.
 
         :raises WtsError: as :meth:`Fence.check`.
         """
@@ -487,26 +474,19 @@ class Ledger:
     # Single sends ----------------------------------------------------------------------------------------------------
 
     def entry(self, key: str) -> LedgerEntry | None:
-        """Return what is known of a single send.
-
-        :param key: the key of the send.
-        """
+        """Return what is known about a single send."""
         return self._entries.get(key)
 
     def is_since_clear(self, entry: LedgerEntry) -> bool:
-        """Whether a single send was tried after the task was last cleared.
-
-        :param entry: what is known of it.
-        """
+        """Whether a single send was attempted after the task was last cleared."""
         known = self._last_max_tries if entry.max_tries is None else entry.max_tries
         return known == self._max_tries
 
     def intend(self, key: str, content: str, *, since: datetime | None = None, timeout: float | None = None) -> None:
-        """Write that a send is about to happen. Without this, nothing may be sent.
+        """Record that a send is about to happen. Without this, nothing may be sent.
 
-        :param key: the key of the send.
-        :param content: digest of what is sent.
-        :param since: when the first of the attempts began that may have reached somebody; now if there was none.
+        :param content: digest of the content.
+        :param since: when the first attempt that may have reached somebody began; default: now.
         :param timeout: seconds that the request may take.
         :raises WtsError: when it cannot be written.
         """
@@ -515,19 +495,15 @@ class Ledger:
         ensure_written(self._write)
 
     def retract(self, key: str) -> None:
-        """Write that a send certainly did not happen.
-
-        :param key: the key of the send.
-        """
+        """Record that a send certainly did not happen."""
         self._entries.pop(key, None)
         self._write()
 
     def receive(self, key: str, receipt: Any, *, finished: bool) -> None:
-        """Write that a send happened.
+        """Record that a send happened.
 
-        :param key: the key of the send.
-        :param receipt: what is kept of the API's answer.
-        :param finished: whether it was the last one of the task.
+        :param receipt: the stored part of the API's answer.
+        :param finished: whether it was the task's last send.
         """
         self._entries[key] = replace(self._entries.get(key, LedgerEntry()), receipt=receipt)
         self._header["finished"] = finished
@@ -537,19 +513,19 @@ class Ledger:
 
     @property
     def checkpoint(self) -> Mapping[str, Any] | None:
-        """What the last :meth:`save_checkpoint` kept; ``None`` if all pages have to be read."""
+        """What the last :meth:`save_checkpoint` stored; ``None`` if all pages must be read."""
         found = self._header.get("checkpoint")
         return found if isinstance(found, dict) and not self.incomplete else None
 
     @property
     def pages_used(self) -> int:
-        """How many pages there are, with those that earlier tries left."""
+        """How many pages there are, including those of earlier tries."""
         return self._pages_used
 
     def load(self, start: int = 0) -> Iterator[Page]:
-        """Read the pages, in the order in which they were sent. To be read to the end before anything is sent.
+        """Read the pages in the order in which they were sent. Read them to the end before sending anything.
 
-        :param start: the first that is read.
+        :param start: the number of the first page to read.
         :raises WtsError: when one cannot be read; then nothing may be sent.
         """
         unused = {number for first, end in self._header.get("unused", ()) for number in range(first, end)}
@@ -559,7 +535,7 @@ class Ledger:
             found = None if number in unused else self._page(number)
             if found is None:
                 continue
-            # Another try that still runs may have written them since they were read.
+            # An earlier try that still runs may have written these after they were read as missing.
             between = (between for between in range(used, number) if between not in unused)
             for page in (*(self._page(skipped) or self._missing(skipped) for skipped in between), found):
                 if doubted:
@@ -568,17 +544,17 @@ class Ledger:
                 yield page
             used = number + 1
         if used < reserved:
-            # An earlier try that still runs may write there, and must not overwrite what this one sends.
+            # Skip these numbers: an earlier try that still runs may write them, over what this one sends.
             self._header["unused"] = [*self._header.get("unused", ()), [used, reserved]]
         self._pages_used = reserved
         if self._header.pop("doubted", False):
             self._write()
 
     def save_checkpoint(self, place: Mapping[str, Any]) -> bool:
-        """Write what lets a later try go on without reading the pages so far.
+        """Store what lets a later try continue without reading the pages so far.
 
         :param place: what that try needs to know instead.
-        :return: whether it is written: not while a page is not, or the store fails.
+        :return: whether it was stored. It is not while a page is unwritten, or if the store fails.
         """
         if self._unwritten or self.incomplete:
             return False
@@ -588,16 +564,16 @@ class Ledger:
             self._write()
         except Exception:
             self._header |= before
-            log.warning("The ledger of this task cannot be written now. It must be before anything more is sent.")
+            log.warning(_WRITE_AGAIN)
             return False
         return True
 
     def open_page(self, contents: Mapping[str, str], request_size: int, *, since: datetime | None = None) -> Page:
-        """Write that a chunk is about to be sent. Without this, nothing may be sent.
+        """Record that a chunk is about to be sent. Without this, nothing may be sent.
 
-        :param contents: digest of what is sent, by the key of the send.
-        :param request_size: sends of one request.
-        :param since: when the first of the attempts began that may have reached one of them.
+        :param contents: digests of the contents, by the key of the send.
+        :param request_size: sends per request.
+        :param since: when the first attempt that may have reached one of the recipients began.
         :raises WtsError: when it cannot be written.
         """
         sends = {key: LedgerEntry(content) for key, content in contents.items()}
@@ -607,17 +583,17 @@ class Ledger:
         return page
 
     def keep(self, page: Page) -> None:
-        """Write a page as it is now; if that fails, it is tried again before anything more is sent."""
+        """Write a page as it is now. If that fails, it is written again before anything more is sent."""
         try:
             self._write_page(page)
         except Exception:
             self._unwritten[page.number] = page
-            log.warning("The ledger of this task cannot be written now. It must be before anything more is sent.")
+            log.warning(_WRITE_AGAIN)
 
     def close(self, *, finished: bool) -> None:
-        """Write the end of a try.
+        """Record the end of a try.
 
-        :param finished: whether nothing is left to be sent, so that a clear from now on means to send again.
+        :param finished: whether nothing is left to send, so that a later clear sends again.
         """
         try:
             self._write_unwritten()
@@ -625,7 +601,7 @@ class Ledger:
                 self._header["finished"] = finished
                 self._write()
         except Exception as error:
-            # All is sent; another try would find that out from the receipts.
+            # Everything was sent; a retry would learn that from the receipts.
             log.warning("The ledger of this task cannot be written: %s", type(error).__name__)
 
     def _write_unwritten(self) -> None:
@@ -633,7 +609,7 @@ class Ledger:
             self._write_page(page)
 
     def _begin_page(self, page: Page) -> None:
-        # One page without receipts is the most that may be left behind.
+        # At most one page may be without its receipts.
         self._write_unwritten()
         if page.number >= self._header.get("pages", 0) or not self._pages_begun:
             self._header["pages"] = self._reserved()
@@ -646,7 +622,7 @@ class Ledger:
         return max(int(self._header.get("pages", 0)), self._pages_used + _PAGES_PER_HEADER)
 
     def _write_page(self, page: Page) -> None:
-        # A try that was given up would take back what its successor did.
+        # A try that Airflow has given up on would undo what its successor recorded.
         self.check()
         value = {
             "intent": page.intent.isoformat(),
@@ -667,7 +643,7 @@ class Ledger:
                 datetime.fromisoformat(found["intent"]),
                 {key: LedgerEntry.of(value) for key, value in found["sends"].items()},
                 int(found["request_size"]),
-                # Pages of the first version do not say; the header has that of the last try that wrote.
+                # Version 0.1.0 stored none in pages; the header has that of the last try that wrote.
                 int(found.get("max_tries", self._last_max_tries)),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -689,7 +665,7 @@ class Ledger:
 
     def _put(self, header: dict[str, Any]) -> None:
         header["sends"] = {key: entry.as_json() for key, entry in self._entries.items()}
-        # As last seen, so that a retry after the end is not taken for another clear.
+        # The latest, so that a retry after the end does not count as another clear.
         header["max_tries"] = self._max_tries
         header |= {"holder": self._fence.process, "try": self._try_number, "previous": self._previous}
         self._store.set(HEADER, header)
@@ -704,8 +680,8 @@ class Ledger:
         self.check()
         self._store.set(WRITER, {"holder": self._fence.process})
 
-    def _begin(self) -> bool:
-        """Write a new ledger, if there is none."""
+    def _create(self) -> bool:
+        """Write a new ledger, unless there is one."""
         if self._read() is not None:
             return False
         header = self._new(self._max_tries)
@@ -713,48 +689,48 @@ class Ledger:
         self._header = header
         return True
 
-    def _resumed(self, before: Mapping[str, Any] | None, on_clear: OnClear | str) -> dict[str, Any]:
-        """Return the header to go on with, after what earlier tries left."""
+    def _resume(self, before: Mapping[str, Any] | None, on_clear: OnClear | str) -> dict[str, Any]:
+        """Return the header to continue with, given what earlier tries left."""
         header = self._read()
         if header is None:
             if self._try_number > 1:
-                log.warning("An earlier try must have left a ledger, and there is none. Asking WTS Chat what was sent.")
-            # Before a first try nobody held, and a later one that this one overwrote writes a header before it sends.
+                log.warning("The ledger of an earlier try is missing. Asking WTS Chat what was sent.")
+            # Nothing precedes a first try, and a later try that this one overwrote writes a header before it sends.
             return self._new(self._max_tries, incomplete=self._try_number > 1 or before is not None)
-        # Never a generation that was there: its markers may still be in WTS Chat.
+        # Never reuse a generation: its markers may still be in WTS Chat.
         next_generation = max(header["generation"] + 1, self._max_tries)
         same = same_run(header.get("run"), self._run)
         if same is False:
-            log.info("The ledger is of an earlier DAG run with the same run id; everything is sent.")
+            log.info("The ledger belongs to an earlier DAG run with the same run ID; everything is sent.")
             return self._new(next_generation, incomplete=self._try_number > 1)
         if _try_of(header) > self._try_number:
-            # It had taken over before this one overwrote its name.
+            # That try had taken over before this one overwrote it as the holder.
             self._fence.give_up()
         overwritten = self._is_overwritten(header, before)
         cleared = header.get("max_tries") != self._max_tries
         if cleared and (on_clear == "resend" or (on_clear == "auto" and header["finished"])):
             log.warning(
-                "The task was cleared after all its sends had been made, so everything is sent again. If its last try "
-                "failed only after that, this is a repetition: on_clear='continue' sends nothing again."
+                "The task was cleared after all its sends had been made, so everything is sent again. If you cleared "
+                "it only because its last try failed after that, set on_clear='continue', which sends nothing again."
             )
             return self._new(next_generation, incomplete=overwritten)
         self._last_max_tries = header.get("max_tries", self._max_tries)
         self._entries = {key: LedgerEntry.of(entry) for key, entry in header["sends"].items()}
         header["incomplete"] = bool(header.get("incomplete")) or overwritten
         if same is None and self._try_number <= max(_try_of(before or {}), 1):
-            # The number of a try only grows within a run, so this may be another run under the same run id.
-            log.warning("It is unknown whether the ledger is of this DAG run. Asking WTS Chat what was sent.")
+            # Try numbers only grow within a run, so this may be another run with the same run ID.
+            log.warning("It is unknown whether the ledger belongs to this DAG run. Asking WTS Chat what was sent.")
             self._entries = {key: replace(entry, receipt=UNSET) for key, entry in self._entries.items()}
             header |= {"finished": False, "doubted": True, "checkpoint": None}
         header["run"] = header.get("run") or self._run
         return header
 
     def _is_overwritten(self, header: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
-        """Whether a try that was given up wrote the header over that of its successor, which may have sent."""
+        """Whether an abandoned try overwrote the header of its successor, which may have sent something."""
         if "previous" not in header:
-            # Version 0.1.0 wrote no writer.
+            # Version 0.1.0 stored no writer.
             return self._previous is not None or header.get("holder") != (before or {}).get("holder")
-        # A try that held the ledger and ended before it was the writer left nothing that could be missing.
+        # A try that ended before it became the writer has sent nothing.
         return self._previous not in (header["holder"], header["previous"])
 
     def _read(self) -> dict[str, Any] | None:
@@ -783,11 +759,11 @@ class Ledger:
 
 
 def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clear: OnClear | str = "auto") -> Ledger:
-    """Open the ledger of a task, at the very start of its ``execute``: from then on no earlier try can send.
+    """Open the ledger of a task, at the very start of its ``execute``. From then on, no earlier try can send.
 
     :param on_unknown: what to do if the outcome of a send is unknown.
     :param on_clear: see :class:`Ledger`.
-    :raises WtsInvalidRequestError: when a policy is not one of its values, or cannot be kept here.
+    :raises WtsInvalidRequestError: when a policy has an invalid value, or this deployment does not support it.
     :raises WtsError: when another try has taken over, or the store fails.
     """
     task_instance = context["ti"]
@@ -803,7 +779,7 @@ def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clea
 
 
 def _check_policies(on_unknown: str, on_clear: str, store: Store | None) -> None:
-    """Refuse a policy that is not one of its values, or needs a ledger that outlives the task."""
+    """Refuse an invalid policy, and one that needs a ledger that outlives the task."""
     if on_unknown not in ("fail", "resend"):
         raise WtsInvalidRequestError(f"on_unknown: {quoted(on_unknown)} must be 'fail' or 'resend'. Nothing was sent.")
     if on_clear not in ("auto", "continue", "resend"):
@@ -817,7 +793,7 @@ def _check_policies(on_unknown: str, on_clear: str, store: Store | None) -> None
         )
     if on_clear == "continue" and isinstance(store, TaskStateStore) and _is_cleared_on_success():
         raise WtsInvalidRequestError(
-            "on_clear: 'continue' cannot be kept, because [state_store] clear_on_success deletes what a task sent as "
+            "on_clear: 'continue' is not possible, because [state_store] clear_on_success deletes a task's ledger as "
             "soon as it succeeds. Nothing was sent. Set it to False, or set [wts] ledger_path. Example: "
             "s3://aws_default@bucket/wts-ledger"
         )
@@ -830,11 +806,8 @@ def _is_cleared_on_success() -> bool:
 
 
 def receipt_of(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of the answer about one send of a campaign.
-
-    :param answer: the API's answer.
-    """
-    receipt = {name: answer[name] for name in _KEPT if answer.get(name) is not None}
+    """Return what is stored of the API's answer about one send of a campaign."""
+    receipt = {name: answer[name] for name in _STORED_FIELDS if answer.get(name) is not None}
     if "failedReason" in receipt:
-        receipt["failedReason"] = without_personal_data(str(receipt["failedReason"]))[:_MOST_REASON]
+        receipt["failedReason"] = without_personal_data(str(receipt["failedReason"]))[:_MAX_REASON]
     return receipt

@@ -1,4 +1,4 @@
-"""One send, exactly once: what the ledger knows, what WTS Chat knows, and only then the call."""
+"""One send, exactly once: check the ledger, then WTS Chat, and only then make the call."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Texts of messages, and whom they are for.
+#: Message texts and contact details.
 _NOT_KEPT = ("text", "lastMessageText", "caption", "details", "contactDetails")
 
 
 class _Send(NamedTuple):
-    """One send; the parameters of :meth:`Once.send`, the call, and a digest of its content."""
+    """The parameters of :meth:`Once.send`, the call, and a digest of its content."""
 
     mark: Mark
     call: Call[Any]
@@ -58,13 +58,11 @@ class _Send(NamedTuple):
 
 
 class Once:
-    """Sends of one task, each exactly once over all tries of the task.
+    """Makes the sends of one task, each exactly once in all its tries.
 
-    :param hook: the hook of the task's connection.
-    :param context: the task's context.
     :param on_unknown: what to do if the outcome of a send is unknown: ``fail`` or ``resend``.
     :param on_clear: see :class:`~airflow_provider_wts.sending.ledger.Ledger`.
-    :param grace: seconds after the last possible write of a request, after which it can no longer take effect.
+    :param grace: seconds after the last byte of a request in which it may still take effect.
         Default: the longer of the request's timeout and ``[wts] effect_lag``.
     :raises WtsInvalidRequestError: when a policy or setting is not one of its values, or cannot be kept.
     :raises WtsError: when another try has taken over, or the ledger fails. Then nothing was sent.
@@ -79,25 +77,22 @@ class Once:
         on_clear: OnClear | str = "auto",
         grace: float | None = None,
     ) -> None:
-        # Before anything that can wait: whoever opens it last is the one who may send.
+        # Before anything that can wait: the try that opens the ledger last is the one that may send.
         self.ledger = open_ledger(context, on_unknown=on_unknown, on_clear=on_clear)
         self._hook = hook
         self._grace = grace
         self._task = TaskIdentity.of(context["ti"])
         self.unknown = UnknownOutcome(self._task, on_unknown)
         self._earliest = earliest_start(context)
-        # A setting that cannot be read must end the task before anything is sent.
+        # An invalid setting must fail the task before anything is sent.
         self._lag(0.0)
 
     def finish(self) -> None:
-        """Write that the task is done, if the last :meth:`send` could not know that."""
+        """Record that the task is done, if the last :meth:`send` could not know that."""
         self.ledger.close(finished=True)
 
     def key(self, recipient: str) -> str:
-        """Return the key of a send.
-
-        :param recipient: as in :meth:`send`.
-        """
+        """Return the key of the send to a recipient."""
         conn_id = self._hook.wts_conn_id
         return send_key(self._task, generation=self.ledger.generation, wts_conn_id=conn_id, recipient=recipient)
 
@@ -114,26 +109,26 @@ class Once:
     ) -> T:
         """Send, unless an earlier try did.
 
-        :param recipient: phone number or handle as the API spells it, or the id of a session or card.
-        :param build: makes the call, with the marker in it if the API takes one.
+        :param recipient: phone number or handle as the API spells it, or the ID of a session or card.
+        :param build: builds the call, with the marker in it if the API takes one.
         :param trace: where the send leaves its marker; ``None`` if it leaves none.
-        :param before_send: called right before anything goes out, and only then: raises if nothing may, and does what
-            may be done again, such as an upload. Then ``build`` is called again.
-        :param held_back: seconds for which WTS Chat holds the send back.
-        :param last: whether the task is done with this send, so that a clear from then on sends again.
-        :param place: where in WTS Chat a person sees whether it happened.
-        :return: the API's answer; for a send of an earlier try what is known of it.
+        :param before_send: called right before a send, and only then. It may raise to prevent the send, or do
+            repeatable work such as an upload. ``build`` is called again after it.
+        :param held_back: seconds for which WTS Chat delays the send.
+        :param last: whether this send is the task's last, so that a later clear sends again.
+        :param place: where a person can check in WTS Chat whether it happened.
+        :return: the API's answer, or what is known of it if an earlier try sent this.
         :raises WtsUnknownOutcomeError: when the outcome is unknown, and ``on_unknown`` is ``fail``.
         :raises WtsError: as :meth:`~airflow_provider_wts.api.client.WtsClient.perform`; then nothing was sent.
         """
         mark = Mark(self.key(recipient))
-        # Names were looked up and the call is built, so a mistake in the input costs no intent.
+        # Before the intent is written: invalid input fails here.
         call = build(mark)
         content = hashlib.sha256(call.content or b"").hexdigest()[:16]
         send = _Send(mark, call, content, readable(recipient), trace, held_back, last, place)
         entry = self.ledger.entry(mark.key)
         if entry is not None and entry.content not in (None, content):
-            log.warning("The content has changed since an earlier try; it is still the same send.")
+            log.warning("The content has changed since an earlier try, but it is still the same send.")
         if entry is not None and entry.is_done:
             log.info("An earlier try of this task sent this at %s; nothing is sent again.", entry.intent)
             return cast("T", entry.receipt)
@@ -154,9 +149,9 @@ class Once:
         return cast("T", self._perform(send, unknown_since))
 
     def _perform(self, send: _Send, unknown_since: datetime | None) -> Any:
-        """Write the intent, call, write the receipt; without an answer, ask and call once more.
+        """Write the intent, make the call, record the answer; without one, reconcile and try once more.
 
-        ``unknown_since``: when the first of the attempts began that may have reached somebody.
+        ``unknown_since``: when the first attempt that may have reached somebody began.
         """
         timeout = self._hook.client.timeout_of(send.call)
         for _ in range(2):
@@ -171,7 +166,8 @@ class Once:
                     self._retract(send)
                 else:
                     error.add_note(
-                        f"That is about this attempt. Whether an earlier one reached {send.recipient} is unknown."
+                        f"This error is about the last attempt. It is unknown whether an earlier one reached "
+                        f"{send.recipient}."
                     )
                 raise
             except WtsUnknownOutcomeError as error:
@@ -182,22 +178,24 @@ class Once:
             if found.finding is Finding.FOUND:
                 return self._receive(send, found.answer)
             unknown_since = None if found.finding is Finding.ABSENT else started
-        # A third attempt is for the next try of the task.
+        # A third attempt is left to the next try of the task.
         operation_id = send.call.operation_id
         if unknown_since is None:
             self._retract(send)
             raise WtsNotSentError(
-                f"{operation_id}: twice no answer came, and WTS Chat shows that nothing was sent to {send.recipient}. "
-                "Trying again is safe.",
+                f"{operation_id}: two attempts got no answer, and WTS Chat shows that nothing was sent to "
+                f"{send.recipient}. A retry is safe.",
                 operation_id=operation_id,
             )
         count_send(operation_id, "undecided")
         raise WtsUnknownOutcomeError(
-            f"{send.unconfirmed}: twice no answer came, and {found.reason}.", operation_id=operation_id, repeatable=True
+            f"{send.unconfirmed}: two attempts got no answer, and {found.reason}.",
+            operation_id=operation_id,
+            repeatable=True,
         )
 
     def _ask(self, send: _Send, since: datetime, settled_after: float, *, since_clear: bool) -> Found:
-        """Ask what happened to a send; return unless its outcome is unknown and it must not go out again."""
+        """Reconcile a send; raise if its outcome is unknown and it must not go out again."""
         found = reconcile.search_for_one(
             self._hook, send.trace, send.mark, since, settled_after, unconfirmed=send.unconfirmed
         )
@@ -206,7 +204,7 @@ class Once:
         elif found.finding is Finding.ABSENT:
             log.info("WTS Chat shows that it was not sent; sending it now.")
         elif self.unknown.resends(since_clear=since_clear):
-            log.warning("It is unknown whether this was sent before: %s.", found.reason)
+            log.warning("It is unknown whether this was sent before (%s); sending it again.", found.reason)
         else:
             count_send(send.call.operation_id, "undecided")
             raise WtsUnknownOutcomeError(
@@ -219,31 +217,31 @@ class Once:
     def _receive(self, send: _Send, answer: Any) -> Any:
         failed = isinstance(answer, dict) and answer.get("status") in FAILED_STATUSES
         count_send(send.call.operation_id, "failed" if failed else "sent")
-        # Another try could not do better than ask WTS Chat whether it is sent.
-        with _logged("It is sent, but the ledger of this task cannot be written"):
+        # Do not fail: a retry could only ask WTS Chat whether it was sent.
+        with _logged("It was sent, but the ledger of this task cannot be written"):
             self.ledger.receive(send.mark.key, _kept(answer), finished=send.last)
         return answer
 
     def _retract(self, send: _Send) -> None:
-        # If the intent stays, the next try asks WTS Chat. The error of the call is of more use here.
+        # If the intent stays, the next try asks WTS Chat. The call's own error matters more than this one.
         with _logged("The ledger of this task cannot be written"):
             self.ledger.retract(send.mark.key)
 
     def _lag(self, timeout: float) -> float:
-        """Return the seconds after a request's last byte in which it may still take effect."""
+        """Return the seconds after its last byte in which a request may still take effect."""
         return reconcile.effect_lag(timeout) if self._grace is None else self._grace
 
 
 @contextmanager
-def _logged(words: str) -> Iterator[None]:
+def _logged(message: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        log.warning("%s: %s", words, type(error).__name__)
+        log.warning("%s: %s", message, type(error).__name__)
 
 
 def _kept(answer: Any) -> Any:
-    """Return what the ledger keeps of an answer: the same shape, without what customers write or read."""
+    """Return an answer in the same shape, without message texts and contact details."""
     if isinstance(answer, dict):
         return {name: None if name in _NOT_KEPT else _kept(value) for name, value in answer.items()}
     return [_kept(item) for item in answer] if isinstance(answer, list) else answer

@@ -1,4 +1,4 @@
-"""The pace of a campaign: how many messages go out in a minute."""
+"""The pace of a campaign: how many messages go out per minute."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ _MINUTE = 60.0
 
 
 class Pace(Rule):
-    """At most so many messages in any minute, in even steps.
+    """Sends at most ``per_minute`` messages in any minute, evenly spread.
 
-    :param per_minute: how many.
-    :param clock: counts seconds, also while a machine sleeps.
-    :param sleep: waits so many seconds.
+    :param clock: returns seconds, including those the machine sleeps.
     """
 
     def __init__(
@@ -33,26 +31,26 @@ class Pace(Rule):
         self.per_minute = per_minute
         self._clock = clock or seconds
         self._sleep = sleep or pause
-        # When a chunk was over, and how many messages it had: all of them had left by then.
+        # When each chunk ended, and how many messages it had.
         self._sent: deque[tuple[float, int]] = deque()
 
     @property
     def most_at_once(self) -> int:
-        """How many messages one request or one chunk may have, so that they do not all come in the same second."""
+        """Maximum messages in one request or chunk, so that they do not all arrive in the same second."""
         return max(1, self.per_minute // 12)
 
     def resume(self) -> None:
-        """Count as if the earlier try had just sent all that one minute may have."""
+        """Assume that the earlier try has just sent a whole minute's messages."""
         self._sent.append((self._clock(), self.per_minute))
 
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Wait until so many messages may go out."""
+        """Wait until this many messages may go out."""
         while (wait := self._wait(len(people))) > 0:
             self._sleep(wait)
         return {}
 
     def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
-        """Note when the messages of a chunk had gone out."""
+        """Record when the messages of a chunk had gone out."""
         self._sent.append((self._clock(), len(sends)))
 
     def _wait(self, count: int) -> float:
@@ -63,7 +61,7 @@ class Pace(Rule):
             return 0.0
         ended, last = self._sent[-1]
         step = ended + last * _MINUTE / self.per_minute - now
-        # The oldest chunks that have to be a minute ago before there is room.
+        # Find the oldest chunks that must be a minute old before there is room.
         room, until = self.per_minute - sum(sent for _, sent in self._sent), now
         for at, sent in self._sent:
             if room >= count:

@@ -1,8 +1,8 @@
-"""Reconciliation: asking WTS Chat what happened to sends whose answer is unknown, one or many.
+"""Reconciliation: asking WTS Chat what happened to one or many sends with an unknown outcome.
 
-A search finds a send, or concludes that it is absent, or leaves it undecided. Absence is concluded only if the send
-could not have happened without leaving something that the search would have seen. What the API does not document
-counts as undecided.
+A search finds a send, concludes that it is absent, or leaves it undecided. It concludes absence only if the send could
+not have happened without leaving something that the search would have seen. Where the API's behavior is not
+documented, the send is undecided.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Sessions that a search for one send reads at most, and a search for many; more leave a send undecided.
-MOST_SESSIONS = 2000
+#: Maximum sessions that a search for one send reads, and a search for many; with more, the send is undecided.
+MAX_SESSIONS = 2000
 
-MOST_SESSIONS_OF_MANY = 20_000
+MAX_SESSIONS_OF_MANY = 20_000
 
-#: Sessions of one contact, and messages of one session, that a search reads at most.
-MOST_OF_A_CONTACT = 200
+#: Maximum sessions of one contact, and messages of one session, that a search reads.
+MAX_SESSIONS_OF_CONTACT = 200
 
-MOST_MESSAGES = 500
+MAX_MESSAGES = 500
 
-#: Sessions or cards that a search for one send reads one at a time, for messages or metadata that a list omits.
-MOST_ALONE = 50
+#: Maximum sessions or cards that a search for one send fetches by ID, for messages or metadata that a list omits.
+MAX_FETCHED = 50
 
-#: Sessions that a search for many sends reads one at a time, and recipients that it checks one at a time.
-MOST_ALONE_OF_MANY = 300
+#: Maximum sessions that a search for many sends fetches by ID, plus recipients that it checks one at a time.
+MAX_FETCHED_OF_MANY = 300
 
-#: Sends of one request that are checked one at a time to speak for all of them.
+#: Sends of one request that are checked one at a time as a sample of all of them.
 SAMPLE = 3
 
-#: Seconds in which WTS Chat may show an effect that it had, if ``[wts] effect_lag`` is not set.
+#: Default of ``[wts] effect_lag``: seconds until WTS Chat shows the effect of a request.
 DEFAULT_EFFECT_LAG = 120.0
 
 #: Seconds between the first two searches for one send; the interval doubles up to the longest.
@@ -69,8 +69,8 @@ _FIRST_INTERVAL = 5.0
 
 _LONGEST_INTERVAL = 30.0
 
-#: Seconds to wait for what WTS Chat accepted before, until absence means anything. Nothing is documented about how long
-#: a send may stay in its queue; if nothing shows how far WTS Chat is, all of this time is waited.
+#: Seconds to wait for earlier sends in the queue of WTS Chat before absence means anything. How long a send may stay in
+#: the queue is not documented; if nothing shows the queue's progress, the search waits all of this time.
 QUEUE_WAIT = 300.0
 
 _QUEUE_INTERVAL = 5.0
@@ -78,13 +78,12 @@ _QUEUE_INTERVAL = 5.0
 #: Statuses of a send that show that it has left the queue; an unknown one does not.
 _OUT_OF_QUEUE = (*_PROGRESS, *FAILED_STATUSES)
 
-#: Seconds between two searches for the rest of a request that was accepted, and without anything new until it is given
-#: up.
+#: Seconds between two searches for the rest of an accepted request, and how long they go on without finding more.
 _REST_INTERVAL = 15.0
 
 _STANDSTILL = 60.0
 
-#: Why a send is undecided whose request was accepted.
+#: Why a send is undecided if its request was accepted.
 ACCEPTED = "WTS Chat accepted the request that it was in, and does not show it yet"
 
 _TOO_MANY = "too many sessions changed since then to check them all"
@@ -93,14 +92,14 @@ _NOT_COMPLETE = "the sessions of this contact could not be listed completely"
 
 _NO_MARKER = "this kind of send leaves no marker that could be searched for"
 
-# A detail asked for may be what makes the API show the metadata, too.
+# The API may show the metadata only if a detail is requested.
 _DETAILS = ("ContactDetails",)
 
 
 def effect_lag(timeout: float) -> float:
-    """Return the seconds after the last byte of a request, until its absence proves that it had no effect.
+    """Return the seconds after its last byte until the absence of a request's effect proves that it had none.
 
-    :param timeout: seconds that the request may take: the API may work on it as long as a client may wait.
+    :param timeout: seconds that the request may take, because the API may work on it for as long as the client waits.
     :raises WtsInvalidRequestError: when ``[wts] effect_lag`` is not a number of seconds.
     """
     from airflow.providers.common.compat.sdk import conf
@@ -118,7 +117,7 @@ def effect_lag(timeout: float) -> float:
 
 
 class Finding(Enum):
-    """What a search says about a send."""
+    """What a search concludes about a send."""
 
     FOUND = "found"
     ABSENT = "absent"
@@ -126,11 +125,10 @@ class Finding(Enum):
 
 
 class Found(NamedTuple):
-    """The end of a search.
+    """The result of a search.
 
-    :param finding: what it says.
-    :param answer: the answer of the send, as far as WTS Chat shows it, if it was found.
-    :param reason: why it is undecided, for a person.
+    :param answer: the API's answer to the send as far as WTS Chat shows it, if it was found.
+    :param reason: why it is undecided, for people to read.
     """
 
     finding: Finding
@@ -153,10 +151,10 @@ class Trace(Protocol):
 
 
 class Traces(NamedTuple):
-    """What a kind of send leaves in sessions.
+    """Where a kind of send leaves its marker in sessions.
 
-    :param by_metadata: whether it puts its marker into the session's metadata.
-    :param by_sender: whether its message shows the marker as ``senderId``.
+    :param by_metadata: in the session's metadata.
+    :param by_sender: as the ``senderId`` of its message.
     """
 
     by_metadata: bool
@@ -168,18 +166,17 @@ class SentTo(Protocol):
 
     @property
     def mark(self) -> Mark:
-        """Its marker."""
+        """The marker of the send."""
 
     @property
     def to(self) -> str:
-        """Its recipient, as the API spells it."""
+        """The recipient, as the API spells it."""
 
 
 class Unanswered(NamedTuple):
     """Sends of one request whose outcome is unknown.
 
-    :param sends: the sends.
-    :param whole: whether they are all of the request, which happened as a whole or not at all.
+    :param whole: whether these are all sends of a request that took effect either completely or not at all.
     :param accepted: whether WTS Chat is known to have accepted the request.
     """
 
@@ -189,21 +186,21 @@ class Unanswered(NamedTuple):
 
 
 class SentInRequests(Protocol):
-    """How many sends go out."""
+    """A kind of message that is sent in requests of several recipients."""
 
     @property
     def traces(self) -> Traces:
-        """What they leave in sessions."""
+        """Where its sends leave their markers."""
 
     @property
     def request_size(self) -> int:
-        """Recipients of one request."""
+        """Recipients per request."""
 
     def status_call(self, send_id: str) -> Call[Any]:
-        """Return the call that asks for the status of a send."""
+        """Return the call that reads the status of a send."""
 
 
-# One or many: when absence means something ----------------------------------------------------------------------------
+# One or many sends: when absence means something ----------------------------------------------------------------------
 
 
 def reconcile(
@@ -214,18 +211,18 @@ def reconcile(
     interval: float = float("inf"),
     sleep: Callable[[float], None] | None = None,
 ) -> dict[str, Found]:
-    """Search until all sends are found, or until what is not found can no longer take effect.
+    """Search until all sends are found, or until those that are not can no longer take effect.
 
-    :param search: searches once; gets whether it is the last search, which begins when absence means something.
+    :param search: searches once. Its argument is whether this is the last search, when absence means something.
     :param settled_after: seconds from now in which a request may still take effect.
-    :param unconfirmed: says whose outcome is unknown, for a person.
-    :param interval: seconds between the first two searches; by default all of the time is between them.
-    :param sleep: how to wait; what it raises ends the search.
+    :param unconfirmed: the start of the error message, which names the sends.
+    :param interval: seconds between the first two searches; by default, the second is the last.
+    :param sleep: an exception it raises ends the search.
     :raises WtsUnknownOutcomeError: when WTS Chat could not be asked; another try of the task may ask again.
     """
     started = clock.now()
     while True:
-        # The last search begins after all of it: a long one may have read its first page before.
+        # The last search begins after that time: a long one may have read its first page earlier.
         is_last = settled_after - clock.elapsed(started) <= 0
         try:
             found = search(is_last)
@@ -246,12 +243,11 @@ def reconcile(
 def search_for_one(
     hook: WtsHook, trace: Trace | None, mark: Mark, since: datetime, settled_after: float, *, unconfirmed: str
 ) -> Found:
-    """Ask what happened to one send.
+    """Reconcile one send.
 
     :param trace: where the send leaves its marker; ``None`` if it leaves none.
-    :param mark: its marker.
     :param since: it was sent no earlier than this.
-    :raises WtsUnknownOutcomeError: as :func:`reconcile`, whose other parameters these are.
+    :raises WtsUnknownOutcomeError: as :func:`reconcile`, which explains the other parameters.
     """
     if trace is None:
         return _undecided(_NO_MARKER)
@@ -262,7 +258,7 @@ def search_for_one(
         except (WtsRejectedError, WtsIncompleteListError) as error:
             return {mark.key: _unreported(error)}
 
-    settled_after = 0.0 if isinstance(trace, Harmless) else settled_after
+    settled_after = 0.0 if isinstance(trace, Repeatable) else settled_after
     return reconcile(search, settled_after, unconfirmed=unconfirmed, interval=_FIRST_INTERVAL)[mark.key]
 
 
@@ -277,14 +273,12 @@ def search_for_many(
     at_a_time: int = 0,
     sleep: Callable[[float], None] | None = None,
 ) -> dict[str, Found]:
-    """Ask what happened to the sends of some requests, by their keys.
+    """Reconcile the sends of some requests, and return the findings by key.
 
-    :param kind: how they went out.
     :param since: they were sent no earlier than this.
-    :param recent: ids of sends that WTS Chat accepted before them.
+    :param recent: IDs of sends that WTS Chat accepted before them.
     :param at_a_time: see :meth:`SessionSearch.search`.
-    :param sleep: how to wait; what it raises ends the search.
-    :raises WtsUnknownOutcomeError: as :func:`reconcile`.
+    :raises WtsUnknownOutcomeError: as :func:`reconcile`, which explains the other parameters.
     """
     sleep = sleep or clock.sleep
     queue = _Queue(hook, kind, list(recent), sleep)
@@ -293,7 +287,7 @@ def search_for_many(
         is_past = not is_last or queue.is_past_recent()
         found = sweep()
         if is_last and not queue.recent and any(one.finding is Finding.ABSENT for one in found.values()):
-            log.info("Nothing shows how far WTS Chat is with its queue; asking again in %.0f s.", QUEUE_WAIT)
+            log.info("WTS Chat does not show the progress of its queue; asking again in %.0f s.", QUEUE_WAIT)
             sleep(QUEUE_WAIT)
             found = sweep()
         if not is_past:
@@ -314,7 +308,7 @@ def _unreported(error: WtsError) -> Found:
 
 
 class _Queue(NamedTuple):
-    """The queue of WTS Chat, as far as it shows: which of the sends that it accepted are done."""
+    """The queue of WTS Chat, as far as it is visible: which of the accepted sends are done."""
 
     hook: WtsHook
     kind: SentInRequests
@@ -322,7 +316,7 @@ class _Queue(NamedTuple):
     sleep: Callable[[float], None]
 
     def is_past_recent(self) -> bool:
-        """Wait until WTS Chat has processed what it accepted before; only then absence means anything."""
+        """Wait until WTS Chat has processed what it accepted earlier. Only then does absence mean anything."""
         begun, waited = clock.now(), False
         while self.recent and not self._one_is_done():
             if clock.elapsed(begun) > QUEUE_WAIT:
@@ -330,25 +324,24 @@ class _Queue(NamedTuple):
             waited = True
             self.sleep(_QUEUE_INTERVAL)
         if waited:
-            # It has only now come to what was accepted after that.
+            # It has only now reached what it accepted later.
             self.sleep(effect_lag(self.hook.client.timeout))
         return True
 
     def _one_is_done(self) -> bool:
-        # The last one first: if it is done, one call is enough.
+        # Latest first: if that one is done, one call is enough.
         for send_id in self.recent[::-1]:
             try:
                 if self.hook.run(self.kind.status_call(send_id)).get("status") in _OUT_OF_QUEUE:
                     return True
             except WtsError as error:
-                # No answer is no sign that the queue has moved.
-                log.info("WTS Chat did not report how far it is: %s", error)
+                log.info("WTS Chat did not report the progress of its queue: %s", error)
         return False
 
     def with_the_rest(
         self, requests: Sequence[Unanswered], since: datetime, found: dict[str, Found]
     ) -> dict[str, Found]:
-        """Wait for the rest of requests that were accepted, as long as more and more of it shows."""
+        """Wait for the rest of accepted requests, as long as more of their sends appear."""
         begun = moved = clock.now()
         sends = [send for request in requests for send in request.sends]
         while left := [send for send in sends if found[send.mark.key].reason == ACCEPTED]:
@@ -358,7 +351,7 @@ class _Queue(NamedTuple):
             try:
                 new = SessionSearch(self.hook, self.kind.traces, since).seen(left)
             except WtsError as error:
-                log.info("WTS Chat did not report how far it is: %s", error)
+                log.info("WTS Chat did not report the progress of its queue: %s", error)
                 continue
             if new:
                 found, moved = found | new, clock.now()
@@ -369,14 +362,14 @@ class _Queue(NamedTuple):
 
 
 class InSession(NamedTuple):
-    """Traces in sessions: the marker in a session's metadata, or as ``senderId`` of one of its messages.
+    """The marker in a session's metadata, or as the ``senderId`` of one of its messages.
 
     :param recipient: phone number or handle, as the API spells it.
-    :param session_id: the session that was sent into, instead of a recipient.
-    :param by_metadata: whether the send carries session metadata.
-    :param by_sender: whether the send carries a ``senderId`` that its message shows.
-    :param is_message: whether its call answers a message, also if only the session shows the marker.
-    :param changed: the sessions that changed since, if they have been read.
+    :param session_id: the session that the send went to, instead of a recipient.
+    :param by_metadata: whether the send sets session metadata.
+    :param by_sender: whether the send has a ``senderId``, which its message shows.
+    :param is_message: whether the call returns a message, even if only the session shows the marker.
+    :param changed: the sessions that changed since the send, if they have been read.
     """
 
     recipient: str = ""
@@ -390,16 +383,16 @@ class InSession(NamedTuple):
         """Search the sessions that the send may have touched."""
         since = since - CLOCK_SLACK
         sessions, gap = self._sessions(hook, since)
-        touched = hidden = alone = 0
+        touched = hidden = fetched = 0
         for session in sessions:
             if self.by_metadata and mark.is_in(session):
                 return Found(Finding.FOUND, self._answer(hook, session, mark, since))
             written = False
-            # What names its session may go into one that has ended; what names a recipient does not.
+            # A send to a session may go to one that has ended; a send to a recipient does not.
             ended = self.session_id is None and _ended(session, since)
             if self.by_sender and not ended:
-                alone += 1
-                if alone > MOST_ALONE:
+                fetched += 1
+                if fetched > MAX_FETCHED:
                     gap = gap or _TOO_MANY
                     continue
                 message, others = _message_of(hook, session, mark.key, since)
@@ -415,39 +408,39 @@ class InSession(NamedTuple):
         return _undecided(gap) if gap else _ABSENT
 
     def _sessions(self, hook: WtsHook, since: datetime) -> tuple[list[dict[str, Any]], str]:
-        """Return the sessions that may hold the trace, and why these may not be all, or an empty text."""
+        """Return the sessions that may have the marker, and why some may be missing (empty if none)."""
         if self.session_id is not None:
-            # Nothing is absent from a session that cannot be read.
-            return [_whole(hook, self.session_id)], ""
+            # If it cannot be read, this raises: its absence would prove nothing.
+            return [_full_session(hook, self.session_id)], ""
         changed = self.changed
         if changed is None:
-            changed = list(islice(hook.client.items(changed_sessions(since)), MOST_SESSIONS + 1))
-        gap = _TOO_MANY if len(changed) > MOST_SESSIONS else ""
+            changed = list(islice(hook.client.items(changed_sessions(since)), MAX_SESSIONS + 1))
+        gap = _TOO_MANY if len(changed) > MAX_SESSIONS else ""
         contacts = contacts_at(hook, self.recipient)
         contact_ids = {contact["id"] for contact in contacts if contact.get("id")}
         if any(contact and not contact.get("id") for contact in contacts):
             gap = gap or _NOT_COMPLETE
         mine: dict[Any, dict[str, Any]] = {}
-        # Beside the changed ones: whether a send moves the date of a session's change is not documented.
+        # Not only the changed ones: whether a send updates a session's date of change is not documented.
         for contact_id in contact_ids:
             listing = list_sessions(contact_id=contact_id, status=SESSION_STATUSES, include_details=_DETAILS)
-            own = list(islice(hook.client.items(listing), MOST_OF_A_CONTACT + 1))
+            own = list(islice(hook.client.items(listing), MAX_SESSIONS_OF_CONTACT + 1))
             mine |= {item["id"]: item for item in own if item.get("id") and item.get("contactId") == contact_id}
-            # A filter that the API does not know is ignored, and brings the sessions of everybody.
+            # The API may ignore the filter, and return everybody's sessions.
             is_other = any(not item.get("id") or item.get("contactId") != contact_id for item in own)
-            if len(own) > MOST_OF_A_CONTACT or is_other:
+            if len(own) > MAX_SESSIONS_OF_CONTACT or is_other:
                 gap = gap or _NOT_COMPLETE
         for item in (item for item in changed if self._is_mine(item, contact_ids)):
             if item.get("id"):
                 mine.setdefault(item["id"], item)
             else:
-                # It cannot be read, and may hold the trace.
+                # It cannot be fetched, and may have the marker.
                 gap = gap or _NOT_COMPLETE
         hiding = [one for one in mine.values() if not _shows_metadata(one) and not _ended(one, since)]
         if self.by_metadata:
-            # Only the session itself may show what the list omits.
-            mine |= {one["id"]: _whole_or(hook, one) for one in hiding[:MOST_ALONE]}
-            gap = gap or (_TOO_MANY if len(hiding) > MOST_ALONE else "")
+            # A fetched session may show what the list omits.
+            mine |= {one["id"]: _refetched(hook, one) for one in hiding[:MAX_FETCHED]}
+            gap = gap or (_TOO_MANY if len(hiding) > MAX_FETCHED else "")
         return list(mine.values()), gap
 
     def _is_mine(self, session: Mapping[str, Any], contact_ids: set[Any]) -> bool:
@@ -460,26 +453,25 @@ class InSession(NamedTuple):
         shown = may_be(details, self.recipient)
         if shown is not None:
             return shown
-        # A contact of another network shows no number; it cannot be the one that was looked up by its number.
+        # An Instagram contact shows no number, so it cannot be the one that was looked up by number.
         return is_handle(self.recipient) or (not contact_ids and not details.get("instagram"))
 
     def _answer(self, hook: WtsHook, session: Mapping[str, Any], mark: Mark, since: datetime) -> dict[str, Any]:
-        """Return what the call of a send answers whose session was found."""
+        """Return what the call would have answered, from the session that was found."""
         if not self.is_message:
-            # Without what was asked for in addition: the answer goes into XCom, and must not name the contact.
+            # Without the requested detail: the answer goes into XCom, which must not name the contact.
             return {name: value for name, value in session.items() if name != "contactDetails"}
         message, others = _message_of(hook, session, mark.key, since)
         if message is None and len(others) == 1 and not others[0].get("senderId"):
-            # A sender id of the user's own may not show.
+            # The API may not show a senderId that the user chose.
             message = others[0]
         return _as_sent(message or {}, session)
 
 
 class SessionSearch:
-    """Searches the sessions that changed since for many sends at once.
+    """Searches the sessions that changed recently for many sends at once.
 
-    :param hook: the hook of the task's connection.
-    :param traces: what these sends leave.
+    :param traces: where these sends leave their markers.
     :param since: they were sent no earlier than this.
     """
 
@@ -488,19 +480,18 @@ class SessionSearch:
         self._traces = traces
         self._since = since
         self._found: dict[str, Found] = {}
-        self._alone = 0
+        self._fetched = 0
         # Sessions that may belong to one of the recipients, by the ending of their address.
         self._candidates: dict[str, list[dict[str, Any]]] = {}
-        self._of_unknown: list[dict[str, Any]] = []
+        self._without_contact: list[dict[str, Any]] = []
         self._gap = ""
 
     def search(self, requests: Sequence[Unanswered], *, shared: bool, at_a_time: int = 0) -> dict[str, Found]:
-        """Search for all sends, and return what happened to each, by its key.
+        """Search for all sends, and return the findings by key.
 
-        :param requests: the sends, by request.
-        :param shared: whether requests of this kind hold many sends.
+        :param shared: whether requests of this kind contain many sends.
         :param at_a_time: how many requests may have been in progress at a time, if they went out in this order;
-            0 = nothing is known of their order.
+            0 if their order is unknown.
         """
         sends = [send for request in requests for send in request.sends]
         if not any(self._traces):
@@ -511,7 +502,7 @@ class SessionSearch:
             return {send.mark.key: _unreported(error) for send in sends} | self._found
         self._decide(requests, at_a_time)
         for request in requests:
-            # If one send of a request happened, the rest may be about to happen.
+            # If one send of a request happened, the others may still happen.
             keys = [send.mark.key for send in request.sends]
             if request.accepted or (shared and any(self._found[key].finding is Finding.FOUND for key in keys)):
                 absent = [key for key in keys if self._found[key].finding is Finding.ABSENT]
@@ -519,7 +510,7 @@ class SessionSearch:
         return self._found
 
     def seen(self, sends: Iterable[SentTo]) -> dict[str, Found]:
-        """Search the changed sessions only, and return the sends that they show."""
+        """Search only the changed sessions, and return the sends found there."""
         by_key = {send.mark.key: send for send in sends}
         self._walk(by_key)
         for send in by_key.values():
@@ -531,7 +522,7 @@ class SessionSearch:
         endings = {ending_of(send.to) for send in sends.values()}
         changed = self._hook.client.items(changed_sessions(self._since - CLOCK_SLACK))
         for number, session in enumerate(changed):
-            if number >= MOST_SESSIONS_OF_MANY:
+            if number >= MAX_SESSIONS_OF_MANY:
                 self._gap = _TOO_MANY
                 return
             metadata = session.get("metadata")
@@ -540,7 +531,7 @@ class SessionSearch:
                 self._found |= {key: _found_in(session) for key in keys if Mark(key).is_in(session)}
             details = session.get("contactDetails")
             if not isinstance(details, dict):
-                self._of_unknown.append(session)
+                self._without_contact.append(session)
                 details = {}
             for ending in endings_in(details) & endings:
                 self._candidates.setdefault(ending, []).append(session)
@@ -548,27 +539,27 @@ class SessionSearch:
                 return
 
     def _check_candidates(self, send: SentTo) -> None:
-        """Read the sessions whose list item does not say everything."""
+        """Fetch the recipient's sessions whose list items do not show enough."""
         key = send.mark.key
         for session in self._candidates.get(ending_of(send.to), ()):
-            if key in self._found or self._alone >= MOST_ALONE_OF_MANY:
+            if key in self._found or self._fetched >= MAX_FETCHED_OF_MANY:
                 return
             if not session.get("id"):
-                # The check of this recipient comes to it.
+                # _check handles it.
                 continue
             if self._traces.by_metadata and not _shows_metadata(session):
-                self._alone += 1
-                session["metadata"] = _whole_or(self._hook, session).get("metadata")
+                self._fetched += 1
+                session["metadata"] = _refetched(self._hook, session).get("metadata")
                 if send.mark.is_in(session):
                     self._found[key] = _found_in(session)
             elif self._traces.by_sender:
-                self._alone += 1
+                self._fetched += 1
                 message, _ = _message_of(self._hook, session, key, self._since - CLOCK_SLACK)
                 if message is not None:
                     self._found[key] = Found(Finding.FOUND, _as_sent(message, session))
 
     def _decide(self, requests: Sequence[Unanswered], at_a_time: int) -> None:
-        """Decide on the sends that the changed sessions do not show, request by request."""
+        """Decide on the sends that were not found in the changed sessions, request by request."""
         seen = [any(send.mark.key in self._found for send in request.sends) for request in requests]
         last_seen = max((number for number, one in enumerate(seen) if one), default=-1)
         absent_in_a_row = 0
@@ -583,17 +574,17 @@ class SessionSearch:
             all_absent = all(self._found[send.mark.key].finding is Finding.ABSENT for send in request.sends)
             absent_in_a_row = absent_in_a_row + 1 if all_absent and number > last_seen else 0
             if 0 < at_a_time <= absent_in_a_row and len(left) >= SAMPLE:
-                # Behind those that never went out, nothing did, if nothing speaks against it.
+                # Requests after those that never went out did not go out either, unless something suggests they did.
                 for send in (send for later in requests[number + 1 :] for send in later.sends):
                     self._found[send.mark.key] = _ABSENT if self._is_quiet(send) else self._check(send)
                 return
 
     def _is_quiet(self, send: SentTo) -> bool:
-        """Whether none of the changed sessions is the recipient's, as far as they show."""
+        """Whether none of the changed sessions is known to be the recipient's."""
         return ending_of(send.to) not in self._candidates
 
     def _sample_is_absent(self, left: Sequence[SentTo]) -> bool:
-        """Whether a few sends of a request, spread over all of it, conclusively did not happen."""
+        """Whether a sample of a request's sends conclusively did not happen."""
         quiet = [send for send in left if self._is_quiet(send)]
         if len(left) <= SAMPLE or len(quiet) < SAMPLE:
             return False
@@ -604,11 +595,11 @@ class SessionSearch:
         return True
 
     def _check(self, send: SentTo) -> Found:
-        """Search for one send, among the changed sessions that have been read and those of its contact."""
-        if self._alone >= MOST_ALONE_OF_MANY:
+        """Search for one send, in the changed sessions and those of its contact."""
+        if self._fetched >= MAX_FETCHED_OF_MANY:
             return _undecided("too many recipients are left to check each of them")
-        self._alone += 1
-        changed = self._candidates.get(ending_of(send.to), []) + self._of_unknown
+        self._fetched += 1
+        changed = self._candidates.get(ending_of(send.to), []) + self._without_contact
         by_metadata, by_sender = self._traces
         trace = InSession(recipient=send.to, by_metadata=by_metadata, by_sender=by_sender, changed=changed)
         try:
@@ -619,20 +610,20 @@ class SessionSearch:
 
 
 def changed_sessions(since: datetime) -> Call[Any]:
-    """Return the list of the sessions that changed since, with what shows whose they are."""
-    # All statuses by name: whether a list without this filter omits some is not documented.
+    """List the sessions that changed since, with their contacts' details."""
+    # Name all statuses: whether a list without this filter omits some is not documented.
     return list_sessions(updated_after=since, status=SESSION_STATUSES, include_details=_DETAILS)
 
 
-def _whole(hook: WtsHook, session_id: str) -> dict[str, Any]:
+def _full_session(hook: WtsHook, session_id: str) -> dict[str, Any]:
     session: Any = hook.run(get_session(session_id, include_details=_DETAILS))
     return dict(session)
 
 
-def _whole_or(hook: WtsHook, session: dict[str, Any]) -> dict[str, Any]:
-    """Return a session with all that only it shows; as the list shows it, if it is gone."""
+def _refetched(hook: WtsHook, session: dict[str, Any]) -> dict[str, Any]:
+    """Fetch a session from a list by its ID; if it is gone, return it as the list shows it."""
     try:
-        return _whole(hook, str(required(session, "id", "list_sessions")))
+        return _full_session(hook, str(required(session, "id", "list_sessions")))
     except WtsNotFoundError:
         return session
 
@@ -640,10 +631,10 @@ def _whole_or(hook: WtsHook, session: dict[str, Any]) -> dict[str, Any]:
 def _message_of(
     hook: WtsHook, session: Mapping[str, Any], key: str, since: datetime
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return the message of a send, and what else the company wrote in the session since."""
+    """Return the message of a send, and the company's other messages in the session since then."""
     messages = hook.client.items(list_messages(str(required(session, "id", "list_sessions")), created_after=since))
     others: list[dict[str, Any]] = []
-    for message in islice(messages, MOST_MESSAGES):
+    for message in islice(messages, MAX_MESSAGES):
         if message.get("direction") == "FROM_HUB":
             continue
         if str(message.get("senderId")).lower() == key:
@@ -658,7 +649,7 @@ def _found_in(session: Mapping[str, Any]) -> Found:
 
 
 def _as_sent(message: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message as the call that sent it answers it: with the same names, and without its text."""
+    """Return a message in the form in which the call that sent it answers: the same fields, without its text."""
     from airflow_provider_wts.api.types import RespSendMessage
 
     found = {**dict.fromkeys(RespSendMessage.__annotations__), **message, "sessionId": session.get("id")}
@@ -670,13 +661,13 @@ def _shows_metadata(item: Mapping[str, Any]) -> bool:
 
 
 def _ended(session: Mapping[str, Any], since: datetime) -> bool:
-    """Whether a session was over already, so that nothing can have been sent into it."""
+    """Whether a session had ended before, so that nothing can have been sent to it."""
     ended = session.get("status") == "COMPLETED" and bool(session.get("endAt"))
     return ended and parse_timestamp(session["endAt"]) < since
 
 
 def _touched(session: Mapping[str, Any], since: datetime) -> bool:
-    """Whether anything happened in a session since; a timestamp that cannot be read counts as recent."""
+    """Whether anything happened in a session since; an unreadable timestamp counts as recent."""
     names = ("createdAt", "startAt", "endAt", "updatedAt", "lastMessageOut", "lastInteractionDate")
     return any(parse_timestamp(session[name]) >= since for name in names if session.get(name))
 
@@ -685,47 +676,47 @@ def _touched(session: Mapping[str, Any], since: datetime) -> bool:
 
 
 class InCards(NamedTuple):
-    """Traces in cards: the marker in a card's metadata.
+    """The marker in a card's metadata.
 
-    :param panel_id: returns the panel that the card belongs to; called only when there is something to search for.
+    :param panel_id: returns the ID of the card's panel; called only when there is something to search for.
     """
 
     panel_id: Callable[[], str]
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
-        """Search the cards of the panel that were made since."""
+        """Search the panel's cards that were created since."""
         from airflow_provider_wts.api.panels import CARD_STATUSES, get_card, list_cards
 
         since = since - CLOCK_SLACK
         listing = list_cards(self.panel_id(), statuses=CARD_STATUSES, created_after=since)
-        alone, hidden = 0, False
+        fetched, hidden = 0, False
         for number, item in enumerate(hook.client.items(listing)):
-            if number >= MOST_SESSIONS:
-                return _undecided("too many cards were made since then to check them all")
+            if number >= MAX_SESSIONS:
+                return _undecided("too many cards were created since then to check them all")
             card: Any = item
             if not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since:
-                alone += 1
-                if alone > MOST_ALONE:
+                fetched += 1
+                if fetched > MAX_FETCHED:
                     break
                 card = hook.run(get_card(str(required(card, "id", "list_cards"))))
             if mark.is_in(card):
                 return Found(Finding.FOUND, card)
             hidden = hidden or (not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since)
         if hidden:
-            return _undecided("a card that was made since then does not show its metadata")
-        return _undecided("the list of cards does not show their metadata") if alone > MOST_ALONE else _ABSENT
+            return _undecided("a card that was created since then does not show its metadata")
+        return _undecided("the list of cards does not show their metadata") if fetched > MAX_FETCHED else _ABSENT
 
 
-class Harmless:
-    """No trace, and none needed: a second identical call finds what the first one made."""
+class Repeatable:
+    """For calls that need no marker: a second identical call has no further effect."""
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
-        """Say that it may be made again."""
+        """Report absence, so that the call is made again."""
         return _ABSENT
 
 
 class ByPhone(NamedTuple):
-    """Traces of a new contact: nothing but its phone number. One that is there for another reason is as good.
+    """A new contact's phone number, which is its only marker. A contact that exists for another reason is as good.
 
     :param phone: phone number, as the API spells it.
     """
@@ -733,6 +724,6 @@ class ByPhone(NamedTuple):
     phone: str
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
-        """Look the contact up."""
+        """Look up the contact."""
         contacts = contacts_at(hook, self.phone)
         return Found(Finding.FOUND, contacts[0]) if contacts else _ABSENT

@@ -1,4 +1,4 @@
-"""Rules for a send: when customers may be written to, and who is excluded."""
+"""Rules for sends: when customers may be messaged, and who is excluded."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 
 _EXAMPLE = "Nothing was sent. Example: '08:00-20:00 America/Sao_Paulo', or 'mon-fri 09:00-18:00 America/Sao_Paulo'."
 
-#: Passes over the lists, of which the last must show nobody new.
-MOST_PASSES = 5
+#: Maximum passes over the lists; the last one must show nobody new.
+MAX_PASSES = 5
 
-#: Seconds after which a chunk needs the exclusions read again.
+#: Seconds after which the exclusions are read again before a chunk.
 FRESH_FOR = 60.0
 
-#: Part of the account's rate limit that reading again takes at most while the campaign runs.
+#: Maximum share of the account's rate limit for reading them again while the campaign runs.
 _SHARE = 0.1
 
 _HAS_TAG = "the contact has a tag of exclude_tags"
@@ -48,9 +48,9 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 class Refusal(NamedTuple):
     """Why a recipient gets no message.
 
-    :param rule: the parameter that says so.
-    :param reason: why, for a person.
-    :param status: the status of the recipient in the results.
+    :param rule: name of the parameter that sets the rule.
+    :param reason: why, for people to read.
+    :param status: the recipient's status in the results.
     """
 
     rule: str
@@ -59,9 +59,9 @@ class Refusal(NamedTuple):
 
 
 class Rule:
-    """One rule about who may get a message. A rule overrides what it needs; by itself, everybody may."""
+    """A rule about who may get a message. By default, everybody may; rules override the methods they need."""
 
-    #: Whether a recipient whom the rule refuses now was refused by every earlier try, too, as far as can be known.
+    #: Whether a recipient that the rule refuses now was refused by every earlier try, too, as far as can be known.
     lasting: ClassVar[bool] = True
 
     def begin(self) -> None:
@@ -71,10 +71,10 @@ class Rule:
         """
 
     def resume(self) -> None:
-        """Note that an earlier try of the task sent, perhaps until now."""
+        """Take into account that an earlier try of the task sent messages, perhaps until just now."""
 
     def before_chunk(self) -> None:
-        """Read again what may have changed since, before a chunk.
+        """Read again what may have changed, before a chunk.
 
         :raises WtsError: when it cannot be read.
         """
@@ -87,32 +87,29 @@ class Rule:
         return None
 
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Count sends that go out next, and return those that must not, by key.
+        """Count the sends that are about to go out, and return refusals by key.
 
         :param people: the recipients, by the key of their send.
         """
         return {}
 
     def would_take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Return what :meth:`take` would, and count nothing.
+        """Return what :meth:`take` would, without counting.
 
         :param people: the recipients, by the key of their send.
         """
         return {}
 
     def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
-        """Note that sends are over.
+        """Record that sends are over.
 
-        :param sends: the keys of those that were taken last, and of which no rule refused one.
-        :param unsent: the keys of those of them that certainly reached nobody.
+        :param sends: the keys of the last :meth:`take` that no rule refused.
+        :param unsent: the keys of those that certainly reached nobody.
         """
 
 
 class Rules(Rule):
-    """Several rules as one. The first that refuses a recipient gives the reason.
-
-    :param rules: the rules.
-    """
+    """Combines several rules. The first that refuses a recipient gives the reason."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = list(rules)
@@ -126,7 +123,7 @@ class Rules(Rule):
             rule.begin()
 
     def resume(self) -> None:
-        """Note that an earlier try of the task sent, perhaps until now."""
+        """Take into account that an earlier try of the task sent messages."""
         for rule in self._rules:
             rule.resume()
 
@@ -140,22 +137,19 @@ class Rules(Rule):
         return _first_refusal(self._rules, to)
 
     def lasting_refusal(self, to: str) -> Refusal | None:
-        """Return why every earlier try refused a recipient, too, or ``None``.
-
-        :param to: phone number or handle, as the API spells it.
-        """
+        """Return why a recipient is refused by a rule whose refusals last, or ``None``."""
         return _first_refusal([rule for rule in self._rules if rule.lasting], to)
 
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Count sends that go out next, and return those that must not."""
+        """Count the sends that are about to go out, and return refusals by key."""
         return self._one_after_another(people, lambda rule, left: rule.take(left))
 
     def would_take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Return what :meth:`take` would, and count nothing."""
+        """Return what :meth:`take` would, without counting."""
         return self._one_after_another(people, lambda rule, left: rule.would_take(left))
 
     def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
-        """Note that sends are over."""
+        """Record that sends are over."""
         for rule in self._rules:
             rule.settle(sends, unsent)
 
@@ -177,12 +171,11 @@ def _first_refusal(rules: Iterable[Rule], to: str) -> Refusal | None:
 
 
 class SendWindow(NamedTuple):
-    """The hours in which customers may be written to.
+    """The hours in which customers may be messaged.
 
     :param opens: local time from which sending is allowed.
-    :param closes: local time from which it no longer is; earlier than ``opens`` for a window over midnight.
-    :param zone: time zone of both.
-    :param days: days of the week on which the window opens, Monday is 0.
+    :param closes: local time from which it no longer is; earlier than ``opens`` if the window spans midnight.
+    :param days: days of the week on which the window opens; Monday is 0.
     """
 
     opens: time
@@ -192,7 +185,7 @@ class SendWindow(NamedTuple):
 
     @classmethod
     def read(cls, text: Any) -> SendWindow:
-        """Read a window.
+        """Parse a window.
 
         :param text: days (optional), hours and time zone, such as ``mon-fri 08:00-20:00 America/Sao_Paulo``.
         :raises WtsInvalidRequestError: when it is not valid.
@@ -200,7 +193,7 @@ class SendWindow(NamedTuple):
         from zoneinfo import ZoneInfo
 
         pattern = r"(?:([a-z]{3}(?:[-,][a-z]{3})*)\s+)?(\d{1,2}:\d{2})\s*-\s*(\d{1,2}:\d{2})\s+(\S+)"
-        # A template rendered natively may give anything.
+        # A natively rendered template may return anything.
         match = re.fullmatch(pattern, text.strip(), re.IGNORECASE) if isinstance(text, str) else None
         if match is None:
             raise WtsInvalidRequestError(f"send_window: {quoted(text)} is not a valid window. {_EXAMPLE}")
@@ -216,10 +209,7 @@ class SendWindow(NamedTuple):
         return cls(opens, closes, zone, _days(match[1], text))
 
     def next_opening(self, now: datetime) -> datetime:
-        """Return when sending is allowed next: ``now`` itself inside the window.
-
-        :param now: an aware timestamp.
-        """
+        """Return when sending is next allowed: ``now`` (an aware datetime) inside the window."""
         local = now.astimezone(self.zone)
         for ahead in range(-1, 9):
             day = local.date() + timedelta(days=ahead)
@@ -228,22 +218,21 @@ class SendWindow(NamedTuple):
             opens = datetime.combine(day, self.opens, self.zone)
             over_midnight = self.closes < self.opens
             closes = datetime.combine(day + timedelta(days=over_midnight), self.closes, self.zone)
-            # In UTC: two timestamps of one zone are compared by their clocks, which jump twice a year. A window that
-            # falls into the hour that is skipped does not open on that day.
+            # Compare in UTC: datetimes in the same zone compare by local time, which jumps twice a year. A window
+            # inside the skipped hour does not open on that day.
             if closes.astimezone(UTC) > max(now, opens.astimezone(UTC)):
                 return max(now, opens.astimezone(UTC))
         raise AssertionError("a window opens within a week")
 
 
 class HeldBack(Exception):
-    """Nothing may be sent now, for a reason that a person reads."""
+    """Nothing may be sent now; the message is the reason."""
 
 
 class SendTimes(NamedTuple):
     """When a task may send.
 
-    :param window: the hours in which customers may be written to.
-    :param not_after: timestamp after which nothing is sent.
+    :param not_after: date and time after which nothing is sent.
     :param waits: whether the task waits until the window opens.
     """
 
@@ -253,7 +242,7 @@ class SendTimes(NamedTuple):
 
     @classmethod
     def read(cls, send_window: str | None, not_after: datetime | str | None, outside_window: str) -> SendTimes:
-        """Read the parameters of an operator.
+        """Parse an operator's parameters.
 
         :raises WtsInvalidRequestError: when one of them is not valid.
         """
@@ -280,11 +269,10 @@ class SendTimes(NamedTuple):
 def reason_to_exclude(
     hook: WtsHook, recipient: str, *, exclude_tags: Sequence[str], exclude_blocked: bool
 ) -> str | None:
-    """Return why a contact must not be written to, or ``None``; asks the API only if a rule is set.
+    """Return why a contact must not be messaged, or ``None``. It calls the API only if a rule is set.
 
     :param recipient: phone number, as the API spells it.
-    :param exclude_tags: names or ids of tags that mean: do not write.
-    :param exclude_blocked: whether blocked contacts are excluded.
+    :param exclude_tags: names or IDs of tags; contacts with one of them are excluded.
     """
     if not exclude_tags and not exclude_blocked:
         return None
@@ -296,7 +284,7 @@ def reason_to_exclude(
             return _IS_BLOCKED
         if tag_ids and "tagIds" not in contact:
             raise WtsError(
-                "WTS Chat does not show the tags of the contact, so exclude_tags cannot be kept. Nothing was sent."
+                "WTS Chat does not show the tags of the contact, so exclude_tags cannot be applied. Nothing was sent."
             )
         if tag_ids.intersection(str(tag).lower() for tag in contact.get("tagIds") or ()):
             return _HAS_TAG
@@ -318,13 +306,11 @@ def _days(text: str | None, whole: str) -> frozenset[int]:
 
 
 class Exclusions(Rule):
-    """Who must not be written to, and why.
+    """Excludes contacts by tag, and blocked contacts.
 
-    :param hook: the hook of the task's connection.
-    :param tags: names or ids of tags that mean: do not write.
+    :param tags: names or IDs of tags; contacts with one of them are excluded.
     :param blocked: whether blocked contacts are excluded.
-    :param clock: counts seconds, also while a machine sleeps.
-    :param sleep: waits so many seconds.
+    :param clock: returns seconds, including those the machine sleeps.
     """
 
     def __init__(
@@ -347,7 +333,7 @@ class Exclusions(Rule):
         self._requests: deque[float] = deque()
 
     def begin(self) -> None:
-        """Read the exclusions, unless they were read.
+        """Read the exclusions, unless they have been read.
 
         :raises WtsInvalidRequestError: when there is no such tag.
         :raises WtsError: when the API does not show the tags, or the lists keep changing.
@@ -356,7 +342,7 @@ class Exclusions(Rule):
             self._read(paced=False)
 
     def before_chunk(self) -> None:
-        """Read the exclusions again before a chunk, if the last reading is more than a minute old.
+        """Read the exclusions again if they are more than a minute old.
 
         :raises WtsError: as :meth:`begin`.
         """
@@ -364,7 +350,7 @@ class Exclusions(Rule):
             self._read(paced=self._read_at is not None)
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return why a recipient must not be written to, or ``None``."""
+        """Return why a recipient must not be messaged, or ``None``."""
         if not self._tags and not self._blocked:
             return None
         self.begin()
@@ -377,25 +363,25 @@ class Exclusions(Rule):
         lists: list[tuple[PagedList, str | None]] = [
             (self._list(filter_contacts(status=status, tag_ids=[tag_id], include_details=["Tags"]), paced), tag_id)
             for tag_id in tag_ids
-            # The filter shows one status at a time.
+            # The API filters by one status at a time.
             for status in STATUSES
         ]
         if self._blocked:
             lists.append((self._list(filter_contacts(status="BLOCKED"), paced), None))
-        for _ in range(MOST_PASSES):
+        for _ in range(MAX_PASSES):
             begun, known = self._clock(), len(self._seen)
             for listed, tag_id in lists:
                 self._pass(listed, tag_id)
             if len(self._seen) == known and all(listed.complete for listed, _ in lists):
-                # Whoever opted out after the pass began may be missing. A pass that takes long must not hold the
-                # campaign up for ever, so it counts as half as old at most.
+                # Whoever opted out after the pass began may be missing. A long pass must not stall the campaign, so
+                # it counts as at most half expired.
                 self._read_at = max(begun, self._clock() - FRESH_FOR / 2)
                 return
         if len(self._seen) == known:
             raise next(listed for listed, _ in lists if not listed.complete).incomplete()
         raise WtsError(
-            f"exclude_tags: {MOST_PASSES} readings of the contacts with these tags each showed more of them, so it is "
-            "unknown who else has one. Nothing more was sent. Try again when they no longer change."
+            f"exclude_tags: the contacts with these tags were listed {MAX_PASSES} times, each time with more of them, "
+            "so it is unknown who else has one. Nothing more was sent. Try again when the tags no longer change."
         )
 
     def _list(self, call: Call[Any], paced: bool) -> PagedList:
@@ -403,13 +389,13 @@ class Exclusions(Rule):
         return PagedList(perform, call, now=self._hook.client.now, sleep=self._sleep)
 
     def _pass(self, listed: PagedList, tag_id: str | None) -> None:
-        """Read a list once: the contacts with a tag, or those that are blocked."""
+        """Read a list once: contacts with a tag, or blocked contacts."""
         for page in listed.read_pass(apart=True):
             for contact in page["items"]:
                 if not isinstance(contact, dict):
                     continue
-                # A filter that the API does not know is ignored, and brings everybody. What a contact does not show is
-                # what was asked for.
+                # Check each contact: the API may ignore the filter, and return everybody. A missing field is assumed to
+                # match the filter.
                 if tag_id is None and (contact.get("status") or "BLOCKED") == "BLOCKED":
                     self._exclude(contact, Refusal("exclude_blocked", _IS_BLOCKED))
                 elif tag_id is not None and tag_id.lower() in _tag_ids(contact, tag_id):
@@ -420,7 +406,7 @@ class Exclusions(Rule):
         return self._hook.run(call)
 
     def _pace(self) -> None:
-        """Wait until one more request stays within our share of the rate limit."""
+        """Wait until one more request fits into the share of the rate limit."""
         limit = ACCOUNT_LIMITS[0]
         most = max(1, int(limit.requests * _SHARE * self._hook.connection.rate_limit_percent / 100))
         if len(self._requests) >= most:
@@ -432,12 +418,12 @@ class Exclusions(Rule):
         is_new = identity not in self._seen
         self._seen.add(identity)
         if not self._people.add(contact, refusal) and is_new:
-            log.warning(
-                "Contact %s must not be written to, but its number cannot be read: %s.", identity, refusal.reason
-            )
+            log.warning("Contact %s must not be messaged, but its number cannot be read: %s.", identity, refusal.reason)
 
 
 def _tag_ids(contact: dict[str, Any], asked: str) -> set[str]:
     if "tagIds" not in contact:
-        raise WtsError("WTS Chat does not show the tags of contacts, so exclude_tags cannot be kept. Nothing was sent.")
+        raise WtsError(
+            "WTS Chat does not show the tags of contacts, so exclude_tags cannot be applied. Nothing was sent."
+        )
     return {str(tag).lower() for tag in ([asked] if contact["tagIds"] is None else contact["tagIds"])}

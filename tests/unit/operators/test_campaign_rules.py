@@ -118,7 +118,7 @@ def test_the_holdout_is_drawn_from_those_who_are_not_excluded(
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"holdout": 10}, "holdout: 10 is not a share"),
+        ({"holdout": 10}, "holdout: 10 must be at least 0"),
         ({"holdout_key": "winter"}, "holdout_key: was given without holdout"),
     ],
     ids=str,
@@ -264,7 +264,7 @@ def test_a_dry_run_shows_who_is_over_the_cap_and_counts_nothing(
     for _ in range(2):
         shown = chatbot(recipients=phones(20), dry_run=True, **campaign).execute(other)
         assert (shown["to_send"], shown["skipped"], shown["rules"]) == (15, 5, {"max_per_contact": 5})
-    assert "got 1 per day already" in shown["not_reached"][0]["reason"]
+    assert "already got 1 per day" in shown["not_reached"][0]["reason"]
     assert chatbot(recipients=phones(20), **campaign).execute(other)["sent"] == 15
 
 

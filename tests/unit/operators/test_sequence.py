@@ -279,7 +279,7 @@ def test_contacts_in_doubt_are_named(wts_connection, context, ledger):
 
     assert all(readable(number) in words for number in NUMBERS[:100])
     assert not any(readable(number) in words for number in NUMBERS[100:])
-    assert "The 150 contacts after them have not been given to WTS Chat yet" in words
+    assert "The 150 contacts after them have not been added yet" in words
     # Which would leave those 150 without the sequence.
     assert "mark the task as success" not in words
 

@@ -376,7 +376,7 @@ def test_a_clear_that_sends_again_warns_how_to_prevent_it(
             sender.chatbot(task.next_try())
     task.clear()
     sender.chatbot(task.next_try())
-    assert ("on_clear='continue' sends nothing again" in caplog.text) == finished
+    assert ("on_clear='continue', which sends nothing again" in caplog.text) == finished
     assert sender.received == (2 if finished else 1)
 
 
@@ -423,7 +423,7 @@ def test_a_lost_answer_is_looked_up_in_the_same_try(
 
 def test_two_lost_answers_in_a_row_leave_the_rest_to_the_next_try(sender: Sender, any_task: Any) -> None:
     sender.emulator.faults.add("reset", operation_id="send_chatbot", times=2)
-    with pytest.raises(WtsNotSentError, match="Trying again is safe") as caught:
+    with pytest.raises(WtsNotSentError, match="A retry is safe") as caught:
         sender.chatbot(any_task.next_try())
     assert readable(PHONE) in str(caught.value)
     assert not is_final(caught.value)
@@ -796,7 +796,7 @@ def test_what_is_sent_is_a_success_even_when_the_receipt_cannot_be_written(
     task.store.fails_at = {4: OSError("away")}
     session = sender.chatbot(task.next_try())
     assert session["id"]
-    assert "It is sent, but the ledger" in caplog.text
+    assert "It was sent, but the ledger" in caplog.text
     assert sender.chatbot(task.next_try())["id"] == session["id"]
     assert sender.received == 1
 

@@ -245,7 +245,7 @@ def test_a_date_that_cannot_be_read_leaves_a_doubt(customer: Customer) -> None:
 
 
 def test_more_sessions_than_can_be_read_leave_a_doubt(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "MOST_SESSIONS", 1)
+    monkeypatch.setattr(reconcile, "MAX_SESSIONS", 1)
     for to in (OTHER, "+55|11966665555"):
         customer.gets_chatbot(to=to)
     assert "too many sessions" in reason(customer)
@@ -254,7 +254,7 @@ def test_more_sessions_than_can_be_read_leave_a_doubt(customer: Customer, monkey
 def test_more_sessions_of_the_contact_than_can_be_read_leave_a_doubt(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile, "MOST_OF_A_CONTACT", 0)
+    monkeypatch.setattr(reconcile, "MAX_SESSIONS_OF_CONTACT", 0)
     customer.had_conversation()
     assert "could not be listed completely" in reason(customer)
 
@@ -269,7 +269,7 @@ def test_a_filter_that_the_api_ignores_leaves_a_doubt(customer: Customer, monkey
 
 def test_a_search_reads_only_so_many_sessions_one_by_one(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     customer.emulator.switches.change({"metadata_in_session_list": False, "null_objects": True})
-    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
+    monkeypatch.setattr(reconcile, "MAX_FETCHED", 2)
     for number in range(4):
         customer.gets_chatbot(mark=None, to=f"+55|1196666555{number}")
     reason(customer)
@@ -280,7 +280,7 @@ def test_a_search_looks_for_messages_in_only_so_many_sessions(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer.emulator.switches.change({"null_objects": True})
-    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
+    monkeypatch.setattr(reconcile, "MAX_FETCHED", 2)
     for number in range(4):
         customer.gets_chatbot(mark=None, to=f"+55|1196666555{number}")
     reason(customer, BY_SENDER)

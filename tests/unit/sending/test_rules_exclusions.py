@@ -98,7 +98,7 @@ def test_a_list_that_comes_to_no_rest_is_no_ground_to_send_on() -> None:
         account.tagged = [contact(100 + len(grown))]
 
     exclusions = Account([], one_more_each_pass).exclusions()
-    with pytest.raises(WtsError, match="5 readings"):
+    with pytest.raises(WtsError, match="listed 5 times"):
         exclusions.refusal("+55|11999999999")
 
 
@@ -169,5 +169,5 @@ def test_a_contact_among_the_blocked_is_excluded_unless_it_shows_another_status(
 def test_a_contact_without_a_readable_number_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     exclusions = Account([contact(1, phoneNumber="ramal 7")]).exclusions()
     exclusions.begin()
-    assert "Contact 1 must not be written to, but its number cannot be read" in caplog.text
+    assert "Contact 1 must not be messaged, but its number cannot be read" in caplog.text
     assert caplog.text.count("Contact 1") == 1

@@ -15,9 +15,9 @@ from airflow_provider_wts.sending.key import Mark
 from airflow_provider_wts.sending.reconcile import (
     Finding,
     Found,
-    Harmless,
     InCards,
     InSession,
+    Repeatable,
     SessionSearch,
     Traces,
     Unanswered,
@@ -137,7 +137,7 @@ def test_the_absence_of_what_can_no_longer_take_effect_needs_no_wait(
 
 
 def test_what_may_be_made_again_is_not_waited_for(moment: SimpleNamespace) -> None:
-    found = search_for_one(None, Harmless(), MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
+    found = search_for_one(None, Repeatable(), MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
     assert found.finding is Finding.ABSENT
     assert moment.waits == []
 
@@ -160,7 +160,7 @@ def test_the_effect_of_a_request_is_waited_for_as_long_as_set_and_never_shorter_
 def test_more_sessions_than_the_most_leave_a_send_undecided(
     monkeypatch: pytest.MonkeyPatch, count: int, becomes: Finding
 ) -> None:
-    monkeypatch.setattr(reconcile, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(reconcile, "MAX_SESSIONS", 2)
     assert finding(Api(sessions=sessions(count)), by_metadata=True)[0] is becomes
 
 
@@ -168,7 +168,7 @@ def test_more_sessions_than_the_most_leave_a_send_undecided(
 def test_more_sessions_to_read_for_messages_than_the_most_leave_a_send_undecided(
     monkeypatch: pytest.MonkeyPatch, count: int, becomes: Finding
 ) -> None:
-    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
+    monkeypatch.setattr(reconcile, "MAX_FETCHED", 2)
     api = Api(sessions=sessions(count))
     assert finding(api, by_sender=True)[0] is becomes
     assert api.count("list_messages") == 2
@@ -178,7 +178,7 @@ def test_more_sessions_to_read_for_messages_than_the_most_leave_a_send_undecided
 def test_more_sessions_to_read_for_metadata_than_the_most_leave_a_send_undecided(
     monkeypatch: pytest.MonkeyPatch, count: int, becomes: Finding
 ) -> None:
-    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
+    monkeypatch.setattr(reconcile, "MAX_FETCHED", 2)
     api = Api(sessions=sessions(count, metadata=None))
     api.whole = {f"s{number}": session(number) for number in range(count)}
     assert finding(api, by_metadata=True)[0] is becomes
@@ -373,7 +373,7 @@ def findings(found: list[Found]) -> list[Finding]:
 def test_more_sessions_than_the_most_leave_many_sends_undecided(
     monkeypatch: pytest.MonkeyPatch, most: int, becomes: Finding
 ) -> None:
-    monkeypatch.setattr(reconcile, "MOST_SESSIONS_OF_MANY", most)
+    monkeypatch.setattr(reconcile, "MAX_SESSIONS_OF_MANY", most)
     api = Api(sessions=[session(number, contactDetails={"phoneNumber": "+55|11966665555"}) for number in range(2)])
     assert findings(Sends(3).search(api)) == [becomes] * 3
 
@@ -403,7 +403,7 @@ def test_the_rest_of_a_request_of_which_one_was_sent_is_never_absent() -> None:
 
 
 def test_only_so_many_recipients_are_checked_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "MOST_ALONE_OF_MANY", 3)
+    monkeypatch.setattr(reconcile, "MAX_FETCHED_OF_MANY", 3)
     found = Sends(5).search(Api(), whole=False)
     assert findings(found) == [Finding.ABSENT] * 3 + [Finding.UNDECIDED] * 2
     assert found[-1].reason == "too many recipients are left to check each of them"
@@ -411,7 +411,7 @@ def test_only_so_many_recipients_are_checked_one_at_a_time(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("by_sender", [False, True])
 def test_only_so_many_sessions_of_many_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch, by_sender: bool) -> None:
-    monkeypatch.setattr(reconcile, "MOST_ALONE_OF_MANY", 2)
+    monkeypatch.setattr(reconcile, "MAX_FETCHED_OF_MANY", 2)
     sends = Sends(4)
     # Without metadata in the list, and with a message that only its session shows.
     api = Api(sessions=[sends.session_of(number, metadata=None) for number in range(4)])
@@ -553,7 +553,7 @@ def found_in_cards(api: Api) -> tuple[Finding, str]:
 def test_more_cards_than_the_most_leave_a_card_undecided(
     monkeypatch: pytest.MonkeyPatch, count: int, becomes: Finding
 ) -> None:
-    monkeypatch.setattr(reconcile, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(reconcile, "MAX_SESSIONS", 2)
     assert found_in_cards(Api(cards=[card(number, metadata={}) for number in range(count)]))[0] is becomes
 
 
@@ -564,7 +564,7 @@ def test_more_cards_than_the_most_leave_a_card_undecided(
 def test_more_cards_to_read_than_the_most_leave_a_card_undecided(
     monkeypatch: pytest.MonkeyPatch, count: int, becomes: tuple[Finding, str]
 ) -> None:
-    monkeypatch.setattr(reconcile, "MOST_ALONE", 2)
+    monkeypatch.setattr(reconcile, "MAX_FETCHED", 2)
     api = Api(cards=[card(number) for number in range(count)])
     api.whole = {f"c{number}": card(number, metadata={}) for number in range(count)}
     assert found_in_cards(api) == becomes
