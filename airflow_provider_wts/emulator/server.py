@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
@@ -585,13 +585,22 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self.listening = threading.Event()
+        self._end: Callable[[], object] = lambda: None
+
+    def end(self) -> None:
+        """Leave the main loop without waiting for its next tick; for any thread."""
+        self.should_exit = True
+        self._end()
 
     async def main_loop(self) -> None:
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._end = partial(loop.call_soon_threadsafe, ended.set)
         self.listening.set()
         ticks = 0
         while not await self.on_tick(ticks):
             ticks = (ticks + 1) % 500 or 10
-            await asyncio.sleep(_TICK)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _TICK)
             account = self._service.account
             with account.lock:
                 account.run_due()
@@ -658,7 +667,7 @@ class RunningServer:
     def stop(self) -> None:
         """Stop, and return once the thread has ended."""
         self._service.stopping.set()
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join(10)
         self._service.postman.stop()
         with contextlib.suppress(OSError):
