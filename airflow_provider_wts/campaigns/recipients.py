@@ -78,8 +78,8 @@ _SHORTENED = re.compile(r"\s*[+-]?\d(?:(?:[.,]\d+)?[Ee][+-]\d{2,}|[.,]\d+[Ee]\+?
 #: A number with many digits behind the comma, as a program that calculates writes it.
 _FRACTION = re.compile(r"-?\d+[.,]\d{13,}")
 
-#: Digits of a number: that a person writes, that are exact in binary, and that are written.
-_PERSONAL, _EXACT, _WRITTEN = 12, 15, 17
+#: Digits of a number: up to 9,999,999.99; that are exact in binary; and that are written.
+_AMOUNT, _EXACT, _WRITTEN = 9, 15, 17
 
 #: Characters of a key of a row, as the table of outcomes takes them.
 _LONGEST_KEY = 255
@@ -658,13 +658,13 @@ def _refuse_illegible(value: Any) -> None:
 
 
 def _is_calculated(text: str) -> bool:
-    """Whether a calculation left a little more: 0.30000000000000004 is 0.3, and 1795734150.8363123 is a time."""
-    digits = _digits_of(text)
-    return digits > _WRITTEN or (digits > _EXACT and _digits_of(f"{float(text):.{_EXACT}g}") <= _PERSONAL)
-
-
-def _digits_of(text: str) -> int:
-    return len(text.replace(".", "").strip("-0")) if "." in text else 0
+    """Whether a calculation left a little more: 0.30000000000000004 is 0.3, but 1795738050.6399984 is a time."""
+    digits = len(text.replace(".", "").strip("-0")) if "." in text else 0
+    if digits <= _EXACT:
+        return False
+    # More digits are rounded to an amount by chance: one time in a thousand has such a fraction.
+    rounded = f"{float(text):.{_EXACT}g}".replace(".", "").lstrip("-0")
+    return digits > _WRITTEN or len(rounded) <= _AMOUNT
 
 
 def _refuse_without_text(value: Any) -> None:
