@@ -20,8 +20,8 @@ BIN := $(VENV)/bin
 
 # What the tests are asked to run, for example: make test TESTS="tests/unit -k phone"
 TESTS ?=
-# One process of tests per core, each with an Airflow of its own.
-PYTEST := -m pytest -n logical --dist worksteal
+# Two processes of tests per core, each with an Airflow of its own.
+PYTEST := -m pytest -n auto --dist worksteal
 
 .PHONY: help
 help: ## Show this list

@@ -54,6 +54,11 @@ os.environ.update(
 )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Most tests wait for something for most of their time, so a core has work for two."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[Any]:
     """Look through nothing for garbage that stays anyhow: what is imported, and the tests that are made of it."""

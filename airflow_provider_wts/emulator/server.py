@@ -590,7 +590,9 @@ class _Server(uvicorn.Server):
     def end(self) -> None:
         """Leave the main loop without waiting for its next tick; for any thread."""
         self.should_exit = True
-        self._end()
+        # The loop may be over by now.
+        with contextlib.suppress(RuntimeError):
+            self._end()
 
     async def main_loop(self) -> None:
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
