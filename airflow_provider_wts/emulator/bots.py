@@ -147,16 +147,9 @@ class BotRun:
         """Write to the contact."""
         template = None
         if step.get("template"):
-            template = next((t for t in self.account.templates.by_creation() if t["name"] == step["template"]), None)
-        conversation.company_writes(
-            self.account,
-            self.session,
-            kind="TEXT",
-            text=self._fill(step["message"]),
-            origin="BOT",
-            template=template,
-            bot_name=self.bot["name"],
-        )
+            template = next((t for t in self.account.templates if t["name"] == step["template"]), None)
+        content = conversation.Content(self._fill(step["message"]), template=template)
+        conversation.company_writes(self.account, self.session, content, bot=self.bot["name"])
         return False
 
     def wait(self, step: Mapping[str, Any]) -> bool:
@@ -223,8 +216,7 @@ class BotRun:
             self.session["userId"] = None
             conversation.set_status(self.account, self.session, "PENDING")
         else:
-            agent = self.account.agent_of({"email": target["agent"]})
-            self.session["userId"] = agent["userId"] if agent else None
+            self.session["userId"] = self.account.user_of({"email": target["agent"]})
             conversation.set_status(self.account, self.session, "IN_PROGRESS")
         return False
 
@@ -259,7 +251,7 @@ class BotRun:
             if match[1] == "answer":
                 found = self._answer
             elif kind == "contact":
-                found = self.session.contact.get("phoneNumber" if name == "phone" else name)
+                found = self.session.contact["phoneNumber" if name == "phone" else name]
             elif kind == "metadata":
                 found = self.session["metadata"].get(name, self.session.contact["metadata"].get(name))
             return "" if found is None else str(found)

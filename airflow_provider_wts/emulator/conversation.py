@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
-from airflow_provider_wts.emulator.state import Account, Contact, Delivery, Message, Record, Session
+from airflow_provider_wts.emulator.state import Account, Contact, Delivery, Message, Record, Send, Session
 
 WINDOW = 24 * 3600 * TICKS
 
 OFFICIAL_WHATSAPP = frozenset({"CloudAPI_WhatsApp", "Dialog360_WhatsApp"})
 """Channels where free text needs a conversation that the contact keeps open."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a message of the company holds.
+
+    :param text: its text, that of a template filled in.
+    :param kind: its type.
+    :param template: the template it is made from.
+    :param file: its file, as ``PublicFileDTO``.
+    :param reference: ID of the message it replies to.
+    """
+
+    text: str | None
+    kind: str = "TEXT"
+    template: Record | None = None
+    file: Mapping[str, Any] | None = None
+    reference: str | None = None
 
 
 def contact_for(account: Account, address: str) -> Contact:
@@ -24,12 +43,10 @@ def contact_for(account: Account, address: str) -> Contact:
     """
     contact = account.contact_by_address(address) or account.contact_by_older_number(address)
     if contact is None:
-        if is_handle(address):
-            handle = address.strip()
-            contact = account.add_contact({"instagram": handle, "name": handle, "origin": "CREATED_FROM_HUB"})
-        else:
-            phone = stored_phone(address, account.switches)
-            contact = account.add_contact({"phoneNumber": phone, "name": phone, "origin": "CREATED_FROM_HUB"})
+        name, address = ("instagram", address.strip()) if is_handle(address) else ("phoneNumber", address)
+        if name == "phoneNumber":
+            address = stored_phone(address, account.switches)
+        contact = account.add_contact({name: address, "name": address, "origin": "CREATED_FROM_HUB"})
         webhooks.emit_contact(account, "CONTACT_NEW", contact)
     return contact
 
@@ -80,8 +97,7 @@ def open_session(
     :param agent: the agent that gets it.
     :param origin: what opened it.
     """
-    if department is None:
-        department = next((one for one in account.departments.by_creation() if one["isDefault"]), None)
+    department = department or account.default_department()
     session = add_session(
         account,
         contact,
@@ -122,19 +138,9 @@ def add_session(
         "companyId": account.id,
         "contactId": contact.id,
         "channelId": channel.id,
-        "departmentId": None,
-        "userId": None,
         "number": str(len(account.sessions) + 1),
-        "utm": None,
         "origin": "API",
-        "classification": None,
-        "firstResponseAt": None,
-        "botId": None,
         "unreadCount": 0,
-        "lastMessageText": None,
-        "lastInteractionDate": None,
-        "lastMessageOut": None,
-        "lastMessageIn": None,
         "metadata": {},
         **values,
     }
@@ -224,77 +230,61 @@ def window_status(account: Account, session: Session) -> str:
 
 
 def company_writes(
-    account: Account,
-    session: Session,
-    *,
-    kind: str,
-    text: str | None,
-    origin: str = "API",
-    template: Record | None = None,
-    file: Mapping[str, Any] | None = None,
-    sender_id: str | None = None,
-    reference: str | None = None,
-    callback_url: str | None = None,
-    identifier: str | None = None,
-    send_id: str | None = None,
-    bot_name: str | None = None,
+    account: Account, session: Session, content: Content, *, send: Record | None = None, bot: str | None = None
 ) -> Message:
     """Add a message of the company to a session and send it on its way to the contact.
 
-    :param kind: type of the message, such as ``TEXT``.
-    :param origin: who wrote it: ``API``, ``BOT``, ``DEFAULT``.
-    :param template: the template it is made from.
-    :param file: its file, as ``PublicFileDTO``.
-    :param sender_id: the caller's own id.
-    :param reference: id of the message it replies to.
-    :param callback_url: where to report that it was sent or failed.
-    :param identifier: id of the message; a new one when left out.
-    :param send_id: the send it belongs to.
-    :param bot_name: the chatbot that writes it.
+    :param send: the send it belongs to, or the scheduled message.
+    :param bot: name of the chatbot that writes it.
     """
+    template, file = content.template, content.file
     failure = None
     if template is not None and file is None and account.switches.media_template_without_file == "fail":
         failure = "O template exige um arquivo." if needs_file(template) else None
     if template is None and window_status(account, session) != "ACTIVE":
-        failure = _outside_window(account, by_bot=bot_name is not None)
+        failure = _outside_window(account, by_bot=bot is not None)
     message = add_message(
-        account, session, text, kind=kind, direction="TO_HUB", origin=origin, status="QUEUED", identifier=identifier
+        account,
+        session,
+        content.text,
+        kind=content.kind,
+        direction="TO_HUB",
+        origin="BOT" if bot else "API",
+        status="QUEUED",
+        identifier=send.id if isinstance(send, Send) else None,
     )
-    message["senderId"] = sender_id
-    message["refId"] = reference
+    message["refId"] = content.reference
     if template is not None:
         message["templateId"] = template.id
     if file is not None:
         message["fileId"] = file["id"]
         message["filesIds"] = [file["id"]]
         message["details"] = {"file": dict(file), "files": [dict(file)]}
-    message.callback_url = callback_url
-    message.send_id = send_id
+    if send is not None:
+        message["senderId"], message.callback_url, message.send_id = send["senderId"], send["callbackUrl"], send.id
     session["lastMessageOut"] = account.clock.text(message.created)
     address = address_of(session)
     behaviour = account.behaviour_of(address)
     account.deliver(
         Delivery(
             to=address,
-            kind="template" if template is not None else kind.lower(),
-            text=text,
-            by_bot=bot_name is not None,
-            bot=bot_name,
-            sender_id=sender_id,
+            kind="template" if template is not None else content.kind.lower(),
+            text=content.text,
+            by_bot=bot is not None,
+            bot=bot,
+            sender_id=message["senderId"],
             session_id=session.id,
             message=message,
-            send_id=send_id,
+            send_id=message.send_id,
             at=account.clock.text(message.created),
         )
     )
-    failure = failure or behaviour.fails
-    stays = behaviour.stays
-    if failure is not None:
-        reason = failure
+    reason = failure or behaviour.fails
+    if reason is not None:
         account.agenda.after(account.switches.sent_seconds, lambda: _fail(account, message, reason))
-    elif stays not in ("QUEUED", "PROCESSING"):
-        _plan_progress(account, message, "SENT", account.switches.sent_seconds, stays)
-    if failure is None and behaviour.answers == "always" and bot_name is None and behaviour.replies:
+    elif behaviour.stays not in ("QUEUED", "PROCESSING"):
+        _plan_progress(account, message, "SENT", account.switches.sent_seconds, behaviour.stays)
+    if reason is None and behaviour.answers == "always" and bot is None and behaviour.replies:
         account.agenda.after(behaviour.delay, lambda: _reply(account, session))
     webhooks.emit_message(account, "MESSAGE_SENT", message)
     return message
@@ -385,19 +375,11 @@ def add_message(
         {
             "timestamp": account.clock.text(stamp),
             "type": kind,
-            "senderId": None,
             "sessionId": session.id,
-            "templateId": None,
-            "userId": None,
             "direction": direction,
             "status": status,
             "origin": origin,
             "text": text,
-            "fileId": None,
-            "refId": None,
-            "readContactAt": None,
-            "details": None,
-            "failedReason": None,
             "filesIds": [],
         },
     )
@@ -420,23 +402,12 @@ def add_note(
     identifier: str | None = None,
     stamp: int | None = None,
 ) -> Message:
-    """Add an internal note to a session.
+    """Add an internal note to a session; it takes what :func:`add_message` takes.
 
     :param files: its files, as ``PublicFileDTO``.
-    :param identifier: its id; a new one when left out.
-    :param stamp: when it was written, in ticks; now when left out.
     """
-    note = add_message(
-        account,
-        session,
-        text,
-        kind="NOTE",
-        direction="TO_HUB",
-        origin="API",
-        status="SAVED",
-        identifier=identifier,
-        stamp=stamp,
-    )
+    own = {"kind": "NOTE", "direction": "TO_HUB", "origin": "API", "status": "SAVED"}
+    note = add_message(account, session, text, **own, identifier=identifier, stamp=stamp)
     note["filesIds"] = [file["id"] for file in files]
     note["details"] = {"files": files} if files else None
     return note
@@ -475,8 +446,7 @@ def _fail(account: Account, message: Message, reason: str) -> None:
 
 
 def _told(message: Message) -> dict[str, Any]:
-    names = ("sessionId", "status", "senderId", "failedReason")
-    return {"id": message.send_id or message.id, **{name: message[name] for name in names}}
+    return {**message.shown("sessionId", *webhooks.OUTCOME), "id": message.send_id or message.id}
 
 
 def _reply(account: Account, session: Session) -> None:

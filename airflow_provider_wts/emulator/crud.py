@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from types import MappingProxyType
 from typing import Any, Final
 
 from airflow_provider_wts.api.contract import Operation, operations, resolve
@@ -97,34 +98,84 @@ def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def plain(account: Account, record: Record) -> dict[str, Any]:
-    """Return a record whose properties are in the answer as they are kept."""
-    return {**account.stamped(record), **record.values}
+Details = Mapping[str, Sequence[str]]
+"""The properties of an answer that a request must ask for, each with the names to ask by."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMPTY = {"boolean": False, "integer": 0}
 
 
-def detail(answer: dict[str, Any], request: Request, name: str, make: Callable[[], Any], *asked: str) -> None:
-    """Put a detail into an answer, in the way the switches say where it was not asked for.
+def details_of(*names: str, **others: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Return the details of an answer.
 
-    :param name: name of the property.
-    :param make: makes its value.
-    :param asked: names under which it can be asked for.
+    :param names: those that are asked for by their own names.
+    :param others: the names to ask by for each of the others.
     """
-    answer.pop(name, None)
-    if request.shows(*asked):
-        set_unless_null(answer, name, make())
-    elif request.account.switches.details_not_asked == "null":
-        answer[name] = None
+    return {**{name: (name,) for name in names}, **others}
 
 
-def set_unless_null(answer: dict[str, Any], name: str, value: Any) -> None:
-    """Put a property into an answer; without a value it is left out, as the contract allows no null for objects.
+def answer(
+    request: Request,
+    record: Record,
+    details: Details = _NOTHING,
+    *,
+    part: str = "",
+    whole: bool = False,
+    **values: Any,
+) -> dict[str, Any]:
+    """Return an object as the operation answers it: the properties that the contract declares, empty if nothing is set.
 
-    :param name: name of the property.
+    :param part: the property of the answer that holds such objects, if they are not the answer itself.
+    :param whole: whether all details are in the answer, asked for or not.
+    :param values: what is not kept in the record, or differs from it; a function makes its value when it is shown.
     """
-    if value is None:
-        answer.pop(name, None)
-    else:
-        answer[name] = value
+    switches, shown = request.account.switches, {}
+    known = {**_known(request.account, record), **values}
+    for name, schema in _declared(request.operation.operation_id, part).items():
+        if name not in details or whole or request.shows(*details[name]):
+            given = known.get(name)
+            value = _part(request, schema, given() if callable(given) else given)
+            if value is not None or _is_nullable(schema):
+                shown[name] = value
+        elif switches.details_not_asked == "null":
+            shown[name] = None
+    return shown
+
+
+def _known(account: Account, record: Record) -> dict[str, Any]:
+    known = {**account.stamped(record), **record.values}
+    if isinstance(record, Contact):
+        known["tagsId"], known["tagsName"] = record["tagIds"], account.tags.names(record["tagIds"])
+        # Some answers write these in lower case.
+        known["phonenumber"], known["phonenumberFormatted"] = record["phoneNumber"], record["phoneNumberFormatted"]
+    return known
+
+
+def _part(request: Request, schema: Mapping[str, Any], value: Any) -> Any:
+    """Return a property of an answer: of another object what the contract declares, of nothing what it has instead."""
+    schema = resolve(request.operation.service, schema)
+    if isinstance(value, Record):
+        known = _known(request.account, value)
+        return {name: _part(request, one, known.get(name)) for name, one in schema["properties"].items()}
+    if isinstance(value, list) and value and isinstance(value[0], Record):
+        return [_part(request, schema["items"], one) for one in value]
+    return _EMPTY.get(str(schema.get("type"))) if value is None else value
+
+
+@cache
+def _declared(operation_id: str, part: str) -> Mapping[str, Any]:
+    """Return the schemas of the properties of the objects that an operation answers with."""
+    operation = operations()[operation_id]
+    schema = _declared(operation_id, "")[part] if part else resolve(operation.service, operation.answer_schema or {})
+    while "items" in schema or {"items", "results"} & schema.get("properties", {}).keys():
+        properties = schema.get("properties", {})
+        schema = resolve(operation.service, schema.get("items") or properties.get("items") or properties["results"])
+    found: Mapping[str, Any] = schema.get("properties", {})
+    return found
+
+
+def _is_nullable(schema: Mapping[str, Any]) -> bool:
+    return "null" in schema.get("type", ()) or {"type": "null"} in schema.get("anyOf", ())
 
 
 def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = None) -> Bounds:
@@ -144,48 +195,6 @@ def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = N
         None if after is None else parse_ticks(after) + step,
         None if before is None else parse_ticks(before) - step,
     )
-
-
-def select(
-    request: Request,
-    table: Table[RecordT],
-    keep: Callable[[RecordT], bool] | None = None,
-    *,
-    among: Sequence[RecordT] | None = None,
-    created: Bounds | None = None,
-    updated: Bounds | None = None,
-) -> Sequence[RecordT]:
-    """Return the records of a list in their order, without cutting pages.
-
-    :param request: the request, whose date filters and order count.
-    :param table: all records.
-    :param keep: the other filters.
-    :param among: the few records that can match at all, oldest first; all of the table when left out.
-    :param created: filter of ``createdAt``; from the query when left out.
-    :param updated: filter of ``updatedAt``; likewise.
-    """
-    created = date_bounds(request, "CreatedAt") if created is None else created
-    updated = date_bounds(request, "UpdatedAt") if updated is None else updated
-    order, descending = _order(request)
-    by_change = order.lower() == "updatedat"
-    found: Sequence[RecordT]
-    if among is not None:
-        found = [one for one in among if created.holds(one.created) and updated.holds(one.updated)]
-        if by_change:
-            found = sorted(found, key=_changed)
-    elif updated != ALWAYS or by_change:
-        found = table.updated_in(updated)
-        if created != ALWAYS:
-            found = [one for one in found if created.holds(one.created)]
-        if not by_change:
-            found.sort(key=_made)
-    else:
-        found = table.created_in(created)
-    if keep is not None:
-        found = [one for one in found if keep(one)]
-    if not by_change and order.lower() != "createdat":
-        found = sorted(found, key=lambda one: _comparable(one, order))
-    return Backwards(found) if descending else found
 
 
 class Backwards(Sequence[RecordT]):
@@ -208,12 +217,27 @@ class Backwards(Sequence[RecordT]):
         return self._forwards[-1 - place]
 
 
-def page(request: Request, records: Sequence[RecordT], show: Callable[[RecordT], Any]) -> dict[str, Any]:
-    """Cut the page out of a list that the request asks for.
+def listed(
+    request: Request,
+    table: Table[RecordT],
+    show: Callable[[Request, RecordT], Any],
+    keep: Callable[[RecordT], bool] | None = None,
+    *,
+    among: Sequence[RecordT] | None = None,
+    created: Bounds | None = None,
+    updated: Bounds | None = None,
+) -> dict[str, Any]:
+    """Return the page of a list that the request asks for.
 
-    :param records: the whole list.
+    :param table: all records.
     :param show: makes the answer's item of a record.
+    :param keep: the filters other than those by date.
+    :param among: the few records that can match at all, oldest first; all of the table by default.
+    :param created: filter of ``createdAt``; from the query by default, as that of ``updatedAt``.
     """
+    created = date_bounds(request, "CreatedAt") if created is None else created
+    updated = date_bounds(request, "UpdatedAt") if updated is None else updated
+    records = _selected(request, table, keep, among=among, created=created, updated=updated)
     switches = request.account.switches
     settings = _settings(request)
     number = _first(settings, "PageNumber", "pageNumber", "Page", default=1)
@@ -240,8 +264,40 @@ def page(request: Request, records: Sequence[RecordT], show: Callable[[RecordT],
         "totalItems": total,
         "totalPages": pages,
         "hasMorePages": number < pages,
-        "items": [show(record) for record in records[(number - 1) * size : number * size]],
+        "items": [show(request, record) for record in records[(number - 1) * size : number * size]],
     }
+
+
+def _selected(
+    request: Request,
+    table: Table[RecordT],
+    keep: Callable[[RecordT], bool] | None,
+    *,
+    among: Sequence[RecordT] | None,
+    created: Bounds,
+    updated: Bounds,
+) -> Sequence[RecordT]:
+    """Return the records of a list in their order, without cutting pages."""
+    order, descending = _order(request)
+    by_change = order.lower() == "updatedat"
+    found: Sequence[RecordT]
+    if among is not None:
+        found = [one for one in among if created.holds(one.created) and updated.holds(one.updated)]
+        if by_change:
+            found = sorted(found, key=_changed)
+    elif updated != ALWAYS or by_change:
+        found = table.updated_in(updated)
+        if created != ALWAYS:
+            found = [one for one in found if created.holds(one.created)]
+        if not by_change:
+            found.sort(key=_made)
+    else:
+        found = table.created_in(created)
+    if keep is not None:
+        found = [one for one in found if keep(one)]
+    if not by_change and order.lower() != "createdat":
+        found = sorted(found, key=lambda one: _comparable(one, order))
+    return Backwards(found) if descending else found
 
 
 def whole(records: Sequence[Any]) -> dict[str, Any]:
@@ -261,98 +317,103 @@ def whole(records: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def lower(values: Iterable[object] | None) -> frozenset[str] | None:
-    """Return texts in lower case for comparing without case; ``None`` where no filter is given.
+Property = str | Callable[[Record], Any]
+"""A property of a record by its name on the wire, or what makes its value."""
 
-    :param values: the texts.
+
+def keeps(
+    given: Mapping[str, Any],
+    filters: Mapping[str, Property] = _NOTHING,
+    texts: Mapping[str, Sequence[str]] = _NOTHING,
+) -> Callable[[Record], bool] | None:
+    """Return what the filters of a request let through, ``None`` if it sets none of them.
+
+    :param given: the query, or the body.
+    :param filters: for each filter the property that must have the value, or one of the values, in any case.
+    :param texts: for each filter the properties that are searched for the text.
     """
-    return None if not values else frozenset(str(value).lower() for value in values)
+    values = [(of, folded(given[name])) for name, of in filters.items() if given.get(name) not in (None, [], "")]
+    searched = [(names, given[name].casefold()) for name, names in texts.items() if given.get(name)]
+
+    def keep(record: Record) -> bool:
+        return all(
+            not wanted.isdisjoint(folded(record[of] if isinstance(of, str) else of(record))) for of, wanted in values
+        ) and all(
+            text in " ".join(str(record[name]) for name in names if record[name]).casefold() for names, text in searched
+        )
+
+    return keep if values or searched else None
 
 
-def within(value: object, wanted: frozenset[str] | None) -> bool:
-    """Say whether a value passes a filter.
-
-    :param wanted: what :func:`lower` returned.
-    """
-    return wanted is None or str(value).lower() in wanted
+def folded(values: Any) -> frozenset[str]:
+    """Return one value, or those of a list, for comparing without case."""
+    listed_values = values if isinstance(values, list) else [values]
+    return frozenset(str(one).casefold() for one in listed_values if one is not None)
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A plain kind of object: it has the operations that the contract names after it, and their answers' properties.
+    """A plain kind of object, with the operations that the contract names after it.
 
     For ``tag`` these are ``list_tags``, ``get_tag``, ``create_tag``, ``update_tag`` and ``delete_tag``, as far as there
     are. One that does more than the others is written by hand, and registered after the resource.
 
     :param name: what it is called in an operationId.
-    :param table: name of its table in the account.
     :param what: what it is, in Portuguese with its article.
-    :param show: makes an answer; properties that an operation does not declare are left out.
-    :param keep: makes the filter of a list.
+    :param show: makes an answer.
+    :param filters: the filters of its list by a value; see :func:`keeps`.
+    :param texts: the filters of its list by a text.
+    :param keep: makes the other filters of its list.
     :param fields: for each name that ``fields`` of an update takes, its properties; without it all are written.
     :param written: checks what is written to a new or an existing object, and returns it as it is kept.
-    :param defaults: what a new object has beside.
-    :param leaves: what follows when one is deleted, or why it cannot be.
-    :param path: name of the path parameter.
+    :param defaults: what else a new object has.
+    :param deleted: does what a deletion entails, or refuses it.
     :param other_id: a property that names it as well as its id.
     """
 
     name: str
-    table: str
     what: str
-    show: Callable[[Request, Record], dict[str, Any]] = lambda request, record: plain(request.account, record)
+    show: Callable[[Request, Record], dict[str, Any]] = answer
+    filters: Mapping[str, Property] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     keep: Callable[[Request], Callable[[Record], bool]] | None = None
     fields: Mapping[str, tuple[str, ...]] | None = None
     written: Callable[[Request, Mapping[str, Any], Record | None], Mapping[str, Any]] = lambda request, given, old: (
         given
     )
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    leaves: Callable[[Request, Record], None] = lambda request, record: None
-    path: str = "id"
+    deleted: Callable[[Request, Record], None] = lambda request, record: None
     other_id: str | None = None
 
     def __post_init__(self) -> None:
         served: dict[str, Handler] = {
             f"list_{self.name}s": self._list,
-            f"get_{self.name}": lambda request: self.shown(request, self.of(request)),
-            f"create_{self.name}": lambda request: self.shown(request, self.create(request)),
-            f"update_{self.name}": lambda request: self.shown(request, self.update(request)),
+            f"get_{self.name}": lambda request: self.show(request, self.of(request)),
+            f"create_{self.name}": lambda request: self.show(request, self.create(request)),
+            f"update_{self.name}": lambda request: self.show(request, self.update(request)),
             f"delete_{self.name}": self._delete,
         }
         HANDLERS.update({name: handler for name, handler in served.items() if name in operations()})
 
     def all(self, account: Account) -> Table[Record]:
         """Return its table."""
-        found: Table[Record] = getattr(account, self.table)
+        found: Table[Record] = getattr(account, f"{self.name}s")
         return found
 
-    def of(self, request: Request, path: str = "") -> Record:
-        """Return the object that the path names.
-
-        :param path: name of the path parameter, if it is another one than that of the resource.
-        """
-        table, identifier = self.all(request.account), request.path[path or self.path]
+    def of(self, request: Request) -> Record:
+        """Return the object that the path names, before any other."""
+        table, identifier = self.all(request.account), next(iter(request.path.values()))
         if self.other_id is not None:
             wanted = identifier.lower()
-            identifier = next((one.id for one in table.by_creation() if one[self.other_id] == wanted), identifier)
+            identifier = next((one.id for one in table if one[self.other_id] == wanted), identifier)
         return request.account.need(table, identifier, self.what)
-
-    def shown(self, request: Request, record: Record) -> dict[str, Any]:
-        """Return an object as the operation's answer carries it.
-
-        :param record: the object.
-        """
-        declared = _declared(request.operation.operation_id)
-        return {name: value for name, value in self.show(request, record).items() if name in declared}
 
     def create(self, request: Request) -> Record:
         """Create an object from the body."""
         account = request.account
         given = self.written(request, request.body, None)
         values = {**deepcopy(dict(self.defaults)), **{name: one for name, one in given.items() if one is not None}}
-        if "companyId" in _declared(request.operation.operation_id):
-            values["companyId"] = account.id
-        return account.new(self.all(account), values)
+        return account.new(self.all(account), {**values, "companyId": account.id})
 
     def update(self, request: Request) -> Record:
         """Write to an object what the body says."""
@@ -363,28 +424,22 @@ class Resource:
         return record
 
     def _list(self, request: Request) -> Any:
-        table, keep = self.all(request.account), None if self.keep is None else self.keep(request)
+        tests = (keeps(request.query, self.filters, self.texts), self.keep(request) if self.keep else None)
+        asked = [test for test in tests if test is not None]
+
+        def keep(record: Record) -> bool:
+            return all(test(record) for test in asked)
+
+        table = self.all(request.account)
         if request.operation.paged:
-            return page(request, select(request, table, keep), lambda record: self.shown(request, record))
-        return [self.shown(request, record) for record in table.by_creation() if keep is None or keep(record)]
+            return listed(request, table, self.show, keep if asked else None)
+        return [self.show(request, record) for record in table if keep(record)]
 
     def _delete(self, request: Request) -> Empty:
         record = self.of(request)
-        self.leaves(request, record)
+        self.deleted(request, record)
         self.all(request.account).remove(record)
         return EMPTY
-
-
-@cache
-def _declared(operation_id: str) -> frozenset[str]:
-    """Return the properties of the objects that an operation answers with."""
-    operation = operations()[operation_id]
-    schema = resolve(operation.service, operation.answer_schema or {})
-    if operation.paged:
-        schema = schema["properties"]["items"]
-    if "items" in schema:
-        schema = resolve(operation.service, schema["items"])
-    return frozenset(schema.get("properties", ()))
 
 
 @dataclass(frozen=True)
@@ -395,20 +450,22 @@ class Members:
     and the last two for many, which end in ``contacts_batch``.
 
     :param holder: the resource that holds them.
-    :param table: name of their table in the account.
-    :param show: makes an answer.
-    :param keep: makes the filter of the list.
-    :param add: puts a contact into an object, and returns the membership.
-    :param remove: takes one out, if it is in it.
+    :param details: the details of an answer.
+    :param filters: the filters of the list by a value; see :func:`keeps`.
+    :param keep: makes the other filters of the list.
+    :param values: makes what else a new member has.
+    :param again: does what adding a member again entails, or refuses it.
+    :param moved: notes that a contact is in an object now, or no longer.
     :param unknown: what a batch does with a number that has no contact: ``create``, ``skip`` or ``refuse``.
     """
 
     holder: Resource
-    table: str
-    show: Callable[[Request, Record], dict[str, Any]]
-    keep: Callable[[Request], Callable[[Record], bool]]
-    add: Callable[[Account, Record, Contact], Record]
-    remove: Callable[[Account, Record, Contact], None]
+    details: Details = field(default_factory=dict)
+    filters: Mapping[str, Property] = field(default_factory=dict)
+    keep: Callable[[Request], Callable[[Record], bool]] | None = None
+    values: Callable[[Account, Contact], dict[str, Any]] = lambda account, contact: {}
+    again: Callable[[Account, Record], None] = lambda account, member: None
+    moved: Callable[[Contact, Record, bool], None] = lambda contact, holder, inside: None
     unknown: Callable[[Account], str] = lambda account: "create"
 
     def __post_init__(self) -> None:
@@ -416,40 +473,71 @@ class Members:
         handles(f"list_{name}_contacts")(self._list)
         handles(f"add_{name}_contact")(self._add)
         handles(f"add_{name}_contacts_batch")(self._add_batch)
-        handles(f"remove_{name}_contact")(self._remove)
-        handles(f"remove_{name}_contacts_batch")(self._remove_batch)
+        handles(f"remove_{name}_contact", f"remove_{name}_contacts_batch")(self._remove)
+
+    def table(self, account: Account) -> Table[Record]:
+        """Return the table of the members of all objects."""
+        found: Table[Record] = getattr(account, f"{self.holder.name}_contacts")
+        return found
 
     def of(self, account: Account, holder: Record) -> list[Record]:
         """Return the members of an object.
 
         :param holder: the object.
         """
-        table: Table[Record] = getattr(account, self.table)
-        return [member for member in table.by_creation() if member[f"{self.holder.name}Id"] == holder.id]
+        return [member for member in self.table(account) if member[f"{self.holder.name}Id"] == holder.id]
+
+    def add(self, account: Account, holder: Record, contact: Contact) -> Record:
+        """Put a contact into an object, and return the membership.
+
+        :param holder: the object.
+        """
+        member = account.memberships.get((holder.id, contact.id))
+        if member is not None:
+            self.again(account, member)
+            return member
+        values = {"active": True, "companyId": account.id, "contactId": contact.id, **self.values(account, contact)}
+        member = account.new(self.table(account), {**values, f"{self.holder.name}Id": holder.id})
+        account.memberships[holder.id, contact.id] = member
+        self.moved(contact, holder, True)
+        return member
+
+    def remove(self, account: Account, holder: Record, contact: Contact) -> None:
+        """Take a contact out of an object, if it is in it.
+
+        :param holder: the object.
+        """
+        member = account.memberships.pop((holder.id, contact.id), None)
+        if member is not None:
+            self.table(account).remove(member)
+            self.moved(contact, holder, False)
+
+    def _show(self, request: Request, member: Record) -> dict[str, Any]:
+        contact = request.account.contacts.find(member["contactId"])
+        return answer(request, member, self.details, contactDetails=contact)
 
     def _list(self, request: Request) -> dict[str, Any]:
-        table: Table[Record] = getattr(request.account, self.table)
+        keep = self.keep(request) if self.keep else keeps(request.query, self.filters)
         members = self.of(request.account, self.holder.of(request))
-        found = select(request, table, self.keep(request), among=members)
-        return page(request, found, lambda member: self.show(request, member))
+        return listed(request, self.table(request.account), self._show, keep, among=members)
 
     def _add(self, request: Request) -> dict[str, Any]:
         account, holder = request.account, self.holder.of(request)
-        return self.show(request, self.add(account, holder, account.contact_named(request.body)))
+        return self._show(request, self.add(account, holder, account.contact_named(request.body)))
 
     def _add_batch(self, request: Request) -> dict[str, Any]:
-        holder = self.holder.of(request)
-        contacts = contacts_named(request.account, request.body, unknown=self.unknown(request.account))
-        return whole([self.show(request, self.add(request.account, holder, contact)) for contact in contacts])
+        account, holder = request.account, self.holder.of(request)
+        contacts = contacts_named(account, request.body, unknown=self.unknown(account))
+        return whole([self._show(request, self.add(account, holder, contact)) for contact in contacts])
 
     def _remove(self, request: Request) -> Empty:
-        self.remove(request.account, self.holder.of(request), request.account.contact_named(request.body))
-        return EMPTY
-
-    def _remove_batch(self, request: Request) -> Empty:
-        holder = self.holder.of(request)
-        for contact in contacts_named(request.account, request.body, unknown="skip"):
-            self.remove(request.account, holder, contact)
+        account, holder = request.account, self.holder.of(request)
+        batch = request.operation.operation_id.endswith("_batch")
+        named = (
+            contacts_named(account, request.body, unknown="skip") if batch else [account.contact_named(request.body)]
+        )
+        for contact in named:
+            self.remove(account, holder, contact)
         return EMPTY
 
 

@@ -213,9 +213,7 @@ def _content(account: Account, body: Mapping[str, Any], item: Mapping[str, Any])
     for name, table in (("botKey", account.chatbots), ("templateId", account.templates)):
         key = body.get(name)
         if isinstance(key, str):
-            found: Any = next(
-                (one for one in table if key.lower() in (one.id, one.get("key"), one.get("internalName"))), None
-            )
+            found: Any = next((one for one in table if key.lower() in (one.id, one["key"], one["internalName"])), None)
             return str(found["name"]) if found is not None else key
     text = item.get("text")
     return text if isinstance(text, str) else None

@@ -33,24 +33,15 @@ class Record:
     values: dict[str, Any]
 
     def __getitem__(self, name: str) -> Any:
-        return self.values[name]
+        """Return a property, ``None`` if it is not set."""
+        return self.values.get(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.values[name] = value
 
-    def get(self, name: str) -> Any:
-        """Return a property, ``None`` where it is not set.
-
-        :param name: its name on the wire.
-        """
-        return self.values.get(name)
-
     def shown(self, *names: str) -> dict[str, Any]:
-        """Return the id and some properties, as an answer about something else shows them.
-
-        :param names: names on the wire. Some answers write ``phonenumber`` in lower case.
-        """
-        return {"id": self.id, **{name: self.values.get(name.replace("phonenumber", "phoneNumber")) for name in names}}
+        """Return the id and some properties, as an answer about something else shows them."""
+        return {"id": self.id, **{name: self[name] for name in names}}
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +97,7 @@ class Session(Record):
     messages: list[Message] = field(default_factory=list)
     run: RunningBot | None = None
     reactivate: bool = False
-    on_answer: Callable[[], None] | None = None
+    on_answer: Callable[[], object] | None = None
     last_in: int | None = None
 
 
@@ -187,6 +178,10 @@ class Table(Generic[RecordT]):
         if identifier is None:
             return None
         return self._by_id.get(identifier) or self._by_id.get(identifier.lower())
+
+    def names(self, identifiers: Iterable[str]) -> list[str]:
+        """Return the names of the records with these ids, without those that are gone."""
+        return [record["name"] for record in map(self.find, identifiers) if record is not None]
 
     def add(self, record: RecordT) -> RecordT:
         """Take a record in and return it.
@@ -393,7 +388,7 @@ class Account:
         self.portfolio_contacts: Table[Record] = Table()
         self.files: Table[Record] = Table()
         self.uploads: Table[Record] = Table()
-        self.subscriptions: Table[Record] = Table()
+        self.webhook_subscriptions: Table[Record] = Table()
         self.panels: Table[Record] = Table()
         self.panel_steps: Table[Record] = Table()
         self.panel_tags: Table[Record] = Table()
@@ -511,7 +506,7 @@ class Account:
         :param sender: number, handle or id of a channel; left out, the account's first channel of the right kind.
         :param recipient: number or handle that is written to.
         """
-        channels = [channel for channel in self.channels.by_creation() if channel["active"]]
+        channels = [channel for channel in self.channels if channel["active"]]
         if not sender:
             instagram = bool(recipient and is_handle(recipient))
             fitting = [channel for channel in channels if (channel["type"] == "Instagram") == instagram]
@@ -539,7 +534,7 @@ class Account:
         :param key: ``botKey`` of a request.
         """
         wanted = (key or "").lower()
-        bot = next((bot for bot in self.chatbots.by_creation() if bot["key"] == wanted), None)
+        bot = next((bot for bot in self.chatbots if bot["key"] == wanted), None)
         if bot is None:
             raise not_found("O chatbot")
         suitable = (
@@ -559,7 +554,7 @@ class Account:
         """
         found = self.templates.find(identifier)
         if found is None:
-            found = next((t for t in self.templates.by_creation() if t.get("internalName") == identifier), None)
+            found = next((t for t in self.templates if t["internalName"] == identifier), None)
         if found is None:
             raise not_found("O template")
         return found
@@ -617,7 +612,7 @@ class Account:
         name = named_department.get("name")
         if not name:
             return None
-        found = named(self.departments.by_creation(), name, lambda department: department["name"])
+        found = named(self.departments, name, lambda department: department["name"])
         if found is None:
             raise not_found("A equipe")
         return found
@@ -629,7 +624,7 @@ class Account:
         """
         if not user or not any(user.values()):
             return None
-        for agent in self.agents.by_creation():
+        for agent in self.agents:
             if user.get("id"):
                 if user["id"].lower() in (agent["userId"], agent.id):
                     return agent
@@ -639,6 +634,19 @@ class Account:
             elif (agent["email"] or "").casefold() == str(user.get("email")).casefold():
                 return agent
         raise not_found("O usuário")
+
+    def user_of(self, user: Mapping[str, Any] | None) -> str | None:
+        """Return the user ID of the agent that a request names; see :meth:`agent_of`."""
+        agent = self.agent_of(user)
+        return None if agent is None else str(agent["userId"])
+
+    def agent_of_user(self, user_id: str | None) -> Record | None:
+        """Return the agent of a user."""
+        return next((agent for agent in self.agents if agent["userId"] == user_id), None)
+
+    def default_department(self) -> Record | None:
+        """Return the department of whatever names none."""
+        return next((one for one in self.departments if one["isDefault"]), None)
 
     # Contacts -------------------------------------------------------------------------------------------------------
 
@@ -655,26 +663,15 @@ class Account:
         phone = values.get("phoneNumber")
         properties: dict[str, Any] = {
             "companyId": self.id,
-            "name": None,
-            "nameWhatsapp": None,
-            "nameInstagram": None,
-            "nameMessenger": None,
-            "phoneNumber": phone,
             "phoneNumberFormatted": formatted_phone(phone) if phone else None,
-            "email": None,
-            "instagram": None,
-            "messengerId": None,
-            "annotation": None,
             "tagIds": [],
             "status": "ACTIVE",
             "origin": "CREATED_BY_USER",
-            "importedAt": None,
-            "utm": None,
             "customFields": {},
             "portfolioIds": [],
             "metadata": {},
+            **values,
         }
-        properties.update(values)
         contact = Contact(identifier or self.new_id(), ticks, ticks, properties)
         self.contacts.add(contact)
         self.index_contact(contact)

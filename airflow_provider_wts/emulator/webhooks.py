@@ -23,7 +23,7 @@ def emit(account: Account, event: str, record: Record, content: Callable[[], Map
     :param record: what it is about.
     :param content: what the envelope carries of it, beside its id and dates; made only for a subscriber.
     """
-    for subscription in account.subscriptions.by_creation():
+    for subscription in account.webhook_subscriptions:
         if subscription["enabled"] and event in subscription["events"]:
             body = {
                 "eventType": event,
@@ -61,14 +61,15 @@ def emit_contact(account: Account, event: str, contact: Contact) -> None:
 
     :param event: name of the event.
     """
-    names = ("companyId", "name", "phonenumber", "phonenumberFormatted", "email", "instagram", "annotation", "status")
+    names = ("companyId", "name", "email", "instagram", "annotation", "status", "origin")
 
     def content() -> dict[str, Any]:
-        tags = [account.tags.find(identifier) for identifier in contact["tagIds"]]
         return {
-            **contact.shown(*names, "origin"),
+            **contact.shown(*names),
+            "phonenumber": contact["phoneNumber"],
+            "phonenumberFormatted": contact["phoneNumberFormatted"],
             "tagsId": list(contact["tagIds"]),
-            "tags": [tag["name"] for tag in tags if tag is not None],
+            "tags": account.tags.names(contact["tagIds"]),
             "utm": None,
             "customFieldValues": dict(contact["customFields"]),
             "metadata": dict(contact["metadata"]),
@@ -86,10 +87,14 @@ def emit_record(account: Account, event: str, record: Record) -> None:
     emit(account, event, record, lambda: record.values)
 
 
+OUTCOME = ("status", "senderId", "failedReason")
+"""The properties of a send that a callback reports."""
+
+
 def call_back(account: Account, url: str | None, content: Mapping[str, Any]) -> None:
     """Report to the ``callbackUrl`` of a send; the real service's body is not documented.
 
-    :param url: where to, nothing where it is missing.
+    :param url: where to; without one, nothing is reported.
     :param content: what to report.
     """
     if url:

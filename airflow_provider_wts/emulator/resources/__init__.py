@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-
-_MODULES = (
-    "agents",
-    "cards",
-    "channels",
-    "chatbots",
-    "contacts",
-    "custom_fields",
-    "departments",
-    "files",
-    "messages",
-    "panels",
-    "portfolios",
-    "scheduled",
-    "sends",
-    "sequences",
-    "sessions",
-    "tags",
-    "templates",
-    "webhooks",
-)
+from pkgutil import iter_modules
 
 
 def load() -> None:
     """Import all of them, so that their handlers are registered."""
-    for name in _MODULES:
-        import_module(f"{__name__}.{name}")
+    for module in iter_modules(__path__, f"{__name__}."):
+        import_module(module.name)

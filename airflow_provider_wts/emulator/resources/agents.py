@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation
-from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, Resource, fields_of, handles
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, Resource, answer, fields_of, handles
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
+from airflow_provider_wts.emulator.resources.departments import join, leave
 from airflow_provider_wts.emulator.state import Record, named
-
-_FIELDS = fields_of("name", "shortName", "phoneNumber", "email", "profile", "availability")
-
 
 _NEVER_EMPTY = ("name", "profile", "availability")
 
@@ -23,7 +21,7 @@ def _written(request: Request, given: Mapping[str, Any], agent: Record | None) -
     if "phoneNumber" in values:
         phone = stored_phone(given["phoneNumber"], account.switches) if given["phoneNumber"] else None
         values |= {"phoneNumber": phone, "phoneNumberFormatted": formatted_phone(phone) if phone else None}
-    taken = given.get("email") and named(account.agents.by_creation(), given["email"], lambda one: one["email"])
+    taken = given.get("email") and named(account.agents, given["email"], lambda one: one["email"])
     if taken and taken is not agent and account.switches.duplicate_email == "refuse":
         raise Refusal("ENTITY_ERROR_SAVE", "Já existe um usuário com esse e-mail.")
     if agent is None:
@@ -31,16 +29,16 @@ def _written(request: Request, given: Mapping[str, Any], agent: Record | None) -
     return values
 
 
-def _leaves(request: Request, agent: Record) -> None:
+def _deleted(request: Request, agent: Record) -> None:
     account, body = request.account, request.body
     resolution, heir = body.get("sessionResolution"), None
     if resolution == "TRANSFER":
         if not body.get("transferUserId"):
             raise Refusal("FORM_ERROR", "Informe o usuário que recebe as sessões.")
-        heir = account.agent_of({"id": body["transferUserId"]})
+        heir = account.user_of({"id": body["transferUserId"]})
     for session in [one for one in account.open_sessions.values() if one["userId"] == agent["userId"]]:
         if resolution == "TRANSFER":
-            session["userId"] = heir["userId"] if heir else None
+            session["userId"] = heir
             account.touch(account.sessions, session)
         elif resolution == "COMPLETE":
             conversation.complete(account, session, stop_bot=False)
@@ -51,21 +49,12 @@ def _leaves(request: Request, agent: Record) -> None:
 
 AGENTS = Resource(
     "agent",
-    "agents",
     "O usuário",
-    fields=_FIELDS,
+    fields=fields_of("name", "shortName", "phoneNumber", "email", "profile", "availability"),
     written=_written,
-    defaults={
-        "email": None,
-        "phoneNumber": None,
-        "phoneNumberFormatted": None,
-        "isOwner": False,
-        "departments": [],
-        "availability": "UNAVAILABLE",
-        "blocked": False,
-    },
-    leaves=_leaves,
-    # Nobody says whether the path takes an agent's own id or its user's.
+    defaults={"departments": [], "availability": "UNAVAILABLE"},
+    deleted=_deleted,
+    # It is not documented whether the path takes an agent's own ID or its user's.
     other_id="userId",
 )
 
@@ -73,22 +62,13 @@ AGENTS = Resource(
 @handles("update_agent_departments")
 def _departments(request: Request) -> Empty:
     account, body, agent = request.account, request.body, AGENTS.of(request)
-    places = {}
-    for item in body["items"]:
-        department = account.need(account.departments, item.get("departmentId"), "A equipe")
-        places[department.id] = {
-            "agentId": agent.id,
-            "userId": agent["userId"],
-            "departmentId": department.id,
-            "isAgent": bool(item.get("isAgent")),
-            "isSupervisor": bool(item.get("isSupervisor")),
-        }
-    kept = {} if body["action"] == "ReplaceAll" else {one["departmentId"]: one for one in agent["departments"]}
-    if body["action"] == "Remove":
-        kept = {identifier: one for identifier, one in kept.items() if identifier not in places}
-    else:
-        kept |= places
-    agent["departments"] = list(kept.values())
+    items = [(account.need(account.departments, one.get("departmentId"), "A equipe"), one) for one in body["items"]]
+    if body["action"] == "ReplaceAll":
+        agent["departments"] = []
+    for department, item in items:
+        leave(agent, department)
+        if body["action"] != "Remove":
+            join(agent, department, {"isAgent": False, **item})
     account.touch(account.agents, agent)
     return EMPTY
 
@@ -104,8 +84,7 @@ def _logout(request: Request) -> Empty:
 @handles("update_agent_status")
 def _status(request: Request) -> dict[str, Any]:
     agent = AGENTS.of(request)
-    agent["blocked"] = request.body["status"] == "Blocked"
-    if agent["blocked"]:
+    if request.body["status"] == "Blocked":
         agent["availability"] = "UNAVAILABLE"
     request.account.touch(request.account.agents, agent)
-    return AGENTS.shown(request, agent)
+    return answer(request, agent)

@@ -11,23 +11,19 @@ from airflow_provider_wts.emulator.crud import (
     Empty,
     Request,
     Resource,
+    answer,
     changes,
-    detail,
+    details_of,
     fields_of,
     handles,
-    lower,
+    listed,
     merged,
-    page,
-    plain,
-    select,
-    set_unless_null,
-    within,
 )
 from airflow_provider_wts.emulator.errors import bad_request, not_found
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.messages import check_note
-from airflow_provider_wts.emulator.resources.panels import cards_of, is_overdue, steps_of
+from airflow_provider_wts.emulator.resources.panels import cards_of, is_overdue
 from airflow_provider_wts.emulator.resources.tags import tags_after
 from airflow_provider_wts.emulator.state import Account, Record, named
 
@@ -36,6 +32,9 @@ _FIELDS = fields_of(
     *("monetaryAmount", "customFields", "metadata"),
     TagIds=("tagIds", "tagNames"),
     Status=("status", "lostReasonId"),
+)
+_DETAILS = details_of(
+    *("panelTitle", "stepTitle", "stepPhase", "responsibleUser", "contacts", "customFields", "lostReason")
 )
 _PLAIN = ("description", "dueDate", "monetaryAmount")
 _COPIES = {
@@ -50,62 +49,46 @@ _COPIES = {
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:
-    query = request.query
-    panel = request.account.need(request.account.panels, query["PanelId"], "O painel")
-    text, statuses = str(query.get("TextFilter", "")).casefold(), lower(query.get("Statuses"))
-    step, contact, user = (query.get(name) for name in ("StepId", "ContactId", "ResponsibleUserId"))
-    return lambda card: (
-        card["panelId"] == panel.id
-        and (step is None or card["stepId"] == step.lower())
-        and (contact is None or contact.lower() in card["contactIds"])
-        and (user is None or card["responsibleUserId"] == user.lower())
-        and within(card["status"], statuses)
-        and (not text or text in f"{card['title']} {card['description']} {card['key']}".casefold())
-    )
+    panel = request.account.need(request.account.panels, request.query["PanelId"], "O painel")
+    return lambda card: card["panelId"] == panel.id
 
 
 def _show(request: Request, card: Record) -> dict[str, Any]:
     account = request.account
-    answer = plain(account, card)
-    reason_id = answer.pop("lostReasonId")
-    custom_fields = answer.pop("customFields")
-    answer["isOverdue"] = is_overdue(account, card)
     step, panel = account.panel_steps.find(card["stepId"]), account.panels.find(card["panelId"])
-    agent = next((one for one in account.agents.by_creation() if one["userId"] == card["responsibleUserId"]), None)
+    agent, reason = account.agent_of_user(card["responsibleUserId"]), account.lost_reasons.find(card["lostReasonId"])
     contacts = [contact for contact in map(account.contacts.find, card["contactIds"]) if contact is not None]
-    reason = account.lost_reasons.find(reason_id)
-
-    def phase() -> str:
-        steps = steps_of(account, card["panelId"])
-        if step is None or not steps:
-            return "NONE"
-        return "INITIAL" if step["isInitial"] else "FINAL" if step["isFinal"] else "NONE"
-
-    def name_of(record: Record | None) -> dict[str, Any] | None:
-        return None if record is None else {"id": record.id, "name": record["name"]}
-
-    def responsible() -> dict[str, Any] | None:
-        return None if agent is None else {"id": agent["userId"], "name": agent["name"]}
-
-    writes = request.operation.method != "GET"
-    details: dict[str, tuple[str, Callable[[], Any]]] = {
-        "panelTitle": ("PanelTitle", lambda: panel["title"] if panel else None),
-        "stepTitle": ("StepTitle", lambda: step["title"] if step else None),
-        "stepPhase": ("StepPhase", phase),
-        "responsibleUser": ("ResponsibleUser", responsible),
-        "contacts": ("Contacts", lambda: [name_of(contact) for contact in contacts]),
-        "customFields": ("CustomFields", lambda: custom_fields),
-        "lostReason": ("LostReason", lambda: reason and {"id": reason.id, "name": reason["description"]}),
-    }
-    for name, (asked, make) in details.items():
-        if writes:
-            set_unless_null(answer, name, make())
-        else:
-            detail(answer, request, name, make, asked)
-    return answer
+    phase = "NONE"
+    if step is not None and (step["isInitial"] or step["isFinal"]):
+        phase = "INITIAL" if step["isInitial"] else "FINAL"
+    return answer(
+        request,
+        card,
+        _DETAILS,
+        whole=request.operation.effect != "read",
+        isOverdue=is_overdue(account, card),
+        panelTitle=panel and panel["title"],
+        stepTitle=step and step["title"],
+        stepPhase=phase,
+        responsibleUser=agent and {"id": agent["userId"], "name": agent["name"]},
+        contacts=contacts,
+        lostReason=reason and {"id": reason.id, "name": reason["description"]},
+    )
 
 
-CARDS = Resource("card", "cards", "O card", show=_show, keep=_wanted)
+CARDS = Resource(
+    "card",
+    "O card",
+    show=_show,
+    filters={
+        "StepId": "stepId",
+        "ContactId": "contactIds",
+        "ResponsibleUserId": "responsibleUserId",
+        "Statuses": "status",
+    },
+    texts={"TextFilter": ("title", "description", "key")},
+    keep=_wanted,
+)
 
 
 @handles("create_card")
@@ -144,7 +127,7 @@ def _duplicate(request: Request) -> dict[str, Any]:
             card[target] = source[target]
     account.cards.add(card)
     if everything or "Notes" in named_fields:
-        for note in [one for one in account.card_notes.by_creation() if one["cardId"] == source.id]:
+        for note in [one for one in account.card_notes if one["cardId"] == source.id]:
             account.new(account.card_notes, {**note.values, "cardId": card.id, "panelId": card["panelId"]})
     if options.get("archiveOriginalCard"):
         source["status"] = "ARCHIVED"
@@ -155,14 +138,13 @@ def _duplicate(request: Request) -> dict[str, Any]:
 
 @handles("list_card_notes")
 def _notes(request: Request) -> dict[str, Any]:
-    account, card = request.account, CARDS.of(request, "cardId")
-    found = select(request, account.card_notes, lambda note: note["cardId"] == card.id)
-    return page(request, found, lambda note: plain(account, note))
+    account, card = request.account, CARDS.of(request)
+    return listed(request, account.card_notes, answer, lambda note: note["cardId"] == card.id)
 
 
 @handles("create_card_note")
 def _create_note(request: Request) -> dict[str, Any]:
-    account, body, card = request.account, request.body, CARDS.of(request, "cardId")
+    account, body, card = request.account, request.body, CARDS.of(request)
     urls = body.get("fileUrls") or ()
     if len(urls) > 3:
         raise bad_request(["no máximo 3 arquivos"], account.switches)
@@ -170,12 +152,12 @@ def _create_note(request: Request) -> dict[str, Any]:
         check_note(account, body.get("text"))
     note = add_card_note(account, card, body.get("text"), urls)
     webhooks.emit_record(account, "PANEL_CARD_NOTE_NEW", note)
-    return plain(account, note)
+    return answer(request, note)
 
 
 @handles("delete_card_note")
 def _delete_note(request: Request) -> Empty:
-    account, card = request.account, CARDS.of(request, "cardId")
+    account, card = request.account, CARDS.of(request)
     note = account.need(account.card_notes, request.path["noteId"], "A nota")
     if note["cardId"] != card.id:
         raise not_found("A nota")
@@ -222,7 +204,7 @@ def _step(account: Account, identifier: str) -> Record:
 def _new_card(account: Account, step: Record, title: str, identifier: str | None = None) -> Record:
     """Return a card that is not in the table yet: what is wrong with the rest of the request leaves nothing behind."""
     panel = account.need(account.panels, step["panelId"], "O painel")
-    number = 1 + max((one["number"] for one in account.cards.by_creation() if one["panelId"] == panel.id), default=0)
+    number = 1 + max((one["number"] for one in account.cards if one["panelId"] == panel.id), default=0)
     stamp = account.clock.stamp()
     return Record(
         identifier or account.new_id(),
@@ -234,19 +216,14 @@ def _new_card(account: Account, step: Record, title: str, identifier: str | None
             "stepId": step.id,
             "position": _last_position(account, step),
             "title": title,
-            "description": None,
             "key": f"{panel['key']}-{number}",
             "number": number,
-            "dueDate": None,
             "tagIds": [],
-            "sessionId": None,
-            "monetaryAmount": None,
-            "responsibleUserId": None,
             "contactIds": [],
             "customFields": {},
             "metadata": {},
             "status": "OPEN",
-            "lostReasonId": None,
+            **dict.fromkeys((*_PLAIN, "sessionId", "responsibleUserId", "lostReasonId")),
         },
     )
 
@@ -284,8 +261,7 @@ def _references(account: Account, card: Record, given: Mapping[str, Any]) -> dic
     """Return the properties of a card that name other objects."""
     found: dict[str, Any] = {}
     if "responsibleUserId" in given:
-        agent = account.agent_of({"id": given["responsibleUserId"]})
-        found["responsibleUserId"] = agent["userId"] if agent else None
+        found["responsibleUserId"] = account.user_of({"id": given["responsibleUserId"]})
     if "sessionId" in given:
         wanted = given["sessionId"]
         found["sessionId"] = account.need(account.sessions, wanted, "A sessão").id if wanted else None
@@ -308,7 +284,7 @@ def _contact_id(account: Account, reference: str) -> str:
 
 
 def _tag_ids(account: Account, panel_id: str, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
-    tags = [tag for tag in account.panel_tags.by_creation() if tag["panelId"] == panel_id]
+    tags = [tag for tag in account.panel_tags if tag["panelId"] == panel_id]
     if ids:
         known = {tag.id for tag in tags}
         unknown = [one for one in ids if one.lower() not in known]

@@ -14,7 +14,7 @@ def _wanted(request: Request) -> Callable[[Record], bool]:
     return lambda channel: wanted in ("all", channel["identity"]["platform"].lower())
 
 
-Resource("channel", "channels", "O canal", keep=_wanted)
+Resource("channel", "O canal", keep=_wanted)
 
 
 @handles("get_office_hours")

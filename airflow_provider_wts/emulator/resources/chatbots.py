@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import bots, conversation, webhooks
-from airflow_provider_wts.emulator.crud import Request, Resource, handles, lower, merged, within
+from airflow_provider_wts.emulator.crud import Request, Resource, handles, merged
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send
 from airflow_provider_wts.emulator.resources.sessions import show_session, write_metadata
 from airflow_provider_wts.emulator.state import Account, Chatbot, Contact, Record, Send, Session
 
-
-def _wanted(request: Request) -> Callable[[Record], bool]:
-    query = request.query
-    name = str(query.get("Name", "")).casefold()
-    types, statuses = lower(query.get("Types")), lower(query.get("PublishStatuses"))
-    usages, channels = lower(query.get("AutomationUsages")), lower(query.get("ChannelIds"))
-    departments = lower(query.get("DefaultDepartmentIds"))
-    return lambda bot: (
-        name in bot["name"].casefold()
-        and within(bot["type"], types)
-        and within(bot["publishStatus"], statuses)
-        and within(bot["defaultDepartmentId"], departments)
-        and (usages is None or any(usage.lower() in usages for usage in bot["automationUsage"]))
-        and (channels is None or not channels.isdisjoint(bot["channelIds"]))
-    )
-
-
-Resource("chatbot", "chatbots", "O chatbot", keep=_wanted)
+Resource(
+    "chatbot",
+    "O chatbot",
+    filters={
+        "Types": "type",
+        "PublishStatuses": "publishStatus",
+        "AutomationUsages": "automationUsage",
+        "ChannelIds": "channelIds",
+        "DefaultDepartmentIds": "defaultDepartmentId",
+    },
+    texts={"Name": ("name",)},
+)
 
 
 @handles("send_chatbot")
 def _send(request: Request) -> Any:
     account, body = request.account, request.body
     bot = account.chatbot_of(body.get("botKey"))
-    _check_target(body)
     session, skipped = _dispatch(account, bot, body, body.get("from"), body.get("options") or {}, send_id=None)
     if not skipped:
         return show_session(request, session)
@@ -53,7 +46,6 @@ def _send(request: Request) -> Any:
 def _queue(request: Request) -> dict[str, Any]:
     account, body = request.account, request.body
     bot = account.chatbot_of(body.get("botKey"))
-    _check_target(body)
     send = _accept(request, bot, body, body.get("from"), body.get("options") or {})
     return show_send(request, send)
 
@@ -65,17 +57,7 @@ def _queue_batch(request: Request) -> dict[str, Any]:
     sender, options = body.get("from"), body.get("options") or {}
     if sender:
         account.channel_of(sender)
-
-    def accept(item: Mapping[str, Any]) -> Send:
-        _check_target(item)
-        return _accept(request, bot, item, sender, options)
-
-    return answer_batch(request, body["messages"], accept)
-
-
-def _check_target(item: Mapping[str, Any]) -> None:
-    if not item.get("to") and not item.get("sessionId"):
-        raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
+    return answer_batch(request, body["messages"], lambda item: _accept(request, bot, item, sender, options))
 
 
 def _target(account: Account, item: Mapping[str, Any], sender: str | None) -> tuple[Session | None, Record]:
@@ -83,7 +65,9 @@ def _target(account: Account, item: Mapping[str, Any], sender: str | None) -> tu
     if item.get("sessionId"):
         session = account.need(account.sessions, item["sessionId"], "A sessão")
         return session, session.channel
-    to = item["to"]
+    to = item.get("to")
+    if not to:
+        raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
     channel = account.channel_of(sender, to)
     if not is_handle(to):
         stored_phone(to, account.switches)
@@ -113,8 +97,7 @@ def _accept(
                 return
             status = account.switches.skipped_queued_status
             update_send(account, send, status, reason=skipped if status == "FAILED" else None)
-        content = {"id": send.id, "status": send["status"], "senderId": send["senderId"]}
-        webhooks.call_back(account, item.get("callbackUrl"), {**content, "failedReason": send["failedReason"]})
+        webhooks.call_back(account, item.get("callbackUrl"), send.shown(*webhooks.OUTCOME))
 
     account.agenda.after(account.switches.queue_seconds, process)
     return send

@@ -8,23 +8,23 @@ from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.crud import (
+    Property,
     Request,
+    answer,
     changes,
     date_bounds,
-    detail,
+    details_of,
     fields_of,
     handles,
-    lower,
+    keeps,
+    listed,
     merged,
-    page,
-    select,
-    set_unless_null,
 )
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
-from airflow_provider_wts.emulator.resources.portfolios import add_to_portfolio, remove_from_portfolio
-from airflow_provider_wts.emulator.resources.sequences import add_to_sequence
+from airflow_provider_wts.emulator.resources.portfolios import PORTFOLIO_CONTACTS
+from airflow_provider_wts.emulator.resources.sequences import SEQUENCE_CONTACTS
 from airflow_provider_wts.emulator.resources.tags import tag_ids, tags_after
 from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key, named
 
@@ -34,95 +34,88 @@ _FIELDS = fields_of(
     Tags=("tagIds", "tagNames"),
     Portfolio=("portfolioIds", "portfolioNames"),
 )
+_DETAILS = details_of("customFields") | {
+    **dict.fromkeys(("tagIds", "tagNames"), ("Tags",)),
+    **dict.fromkeys(("portfolioIds", "portfolioNames"), ("Portfolios",)),
+}
+_TEXTS = {
+    "name": ("name",),
+    "email": ("email",),
+    "instagram": ("instagram",),
+    "textFilter": ("name", "phoneNumber", "phoneNumberFormatted", "email", "instagram"),
+}
 _PLAIN = ("name", "email", "instagram", "annotation", "utm", "pictureUrl")
 
 
-def show_contact(request: Request, contact: Contact, *, whole: bool = False) -> dict[str, Any]:
-    """Return a contact as an answer carries it.
-
-    :param whole: whether all details are shown, asked for or not.
-    """
+def _show(request: Request, contact: Contact) -> dict[str, Any]:
     account = request.account
-    answer = {**account.stamped(contact), **contact.values}
-    details: dict[str, tuple[str, Any]] = {
-        "tagIds": ("Tags", contact["tagIds"]),
-        "tagNames": ("Tags", _names(account.tags, contact["tagIds"])),
-        "customFields": ("CustomFields", contact["customFields"]),
-        "portfolioIds": ("Portfolios", contact["portfolioIds"]),
-        "portfolioNames": ("Portfolios", _names(account.portfolios, contact["portfolioIds"])),
-    }
-    answer.pop("pictureUrl", None)
-    set_unless_null(answer, "utm", contact["utm"])
-    for name, (asked, value) in details.items():
-        answer.pop(name, None)
-        if whole:
-            answer[name] = value
-        else:
-            detail(answer, request, name, lambda value=value: value, asked)  # type: ignore[misc]
-    return answer
+    return answer(
+        request,
+        contact,
+        _DETAILS,
+        whole=request.operation.effect != "read",
+        tagNames=lambda: account.tags.names(contact["tagIds"]),
+        portfolioNames=lambda: account.portfolios.names(contact["portfolioIds"]),
+    )
+
+
+def _status(account: Account, wanted: str | None) -> str | None:
+    """Return the status to filter contacts by, ``None`` if all have it."""
+    status = (wanted or "ACTIVE").upper()
+    return None if status == "ACTIVE" and account.contacts_not_active == 0 else status
 
 
 @handles("list_contacts")
 def _list(request: Request) -> dict[str, Any]:
     account = request.account
-    status = str(request.query.get("Status") or "ACTIVE").upper()
-    everyone = status == "ACTIVE" and account.contacts_not_active == 0
-    keep = None if everyone else lambda contact: contact["status"] == status
-    found = select(request, account.contacts, keep)
-    return page(request, found, lambda contact: show_contact(request, contact))
+    keep = keeps({"status": _status(account, request.query.get("Status"))}, {"status": "status"})
+    return listed(request, account.contacts, _show, keep)
 
 
 @handles("filter_contacts")
 def _filter(request: Request) -> dict[str, Any]:
     account, body = request.account, request.body
-    status = (body.get("status") or "ACTIVE").upper()
-    text, name = ((body.get(key) or "").casefold() for key in ("textFilter", "name"))
-    email, instagram = ((body.get(key) or "").casefold() for key in ("email", "instagram"))
-    phone = address_key(body["phoneNumber"]) if body.get("phoneNumber") else None
-    tags = lower(body.get("tagIds")) or _ids(account.tags, body.get("tagNames"))
-    portfolios = lower(body.get("portfolioIds")) or _ids(account.portfolios, body.get("portfolioNames"))
+    given = {**body, "status": _status(account, body.get("status"))}
+    for ids, names in (("tagIds", "tagNames"), ("portfolioIds", "portfolioNames")):
+        given[names] = None if body.get(ids) else body.get(names)
+    filters: dict[str, Property] = {
+        **{name: name for name in ("status", "origin", "tagIds", "portfolioIds")},
+        "tagNames": lambda contact: account.tags.names(contact["tagIds"]),
+        "portfolioNames": lambda contact: account.portfolios.names(contact["portfolioIds"]),
+    }
+    plain = keeps(given, filters, _TEXTS)
     custom, metadata = body.get("customFields") or {}, body.get("metadata") or {}
+    phone = address_key(body["phoneNumber"]) if body.get("phoneNumber") else None
 
     def keep(contact: Contact) -> bool:
-        values = contact.values
         return (
-            values["status"] == status
-            and name in (values["name"] or "").casefold()
-            and email in (values["email"] or "").casefold()
-            and instagram in (values["instagram"] or "").casefold()
-            and (phone is None or (phone != "" and phone in address_key(values["phoneNumber"] or "")))
-            and (not text or text in _searchable(contact))
-            and (tags is None or not tags.isdisjoint(values["tagIds"]))
-            and (portfolios is None or not portfolios.isdisjoint(values["portfolioIds"]))
-            and (not body.get("origin") or values["origin"] == body["origin"])
-            and all(values["customFields"].get(key) == value for key, value in custom.items())
-            and all(str(values["metadata"].get(key)) == value for key, value in metadata.items())
+            (plain is None or plain(contact))
+            and (phone is None or (phone != "" and phone in address_key(contact["phoneNumber"] or "")))
+            and all(contact["customFields"].get(key) == value for key, value in custom.items())
+            and all(str(contact["metadata"].get(key)) == value for key, value in metadata.items())
         )
 
-    filtered = status != "ACTIVE" or account.contacts_not_active > 0
-    filtered = filtered or any((text, name, email, instagram, custom, metadata, body.get("origin")))
-    filtered = filtered or any(one is not None for one in (phone, tags, portfolios))
     exact = account.contacts_by_phone.get(phone) if phone else None
-    found = select(
+    return listed(
         request,
         account.contacts,
-        keep if filtered else None,
+        _show,
+        keep if plain or custom or metadata or phone is not None else None,
         among=[exact] if exact is not None else None,
         created=date_bounds(request, "createdAt", body.get("createdAt") or {}),
         updated=date_bounds(request, "updatedAt", body.get("updatedAt") or {}),
     )
-    return page(request, found, lambda contact: show_contact(request, contact))
 
 
 @handles("get_contact", "get_contact_by_phone")
 def _get(request: Request) -> dict[str, Any]:
-    return show_contact(request, _contact_of(request))
+    return _show(request, _contact_of(request))
 
 
 @handles("create_contact")
 def _create(request: Request) -> dict[str, Any]:
     options = request.body.get("options") or {}
-    return show_contact(request, _save(request.account, request.body, options), whole=True)
+    return _show(request, _save(request.account, request.body, options))
 
 
 @handles("batch_save_contacts")
@@ -133,7 +126,7 @@ def _batch(request: Request) -> list[dict[str, Any]]:
     options = {"upsert": True, **(request.body.get("options") or {})}
     if not options["upsert"] and not options.get("getIfExists"):
         options["upsert"] = True
-    return [show_contact(request, _save(account, item, options), whole=True) for item in items]
+    return [_show(request, _save(account, item, options)) for item in items]
 
 
 @handles("update_contact", "update_contact_by_phone")
@@ -141,7 +134,7 @@ def _update(request: Request) -> dict[str, Any]:
     contact = _contact_of(request)
     operation = (request.body.get("options") or {}).get("tagsOperation") or "InsertIfNotExists"
     _write(request.account, contact, changes(request, _FIELDS), operation)
-    return show_contact(request, contact, whole=True)
+    return _show(request, contact)
 
 
 @handles("update_contact_tags", "update_contact_tags_by_phone")
@@ -149,7 +142,7 @@ def _tags(request: Request) -> dict[str, Any]:
     contact, body = _contact_of(request), request.body
     given = {name: body[name] for name in ("tagIds", "tagNames") if name in body}
     _write(request.account, contact, given, body.get("operation") or "InsertIfNotExists")
-    return show_contact(request, contact, whole=True)
+    return _show(request, contact)
 
 
 @dataclass(frozen=True)
@@ -235,7 +228,7 @@ def _apply(account: Account, contact: Contact, given: Mapping[str, Any], resolve
         contact["metadata"] = merged(contact["metadata"], given["metadata"])
     account.index_contact(contact)
     for sequence in resolved.sequences:
-        add_to_sequence(account, sequence, contact)
+        SEQUENCE_CONTACTS.add(account, sequence, contact)
     if resolved.portfolios is not None:
         _set_portfolios(account, contact, resolved.portfolios)
 
@@ -245,9 +238,9 @@ def _set_portfolios(account: Account, contact: Contact, portfolios: list[Record]
     for identifier in contact["portfolioIds"]:
         left = account.portfolios.find(identifier)
         if left is not None and identifier not in wanted:
-            remove_from_portfolio(account, left, contact)
+            PORTFOLIO_CONTACTS.remove(account, left, contact)
     for portfolio in portfolios:
-        add_to_portfolio(account, portfolio, contact)
+        PORTFOLIO_CONTACTS.add(account, portfolio, contact)
 
 
 def _portfolios(account: Account, given: Mapping[str, Any]) -> list[Record] | None:
@@ -257,7 +250,7 @@ def _portfolios(account: Account, given: Mapping[str, Any]) -> list[Record] | No
         return None
     found = []
     for name in given.get("portfolioNames") or ():
-        portfolio = named(account.portfolios.by_creation(), name, lambda one: one["name"])
+        portfolio = named(account.portfolios, name, lambda one: one["name"])
         if portfolio is None:
             raise not_found("A carteira")
         found.append(portfolio)
@@ -273,19 +266,3 @@ def _contact_of(request: Request) -> Contact:
     if contact is None:
         raise not_found("O contato", "FORM_ERROR")
     return contact
-
-
-def _names(table: Any, ids: list[str]) -> list[str]:
-    return [found["name"] for found in map(table.find, ids) if found is not None]
-
-
-def _ids(table: Any, names: list[str] | None) -> frozenset[str] | None:
-    if not names:
-        return None
-    wanted = {name.casefold() for name in names}
-    return frozenset(one.id for one in table.by_creation() if one["name"].casefold() in wanted)
-
-
-def _searchable(contact: Contact) -> str:
-    names = ("name", "phoneNumber", "phoneNumberFormatted", "email", "instagram")
-    return " ".join(str(contact[name]) for name in names if contact[name]).casefold()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.crud import Request, handles, plain
+from airflow_provider_wts.emulator.crud import Request, answer, handles
 from airflow_provider_wts.emulator.state import Account, Record
 
 _TIME = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
@@ -17,7 +17,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 @handles("list_custom_fields", "list_contact_custom_fields")
 def _list(request: Request) -> list[dict[str, Any]]:
     kind = str(request.query.get("EntityType", "CONTACT")).upper()
-    fields = [field for field in request.account.custom_fields.by_creation() if field["entityType"] == kind]
+    fields = [field for field in request.account.custom_fields if field["entityType"] == kind]
     return arranged(request, fields)
 
 
@@ -26,7 +26,7 @@ def arranged(request: Request, fields: Sequence[Record]) -> list[dict[str, Any]]
 
     :param request: the request, whose ``NestedList`` counts.
     """
-    shown = {field.id: {**plain(request.account, field), "children": None} for field in fields}
+    shown = {field.id: answer(request, field) for field in fields}
     if not request.query.get("NestedList"):
         return list(shown.values())
     top: list[dict[str, Any]] = []
@@ -45,7 +45,7 @@ def accepted_values(account: Account, given: Mapping[str, Any], panel_id: str | 
     :param given: values by the key of the field.
     :param panel_id: the panel of a card; ``None`` = fields of contacts.
     """
-    fields = {field["key"]: field for field in account.custom_fields.by_creation() if field["scopeId"] == panel_id}
+    fields = {field["key"]: field for field in account.custom_fields if field["scopeId"] == panel_id}
     return {
         key: value for key, value in given.items() if key in fields and (value is None or _fits(fields[key], value))
     }

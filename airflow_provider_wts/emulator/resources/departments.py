@@ -5,41 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_wts.emulator.crud import Request, Resource, detail, fields_of, handles, plain, set_unless_null
+from airflow_provider_wts.emulator.crud import Request, Resource, answer, details_of, fields_of, handles
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.state import Account, Record
 
-_FIELDS = fields_of(
-    *("name", "description", "isDefault", "distributionIsEnabled", "channelsConfig", "restrictionType"),
-    "distributionConfig",
-)
+_DETAILS = details_of("agents", "channels")
 
 
 def _show(request: Request, department: Record) -> dict[str, Any]:
     account = request.account
-    answer = {**plain(account, department), "directLinks": {}}
-    del answer["channelsConfig"]
-    set_unless_null(answer, "distributionConfig", department["distributionConfig"])
 
     def agents() -> list[dict[str, Any]]:
-        return [
-            {name: place[name] for name in ("userId", "departmentId", "isAgent", "isSupervisor")}
-            for agent in account.agents.by_creation()
-            for place in agent["departments"]
-            if place["departmentId"] == department.id
-        ]
+        places = [place for agent in account.agents for place in agent["departments"]]
+        names = ("userId", "departmentId", "isAgent", "isSupervisor")
+        return [{name: place[name] for name in names} for place in places if place["departmentId"] == department.id]
 
     def channels() -> list[dict[str, Any]]:
-        config = department["channelsConfig"]
         return [
             {**channel.shown("number", "type"), "name": channel["identity"]["displayName"]}
-            for channel in account.channels.by_creation()
-            if config["scope"] == "ALL" or channel.id in config["channels"]
+            for channel in account.channels
+            if serves(department, channel)
         ]
 
-    detail(answer, request, "agents", agents, "Agents")
-    detail(answer, request, "channels", channels, "Channels")
-    return answer
+    return answer(request, department, _DETAILS, agents=agents, channels=channels)
+
+
+def serves(department: Record, channel: Record) -> bool:
+    """Say whether a department serves a channel."""
+    config = department["channelsConfig"]
+    return config["scope"] == "ALL" or channel.id in config["channels"]
 
 
 def _written(request: Request, given: Mapping[str, Any], department: Record | None) -> dict[str, Any]:
@@ -56,35 +50,29 @@ def _written(request: Request, given: Mapping[str, Any], department: Record | No
     if "isDefault" in given:
         values["isDefault"] = bool(given["isDefault"])
     if given.get("isDefault"):
-        for other in account.departments.by_creation():
+        for other in account.departments:
             other["isDefault"] = False
     return values
 
 
-def _leaves(request: Request, department: Record) -> None:
+def _deleted(request: Request, department: Record) -> None:
     if department["isDefault"]:
         raise Refusal("ENTITY_ERROR_SAVE", "A equipe padrão não pode ser excluída.")
-    for agent in request.account.agents.by_creation():
-        _leave(agent, department)
+    for agent in request.account.agents:
+        leave(agent, department)
 
 
 DEPARTMENTS = Resource(
     "department",
-    "departments",
     "A equipe",
     show=_show,
-    fields=_FIELDS,
+    fields=fields_of(
+        *("name", "description", "isDefault", "distributionIsEnabled", "channelsConfig", "restrictionType"),
+        "distributionConfig",
+    ),
     written=_written,
-    defaults={
-        "description": None,
-        "isDefault": False,
-        "isPrivate": False,
-        "distribuitionEnabled": False,
-        "restrictionType": "NONE",
-        "distributionConfig": None,
-        "channelsConfig": {"scope": "ALL", "channels": []},
-    },
-    leaves=_leaves,
+    defaults={"restrictionType": "NONE", "directLinks": {}, "channelsConfig": {"scope": "ALL", "channels": []}},
+    deleted=_deleted,
 )
 
 
@@ -94,7 +82,7 @@ def _create(request: Request) -> dict[str, Any]:
     department = DEPARTMENTS.create(request)
     for agent, item in agents:
         join(agent, department, item)
-    return DEPARTMENTS.shown(request, department)
+    return _show(request, department)
 
 
 @handles("update_department_agents")
@@ -102,11 +90,11 @@ def _agents(request: Request) -> dict[str, Any]:
     account, body, department = request.account, request.body, DEPARTMENTS.of(request)
     agents = [(_agent(account, one.get("userId")), one) for one in body["items"]]
     if body["action"] == "ReplaceAll":
-        for agent in account.agents.by_creation():
-            _leave(agent, department)
+        for agent in account.agents:
+            leave(agent, department)
     for agent, item in agents:
         if body["action"] == "Remove":
-            _leave(agent, department)
+            leave(agent, department)
         else:
             join(agent, department, item)
         account.touch(account.agents, agent)
@@ -115,9 +103,8 @@ def _agents(request: Request) -> dict[str, Any]:
 
 
 @handles("get_department_channels")
-def _channels_of(request: Request) -> dict[str, Any]:
-    config: dict[str, Any] = DEPARTMENTS.of(request)["channelsConfig"]
-    return config
+def _channels_of(request: Request) -> Any:
+    return DEPARTMENTS.of(request)["channelsConfig"]
 
 
 def _agent(account: Account, user_id: str | None) -> Record:
@@ -134,14 +121,14 @@ def _channels(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
         return {"scope": scope, "channels": []}
     found = []
     for wanted in given.get("channels") or ():
-        by_name = (one for one in account.channels.by_creation() if one["identity"]["displayName"] == wanted)
+        by_name = (one for one in account.channels if one["identity"]["displayName"] == wanted)
         found.append((next(by_name, None) or account.channel_of(wanted)).id)
     return {"scope": scope, "channels": found}
 
 
 def join(agent: Record, department: Record, item: Mapping[str, Any]) -> None:
     """Put an agent into a department, as an agent of it unless ``item`` says otherwise."""
-    _leave(agent, department)
+    leave(agent, department)
     place = {
         "agentId": agent.id,
         "userId": agent["userId"],
@@ -152,5 +139,6 @@ def join(agent: Record, department: Record, item: Mapping[str, Any]) -> None:
     agent["departments"] = [*agent["departments"], place]
 
 
-def _leave(agent: Record, department: Record) -> None:
+def leave(agent: Record, department: Record) -> None:
+    """Take an agent out of a department, if it is in it."""
     agent["departments"] = [one for one in agent["departments"] if one["departmentId"] != department.id]

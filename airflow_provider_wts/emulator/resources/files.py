@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_wts.emulator.clock import TICKS
-from airflow_provider_wts.emulator.crud import Request, handles
+from airflow_provider_wts.emulator.crud import Request, answer, handles
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.state import Account
 
@@ -25,7 +25,6 @@ def _upload_url(request: Request) -> dict[str, Any]:
         "name": name,
         "type": query["Type"],
         "mimeType": query.get("MimeType") or _mime_type(name),
-        "content": None,
         "expires": account.clock.now() + int(account.switches.upload_seconds * TICKS),
     }
     upload = account.new(account.uploads, values)
@@ -38,19 +37,13 @@ def _save(request: Request) -> dict[str, Any]:
     upload = account.need(account.uploads, request.body["tempFileId"], "O arquivo temporário")
     if upload["content"] is None:
         raise Refusal("FORM_ERROR", "O conteúdo do arquivo não foi enviado.")
-    file = account.files.find(upload.get("fileId"))
+    file = account.files.find(upload["fileId"])
     if file is None:
         file = account.new(account.files, file_values(upload["name"], upload["content"], upload["mimeType"]))
         if upload["type"] != "UNDEFINED":
             file["type"] = upload["type"]
         upload["fileId"] = file.id
-    return {
-        "id": file.id,
-        "companyId": account.id,
-        "userId": None,
-        **{name: file[name] for name in ("name", "extension", "mimeType", "type", "size")},
-        "key": f"{account.id}/{file.id}{file['extension']}",
-    }
+    return answer(request, file, companyId=account.id, key=f"{account.id}/{file.id}{file['extension']}")
 
 
 def file_values(name: str, content: bytes, mime_type: str | None = None) -> dict[str, Any]:
@@ -88,12 +81,20 @@ def take_upload(account: Account, identifier: str, content: bytes, *, authorized
     return 200, ""
 
 
-def message_files(account: Account, references: Sequence[str]) -> list[dict[str, Any]]:
-    """Return files of a message as ``PublicFileDTO``.
+def message_files(account: Account, references: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the files of a message.
 
-    :param references: file ids or public URLs.
+    :param references: file IDs or public URLs.
     """
     return [_message_file(account, reference) for reference in references]
+
+
+def message_file(account: Account, reference: str | None) -> dict[str, Any] | None:
+    """Return the file of a message as ``PublicFileDTO``, if it has one.
+
+    :param reference: a file ID or public URL.
+    """
+    return _message_file(account, reference) if reference else None
 
 
 def message_type(files: Sequence[Mapping[str, Any]]) -> str:

@@ -12,14 +12,16 @@ from airflow_provider_wts.emulator.crud import (
     Empty,
     Request,
     Resource,
+    answer,
     changes,
     date_bounds,
-    detail,
+    details_of,
     fields_of,
     handles,
 )
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
-from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.departments import serves
+from airflow_provider_wts.emulator.resources.files import message_file
 from airflow_provider_wts.emulator.resources.templates import filled_template
 from airflow_provider_wts.emulator.state import ALWAYS, Account, Record, address_key
 
@@ -27,25 +29,20 @@ _FIELDS = fields_of(
     *("to", "from", "department", "type", "templateId", "scheduling", "hiddenSession", "templateParams"),
     BotId=("botKey",),
 )
-# Kept beside what answers carry.
-_OWN = ("params", "messageId")
+_DETAILS = details_of("contact", "channel", "user", "department", "template", "chatbot")
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:
     account, query = request.account, request.query
     scheduled = date_bounds(request, "ScheduledAt")
-    status, kind = query.get("Status"), query.get("Type")
+    status = query.get("Status")
     channel = account.channel_of(query["From"]).id if query.get("From") else None
     contact = _contact_id(account, query["To"]) if query.get("To") else None
-    user, department = query.get("User"), query.get("Department")
     return lambda message: (
         (scheduled == ALWAYS or scheduled.holds(parse_ticks(message["scheduling"])))
-        and (status is None or _status(account, message) == status)
-        and (kind is None or message["type"] == kind)
-        and (channel is None or message["channelId"] == channel)
-        and (contact is None or message["contactId"] == contact)
-        and (user is None or message["userId"] == user.lower())
-        and (department is None or message["departmentId"] == department.lower())
+        and status in (None, _status(account, message))
+        and channel in (None, message["channelId"])
+        and contact in (None, message["contactId"])
     )
 
 
@@ -59,38 +56,33 @@ def _status(account: Account, message: Record) -> str:
 
 def _show(request: Request, message: Record) -> dict[str, Any]:
     account = request.account
-    answer = {**account.stamped(message), **message.values, "status": _status(account, message)}
-    for name in _OWN:
-        del answer[name]
-    written = account.messages.find(message["messageId"])
-    if written is not None and written["failedReason"]:
-        answer["failureReason"] = written["failedReason"]
-    contact, channel = account.contacts.find(message["contactId"]), account.channels.find(message["channelId"])
-    template = account.templates.find(message["templateId"])
-    bot = next((one for one in account.chatbots.by_creation() if one["key"] == message["botId"]), None)
-    agent = next((one for one in account.agents.by_creation() if one["userId"] == message["userId"]), None)
-    department = account.departments.find(message["departmentId"])
-
-    def show_channel() -> dict[str, Any] | None:
-        return None if channel is None else {**channel.shown("type"), "humanId": channel["identity"]["humanId"]}
-
-    def show_template() -> dict[str, Any] | None:
-        parameters = {"parameters": message["params"].get("parameters")}
-        return None if template is None else {**template.shown("name"), "templateParams": parameters}
-
-    of_contact = ("name", "phonenumberFormatted", "instagram", "pictureUrl")
-    detail(answer, request, "contact", lambda: contact and contact.shown(*of_contact), "Contact")
-    detail(answer, request, "channel", show_channel, "Channel")
-    detail(answer, request, "user", lambda: agent and {"id": agent["userId"], "name": agent["name"]}, "User")
-    detail(answer, request, "department", lambda: department and department.shown("name"), "Department")
-    detail(answer, request, "template", show_template, "Template")
-    detail(
-        answer, request, "chatbot", lambda: bot and {"id": bot["key"], "botId": bot.id, "name": bot["name"]}, "Chatbot"
+    written, contact = account.messages.find(message["messageId"]), account.contacts.find(message["contactId"])
+    channel, template = account.channels.find(message["channelId"]), account.templates.find(message["templateId"])
+    bot = next((one for one in account.chatbots if one["key"] == message["botId"]), None)
+    agent = account.agent_of_user(message["userId"])
+    parameters = {"parameters": message["params"].get("parameters")}
+    return answer(
+        request,
+        message,
+        _DETAILS,
+        status=_status(account, message),
+        failureReason=(written and written["failedReason"]) or message["failureReason"],
+        contact=contact,
+        channel=channel and {**channel.shown("type"), "humanId": channel["identity"]["humanId"]},
+        user=agent and {"id": agent["userId"], "name": agent["name"]},
+        department=account.departments.find(message["departmentId"]),
+        template=template and {**template.shown("name"), "templateParams": parameters},
+        chatbot=bot and {"id": bot["key"], "botId": bot.id, "name": bot["name"]},
     )
-    return answer
 
 
-SCHEDULED = Resource("scheduled_message", "scheduled_messages", "A mensagem agendada", show=_show, keep=_wanted)
+SCHEDULED = Resource(
+    "scheduled_message",
+    "A mensagem agendada",
+    show=_show,
+    filters={"Type": "type", "User": "userId", "Department": "departmentId"},
+    keep=_wanted,
+)
 
 
 @handles("create_scheduled_message")
@@ -99,11 +91,10 @@ def _create(request: Request) -> dict[str, Any]:
     if not account.switches.scheduled_messages:
         raise not_found("O recurso de mensagens agendadas")
     values = _checked(account, request.body)
-    values |= {"active": True, "companyId": account.id, "sessionId": None, "status": "SCHEDULED"}
-    values |= {"userId": account.user_id(), "failureReason": None, "messageId": None}
+    values |= {"active": True, "companyId": account.id, "status": "SCHEDULED", "userId": account.user_id()}
     message = account.new(account.scheduled_messages, values)
     _plan(account, message)
-    return SCHEDULED.shown(request, message)
+    return _show(request, message)
 
 
 @handles("update_scheduled_message")
@@ -127,7 +118,7 @@ def _update(request: Request) -> dict[str, Any]:
     message.values.update(_checked(account, {**before, **given}))
     account.touch(account.scheduled_messages, message)
     _plan(account, message)
-    return SCHEDULED.shown(request, message)
+    return _show(request, message)
 
 
 @handles("cancel_scheduled_message")
@@ -177,10 +168,8 @@ def _checked(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
         filled_template(account, template, params.get("parameters"), params.get("fileId") or params.get("fileUrl"))
     bot = account.chatbot_of(given.get("botKey")) if kind == "CHATBOT" else None
     channel = account.channel_of(given.get("from"), given["to"])
-    department = account.department_of(given.get("department"))
-    if department is None:
-        department = next((one for one in account.departments.by_creation() if one["isDefault"]), None)
-    if department is not None and not _serves(department, channel):
+    department = account.department_of(given.get("department")) or account.default_department()
+    if department is not None and not serves(department, channel):
         raise Refusal("ENTITY_NOT_FOUND", "A equipe não está vinculada ao canal.")
     return {
         "contactId": conversation.contact_for(account, given["to"]).id,
@@ -193,11 +182,6 @@ def _checked(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
         "hiddenSession": bool(given.get("hiddenSession")),
         "params": params,
     }
-
-
-def _serves(department: Record, channel: Record) -> bool:
-    config = department["channelsConfig"]
-    return config["scope"] == "ALL" or channel.id in config["channels"]
 
 
 def _plan(account: Account, message: Record) -> None:
@@ -225,16 +209,9 @@ def _send(account: Account, message: Record) -> None:
         else:
             template, params = account.template_of(message["templateId"]), message["params"]
             reference = params.get("fileId") or params.get("fileUrl")
-            written = conversation.company_writes(
-                account,
-                session,
-                kind="TEXT",
-                text=filled_template(account, template, params.get("parameters"), reference),
-                template=template,
-                file=message_files(account, [reference])[0] if reference else None,
-                send_id=message.id,
-            )
-            message["messageId"] = written.id
+            text = filled_template(account, template, params.get("parameters"), reference)
+            content = conversation.Content(text, template=template, file=message_file(account, reference))
+            message["messageId"] = conversation.company_writes(account, session, content, send=message).id
     except Refusal as refusal:
         message["status"], message["failureReason"] = "FAILED", refusal.text
     account.touch(account.scheduled_messages, message)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
-from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, handles
+from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, answer, handles
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
-from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.files import message_file
 from airflow_provider_wts.emulator.resources.sessions import write_metadata
 from airflow_provider_wts.emulator.resources.templates import filled_template
-from airflow_provider_wts.emulator.state import Account, Delivery, Message, Record, Send, Session
+from airflow_provider_wts.emulator.state import Account, Delivery, Record, Send, Session
 
 _KINDS = {
     "send_text": "TEXT",
@@ -52,8 +52,6 @@ def new_send(request: Request, to: str, item: Mapping[str, Any], session: Sessio
         "status": "QUEUED",
         "senderId": item.get("senderId"),
         "statusUrl": f"{path}/{identifier}",
-        "sentAt": None,
-        "failedReason": None,
         "callbackUrl": item.get("callbackUrl"),
         "waitReply": False,
     }
@@ -76,16 +74,14 @@ def update_send(account: Account, send: Send, status: str, *, reason: str | None
 
 def show_send(request: Request, send: Send) -> dict[str, Any]:
     """Return a send as an answer carries it; its status is that of its message."""
-    account = request.account
-    answer = {**account.stamped(send), **send.values, "statusUrl": status_url(account, send["statusUrl"])}
-    message = send.message
+    account, message = request.account, send.message
+    values: dict[str, Any] = {"statusUrl": status_url(account, send["statusUrl"])}
     if message is not None:
-        answer["status"] = message["status"]
-        answer["failedReason"] = message["failedReason"]
-        answer["updatedAt"] = account.clock.text(max(send.updated, message.updated))
+        values |= {"status": message["status"], "failedReason": message["failedReason"]}
+        values["updatedAt"] = account.clock.text(max(send.updated, message.updated))
         if message["status"] in ("SENT", "DELIVERED", "READ"):
-            answer["sentAt"] = account.clock.text(message.created)
-    return answer
+            values["sentAt"] = account.clock.text(message.created)
+    return answer(request, send, **values)
 
 
 def answer_batch(
@@ -138,19 +134,9 @@ def _send(request: Request) -> dict[str, Any]:
     typing = body.get("delayTyping") or 0
     if typing > 25 and account.switches.long_typing == "refuse":
         raise Refusal("FORM_ERROR", "O tempo de digitação deve ser de no máximo 25 segundos.")
-    file = None
-    if body.get("fileIdOrUrl"):
-        file = message_files(account, [body["fileIdOrUrl"]])[0]
-    send = _accept(
-        request,
-        body,
-        body.get("from"),
-        body.get("options") or {},
-        kind=kind,
-        text=body.get("text"),
-        file=file,
-        delay=min(typing, 25),
-    )
+    file = message_file(account, body.get("fileIdOrUrl"))
+    content = conversation.Content(body.get("text"), kind, file=file, reference=body.get("refId"))
+    send = _accept(request, body, body.get("from"), body.get("options") or {}, content, delay=min(typing, 25))
     return show_send(request, send)
 
 
@@ -176,9 +162,10 @@ def _send_template_batch(request: Request) -> dict[str, Any]:
 def _accept_template(
     request: Request, template: Record, item: Mapping[str, Any], sender: str, options: Mapping[str, Any]
 ) -> Send:
-    file = message_files(request.account, [item["fileIdOrUrl"]])[0] if item.get("fileIdOrUrl") else None
+    file = message_file(request.account, item.get("fileIdOrUrl"))
     text = filled_template(request.account, template, item.get("parameters"), file)
-    return _accept(request, item, sender, options, kind="TEXT", text=text, file=file, template=template)
+    content = conversation.Content(text, template=template, file=file, reference=item.get("refId"))
+    return _accept(request, item, sender, options, content)
 
 
 def _accept(
@@ -186,11 +173,8 @@ def _accept(
     item: Mapping[str, Any],
     sender: str | None,
     options: Mapping[str, Any],
+    content: conversation.Content,
     *,
-    kind: str,
-    text: str | None,
-    file: Mapping[str, Any] | None = None,
-    template: Record | None = None,
     delay: float = 0,
 ) -> Send:
     """Check a send, queue it, and plan its processing."""
@@ -209,7 +193,7 @@ def _accept(
         contact = account.contact_by_address(to)
         current = conversation.open_session_of(account, contact, channel) if contact is not None else None
         conversation.check_target(account, current, options)
-        if template is None and not _may_write(account, current, channel):
+        if content.template is None and not _may_write(account, current, channel):
             raise Refusal("FORM_ERROR", "Fora da janela de 24 horas: é necessário enviar um template.")
     stays = current if not options.get("forceStartSession") else None
     send = new_send(request, to, item, session or stays)
@@ -219,19 +203,7 @@ def _accept(
         if target is None:
             target = conversation.session_for_send(account, conversation.contact_for(account, to), channel, options)
         write_metadata(account, target, item.get("sessionMetadata"))
-        send.message = conversation.company_writes(
-            account,
-            target,
-            kind=kind,
-            text=text,
-            template=template,
-            file=file,
-            sender_id=item.get("senderId"),
-            reference=item.get("refId"),
-            callback_url=item.get("callbackUrl"),
-            identifier=send.id,
-            send_id=send.id,
-        )
+        send.message = conversation.company_writes(account, target, content, send=send)
         send["sessionId"] = target.id
         account.touch(account.sends, send)
 
@@ -287,31 +259,20 @@ def _send_otp(request: Request) -> dict[str, Any]:
         "companyId": account.id,
         "senderId": body.get("senderId"),
         "channelId": channel.id,
-        "sentAt": None,
-        "receivedAt": None,
         "contactPhoneNumber": to,
-        "failedReason": None,
         "callbackUrl": body.get("callbackUrl"),
         "statusUrl": f"/chat/v1/send/otp/{identifier}",
     }
     otp = account.new(account.otps, values, identifier)
     if otp["senderId"]:
         account.otps_by_sender_id[otp["senderId"]] = otp
-    _deliver_otp(account, otp, to, code)
-    return _show_otp(account, otp)
+    _deliver_otp(account, otp)
+    return _show_otp(request, otp)
 
 
-def _deliver_otp(account: Account, otp: Record, to: str, code: str) -> None:
-    account.deliver(
-        Delivery(
-            to=to,
-            kind="otp",
-            text=code,
-            sender_id=otp["senderId"],
-            send_id=otp.id,
-            at=account.now_text(),
-        )
-    )
+def _deliver_otp(account: Account, otp: Record) -> None:
+    to, at = otp["contactPhoneNumber"], account.now_text()
+    account.deliver(Delivery(to, "otp", at, sender_id=otp["senderId"], send_id=otp.id, text=otp["code"]))
     fails = account.behaviour_of(to).fails
 
     def move(status: str, at: str) -> None:
@@ -326,8 +287,7 @@ def _deliver_otp(account: Account, otp: Record, to: str, code: str) -> None:
         else:
             otp["status"], otp["failedReason"] = "FAILED", fails
             account.touch(account.otps, otp)
-        content = {"id": otp.id, "status": otp["status"], "senderId": otp["senderId"]}
-        webhooks.call_back(account, otp["callbackUrl"], {**content, "failedReason": otp["failedReason"]})
+        webhooks.call_back(account, otp["callbackUrl"], otp.shown(*webhooks.OUTCOME))
 
     account.agenda.after(account.switches.queue_seconds + account.switches.sent_seconds, sent)
 
@@ -338,7 +298,7 @@ def _otp_template(account: Account, identifier: str | None) -> Record:
         if "AUTHENTICATION" not in template["type"]:
             raise Refusal("FORM_ERROR", "O template deve ser de autenticação.")
         return template
-    for template in account.templates.by_creation():
+    for template in account.templates:
         if "AUTHENTICATION" in template["type"]:
             return template
     raise not_found("O template de autenticação")
@@ -350,15 +310,8 @@ def _otp_status(request: Request) -> dict[str, Any]:
     otp = account.otps.find(identifier) or account.otps_by_sender_id.get(identifier)
     if otp is None:
         raise not_found("O código")
-    answer = _show_otp(account, otp)
-    del answer["from"], answer["callbackUrl"]
-    return answer
+    return _show_otp(request, otp)
 
 
-def _show_otp(account: Account, otp: Record) -> dict[str, Any]:
-    return {**account.stamped(otp), **otp.values, "statusUrl": status_url(account, otp["statusUrl"])}
-
-
-def message_is_settled(message: Message) -> bool:
-    """Say whether a channel has answered to a message."""
-    return message["status"] in ("SENT", "DELIVERED", "READ", "FAILED", "DELETED")
+def _show_otp(request: Request, otp: Record) -> dict[str, Any]:
+    return answer(request, otp, statusUrl=status_url(request.account, otp["statusUrl"]))

@@ -7,22 +7,35 @@ from typing import Any
 from airflow_provider_wts.emulator import conversation, webhooks
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
 from airflow_provider_wts.emulator.crud import (
+    Property,
     Request,
+    answer,
     changes,
     date_bounds,
-    detail,
+    details_of,
     fields_of,
+    folded,
     handles,
-    lower,
+    keeps,
+    listed,
     merged,
-    page,
-    select,
-    set_unless_null,
-    within,
 )
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import ALWAYS, PREVIEW, Account, Session
 
+_DETAILS = details_of(
+    *("contactDetails", "agentDetails", "channelDetails"),
+    departmentDetails=("DepartmentsDetails",),
+    channelType=("ChannelTypeDetails",),
+    classification=("ClassificationDetails",),
+)
+_FILTERS: dict[str, Property] = {
+    "Status": "status",
+    "ChannelsId": "channelId",
+    "DepartmentId": "departmentId",
+    "UserId": "userId",
+}
+_DATES = {"endAt": "EndAt", "startAt": "ActiveAt", "lastInteractionDate": "LastInteractionAt"}
 _STATUS_TEXTS = {
     "UNDEFINED": "Indefinido",
     "STARTED": "Iniciado",
@@ -33,44 +46,28 @@ _STATUS_TEXTS = {
 }
 
 
-def show_session(request: Request, session: Session, *, listed: bool = False, version: int = 1) -> dict[str, Any]:
-    """Return a session as an answer carries it.
-
-    :param listed: whether it is an item of a list.
-    :param version: 2 = the readers' form.
-    """
-    account = request.account
-    values = session.values
-    answer = {
-        **account.stamped(session),
-        **values,
-        "previewUrl": f"{account.address}{PREVIEW}{session.id}",
-        "statusDescription": _STATUS_TEXTS[values["status"]],
-        "timeService": _duration(account, session),
-        "timeWait": None,
-        "windowStatus": conversation.window_status(account, session),
-    }
-    switches = account.switches
-    if (listed and not switches.metadata_in_session_list) or (switches.metadata_needs_details and not request.details):
-        answer["metadata"] = None
-    contact = session.contact
-    detail(answer, request, "contactDetails", lambda: _contact_details(account, session), "ContactDetails")
-    detail(answer, request, "agentDetails", lambda: _agent_details(account, values["userId"]), "AgentDetails")
-    detail(answer, request, "channelDetails", lambda: session.channel["identity"], "ChannelDetails")
-    detail(
-        answer,
+def show_session(request: Request, session: Session) -> dict[str, Any]:
+    """Return a session as an answer carries it."""
+    account, switches = request.account, request.account.switches
+    hidden = request.operation.paged and not switches.metadata_in_session_list
+    hidden = hidden or (switches.metadata_needs_details and not request.details)
+    return answer(
         request,
-        "departmentDetails",
-        lambda: _department_details(account, values["departmentId"]),
-        "DepartmentsDetails",
+        session,
+        _DETAILS,
+        title=session.contact["name"],
+        type="INDIVIDUAL",
+        previewUrl=f"{account.address}{PREVIEW}{session.id}",
+        statusDescription=_STATUS_TEXTS[session["status"]],
+        timeService=_duration(session),
+        windowStatus=conversation.window_status(account, session),
+        metadata=None if hidden else session["metadata"],
+        contactDetails=session.contact,
+        agentDetails=lambda: account.agent_of_user(session["userId"]),
+        channelDetails=session.channel["identity"],
+        departmentDetails=lambda: account.departments.find(session["departmentId"]),
+        channelType=session.channel["type"].upper(),
     )
-    detail(answer, request, "channelType", session.channel["type"].upper, "ChannelTypeDetails")
-    detail(answer, request, "classification", lambda: values["classification"], "ClassificationDetails")
-    set_unless_null(answer, "utm", values["utm"])
-    if version == 2:
-        answer["type"] = "INDIVIDUAL"
-    answer["title"] = contact["name"]
-    return answer
 
 
 def session_of(request: Request) -> Session:
@@ -81,50 +78,37 @@ def session_of(request: Request) -> Session:
 @handles("list_sessions")
 def _list(request: Request) -> dict[str, Any]:
     account, query = request.account, request.query
-    statuses = lower(query.get("Status"))
-    channels, tag_ids, tag_names = (lower(query.get(name)) for name in ("ChannelsId", "TagsId", "TagsName"))
-    dates = [
-        (name, bounds)
-        for name, bounds in (
-            ("endAt", date_bounds(request, "EndAt")),
-            ("startAt", date_bounds(request, "ActiveAt")),
-            ("lastInteractionDate", date_bounds(request, "LastInteractionAt")),
-        )
-        if bounds != ALWAYS
-    ]
+    plain = keeps(query, _FILTERS)
+    visible = not query.get("Status") and account.switches.unasked_statuses == "visible"
+    tag_ids, tag_names = folded(query.get("TagsId")), folded(query.get("TagsName"))
+    bounds = {name: date_bounds(request, asked) for name, asked in _DATES.items()}
+    dates = [(name, asked) for name, asked in bounds.items() if asked != ALWAYS]
     metadata = query.get("Metadata") or {}
-    department, user = query.get("DepartmentId"), query.get("UserId")
     among = None
     if query.get("ContactId"):
         contact = account.contacts.find(query["ContactId"])
         among = contact.sessions if contact is not None else []
+    if str(query.get("Type", "INDIVIDUAL")).upper() == "GROUP":
+        among = []
 
     def keep(session: Session) -> bool:
-        values = session.values
+        tags = session.contact["tagIds"]
         return (
-            within(values["status"], statuses)
-            and not (visible and values["status"] in ("HIDDEN", "COMPLETED"))
-            and within(session.channel.id, channels)
-            and (department is None or values["departmentId"] == department.lower())
-            and (user is None or values["userId"] == user.lower())
-            and (tag_ids is None or not tag_ids.isdisjoint(session.contact["tagIds"]))
-            and (tag_names is None or not tag_names.isdisjoint(_tag_names(account, session)))
-            and all(values[name] is not None and bounds.holds(parse_ticks(values[name])) for name, bounds in dates)
-            and all(str(values["metadata"].get(name)) == wanted for name, wanted in metadata.items())
+            (plain is None or plain(session))
+            and not (visible and session["status"] in ("HIDDEN", "COMPLETED"))
+            and (not tag_ids or not tag_ids.isdisjoint(tags))
+            and (not tag_names or not tag_names.isdisjoint(folded(account.tags.names(tags))))
+            and all(session[name] is not None and asked.holds(parse_ticks(session[name])) for name, asked in dates)
+            and all(str(session["metadata"].get(name)) == wanted for name, wanted in metadata.items())
         )
 
-    visible = not statuses and account.switches.unasked_statuses == "visible"
-    filtered = bool(visible or statuses or channels or tag_ids or tag_names or dates or metadata or department or user)
-    if str(query.get("Type", "INDIVIDUAL")).upper() == "GROUP":
-        found = select(request, account.sessions, among=[])
-    else:
-        found = select(request, account.sessions, keep if filtered else None, among=among)
-    return page(request, found, lambda session: show_session(request, session, listed=True, version=2))
+    filtered = plain or visible or tag_ids or tag_names or dates or metadata
+    return listed(request, account.sessions, show_session, keep if filtered else None, among=among)
 
 
 @handles("get_session")
 def _get(request: Request) -> dict[str, Any]:
-    return show_session(request, session_of(request), version=2)
+    return show_session(request, session_of(request))
 
 
 @handles("complete_session")
@@ -150,9 +134,9 @@ def _change_status(request: Request) -> dict[str, Any]:
 @handles("assign_session_user")
 def _assign(request: Request) -> dict[str, Any]:
     session = session_of(request)
-    agent = request.account.agent_of({"id": request.body["userId"]})
+    user = request.account.user_of({"id": request.body["userId"]})
     _stop_bot(request, session)
-    session["userId"] = agent["userId"] if agent else None
+    session["userId"] = user
     if session["status"] != "COMPLETED":
         moved = request.account.switches.assigned_session_status == "IN_PROGRESS"
         conversation.set_status(request.account, session, "IN_PROGRESS" if moved else session["status"])
@@ -170,10 +154,10 @@ def _transfer(request: Request) -> dict[str, Any]:
     else:
         if not body.get("newUserId"):
             raise Refusal("FORM_ERROR", "Informe o usuário de destino.")
-        agent = account.agent_of({"id": body["newUserId"]})
+        user = account.user_of({"id": body["newUserId"]})
         if body.get("newDepartmentId"):
             session["departmentId"] = account.need(account.departments, body["newDepartmentId"], "A equipe").id
-        session["userId"], status = agent["userId"] if agent else None, "IN_PROGRESS"
+        session["userId"], status = user, "IN_PROGRESS"
     _stop_bot(request, session)
     stays = session["status"] == "COMPLETED" or account.switches.transferred_session_status == "kept"
     conversation.set_status(account, session, session["status"] if stays else status)
@@ -187,16 +171,12 @@ _SESSION_FIELDS = fields_of("status", "endAt", "userId", "departmentId", "number
 def _update(request: Request) -> dict[str, Any]:
     session, account = session_of(request), request.account
     given = changes(request, _SESSION_FIELDS)
-    agent = account.agent_of({"id": given.get("userId")})
+    user = account.user_of({"id": given.get("userId")})
     if given.get("departmentId"):
         account.need(account.departments, given["departmentId"], "A equipe")
     _stop_bot(request, session)
-    if "userId" in given:
-        session["userId"] = agent["userId"] if agent else None
-    if "departmentId" in given:
-        session["departmentId"] = given["departmentId"]
-    if "number" in given:
-        session["number"] = given["number"]
+    plain = {name: given[name] for name in ("departmentId", "number") if name in given}
+    session.values.update(plain | ({"userId": user} if "userId" in given else {}))
     if "metadata" in given:
         session["metadata"] = merged(session["metadata"], given["metadata"], account.switches.session_metadata)
     if "classification" in given:
@@ -238,36 +218,8 @@ def _stop_bot(request: Request, session: Session) -> None:
         session.run.stop()
 
 
-def _duration(account: Account, session: Session) -> str | None:
+def _duration(session: Session) -> str | None:
     if session["endAt"] is None:
         return None
     seconds = round(max(parse_ticks(session["endAt"]) - session.created, 0) / TICKS)
     return f"{seconds // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}"
-
-
-def _tag_names(account: Account, session: Session) -> list[str]:
-    tags = (account.tags.find(identifier) for identifier in session.contact["tagIds"])
-    return [tag["name"].lower() for tag in tags if tag is not None]
-
-
-def _contact_details(account: Account, session: Session) -> dict[str, Any]:
-    contact = session.contact
-    tags = (account.tags.find(identifier) for identifier in contact["tagIds"])
-    return {
-        **contact.shown("name", "pictureUrl", "phonenumber", "instagram", "phonenumberFormatted", "status"),
-        "tagsId": list(contact["tagIds"]),
-        "tagsName": [tag["name"] for tag in tags if tag is not None],
-    }
-
-
-def _agent_details(account: Account, user_id: str | None) -> dict[str, Any] | None:
-    agent = next((agent for agent in account.agents.by_creation() if agent["userId"] == user_id), None)
-    names = ("userId", "name", "shortName", "phoneNumber", "email", "pictureFileId", "pictureUrl")
-    return None if agent is None else agent.shown(*names)
-
-
-def _department_details(account: Account, identifier: str | None) -> dict[str, Any] | None:
-    department = account.departments.find(identifier)
-    if department is None:
-        return None
-    return {**department.shown("companyId", "name", "description", "isDefault"), "isSupervisor": False}

@@ -31,15 +31,15 @@ def _colors(request: Request) -> list[dict[str, Any]]:
 
 def _written(request: Request, given: Mapping[str, Any], tag: Record | None) -> dict[str, Any]:
     account = request.account
-    taken = named(account.tags.by_creation(), given["name"], lambda one: one["name"])
+    taken = named(account.tags, given["name"], lambda one: one["name"])
     if taken not in (None, tag) and account.switches.duplicate_tag == "refuse":
         raise Refusal("ENTITY_ERROR_SAVE", "Já existe uma etiqueta com esse nome.")
     return {name: value for name, value in given.items() if value}
 
 
-def _leaves(request: Request, tag: Record) -> None:
+def _deleted(request: Request, tag: Record) -> None:
     account = request.account
-    carriers = [contact for contact in account.contacts.by_creation() if tag.id in contact["tagIds"]]
+    carriers = [contact for contact in account.contacts if tag.id in contact["tagIds"]]
     if carriers and not request.body.get("removeFromContacts"):
         raise Refusal("FORM_ERROR", "A etiqueta está em uso por contatos.")
     for contact in carriers:
@@ -48,9 +48,10 @@ def _leaves(request: Request, tag: Record) -> None:
         webhooks.emit_contact(account, "CONTACT_TAG_UPDATE", contact)
 
 
-_NEW = {"color": "GRAY_600"}
+NEW_TAG = {"color": "GRAY_600"}
+"""What a tag has if nothing else is said."""
 
-Resource("tag", "tags", "A etiqueta", written=_written, defaults=_NEW, leaves=_leaves)
+Resource("tag", "A etiqueta", written=_written, defaults=NEW_TAG, deleted=_deleted)
 
 
 def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
@@ -63,13 +64,13 @@ def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | 
         return [account.need(account.tags, one, "A etiqueta").id for one in ids]
     found: list[str] = []
     for name in names or ():
-        tag = named(account.tags.by_creation(), name, lambda one: one["name"])
+        tag = named(account.tags, name, lambda one: one["name"])
         if tag is None:
             if account.switches.unknown_tag_names == "refuse":
                 raise Refusal("ENTITY_NOT_FOUND", f"A etiqueta {name} não existe.")
             if account.switches.unknown_tag_names == "drop":
                 continue
-            tag = account.new(account.tags, {"name": name, **_NEW})
+            tag = account.new(account.tags, {"name": name, **NEW_TAG})
         found.append(tag.id)
     return list(dict.fromkeys(found))
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from airflow_provider_wts.emulator.conversation import needs_file
-from airflow_provider_wts.emulator.crud import Request, Resource, detail, plain
+from airflow_provider_wts.emulator.crud import Request, Resource, answer, details_of
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Record
 
@@ -22,27 +21,20 @@ _TEMPLATE_TYPES = {
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:
-    query = request.query
-    archived = query.get("Archived")
-    name, text = (str(query.get(key, "")).casefold() for key in ("Name", "SearchableText"))
-    channel, kind = query.get("ChannelId"), str(query.get("Type", "")).upper()
+    approved, kind = request.query.get("ApprovedOnly"), str(request.query.get("Type", "")).upper()
     return lambda template: (
-        (archived is None or template["archived"] == archived)
-        and name in template["name"].casefold()
-        and text in f"{template['name']} {template['text']}".casefold()
-        and (channel is None or template["channelId"] == channel.lower())
-        and (not query.get("ApprovedOnly") or template["status"] == "Approved")
-        and (not kind or _TEMPLATE_TYPES[kind] in template["type"])
+        (not approved or template["status"] == "Approved") and (not kind or _TEMPLATE_TYPES[kind] in template["type"])
     )
 
 
-def _show(request: Request, template: Record) -> dict[str, Any]:
-    answer = plain(request.account, template)
-    detail(answer, request, "params", lambda: template["params"], "Params")
-    return answer
-
-
-Resource("template", "templates", "O template", show=_show, keep=_wanted)
+Resource(
+    "template",
+    "O template",
+    show=lambda request, template: answer(request, template, details_of("params")),
+    filters={"Archived": "archived", "ChannelId": "channelId"},
+    texts={"Name": ("name",), "SearchableText": ("name", "text")},
+    keep=_wanted,
+)
 
 
 def filled_template(

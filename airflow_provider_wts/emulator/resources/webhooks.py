@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.api.contract import document
-from airflow_provider_wts.emulator.crud import Request, Resource, fields_of, handles, plain
+from airflow_provider_wts.emulator.crud import Request, Resource, answer, fields_of, handles
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Record
 
@@ -30,16 +30,14 @@ def _written(request: Request, given: Mapping[str, Any], subscription: Record | 
 
 
 def _show(request: Request, subscription: Record) -> dict[str, Any]:
-    return {**plain(request.account, subscription), "events": [_event(name) for name in subscription["events"]]}
+    return answer(request, subscription, events=[_event(name) for name in subscription["events"]])
 
 
 Resource(
     "webhook_subscription",
-    "subscriptions",
     "A assinatura",
     show=_show,
     fields=fields_of("name", "url", "events", "enabled"),
     written=_written,
     defaults={"enabled": True},
-    path="subscriptionId",
 )
