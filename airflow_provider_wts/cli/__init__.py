@@ -1,1 +1,1 @@
-"""Commands for the shell: what works in a set-up, and what does not."""
+"""Shell commands that check a setup."""

@@ -1,4 +1,4 @@
-"""The commands that ``airflow wts`` has on versions that take commands from providers."""
+"""The command ``airflow wts``, on Airflow versions that load commands from providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor: one screen that says what of a set-up works, what does not, and what to do. It writes to no customer."""
+"""The doctor: one screen that shows what works in a setup, what does not, and what to do. It messages no customer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(conn_id: str, *, as_json: bool = False) -> int:
     """Print what the doctor finds.
 
     :param conn_id: ID of the Airflow connection.
-    :param as_json: print a JSON list in place of the screen.
+    :param as_json: print a JSON list instead of the screen.
     :return: 1 if something would break a send, else 0.
     """
     found = list(checks(conn_id))

@@ -20,7 +20,7 @@ class WtsSessionLink(BaseOperatorLink):
     name = "WTS Chat session"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address that the task left, or an empty text where the API gave none.
+        """Return the address that the task stored, or an empty text if the API gave none.
 
         :param operator: the task.
         :param ti_key: the run of the task.

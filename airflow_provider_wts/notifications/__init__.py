@@ -1,1 +1,1 @@
-"""Notifiers: they send people the outcome of a DAG or a task over WTS Chat."""
+"""Notifiers that send people the outcome of a DAG or a task over WTS Chat."""

@@ -1,4 +1,4 @@
-"""A notifier: sends people the outcome of a DAG, a task or a deadline over WTS Chat."""
+"""The notifier: sends people the outcome of a DAG, a task or a deadline over WTS Chat."""
 
 from __future__ import annotations
 
@@ -31,19 +31,17 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
     For ``on_failure_callback`` and the other callbacks of DAGs and tasks, for ``sla_miss_callback`` (Airflow 2.11), and
     with ``AsyncCallback`` for deadline alerts (Airflow 3.1 and later).
 
-    **A callback has no ledger.** Airflow may run one twice, or not at all when its process dies, and so may this
-    message come. What has to arrive exactly once is the work of a task with ``WtsSendTextOperator`` or another send
-    operator. For the same reason nothing is sent again when its outcome is unknown.
+    **A callback has no ledger.** Airflow may run a callback twice, or not at all if its process dies, so the message
+    may arrive twice or not at all. If it must arrive exactly once, use a task with ``WtsSendTextOperator`` or another
+    send operator. A send with an unknown outcome is not repeated.
 
-    All of it takes 30 s at most, since the task waits for its callback. Blank recipients are skipped, one person in
-    several spellings is one recipient, and the log says who was notified.
+    The notification takes at most 30 s, because the task waits for its callback. Blank recipients are skipped, and
+    several spellings of one person count as one recipient. The log shows who was notified.
 
-    Every failure is logged and goes no further: the state of the run does not depend on its notifications.
-    On official WhatsApp channels a text reaches only who wrote within the last 24 hours; use a template for people
-    who do not.
+    Failures are logged, and never fail the run. On official WhatsApp channels, a text reaches only people who wrote
+    within the last 24 hours; for others, use a template.
 
-    :param to: recipient, or a list of them: phone numbers in any common format, or ``@handle``. There is no default
-        (templated).
+    :param to: recipient, or a list of them: phone numbers in any common format, or ``@handle``. Required (templated).
     :param text: the text; give exactly one of this, ``template`` and ``chatbot`` (templated).
     :param template: name or ID of a template (templated).
     :param parameters: values by the name of the template's variable (templated, deep).
@@ -100,12 +98,11 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
             self.log.exception("The notification was not sent.")
 
     def notify(self, context: Context) -> None:
-        """Send to all recipients within 30 s; what fails for one does not hold up the others.
+        """Send to all recipients within 30 s; a failure for one does not stop the others.
 
-        Where it shows that nothing can be sent, because the token is refused or the host cannot be reached, the rest
-        is not tried.
+        If the token is refused or the host cannot be reached, the remaining recipients are not tried.
 
-        :param context: the context of the callback; it is not looked at.
+        :param context: the context of the callback; not used.
         """
         try:
             send, recipients = self._prepared(time.monotonic() + DEADLINE)
@@ -131,12 +128,12 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
     async def async_notify(self, context: Context) -> None:
         """Send to all recipients from a thread: the event loop belongs to all triggers.
 
-        :param context: the context of the callback; it is not looked at.
+        :param context: the context of the callback; not used.
         """
         await asyncio.to_thread(self.notify, context)
 
     def _prepared(self, until: float) -> tuple[Callable[[str], dict[str, Any]], list[str]]:
-        """Return what sends, and the recipients; everything that can be wrong for all of them is found out here."""
+        """Return a function that sends, and the recipients, after checking what is the same for all of them."""
         from airflow_provider_wts.api import parameters
 
         self.refuse_vanished()
@@ -154,7 +151,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         return send, recipients
 
     def _recipients(self) -> list[str]:
-        """Return the recipients without blanks; a person who is written twice, in whatever spelling, is one."""
+        """Return the recipients without blanks, each person once in any spelling."""
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.api.addresses import identity_of
 

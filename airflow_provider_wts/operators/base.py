@@ -1,4 +1,4 @@
-"""What all WTS Chat operators share: the connection, and how an error becomes the end of a task."""
+"""Base of the operators: the connection, and how errors end a task."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class WtsOperator(RenderedParameters, BaseOperator):
         return WtsHook(self.wts_conn_id)
 
     def on_kill(self) -> None:
-        """End the task at once when Airflow says so. What it was about to send, the next try finds out."""
+        """End the task immediately when Airflow kills it; the next try finds out what it was about to send."""
         from airflow_provider_wts.hooks.termination import end_task
 
         super().on_kill()
         end_task()
 
     def build_call(self) -> Call[Any]:
-        """Return the operator's call. It checks the parameters first, so that a mistake costs no request.
+        """Check the parameters, and return the operator's call; an invalid parameter costs no request.
 
         :raises WtsInvalidRequestError: when a parameter is invalid.
         """
@@ -57,13 +57,12 @@ class WtsOperator(RenderedParameters, BaseOperator):
             return self.hook.run(self.build_call())
 
     def run_call(self, call: Call[T]) -> T:
-        """Perform a call; what no retry can fix fails the task at once.
+        """Perform a call; an error that no retry can fix fails the task immediately.
 
         :param call: what to call.
         :return: the API's answer, parsed.
-        :raises AirflowFailException: when the API refuses, cannot be reached at its address, or may or may not have
-            done what was asked.
-        :raises WtsError: when another try of the task makes sense.
+        :raises AirflowFailException: when the API refuses, the base URL leads nowhere, or the outcome is unknown.
+        :raises WtsError: when a retry may help.
         """
         with task_failures():
             return self.hook.run(call)

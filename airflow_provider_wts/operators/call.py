@@ -21,26 +21,25 @@ if TYPE_CHECKING:
 
 
 class WtsCallOperator(WtsOperator):
-    """Call any of the 109 operations of the WTS Chat API by its name in the contract.
+    """Call any of the 109 operations of the WTS Chat API by its ``operationId``.
 
-    The request is checked against the contract before it goes out: names of parameters, required ones, types, words,
-    IDs, dates. Only dates and times in the query are translated, to UTC: no name becomes an ID, and no number is
-    rewritten. A message goes out once per try of the task, not exactly once; use its own operator for that.
+    The request is checked against the API's contract before it goes out: parameter names, required parameters, types,
+    choices, IDs and dates. Only dates and times in the query are converted, to UTC. Names and phone numbers are sent as
+    they are. A message goes out once per try of the task, not exactly once; use the dedicated operator for that.
 
-    :param operation_id: name of the operation, such as ``list_departments`` (templated).
-    :param path: values of path parameters by name, an object or its JSON text (templated, deep).
-    :param query: values of query parameters by their exact names, such as ``{"CreatedAt.After": ...}``, an object or
-        its JSON text; a list repeats the name (templated, deep).
-    :param body: the JSON body, an object or a list, or its JSON text. Text within it stays text (templated, deep).
-    :param paged: walk all pages, and return their items (templated).
+    :param operation_id: ``operationId``, such as ``list_departments`` (templated).
+    :param path: path parameters by name: an object or its JSON text (templated, deep).
+    :param query: query parameters by their exact names, such as ``{"CreatedAt.After": ...}``: an object or its JSON
+        text; a list repeats the parameter (templated, deep).
+    :param body: JSON body: an object, a list, or its JSON text. Text inside it stays text (templated, deep).
+    :param paged: read all pages, and return their items (templated).
     :param page_size: with ``paged``: items per request, 1 to 100 (templated).
-    :param max_items: with ``paged``: end after so many items, with a warning in the log when that cut the list
-        (templated).
+    :param max_items: with ``paged``: stop after this many items; the log warns if that cuts the list (templated).
     :param output_path: with ``paged``: write the items to this file, one JSON object per line, instead of returning
         them: any ``ObjectStoragePath`` (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the API's answer; with ``paged`` the items, at most 1,000 and 1 MB; with ``output_path`` the manifest.
-    :raises AirflowFailException: when the request does not fit the contract, the API refuses, or the outcome is
+    :raises AirflowFailException: when the request does not match the contract, the API refuses, or the outcome is
         unknown.
     """
 

@@ -40,58 +40,57 @@ _MOST_PARALLEL = 64
 class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     """Base of the operators that send to many recipients in one task, each exactly once.
 
-    **Recipients** are a list, a file, or the rows of a query. Each row is an object with columns, or simply a number.
-    All rows are checked, and duplicates left out, before the first request.
+    **Recipients** come from a list, a file or a query. Each row is an object with columns, or just a number. The task
+    checks all rows, and omits duplicates, before the first request.
 
-    **What differs from row to row** is in parameters whose names begin with ``row_``. They are templates with
-    ``row`` in them, filled in for each row: ``row_to="{{ row.phone }}"``,
-    ``row_session_metadata={"invoice": "{{ row.invoice }}", "run": "{{ ds }}"}``. Airflow does not render these
-    parameters itself. They see ``row`` and the usual ``ds``, ``ts``, ``run_id``, ``params``, ``data_interval_start``,
-    ``macros`` and filters, but no ``var`` and ``conn``. A template that is a single expression keeps its type, so a
-    number stays a number; columns of a CSV file are texts. Without a template, a parameter comes from the row's column
-    of the same name: ``to``, ``session_metadata`` and so on.
+    **Parameters that differ per row** have names that begin with ``row_``. They are Jinja templates with ``row`` in
+    them, rendered for each row: ``row_to="{{ row.phone }}"``,
+    ``row_session_metadata={"invoice": "{{ row.invoice }}", "run": "{{ ds }}"}``. Airflow does not render them. They see
+    ``row``, ``ds``, ``ts``, ``run_id``, ``params``, ``data_interval_start``, ``macros`` and Airflow's filters, but not
+    ``var`` and ``conn``. A template that is a single expression keeps its type, so a number stays a number; columns of
+    a CSV file are text. Without a template, a parameter comes from the column of the same name: ``to``,
+    ``session_metadata`` and so on.
 
-    Filters read a cell strictly, or make the row a bad one: ``number_br`` (``1.234,56``), ``number`` (``1234.56``),
-    ``money`` (``R$ 1.234,56``) and ``date`` (``31/12/2026``); ``float`` and ``int`` are strict here, too. ``as_br``
-    writes a number or a date as a customer reads it: ``R$ {{ row.amount | number | as_br }}``. A cell without a value
-    (empty, ``None``, NaN, NaT, ``<NA>``) makes the row a bad one if it would be written, and is ``None`` in
-    metadata; ``| default('cliente')`` gives another text.
+    Filters read a cell strictly; a value that they cannot read makes a bad row: ``number_br`` (``1.234,56``),
+    ``number`` (``1234.56``), ``money`` (``R$ 1.234,56``) and ``date`` (``31/12/2026``). ``float`` and ``int`` are
+    strict here, too. ``as_br`` formats a number or a date for customers in Brazil:
+    ``R$ {{ row.amount | number | as_br }}``. A cell without a value (empty, ``None``, NaN, NaT, ``<NA>``) makes a bad
+    row if a customer would read it, and is ``None`` in metadata; ``| default('cliente')`` sets another text.
 
-    **Exactly once** needs a ledger: Airflow 3.3, or ``[wts] ledger_path``. A task that died or was cleared partway
-    goes on with those who did not get the message yet; only what was in progress is unconfirmed, and one search of the
-    sessions that changed since shows its outcome.
-    Without a ledger, every later try asks about all recipients, which takes long and may leave many unconfirmed.
+    **Exactly once** needs a ledger: Airflow 3.3, or ``[wts] ledger_path``. A task that crashed, or was cleared partway,
+    continues with the recipients who did not get the message yet. Only the requests in progress are unconfirmed, and
+    one search over the sessions that changed since shows their outcome. Without a ledger, every later try asks about
+    all recipients, which takes long and may leave many unconfirmed.
 
-    **Results**: a line for each row in ``results_path``, and counts as the returned value. ``sent`` means that the
-    platform took the message; later failures show in its status. A message that fails is counted, and fails the task
-    only beyond ``max_failures``, or when nobody was reached. The manifest is there before the first request, and says
-    where the results are until they are complete: a task that was killed has outcomes, too.
+    **Results**: one line per row in ``results_path``, and the counts as the returned value. ``sent`` means that WTS
+    Chat accepted the message; later failures show in its status. A failed message is counted. It fails the task only
+    beyond ``max_failures``, or if nobody was reached. The manifest exists before the first request, and shows where the
+    results are until they are complete, so a task that was killed has outcomes, too.
 
-    **A clear** of a campaign that *succeeded* sends to **everybody** again, also if some messages had failed; with
-    ``on_clear="continue"`` it sends to those whose message failed, and to nobody else. A clear of a campaign that
-    *failed* or was stopped goes on: with those who were not reached yet, and with those whose message failed. A retry
-    by Airflow does not try failed messages again.
+    **Clearing** a campaign that *succeeded* sends to **everybody** again, even if some messages failed; with
+    ``on_clear="continue"``, it sends only to those whose message failed. Clearing a campaign that *failed* or was
+    stopped continues it: it sends to those who were not reached yet, and to those whose message failed. An Airflow
+    retry does not repeat failed messages.
 
-    :param recipients: list of objects or of plain numbers, its JSON text, or the output of a task, also a data frame. A
-        number without a country code is taken as Brazilian. Exactly one of this, ``recipients_path`` and
+    :param recipients: list of objects or numbers, its JSON text, or the output of a task, which may be a data frame. A
+        number without a country code is taken as Brazilian. Give exactly one of this, ``recipients_path`` and
         ``recipients_sql`` (templated).
     :param recipients_path: CSV, JSON Lines, Excel (extra ``excel``) or Parquet file (extra ``parquet``) at any
-        ``ObjectStoragePath``, also compressed with gzip. A CSV file names its columns in the first line, and separates
-        them by comma, semicolon or tab (templated).
-    :param recipients_format: ``csv``, ``jsonl``, ``xlsx`` or ``parquet``; inferred from the file's name if omitted
+        ``ObjectStoragePath``. CSV and JSON Lines may be compressed with gzip. The first line of a CSV file names the
+        columns (templated).
+    :param recipients_format: ``csv``, ``jsonl``, ``xlsx`` or ``parquet``; inferred from the file name if omitted
         (templated).
-    :param recipients_encoding: encoding of a CSV or JSON Lines file, such as ``cp1252``, ``latin-1`` or ``utf-16``;
-        UTF-8 if omitted (templated).
-    :param recipients_sheet: sheet of an Excel file; if omitted, the only visible one that holds anything (templated).
-    :param recipients_sql: query for the recipients, or a file that ends in ``.sql``. It runs once: its rows are kept
-        beside the results, for later tries. Only a clear that sends again queries again. Needs the extra ``sql``
-        (templated).
-    :param recipients_conn_id: Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
-        it, or the JSON text of one (templated).
+    :param recipients_encoding: encoding of a CSV or JSON Lines file, such as ``cp1252``, ``latin-1`` or ``utf-16``.
+        Default: UTF-8 (templated).
+    :param recipients_sheet: sheet of an Excel file. Default: the only visible sheet with content (templated).
+    :param recipients_sql: query for the recipients, or a ``.sql`` file. It runs once: its rows are stored beside the
+        results for later tries. Only a clear that sends again runs it again. Needs the extra ``sql`` (templated).
+    :param recipients_conn_id: ID of the Airflow connection of its database (templated).
+    :param recipients_sql_parameters: values for the query's placeholders: a list or an object, as the database driver
+        expects it, or its JSON text (templated).
     :param row_to: template of the recipient: phone number in any common format, or ``@handle``.
-    :param row_key: template of what identifies a row in the results and outcomes, such as ``{{ row.id }}``: unique,
-        with 255 characters at most, else the row is a bad one. Default: the recipient, and ``line:17`` for a bad row.
+    :param row_key: template of the key that identifies a row in the results and outcomes, such as ``{{ row.id }}``:
+        unique, at most 255 characters, or else the row is bad. Default: the recipient, or ``line:17`` for a bad row.
     :param on_bad_row: ``fail`` (default): one bad row, and nothing is sent to anybody; the error lists the rows.
         ``skip``: bad rows are listed in the results, and the others get their message (templated).
     :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel
@@ -99,40 +98,40 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     :param callback_url: URL that WTS Chat calls for each message that goes out or fails (templated).
     :param results_path: file for the results, one JSON object per line: ``line``, ``to``, ``status`` (``sent``,
         ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``, ``bad_row``, ``duplicate``), ``reason``,
-        ``id``, ``api_status``, ``session_id``, ``row_key`` if it is given. A manifest with the counts is beside it,
-        under the name with ``.manifest.json`` at its end; the counts also go into the events of the task's ``outlets``.
-        If omitted, a file below the folder ``[wts] results_path``, if that is set. Without either, the log and the
-        returned value name the first 20 recipients who were not reached, and nobody else (templated).
-    :param results_table: table for the results as well; created on PostgreSQL, MariaDB, MySQL and SQLite. Needs
+        ``id``, ``api_status``, ``session_id``, and ``row_key`` if given. A manifest with the counts is beside it, with
+        ``.manifest.json`` appended to the name. The counts also go into the events of the task's ``outlets``. Default:
+        a file in the folder ``[wts] results_path``, if that is set. Without either, only the first 20 recipients who
+        were not reached are named, in the log and in the returned value (templated).
+    :param results_table: table that also gets the results; created on PostgreSQL, MariaDB, MySQL and SQLite. Needs
         ``results_path``, or ``[wts] results_path``, and the extra ``sql`` (templated).
-    :param results_conn_id: Airflow connection of its database (templated).
-    :param max_failures: stop and fail beyond so many failed messages: a count, or a share of the recipients such as
-        ``0.05`` or ``"5%"``. ``None`` for no limit (templated).
-    :param holdout: share of the people who deliberately get no message, such as ``0.1`` or ``"10%"``, to measure what
-        the campaign does. They are chosen by a hash of ``holdout_key`` and the person: the same people in every run,
-        after a clear and on every machine. Their status is ``holdout`` (templated).
+    :param results_conn_id: ID of the Airflow connection of its database (templated).
+    :param max_failures: number of failed messages beyond which the task stops and fails: a count, or a share of the
+        recipients such as ``0.05`` or ``"5%"``. ``None`` for no limit (templated).
+    :param holdout: share of people who deliberately get no message, such as ``0.1`` or ``"10%"``, to measure the effect
+        of the campaign. A hash of ``holdout_key`` and the person selects them: the same people in every run, after a
+        clear, and on every machine. Their status is ``holdout`` (templated).
     :param holdout_key: tasks with the same key and share hold out the same people; another key draws another group.
         Default: ``<dag_id>.<task_id>`` (templated).
-    :param max_per_minute: how many messages go out in a minute at most, in even steps, so that those who answer the
-        replies keep up. Requests then have fewer recipients (templated).
+    :param max_per_minute: maximum number of messages per minute, evenly spaced, so that agents keep up with the
+        replies. Requests then have fewer recipients (templated).
     :param stop_variable: name of an Airflow Variable. If it is set to anything but blank, ``0``, ``false``, ``no`` or
-        ``off``, the campaign stops after the requests in progress; the others are ``not_sent`` in the results. When it
-        is no longer set, a clear goes on with them. Marking the task as failed does the same (templated).
-    :param chunk_size: recipients of one request, 1 to 100. Two requests are in progress at a time: twice as many
+        ``off``, the campaign stops after the requests in progress; the other recipients are ``not_sent`` in the
+        results. To continue, unset it and clear the task. Marking the task as failed also stops it (templated).
+    :param chunk_size: recipients per request, 1 to 100. Two requests are in progress at a time, so twice as many
         recipients may be unconfirmed after a crash.
-    :param progress_interval: seconds between two lines of progress in the log; ``None`` for no such lines.
+    :param progress_interval: seconds between two progress lines in the log; ``None`` for none.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``, ``not_after``,
         ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``allow_backfill``, ``on_unknown``,
-        ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each chunk: a campaign that
-        the window closes on waits, and goes on when it opens; with ``outside_window="skip"`` it ends there. Tags and
-        blocks take a few extra requests for the whole campaign. ``on_unknown="fail"`` leaves out the unconfirmed
-        recipients, goes on with the others, and fails at the end.
+        ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each chunk: if the window
+        closes, the campaign waits until it opens, or with ``outside_window="skip"`` ends. Tags and blocks take a few
+        extra requests for the whole campaign. With ``on_unknown="fail"``, the campaign leaves out the unconfirmed
+        recipients, continues with the others, and fails at the end.
     :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``,
-        ``bad_rows``, ``duplicates``; how many recipients each of the ``rules`` refused; ``results_path``,
+        ``bad_rows`` and ``duplicates``; how many recipients each of the ``rules`` refused; ``results_path``,
         ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20 recipients who were not reached,
         with the reason.
-    :raises AirflowFailException: when the input is invalid, too many messages failed, nobody was reached, somebody
-        is undecided, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, too many messages failed, nobody was reached, somebody is
+        unconfirmed, or the API refuses.
     :raises AirflowSkipException: when there are no rows, or ``not_after`` or ``send_window`` let nothing go out.
     """
 
@@ -420,10 +419,10 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 class WtsSendChatbotBatchOperator(WtsBatchOperator):
     """Start a chatbot for many recipients, 100 per request.
 
-    Calls ``queue_chatbot_batch``. For the recipients and the shared parameters from ``recipients`` to
-    ``max_failures`` see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
+    Calls ``queue_chatbot_batch``. For the recipients and the shared parameters, from ``recipients`` to
+    ``max_failures``, see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
 
-    The platform queues the starts: a bot that ``skip_if_...`` keeps from starting counts as ``sent`` here.
+    WTS Chat queues the starts, so a bot that it does not start because of ``skip_if_...`` counts as ``sent``.
 
     :param chatbot: name or key of the bot (templated).
     :param row_session_metadata: template of the object stored with the session.
@@ -542,17 +541,17 @@ class _MessageBatchOperator(WtsBatchOperator):
 class WtsSendTemplateBatchOperator(_MessageBatchOperator):
     """Send a template to many recipients, 100 per request.
 
-    Calls ``send_template_batch``. For the recipients and the shared parameters from ``recipients`` to
-    ``max_failures`` see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`. Here
-    ``channel`` is needed, unless the connection has one.
+    Calls ``send_template_batch``. For the recipients and the shared parameters, from ``recipients`` to
+    ``max_failures``, see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`. ``channel`` is required
+    here or in the connection.
 
     :param template: name or ID of the template (templated).
-    :param row_parameters: templates of the values by the name of the template's variable, such as
-        ``{"nome": "{{ row.name }}"}``. Every row is checked against the template before anything is sent.
-    :param row_file: template of the file of a template with media: public address, or ID of an uploaded file.
+    :param row_parameters: templates of the values, by the name of the WhatsApp template's variable, such as ``{"nome":
+        "{{ row.name }}"}``. Every row is checked against the WhatsApp template before anything is sent.
+    :param row_file: template of the file for a WhatsApp template with media: public address, or ID of an uploaded file.
     :param row_session_metadata: template of the object stored with the session.
     :param department: name or ID of the department that gets the sessions (templated).
-    :param user: name, ID, e-mail address or phone number of the user who gets the sessions (templated).
+    :param user: name, ID, email address or phone number of the user who gets the sessions (templated).
     :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
     :param force_start_session: end the session in progress and open a new one (templated).
     :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
@@ -645,28 +644,27 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
 
 
 class WtsSendTextBatchOperator(_MessageBatchOperator):
-    """Send a text to many recipients, one request each, some at a time, as fast as the account's limits allow.
+    """Send a text to many recipients, one request each, as fast as the account's limits allow.
 
-    Calls ``send_text``: the API has no batch for texts, so 10,000 texts take over 20 minutes. For the
-    recipients and the shared parameters from ``recipients`` to ``max_failures`` see
+    Calls ``send_text``: the API has no batch request for texts, so 10,000 texts take over 20 minutes. For the
+    recipients and the shared parameters, from ``recipients`` to ``max_failures``, see
     :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
 
-    On an official WhatsApp channel a text reaches a contact only within 24 hours of its last message; for all others
-    there are templates.
+    On an official WhatsApp channel, a text reaches a contact only within 24 hours of the contact's last message. For
+    others, use a template.
 
     :param row_text: template of the text, such as ``"Olá {{ row.name }}!"``; without it, the column ``text``.
-    :param parallelism: requests at a time, 1 to 64.
+    :param parallelism: number of requests in progress at a time, 1 to 64.
     :param department: name or ID of the department that gets the sessions (templated).
-    :param user: name, ID, e-mail address or phone number of the user who gets the sessions (templated).
+    :param user: name, ID, email address or phone number of the user who gets the sessions (templated).
     :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
     :param force_start_session: end the session in progress and open a new one (templated).
     :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
-    :param outside_24h: what happens on an official WhatsApp channel to recipients who have no open conversation, or
-        wrote nothing in it in the last 24 hours: ``send`` (default) all the same, which WhatsApp may refuse;
-        ``fail`` counts them as failed, ``skip`` as skipped. Reads the sessions of these 24 hours, 100 per request
-        (templated).
-    :param chunk_size: recipients of one page of the ledger, 1 to 100: so many are asked about, one by one, after a
-        crash.
+    :param outside_24h: what to do on an official WhatsApp channel with recipients who have no open conversation, or
+        have not written in it in the last 24 hours: ``send`` (default) anyway, which WhatsApp may refuse; ``fail``
+        counts them as failed, ``skip`` as skipped. Reads the sessions of those 24 hours, 100 per request (templated).
+    :param chunk_size: recipients per chunk in the ledger, 1 to 100. After a crash, WTS Chat is asked about at most that
+        many, one by one.
     :return: the counts.
     """
 

@@ -1,4 +1,4 @@
-"""The outcome of campaigns: who replied, whose conversation ended, and with what, as rows that can be written again."""
+"""The outcome of campaigns: who replied, whose conversation ended, and how, as rows that can be written again."""
 
 from __future__ import annotations
 
@@ -33,53 +33,54 @@ _SLACK = timedelta(hours=1)
 
 
 class WtsCampaignOutcomeOperator(WtsOperator):
-    """Follow campaigns, and write what came of each row: the conversation, the reply, how it ended, the answers.
+    """Follow campaigns, and write the outcome of each row: its conversation, reply, ending and answers.
 
-    Calls ``list_sessions``, and for what it leaves out ``get_queued_chatbot_status``, ``get_sent_message_status``,
-    ``get_session``, ``list_messages`` and the calls that find a contact.
+    Calls ``list_sessions``, and for sends that it does not show, ``get_queued_chatbot_status``,
+    ``get_sent_message_status``, ``get_session``, ``list_messages`` and the calls that find a contact.
 
-    Each pass lists the sessions that changed since the one before, 100 per request, and finds the sends by the markers
-    that they left in the session's metadata. A session once found is kept by its ID: a later send may replace its
-    metadata. If no list shows a send, the operator asks for the send's status, and then for the sessions of its
-    contact, with at most ``max_lookups`` requests per pass. What it cannot find keeps ``session_id`` empty, and its row
-    is not ``final``.
+    Each pass lists the sessions that changed since the previous one, 100 per request, and finds the sends by their
+    markers in the session's metadata. Once found, a session is kept by its ID, because a later send may replace its
+    metadata. If no list shows a send, the operator requests the send's status, and then the sessions of its contact,
+    with at most ``max_lookups`` requests per pass. If it cannot find a send, ``session_id`` stays empty, and the row is
+    not ``final``.
 
     In a session that existed before the send, only a reply and an end after the send count. If a send went into two
-    sessions, the one created last counts. A session of the same contact that began later is counted in
-    ``later_sessions``; its replies are not attributed to the campaign.
+    sessions, the newer one counts. A later session of the same contact counts in ``later_sessions``; its replies are
+    not attributed to the campaign.
 
-    A row is identified by ``campaign_id`` and ``row_key``, and written whole in each pass: running the task again
-    changes no count. Between passes and tries, a file with ``.state.db`` at the end of its name keeps what was found,
-    beside ``outcomes_path``, or beside the results of the first campaign. The campaign's task needs ``results_path``
-    or ``[wts] results_path``. If it was killed, everybody whom it sent to until then has a row.
+    ``campaign_id`` and ``row_key`` identify a row. Each pass writes the whole row, so running the task again changes no
+    count. Between passes and tries, a file whose name ends in ``.state.db`` keeps what was found, beside
+    ``outcomes_path`` or beside the results of the first campaign. The campaign's task needs ``results_path`` or ``[wts]
+    results_path``. If it was killed, everybody to whom it sent until then has a row.
 
-    :param campaign: output of a batch operator, address of a manifest, or a list of either, also as JSON text
+    :param campaign: output of a batch operator, address of a manifest, a list of either, or the JSON text of one
         (templated).
-    :param until: when to stop: time since the first send, or a date and time. ``None``: after one pass (templated).
-    :param needed: stop earlier: share (``0.9``) or count of the sent rows whose session has a status of
+    :param until: when to stop: a time span since the first send, or a date and time. ``None``: after one pass
+        (templated).
+    :param needed: stop earlier, when this share (``0.9``) or count of the sent rows has a session with an
         ``ended_status`` (templated).
-    :param ended_status: statuses of a session that has ended (templated).
+    :param ended_status: statuses that count as the end of a session (templated).
     :param refresh_interval: time between two passes.
-    :param detail: ``sessions``, or ``messages``: also read the status of each message, one request each. The log says
-        beforehand how long that takes; a later try goes on where an earlier one stopped (templated).
-    :param answers: keys of the session's metadata to keep; ``None``: all but markers (templated).
-    :param max_lookups: requests per pass about single sends and sessions.
+    :param detail: ``sessions``, or ``messages`` to also read the status of each message, one request each. The log
+        shows beforehand how long that takes. A later try continues where an earlier one stopped (templated).
+    :param answers: keys of the session's metadata to keep; ``None`` for all but markers (templated).
+    :param max_lookups: maximum number of requests per pass about single sends and sessions.
     :param outcomes_path: file to write the rows to: ``.jsonl``, ``.csv`` or ``.parquet`` (extra ``parquet``)
         (templated).
     :param outcomes_table: table to write the rows to; created on PostgreSQL, MariaDB, MySQL and SQLite. Needs the extra
         ``sql`` (templated).
-    :param outcomes_conn_id: Airflow connection of its database (templated).
-    :param report_path: file for a report in HTML: the funnel, and the replies by hour (templated).
+    :param outcomes_conn_id: ID of the Airflow connection of its database (templated).
+    :param report_path: file for an HTML report with the funnel and charts (templated).
     :param report_language: ``en`` or ``pt`` (templated).
-    :param private: show recipients as a keyed hash. The key is ``[wts] hash_key``, or else the API token. ``answers``
-        keeps what customers typed.
-    :param rate_limit_percent: part of the account's limits to use, unless the connection allows less.
+    :param private: show recipients as keyed hashes. The key is ``[wts] hash_key``, or else the API token. ``answers``
+        still holds what customers typed.
+    :param rate_limit_percent: percentage of the account's rate limits to use, unless the connection allows less.
     :param wts_conn_id: ID of the Airflow connection, of the account that sent the campaigns (templated).
     :param deferrable: wait in the triggerer, without holding a worker slot.
-    :return: ``campaign_id`` (a list, if there are several campaigns), ``rows``, ``by_status`` (rows by the status of
-        their session, or else of their send), ``final`` (rows that are final), ``path``, ``table``.
+    :return: ``campaign_id`` (a list for several campaigns), ``rows``, ``by_status`` (rows by the status of their
+        session, or else of their send), ``final`` (number of final rows), ``path``, ``table``.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
-    :raises WtsError: when another try makes sense.
+    :raises WtsError: when a retry may help.
     """
 
     not_templated = frozenset({"refresh_interval", "max_lookups", "rate_limit_percent", "private", "deferrable"})
@@ -125,7 +126,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
 
     @cached_property
     def hook(self) -> WtsHook:
-        """The hook of this task's connection, with its part of the account's limits."""
+        """The hook of this task's connection, with its share of the account's limits."""
         percent = int(parameters.whole("rate_limit_percent", self.rate_limit_percent, least=1, most=100) or 25)
         return _WithinPercent(self.wts_conn_id, percent)
 
@@ -154,7 +155,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
 
 
 class _WithinPercent(WtsHook):
-    """The hook with a part of the account's limits of its own."""
+    """A hook that uses only a percentage of the account's limits."""
 
     def __init__(self, wts_conn_id: str, percent: int) -> None:
         super().__init__(wts_conn_id)
@@ -167,7 +168,7 @@ class _WithinPercent(WtsHook):
 
 
 class _Following:
-    """One task instance at work: what it was given, checked, and what it knows."""
+    """One task instance: its checked parameters, and what it has found."""
 
     def __init__(self, operator: WtsCampaignOutcomeOperator) -> None:
         from airflow_provider_wts.api.sessions import SESSION_STATUSES

@@ -44,7 +44,7 @@ _COPIED = (
 
 
 class WtsCardWriter(WtsOperator):
-    """Base of the operators that give a card its content.
+    """Base of the operators that write a card.
 
     Parameters that you leave out are not sent. ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` as they are.
 
@@ -52,15 +52,15 @@ class WtsCardWriter(WtsOperator):
     :param step: title or ID of a step (templated).
     :param title: up to 500 characters (templated).
     :param description: up to 8,000 characters (templated).
-    :param position: place inside the step, 0 or more (templated).
+    :param position: position within the step, from 0 (templated).
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param responsible_user: name, e-mail address or ID of the user in charge (templated).
+    :param responsible_user: name, email address or ID of the user in charge (templated).
     :param tags: names or IDs of tags of the panel (templated).
     :param tag_names: names of tags, sent as they are (templated).
     :param contacts: IDs or phone numbers of contacts (templated).
-    :param session_id: ID of the session that the card is about (templated).
+    :param session_id: ID of the card's session (templated).
     :param monetary_amount: value of the card (templated).
-    :param custom_fields: values by the key or the name of a custom field of the panel (templated, deep).
+    :param custom_fields: values by the key or name of the panel's custom fields (templated, deep).
     :param metadata: object stored with the card (templated, deep).
     """
 
@@ -110,7 +110,7 @@ class WtsCardWriter(WtsOperator):
 
     @cached_property
     def panel_id(self) -> str:
-        """The panel in which names are looked up; asked for only where a name has to be."""
+        """The panel in which names are looked up; requested only if there is a name to look up."""
         if not parameters.missing(self.panel):
             return self.panel_names.panel(parameters.needed_name("panel", self.panel))
         return self.own_panel()
@@ -120,7 +120,7 @@ class WtsCardWriter(WtsOperator):
         raise NotImplementedError
 
     def checked_content(self) -> panels.CardContent:
-        """Return the content, checked as far as that needs no call: a mistake in it should cost none.
+        """Return the content, checked as far as possible without a request.
 
         :raises WtsInvalidRequestError: when a parameter is invalid.
         """
@@ -145,7 +145,7 @@ class WtsCardWriter(WtsOperator):
         }
 
     def look_up(self, content: panels.CardContent) -> None:
-        """Put IDs and keys in the place of names; an ID costs no call.
+        """Replace names by IDs and keys; an ID takes no request.
 
         :param content: the content, changed in place.
         :raises WtsNameError: when none or several things have a name.
@@ -161,7 +161,7 @@ class WtsCardWriter(WtsOperator):
             content["contact_ids"] = [contact_id(self, contact) for contact in contacts]
 
     def report(self, content: panels.CardContent, card: PanelCardV2) -> PanelCardV2:
-        """Return the answer, and warn where it lacks a custom field that was sent.
+        """Return the answer, and warn if it lacks a custom field that was sent.
 
         :param content: what was sent.
         :param card: the answer.
@@ -185,22 +185,22 @@ class WtsCardWriter(WtsOperator):
 class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     """Create a card on a panel.
 
-    Calls ``create_card``. The card carries a marker in its metadata, by which a task that runs again finds it.
+    Calls ``create_card``. The card carries a marker in its metadata, so that a task that runs again finds it.
     Parameters that you leave out are not sent. ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` as they are.
 
-    :param step: title or ID of the step that the card goes into; it decides the panel (templated).
+    :param step: title or ID of the step for the card; the step determines the panel (templated).
     :param title: title of the card, 1 to 500 characters (templated).
-    :param panel: title, key or ID of the panel; needed where ``step`` is a title (templated).
+    :param panel: title, key or ID of the panel; required if ``step`` is a title (templated).
     :param description: up to 8,000 characters (templated).
-    :param position: place inside the step, 0 or more (templated).
+    :param position: position within the step, from 0 (templated).
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param responsible_user: name, e-mail address or ID of the user in charge (templated).
+    :param responsible_user: name, email address or ID of the user in charge (templated).
     :param tags: names or IDs of tags of the panel; one, a list, or the JSON text of a list (templated).
-    :param tag_names: names of tags, sent as they are and not looked up here; instead of ``tags`` (templated).
+    :param tag_names: names of tags, sent as they are, without a lookup; instead of ``tags`` (templated).
     :param contacts: IDs or phone numbers of contacts; one, a list, or the JSON text of a list (templated).
-    :param session_id: ID of the session that the card is about (templated).
+    :param session_id: ID of the card's session (templated).
     :param monetary_amount: value of the card (templated).
-    :param custom_fields: values by the key or the name of a custom field of the panel, or its JSON text; an unknown
+    :param custom_fields: values by the key or name of the panel's custom fields: an object or its JSON text. An unknown
         field is refused (templated, deep).
     :param metadata: object stored with the card, or its JSON text (templated, deep).
     :param wts_conn_id: ID of the Airflow connection (templated).
@@ -253,33 +253,34 @@ def _marked(content: panels.CardContent, mark: Mark) -> panels.CardContent:
 
 
 class WtsUpdateCardOperator(WtsCardWriter):
-    """Change, move, close, archive or reopen a card: what is given, and nothing else.
+    """Change, move, close, archive or reopen a card.
 
-    Calls ``update_card``; its ``fields`` are made of what is given. ``None`` clears, and ``0``, ``""`` and ``[]`` go
-    out as they are. A card is archived by ``status="ARCHIVED"`` and comes back by ``status="OPEN"``.
+    Calls ``update_card``. Only what you give is changed: ``fields`` of the request names it. ``None`` clears, and
+    ``0``, ``""`` and ``[]`` are sent as they are. ``status="ARCHIVED"`` archives a card, and ``status="OPEN"`` restores
+    it.
 
     :param card_id: ID of the card (templated).
     :param step: title or ID of the step to move the card to (templated).
     :param title: up to 500 characters (templated).
     :param status: ``OPEN``, ``WON``, ``LOST`` or ``ARCHIVED`` (templated).
-    :param lost_reason: text or ID of the panel's reason, together with ``status="LOST"`` (templated).
-    :param panel: title, key or ID of the panel in which names are looked up; without it the card's own, which takes an
-        extra request if a name has to be looked up (templated).
+    :param lost_reason: text or ID of one of the panel's reasons; requires ``status="LOST"`` (templated).
+    :param panel: title, key or ID of the panel in which names are looked up. Default: the card's panel, which takes an
+        extra request if there is a name to look up (templated).
     :param description: up to 8,000 characters (templated).
-    :param position: place inside the step, 0 or more (templated).
+    :param position: position within the step, from 0 (templated).
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param responsible_user: name, e-mail address or ID of the user in charge (templated).
+    :param responsible_user: name, email address or ID of the user in charge (templated).
     :param tags: names or IDs of tags of the panel; one, a list, or the JSON text of a list (templated).
-    :param tag_names: names of tags, sent as they are and not looked up here; instead of ``tags``. Whether the API's
-        field mask covers them is not documented (templated).
-    :param upsert_tag_operation: what happens to the tags: ``InsertIfNotExists``, ``DeleteIfExists``, or
-        ``ReplaceAll``, which the API takes if it is omitted (templated).
+    :param tag_names: names of tags, sent as they are, without a lookup; instead of ``tags``. The API does not document
+        whether its field mask covers them (templated).
+    :param upsert_tag_operation: how to apply the tags: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``, the
+        API's default (templated).
     :param contacts: IDs or phone numbers of contacts; one, a list, or the JSON text of a list (templated).
-    :param session_id: ID of the session that the card is about (templated).
+    :param session_id: ID of the card's session (templated).
     :param monetary_amount: value of the card (templated).
-    :param custom_fields: values by the key or the name of a custom field of the panel, or its JSON text; an unknown
+    :param custom_fields: values by the key or name of the panel's custom fields: an object or its JSON text. An unknown
         field is refused (templated, deep).
-    :param metadata: object merged into the card's, key by key; a key with ``None`` is removed (templated, deep).
+    :param metadata: object merged into the card's metadata by key; ``None`` removes a key (templated, deep).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the card.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
@@ -335,7 +336,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         return change
 
     def look_up(self, content: panels.CardContent) -> None:
-        """Put IDs and keys in the place of names; an ID costs no call."""
+        """Replace names by IDs and keys; an ID takes no request."""
         change = cast("panels.CardChange", content)
         change["step_id"] = looked_up(change["step_id"], self.step_id)
         change["lost_reason_id"] = looked_up(change["lost_reason_id"], self._lost_reason_id)
@@ -356,16 +357,16 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
     """Copy a card.
 
     Calls ``duplicate_card``. The copy carries no marker, so only a ledger keeps a task that runs again from making
-    another one; without it such a task fails and says what to check.
+    another copy. Without one, the task fails and names what to check.
 
     :param card_id: ID of the card to copy (templated).
-    :param copy_to_step: title or ID of the step that the copy goes into; without it the card's own (templated).
-    :param panel: title, key or ID of the panel of ``copy_to_step``, where that is a title; without it the card's own
+    :param copy_to_step: title or ID of the step for the copy. Default: the card's step (templated).
+    :param panel: title, key or ID of the panel of ``copy_to_step``, if that is a title. Default: the card's panel
         (templated).
-    :param archive_original_card: archive the card that was copied (templated).
+    :param archive_original_card: archive the original card (templated).
     :param fields: what to copy: ``All``, ``Amount``, ``DueDate``, ``Tags``, ``MonetaryAmount``, ``Contacts``,
-        ``ResponsibleUser``, ``CustomFields``, ``Notes``; one, a list, or the JSON text of a list. Everything when it is
-        left out or empty. How ``Amount`` differs from ``MonetaryAmount`` is not documented (templated).
+        ``ResponsibleUser``, ``CustomFields``, ``Notes``; one, a list, or the JSON text of a list. Default: everything.
+        The API does not document how ``Amount`` differs from ``MonetaryAmount`` (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the copy.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
@@ -416,7 +417,7 @@ _MOST_POSITION = 2**31 - 1
 
 
 def panel_of_card(operator: WtsOperator, card_id: str) -> str:
-    """Ask for the panel of a card.
+    """Return the panel of a card.
 
     :param operator: the operator that needs it.
     """
@@ -427,7 +428,7 @@ def panel_of_card(operator: WtsOperator, card_id: str) -> str:
 
 
 def checked_contact(name: str, text: str) -> str:
-    """Return an ID as it is, and a phone number as WTS Chat spells it.
+    """Return an ID as it is, and a phone number in WTS Chat's format.
 
     :param name: the parameter's name, for the error.
     :param text: ID, or phone number in any common format.
@@ -477,11 +478,11 @@ class WtsListCardNotesOperator(WtsListOperator):
 class WtsCreateCardNoteOperator(WtsOnceOperator):
     """Add a note to a card: a text, files, or both.
 
-    Calls ``create_card_note``. A note carries no marker, so only a ledger keeps a task that runs again from adding it
-    again; without it such a task fails and says what to check.
+    Calls ``create_card_note``. A note carries no marker, so only a ledger keeps a task that runs again from adding the
+    note again. Without one, the task fails and names what to check.
 
     :param card_id: ID of the card (templated).
-    :param text: the note, up to 8,000 characters; needed without files (templated).
+    :param text: the note, up to 8,000 characters; required without files (templated).
     :param file_urls: public addresses of up to 3 files of at most 25 MB each; one, a list, or the JSON text of a list
         (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
@@ -523,7 +524,7 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
 class WtsDeleteCardNoteOperator(WtsOperator):
     """Delete a note of a card.
 
-    Calls ``delete_card_note``. A note that is not there is refused by the API.
+    Calls ``delete_card_note``. The API refuses a note that does not exist.
 
     :param card_id: ID of the card (templated).
     :param note_id: ID of the note (templated).
@@ -549,14 +550,15 @@ _CARD_DETAILS = ("PanelTitle", "StepTitle", "StepPhase", "ResponsibleUser", "Con
 class WtsListCardsOperator(WtsListOperator):
     """List the cards of a panel: all pages, inline or as a file.
 
-    Calls ``list_cards``. An item must match all filters. Whether closed and archived cards come without ``statuses`` is
-    not documented. For the shared parameters, see :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_cards``. An item must match all filters. The API does not document whether it lists closed and archived
+    cards if ``statuses`` is not given. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param panel: title, key or ID of the panel (templated).
     :param step: title or ID of a step (templated).
     :param contact: ID or phone number of a contact (templated).
-    :param responsible_user: name, e-mail address or ID of a user (templated).
-    :param text_filter: text to look for in the card's texts (templated).
+    :param responsible_user: name, email address or ID of a user (templated).
+    :param text_filter: text to search for in the card (templated).
     :param statuses: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``; one, a list, or the JSON text of a list (templated).
     :param include_details: details to add to each card: ``PanelTitle``, ``StepTitle``, ``StepPhase``,
         ``ResponsibleUser``, ``Contacts``, ``CustomFields``, ``LostReason`` (templated).

@@ -37,8 +37,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     Calls ``send_chatbot``. Parameters that you leave out are not sent; ``None`` is sent as ``null``.
 
     :param chatbot: name or key of the bot (templated).
-    :param to: recipient: phone number in any common format, or ``@handle``; a number without a country code is taken as
-        Brazilian. Needed without ``session_id`` (templated).
+    :param to: recipient: phone number in any common format, or ``@handle``. A number without a country code is taken as
+        Brazilian. Required without ``session_id`` (templated).
     :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel, or
         else one that WTS Chat picks (templated).
     :param session_id: session to run the bot in; a completed one is not reopened (templated).
@@ -50,7 +50,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     :param contact_metadata: object stored with the contact, or its JSON text (templated, deep).
     :param sender_id: your own ID, which the API echoes (templated).
     :param callback_url: URL that WTS Chat calls when the bot starts or fails (templated).
-    :param wait_for_completion: wait until the session is COMPLETED. If the platform started nothing because of
+    :param wait_for_completion: wait until the session is COMPLETED. If WTS Chat did not start the bot because of
         ``skip_if_...``, the task is skipped.
     :param poll_interval: polling interval in seconds.
     :param completion_timeout: seconds to wait for the session, after which the task fails. Default: one day.
@@ -58,10 +58,11 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         after a crash. Without it, a send stays unconfirmed if its response is lost.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
-    :return: the session as ``send_chatbot`` answers it; after ``wait_for_completion``, as it is at the end.
+    :return: the session as ``send_chatbot`` returns it; with ``wait_for_completion``, the completed session.
     :raises AirflowFailException: when the input is invalid, the API refuses, the outcome is unknown, or the
         session does not complete in time.
-    :raises AirflowSkipException: when the platform skipped the bot and ``wait_for_completion`` is set.
+    :raises AirflowSkipException: when a rule holds the send back, or WTS Chat skips the bot and ``wait_for_completion``
+        is set.
     """
 
     not_templated = frozenset({"wait_for_completion", "poll_interval", "completion_timeout", "mark_session"})
@@ -107,7 +108,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self.mark_session = mark_session
 
     def execute(self, context: Context) -> Session | SessionV2:
-        """Start the bot, and wait for its session where that is asked for."""
+        """Start the bot, and wait for its session if asked to."""
         self.open_ledger(context)
         with task_failures():
             start = self._start()
@@ -144,7 +145,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         return completed
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SessionV2:
-        """Take the wait back from the trigger.
+        """Resume after the trigger.
 
         :param event: what the trigger sent.
         :return: the session as it is at the end.
@@ -247,7 +248,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 class WtsListChatbotsOperator(WtsListOperator):
     """List chatbots: all pages, inline or as a file.
 
-    Calls ``list_chatbots``. A bot is started by its ``key``, not by its ``id``. For the shared parameters, see
+    Calls ``list_chatbots``. The API starts a bot by its ``key``, not by its ``id``. For the shared parameters, see
     :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param name: filter by name (templated).
@@ -289,7 +290,7 @@ class WtsListChatbotsOperator(WtsListOperator):
 class WtsListChannelsOperator(WtsListOperator):
     """List the account's own channels, inline or as a file.
 
-    Calls ``list_channels``, which answers everything at once and takes neither bounds nor an order.
+    Calls ``list_channels``, which returns everything at once, and takes neither date bounds nor an order.
 
     :param channel_type: ``All``, ``Whatsapp``, ``Messenger`` or ``Instagram`` (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).

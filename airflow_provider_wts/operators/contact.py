@@ -73,34 +73,35 @@ class _ContactWriteOperator(WtsOperator):
 
 
 class WtsCreateContactOperator(_ContactWriteOperator, RefusesBackfill):
-    """Create a contact, or update or return the one that exists.
+    """Create a contact, or update or return an existing one.
 
-    Calls ``create_contact``. What is left out is not sent. What the API does with a contact that exists where neither
-    ``upsert`` nor ``get_if_exists`` is set is not documented.
+    Calls ``create_contact``. Parameters that you leave out are not sent. The API does not document what it does if the
+    contact exists and neither ``upsert`` nor ``get_if_exists`` is set.
 
     :param name: the contact's name, at most 255 characters (templated).
-    :param phone_number: number in any common format; without a country code it is taken as Brazilian (templated).
-    :param email_address: its e-mail address. It is not called ``email``, because that is where Airflow itself writes
-        to when a task fails (templated).
-    :param instagram: its Instagram user (templated).
+    :param phone_number: phone number in any common format; without a country code, it is taken as Brazilian
+        (templated).
+    :param email_address: email address. The parameter is not called ``email``, because that is Airflow's own
+        (templated).
+    :param instagram: Instagram user (templated).
     :param annotation: free text (templated).
     :param tags: names or IDs of tags; one or a list. An unknown name is refused (templated).
-    :param tag_operation: with ``upsert``: ``add`` to the tags that are there (default), ``remove`` from them, or
-        ``replace`` them (templated).
+    :param tag_operation: with ``upsert``: ``add`` to the existing tags (default), ``remove`` from them, or ``replace``
+        them (templated).
     :param portfolios: names or IDs of portfolios (templated).
-    :param sequences: names or IDs of sequences to put the contact into. They write to it, so if the answer is lost,
-        nothing is repeated automatically, whatever ``upsert`` and ``get_if_exists`` say; ``on_unknown`` decides
-        (templated).
-    :param custom_fields: values by key or name, an object or its JSON text; an unknown field is refused, because the
+    :param sequences: names or IDs of sequences to add the contact to. They message the contact, so if the response is
+        lost, the request is not repeated automatically, even with ``upsert`` or ``get_if_exists``; ``on_unknown``
+        decides (templated).
+    :param custom_fields: values by key or name: an object or its JSON text. An unknown field is refused, because the
         API would drop it silently (templated, deep).
-    :param metadata: object stored with the contact, or its JSON text; merged by key, ``null`` removes a key (templated,
-        deep).
-    :param upsert: update the contact where it exists (templated).
-    :param upsert_fields: with ``upsert``: what an update may change, such as ``["name", "tags"]``; without it what
-        is given, so that an update clears nothing (templated).
-    :param get_if_exists: return the contact where it exists, and change nothing (templated).
-    :param allow_backfill: put contacts into sequences also in runs of a backfill. Without it, such runs are refused if
-        there are sequences: they would write to customers about the past (templated).
+    :param metadata: object stored with the contact, or its JSON text. It is merged by key; ``null`` removes a key
+        (templated, deep).
+    :param upsert: update the contact if it exists (templated).
+    :param upsert_fields: with ``upsert``: fields that an update may change, such as ``["name", "tags"]``. Default: the
+        fields that you give, so that an update clears nothing (templated).
+    :param get_if_exists: return the contact unchanged if it exists (templated).
+    :param allow_backfill: also add contacts to sequences in backfill runs. By default, the task fails in them if there
+        are sequences, because they would message customers about the past (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
@@ -166,37 +167,37 @@ def _who(contact: Mapping[str, Any]) -> str:
 
 
 class WtsUpdateContactOperator(_ContactWriteOperator, RefusesBackfill):
-    """Change a contact; what is left out stays as it is.
+    """Change a contact; parameters that you leave out change nothing.
 
     Calls ``update_contact``, or ``update_contact_by_phone``. ``None`` and ``""`` clear a text, ``[]`` a list.
 
-    :param contact_id: ID of the contact; this or ``phone`` (templated).
-    :param phone: number of the contact, in any common format (templated).
+    :param contact_id: ID of the contact; give this or ``phone`` (templated).
+    :param phone: phone number of the contact, in any common format (templated).
     :param name: new name, at most 255 characters (templated).
-    :param phone_number: new number, in any common format (templated).
-    :param email_address: new e-mail address; not called ``email``, which is Airflow's own parameter (templated).
+    :param phone_number: new phone number, in any common format (templated).
+    :param email_address: new email address; not called ``email``, because that is Airflow's own parameter (templated).
     :param instagram: new Instagram user (templated).
     :param annotation: free text (templated).
     :param tags: names or IDs of tags; one or a list. An unknown name is refused (templated).
-    :param tag_operation: ``add`` to the tags that are there (default), ``remove`` from them, or ``replace`` them; to
-        clear them: ``tags=[]`` and ``replace`` (templated).
-    :param portfolios: names or IDs of portfolios; whether they replace those that are there is not documented
+    :param tag_operation: ``add`` to the existing tags (default), ``remove`` from them, or ``replace`` them. To remove
+        all tags, use ``tags=[]`` with ``replace`` (templated).
+    :param portfolios: names or IDs of portfolios. The API does not document whether they replace the existing ones
         (templated).
-    :param sequences: names or IDs of sequences. They write to the contact, so if the answer is lost, nothing is
-        repeated automatically: ``on_unknown`` decides. It and ``on_clear`` have no effect without sequences
-        (templated).
-    :param custom_fields: values by key or name, an object or its JSON text; an unknown field is refused
-        (templated, deep).
-    :param metadata: merged by key, ``null`` removes a key; an object or its JSON text (templated, deep).
+    :param sequences: names or IDs of sequences to add the contact to. They message the contact, so if the response is
+        lost, the request is not repeated automatically: ``on_unknown`` decides. ``on_unknown`` and ``on_clear`` have no
+        effect without sequences (templated).
+    :param custom_fields: values by key or name: an object or its JSON text. An unknown field is refused (templated,
+        deep).
+    :param metadata: object or its JSON text. It is merged by key; ``null`` removes a key (templated, deep).
     :param status: ``ACTIVE``, ``ARCHIVED`` or ``BLOCKED`` (templated).
-    :param picture_url: address of its picture (templated).
-    :param utm: where it came from: an object with ``source``, ``medium``, ``campaign``, ``content``, ``headline``,
-        ``term``, ``referralUrl`` (templated, deep).
-    :param allow_backfill: put contacts into sequences also in runs of a backfill. Without it, such runs are refused if
-        there are sequences: they would write to customers about the past (templated).
+    :param picture_url: URL of the contact's picture (templated).
+    :param utm: where the contact came from: an object with ``source``, ``medium``, ``campaign``, ``content``,
+        ``headline``, ``term``, ``referralUrl`` (templated, deep).
+    :param allow_backfill: also add contacts to sequences in backfill runs. By default, the task fails in them if there
+        are sequences, because they would message customers about the past (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, the contact does not exist, or the API refuses.
     """
 
     def __init__(
@@ -265,12 +266,12 @@ class WtsGetContactOperator(WtsOperator):
 
     Calls ``get_contact``, or ``get_contact_by_phone``.
 
-    :param contact_id: ID of the contact; this or ``phone`` (templated).
-    :param phone: number of the contact, in any common format (templated).
+    :param contact_id: ID of the contact; give this or ``phone`` (templated).
+    :param phone: phone number of the contact, in any common format (templated).
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, the contact does not exist, or the API refuses.
     """
 
     def __init__(
@@ -300,14 +301,14 @@ class WtsUpdateContactTagsOperator(WtsOperator):
 
     Calls ``update_contact_tags``, or ``update_contact_tags_by_phone``.
 
-    :param tags: names or IDs of tags; one or a list. An unknown name is refused. ``[]`` goes with ``replace`` only, and
-        removes all (templated).
+    :param tags: names or IDs of tags; one or a list. An unknown name is refused. ``[]`` requires ``replace``, and
+        removes all tags (templated).
     :param tag_operation: ``add``, ``remove`` or ``replace`` (templated).
-    :param contact_id: ID of the contact; this or ``phone`` (templated).
-    :param phone: number of the contact, in any common format (templated).
+    :param contact_id: ID of the contact; give this or ``phone`` (templated).
+    :param phone: phone number of the contact, in any common format (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is invalid, there is no such contact, or the API refuses.
+    :raises AirflowFailException: when the input is invalid, the contact does not exist, or the API refuses.
     """
 
     def __init__(
@@ -357,24 +358,24 @@ _ORIGINS = ("CREATED_BY_USER", "CREATED_FROM_HUB", "IMPORTED")
 class WtsListContactsOperator(WtsListOperator):
     """List contacts: all pages, inline or as a file.
 
-    Calls ``list_contacts``, or ``filter_contacts`` where one of the filters is given that only it takes: all below but
-    ``status`` and ``include_details``. An item must match all filters. For the shared parameters, from
-    ``created_after`` to ``output_path``, see :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_contacts``, or ``filter_contacts`` if there is a filter other than ``status`` and ``include_details``.
+    An item must match all filters. For the shared parameters, from ``created_after`` to ``output_path``, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
-    :param status: ``ACTIVE``, which is what the API lists by default, ``ARCHIVED`` or ``BLOCKED`` (templated).
+    :param status: ``ACTIVE`` (the API's default), ``ARCHIVED`` or ``BLOCKED`` (templated).
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).
-    :param text_filter: text to look for; in which fields is not documented (templated).
+    :param text_filter: text to search for; the API does not document in which fields (templated).
     :param name: the contact's name (templated).
-    :param phone_number: its number, in any common format (templated).
-    :param email_address: its e-mail address or a part of it; not called ``email``, which is Airflow's own parameter
+    :param phone_number: phone number, in any common format (templated).
+    :param email_address: email address or a part of it; not called ``email``, because that is Airflow's own parameter
         (templated).
-    :param instagram: its Instagram user (templated).
-    :param tags: names or IDs of tags; one or a list. Whether one of them or all have to fit is not documented
+    :param instagram: Instagram user (templated).
+    :param tags: names or IDs of tags; one or a list. The API does not document whether one or all must match
         (templated).
     :param portfolios: names or IDs of portfolios (templated).
     :param origin: ``CREATED_BY_USER``, ``CREATED_FROM_HUB`` or ``IMPORTED`` (templated).
-    :param custom_fields: values by key or name of the field, an object or its JSON text (templated, deep).
-    :param metadata: values by key, texts or numbers, an object or its JSON text (templated, deep).
+    :param custom_fields: values by key or name of the field: an object or its JSON text (templated, deep).
+    :param metadata: text or numbers by key: an object or its JSON text (templated, deep).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contacts, or the manifest of the file.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
@@ -466,35 +467,35 @@ _IDS_IN_ANSWER = 1000
 
 
 class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
-    """Save many contacts: create those that are new, update those that exist.
+    """Save many contacts: create new ones, and update existing ones.
 
-    Calls ``batch_save_contacts``, once per 100 contacts. All rows are checked before the first call; a bad one is
-    named by its index, and nothing is saved. Rows that hold the same fields go out together, because a call says once
-    for all its contacts which fields an update may change. When a call fails, the ones before it have taken effect;
-    saving them again does no harm. Rows with ``sequences`` are another matter, since these write to the contact: they
-    go out last, and each once over all tries of the task. ``on_unknown`` and ``on_clear`` are for them alone.
+    Calls ``batch_save_contacts``, once per 100 contacts. All rows are checked before the first call. If one is invalid,
+    the error names its index, and nothing is saved. Each call holds rows with the same fields, because it names for all
+    its contacts the fields that an update may change. If a call fails, the earlier ones have taken effect; saving them
+    again does no harm. Rows with ``sequences`` are saved last, each once across all tries of the task, because
+    sequences message the contact. ``on_unknown`` and ``on_clear`` apply only to these rows.
 
-    :param contacts: the contacts, a list of objects or its JSON text. Their keys: ``name``, ``phone_number``,
-        ``email`` or ``email_address``, ``instagram``, ``annotation``, ``tags``, ``portfolios``, ``sequences``,
-        ``custom_fields``, ``metadata``, as in ``WtsCreateContactOperator``. One of number, e-mail
-        address and Instagram user has to be there. Exactly one of this and ``recipients_sql`` (templated, deep).
-    :param recipients_sql: query whose columns have these names, or a file that ends in ``.sql``. Its rows are kept for
-        later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``; without one, a later try queries
+    :param contacts: the contacts: a list of objects or its JSON text. Their keys: ``name``, ``phone_number``, ``email``
+        or ``email_address``, ``instagram``, ``annotation``, ``tags``, ``portfolios``, ``sequences``, ``custom_fields``,
+        ``metadata``, as in ``WtsCreateContactOperator``. Each needs a phone number, an email address or an Instagram
+        user. Give either this or ``recipients_sql`` (templated, deep).
+    :param recipients_sql: query whose columns have these names, or a ``.sql`` file. Its rows are stored for later
+        tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``; without one, a later try runs the query
         again. Needs the extra ``sql`` (templated).
-    :param recipients_conn_id: Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
-        it, or the JSON text of one (templated).
-    :param upsert: update contacts that exist; ``True`` unless ``get_if_exists`` is set. Whether the API updates them
-        even where it is ``False`` is not documented (templated).
-    :param upsert_fields: what an update may change, such as ``["name", "tags"]``; without it what a row gives, so
-        that an update clears nothing (templated).
-    :param tag_operation: what an update does to tags: ``add`` (default), ``remove`` or ``replace`` (templated).
-    :param get_if_exists: leave contacts that exist as they are (templated).
-    :param allow_backfill: save rows with ``sequences`` also in runs of a backfill. Without it, such a run saves nothing
-        if one row has them, because they would write to customers about the past (templated).
+    :param recipients_conn_id: ID of the Airflow connection of its database (templated).
+    :param recipients_sql_parameters: values for the query's placeholders: a list or an object, as the database driver
+        expects it, or its JSON text (templated).
+    :param upsert: update existing contacts; ``True`` unless ``get_if_exists`` is set. The API does not document whether
+        it updates them even if this is ``False`` (templated).
+    :param upsert_fields: fields that an update may change, such as ``["name", "tags"]``. Default: the fields of the
+        row, so that an update clears nothing (templated).
+    :param tag_operation: how an update applies tags: ``add`` (default), ``remove`` or ``replace`` (templated).
+    :param get_if_exists: leave existing contacts unchanged (templated).
+    :param allow_backfill: also save rows with ``sequences`` in backfill runs. By default, the task fails in them and
+        saves nothing if a row has sequences, because they would message customers about the past (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
-    :return: ``saved`` (contacts), ``calls``, and ``contact_ids`` in the order of the API's answers; ``None`` in their
-        place when there are more than 1,000.
+    :return: the number of contacts ``saved`` and of ``calls``, and ``contact_ids`` in the order of the API's responses,
+        or ``None`` if there are more than 1,000.
     :raises AirflowFailException: when a row is invalid, the API refuses, or the outcome of a call is unknown.
     """
 
@@ -559,7 +560,7 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
     def _starting(
         self, context: Context, contacts: list[ContactFields], rules: SaveRules
     ) -> SequenceMembers[ContactFields] | None:
-        """Return the contacts that are put into sequences, each once over all tries of the task."""
+        """Return the contacts that are put into sequences, each once across all tries of the task."""
         from airflow_provider_wts.sending.membership import SequenceMembers
 
         if not contacts:

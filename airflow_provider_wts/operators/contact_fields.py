@@ -1,7 +1,8 @@
-"""What a user writes about a contact becomes what the API takes.
+"""Turns what a user writes about a contact into what the API takes.
 
-In two steps, so that a mistake makes no request: :func:`checked` checks the values alone, :func:`resolved` turns names
-of tags, portfolios, sequences and custom fields into IDs and keys, which may ask the API.
+It takes two steps, so that an invalid value costs no request: :func:`checked` only checks the values, and
+:func:`resolved` turns names of tags, portfolios, sequences and custom fields into IDs and keys, which may take
+requests.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ _UTM = {"source", "medium", "campaign", "content", "headline", "term", "referral
 
 
 def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
-    """Return a contact's fields with invalid values refused and phone numbers spelled; nothing is looked up.
+    """Return a contact's fields, checked, with phone numbers in the API's format; nothing is looked up.
 
     :param given: values by the names of :data:`FIELDS`.
     :param prefix: where the fields are, for the errors, such as ``contacts[3].``.
@@ -152,7 +153,7 @@ short_text = partial(parameters.bounded_text, most=255)
 
 
 def phone_number(name: str, value: Any) -> Missing[str]:
-    """Return a phone number as WTS Chat spells it; blank text stays, since it clears the field.
+    """Return a phone number in WTS Chat's format; blank text stays, because it clears the field.
 
     :param name: the parameter's name, for the error.
     :param value: a number in any common format.
@@ -182,13 +183,13 @@ def instagram_user(name: str, value: Any) -> Missing[str]:
 
 
 def email_address(name: str, value: Any) -> Missing[str]:
-    """Return an e-mail address; blank text stays, since it clears the field.
+    """Return an email address; blank text stays, because it clears the field.
 
-    Only what no address has is refused: there are more valid addresses than any rule knows.
+    Only what no address can contain is refused, because no rule covers all valid addresses.
 
     :param name: the parameter's name, for the error.
     :param value: the address.
-    :raises WtsInvalidRequestError: when it has no ``@`` or several, nothing beside it, or a blank inside.
+    :raises WtsInvalidRequestError: when it has no ``@`` or several, nothing before or after it, or a blank inside.
     """
     text = short_text(name, value)
     if not isinstance(text, str) or not text.strip():
@@ -203,7 +204,7 @@ def email_address(name: str, value: Any) -> Missing[str]:
 
 
 def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | None, str]:
-    """Return how a contact is named: its ID or ``None``, and its phone number or ``""``.
+    """Return a contact's ID or ``None``, and its phone number or ``""``.
 
     :param contact_id: the rendered parameter ``contact_id``.
     :param number: the rendered parameter ``phone``.
@@ -222,9 +223,9 @@ def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | Non
 
 
 def tag_operation(value: Any) -> str:
-    """Return what happens to tags, as updates spell it; :func:`upsert_spelling` turns it into the other spelling.
+    """Return the tag operation as updates spell it; :func:`upsert_spelling` gives the other spelling.
 
-    :param value: ``add``, ``remove``, ``replace``, or the API's own word in any case.
+    :param value: ``add``, ``remove``, ``replace``, or the API's own value in any case.
     :raises WtsInvalidRequestError: when it is another one.
     """
     found = parameters.choice("tag_operation", "add" if parameters.missing(value) else value, _TAG_OPERATIONS)
@@ -257,7 +258,7 @@ def utm(value: Any) -> dict[str, Any] | Unset:
 
     :param value: an object with ``source``, ``medium``, ``campaign``, ``content``, ``headline``, ``term`` and
         ``referralUrl``, or its JSON text.
-    :raises WtsInvalidRequestError: when it holds something else.
+    :raises WtsInvalidRequestError: when it has other keys.
     """
     found = parameters.metadata("utm", value)
     if found is UNSET:
@@ -270,7 +271,7 @@ def utm(value: Any) -> dict[str, Any] | Unset:
 
 
 def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: Mapping[str, Any]) -> None:
-    """Warn where the answer lacks a custom field that was sent: the API drops values of a wrong type silently.
+    """Warn if the response lacks a custom field that was sent: the API silently drops values of the wrong type.
 
     :param log: where the warning goes.
     :param sent: the values sent, by key.
@@ -285,7 +286,7 @@ def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: 
 
 
 def refuse_twins(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse rows that are the same contact to the API: which of them wins is not documented.
+    """Refuse rows that are the same contact to the API, which does not document which one wins.
 
     :param rows: what :func:`checked` returned.
     :raises WtsInvalidRequestError: naming both rows and what they share.

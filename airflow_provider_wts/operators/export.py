@@ -1,8 +1,7 @@
-"""The export of conversations: sessions and their messages of an interval, as files.
+"""The export of conversations: the sessions of an interval and their messages, as files.
 
-The sessions are listed first, all of them, into staging files of 100. From then on it is settled which sessions are
-exported. Each staging file is then filled with messages and finished on its own, so that a later try goes on where an
-earlier one stopped.
+First, all sessions are listed into staging files of 100, which settles what is exported. Then each staging file is
+completed with its messages, so that a later try continues where an earlier one stopped.
 """
 
 from __future__ import annotations
@@ -66,18 +65,18 @@ _EXAMPLE = "'s3://aws_default@bucket/conversations/{{ ds }}'"
 
 
 class Wanted(NamedTuple):
-    """What is exported, and where to. Another export than this is another one.
+    """What is exported, and where to; if it changes, the export starts over.
 
     :param wts_conn_id: the Airflow connection.
     :param output_path: the folder.
-    :param updated_after: begin of the interval (ISO 8601).
+    :param updated_after: start of the interval (ISO 8601).
     :param updated_before: end of the interval (ISO 8601).
     :param file_format: ``jsonl`` or ``parquet``.
-    :param include_messages: whether messages are read.
-    :param include_details: what is added to each session.
+    :param include_messages: whether to read messages.
+    :param include_details: details to add to each session.
     :param overlap: seconds before the interval that are read again.
-    :param sessions_table: table that the sessions go to as well.
-    :param messages_table: table that their messages go to as well.
+    :param sessions_table: table that also gets the sessions.
+    :param messages_table: table that also gets their messages.
     """
 
     wts_conn_id: str
@@ -561,39 +560,38 @@ _MOST_OVERLAP = 30 * 24 * 3600.0
 class WtsExportConversationsOperator(WtsOperator):
     """Write the conversations that changed in an interval to files, with contact, classification and all messages.
 
-    Calls ``list_sessions`` (100 per request) and, for each session that has messages, ``list_messages`` (100 per
-    request). How many conversations a minute that gives, the account's rate limit says.
+    Calls ``list_sessions`` (100 per request) and, for each session with messages, ``list_messages`` (100 per request).
+    The account's rate limit determines the speed.
 
-    One row is one session as it is now. A session that changes again comes again in a later interval, so load the
-    rows as an upsert by ``id``. A session counts as changed when it was updated or written in. The export starts when
-    the interval is over by the clock of WTS Chat, and includes the last seconds before the interval (``overlap``).
+    A row is a session in its current state. A session that changes again is exported again in a later interval, so load
+    the rows as an upsert by ``id``. A session counts as changed if it was updated or had a message. The export starts
+    when the interval is over by WTS Chat's clock, and includes the last seconds before the interval (``overlap``).
 
-    The rows go into part files of 100 sessions in the folder ``output_path``, and a manifest names them when all are
-    complete. A task that dies goes on behind its last complete part: no row comes twice, and none is missing, whatever
-    changes meanwhile. A finished task that is cleared exports again, and its old files stay until the new ones are
-    complete. Runs that share a folder leave each other's files alone. Until the end, a folder ``_staging-...`` holds
-    the sessions. The progress is kept in the ledger of the task (Airflow 3.3, or ``[wts] ledger_path``), else in the
+    The rows go into part files of 100 sessions in the folder ``output_path``. When all are complete, a manifest names
+    them. A task that crashes continues after its last complete part: no row is duplicated or missing, even if sessions
+    change meanwhile. Clearing a finished task exports again; the old files stay until the new ones are complete. Runs
+    that share a folder do not touch each other's files. During the export, a folder ``_staging-...`` holds the
+    sessions. The progress is kept in the ledger of the task (Airflow 3.3, or ``[wts] ledger_path``), or else in the
     folder ``_state`` beside the files.
 
     :param output_path: folder: any ``ObjectStoragePath``, such as ``s3://aws_default@bucket/conversations/{{ ds }}``
         (templated).
-    :param updated_after: begin of the interval: an aware datetime, or ISO 8601 text with an offset; the begin of the
-        run's data interval when left out. It belongs to the interval (templated).
-    :param updated_before: end of the interval, which does not belong to it; the end of the run's data interval when
-        left out (templated).
+    :param updated_after: start of the interval (inclusive): an aware datetime, or ISO 8601 text with an offset.
+        Default: the start of the run's data interval (templated).
+    :param updated_before: end of the interval (exclusive). Default: the end of the run's data interval (templated).
     :param file_format: ``jsonl`` (default): one JSON object per line, as the API returns it, with its messages in
-        ``messages``; ``parquet``: columns with types, objects as JSON text; needs the extra ``parquet`` (templated).
-    :param include_messages: whether the messages are read; without them 100 sessions take two requests (templated).
-    :param include_details: what the API adds to each session: ``ContactDetails`` and ``ClassificationDetails``
-        (default), ``AgentDetails``, ``ChannelDetails``, ``ChannelTypeDetails``, ``DepartmentsDetails`` (templated).
-    :param overlap: seconds before the interval that are exported again, for changes that WTS Chat showed late. Default:
-        120 (templated).
-    :param sessions_table: table for the sessions as well, one row each; created on PostgreSQL, MariaDB, MySQL and
+        ``messages``. ``parquet``: typed columns, and objects as JSON text; needs the extra ``parquet`` (templated).
+    :param include_messages: whether to read the messages; without them, 100 sessions take two requests (templated).
+    :param include_details: details to add to each session: ``ContactDetails`` and ``ClassificationDetails`` (default),
+        ``AgentDetails``, ``ChannelDetails``, ``ChannelTypeDetails``, ``DepartmentsDetails`` (templated).
+    :param overlap: seconds before the interval to export again, for changes that WTS Chat showed late. Default: 120
+        (templated).
+    :param sessions_table: table that also gets the sessions, one row each; created on PostgreSQL, MariaDB, MySQL and
         SQLite. Needs the extra ``sql`` (templated).
-    :param messages_table: table for their messages as well (templated).
-    :param tables_conn_id: Airflow connection of the database of these tables (templated).
+    :param messages_table: table that also gets their messages (templated).
+    :param tables_conn_id: ID of the Airflow connection of these tables' database (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
-    :return: ``path``, ``manifest`` (a file that names the parts), ``file_format``, ``parts``, ``sessions``,
+    :return: ``path``, ``manifest`` (the file that names the parts), ``file_format``, ``parts``, ``sessions``,
         ``messages``, ``updated_after``, ``updated_before``.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     :raises WtsIncompleteListError: when the list of sessions cannot be shown to be complete; the next try reads
@@ -628,7 +626,7 @@ class WtsExportConversationsOperator(WtsOperator):
         self.tables_conn_id = tables_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Export, or go on where an earlier try stopped."""
+        """Export, or continue where an earlier try stopped."""
         with task_failures():
             wanted, tables = self._wanted(context), self._tables()
             if tables[1] is not None and not wanted.include_messages:

@@ -1,4 +1,4 @@
-"""What operators that list share: filters, pages, and where the rows go."""
+"""Base of the operators that list: filters, pages, and where the items go."""
 
 from __future__ import annotations
 
@@ -38,33 +38,33 @@ _DIRECTIONS = {
 class WtsListOperator(WtsOperator):
     """Base of the operators that list something: all pages, inline or as a file.
 
-    A subclass gives :meth:`list_call` and the filters of its own, and takes the rest over with ``**kwargs``. Paged
-    lists and plain ones work alike; a plain one has no date bounds and no order, and refuses them.
+    A subclass defines :meth:`list_call` and its own filters, and passes on the rest with ``**kwargs``. A list without
+    pages has no date bounds and no order, and refuses them.
 
-    The API promises no snapshot: rows move between the pages while these are read. So a list of more than one page is
-    read again until a pass shows nothing new, which makes at least twice as many requests. If that never happens, or
-    if fewer rows come than WTS Chat counts, the task fails for a retry, and a file of an earlier run is left as it was.
+    The API offers no snapshot: items may move between pages while the task reads them. So the task reads a list of more
+    than one page again until a pass finds nothing new, which takes at least twice as many requests. If that never
+    happens, or the list has fewer items than WTS Chat counts, the task fails, and a retry reads it again. A file of an
+    earlier run stays as it was.
 
-    :param created_after: lower bound on the creation: an aware datetime, or ISO 8601 text with an offset, such as
-        ``{{ data_interval_start }}``. Whether the bound itself is included is not documented (templated).
-    :param created_before: upper bound on the creation (templated).
-    :param updated_after: lower bound on the last change (templated).
-    :param updated_before: upper bound on the last change (templated).
-    :param order_by: name of the property to order by; which ones the API takes is not documented (templated).
+    :param created_after: earliest creation time: an aware datetime, or ISO 8601 text with an offset, such as ``{{
+        data_interval_start }}``. The API does not document whether bounds are inclusive (templated).
+    :param created_before: latest creation time (templated).
+    :param updated_after: earliest time of the last change (templated).
+    :param updated_before: latest time of the last change (templated).
+    :param order_by: property to order by; the API does not document the choices (templated).
     :param order_direction: ``ASCENDING`` or ``DESCENDING`` (templated).
     :param page_size: items per request, 1 to 100 (templated).
-    :param max_items: end after so many items, with a warning in the log when that cut the list; ``None`` for all
+    :param max_items: stop after this many items; the log warns if that cuts the list. ``None`` for all (templated).
+    :param page: read only this page, counted from 1, with one request. Cannot be combined with ``max_items``
         (templated).
-    :param page: read this page alone, counted from 1: one request, and no word about the rest of the list. Not together
-        with ``max_items`` (templated).
     :param allow_incomplete: do not fail if the list cannot be shown to be complete; the log warns, and the manifest
         holds ``complete: false`` (templated).
     :param output_path: write the items to this file, one JSON object per line, instead of returning them: any
-        ``ObjectStoragePath``, such as ``s3://aws_default@bucket/contacts/{{ ds }}.jsonl``. The file appears when it is
-        complete, and replaces an older one of that name (templated).
+        ``ObjectStoragePath``, such as ``s3://aws_default@bucket/contacts/{{ ds }}.jsonl``. The file appears once it is
+        complete, and replaces an existing one (templated).
     :return: the items, at most 1,000 and 1 MB; with ``output_path`` the manifest: ``path``, ``operation_id``,
         ``items``, ``pages``, ``bytes``, ``total_items``, ``cut``, ``complete``.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the items are too many for XCom.
+    :raises AirflowFailException: when the input is invalid, the API refuses, or there are too many items for XCom.
     :raises WtsIncompleteListError: when the list cannot be shown to be complete.
     """
 
@@ -98,9 +98,9 @@ class WtsListOperator(WtsOperator):
         self.output_path = output_path
 
     def list_call(self) -> Call[Any]:
-        """Return the call with the subclass's own filters; impossible ones raise ``WtsInvalidRequestError``.
+        """Return the call with the subclass's own filters; invalid ones raise ``WtsInvalidRequestError``.
 
-        Called once per execution, after the shared parameters were checked, and outside of any retry.
+        Called once per execution, after the shared parameters are checked, and outside of any retry.
         """
         raise NotImplementedError
 

@@ -69,15 +69,15 @@ class WtsGetMessageOperator(WtsOperator):
 class WtsGetMessageStatusOperator(WtsOperator):
     """Read the status of a message.
 
-    Calls ``get_sent_message_status`` for what the send family answered, and ``get_message_status`` for messages of a
-    session and for what the quick sends answered. The two have IDs of their own, which have the same form.
+    Calls ``get_sent_message_status`` for IDs that the send operators return, and ``get_message_status`` for messages of
+    a session and for sends with ``synchronous`` or ``reply_bot``. Both kinds of IDs have the same form.
 
     ``QUEUED`` and ``SENT`` do not prove that the customer got it; ``DELIVERED`` and ``READ`` do.
 
-    :param message_id: ID that a send answered, or ID of a message (templated).
-    :param id_of: ``send`` for what ``WtsSendTextOperator`` and the other send operators answered, ``message`` for a
-        message of a session and for a send with ``synchronous`` or ``reply_bot``. Without it the first is tried, and
-        then the second, which may take an extra request (templated).
+    :param message_id: ID that a send returned, or ID of a message (templated).
+    :param id_of: ``send`` for an ID that ``WtsSendTextOperator`` or another send operator returned; ``message`` for a
+        message of a session, or a send with ``synchronous`` or ``reply_bot``. If omitted, both are tried, which may
+        take an extra request (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: ``id``, ``status`` and more.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
@@ -124,22 +124,22 @@ class WtsListMessagesOperator(WtsListOperator):
 
 
 class WtsUploadFileOperator(WtsOperator):
-    """Upload a file, to be sent any number of times by its ID.
+    """Upload a file, so that any number of sends can use its ID.
 
-    Calls ``get_file_upload_url``, puts the content to the address that it answers, and calls ``save_file``. The file
-    is read while it is sent, so a large one needs no more memory. Running it again uploads it again, which does no
-    harm. A file with a public address needs no upload: sends take the address.
+    Calls ``get_file_upload_url``, uploads the content to the address that it returns, and calls ``save_file``. The file
+    is streamed, so a large one needs no more memory. Running the task again uploads the file again, which does no harm.
+    A file with a public address needs no upload: sends take the address.
 
     :param file: local path on the worker, or any ``ObjectStoragePath`` such as
         ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
     :param file_type: ``IMAGE``, ``AUDIO``, ``VIDEO``, ``PDF``, ``EXCEL``, ``WORD``, ``DOCUMENT``, or ``UNDEFINED`` to
-        leave it to the platform; inferred from the name if omitted. Images and videos are transformed to suit the
-        channels, documents are left as they are (templated).
+        let WTS Chat decide; inferred from the name if omitted. WTS Chat converts images and videos to suit the
+        channels, and leaves documents as they are (templated).
     :param file_name: name that the customer sees; the file's own if omitted (templated).
     :param mime_type: MIME type; inferred from the name if omitted (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the file: its lasting ``id``, ``name``, ``type``, ``mimeType``, ``size``.
-    :raises AirflowFailException: when there is no such file or nothing is in it, or the API or the storage refuses.
+    :raises AirflowFailException: when the file does not exist or is empty, or the API or the storage refuses.
     """
 
     def __init__(
@@ -171,14 +171,15 @@ class WtsUploadFileOperator(WtsOperator):
 
 
 class WtsCancelScheduledMessageOperator(WtsOperator):
-    """Cancel scheduled messages that are not sent yet.
+    """Cancel scheduled messages that have not been sent yet.
 
     Calls ``cancel_scheduled_message`` for one, ``batch_cancel_scheduled_messages`` for a list. The API refuses to
-    cancel a single one that is sent already; what it does with such ones in a list is not documented.
+    cancel a single message that was already sent; what it does with one in a list is not documented.
 
     :param scheduled_message_id: ID of a scheduled message, a list of them, or the JSON text of a list (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
-    :return: nothing for one, since the API answers nothing; for a list the messages as the API returns them.
+    :return: ``None`` for one message, because the API returns nothing; for a list, the messages as the API returns
+        them.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
@@ -241,11 +242,12 @@ class WtsSendTextOperator(_WrittenOperator):
     Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in a
     session ``send_session_message_sync``. Parameters that you leave out are not sent; ``None`` is sent as ``null``.
 
-    On an official WhatsApp channel only a template can open a conversation, and a text reaches the contact only within
-    24 hours of its last message. How the platform refuses is not documented; the message may be taken and then fail.
+    On an official WhatsApp channel, only a template can open a conversation, and a text reaches a contact only within
+    24 hours of the contact's last message. How WTS Chat refuses is not documented; it may accept the message and fail
+    it later.
 
-    The parameters of all sends, from ``to`` to ``callback_url``, are in
-    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`, and ``outside_24h`` in
+    For the parameters of all sends, from ``to`` to ``callback_url``, see
+    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`, and for ``outside_24h``,
     :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`.
 
     :param text: the text (templated).
@@ -283,21 +285,20 @@ class WtsSendTextOperator(_WrittenOperator):
 class WtsSendFileOperator(_WrittenOperator):
     """Send a file to a contact or into a session: an image, an audio file, a video or a document.
 
-    Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``. With ``synchronous`` or ``reply_bot``,
-    and for a file whose kind is neither given nor in its name, it calls the older ``send_message``,
-    ``send_session_message`` or their ``_sync`` forms, and the platform determines the kind. A local file is uploaded
-    first; after a failure the upload may happen again, which does no harm, while the message goes out once.
+    Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``. With ``synchronous`` or ``reply_bot``, or
+    if the file's kind is neither given nor clear from its name, it calls the older ``send_message``,
+    ``send_session_message`` or their ``_sync`` forms, and WTS Chat determines the kind. A local file is uploaded first.
+    A retry may upload it again, which does no harm; the message goes out once.
 
-    The parameters of all sends, from ``to`` to ``callback_url``, are in
-    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`, and ``outside_24h`` in
-    :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`. The rules of
-    :class:`WtsSendTextOperator` about WhatsApp hold here, too.
+    For the parameters of all sends, from ``to`` to ``callback_url``, see
+    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`, and for ``outside_24h``,
+    :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`. The WhatsApp restrictions of
+    :class:`WtsSendTextOperator` apply here, too.
 
     :param file: public http(s) address; or ID of an uploaded file; or local path on the worker, or any
         ``ObjectStoragePath`` such as ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
-    :param kind: ``image``, ``audio``, ``video`` or ``document``; inferred from the name of the file if omitted. An ID
-        or an address without an extension does not say it: give it, so that the send is found again after a crash
-        (templated).
+    :param kind: ``image``, ``audio``, ``video`` or ``document``; inferred from the file name if omitted. An ID, or an
+        address without an extension, does not show it: set it, so that the send can be found after a crash (templated).
     :param text: caption; an audio file has none (templated).
     :param file_name: name under which a local file is uploaded, which the customer sees (templated).
     :param mime_type: MIME type; inferred from the name if omitted (templated).
@@ -359,12 +360,11 @@ class WtsSendFileOperator(_WrittenOperator):
 class WtsScheduleMessageOperator(WtsSendingOperator):
     """Schedule a template or a chatbot for a future date and time.
 
-    Calls ``create_scheduled_message``. The feature has to be enabled for the account. ``not_after`` and
-    ``send_window`` apply to the time for which it is scheduled: outside of them the task is skipped. ``exclude_tags``
-    and ``exclude_blocked`` check the contact now.
+    Calls ``create_scheduled_message``. Scheduling must be enabled for the account. ``not_after`` and ``send_window``
+    apply to the scheduled time; outside of them, the task is skipped. ``exclude_tags`` and ``exclude_blocked`` check
+    the contact now.
 
-    Such a call leaves no marker in WTS Chat: if its answer is lost, only the ledger knows of it, and ``on_unknown``
-    decides.
+    A scheduled message carries no marker in WTS Chat: if the response is lost, ``on_unknown`` decides.
 
     :param to: recipient: phone number in any common format; a number without a country code is taken as Brazilian
         (templated).
@@ -378,13 +378,13 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     :param chatbot: name or key of a chatbot (templated).
     :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel, or
         else one that WTS Chat picks (templated).
-    :param department: name or ID of the department that gets the session. Without it the platform takes the default
-        one, and refuses where that does not serve the channel (templated).
+    :param department: name or ID of the department that gets the session. By default, WTS Chat picks its default
+        department, and refuses if that one does not serve the channel (templated).
     :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
-    :param check_parameters: look the template up and refuse parameters that do not fit it.
+    :param check_parameters: look up the template, and refuse parameters that do not match it.
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``.
-    :return: the scheduled message; ``id`` cancels it.
+    :return: the scheduled message; use its ``id`` to cancel it.
     :raises AirflowFailException: when the input is invalid, the API refuses, or it is unconfirmed whether it was
         scheduled.
     :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send

@@ -70,7 +70,7 @@ class WtsGetPanelOperator(WtsOperator):
 
     :param panel: title, key or ID of the panel (templated).
     :param include_details: details to add: ``Tags``, ``Steps``, ``StepsFields``, ``StepsCardCount``, ``Cards``; one, a
-        list, or the JSON text of a list. Cards come in an older shape, with ``archived`` in place of ``status``
+        list, or the JSON text of a list. Cards have an older format, with ``archived`` instead of ``status``
         (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the panel.

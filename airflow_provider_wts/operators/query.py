@@ -1,4 +1,4 @@
-"""What operators that send to many share: their recipients may come from a query."""
+"""Base of the operators whose recipients may come from a query."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _EXAMPLE = "Example: recipients_sql='SELECT phone, name FROM customers', recipie
 class WtsQueryOperator(WtsOnceOperator):
     """Base of the operators whose recipients may come from a query.
 
-    :param recipients_sql: query for the recipients, or a file that ends in ``.sql``. Needs the extra ``sql``
-        (templated).
-    :param recipients_conn_id: Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
-        it, or the JSON text of one (templated).
+    :param recipients_sql: query for the recipients, or a ``.sql`` file. Needs the extra ``sql`` (templated).
+    :param recipients_conn_id: ID of the Airflow connection of its database (templated).
+    :param recipients_sql_parameters: values for the query's placeholders: a list or an object, as the database driver
+        expects it, or its JSON text (templated).
     """
 
     sql_files: ClassVar[frozenset[str]] = WtsOnceOperator.sql_files | {"recipients_sql"}
@@ -73,10 +72,10 @@ class WtsQueryOperator(WtsOnceOperator):
     def snapshot(
         self, query: Query, context: Context, ledger: Ledger, *, results: str | None = None, lasting: bool = False
     ) -> Snapshot:
-        """Run a query, unless an earlier try did, and return its rows.
+        """Run a query, unless an earlier try ran it, and return its rows.
 
         :param ledger: the ledger of the task.
-        :param results: address of the results, if there are any: the rows are kept beside them.
+        :param results: address of the results, if any: the rows are stored beside them.
         :param lasting: whether later tries must find the rows as they are.
         :raises WtsInvalidRequestError: when they could not.
         :raises WtsError: when the query fails.

@@ -1,4 +1,4 @@
-"""What operators that send share: exactly once, the rules that hold sends back, and what a message contains."""
+"""Base of the operators that send: exactly once, the rules before a send, and where a message goes."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class SendOnce(TypedDict, total=False):
 
 
 class WtsOnceOperator(WtsOperator):
-    """Base of the operators whose call must not happen twice, whatever Airflow repeats.
+    """Base of the operators whose call must happen exactly once, however often Airflow runs the task.
 
-    :param on_unknown: what to do if it is unknown whether an earlier try sent: ``fail`` (default) names the
-        recipient and what to check; ``resend`` sends, at the risk of sending twice (templated).
-    :param on_clear: what a clear of the task means. ``auto`` (default): a finished task sends again, an unfinished one
-        goes on where it stopped. ``continue``: never again. ``resend``: again after any clear. To distinguish a clear
-        from a retry needs a ledger: Airflow 3.3, or ``[wts] ledger_path``; without one, ``auto`` is ``continue``
-        (templated).
+    :param on_unknown: what to do if it cannot be confirmed whether an earlier try sent: ``fail`` (default) fails the
+        task, and names the recipient and what to check; ``resend`` sends again, which may send twice (templated).
+    :param on_clear: what clearing the task does. ``auto`` (default): a finished task sends again, and an unfinished one
+        continues. ``continue``: the task never sends again what was sent. ``resend``: the task sends again. Clears can
+        be distinguished from retries only with a ledger: Airflow 3.3, or ``[wts] ledger_path``. Without one, ``auto``
+        means ``continue`` (templated).
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsOperator.never_blank | {"on_clear"}
@@ -89,7 +89,7 @@ class WtsOnceOperator(WtsOperator):
         trace: Trace | None,
         **options: Unpack[SendOnce],
     ) -> T:
-        """Perform a call exactly once over all tries of this task.
+        """Perform a call exactly once across all tries of this task.
 
         :param recipient: phone number or handle as the API spells it, or the ID of a session or card.
         :param build: makes the call, with the marker in it if the API takes one.
@@ -103,12 +103,12 @@ class WtsOnceOperator(WtsOperator):
             return self._once(context).send(recipient, build, trace, **options)
 
     def finish_sending(self, context: Context) -> None:
-        """Write that the task has done what it is for: a clear from now on sends again."""
+        """Record that the task has finished: clearing it from now on sends again."""
         with task_failures():
             self._once(context).finish()
 
     def _once(self, context: Context) -> Once:
-        """Return the sends of this try; its ledger is opened if it was not at the start."""
+        """Return the sends of this try; opens the ledger if it is not open yet."""
         opened: tuple[Any, Once] | None = self.__dict__.get("_opened")
         return self._open(context) if opened is None or opened[0] is not context["ti"] else opened[1]
 
@@ -121,10 +121,10 @@ class WtsOnceOperator(WtsOperator):
 
 
 class RefusesBackfill(WtsOnceOperator):
-    """Base of the operators after which WTS Chat writes to a customer, be it only through a sequence.
+    """Base of the operators that make WTS Chat message a customer, directly or through a sequence.
 
-    :param allow_backfill: send also in runs of a backfill. Without it, they are refused, because they would write to
-        customers about the past; the failure spends no retries (templated).
+    :param allow_backfill: also send in backfill runs. By default, the task fails in them without using retries, because
+        it would message customers about the past (templated).
     """
 
     def __init__(self, *, allow_backfill: bool | str = False, **kwargs: Any) -> None:
@@ -146,30 +146,30 @@ class RefusesBackfill(WtsOnceOperator):
 
 
 class WtsSendingOperator(RefusesBackfill):
-    """Base of the operators that write to a customer.
+    """Base of the operators that message a customer.
 
-    :param dry_run: do everything but the call, and return the request that would have gone out, whether the send would
-        be ``skipped`` and why, and what it ``waits_until`` (templated).
-    :param not_after: timestamp after which nothing is sent and the task is skipped: a catch-up or a late retry must not
-        bring old news. Aware datetime or ISO 8601 text (templated).
-    :param send_window: hours in which customers may be written to, such as ``08:00-20:00 America/Sao_Paulo`` or
-        ``mon-fri 09:00-18:00 America/Sao_Paulo`` (templated).
+    :param dry_run: do everything except the send, and return the request, whether it would be ``skipped`` and why, and
+        the time that it ``waits_until`` (templated).
+    :param not_after: date and time after which the task is skipped, so that a catch-up or a late retry sends no
+        outdated message: an aware datetime, or ISO 8601 text (templated).
+    :param send_window: hours in which messages may go out, such as ``08:00-20:00 America/Sao_Paulo`` or ``mon-fri
+        09:00-18:00 America/Sao_Paulo`` (templated).
     :param outside_window: ``wait`` (default) until the window opens, in the triggerer if ``deferrable``, else on
         the worker; or ``skip`` the task (templated).
-    :param exclude_tags: tags of contacts that are not written to, by name or ID; the task is skipped. Takes an extra
-        request (templated).
+    :param exclude_tags: names or IDs of tags whose contacts get no message; the task is skipped. Takes an extra request
+        (templated).
     :param exclude_blocked: also exclude contacts that are blocked in WTS Chat. Takes an extra request (templated).
-    :param suppression_path: a list of people who are not written to, in a CSV, JSON Lines, Excel or Parquet file at any
-        ``ObjectStoragePath``: phone numbers, handles, keyed hashes or IDs of contacts. The task is skipped. A list that
-        is empty or cannot be read as a whole is refused (templated).
-    :param suppression_sql: a query for such a list, or a file that ends in ``.sql``; also beside ``suppression_path``.
-        Needs the extra ``sql`` (templated).
-    :param suppression_conn_id: the Airflow connection of its database (templated).
-    :param suppression_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
-        it, or the JSON text of one (templated).
-    :param max_per_contact: how many messages a person gets at most, such as ``2 per 7 days`` or ``1 per day``, from all
-        tasks that set it, over all DAGs and workers. The task is skipped beyond that. Counts in the Redis server of
-        the connection's ``rate_limit_conn_id``, and is refused without one (templated).
+    :param suppression_path: file that lists people who get no message: CSV, JSON Lines, Excel or Parquet, at any
+        ``ObjectStoragePath``. It holds phone numbers, handles, keyed hashes or contact IDs. The task is skipped. A list
+        that is empty, or that cannot be read completely, is refused (templated).
+    :param suppression_sql: query for such a list, or a ``.sql`` file; may be combined with ``suppression_path``. Needs
+        the extra ``sql`` (templated).
+    :param suppression_conn_id: ID of the Airflow connection of the query's database (templated).
+    :param suppression_sql_parameters: values for the query's placeholders: a list or an object, as the database driver
+        expects it, or its JSON text (templated).
+    :param max_per_contact: maximum number of messages per person, such as ``2 per 7 days`` or ``1 per day``, counted
+        across all DAGs and workers by every task that sets it. Beyond it, the task is skipped. Requires
+        ``rate_limit_conn_id`` in the connection: the counts are in its Redis server (templated).
     :param deferrable: wait in the triggerer, without holding a worker slot.
     """
 
@@ -222,7 +222,7 @@ class WtsSendingOperator(RefusesBackfill):
         prepare: Callable[[], None] | None = None,
         **options: Unpack[SendOnce],
     ) -> Any:
-        """Write to a customer exactly once, if and when that is allowed.
+        """Message a customer exactly once, if and when the rules allow it.
 
         :param recipient: phone number or handle as the API spells it, or the ID of a session.
         :param build: makes the call, with the marker in it if the API takes one.
@@ -488,24 +488,23 @@ _NOT_QUICK_IN_SESSION = ("channel", "department", "user", "hidden_session", "for
 class WtsMessageOperator(WtsSendingOperator):
     """Base of the operators that send one message, to a contact or into a session.
 
-    ``synchronous`` and ``reply_bot`` can be expressed by the older quick sends only. Those take no ``sender_id``, so
-    that such a message cannot be found again in WTS Chat: if its answer is lost, ``on_unknown`` decides.
+    Only the API's older quick sends support ``synchronous`` and ``reply_bot``. They take no ``sender_id``, so the
+    message cannot be looked up in WTS Chat: if the response is lost, ``on_unknown`` decides.
 
-    :param to: recipient: phone number in any common format, or ``@handle``; a number without a country code is taken as
-        Brazilian. Exactly one of this and ``session_id`` (templated).
+    :param to: recipient: phone number in any common format, or ``@handle``. A number without a country code is taken as
+        Brazilian. Give either this or ``session_id`` (templated).
     :param session_id: session to write into (templated).
     :param channel: channel to send from: its name, ID, number or ``@handle``; default: the connection's channel, or
         else one that WTS Chat picks. A session has its own (templated).
     :param department: name or ID of the department that gets the session (templated).
-    :param user: name, ID, e-mail address or phone number of the user who gets the session (templated).
+    :param user: name, ID, email address or phone number of the user who gets the session (templated).
     :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
     :param force_start_session: end the session in progress and open a new one (templated).
     :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
-    :param reply_bot: name or key of the bot that takes over when the contact answers; only with ``to`` (templated).
-    :param synchronous: wait up to 25 s for the channel's answer; after that the last known state is returned
-        (templated).
-    :param sender_id: your own ID, which the API echoes. Without it, the marker of the send is there, by which it is
-        found again after a crash; with it, a send whose answer was lost stays unconfirmed (templated).
+    :param reply_bot: name or key of the bot that takes over when the contact replies; only with ``to`` (templated).
+    :param synchronous: wait up to 25 s for the channel's response, then return the last known status (templated).
+    :param sender_id: your own ID, which the API echoes. It replaces the provider's marker, so a send stays unconfirmed
+        if its response is lost (templated).
     :param callback_url: URL that WTS Chat calls when the message goes out or fails (templated).
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
         ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
@@ -655,11 +654,11 @@ class WtsMessageOperator(WtsSendingOperator):
 
 
 class WtsFreeMessageOperator(WtsMessageOperator):
-    """Base of the operators that send a message of one's own words, which WhatsApp takes from no company at any time.
+    """Base of the operators that send free text or files, which WhatsApp allows only for 24 hours after a message.
 
-    :param outside_24h: what happens on an official WhatsApp channel if the customer has no open conversation, or wrote
-        nothing in it in the last 24 hours: ``send`` (default) all the same, which WhatsApp may refuse; ``fail`` or
-        ``skip`` the task. Takes a few extra requests (templated).
+    :param outside_24h: what to do on an official WhatsApp channel if the customer has no open conversation, or has not
+        written in it in the last 24 hours: ``send`` (default) anyway, which WhatsApp may refuse; ``fail`` or ``skip``
+        the task. Takes a few extra requests (templated).
     :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`.
     """
 

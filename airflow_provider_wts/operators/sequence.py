@@ -95,7 +95,7 @@ class WtsListSequenceContactsOperator(WtsListOperator):
 
     :param sequence: name or ID of the sequence (templated).
     :param name: filter by the contact's name (templated).
-    :param contact_id: filter by the contact (templated).
+    :param contact_id: filter by contact ID (templated).
     :param phone: filter by the contact's number, in any common format (templated).
     :param include_details: ``ContactDetails`` (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
@@ -205,7 +205,7 @@ class _SequenceMembersOperator(WtsOperator):
         return list(dict.fromkeys(named))
 
     def _refuse_two_people(self, member: _Member) -> None:
-        """Refuse an ID and a number that are not one contact's: which of them the API uses is not documented."""
+        """Refuse an ID and a number of different contacts: the API does not document which one it uses."""
         from airflow_provider_wts.api.addresses import same_person
         from airflow_provider_wts.api.contacts import get_contact
 
@@ -220,28 +220,28 @@ class _SequenceMembersOperator(WtsOperator):
 class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, RefusesBackfill):
     """Add one contact or many to a sequence, which then sends them its messages.
 
-    Calls ``add_sequence_contact`` where one contact is named, and ``add_sequence_contacts_batch`` for lists, once per
-    100 contacts. What the API does with a contact that is in the sequence already is not documented, so each is named
-    once over all tries of the task, also where the list changes between them: with a ledger, a later try names those
-    whom none before it named. When a call of many fails, the ones before it have taken effect.
+    Calls ``add_sequence_contact`` for one contact, and ``add_sequence_contacts_batch`` for lists, once per 100
+    contacts. The API does not document what happens to a contact that is already in the sequence. So each contact is
+    added once across all tries of the task, even if the list changes between them: with a ledger, a later try adds only
+    those whom no earlier try added. If one of several calls fails, the earlier ones have taken effect.
 
     :param sequence: name or ID of the sequence (templated).
-    :param contact_id: the contact; this, ``phone``, both, or lists (templated).
-    :param phone: the contact's number, in any common format; beside ``contact_id``, it must be that contact's, which
-        takes an extra request (templated).
-    :param contact_ids: many contacts, a list or its JSON text; also together with ``phones`` (templated).
-    :param phones: numbers of many contacts, a list or its JSON text. With and without Brazil's ninth digit a number is
-        the same (templated).
-    :param recipients_sql: query for many contacts, by its column ``contact_id`` or ``phone``, or a file that ends in
-        ``.sql``. Its rows are kept for later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``;
-        without one, a later try queries again. Needs the extra ``sql`` (templated).
-    :param recipients_conn_id: Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the placeholders of the query, a list or an object as its driver takes
-        it, or the JSON text of one (templated).
-    :param allow_backfill: add contacts also in runs of a backfill. Without it, they are refused, because the sequence
-        would write to customers about the past (templated).
-    :param wts_conn_id: ID of the Airflow connection; its ``allowed_recipients`` hold here too (templated).
-    :return: for one contact its place in the sequence; for lists ``contacts``, how many, and ``calls``.
+    :param contact_id: ID of one contact; give this, ``phone``, both, or lists (templated).
+    :param phone: phone number of one contact, in any common format. With ``contact_id``, it must be the same contact's;
+        checking that takes an extra request (templated).
+    :param contact_ids: IDs of many contacts: a list or its JSON text; may be combined with ``phones`` (templated).
+    :param phones: phone numbers of many contacts: a list or its JSON text. A Brazilian number with and without the
+        ninth digit is the same contact (templated).
+    :param recipients_sql: query for many contacts with a column ``contact_id`` or ``phone``, or a ``.sql`` file. Its
+        rows are stored for later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``; without one,
+        a later try runs the query again. Needs the extra ``sql`` (templated).
+    :param recipients_conn_id: ID of the Airflow connection of its database (templated).
+    :param recipients_sql_parameters: values for the query's placeholders: a list or an object, as the database driver
+        expects it, or its JSON text (templated).
+    :param allow_backfill: also add contacts in backfill runs. By default, the task fails in them, because the sequence
+        would message customers about the past (templated).
+    :param wts_conn_id: ID of the Airflow connection; its ``allowed_recipients`` apply here, too (templated).
+    :return: for one contact, its entry in the sequence; for lists, the number of ``contacts`` and of ``calls``.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
@@ -271,13 +271,13 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
                     refuse_unless_allowed(self.hook, where, None, contact_id=member.value)
 
     def one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
-        """Add one contact, exactly once over all tries: a sequence writes to whom it is given."""
+        """Add one contact, exactly once across all tries, because a sequence messages its contacts."""
         call = sequences.add_sequence_contact(sequence_id, **member.named)
         recipient = f"{member.identity} in sequence {sequence_id}"
         return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the sequence")
 
     def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
-        """Add contacts, each exactly once over all tries."""
+        """Add contacts, each exactly once across all tries."""
         from airflow_provider_wts.sending.membership import SequenceMembers
 
         def build(chunk: list[_Member]) -> Call[Any]:
@@ -320,17 +320,17 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
 class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
     """Remove one contact or many from a sequence.
 
-    Calls ``remove_sequence_contact`` where one contact is named, and ``remove_sequence_contacts_batch`` for lists, once
-    per 100 contacts.
+    Calls ``remove_sequence_contact`` for one contact, and ``remove_sequence_contacts_batch`` for lists, once per 100
+    contacts.
 
     :param sequence: name or ID of the sequence (templated).
-    :param contact_id: the contact; this, ``phone``, both, or lists (templated).
-    :param phone: the contact's number, in any common format; beside ``contact_id``, it must be that contact's, which
-        takes an extra request (templated).
-    :param contact_ids: many contacts, a list or its JSON text; also together with ``phones`` (templated).
-    :param phones: numbers of many contacts, a list or its JSON text (templated).
+    :param contact_id: ID of one contact; give this, ``phone``, both, or lists (templated).
+    :param phone: phone number of one contact, in any common format. With ``contact_id``, it must be the same contact's;
+        checking that takes an extra request (templated).
+    :param contact_ids: IDs of many contacts: a list or its JSON text; may be combined with ``phones`` (templated).
+    :param phones: phone numbers of many contacts: a list or its JSON text (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
-    :return: nothing for one contact; for lists ``contacts``, how many, and ``calls``.
+    :return: ``None`` for one contact; for lists, the number of ``contacts`` and of ``calls``.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 

@@ -40,12 +40,12 @@ class WtsSessionOperator(WtsOperator):
     def checked_session(self) -> str:
         """Return the ID of the session.
 
-        :raises WtsInvalidRequestError: when it is missing or no UUID.
+        :raises WtsInvalidRequestError: when it is missing or not a UUID.
         """
         return parameters.needed_identity("session_id", self.session_id, example=_EXAMPLE)
 
     def execute(self, context: Context) -> Any:
-        """Perform the call, whose answer is the session, and leave the session's address for the link."""
+        """Perform the call, which returns the session, and store the session's address for the link."""
         session = super().execute(context)
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         self.log.info("Session %s is %s.", session.get("id"), session.get("status"))
@@ -67,7 +67,7 @@ class _SessionChangeOperator(WtsSessionOperator):
 class WtsChangeSessionStatusOperator(_SessionChangeOperator):
     """Set the status of a session.
 
-    Calls ``change_session_status``. Which changes the platform refuses is not documented.
+    Calls ``change_session_status``. The API does not document which changes it refuses.
 
     :param session_id: ID of the session (templated).
     :param new_status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN``
@@ -95,7 +95,7 @@ class WtsCompleteSessionOperator(_SessionChangeOperator):
     Calls ``complete_session``.
 
     :param session_id: ID of the session (templated).
-    :param reactivate_on_new_message: open the session again when the contact writes; without it a new message of the
+    :param reactivate_on_new_message: reopen the session when the contact writes. By default, a new message of the
         contact does not reopen it (templated).
     :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
@@ -119,11 +119,11 @@ class WtsCompleteSessionOperator(_SessionChangeOperator):
 class WtsTransferSessionOperator(_SessionChangeOperator):
     """Transfer a session to a department, to a user, or to a user within a department.
 
-    Calls ``transfer_session``. Its effect on the status of the session is not documented.
+    Calls ``transfer_session``. The API does not document how this affects the session's status.
 
     :param session_id: ID of the session (templated).
-    :param department: name or ID of the department that takes over (templated).
-    :param user: name or ID of the user who takes over; together with ``department``, within that one (templated).
+    :param department: name or ID of the new department (templated).
+    :param user: name or ID of the new user; with ``department``, a user within it (templated).
     :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
@@ -160,9 +160,9 @@ class WtsTransferSessionOperator(_SessionChangeOperator):
 
 
 class WtsAssignSessionOperator(_SessionChangeOperator):
-    """Put a user in charge of a session.
+    """Assign a session to a user.
 
-    Calls ``assign_session_user``. Its effect on the status of the session is not documented.
+    Calls ``assign_session_user``. The API does not document how this affects the session's status.
 
     :param session_id: ID of the session (templated).
     :param user: name or ID of the user (templated).
@@ -184,9 +184,10 @@ class WtsAssignSessionOperator(_SessionChangeOperator):
 
 
 class WtsUpdateSessionOperator(_SessionChangeOperator):
-    """Change a session: what is given, and nothing else.
+    """Change a session.
 
-    Calls ``update_session``; its ``fields`` are made of what is given. ``None`` clears where the API can clear.
+    Calls ``update_session``. Only what you give is changed: ``fields`` of the request names it. ``None`` clears a value
+    if the API can clear it.
 
     :param session_id: ID of the session (templated).
     :param status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN`` (templated).
@@ -196,13 +197,12 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
     :param user: name or ID of its user (templated).
     :param classification: object with ``category`` (``UNDEFINED``, ``WON``, ``LOST``, ``INFO``, ``OTHER``),
         ``description`` and ``amount``, or its JSON text (templated, deep).
-    :param metadata: object stored with the session, or its JSON text. Whether the API merges it with what is there or
-        replaces that is not documented (templated, deep).
-    :param fields: further names of the API's mask. ``Autocomplete`` and ``ReactivateDisabled`` have no value, and what
-        they do is not documented; all others follow from the values given. One, a list, or the JSON text of a list
-        (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session. Alone it changes nothing else
-        (templated).
+    :param metadata: object stored with the session, or its JSON text. The API does not document whether it merges or
+        replaces metadata (templated, deep).
+    :param fields: further names for the API's ``fields``. ``Autocomplete`` and ``ReactivateDisabled`` have no value,
+        and the API does not document what they do; all other names follow from the parameters. One, a list, or the JSON
+        text of a list (templated).
+    :param stop_bot_in_execution: also stop the bot that runs in the session; this may be the only change (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
     :raises AirflowFailException: when the input is invalid, or the API refuses.
@@ -286,12 +286,12 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     """Add an internal note to a session. The contact does not see it.
 
     Calls ``create_session_note``. A note carries no marker, so only a ledger keeps a task that runs again from adding
-    it again; without it such a task fails and says what to check.
+    the note again. Without one, the task fails and names what to check.
 
     :param session_id: ID of the session (templated).
-    :param text: the note; needed without files (templated).
+    :param text: the note; required without files (templated).
     :param file_urls: public addresses of files; one, a list, or the JSON text of a list (templated).
-    :param file_ids: IDs of files that were uploaded to WTS Chat; one, a list, or the JSON text of a list (templated).
+    :param file_ids: IDs of files uploaded to WTS Chat; one, a list, or the JSON text of a list (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the note, which is a message of the session.
     :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
@@ -361,23 +361,23 @@ class WtsGetSessionOperator(WtsSessionOperator):
 class WtsListSessionsOperator(WtsListOperator):
     """List sessions: all pages, inline or as a file.
 
-    Calls ``list_sessions``. An item must match all filters. Its filter by metadata is not offered: how that goes on the
-    wire is not documented, and the API ignores what it does not know and lists everything. For the shared parameters,
-    see :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_sessions``. An item must match all filters. There is no filter by metadata, because the API does not
+    document its format, and ignores filters that it does not know. For the shared parameters, see
+    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param status: ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED``, ``HIDDEN``, ``UNDEFINED``; one or a list
         (templated).
     :param department: name or ID of a department (templated).
     :param user: name or ID of a user (templated).
     :param contact_id: ID of a contact (templated).
-    :param tags: names or IDs of tags of the contact; one or a list (templated).
+    :param tags: names or IDs of the contact's tags; one or a list (templated).
     :param channel_ids: IDs of channels; one or a list (templated).
-    :param ended_after: lower bound on the end: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param ended_before: upper bound on the end (templated).
-    :param active_after: lower bound on the time in which the session was active (templated).
-    :param active_before: upper bound on it (templated).
-    :param last_interaction_after: lower bound on the last interaction (templated).
-    :param last_interaction_before: upper bound on it (templated).
+    :param ended_after: earliest end: an aware datetime, or ISO 8601 text with an offset (templated).
+    :param ended_before: latest end (templated).
+    :param active_after: earliest time at which the session was active (templated).
+    :param active_before: latest such time (templated).
+    :param last_interaction_after: earliest time of the last interaction (templated).
+    :param last_interaction_before: latest such time (templated).
     :param session_type: ``INDIVIDUAL`` or ``GROUP`` (templated).
     :param include_details: details to add to each session: ``AgentDetails``, ``DepartmentsDetails``,
         ``ContactDetails``, ``ChannelTypeDetails``, ``ClassificationDetails``, ``ChannelDetails`` (templated).

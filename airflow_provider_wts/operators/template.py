@@ -33,12 +33,12 @@ class WtsListTemplatesOperator(WtsListOperator):
     :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
 
     :param name: filter by name (templated).
-    :param searchable_text: filter by a text in them (templated).
-    :param channel: name, ID, number or ``@handle`` of the channel that they belong to (templated).
-    :param approved_only: only those that may be sent (templated).
+    :param searchable_text: text to search for in them (templated).
+    :param channel: name, ID, number or ``@handle`` of their channel (templated).
+    :param approved_only: only approved ones (templated).
     :param archived: whether they are archived (templated).
-    :param template_type: their use: ``QUICKREPLY``, ``ATTENDANCE``, ``CAMPAIGN``, ``SEQUENCE``, ``SCHEDULEDMESSAGE``
-        or ``AUTHENTICATION``. The answer's ``type`` has other words (templated).
+    :param template_type: their use: ``QUICKREPLY``, ``ATTENDANCE``, ``CAMPAIGN``, ``SEQUENCE``, ``SCHEDULEDMESSAGE`` or
+        ``AUTHENTICATION``. The ``type`` in the response uses other words (templated).
     :param include_details: details to add to each template: ``Params``, ``File``, ``Interactive``, ``All``; one or a
         list (templated).
     :param wts_conn_id: ID of the Airflow connection (templated).
@@ -94,15 +94,15 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     """Send a template to a contact or into a session.
 
     Calls ``send_template``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``,
-    in a session ``send_session_message_sync``. ``send_template`` needs the recipient and the channel in a session, too;
-    they are read from the session, which takes one or two extra requests.
+    in a session ``send_session_message_sync``. In a session, ``send_template`` also needs the recipient and the
+    channel. They are read from the session, which takes one or two extra requests.
 
-    Before it goes out, the parameters are checked against the template, and the log shows the text with the parameters
-    filled in, at DEBUG only.
+    The parameters are checked against the template before anything is sent. The filled-in text is in the log at DEBUG
+    only.
 
-    The parameters of all sends, from ``to`` to ``callback_url``, are in
-    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. Here ``channel`` is needed with ``to``,
-    unless the connection has one.
+    For the parameters of all sends, from ``to`` to ``callback_url``, see
+    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. With ``to``, ``channel`` is required here or in
+    the connection.
 
     :param template: name or ID of the template (templated).
     :param parameters: values by the name of the template's variable, an object or its JSON text; numbers become text
@@ -110,8 +110,8 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     :param file: file of a template with media: public http(s) address, ID of an uploaded file, local path, or any
         ``ObjectStoragePath`` (templated).
     :param session_metadata: object stored with the session, or its JSON text (templated, deep).
-    :param check_parameters: look the template up and refuse parameters that do not fit it; takes an extra request for a
-        template that is given by its ID.
+    :param check_parameters: look up the template, and refuse parameters that do not match it; takes an extra request if
+        the template is given by ID.
     :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that the send can be found
         after a crash, in addition to ``sender_id``.
     :return: the send as the API returns it; use its ``id`` to read the status.

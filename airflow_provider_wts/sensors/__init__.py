@@ -1,1 +1,1 @@
-"""Sensors: they wait for what customers and the platform do."""
+"""Sensors that wait for sessions, replies and message statuses."""

@@ -1,4 +1,4 @@
-"""What all WTS Chat sensors share: the connection, blips that do not end a wait, and leaving the worker."""
+"""Base of the sensors: the connection, tolerance of failed checks, and deferral."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Check(NamedTuple):
     """What a check of a sensor found.
 
     :param verdict: whether the wait is over.
-    :param words: a sentence for a person.
+    :param words: a sentence about it.
     :param value: what the task returns at the end of the wait.
     """
 
@@ -57,14 +57,14 @@ class Check(NamedTuple):
 class WtsSensor(RenderedParameters, BaseSensorOperator):
     """Base of the sensors.
 
-    They check once on the worker, in every mode. A failed check (network, 5xx, a web page) is tolerated a few times in
-    a row. Only a refused token and something that does not exist end the wait at once. ``timeout`` is the total wait
-    in seconds in every mode, 7 days unless Airflow is configured otherwise. ``soft_fail`` skips the task if ``timeout``
-    passes, and for no other reason.
+    In every mode, a sensor first checks on the worker. It tolerates a few failed checks (network, 5xx, a web page) in a
+    row. Only a refused token, or a session or message that does not exist, ends the wait immediately. ``timeout`` is
+    the total wait in seconds in every mode; 7 days unless Airflow is configured otherwise. ``soft_fail`` skips the task
+    only if ``timeout`` passes.
 
     :param wts_conn_id: ID of the Airflow connection (templated).
     :param deferrable: wait in the triggerer, without holding a worker slot. The first poll there comes 20 s after the
-        task deferred. With ``mode="reschedule"``, at least 20 s are between two checks.
+        task defers. With ``mode="reschedule"``, checks are at least 20 s apart.
     """
 
     not_templated = frozenset({"deferrable"})
@@ -105,11 +105,11 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         raise NotImplementedError
 
     def subject(self) -> str:
-        """Return what is waited for, in words."""
+        """Return what the sensor waits for, in words."""
         return "What the task waits for"
 
     def trigger(self, context: Context, times: Times) -> WtsWaitTrigger:
-        """Return the trigger that goes on waiting.
+        """Return the trigger that continues the wait.
 
         :param times: when it checks.
         """
@@ -118,7 +118,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def leave_worker(self, context: Context, timeout: float | None = None) -> None:
         """Defer to the trigger of this sensor.
 
-        :param timeout: seconds that are left for the whole wait; ``None`` means all of them.
+        :param timeout: seconds left for the whole wait; ``None`` for all of them.
         """
         from airflow_provider_wts.waiting.deferral import times_of_deferral
 
@@ -126,7 +126,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         self.defer(trigger=self.trigger(context, times), method_name="execute_complete", timeout=longest)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Take the wait back from the trigger.
+        """Resume after the trigger.
 
         :param event: what the trigger sent.
         :return: as the task.
@@ -144,14 +144,14 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         """
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Return the result of a wait that the trigger saw end well.
+        """Return the result of a wait whose target the trigger saw.
 
         :param event: the event, checked.
         """
         return self.result(lambda: self.check(context)).value
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Check once; a deferrable sensor leaves the worker if there is reason to wait."""
+        """Check once; a deferrable sensor then leaves the worker unless the wait is over."""
         from airflow_provider_wts.waiting.conditions import WaitState
 
         found = self.tolerant(lambda: self.check(context))
@@ -179,8 +179,8 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         """Read something from the API; ``None`` if that failed and the wait goes on.
 
         :param read: reads it.
-        :raises AirflowFailException: when the token is refused, also the one that Airflow has now; or when the API
-            says that what is waited for does not exist.
+        :raises AirflowFailException: when WTS Chat refuses the token, even after the connection is read again, or what
+            the sensor waits for does not exist.
         :raises WtsError: when it failed several times in a row.
         """
         while True:
@@ -203,11 +203,10 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
                 return answer
 
     def result(self, read: Callable[[], T]) -> T:
-        """Read something, once more with the connection as Airflow has it now if the token is refused.
+        """Read something. If the token is refused, read the connection again and retry once.
 
         :param read: reads it.
-        :raises AirflowFailException: when that token is refused, too; or when the API says that what is waited for
-            does not exist.
+        :raises AirflowFailException: when that token is refused, too, or what the sensor waits for does not exist.
         :raises WtsError: when it failed in another way.
         """
         from airflow_provider_wts.waiting.conditions import ends_wait, refuses_token, says_missing
@@ -244,9 +243,9 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             raise self._unless_too_late(skip) from None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger, or after Airflow's own timeout of the deferral.
+        """Resume after the trigger, or after Airflow's own timeout of the deferral.
 
-        :param next_method: the method to go on with.
+        :param next_method: the method to resume with.
         :param next_kwargs: its arguments.
         """
         try:
@@ -275,10 +274,10 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         raise AirflowSensorTimeout(self._too_late())
 
     def end(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Return what an event brings: the result, or an error unless one last check shows that the wait is over.
+        """Return the result of an event, or raise its error unless one last check shows that the wait is over.
 
         :param event: the event, checked.
-        :raises AirflowSensorTimeout: when the time was over.
+        :raises AirflowSensorTimeout: when ``timeout`` has passed.
         :raises AirflowFailException: when the wait failed.
         :raises WtsError: when the API could not be asked several times in a row.
         """
@@ -297,7 +296,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         raise WtsError(str(event["message"]))
 
     def last_check(self, context: Context) -> Check | None:
-        """Check once more, and return what was found if the wait is over.
+        """Check once more, and return the result if the wait is over.
 
         :raises AirflowFailException: when it failed.
         """
@@ -315,7 +314,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return found if found.verdict is WaitState.REACHED else None
 
     def _began_before(self, context: Context) -> datetime | None:
-        """Return when the wait began, where this is a later check of a sensor that is rescheduled."""
+        """Return when the wait began, if this is a later check of a rescheduled sensor."""
         if not self.reschedule:
             return None
         task_instance: Any = context["ti"]
@@ -330,7 +329,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return f"{self._last_words} The sensor's timeout is {self.timeout:.0f} s.".lstrip()
 
     def _unless_too_late(self, skip: AirflowSkipException) -> AirflowException:
-        """Return what to raise in place of a skip: the error, unless the time was over."""
+        """Return what to raise instead of a skip: the error, unless ``timeout`` has passed."""
         if self.soft_fail and isinstance(skip.__cause__, AirflowFailException):
             return skip.__cause__
         if self.soft_fail and skip.__cause__ is None:

@@ -1,4 +1,4 @@
-"""Sensors that wait for messages: the contact's answer, and the outcome of what was sent."""
+"""Sensors that wait for messages: a contact's reply, and the status of a sent message."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 class WtsSessionReplySensor(WtsSensor):
-    """Wait until the contact of a session answers.
+    """Wait until the contact of a session replies.
 
-    Calls ``get_session`` and, when the contact wrote, ``list_messages``; deferred, all sensors of a connection share
-    ``list_sessions``.
+    Calls ``get_session`` and, once the contact has written, ``list_messages``. Deferred sensors of a connection share
+    polls of ``list_sessions``.
 
     :param session_id: ID of the session (templated).
-    :param since: moment after which a message of the contact is an answer: an aware datetime, or ISO 8601 text, such
-        as ``{{ ti.xcom_pull(task_ids='send')['createdAt'] }}``. Without it: the company's last message when this
-        sensor checks first; then an answer is missed that a chatbot or an agent had answered before that. A sensor
-        that is rescheduled then compares the worker's clock with that of WTS Chat (templated).
+    :param since: date and time after which a message of the contact counts as a reply: an aware datetime, or ISO 8601
+        text, such as ``{{ ti.xcom_pull(task_ids='send')['createdAt'] }}``. Default: the time of the company's last
+        message when the sensor first checks. The sensor then misses a reply that a chatbot or an agent has already
+        answered, and if rescheduled, compares the worker's clock with WTS Chat's (templated).
     :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
         Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
-    :return: what the contact wrote since then, oldest first, as ``list_messages`` answers it.
+    :return: what the contact wrote since then, oldest first, as ``list_messages`` returns it.
     :raises AirflowFailException: when the session does not exist, or the API refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
@@ -58,7 +58,7 @@ class WtsSessionReplySensor(WtsSensor):
         return Check(WaitState.WAITING, words)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionReplyTrigger:
-        """Return the trigger that goes on waiting."""
+        """Return the trigger that continues the wait."""
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.triggers.message import WtsSessionReplyTrigger
         from airflow_provider_wts.waiting.conditions import given_id
@@ -89,28 +89,26 @@ class WtsSessionReplySensor(WtsSensor):
         return found
 
     def subject(self) -> str:
-        """Return what is waited for, in words."""
+        """Return what the sensor waits for, in words."""
         return f"Session {self.session_id}"
 
 
 class WtsMessageStatusSensor(WtsSensor):
     """Wait until a message is delivered or read.
 
-    Calls ``get_sent_message_status`` for what the send family answered, and ``get_message_status`` for messages of a
-    session and for what the quick sends answered. ``SENT`` does not prove delivery. On a channel without receipts
-    ``SENT`` may be the last status, and a contact may have switched read receipts off: set ``timeout``.
+    Calls ``get_sent_message_status`` for IDs that the send operators return, and ``get_message_status`` for messages of
+    a session and for sends with ``synchronous`` or ``reply_bot``. ``SENT`` does not prove delivery. On a channel
+    without receipts, ``SENT`` may be the last status, and a contact may have turned read receipts off: set ``timeout``.
 
-    :param message_id: ID that a send answered, or ID of a message, or the send's answer itself (templated).
-    :param target_status: ``SENT``, ``DELIVERED`` (default) or ``READ``; a message that is read counts as delivered
-        (templated).
-    :param id_of: ``send`` for what ``WtsSendTextOperator`` and the other send operators answered, ``message`` for a
-        message of a session and for a send with ``synchronous`` or ``reply_bot``. Without it the first is tried, and
-        then the second (templated).
+    :param message_id: ID that a send returned, ID of a message, or the returned value of the send (templated).
+    :param target_status: ``SENT``, ``DELIVERED`` (default) or ``READ``; a read message counts as delivered (templated).
+    :param id_of: ``send`` for an ID that ``WtsSendTextOperator`` or another send operator returned; ``message`` for a
+        message of a session, or a send with ``synchronous`` or ``reply_bot``. If omitted, both are tried (templated).
     :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
         Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
     :return: the status, as the API returns it.
-    :raises AirflowFailException: when the message failed, with the reason; when it was deleted or does not exist; or
-        when the API refuses.
+    :raises AirflowFailException: when the message failed (with the reason), was deleted or does not exist, or the API
+        refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
 
@@ -140,7 +138,7 @@ class WtsMessageStatusSensor(WtsSensor):
         return Check(verdict, words, answer)
 
     def trigger(self, context: Context, times: Times) -> WtsMessageStatusTrigger:
-        """Return the trigger that goes on waiting."""
+        """Return the trigger that continues the wait."""
         from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger
 
         wait = self._wait()
@@ -148,7 +146,7 @@ class WtsMessageStatusSensor(WtsSensor):
         return WtsMessageStatusTrigger(wts_conn_id=self.wts_conn_id, **wait._asdict(), **times)
 
     def subject(self) -> str:
-        """Return what is waited for, in words."""
+        """Return what the sensor waits for, in words."""
         return f"Message {self._wait().message_id}"
 
     def _wait(self) -> MessageWait:

@@ -32,15 +32,15 @@ _MANY = 300
 class WtsSessionSensor(WtsSensor):
     """Wait until a session reaches a status.
 
-    Calls ``get_session``; deferred, all sensors of a connection share ``list_sessions``.
+    Calls ``get_session``. Deferred sensors of a connection share polls of ``list_sessions``.
 
     :param session_id: ID of the session (templated).
-    :param target_status: status that ends the wait well, or several: ``STARTED``, ``PENDING``, ``IN_PROGRESS``,
+    :param target_status: status that ends the wait successfully, or several: ``STARTED``, ``PENDING``, ``IN_PROGRESS``,
         ``COMPLETED``, ``HIDDEN`` (templated).
     :param failed_status: status that fails the task at once, or several (templated).
     :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
         Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
-    :return: the session, as ``get_session`` answers it.
+    :return: the session, as ``get_session`` returns it.
     :raises AirflowFailException: when the session reaches ``failed_status``, or the API refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
@@ -70,13 +70,13 @@ class WtsSessionSensor(WtsSensor):
         return Check(*wait.verdict(session), session)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionTrigger:
-        """Return the trigger that goes on waiting."""
+        """Return the trigger that continues the wait."""
         from airflow_provider_wts.triggers.session import WtsSessionTrigger
 
         return WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **self._wait().arguments(), **times)
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> SessionV2:
-        """Return the session; wait on if only the list of sessions shows the status, and the session does not."""
+        """Return the session; continue the wait if only the list of sessions shows the status."""
         from airflow_provider_wts.waiting.conditions import WaitState
         from airflow_provider_wts.waiting.deferral import time_left
 
@@ -95,7 +95,7 @@ class WtsSessionSensor(WtsSensor):
         raise AirflowSensorTimeout(self._too_late())
 
     def subject(self) -> str:
-        """Return what is waited for, in words."""
+        """Return what the sensor waits for, in words."""
         return f"Session {self.session_id}"
 
     def _wait(self) -> SessionWait:
@@ -107,19 +107,18 @@ class WtsSessionSensor(WtsSensor):
 class WtsSessionsSensor(WtsSensor):
     """Wait until many sessions reach a status: one task for a whole campaign.
 
-    Calls ``list_sessions`` for what changed, 100 sessions per request, and ``get_session`` for single ones.
+    Calls ``list_sessions`` for changed sessions, 100 per request, and ``get_session`` for single ones.
 
-    :param session_ids: IDs of the sessions, or the sessions as sends returned them; a list, or one as JSON text
+    :param session_ids: IDs of the sessions, or the sessions as sends returned them: a list or its JSON text
         (templated).
-    :param needed: ``all`` (default), ``any``, or the share of them that has to reach the status, such as ``0.9``
-        (templated).
+    :param needed: ``all`` (default), ``any``, or the share that must reach the status, such as ``0.9`` (templated).
     :param target_status: status that counts as reached, or several (templated).
     :param failed_status: status that fails the task as soon as one session has it, or several (templated).
     :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
         Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
     :return: ``{"COMPLETED": 97, "NOT_REACHED": 3}``: sessions by status.
     :raises AirflowFailException: when a session reaches ``failed_status`` or does not exist, or the API refuses.
-    :raises AirflowSensorTimeout: when ``timeout`` passes first; says how many had reached it.
+    :raises AirflowSensorTimeout: when ``timeout`` passes first; the error shows how many sessions reached the status.
     """
 
     event_is_about = "counts"
@@ -141,7 +140,7 @@ class WtsSessionsSensor(WtsSensor):
         self._singles = _FEW
 
     def check(self, context: Context) -> Check:
-        """Read the list of changed sessions, and single ones."""
+        """Read the list of changed sessions, and single sessions."""
         wait = self._wait()
         statuses = self._statuses(wait, context)
         return Check(*wait.verdict(statuses), _counts(wait, statuses))
@@ -152,7 +151,7 @@ class WtsSessionsSensor(WtsSensor):
         return super().last_check(context)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionsTrigger:
-        """Return the trigger that goes on waiting."""
+        """Return the trigger that continues the wait."""
         from airflow_provider_wts.triggers.session import WtsSessionsTrigger
         from airflow_provider_wts.waiting.deferral import hand_over
 
@@ -176,7 +175,7 @@ class WtsSessionsSensor(WtsSensor):
         taken_back(context)
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> dict[str, int]:
-        """Return the sessions by status, as the trigger counted them."""
+        """Return the number of sessions by status, as the trigger counted them."""
         self.log.info(event["message"])
         return dict(event["counts"])
 

@@ -1,1 +1,1 @@
-"""Triggers: the waiting of deferred tasks, in the triggerer."""
+"""Triggers, by which deferred tasks wait in the triggerer."""

@@ -1,4 +1,4 @@
-"""What the triggers of waiting tasks share: their arguments, the shared poll, and the one event at the end."""
+"""Base of the triggers of waiting tasks: their arguments, the shared poll, and the event at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WtsWaitTrigger(BaseTrigger):
-    """Waits by the poll that all triggers of a connection share; sends one event.
+    """Waits by the poll that all triggers of a connection share, then sends one event.
 
     :param wts_conn_id: ID of the Airflow connection.
     :param poll_interval: polling interval in seconds.
@@ -43,25 +43,25 @@ class WtsWaitTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     def subscription(self) -> Subscription:
-        """Return what is waited for."""
+        """Return what the trigger waits for."""
         raise NotImplementedError
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge what was seen so far, and say it in a sentence.
+        """Return whether the wait is over, and a sentence about it.
 
         :param seen: the last snapshots, by ID.
         """
         raise NotImplementedError
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome.
+        """Return what the event holds besides the outcome.
 
         :param seen: the last snapshots, by ID.
         """
         raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for news of the shared poll; send one event."""
+        """Wait for the shared poll, then send one event."""
         end = await end_of_wait(
             self.wts_conn_id,
             self.subscription,
@@ -80,5 +80,5 @@ class WtsWaitTrigger(BaseTrigger):
 
     @property
     def checked_at(self) -> datetime:
-        """When the task checked last: no earlier change is of interest."""
+        """When the task last checked; earlier changes do not matter."""
         return datetime.fromisoformat(self.earliest) - timedelta(seconds=EARLIEST_FIRING)

@@ -1,4 +1,4 @@
-"""The trigger that starts DAGs by what happens in conversations, for ``AssetWatcher`` (Airflow 3)."""
+"""The trigger that starts DAGs when something happens in a conversation, for ``AssetWatcher`` (Airflow 3)."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ MOST = 200
 
 
 class WtsSessionEventTrigger(BaseEventTrigger):
-    """Sends an event with what happened in the account's conversations since the last one.
+    """Sends events about what happens in the account's conversations.
 
     Calls ``list_sessions``, two requests per poll. From Airflow 3.3 on, all watchers of a connection share the polls,
-    and each keeps its position with its asset: events that come while no triggerer runs are reported later. Before
-    Airflow 3.3, and for a trigger that watches several assets, the position is lost with the process:
-    what comes meanwhile is not reported.
+    and each stores its position with its asset: what happens while no triggerer runs is reported later. Before Airflow
+    3.3, and for a trigger that watches several assets, the position is lost with the process, and what happens
+    meanwhile is not reported.
 
-    What happened is reported once. The position is kept with each event that Airflow has in its database: if a
-    triggerer dies in the second or two between, that event is reported again, with the same ``id`` values. An event
-    that WTS Chat shows more than ``reach_back`` seconds late is not reported, and one that it dates in the future is
-    reported when its time comes. Several messages of one contact between two polls are reported as one: read them with
-    ``WtsListMessagesOperator``. What happened before the first poll is not reported.
+    Each event is reported once. The position is stored after Airflow has stored the events. If a triggerer dies in the
+    second or two between, they are reported again, with the same ``id`` values. An event that WTS Chat shows more than
+    ``reach_back`` seconds late is not reported, and one that it dates in the future is reported when its time comes.
+    Several messages of one contact between two polls are reported as one; read them with ``WtsListMessagesOperator``.
+    Events before the first poll are not reported.
 
-    Airflow gets at most one event per poll. Before Airflow 3.4, and with ``[scheduler] batch_asset_events``, it gets
-    none within 15 seconds after another: it would leave the second without a run until a third comes. The event's
+    Airflow gets at most one asset event per poll. Before Airflow 3.4, and with ``[scheduler] batch_asset_events``,
+    asset events are at least 15 seconds apart: Airflow could leave the second without a run until a third comes. The
     payload is ``{"events": [...]}``, in chronological order. Each holds ``id``, ``event``, ``at`` (its date and time),
     ``session_id``, ``contact_id``, ``channel_id``, ``department_id``, ``user_id``, ``status``, ``created_at``,
     ``updated_at``, ``ended_at``, ``last_message_in`` and ``last_message_out``: IDs and dates, and nothing that the
@@ -83,9 +83,9 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     :param events: ``message_received`` (default), ``session_opened``, ``session_completed``; one or a list.
     :param wts_conn_id: ID of the Airflow connection.
     :param poll_interval: polling interval in seconds.
-    :param reach_back: seconds by which WTS Chat may show an event late; what it shows later than that is not reported.
-        Default: 120. Each poll reads that much again.
-    :param queue: the queue of the triggerers that run it, with ``[triggerer] queues_enabled``; needs Airflow 3.4.
+    :param reach_back: seconds by which WTS Chat may show an event late; later ones are not reported. Default: 120. Each
+        poll reads this much time again.
+    :param queue: queue of the triggerers that run it, with ``[triggerer] queues_enabled``; needs Airflow 3.4.
     :raises ValueError: when a parameter is not valid, or ``queue`` is given before Airflow 3.4.
     """
 
@@ -123,12 +123,12 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         return f"{__name__}.WtsSessionEventTrigger", {name: getattr(self, name) for name in names}
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return what the triggers have in common that share their polls."""
+        """Return what triggers that share polls have in common."""
         return ("wts-sessions", self.wts_conn_id, self.poll_interval, self.reach_back)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """Return the polls that Airflow shares among triggers; it says when what they reported is stored.
+        """Return the polls that Airflow shares among triggers, which also learns when their events are stored.
 
         :param kwargs: arguments of one of the triggers.
         """
@@ -136,7 +136,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         return _SharedLooks(kwargs["wts_conn_id"], float(kwargs["poll_interval"]), reach_back)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[_Look]) -> AsyncIterator[TriggerEvent]:
-        """Tell the events that this trigger is for, and keep the position once they are stored.
+        """Report the events of this trigger, and store the position once Airflow has stored them.
 
         :param shared_stream: what changed, poll by poll.
         """
@@ -160,7 +160,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
                 yield TriggerEvent(telling)  # type: ignore[no-untyped-call]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll and report alone, where Airflow (before 3.3) cannot share the polls."""
+        """Poll and report alone, because Airflow before 3.3 cannot share the polls."""
 
         async def alone() -> AsyncIterator[_Look]:
             last = None
@@ -175,7 +175,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
             yield event
 
     async def _without_gap(self, position: Position, batch: Batch) -> list[Batch]:
-        """Return the batch, and before it what came while this trigger did not run."""
+        """Return the batch, preceded by what happened while this trigger did not run."""
         if position.floor is None or batch.since <= position.floor:
             return [batch]
         changes = BackgroundReader(self.wts_conn_id, "wts-events")
@@ -247,7 +247,7 @@ def _spacing() -> float:
 
 
 class _Look:
-    """What a poll saw, and what is to be done when Airflow has stored the events that were reported of it.
+    """What a poll saw, and what to do once Airflow has stored the events reported of it.
 
     :param batch: what it saw.
     """
@@ -257,15 +257,15 @@ class _Look:
         self.when_stored: list[Callable[[], Awaitable[None]]] = []
 
     async def stored(self) -> None:
-        """Do what was waiting for that."""
+        """Run what waits for that."""
         for do in self.when_stored:
             await do()
 
 
 async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta = OVERLAP) -> AsyncIterator[_Look]:
-    """Look at the account's sessions again and again, and yield what changed.
+    """Poll the account's sessions, and yield what changed.
 
-    It never ends: Airflow would open it again every second. After a failure it waits longer and longer.
+    It never ends, because Airflow would reopen it every second. After a failure, the pauses grow.
     """
     pause = poll_interval
     changes = BackgroundReader(wts_conn_id, "wts-events")
@@ -314,7 +314,7 @@ class _SharedLooks:
                 await item.broker_payload.stored()
 
     def get_advance_lane(self, broker_payload: Any) -> None:
-        """All looks are settled in their order."""
+        """All polls are settled in their order."""
 
     async def aclose(self) -> None:
         await self._polls.aclose()  # type: ignore[attr-defined]  # it is a generator

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class WtsSessionReplyTrigger(WtsWaitTrigger):
-    """Waits until the contact of a session writes; sends one event.
+    """Waits until the contact of a session writes, then sends one event.
 
     The event is a dict with ``outcome`` (``reached``, ``failed``, ``timeout`` or ``error``), ``session_id``,
     ``since``, ``last_message_in`` (when the contact wrote last), ``message`` and ``final``. It holds nothing that the
@@ -33,7 +33,7 @@ class WtsSessionReplyTrigger(WtsWaitTrigger):
         self.since = since
 
     def subscription(self) -> ReplySubscription:
-        """Return what is waited for."""
+        """Return what the trigger waits for."""
         after = datetime.fromisoformat(self.since)
         return ReplySubscription(self.session_id, after=after, since=self.checked_at, interval=self.poll_interval)
 
@@ -47,17 +47,17 @@ class WtsSessionReplyTrigger(WtsWaitTrigger):
         return WaitState.WAITING, f"The contact of session {self.session_id} has not replied since {self.since}."
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome."""
+        """Return what the event holds besides the outcome."""
         last = seen.get(self.session_id.lower())
         last_in = last.last_in or None if last else None
         return {"session_id": self.session_id, "since": self.since, "last_message_in": last_in}
 
 
 class WtsMessageStatusTrigger(WtsWaitTrigger):
-    """Waits until a message reaches a status; sends one event.
+    """Waits until a message reaches a status, then sends one event.
 
-    The event is a dict with ``outcome`` (``reached``, ``failed``, ``timeout`` or ``error``), ``message_id``,
-    ``status`` (the last one seen), ``message`` and ``final``. It holds nothing of the message's text.
+    The event is a dict with ``outcome`` (``reached``, ``failed``, ``timeout`` or ``error``), ``message_id``, ``status``
+    (the last one seen), ``message`` and ``final``. It does not hold the message's text.
 
     :param message_id: the ID.
     :param id_of: ``send`` or ``message``; ``None`` if it is not known which of the two the ID belongs to.
@@ -74,7 +74,7 @@ class WtsMessageStatusTrigger(WtsWaitTrigger):
         self.target_status = target_status
 
     def subscription(self) -> MessageSubscription:
-        """Return what is waited for."""
+        """Return what the trigger waits for."""
         return MessageSubscription(self.message_id, self.id_of, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
@@ -83,6 +83,6 @@ class WtsMessageStatusTrigger(WtsWaitTrigger):
         return wait.verdict(seen.get(self.message_id.lower()))
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome."""
+        """Return what the event holds besides the outcome."""
         last = seen.get(self.message_id.lower())
         return {"message_id": self.message_id, "status": last.status if last else None}

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class WtsSessionTrigger(WtsWaitTrigger):
-    """Waits until a session reaches a status; sends one event.
+    """Waits until a session reaches a status, then sends one event.
 
     The event is a dict with ``outcome`` (``reached``, ``failed``, ``timeout`` or ``error``), ``session_id``,
     ``status`` (the last one seen), ``listed`` (whether only the list of sessions showed it), ``deadline``, ``message``
     and ``final``. It holds nothing that the contact wrote.
 
     :param session_id: the session.
-    :param target_status: statuses that end the wait well.
-    :param failed_status: statuses that end it badly.
+    :param target_status: statuses that end the wait successfully.
+    :param failed_status: statuses that fail the wait.
     :param kwargs: see :class:`~airflow_provider_wts.triggers.base.WtsWaitTrigger`.
     """
 
@@ -45,7 +45,7 @@ class WtsSessionTrigger(WtsWaitTrigger):
         self.failed_status = failed_status
 
     def subscription(self) -> SessionSubscription:
-        """Return what is waited for."""
+        """Return what the trigger waits for."""
         statuses = [*self.target_status, *self.failed_status]
         return SessionSubscription([self.session_id], statuses, since=self.checked_at, interval=self.poll_interval)
 
@@ -56,7 +56,7 @@ class WtsSessionTrigger(WtsWaitTrigger):
         return wait.verdict({"status": _statuses(seen).get(session_id)})
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome."""
+        """Return what the event holds besides the outcome."""
         last = seen.get(self.session_id.lower())
         return {
             "session_id": self.session_id,
@@ -67,7 +67,7 @@ class WtsSessionTrigger(WtsWaitTrigger):
 
 
 class WtsSessionsTrigger(WtsWaitTrigger):
-    """Waits until enough of some sessions have reached a status; sends one event.
+    """Waits until enough sessions have reached a status, then sends one event.
 
     The event is a dict with ``outcome`` (``reached``, ``failed``, ``timeout`` or ``error``), ``counts`` (sessions by
     the last status seen), ``message`` and ``final``. It holds nothing that a contact wrote.
@@ -75,9 +75,9 @@ class WtsSessionsTrigger(WtsWaitTrigger):
     :param session_ids: the sessions, if they are few.
     :param session_ids_xcom: where their IDs are otherwise: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` and
         ``key`` of an XCom.
-    :param needed: how many of them have to reach a target status.
+    :param needed: how many of them must reach a target status.
     :param target_status: statuses that count as reached.
-    :param failed_status: statuses one of which ends the wait badly.
+    :param failed_status: statuses that fail the wait.
     :param changed_since: date and time (ISO 8601) from which on the sessions may have changed.
     :param kwargs: see :class:`~airflow_provider_wts.triggers.base.WtsWaitTrigger`.
     """
@@ -105,7 +105,7 @@ class WtsSessionsTrigger(WtsWaitTrigger):
         self._ids = [one.lower() for one in session_ids]
 
     def subscription(self) -> SessionSubscription:
-        """Return what is waited for."""
+        """Return what the trigger waits for."""
         statuses = [*self.target_status, *self.failed_status]
         since = datetime.fromisoformat(self.changed_since)
         return SessionSubscription(self._ids, statuses, since=since, interval=self.poll_interval)
@@ -116,14 +116,14 @@ class WtsSessionsTrigger(WtsWaitTrigger):
         return wait.verdict(_statuses(seen))
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event says besides the outcome."""
+        """Return what the event holds besides the outcome."""
         if not self._ids:
             return {"counts": {NOT_REACHED: self.needed}}
         statuses = _statuses(seen)
         return {"counts": dict(Counter(statuses.get(session_id) or NOT_REACHED for session_id in self._ids))}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for news of the shared poll; send one event."""
+        """Wait for the shared poll, then send one event."""
         try:
             if self.session_ids_xcom is not None:
                 self._ids = [one.lower() for one in await self._stored(self.session_ids_xcom)]
