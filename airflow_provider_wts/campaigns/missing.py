@@ -9,22 +9,23 @@ from typing import Any
 
 from airflow_provider_wts.api import wire
 
-#: How other programs write a missing value: databases and their tools, and Excel in English and Portuguese and Google
-#: Sheets for a formula that failed.
+#: How other programs write a missing value: databases and their tools, PostgreSQL for an endless date, and Excel in
+#: English and Portuguese and Google Sheets for a formula that failed.
 _WRITTEN = frozenset(
     [
         *("NAN", "null", "NULL", "\\N", "N/A", "n/a", "#N/A", "#N/D", "#REF!", "#VALUE!", "#VALOR!", "#DIV/0!"),
         *("(null)", "(NULL)", "<null>", "<NULL>", "[NULL]", "undefined", "-nan", "-NaN", "1.#QNAN", "[object Object]"),
         *("#NUM!", "#NÚM!", "#NAME?", "#NOME?", "#NULL!", "#NULO!", "#ERROR!", "#ERRO!", "#SPILL!", "#DESPEJAR!"),
         *("#CALC!", "#CÁLC!", "#FIELD!", "#CAMPO!", "#BLOCKED!", "#BUSY!", "#CONNECT!", "#UNKNOWN!", "#GETTING_DATA"),
+        *("infinity", "-infinity"),
     ]
 )
 
 #: From here on, numbers of single precision leave out whole ones.
 MOST_SINGLE = 2**24
 
-#: A column that was too narrow for its value, an error of LibreOffice, and MySQL's date that is none.
-_SHOWN = re.compile(r"#{3,}|(?:Err|Erro):\d{3}|0000-00-00(?:[ T]00:00:00(?:\.0+)?)?")
+#: A column that was too narrow for its value, an error of LibreOffice, and MySQL's date without a month or a day.
+_SHOWN = re.compile(r"#{3,}|(?:Err|Erro):\d{3}|\d{4}-(?:00-\d\d|\d\d-00)(?:[ T]00:00:00(?:\.0+)?)?")
 
 
 def is_blank(value: object) -> bool:

@@ -51,12 +51,12 @@ _READ: dict[str, Callable[[Any], Any]] = {
 
 
 #: The order matters: a timestamp is a date, too. What has no name becomes text for good.
-_KINDS: dict[Any, str] = {
+_KINDS: dict[type, str] = {
     Decimal: "decimal",
     datetime: "datetime",
     date: "date",
     time: "time",
-    (UUID, timedelta): "",
+    UUID: "",
 }
 
 
@@ -207,13 +207,22 @@ def _written(cell: Any, column: str) -> Any:
         return ["object", {str(name): _written(one, column) for name, one in cell.items()}]
     if isinstance(cell, (list, tuple)):
         return ["list", [_written(one, column) for one in cell]]
-    for kinds, name in _KINDS.items():
-        if isinstance(cell, kinds):
+    if isinstance(cell, timedelta):
+        return _clock(cell)
+    for kind, name in _KINDS.items():
+        if isinstance(cell, kind):
             return [name, str(cell)] if name else str(cell)
     raise WtsInvalidRequestError(
         f"recipients_sql: the column {column!r} holds a {type(cell).__name__}. Nothing was sent. Turn it into text in "
         f"the query, or leave it out. Example: CAST({column} AS VARCHAR(100)) AS {column}"
     )
+
+
+def _clock(span: timedelta) -> str:
+    """Return a time of MySQL, which may be negative and longer than a day, as it writes it: ``-26:30:00``."""
+    minutes, seconds = divmod(abs(span), timedelta(minutes=1))
+    fraction = f".{seconds.microseconds:06}" if seconds.microseconds else ""
+    return f"{'-' * (span < timedelta())}{minutes // 60:02}:{minutes % 60:02}:{seconds.seconds:02}{fraction}"
 
 
 def _text(value: bytes, column: str) -> str:

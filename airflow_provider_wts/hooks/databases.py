@@ -15,6 +15,24 @@ from airflow_provider_wts.hooks.wts import named_connection
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+#: What drivers name errors that another try meets again. Python's own are of placeholders that do not fit their values.
+_FINAL = {"DataError", "ProgrammingError", "NotSupportedError", "LookupError", "TypeError", "ValueError"}
+
+#: Numbers of such errors that the drivers of MySQL and MariaDB call operational: of rights, names, collations, types,
+#: expressions, views, and rules of a table.
+_FINAL_MYSQL = frozenset(
+    [
+        *(1044, 1045, 1142, 1143, 1227, 1370),
+        *(1049, 1052, 1054, 1060, 1065, 1103, 1305),
+        *(1267, 1271, 1273, 1292, 1300, 1364, 1366),
+        *(1055, 1111, 1136, 1241, 1242, 1248, 1582, 1630),
+        *(1071, 1118, 1347, 1348, 1471, 1644, 3819),
+    ]
+)
+
+#: Those of SQLite: a name or the grammar, a file that may not be written or is none, values that do not fit.
+_FINAL_SQLITE = frozenset([1, 8, 18, 20, 23, 25, 26])
+
 
 def database_hook(conn_id: str, *, parameter: str) -> Any:
     """Return the ``DbApiHook`` of a connection.
@@ -54,9 +72,24 @@ def words_of(error: Exception) -> str:
 
     :param error: what its driver raised.
     """
+    if isinstance(error, LookupError):
+        return f"a placeholder has no value ({reason_of(error)})"
     # PostgreSQL puts the statement and the whole row into the lines that follow.
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return reason_of(without_personal_data(" ".join(first.split())))
+
+
+def is_lasting(error: Exception) -> bool:
+    """Whether another try meets the same error.
+
+    :param error: what a driver raised.
+    """
+    if _FINAL & {kind.__name__ for kind in type(error).__mro__}:
+        return True
+    if (code := getattr(error, "sqlite_errorcode", None)) is not None:
+        return code & 0xFF in _FINAL_SQLITE
+    number = error.args[0] if error.args else None
+    return isinstance(number, int) and number in _FINAL_MYSQL
 
 
 @contextmanager

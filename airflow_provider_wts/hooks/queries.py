@@ -5,26 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import unpacked
-from airflow_provider_wts.hooks.databases import cells_of, database_hook, opened, words_of
+from airflow_provider_wts.hooks.databases import cells_of, database_hook, is_lasting, opened, words_of
+from airflow_provider_wts.hooks.postgresql_types import read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: Rows that are in memory at a time.
 _ROWS = 1000
 
-#: How drivers mark a column of single precision. It holds seven digits, and the drivers make longer numbers of them.
-_SINGLE = {"psycopg2": 700, "psycopg": 700, "pymysql": 4, "MySQLdb": 4, "mysql": 4}
+#: The drivers of PostgreSQL, and of MySQL and MariaDB.
+_POSTGRESQL, _MYSQL = {"psycopg2", "psycopg"}, {"pymysql", "MySQLdb", "mysql"}
+
+#: How they mark a column of single precision, or an array of such numbers.
+_SINGLE_POSTGRESQL, _SINGLE_MYSQL = (700, 1021), 4
+
+#: How drivers of MySQL mark a column of bits, which they take for text.
+_BITS_MYSQL = 16
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
-#: From here on, single precision leaves out whole numbers.
-_MOST_SINGLE = 2**24
+#: From here on, single precision leaves out whole numbers, and MySQL, which writes six digits, cents and whole ones.
+_MOST_SINGLE, _MOST_CENTS, _MOST_WRITTEN = 2**24, 10**4, 10**6
 
 
 def columns_and_rows(
@@ -54,21 +62,31 @@ def columns_and_rows(
             rows = cursor.fetchmany(_ROWS) if is_named or cursor.description is not None else []
             columns = _columns(cursor.description, f"{name}_sql", unsent)
             yield columns
-            single = _of_single_precision(connection, cursor.description)
+            readers = _readers(connection, cursor.description)
             while rows:
                 for row in rows:
                     cells = cells_of(row)
-                    for place in single:
-                        _refuse_lost_digits(cells[place], columns[place], f"{name}_sql", unsent)
+                    if readers:
+                        cells = list(cells)
+                        for place, read in readers.items():
+                            cells[place] = read(cells[place])
                     yield cells
                 rows = cursor.fetchmany(_ROWS)
     except WtsError:
         raise
+    except _LostDigits as lost:
+        raise lost.problem(f"{name}_sql", unsent) from None
     except Exception as error:
-        # That is a mistake in the query, and not one of the network.
-        is_mistake = any(kind.__name__ == "ProgrammingError" for kind in type(error).__mro__)
-        kind = WtsInvalidRequestError if is_mistake else WtsError
-        raise kind(f"{name}_sql: the query failed: {words_of(error).rstrip('.')}. {unsent}") from error
+        said = f"{name}_sql: the query failed: {words_of(error).rstrip('.')}. {unsent}"
+        if not is_lasting(error):
+            raise WtsError(said) from error
+        advice = "Correct the query."
+        if values is not None:
+            advice += (
+                f" Each of its placeholders needs a value in {name}_sql_parameters, and with these, a % that begins "
+                "none is written %%."
+            )
+        raise WtsInvalidRequestError(f"{said} {advice}") from error
 
 
 def _placeholders(given: Any, name: str, unsent: str) -> Any:
@@ -85,7 +103,8 @@ def _placeholders(given: Any, name: str, unsent: str) -> Any:
 def _cursor(connection: Any) -> Any:
     """Return a cursor whose rows stay on the server until they are fetched, if the driver has one."""
     drivers = _drivers(connection)
-    if drivers & {"psycopg2", "psycopg"}:
+    if driver := next(iter(drivers & _POSTGRESQL), None):
+        read_exactly(connection, driver)
         return connection.cursor(name="wts_rows")
     if driver := next(iter(drivers & {"pymysql", "MySQLdb"}), None):
         return connection.cursor(import_module(f"{driver}.cursors").SSCursor)
@@ -94,7 +113,7 @@ def _cursor(connection: Any) -> Any:
 
 def _refuse_several(hook: Any, connection: Any, sql: str, name: str, unsent: str) -> None:
     """Refuse several statements if the driver would run all of them, and show the rows of the first alone."""
-    if _drivers(connection) & {"psycopg2", "psycopg"}:
+    if _drivers(connection) & _POSTGRESQL:
         statements = [_COMMENT.sub("", one).strip(" \t\r\n;") for one in hook.split_sql_string(sql)]
         if len([one for one in statements if one]) > 1:
             raise WtsInvalidRequestError(
@@ -107,19 +126,55 @@ def _drivers(connection: Any) -> set[str]:
     return {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
 
 
-def _of_single_precision(connection: Any, description: Sequence[Sequence[Any]]) -> list[int]:
-    """Return the places of the columns of single precision, as far as the driver says so."""
-    codes = {_SINGLE[driver] for driver in _drivers(connection) if driver in _SINGLE}
-    return [place for place, column in enumerate(description) if column[1] in codes]
+class _LostDigits(Exception):
+    """A number of single precision that is longer than what is left of it.
 
+    :param column: the name of its column.
+    :param digits: how many are left.
+    """
 
-def _refuse_lost_digits(cell: Any, column: str, name: str, unsent: str) -> None:
-    """Refuse a long number of single precision: as a phone number, it is a stranger's."""
-    if isinstance(cell, float) and abs(cell) >= _MOST_SINGLE:
-        raise WtsInvalidRequestError(
-            f"{name}: the column {quoted(column)} is of single precision, which keeps seven digits, and holds a longer "
-            f"number. {unsent} Make the table's column a text, BIGINT or NUMERIC and fill it again, or leave it out."
+    def __init__(self, column: str, digits: str) -> None:
+        super().__init__(column, digits)
+        self._column, self._digits = column, digits
+
+    def problem(self, name: str, unsent: str) -> WtsInvalidRequestError:
+        """Return the error: as a phone number, it is a stranger's."""
+        return WtsInvalidRequestError(
+            f"{name}: the column {quoted(self._column)} is of single precision, of which {self._digits} digits are "
+            f"left, and holds a longer number. {unsent} Make the table's column a text, BIGINT or NUMERIC and fill it "
+            "again, or leave it out."
         )
+
+
+def _readers(connection: Any, description: Sequence[Sequence[Any]]) -> dict[int, Callable[[Any], Any]]:
+    """Return what reads the cells of some columns, by their places, as far as the driver says what they are."""
+    drivers = _drivers(connection)
+    is_mysql = bool(drivers & _MYSQL)
+    single = (_SINGLE_MYSQL,) if is_mysql else _SINGLE_POSTGRESQL if drivers & _POSTGRESQL else ()
+    readers: dict[int, Callable[[Any], Any]] = {}
+    for place, (name, kind, *_) in enumerate(description):
+        if kind in single:
+            readers[place] = partial(_whole_digits, name, is_mysql=is_mysql)
+        elif is_mysql and kind == _BITS_MYSQL:
+            readers[place] = _bits
+    return readers
+
+
+def _whole_digits(column: str, cell: Any, *, is_mysql: bool) -> Any:
+    """Return a number of single precision, or an array of them, if no digit can be lost."""
+    if isinstance(cell, list):
+        return [_whole_digits(column, one, is_mysql=is_mysql) for one in cell]
+    if isinstance(cell, float):
+        size = abs(cell)
+        if size >= _MOST_SINGLE and not is_mysql:
+            raise _LostDigits(column, "seven")
+        if is_mysql and (size >= _MOST_WRITTEN or (size >= _MOST_CENTS and cell != float(f"{cell:.5g}"))):
+            raise _LostDigits(column, "six")
+    return cell
+
+
+def _bits(cell: Any) -> Any:
+    return int.from_bytes(cell) if isinstance(cell, bytes) else cell
 
 
 def _columns(description: Sequence[Sequence[Any]] | None, name: str, unsent: str) -> list[str]:

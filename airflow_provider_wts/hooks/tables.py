@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import missing
-from airflow_provider_wts.hooks.databases import cells_of, database_hook, opened, words_of
+from airflow_provider_wts.hooks.databases import cells_of, database_hook, is_lasting, opened, words_of
 from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
@@ -84,9 +84,6 @@ _SNAPSHOTS = {
     **dict.fromkeys(("postgresql", "mysql"), "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"),
     "sqlite": "BEGIN IMMEDIATE",
 }
-
-#: What drivers name errors that another try meets again.
-_FINAL = {"DataError", "ProgrammingError", "NotSupportedError"}
 
 #: Digits of an amount after the point.
 _DIGITS = 4
@@ -275,17 +272,17 @@ class Table:
     def _problem(self, error: Exception) -> WtsError:
         name = f"{self._parameter}: the rows could not be written to {quoted(self.name)}"
         said = f"{name}: {words_of(error)}. The table is as it was before."
-        kinds = {kind.__name__ for kind in type(error).__mro__}
-        if "IntegrityError" in kinds:
+        if "IntegrityError" in {kind.__name__ for kind in type(error).__mro__}:
             key = ", ".join(self._key)
             return WtsError(
                 f"{said} If another task wrote the same rows meanwhile, a retry finds them. Else the table takes two "
                 f"keys for one, or has a rule of its own: its key must be {key}, compared byte by byte. Change the "
                 "table, or drop it, so that it is made again; then clear the task."
             )
-        if kinds & _FINAL:
+        if is_lasting(error):
             return WtsInvalidRequestError(
-                f"{said} Change the table, or drop it, so that it is made again; then clear the task."
+                f"{said} Change the table, or drop it, so that it is made again, or change what the connection's user "
+                "may do; then clear the task."
             )
         return WtsError(f"{said} A retry writes them.")
 

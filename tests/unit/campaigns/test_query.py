@@ -237,6 +237,27 @@ def test_texts_of_a_binary_collation_are_texts_and_other_bytes_are_refused(
         )
 
 
+def test_a_time_of_mysql_is_read_as_it_writes_it(service: Emulator, customers: Any, attempt: Any) -> None:
+    if customers.kind != "mariadb":
+        pytest.skip("Only MySQL and MariaDB have times over 24 hours")
+    times = ["08:30:00", "26:30:00.500000", "-01:30:00"]
+    sql = " UNION ALL ".join(
+        f"SELECT {number(index)} AS phone, CAST('{time}' AS TIME(6)) AS time" for index, time in enumerate(times)
+    )
+    assert attempt(recipients_sql=sql, row_session_metadata={"time": "{{ row.time }}"})["sent"] == 3
+    assert [one["sessionMetadata"]["time"] for one in messages(service)] == times
+
+
+def test_an_endless_date_is_no_value(service: Emulator, customers: Any, attempt: Any) -> None:
+    if customers.kind != "postgresql":
+        pytest.skip("Only PostgreSQL has endless dates")
+    sql = f"SELECT {number(1)} AS phone, DATE 'infinity' AS until"
+    with pytest.raises(AirflowFailException, match="row_text: 'until' has no value"):
+        attempt(cls=WtsSendTextBatchOperator, recipients_sql=sql, row_text="Até {{ row.until }}")
+    assert attempt(recipients_sql=sql, row_session_metadata={"until": "{{ row.until }}"})["sent"] == 1
+    assert [one["sessionMetadata"]["until"] for one in messages(service)] == [None]
+
+
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -53,6 +54,84 @@ def test_a_long_number_whose_digits_are_lost_is_refused(database: Any, number: s
             rows(query)
     else:
         assert rows(query)[1] == [None if number == "NULL" else float(number)]
+
+
+@pytest.mark.parametrize(("amount", "is_refused"), [("12345.67", True), ("1234567", True), ("50000", False)])
+def test_digits_that_mysql_does_not_write_are_lost_too(database: Any, amount: str, is_refused: bool) -> None:
+    if database.kind != "mariadb":
+        pytest.skip("Only MySQL and MariaDB write six digits of a FLOAT")
+    database.write("CREATE TABLE TABLE_NAME (amount FLOAT)", f"INSERT INTO TABLE_NAME VALUES ({amount})")
+    if is_refused:
+        with pytest.raises(WtsInvalidRequestError, match="'amount' is of single precision, of which six digits"):
+            rows(f"SELECT amount FROM {database.table}")
+    else:
+        assert rows(f"SELECT amount FROM {database.table}") == [["amount"], [float(amount)]]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("DATE 'infinity'", "infinity"),
+        ("TIMESTAMP '-infinity'", "-infinity"),
+        ("TIMESTAMPTZ 'infinity'", "infinity"),
+        ("ARRAY[DATE '2026-12-31', 'infinity', NULL]", [date(2026, 12, 31), "infinity", None]),
+        ("DATE '4713-01-01 BC'", "4713-01-01 BC"),
+        ("INTERVAL '1 year 2 months'", "1 year 2 mons"),
+        ("ARRAY[INTERVAL '1 month']", ["1 mon"]),
+        ("ARRAY['new', 'old', NULL]::kind_of_TABLE_NAME[]", ["new", "old", None]),
+        ("ARRAY[UUID '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e']", ["5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"]),
+        ("ARRAY[ARRAY[149.5::REAL]]", [[149.5]]),
+    ],
+)
+def test_a_value_of_postgresql_that_python_does_not_have_is_read_as_it_is_there(
+    database: Any, value: str, cell: Any
+) -> None:
+    if database.kind != "postgresql":
+        pytest.skip("The other databases have no such values")
+    value = value.replace("TABLE_NAME", database.table)
+    database.write("CREATE TYPE kind_of_TABLE_NAME AS ENUM ('new', 'old')")
+    try:
+        assert rows(f"SELECT {value} AS cell") == [["cell"], [cell]]
+    finally:
+        database.write("DROP TYPE kind_of_TABLE_NAME")
+
+
+def test_an_array_of_numbers_that_lost_digits_is_refused(database: Any) -> None:
+    if database.kind != "postgresql":
+        pytest.skip("The other databases have no arrays")
+    with pytest.raises(WtsInvalidRequestError, match="'phones' is of single precision"):
+        rows("SELECT ARRAY[NULL, 149.5, 11999990001::REAL] AS phones")
+
+
+def test_bits_of_mysql_are_a_number(database: Any) -> None:
+    if database.kind != "mariadb":
+        pytest.skip("Only MySQL and MariaDB have such numbers")
+    database.write(
+        "CREATE TABLE TABLE_NAME (flag BIT(1), bits BIT(16))", "INSERT INTO TABLE_NAME VALUES (b'1', 321), (NULL, NULL)"
+    )
+    assert rows(f"SELECT * FROM {database.table}")[1:] == [[1, 321], [None, None]]
+
+
+@pytest.mark.parametrize(
+    ("sql", "values"),
+    [
+        ("SELECT {} AS a", []),
+        ("SELECT {} AS a", [1, 2]),
+        ("SELECT {} AS a, 1 % {} AS b", [1, 1]),
+        ("SELECT {} AS a", [{"a": 1}]),
+        ("SELECT %(day)s AS a", {"ds": 1}),
+        ("SELECT nothing FROM (SELECT 1 AS i) AS one", None),
+        ("SELECT phone FROM nowhere", None),
+        ("SELEC 1 AS i", None),
+    ],
+)
+def test_a_query_that_fails_again_says_what_to_correct(database: Any, sql: str, values: Any) -> None:
+    mark = "?" if database.kind == "sqlite" else "%s"
+    if database.kind == "sqlite" and "%" in sql and isinstance(values, list):
+        pytest.skip("In SQLite, % is no placeholder")
+    with pytest.raises(WtsInvalidRequestError, match=r"the query failed: .*Correct the query") as problem:
+        list(columns_and_rows(sql.replace("{}", mark), "wts_db", values, name="recipients"))
+    assert ("recipients_sql_parameters" in str(problem.value)) == (values is not None)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from airflow_provider_wts.hooks.tables import Table, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 COLUMNS = {
     "campaign_id": "id",
@@ -257,8 +258,21 @@ def test_a_connection_that_leads_to_no_database_is_named(
 
 
 def test_a_table_of_other_columns_is_named(table: Table, database: Any) -> None:  # noqa: F811
-    if database.kind != "postgresql":
-        pytest.skip("SQLite and MariaDB have no name of their own for this error")
     database.write("CREATE TABLE TABLE_NAME (x INTEGER)")
-    with pytest.raises(Exception, match=r"(?s)outcomes_table: the rows could not be .*Change the table.*clear"):
+    with pytest.raises(WtsInvalidRequestError, match=r"(?s)outcomes_table: the rows could not be .*Change the.*clear"):
+        table.replace([row("a")])
+
+
+def test_a_database_that_may_not_be_written_is_named(
+    table: Table,
+    database: Any,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if database.kind != "sqlite":
+        pytest.skip("The other databases have no file")
+    table.replace([])
+    name = f"file:{tmp_path}/db.sqlite?mode=ro"
+    monkeypatch.setattr(table._hook, "get_conn", lambda: sqlite3.connect(name, uri=True))
+    with pytest.raises(WtsInvalidRequestError, match=r"readonly database.*what the connection's user may do"):
         table.replace([row("a")])

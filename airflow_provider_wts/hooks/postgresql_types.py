@@ -1,0 +1,88 @@
+"""Values of PostgreSQL that drivers lose, or leave as they are: endless dates, months of intervals, some arrays."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wts.hooks.databases import cells_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: Dates and times, each with its array. Python has no endless ones, and none before or after its years.
+_DATES = {1082: 1182, 1114: 1115, 1184: 1185}
+
+#: Intervals, and their array. Python has no months: drivers take 30 days for one.
+_INTERVAL, _INTERVALS = 1186, 1187
+
+#: Arrays of types that people make, such as enumerations: drivers give their text.
+_ARRAYS = """
+SELECT one.typname, one.oid, several.oid
+FROM pg_catalog.pg_type AS several JOIN pg_catalog.pg_type AS one ON one.typarray = several.oid
+WHERE one.typtype IN ('b', 'd', 'e')
+"""
+
+
+def read_exactly(connection: Any, driver: str) -> None:
+    """Let a connection read such values as PostgreSQL writes them, and every array as a list.
+
+    :param connection: the connection, in whose transaction nothing was done yet.
+    :param driver: ``psycopg2`` or ``psycopg``.
+    """
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(_ARRAYS)
+            arrays = [cells_of(row) for row in cursor.fetchall()]
+    except Exception:
+        # Databases that only speak like PostgreSQL.
+        connection.rollback()
+        arrays = []
+    (_read_with_psycopg2 if driver == "psycopg2" else _read_with_psycopg)(connection, arrays)
+
+
+def _read_with_psycopg2(connection: Any, arrays: Sequence[Sequence[Any]]) -> None:
+    extensions, wrong = import_module("psycopg2.extensions"), (ValueError, import_module("psycopg2").DataError)
+
+    def exact(known: Any) -> Callable[[str | None, Any], Any]:
+        def read(text: str | None, cursor: Any) -> Any:
+            try:
+                return text if text is None or text.endswith("infinity") else known(text, cursor)
+            except wrong:
+                return text
+
+        return read
+
+    def register(one: int | None, several: Sequence[int], read: Any) -> None:
+        made = read if one is None else extensions.new_type((one,), "WTS", read)
+        for kind in (*([] if one is None else [made]), extensions.new_array_type(tuple(several), "WTS[]", made)):
+            extensions.register_type(kind, connection)
+
+    for date, dates in _DATES.items():
+        register(date, [dates], exact(extensions.string_types[date]))
+    register(_INTERVAL, [_INTERVALS], lambda text, cursor: text)
+    if unknown := [array for _, _, array in arrays if array not in {*extensions.string_types, *_DATES.values()}]:
+        register(None, unknown, extensions.UNICODE)
+
+
+def _read_with_psycopg(connection: Any, arrays: Sequence[Sequence[Any]]) -> None:
+    wrong, types = import_module("psycopg").DataError, import_module("psycopg.types")
+    datetime, string = import_module("psycopg.types.datetime"), import_module("psycopg.types.string")
+
+    def exact(known: Any) -> type:
+        def load(self: Any, data: Any) -> Any:
+            try:
+                return known.load(self, data)
+            except wrong:
+                return bytes(data).decode()
+
+        return type(known.__name__, (known,), {"load": load})
+
+    adapters = connection.adapters
+    for name in ("Date", "Timestamp", "Timestamptz"):
+        adapters.register_loader(name.lower(), exact(getattr(datetime, f"{name}Loader")))
+    adapters.register_loader("interval", string.TextLoader)
+    for name, one, several in arrays:
+        if adapters.types.get(several) is None:
+            types.TypeInfo(name, one, several).register(connection)
