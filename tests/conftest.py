@@ -54,6 +54,7 @@ os.environ.update(
 )
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Most tests wait for something for most of their time, so a core has work for two."""
     return 2 * (os.cpu_count() or 1)
