@@ -1,4 +1,4 @@
-"""The requests of one chunk of a campaign, and the outcome of each recipient."""
+"""The requests of a campaign's chunks, and the outcome of each recipient."""
 
 from __future__ import annotations
 
@@ -33,21 +33,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a wait looks again whether it may go on.
-_PIECE = 0.2
+#: Seconds between two checks whether a wait may continue.
+_CHECK_INTERVAL = 0.2
 
-#: Refusals after which a campaign ends that has reached nobody: it is the request that is wrong, not the recipients.
-MOST_REFUSALS = 5
+#: Refusals after which a campaign that has reached nobody ends: the request is wrong, not the recipients.
+MAX_REFUSALS = 5
 
 
 class Delivery:
-    """Makes requests, and writes their answers into the pages of the ledger.
+    """Makes requests, and records their answers in the ledger's pages.
 
-    :param hook: the hook of the task's connection.
-    :param kind: how the messages go out.
-    :param ledger: the ledger.
-    :param patience: asked while requests are under way: ``None``, or if no request may begin any more, for how many
-        seconds the answers of those are awaited that have.
+    :param patience: called while requests are in progress. It returns ``None`` if more may begin, else for how many
+        seconds to wait for their answers.
     """
 
     def __init__(
@@ -59,7 +56,7 @@ class Delivery:
         self._writing = Lock()
         self._patience = patience
         self._beginning = Lock()
-        #: Whether no request begins any more.
+        #: Whether no more requests may begin.
         self.halted = False
         # Sends whose requests began.
         self._begun = set[str]()
@@ -67,21 +64,20 @@ class Delivery:
         self.accepted = 0
         self._refused = 0
         self._pool: ThreadPoolExecutor | None = None
-        #: Ids of the sends that WTS Chat accepted last.
+        #: IDs of the sends that WTS Chat accepted last.
         self.recent: deque[str] = deque(maxlen=3)
 
     def attempt(self, sends: list[Send], page: Page, unknown: Collection[str] = ()) -> list[Unanswered]:
         """Make the requests for some sends, and return those without an answer.
 
-        :param sends: the sends.
-        :param page: their page; its receipts are filled in.
+        :param page: the ledger page of these sends, which gets the receipts.
         :param unknown: keys of sends that an earlier attempt may have made.
-        :raises WtsError: if a request did not happen and no other one makes sense; the rest did not happen either.
+        :raises WtsError: if a request did not happen, and there is no point in making the rest, which did not either.
         """
         size = self._kind.request_size
         requests = [sends[start : start + size] for start in range(0, len(sends), size)]
         if page.request_size > 1 and any([send.mark.key for send in one] not in page.requests() for one in requests):
-            # The second time, what is left may go out in other requests than those that the page shows.
+            # The second time, the rest may go out in other requests than those that the page shows.
             self._forget_requests(page)
         unanswered: list[Unanswered] = []
         errors: list[BaseException] = []
@@ -99,79 +95,71 @@ class Delivery:
                 broken.update(_keys(request))
                 errors.append(error)
 
-        # One pool for all chunks: a thread keeps its connection.
+        # One pool for all chunks: each thread keeps its connection.
         self._pool = self._pool or ThreadPoolExecutor(self._kind.parallelism, thread_name_prefix="wts-send")
-        under_way = {self._pool.submit(make, request): _keys(request) for request in requests}
-        late = {key for future in self._left_after_wait(under_way) for key in under_way[future]}
+        in_progress = {self._pool.submit(make, request): _keys(request) for request in requests}
+        late = {key for future in self._wait(in_progress) for key in in_progress[future]}
         if errors or self.halted:
-            # Only what was to be sent here: of others of the page it may be unknown whether they happened.
+            # Only sends of this call: the outcome of the page's other sends may be unknown.
             lost = {key for one in unanswered for key in _keys(one.sends)}
             page.retract(_keys(sends) - lost - broken - (late & self._begun) - set(unknown))
         if failures := [error for error in errors if not isinstance(error, _HaltedError)]:
             raise next((error for error in failures if not isinstance(error, WtsError)), failures[0])
         return unanswered
 
-    def _left_after_wait(self, under_way: Collection[Future[None]]) -> set[Future[None]]:
-        """Wait for requests, and return those that take too long for a task that ends."""
-        left, until = set(under_way), math.inf
+    def _wait(self, in_progress: Collection[Future[None]]) -> set[Future[None]]:
+        """Wait for requests, and return those that take too long if the task is ending."""
+        left, until = set(in_progress), math.inf
         while left and time.monotonic() < until:
             if not self.halted and (patience := self._patience()) is not None:
                 with self._beginning:
                     self.halted = True
                 until = time.monotonic() + patience
-            _, left = wait(left, timeout=min(_PIECE, max(0.0, until - time.monotonic())))
+            _, left = wait(left, timeout=min(_CHECK_INTERVAL, max(0.0, until - time.monotonic())))
         return left
 
     def check(self) -> None:
-        """Make sure that requests still begin.
+        """Check that more requests may begin.
 
-        :raises WtsNotSentError: when none does any more.
+        :raises WtsNotSentError: when none may.
         """
         if self.halted:
             raise _HaltedError("The campaign was stopped. Nothing was sent.")
 
     def _begin(self, sends: list[Send]) -> None:
-        """Note that the request for some sends begins, if it may."""
+        """Record that a request begins, if it may."""
         self._ledger.check()
         with self._beginning:
             self.check()
             self._begun |= _keys(sends)
 
     def receive(self, key: str, answer: Mapping[str, Any], page: Page) -> None:
-        """Note what WTS Chat says about a send.
-
-        :param key: the key of the send.
-        :param answer: what it says.
-        :param page: the page of the send.
-        """
+        """Record the API's answer about a send in its page."""
         receipt = receipt_of(answer)
         page.receive(key, receipt)
         count_send(self._kind.operation_id, "failed" if receipt.get("status") in FAILED_STATUSES else "sent")
         self.remember(receipt)
 
     def remember(self, receipt: Mapping[str, Any]) -> None:
-        """Take a receipt of this or an earlier try into account.
-
-        :param receipt: the receipt.
-        """
+        """Take a receipt of this or an earlier try into account."""
         if receipt.get("status") in FAILED_STATUSES:
-            # What failed at once was never in the queue, and says nothing about it.
+            # A send that failed at once was never in the queue, so it shows nothing about it.
             return
         self.accepted += 1
         if receipt.get("id"):
             self.recent.append(str(receipt["id"]))
 
     def resume(self, accepted: int, recent: Iterable[str]) -> None:
-        """Take into account what an earlier try had come to.
+        """Continue from an earlier try.
 
         :param accepted: how many sends WTS Chat had accepted.
-        :param recent: ids of the last of them.
+        :param recent: IDs of the last of them.
         """
         self.accepted += accepted
         self.recent.extend(recent)
 
     def close(self) -> None:
-        """End the threads; waits for requests in progress, unless the task ends."""
+        """End the threads, after the requests in progress unless the task is ending."""
         if self._pool is not None:
             self._pool.shutdown(wait=not self.halted, cancel_futures=True)
             self._pool = None
@@ -199,7 +187,7 @@ class Delivery:
             answers = self._kind.answers(answer)
             matched = _matched(sends, answers)
             if len(sends) > 1 and not any(one.get("senderId") for one in answers):
-                # Whose they are is unknown, and they are all of this campaign.
+                # They are all of this campaign, even though it is unknown whose they are.
                 self.recent.extend(str(one["id"]) for one in answers if one.get("id"))
             for key, found in matched.items():
                 self.receive(key, found, page)
@@ -209,9 +197,9 @@ class Delivery:
                 unanswered.append(Unanswered(missing, whole=False, accepted=True))
 
     def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, unanswered: list[Unanswered]) -> None:
-        """Find the recipients for whom a request is refused, and send to the others.
+        """Find the recipients because of whom a request is refused, and send to the others.
 
-        Whether one bad entry fails alone or brings down its whole request is not documented.
+        Whether a bad entry fails only itself or its whole request is not documented.
         """
         if len(sends) > 1:
             log.info("WTS Chat refused the request for %s recipients; searching for the cause.", len(sends))
@@ -223,13 +211,13 @@ class Delivery:
             return
         self._refused += 1
         self.receive(sends[0].mark.key, {"status": "FAILED", "failedReason": error.text or str(error)}, page)
-        if not self.accepted and self._refused >= MOST_REFUSALS:
+        if not self.accepted and self._refused >= MAX_REFUSALS:
             error.add_note(f"The first {self._refused} recipients were refused, so nothing more was tried.")
             raise error
 
 
 class _HaltedError(WtsNotSentError):
-    """No request begins any more."""
+    """No more requests may begin."""
 
 
 def _keys(sends: Iterable[Send]) -> set[str]:
@@ -257,8 +245,8 @@ def _named(answers: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
 def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the answers by the key of their send.
 
-    Their order is not documented. If they do not name their sends and all are alike, each send gets what they have
-    in common, and no id, which may be another recipient's. If one of them failed, it is unknown which.
+    Their order is not documented. If they do not name their sends, each send gets only what all answers have in
+    common: an ID might be another recipient's. If any of them failed, it is unknown which, so none is returned.
     """
     if any(answer.get("senderId") for answer in answers):
         named = _named(answers)

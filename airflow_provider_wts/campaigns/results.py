@@ -43,7 +43,7 @@ class Result(NamedTuple):
     """The outcome of one recipient.
 
     :param status: ``sent``, ``failed``, ``skipped``, ``holdout``, ``undecided`` or ``not_sent``.
-    :param receipt: what is kept of the API's answer.
+    :param receipt: the stored part of the API's answer.
     :param reason: why, if it is not ``sent``.
     :param send_key: the key of the send, if there was a request.
     :param sent_at: it was sent no earlier than this (ISO 8601).
@@ -69,16 +69,16 @@ log = logging.getLogger(__name__)
 
 _EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 
-#: Bytes of an earlier file that are in memory at a time.
-_IN_MEMORY = 1024 * 1024
+#: Bytes of an earlier file to copy at a time.
+_BUFFER_SIZE = 1024 * 1024
 
-#: Bytes of lines from which on an object store gets another part.
-_MOST_TAIL = 1024 * 1024
+#: Bytes of lines after which an object store gets another part.
+_PART_SIZE = 1024 * 1024
 
-#: Recipients that an error, the log and the returned value name.
-MOST_NAMED = 20
+#: Maximum recipients that an error, the log and the returned value name.
+MAX_NAMED = 20
 
-#: Outcomes of the recipients whom the answer names, in this order.
+#: Outcomes whose recipients are named, in this order.
 _NAMED_STATUSES = ("failed", "undecided", "bad_row", "not_sent", "skipped")
 
 #: The possible outcomes of a recipient.
@@ -86,41 +86,38 @@ STATUSES = ("sent", "failed", "skipped", "holdout", "undecided", "not_sent")
 
 
 def default_address(folder: str, task_instance: Any) -> str:
-    """Return where the results of a task go if it names no file.
-
-    :param folder: the folder of ``[wts] results_path``.
-    """
+    """Return where a task's results go in the folder of ``[wts] results_path`` if it names no file."""
     index = getattr(task_instance, "map_index", -1)
     place = [task_instance.dag_id, task_instance.run_id, task_instance.task_id + (f".{index}" if index >= 0 else "")]
-    # Run ids hold colons and plus signs, which not every store takes in a name.
+    # Run IDs contain colons and plus signs, which not every store allows in names.
     return "/".join([folder.rstrip("/"), *(quote(str(part), safe="") for part in place)]) + ".jsonl"
 
 
 class ResultsFile:
-    """A JSON Lines file that gets its name when it is complete, and a manifest beside it.
+    """A JSON Lines file that gets its name when it is complete, with a manifest beside it.
 
-    Until then it is one file on a disk, and several parts in an object store, which keeps nothing of a file that is not
-    finished. From the beginning, a manifest says where they are: the results of a try that is killed can be read.
+    Until then, it is one file on a disk, but several parts in an object store, which stores nothing of an unfinished
+    file. A manifest shows where they are from the start, so that the results of a killed try can be read.
 
-    :param address: any address that ``ObjectStoragePath`` takes.
-    :param table: where the lines go as well when the file is complete.
-    :raises WtsInvalidRequestError: when it names no file.
+    :param address: any address that ``ObjectStoragePath`` supports.
+    :param table: also gets the lines when the file is complete.
+    :raises WtsInvalidRequestError: when the address does not name a file.
     """
 
     def __init__(self, address: str, table: Table | None = None) -> None:
         self._path = output_file("results_path", address, example=_EXAMPLE)
-        # The longest name of what is written beside it.
+        # The longest name of the files beside it.
         output_file("results_path", unfinished_manifest(address), example=_EXAMPLE)
         self.address = address
         self._table = table
         self.manifest_address = f"{address}{MANIFEST}"
         self._attempt = Attempt(address, uuid4().hex[:8])
-        #: Unfinished attempts of earlier tries: what they wrote still counts.
+        #: Unfinished attempts of earlier tries, whose lines still count.
         self._earlier: list[Attempt] = []
         self._manifest: dict[str, Any] = {}
         self._is_local = is_local(self._path)
         self._parts: list[ObjectStoragePath] = []
-        # What an object store does not have yet.
+        # Lines that an object store does not have yet.
         self._tail: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._size = self._outcomes_begin = 0
@@ -151,13 +148,12 @@ class ResultsFile:
             log.warning("The outcomes so far are in %s%s.", self.partial_address, more)
 
     def begin(self, manifest: dict[str, Any]) -> None:
-        """Write a manifest that says where the lines are until the file is complete.
+        """Write a manifest that shows where the lines are until the file is complete.
 
-        One of a complete file stays until then, and this one goes beside it.
+        The manifest of an earlier, complete file stays until then; this one goes beside it.
 
-        :param manifest: what it says about the campaign.
         :raises WtsInvalidRequestError: when another task of the run has its results there.
-        :raises WtsError: when it cannot be written, or the one that is there cannot be read.
+        :raises WtsError: when it cannot be written, or the existing one cannot be read.
         """
         try:
             known = latest_manifest(self.address)
@@ -172,25 +168,24 @@ class ResultsFile:
             raise WtsError(f"{self.manifest_address} cannot be written: {error}. Nothing was sent.") from error
 
     def check_place(self, task: TaskIdentity) -> None:
-        """Make sure that no other task of the run has its results here.
+        """Check that no other task of the run has its results here.
 
-        :param task: the task instance whose results these are.
         :raises WtsInvalidRequestError: when one has.
         """
-        # What cannot be read now is an error before the first request.
+        # If it cannot be read now, begin() raises before the first request.
         with suppress(OSError):
             self._refuse_another_task(latest_manifest(self.address), task._asdict())
 
     def _refuse_another_task(self, known: Mapping[str, Any] | None, own: Mapping[str, Any]) -> None:
-        """Refuse to replace the results of another task of the same run: nothing else names whom it did not reach."""
+        """Refuse to replace the results of another task of the run: only they name whom that task did not reach."""
         if known is None or any(known.get(name) != own[name] for name in ("dag_id", "run_id")):
             return
         if any(name in known and known[name] != own[name] for name in ("task_id", "map_index")):
             index = known.get("map_index", -1)
             whose = f"{known.get('task_id')}{f' with map index {index}' if index != -1 else ''}"
             raise WtsInvalidRequestError(
-                f"results_path: {quoted(self.address)} holds the results of the task {whose} of this run. This try "
-                "sent nothing. Give each task, and each instance of a mapped task, a file of its own. Example: "
+                f"results_path: {quoted(self.address)} contains the results of the task {whose} of this run. This try "
+                "sent nothing. Give each task, and each instance of a mapped task, its own file. Example: "
                 "'s3://aws_default@bucket/campaign/{{ run_id }}-{{ ti.task_id }}-{{ ti.map_index }}.jsonl'."
             )
 
@@ -203,37 +198,37 @@ class ResultsFile:
         write_whole(place(address), text.encode())
 
     def announce(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Write down recipients whose requests come next, in a place that outlives this process.
+        """Record recipients whose requests come next, in a file that outlives this process.
 
-        :param lines: what their lines are until their outcomes are known.
-        :raises WtsError: when that cannot be written.
+        :param lines: their lines until their outcomes are known.
+        :raises WtsError: when it cannot be written.
         """
-        if self._part_size > _MOST_TAIL and self._file is not None:
+        if self._part_size > _PART_SIZE and self._file is not None:
             self._file.close()
             self._open_part()
         try:
             write_whole(place(self._attempt.pending_address), b"".join([*map(json_line, lines), *self._tail]))
         except OSError as error:
             raise WtsError(
-                f"{self._attempt.pending_address} cannot be written: {error}. Nothing more was sent. Another try goes "
-                "on from here."
+                f"{self._attempt.pending_address} cannot be written: {error}. Nothing more was sent. A retry continues "
+                "from here."
             ) from error
 
     def save(self) -> None:
-        """Hand the lines so far over to the disk, if they are on one."""
+        """Flush the lines so far, if they are on a disk."""
         if self._file is not None and self._is_local:
             self._file.flush()
 
     def write(self, line: dict[str, Any]) -> None:
-        """Write one line."""
+        """Append a line."""
         self._append(json_line(line))
 
     def begin_outcomes(self) -> None:
-        """Note that what follows are the outcomes of recipients, from which a later try may go on."""
+        """Record that the outcomes of recipients follow, from which a later try may continue."""
         self._outcomes_begin = self._size
 
     def keep(self) -> dict[str, Any]:
-        """Make sure that the outcomes so far outlive this process, and return where they are."""
+        """Make the outcomes so far outlive this process, and return where they are."""
         self.save()
         if self._file is not None and not self._is_local:
             self._file.close()
@@ -241,11 +236,11 @@ class ResultsFile:
         parts = len(self._parts) - (not self._is_local)
         return {"address": self.partial_address, "parts": parts, "begin": self._outcomes_begin, "end": self._size}
 
-    def take_up(self, kept: Mapping[str, Any]) -> bool:
-        """Go on from the outcomes that an earlier try kept, and return whether they are there.
+    def restore(self, kept: Mapping[str, Any]) -> bool:
+        """Copy the outcomes of an earlier try, and return whether they are there.
 
         :param kept: what :meth:`keep` returned in that try.
-        :raises WtsError: when they are there and cannot be read.
+        :raises WtsError: when they are there, but cannot be read.
         """
         if not kept or self._size != self._outcomes_begin:
             return False
@@ -260,20 +255,20 @@ class ResultsFile:
         try:
             _copy(earlier, self._append, begin=kept["begin"], end=kept["end"])
         except OSError as error:
-            # Some of it is in the file by now.
+            # Not False: part of it is in the file by now.
             raise WtsError(
-                f"{kept['address']} cannot be read: {error}. Nothing was sent. Another try goes on."
+                f"{kept['address']} cannot be read: {error}. Nothing was sent. A retry continues from here."
             ) from error
         return True
 
     def _is_of_complete_file(self, address: str) -> bool:
-        """Whether what was written at an address is the complete file by now: of a try that was stopped."""
+        """Whether the lines written at an address are now in the complete file, because that try was stopped."""
         complete = manifest_at(self.manifest_address)
         names = (complete or {}).get("attempts", [])[-1:] if is_complete(complete) else []
         return any(Attempt(self.address, name).lines_address == address for name in names)
 
     def drop_earlier(self) -> None:
-        """Remove the files of earlier tries: this one has all of them."""
+        """Remove the files of earlier tries, whose lines this one has copied."""
         if not self._earlier:
             return
         gone, self._earlier = self._earlier, []
@@ -282,10 +277,7 @@ class ResultsFile:
             attempt.remove()
 
     def complete(self, manifest: dict[str, Any]) -> None:
-        """Give the file its name, write the manifest, and the lines into the table.
-
-        :param manifest: what it says about the file.
-        """
+        """Give the file its name, write the manifest, and copy the lines into the table."""
         if self._file is None:
             return
         self._file.close()
@@ -307,7 +299,7 @@ class ResultsFile:
 
     def _open_part(self) -> None:
         part = part_of(self.partial_address, len(self._parts))
-        # On a disk by Python's own path: Airflow's files wrap every line that is written.
+        # On a disk, use Python's own file: Airflow's wraps every write.
         file: Any = Path(part.path) if self._is_local else part
         self._file = cast("IO[bytes]", file.open("wb"))
         self._write = self._file.write
@@ -324,14 +316,14 @@ class ResultsFile:
 
 
 def _copy(parts: Iterable[ObjectStoragePath], write: Callable[[bytes], object], *, begin: int, end: int) -> None:
-    """Copy bytes of a file in parts.
+    """Copy a range of bytes from a file in several parts.
 
-    :raises OSError: when they are not there.
+    :raises OSError: when it ends too early.
     """
     place = 0
     for part in parts:
         with cast("IO[bytes]", part.open("rb")) as file:  # type: ignore[no-untyped-call]
-            while place < end and (data := file.read(min(_IN_MEMORY, end - place))):
+            while place < end and (data := file.read(min(_BUFFER_SIZE, end - place))):
                 write(data[max(begin - place, 0) :])
                 place += len(data)
     if place < end:
@@ -339,12 +331,11 @@ def _copy(parts: Iterable[ObjectStoragePath], write: Callable[[bytes], object], 
 
 
 class Progress:
-    """Counts the outcomes of the recipients, writes them down, and logs how far the campaign is.
+    """Counts and records the outcomes of the recipients, and logs progress.
 
-    :param total: recipients in all.
-    :param log: where progress goes.
-    :param interval: seconds between two lines of progress.
-    :param file: where the results go; ``None`` = nowhere.
+    :param total: number of recipients.
+    :param log: the task's logger.
+    :param interval: seconds between two log lines.
     """
 
     def __init__(self, total: int, log: Logger, interval: float, file: ResultsFile | None) -> None:
@@ -357,10 +348,10 @@ class Progress:
         self._log = log
         self._interval = interval
         self._file = file
-        self._begun = self._said = time.monotonic()
+        self._begun = self._logged_at = time.monotonic()
 
-    def leave(self, row: SkippedRow) -> None:
-        """Count a row that nothing goes to."""
+    def skip(self, row: SkippedRow) -> None:
+        """Record a row without a recipient."""
         self._bad_rows += row.status == "bad_row"
         line = {"line": row.line, "to": None, "status": row.status, "reason": row.reason}
         line |= {"row_key": row.key} if row.key else {}
@@ -368,10 +359,7 @@ class Progress:
         self._write(line)
 
     def report(self, recipient: Recipient, result: Result) -> None:
-        """Count the outcome of a recipient.
-
-        :param result: its outcome.
-        """
+        """Record the outcome of a recipient."""
         self.counts[result.status] += 1
         if result.rule:
             self.by_rule[result.rule] = self.by_rule.get(result.rule, 0) + 1
@@ -379,44 +367,41 @@ class Progress:
         self._name(line)
         self._write(line)
         now = time.monotonic()
-        if now - self._said >= self._interval:
-            self._said = now
-            self._say(now - self._begun)
+        if now - self._logged_at >= self._interval:
+            self._logged_at = now
+            self._log_progress(now - self._begun)
 
     def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
-        """Write down recipients whose requests come next: after a kill, it is unknown whether they got the message.
+        """Record recipients whose requests come next: after a kill, it is unknown whether they got the message.
 
-        :param sends: the recipients, and what is their result until their outcome is known.
+        :param sends: the recipients, with their results until the outcomes are known.
         """
         if self._file is not None:
             self._file.announce(_line(recipient, result) for recipient, result in sends)
 
     def save(self) -> None:
-        """Make sure that a kill leaves the outcomes so far."""
+        """Make the outcomes so far survive a kill."""
         if self._file is not None:
             self._file.save()
 
-    def kept(self) -> dict[str, Any]:
-        """Return the counts, and who is to be named, by line: a ledger holds no phone numbers."""
-        named = [
-            [line["line"], line["status"], line.get("reason", "")] for lines in self._named.values() for line in lines
-        ]
-        by_rule = dict(self.by_rule)
+    def state(self) -> dict[str, Any]:
+        """Return the counts and the named lines, by number: the ledger must not contain phone numbers."""
+        lines = (line for lines in self._named.values() for line in lines if line["status"] in self.counts)
         return {
             "counts": dict(self.counts),
-            "by_rule": by_rule,
-            "named": [one for one in named if one[1] in self.counts],
+            "by_rule": dict(self.by_rule),
+            "named": [[line["line"], line["status"], line.get("reason", "")] for line in lines],
         }
 
-    def take_up(self, kept: Mapping[str, Any], recipients: Iterable[Recipient]) -> None:
-        """Take up what an earlier try counted.
+    def restore(self, state: Mapping[str, Any], recipients: Iterable[Recipient]) -> None:
+        """Restore the counts of an earlier try.
 
-        :param kept: what :meth:`kept` returned in that try.
+        :param state: what :meth:`state` returned in that try.
         :param recipients: the recipients that it counted.
         """
-        self.counts |= kept["counts"]
-        self.by_rule |= kept["by_rule"]
-        named = {line: (status, reason) for line, status, reason in kept["named"]}
+        self.counts |= state["counts"]
+        self.by_rule |= state["by_rule"]
+        named = {line: (status, reason) for line, status, reason in state["named"]}
         for recipient in recipients if named else ():
             if recipient.line in named:
                 status, reason = named[recipient.line]
@@ -424,18 +409,18 @@ class Progress:
                 self._name(line | ({"reason": reason} if reason else {}))
 
     def undecided(self) -> str:
-        """Return the first of the undecided recipients by line and name, and how many there are beside them."""
+        """Name the first undecided recipients with their lines, and the number of the others."""
         first = self._named["undecided"]
         named = ", ".join(f"{readable(one['to'])} (line {one['line']})" for one in first)
         more = self.counts["undecided"] - len(first)
         return f"{named} and {more:,} more" if more else named
 
     def not_reached(self) -> list[dict[str, Any]]:
-        """Return the first of those who were not reached: line, recipient, status and reason."""
-        return [line for lines in self._named.values() for line in lines][:MOST_NAMED]
+        """Return the first recipients that were not reached: line, recipient, status and reason."""
+        return [line for lines in self._named.values() for line in lines][:MAX_NAMED]
 
-    def say_who_was_not_reached(self) -> None:
-        """Name the first of those who were not reached in the log."""
+    def log_not_reached(self) -> None:
+        """Log the first recipients that were not reached, and the number of the others."""
         count = self._bad_rows + sum(self.counts[status] for status in _NAMED_STATUSES if status in self.counts)
         named = self.not_reached()
         for line in named:
@@ -449,10 +434,10 @@ class Progress:
 
     def _name(self, line: dict[str, Any]) -> None:
         named = self._named.get(line["status"])
-        if named is not None and len(named) < MOST_NAMED:
+        if named is not None and len(named) < MAX_NAMED:
             named.append({name: line[name] for name in ("line", "to", "status", "reason", "row_key") if name in line})
 
-    def _say(self, seconds: float) -> None:
+    def _log_progress(self, seconds: float) -> None:
         done = sum(self.counts.values())
         rate = done / seconds
         self._log.info(
@@ -469,12 +454,11 @@ class Progress:
             self._file.write(line)
 
 
-#: What the results show of a receipt.
-_OF_RECEIPT = {"id": "id", "status": "api_status", "sessionId": "session_id"}
+#: Fields of a receipt that the results include, and their names there.
+_RECEIPT_FIELDS = {"id": "id", "status": "api_status", "sessionId": "session_id"}
 
 
 def _line(recipient: Recipient, result: Result) -> dict[str, Any]:
-    """Return the line of a recipient in the results."""
     line = {"line": recipient.line, "to": recipient.to, "status": result.status}
     if result.reason:
         line["reason"] = result.reason
@@ -482,7 +466,7 @@ def _line(recipient: Recipient, result: Result) -> dict[str, Any]:
         line["row_key"] = recipient.key
     if result.send_key:
         line |= {"send_key": result.send_key, "sent_at": result.sent_at}
-    for name, ours in _OF_RECEIPT.items():
+    for name, ours in _RECEIPT_FIELDS.items():
         if name in result.receipt:
             line[ours] = result.receipt[name]
     return line

@@ -1,7 +1,7 @@
-"""One run of a campaign: chunk by chunk, each recipient exactly once over all tries of the task.
+"""One run of a campaign: chunk by chunk, each recipient exactly once in all tries of the task.
 
-The intents of a chunk are written to the ledger before its requests, the responses after them. A crash therefore leaves
-at most one chunk whose outcome is unknown, and one reconciliation settles it.
+The intents of a chunk are written to the ledger before its requests, and the answers after them. So a crash leaves at
+most one chunk with an unknown outcome, which one reconciliation settles.
 """
 
 from __future__ import annotations
@@ -53,30 +53,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Pages of the ledger after which a later try can go on without reading those before.
+#: Ledger pages per checkpoint, after which a later try can continue without reading the pages before.
 PAGES_PER_CHECKPOINT = 10
 
 #: Messages that a dry run shows.
-_MOST_SHOWN = 3
+_SAMPLE_SIZE = 3
 
-#: Seconds for which a task that Airflow ends waits for answers, and one that a person stops. Airflow 3 kills after 5.
+#: Seconds to wait for answers when Airflow ends the task, and when a person stops it. Airflow 3 kills it after 5.
 _PATIENCE_OF_AIRFLOW = 2.0
 _PATIENCE = 20.0
 
-_UNDER_WAY = "the task was killed during the request"
+_IN_PROGRESS = "the task was killed during the request"
 
-#: Seconds up to which two clocks that HTTP compares are alike.
+#: Difference in seconds below which the server's clock, as HTTP dates show it, counts as equal.
 _CLOCK_PRECISION = 2.0
 
 
 class Batch:
-    """The sends of one task to many recipients, with the rules that :class:`Campaign` adds.
+    """The sends of one task to many recipients. :class:`Campaign` adds rules and results.
 
-    :param hook: the hook of the task's connection.
-    :param context: the task's context.
-    :param kind: how the messages go out.
     :param ledger: the ledger, opened when the task began.
-    :param chunk_size: recipients of one page of the ledger.
+    :param chunk_size: recipients per ledger page.
     :param on_unknown: what to do if the outcome of a send is unknown: ``fail`` or ``resend``.
     """
 
@@ -98,17 +95,16 @@ class Batch:
         self._unknown_outcome = UnknownOutcome(self._task, on_unknown)
         self._max_tries = context["ti"].max_tries
         self._earliest = earliest_start(context)
-        # A setting that cannot be read must end the task before anything is sent.
+        # An invalid setting must fail the task before anything is sent.
         self._lag = reconcile.effect_lag(hook.client.timeout)
         self._delivery = Delivery(hook, kind, ledger, self.patience)
         self._earlier = EarlierSends()
         self._rows = Fingerprint(hook.wts_conn_id)
-        #: Sends of earlier tries to whoever is not among the recipients so far.
-        self._strangers = 0
+        #: Sends of earlier tries whose recipients have not come up yet in this one.
+        self._unmatched = 0
         self._checkpoint_at = 0
         self._last_sent_at: tuple[Page | None, str] = (None, "")
         self._undecided: dict[str, str] = {}
-        #: Who may get a message.
         self.rules = Rules([])
         self._rules_begun = False
         self._unknown_since: dict[str, datetime] = {}
@@ -116,21 +112,21 @@ class Batch:
         self.stopped = ""
 
     def permit(self) -> None:
-        """Let the next chunk go out, or wait until it may.
+        """Return when the next chunk may go out.
 
         :raises HeldBack: if nothing more may go out.
         """
 
     def patience(self) -> float | None:
-        """Return ``None``, or if nothing more may go out, for how many seconds requests under way are waited for."""
+        """Return for how many seconds to wait for requests in progress, or ``None`` if more requests may begin."""
         return None
 
     def interruptible(self) -> AbstractContextManager[None]:
-        """Let a wait end with :class:`HeldBack` or :class:`Terminated`, because nothing more may go out."""
+        """Let :class:`HeldBack` or :class:`Terminated` end a wait, because nothing more may go out."""
         return nullcontext()
 
     def check(self) -> None:
-        """Make sure that more may go out, before a request and while something waits.
+        """Check that more may go out; called before each request and during waits.
 
         :raises HeldBack: if nothing more may go out.
         """
@@ -139,32 +135,32 @@ class Batch:
         clock.sleep(seconds, self.check)
 
     def report(self, recipient: Recipient, result: Result) -> None:
-        """Take the outcome of a recipient."""
+        """Record the outcome of a recipient."""
 
     def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
-        """Take recipients whose requests come next, and what their result is if no outcome follows."""
+        """Record recipients whose requests come next, with their results in case no outcome follows."""
 
     def outcomes(self) -> dict[str, Any] | None:
-        """Return what a later try needs to go on as if it had reported the outcomes so far; ``None`` if it cannot."""
+        """Return the outcomes so far in a form for :meth:`restore`, or ``None`` if a later try cannot restore them."""
         return None
 
-    def take_up(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
-        """Take up the outcomes that an earlier try reported, and return whether that is possible.
+    def restore(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
+        """Restore the outcomes that an earlier try recorded, and return whether that was possible.
 
         :param outcomes: what :meth:`outcomes` returned in that try.
-        :param recipients: the recipients that they are of.
-        :param cleared: whether a person cleared the task since: then only who got the message is done with.
+        :param recipients: the recipients with these outcomes.
+        :param cleared: whether the task was cleared since; then only those who got the message are done.
         """
         return False
 
     def drop_earlier(self) -> None:
-        """Remove what earlier tries reported: a later try no longer needs it."""
+        """Remove the records of earlier tries, which later tries no longer need."""
 
     def send_all(self, recipients: Iterable[Recipient]) -> None:
-        """Send to all who did not get it yet, and report the outcome of each.
+        """Send to everybody who did not get the message yet, and report each outcome.
 
-        :param recipients: the recipients; walked several times.
-        :raises WtsError: when another try has to go on; what was sent is in the ledger.
+        :param recipients: iterated several times.
+        :raises WtsError: when another try must continue; the ledger shows what was sent.
         """
         chunk: list[Send] = []
         try:
@@ -172,7 +168,7 @@ class Batch:
             for recipient in islice(recipients, self._rows.count, None):
                 send, earlier = self._next_send(recipient)
                 self._rows.add(recipient)
-                self._strangers -= earlier
+                self._unmatched -= earlier
                 if (result := self._known(send)) is not None:
                     self._report(send, result)
                     continue
@@ -188,9 +184,9 @@ class Batch:
             self._earlier.close()
 
     def close(self, *, finished: bool) -> None:
-        """Write the end into the ledger.
+        """Record the end in the ledger.
 
-        :param finished: whether a clear means to send everything again. Else it goes on with what is left.
+        :param finished: whether a clear sends everything again; otherwise it continues with the rest.
         """
         self.ledger.close(finished=finished and not self._undecided and not self.stopped)
 
@@ -198,10 +194,10 @@ class Batch:
         return self._next_send(recipient)[0]
 
     def _next_send(self, recipient: Recipient) -> tuple[Send, int]:
-        """Return a send, and how many sends to this recipient the ledger shows.
+        """Return the next send to a recipient, and how many sends to them the ledger shows.
 
-        It is a new one for each time that it failed before the task was cleared: a person clears a task after fixing
-        what made messages fail; an automatic retry would fail again.
+        A send that failed before the task was cleared gets a successor: people clear a task after fixing what made
+        messages fail. An automatic retry would fail again.
         """
         generation, conn_id, who = self.ledger.generation, self._hook.wts_conn_id, recipient.identity
         attempt = 0
@@ -221,7 +217,7 @@ class Batch:
         return found[0] if found else None
 
     def _known(self, send: Send) -> Result | None:
-        """Return the outcome of a recipient that is known before a message goes out, or ``None``."""
+        """Return a recipient's outcome if it is known without sending, or ``None``."""
         entry = self._entry(send.mark.key)
         if entry is not None and entry.is_done:
             return Result.of(entry.receipt)
@@ -230,7 +226,7 @@ class Batch:
         return self._withheld(send)
 
     def _withheld(self, send: Send) -> Result | None:
-        """Return the outcome of a recipient who gets no message now, or ``None``."""
+        """Return the outcome of a recipient who must not get a message now, or ``None``."""
         self._begin_rules()
         if self.stopped:
             return Result("not_sent", reason=self.stopped)
@@ -238,7 +234,7 @@ class Batch:
         return self._refused(refusal) if refusal is not None else None
 
     def _begin_rules(self) -> None:
-        """Read what the rules need, unless it was read: a list of contacts may be long."""
+        """Let the rules read what they need, once, because a list of contacts may be long."""
         if self._rules_begun or self.stopped:
             return
         self._rules_begun = True
@@ -249,20 +245,19 @@ class Batch:
             self.stopped = str(end)
 
     def _refused(self, refusal: Refusal) -> Result:
-        """Return the result of a recipient whom a rule refuses."""
         return Result(refusal.status, reason=refusal.reason, rule=refusal.rule)
 
     def _send(self, sends: list[Send]) -> None:
-        """Send a chunk: write the intents, call, write the receipts."""
+        """Send a chunk: write the intents, make the requests, record the answers."""
         try:
             with self.interruptible():
                 self.permit()
         except (HeldBack, Terminated) as end:
             self.stopped = str(end)
-        # Once more: it may have been a long wait until now.
+        # Check again: the wait may have been long.
         results = {send.mark.key: self._withheld(send) for send in sends}
         pending = [send for send in sends if results[send.mark.key] is None]
-        results |= self._take_turns(pending)
+        results |= self._reserve(pending)
         pending = [send for send in pending if results[send.mark.key] is None]
         page = None
         if pending:
@@ -270,7 +265,7 @@ class Batch:
             try:
                 self._deliver(pending, page)
             except BaseException:
-                # Every receipt that is written now is one recipient less to ask about.
+                # Each receipt that is recorded now saves a question about its recipient.
                 self._delivery.close()
                 self.ledger.keep(page)
                 self._settle(pending, page)
@@ -282,8 +277,8 @@ class Batch:
             results |= {send.mark.key: self._outcome(send, page) for send in pending}
         self._report_all(results, sends, page)
 
-    def _take_turns(self, sends: list[Send]) -> dict[str, Result]:
-        """Count sends that go out next, and return the results of those that do not."""
+    def _reserve(self, sends: list[Send]) -> dict[str, Result]:
+        """Let the rules count the sends that are about to go out, and return the results of those that must not."""
         people = {send.mark.key: send.to for send in sends}
         try:
             with self.interruptible():
@@ -294,7 +289,7 @@ class Batch:
             return {key: Result("not_sent", reason=self.stopped) for key in people}
 
     def _settle(self, sends: list[Send], page: Page) -> None:
-        """Tell the rules which of the sends of a chunk certainly reached nobody."""
+        """Report to the rules which sends of a chunk certainly reached nobody."""
         entries = {send.mark.key: page.sends.get(send.mark.key) for send in sends}
         unsent = {
             key
@@ -309,26 +304,25 @@ class Batch:
                 self._report(send, result, page)
 
     def _report(self, send: Send, result: Result, page: Page | None = None) -> None:
-        """Report a result with what finds its conversation: the key of the send, and a lower bound of its time."""
+        """Report a result, with the key of its send and a lower bound of its time, which identify its conversation."""
         if found := self._earlier.get(send.mark.key):
             _, page = found
         elif page is not None and send.mark.key not in page.sends:
             page = None
         if page is not None:
-            # Not "_replace", which takes several times as long: each recipient comes by here.
+            # Not _replace, which is several times as slow: this runs for every recipient.
             result = Result(*result[:3], send_key=send.mark.key, sent_at=self._sent_at(page), rule=result.rule)
         self.report(send.recipient, result)
 
     def _sent_at(self, page: Page) -> str:
-        """Return a lower bound of the time of the sends of a page, the same for all of them."""
+        """Return a lower bound of the time of a page's sends."""
         if self._last_sent_at[0] is not page:
-            self._last_sent_at = (page, self._by_its_clock(page.intent))
+            self._last_sent_at = (page, self._server_time(page.intent))
         return self._last_sent_at[1]
 
-    def _by_its_clock(self, at: datetime) -> str:
-        """Return a time by the clock of WTS Chat, whose dates it is compared with."""
+    def _server_time(self, at: datetime) -> str:
+        """Return a time by the clock of WTS Chat, for comparison with the API's dates."""
         ahead = self._hook.client.now() - datetime.now(UTC)
-        # A second is the precision of HTTP's dates.
         return (at + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())).isoformat()
 
     def _outcome(self, send: Send, page: Page) -> Result:
@@ -339,7 +333,7 @@ class Batch:
         return Result.of(entry.receipt) if entry.is_done else Result("undecided", reason=reason)
 
     def _deliver(self, sends: list[Send], page: Page) -> None:
-        """Make the requests of a chunk; those without an answer are asked about, and made once more."""
+        """Make the requests of a chunk; reconcile those without an answer, and make them once more."""
         left, found = sends, dict[str, Found]()
         for _ in range(2):
             unanswered = self._delivery.attempt(left, page, self._unknown_since)
@@ -365,8 +359,8 @@ class Batch:
                 self._leave_undecided(send.mark.key, found[send.mark.key].reason)
         if absent:
             raise WtsNotSentError(
-                f"Twice no answer came, and WTS Chat shows that nothing was sent to {len(absent)} recipients. Another "
-                "try goes on from here."
+                f"Two attempts got no answer, and WTS Chat shows that nothing was sent to {len(absent)} recipients. A "
+                "retry continues from here."
             )
 
     def _ask(
@@ -384,7 +378,7 @@ class Batch:
         )
 
     def _take(self, found: Mapping[str, Found], sends: list[Send], page: Page) -> list[Send]:
-        """Note what WTS Chat shows; return those to whom a message may go out."""
+        """Record what WTS Chat shows, and return the sends that may go out again."""
         again = []
         for send in sends:
             key, one = send.mark.key, found[send.mark.key]
@@ -413,20 +407,20 @@ class Batch:
             log.warning("The content for %s recipients has changed since an earlier try.", changed)
         doubted = (self._unknown_since[key] for key in contents if key in self._unknown_since)
         since = min(doubted, default=datetime.now(UTC))
-        sent_at = self._by_its_clock(since)
+        sent_at = self._server_time(since)
         self.announce(
-            (send.recipient, Result("undecided", reason=_UNDER_WAY, send_key=send.mark.key, sent_at=sent_at))
+            (send.recipient, Result("undecided", reason=_IN_PROGRESS, send_key=send.mark.key, sent_at=sent_at))
             for send in sends
         )
         return self.ledger.open_page(contents, self._kind.request_size, since=since)
 
     def _save_checkpoint(self) -> None:
-        """Write how far it is, if a later try can go on from here and need not read the pages so far.
+        """Save a checkpoint, so that a later try can continue from here without reading the pages so far.
 
-        That takes that their sends are all to recipients so far, and that the outcome of each of those is final for
-        this task, unless a person clears it.
+        This requires that all their sends are to recipients so far, and that each of these has an outcome that is
+        final unless the task is cleared.
         """
-        if self._strangers or self.stopped or self._undecided:
+        if self._unmatched or self.stopped or self._undecided:
             return
         if self.ledger.pages_used - self._checkpoint_at < PAGES_PER_CHECKPOINT or (outcomes := self.outcomes()) is None:
             return
@@ -443,10 +437,10 @@ class Batch:
             self.drop_earlier()
 
     def _first_page(self, recipients: Iterable[Recipient]) -> int:
-        """Return the first page of the ledger that has to be read.
+        """Return the first ledger page that must be read.
 
-        The pages before it are of recipients who still are the first ones in the same order, and whose outcomes need
-        not be reported again.
+        The pages before it are of recipients who are still the first ones, in the same order, and whose outcomes have
+        been restored.
         """
         place = self.ledger.checkpoint
         if place is None:
@@ -455,19 +449,19 @@ class Batch:
         for recipient in islice(recipients, place["rows"]):
             rows.add(recipient)
         if (rows.count, rows.digest) != (place["rows"], place["digest"]):
-            log.info("The recipients are not those of the earlier try, so all of its ledger is read.")
+            log.info("The recipients have changed since the earlier try, so its whole ledger is read.")
             return 0
         cleared = place["max_tries"] != self._max_tries
-        if not self.take_up(place["outcomes"], islice(recipients, rows.count), cleared=cleared):
+        if not self.restore(place["outcomes"], islice(recipients, rows.count), cleared=cleared):
             return 0
         self._rows = rows
         self._delivery.resume(place["accepted"], place["recent"])
         self._checkpoint_at = int(place["pages"])
-        log.info("An earlier try finished with the first %s recipients; going on after them.", f"{rows.count:,}")
+        log.info("An earlier try finished the first %s recipients; continuing after them.", f"{rows.count:,}")
         return self._checkpoint_at
 
     def _resume(self, recipients: Iterable[Recipient]) -> None:
-        """Take up what earlier tries left: receipts, and sends whose outcome is unknown."""
+        """Load what earlier tries left: receipts, and sends whose outcome is unknown."""
         for page in self.ledger.load(self._first_page(recipients)):
             for entry in page.sends.values():
                 if entry.is_done:
@@ -475,13 +469,12 @@ class Batch:
             self._earlier.add(page)
         unknown = self._unknown(recipients)
         if unknown:
-            self._ask_about_earlier(unknown)
-        self._strangers = len(self._earlier)
-        if self._strangers or self.ledger.checkpoint:
+            self._reconcile_earlier(unknown)
+        self._unmatched = len(self._earlier)
+        if self._unmatched or self.ledger.checkpoint:
             self.rules.resume()
 
-    def _ask_about_earlier(self, unknown: list[Send]) -> None:
-        """Ask what happened to sends of earlier tries."""
+    def _reconcile_earlier(self, unknown: list[Send]) -> None:
         log.info("The outcome of %s recipients of an earlier try is unknown; asking WTS Chat.", len(unknown))
         at_a_time = 0
         if self.ledger.incomplete:
@@ -492,7 +485,7 @@ class Batch:
         pages = list({page.number: page for page in page_of.values()}.values())
         unanswered = [one for page in pages for one in _unanswered(page, sends, page_of)]
         since = min(page.intent for page in pages)
-        # However old an intent is: a limit may have held its request until then.
+        # Wait however old an intent is: a rate limit may have delayed its request.
         try:
             with self.interruptible():
                 if self.stopped:
@@ -509,21 +502,21 @@ class Batch:
             self.ledger.keep(page)
 
     def _unknown(self, recipients: Iterable[Recipient]) -> list[Send]:
-        """Return the sends of earlier tries whose outcome is unknown: all that an incomplete ledger does not hold."""
+        """Return the sends whose outcome is unknown; if the ledger is incomplete, all that it does not show as done."""
         keys = set(self._earlier.unknown())
         if not keys and not self.ledger.incomplete:
             return []
         sends = (self._send_to(recipient) for recipient in islice(recipients, self._rows.count, None))
         if not self.ledger.incomplete:
-            # As a rule they are the next ones, so that the others need not be looked at.
+            # They are usually the next ones, so stop once all are found.
             return list(islice((send for send in sends if send.mark.key in keys), len(keys)))
         left = (send for send in sends if not ((entry := self._entry(send.mark.key)) and entry.is_done))
         self._begin_rules()
-        # Who is excluded now was most likely excluded then, and was in no request.
+        # Whoever is excluded now was most likely excluded then, and in no request.
         return [send for send in left if self.stopped or self.rules.lasting_refusal(send.to) is None]
 
     def _open_pages_as_before(self, sends: list[Send]) -> None:
-        """Open the pages that an earlier try had, if the recipients are as they were."""
+        """Open the pages that an earlier try must have had, if the recipients have not changed."""
         for start in range(0, len(sends), self._chunk_size):
             contents = {send.mark.key: _digest(send.recipient) for send in sends[start : start + self._chunk_size]}
             self._earlier.add(self.ledger.open_page(contents, self._kind.request_size, since=self._earliest))
@@ -541,7 +534,7 @@ def _unanswered(page: Page, sends: Mapping[str, Send], page_of: Mapping[str, Pag
 
 
 class _Task(Protocol):
-    """What a run of a campaign needs of its operator."""
+    """What a campaign needs from its operator."""
 
     wts_conn_id: Any
     on_unknown: Any
@@ -571,14 +564,10 @@ class _Task(Protocol):
 class Campaign(Batch):
     """One run of the task.
 
-    :param operator: the task.
-    :param context: its context.
-    :param kind: how the messages go out.
     :param recipients: the checked recipients.
-    :param chunk_size: recipients of one request, if it takes many, else of one page of the ledger.
-    :param results: where the results go; ``None`` = nowhere.
+    :param chunk_size: recipients per request, or per ledger page if a request takes only one.
     :param ledger: the ledger, opened when the task began.
-    :param checked_rows: the file with the rows for later tries; removed when the campaign ends.
+    :param checked_rows: the file with the checked rows for later tries; removed when the campaign ends.
     """
 
     def __init__(
@@ -593,7 +582,7 @@ class Campaign(Batch):
         ledger: Ledger,
         checked_rows: CheckedRows | None = None,
     ) -> None:
-        # So many requests are in progress at a time, and all are on one page.
+        # All requests that are in progress at a time are on one page.
         chunk_size *= kind.parallelism if kind.request_size > 1 else 1
         super().__init__(
             operator.hook, context, kind, ledger=ledger, chunk_size=chunk_size, on_unknown=operator.on_unknown
@@ -607,7 +596,7 @@ class Campaign(Batch):
         interval = parameters.number("progress_interval", operator.progress_interval, least=0)
         seconds = interval if isinstance(interval, (int, float)) else math.inf
         self._progress = Progress(recipients.count, operator.log, seconds, results)
-        self._most_failures = most_failures(operator.max_failures, recipients.count)
+        self._failure_limit = failure_limit(operator.max_failures, recipients.count)
         self._times = operator.send_times()
         self._stop = StopVariable(str(parameters.filter_text("stop_variable", operator.stop_variable) or ""))
         self._termination = Termination()
@@ -615,12 +604,12 @@ class Campaign(Batch):
         self.rules = Rules(operator.rules(context, sleep=self._pause))
 
     def refuse_bad_rows(self, *, rehearsal: bool) -> None:
-        """Refuse the whole campaign because of its bad rows; the results file names all of them.
+        """Refuse the campaign because of its bad rows, after writing all of them to the results.
 
-        What earlier tries sent stays in the results.
+        The results still include what earlier tries sent.
 
         :param rehearsal: whether this is a dry run, which writes no results.
-        :raises WtsInvalidRequestError: listing the first of them.
+        :raises WtsInvalidRequestError: listing the first bad rows.
         """
         where = ""
         if not rehearsal:
@@ -634,7 +623,7 @@ class Campaign(Batch):
         self._recipients.refuse_bad_rows(where, sent_before=tried > 0)
 
     def rehearse(self) -> dict[str, Any]:
-        """Do everything but the requests that send, and return what would happen."""
+        """Do everything except send, and return what would happen."""
         self.rules.begin()
         to_send = 0
         shown: list[Recipient] = []
@@ -642,7 +631,7 @@ class Campaign(Batch):
             left: dict[str, Recipient] = {}
             for row in rows:
                 if isinstance(row, SkippedRow):
-                    self._progress.leave(row)
+                    self._progress.skip(row)
                 elif (refusal := self.rules.refusal(row.to)) is not None:
                     self.report(row, self._refused(refusal))
                 else:
@@ -653,7 +642,7 @@ class Campaign(Batch):
                     self.report(row, self._refused(refused[key]))
                 else:
                     to_send += 1
-                    shown += [row] if len(shown) < _MOST_SHOWN else []
+                    shown += [row] if len(shown) < _SAMPLE_SIZE else []
         now = datetime.now(UTC)
         opening, stopped = now, None
         try:
@@ -661,9 +650,9 @@ class Campaign(Batch):
         except HeldBack as held_back:
             stopped = str(held_back)
         self._log.info(
-            "Dry run: nothing is sent. Recipients it would be sent to: %s.", f"{0 if stopped else to_send:,}"
+            "Dry run: nothing was sent. Messages would go to %s recipients.", f"{0 if stopped else to_send:,}"
         )
-        self._progress.say_who_was_not_reached()
+        self._progress.log_not_reached()
         requests = [self._request(recipient) for recipient in shown]
         return {
             "dry_run": True,
@@ -691,7 +680,7 @@ class Campaign(Batch):
         }
 
     def _request(self, recipient: Recipient) -> dict[str, Any]:
-        """Return the request that a recipient alone would be sent with."""
+        """Return the request for one recipient alone."""
         call = self._kind.call([self._send_to(recipient)])
         return {"operation_id": call.operation_id, "path": call.url_path, "body": call.json_body}
 
@@ -701,15 +690,15 @@ class Campaign(Batch):
             return self._run()
 
     def _begin(self) -> None:
-        """Write down what is known before the first request."""
+        """Record what is known before the first request."""
         for row in self._recipients.skipped():
-            self._progress.leave(row)
+            self._progress.skip(row)
         if self._results is not None:
             self._results.begin_outcomes()
             where = {"results_path": self._results.address, "manifest_path": self._results.manifest_address}
             self._results.begin({**self._about(), **where})
             if self._operator.do_xcom_push:
-                # Of a task that is killed, this is all that the tasks after it get.
+                # If the task is killed, this is all that downstream tasks get.
                 self._context["ti"].xcom_push(key="return_value", value={**where, "complete": False})
 
     def _run(self) -> dict[str, Any]:
@@ -719,7 +708,7 @@ class Campaign(Batch):
         except TaskDeferred:
             raise
         except Exception:
-            self._progress.say_who_was_not_reached()
+            self._progress.log_not_reached()
             raise
         problem, finished = self._problem(), False
         try:
@@ -727,14 +716,14 @@ class Campaign(Batch):
             self._publish(summary, problem)
             finished = not problem
         finally:
-            # Last of all: a clear of a campaign that finished sends everything again, so it must not end in an error.
+            # Last: clearing a finished campaign sends everything again, so it must not fail after this.
             self.close(finished=finished)
         if self._checked_rows is not None and self.ledger.finished:
             self._checked_rows.drop()
         return self._end(summary, problem)
 
     def patience(self) -> float | None:
-        """Return ``None``, or if nothing more may go out, for how many seconds requests under way are waited for."""
+        """Return for how many seconds to wait for requests in progress, or ``None`` if more requests may begin."""
         if self._termination.ordered:
             self.stopped, self._termination.obeyed = self._termination.reason, True
             return _PATIENCE_OF_AIRFLOW
@@ -747,7 +736,7 @@ class Campaign(Batch):
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let a wait end because nothing more may go out."""
+        """Let a wait end when nothing more may go out."""
         before, self._is_interruptible = self._is_interruptible, True
         try:
             with self._termination.interruptible():
@@ -759,45 +748,45 @@ class Campaign(Batch):
             self._is_interruptible = before
 
     def check(self) -> None:
-        """End a wait or a search if nothing more may go out."""
+        """Raise if nothing more may go out."""
         if threading.current_thread() is not threading.main_thread():
             self._delivery.check()
         elif self._is_interruptible:
             self._stop.check()
 
     def permit(self) -> None:
-        """Let the next chunk go out, or wait until it may, or stop the campaign."""
+        """Return when the next chunk may go out, or stop the campaign."""
         self._progress.save()
         if self._too_many_failures():
-            raise HeldBack(f"more than {self._most_failures:g} messages failed (max_failures)")
+            raise HeldBack(f"more than {self._failure_limit:g} messages failed (max_failures)")
         while (opening := self._times.opening(now := datetime.now(UTC))) > now:
             # Without a ledger, only this process knows what was sent, so the task must not leave its worker.
             may_defer = self.ledger.is_kept or not (self._progress.counts["sent"] or self._progress.counts["failed"])
             self._operator.wait_for(opening, may_defer=may_defer, sleep=self._pause)
         self._stop.check()
-        # Somebody may have opted out meanwhile.
+        # Somebody may have opted out in the meantime.
         self.rules.before_chunk()
 
     def report(self, recipient: Recipient, result: Result) -> None:
-        """Take the outcome of a recipient."""
+        """Record the outcome of a recipient."""
         self._progress.report(recipient, result)
 
     def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
-        """Write down recipients whose requests come next."""
+        """Record recipients whose requests come next."""
         self._progress.announce(sends)
 
     def outcomes(self) -> dict[str, Any]:
-        """Return the outcomes so far: the counts, who is to be named, and where the results are."""
-        return {**self._progress.kept(), "results": self._results.keep() if self._results is not None else None}
+        """Return the outcomes so far: the counts, the recipients to name, and where the results are."""
+        return {**self._progress.state(), "results": self._results.keep() if self._results is not None else None}
 
-    def take_up(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
-        """Take up the outcomes that an earlier try reported, and return whether that is possible."""
+    def restore(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
+        """Restore the outcomes that an earlier try recorded, and return whether that was possible."""
         if cleared and any(count for status, count in outcomes["counts"].items() if status != "sent"):
             return False
-        if self._results is not None and not self._results.take_up(outcomes["results"]):
-            log.info("The results of the earlier try are not there, so all of its ledger is read.")
+        if self._results is not None and not self._results.restore(outcomes["results"]):
+            log.info("The results of the earlier try are missing, so its whole ledger is read.")
             return False
-        self._progress.take_up(outcomes, recipients)
+        self._progress.restore(outcomes, recipients)
         return True
 
     def drop_earlier(self) -> None:
@@ -806,19 +795,19 @@ class Campaign(Batch):
             self._results.drop_earlier()
 
     def _too_many_failures(self) -> bool:
-        return self._most_failures is not None and self._progress.counts["failed"] > self._most_failures
+        return self._failure_limit is not None and self._progress.counts["failed"] > self._failure_limit
 
     def _problem(self) -> str:
-        """Return why the task has failed, if it has."""
+        """Return why the task fails, or an empty text."""
         counts = self._progress.counts
         if self._too_many_failures():
-            return f"More than {self._most_failures:g} messages failed (max_failures), so the campaign was stopped."
+            return f"More than {self._failure_limit:g} messages failed (max_failures), so the campaign was stopped."
         if counts["undecided"]:
             rest = counts["failed"] or counts["not_sent"]
             return (
                 f"No confirmation that {counts['undecided']} recipients got the message: {self._progress.undecided()}. "
                 "It was not resent to them. Check their conversations in WTS Chat, remove those who got it from the "
-                f"recipients, then {self._unknown_outcome.how_to_resend}: it goes on with the others."
+                f"recipients, then {self._unknown_outcome.how_to_resend}: it continues with the others."
                 + ("" if rest else " If all of them got it, mark the task as success instead.")
             )
         if counts["failed"] and not counts["sent"] and not counts["skipped"] and not counts["holdout"]:
@@ -839,33 +828,30 @@ class Campaign(Batch):
         }
 
     def _publish(self, summary: dict[str, Any], problem: str) -> None:
-        """Write how it ended: to the results, the events of the outlets, XCom and the log."""
-        self._complete_results(summary)
+        """Write the summary to the results, the outlets' events, XCom and the log."""
+        if self._results is not None:
+            self._results.complete({**self._about(), **summary})
         events: Any = self._context.get("outlet_events")
         for outlet in (self._operator.outlets or ()) if events is not None else ():
             # An alias, or something that is not an asset, has no such event.
             with suppress(KeyError, TypeError, AttributeError):
                 events[outlet].extra.update({name: one for name, one in summary.items() if name != "not_reached"})
         if problem or self._termination.obeyed or self._has_skipped_all():
-            # It does not return.
+            # execute() will not return it.
             self._context["ti"].xcom_push(key="return_value", value=summary)
         counts = ", ".join(f"{count:,} {name}" for name, count in self._progress.counts.items())
         self._log.info("The campaign ended: %s.", counts)
-        self._progress.say_who_was_not_reached()
-
-    def _complete_results(self, summary: dict[str, Any]) -> None:
-        if self._results is not None:
-            self._results.complete({**self._about(), **summary})
+        self._progress.log_not_reached()
 
     def _about(self) -> dict[str, Any]:
-        """Return what the manifest says of the campaign itself."""
+        """Return what the manifest records about the campaign itself."""
         return {
             "campaign_id": campaign_id(deployment(), self._task, self.ledger.generation),
             **self._task._asdict(),
             "generation": self.ledger.generation,
             "wts_conn_id": self._operator.wts_conn_id,
             "account": self._hook.account,
-            # By these the outcome of each send is found afterwards.
+            # How to find the outcome of each send later.
             "traces": {
                 "status_operation": self._kind.status_call("").operation_id,
                 "by_metadata": self._kind.traces.by_metadata,
@@ -879,7 +865,7 @@ class Campaign(Batch):
 
     def _end(self, summary: dict[str, Any], problem: str) -> dict[str, Any]:
         if self._termination.obeyed:
-            self._log.warning("Stopped before all recipients were written to: %s.", self.stopped)
+            self._log.warning("Stopped before everybody got a message: %s.", self.stopped)
             return summary
         if problem:
             where = f" The results are in {self._results.address}." if self._results else ""
@@ -888,15 +874,14 @@ class Campaign(Batch):
             self._log.warning("Nothing was sent: %s.", self.stopped)
             raise AirflowSkipException(f"Nothing was sent: {self.stopped}.")
         if self.stopped:
-            self._log.warning("Stopped before all recipients were written to: %s.", self.stopped)
+            self._log.warning("Stopped before everybody got a message: %s.", self.stopped)
         return summary
 
 
-def most_failures(value: Any, recipients: int) -> float | None:
+def failure_limit(value: Any, recipients: int) -> float | None:
     """Return how many messages may fail.
 
-    :param value: a count, a share, or the text of one.
-    :param recipients: how many recipients there are.
+    :param value: a count, a share of the recipients, or the text of one.
     :raises WtsInvalidRequestError: when it is neither.
     """
     if parameters.missing(value):
@@ -909,12 +894,12 @@ def most_failures(value: Any, recipients: int) -> float | None:
         number = -1.0
     if isinstance(value, bool) or not number >= 0 or (share and number > 1):
         raise WtsInvalidRequestError(
-            f"max_failures: {quoted(value)} is neither a count nor a share. Nothing was sent. Examples: 50, 0.05, '5%'."
+            f"max_failures: {quoted(value)} must be a count or a share. Nothing was sent. Examples: 50, 0.05, '5%'."
         )
     return number * recipients if share else number
 
 
-#: Made once: ``json.dumps`` makes one for every recipient.
+#: Created once, because ``json.dumps`` would create one per recipient.
 _SORTED = json.JSONEncoder(sort_keys=True)
 
 

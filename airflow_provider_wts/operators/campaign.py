@@ -225,7 +225,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Send to all recipients, and return the counts."""
         from airflow_provider_wts.campaigns.checked_rows import CheckedRows
-        from airflow_provider_wts.campaigns.results import MOST_NAMED
+        from airflow_provider_wts.campaigns.results import MAX_NAMED
         from airflow_provider_wts.campaigns.run import Campaign
         from airflow_provider_wts.sending.ledger import Ledger, open_ledger
         from airflow_provider_wts.sending.pace import Pace
@@ -276,7 +276,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
                 self.log.warning(
                     "results_path: is not set. Only the first %s recipients who are not reached will be named, here "
                     "and in the returned value. [wts] results_path sets a folder for all campaigns.",
-                    MOST_NAMED,
+                    MAX_NAMED,
                 )
             if snapshot is not None:
                 snapshot.keep()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.campaigns.run import most_failures
+from airflow_provider_wts.campaigns.run import failure_limit
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,10 @@ from airflow_provider_wts.campaigns.run import most_failures
     ids=repr,
 )
 def test_a_count_stays_and_a_share_is_of_the_recipients(value: Any, most: float | None) -> None:
-    assert most_failures(value, 200) == most
+    assert failure_limit(value, 200) == most
 
 
 @pytest.mark.parametrize("value", [True, False, -1, "-1", "-1%", 1.5, "1.5", "101%", "many", "%"], ids=repr)
 def test_what_is_neither_is_refused(value: Any) -> None:
-    with pytest.raises(
-        WtsInvalidRequestError, match=r"max_failures: .* is neither a count nor a share. Nothing was sent"
-    ):
-        most_failures(value, 200)
+    with pytest.raises(WtsInvalidRequestError, match=r"max_failures: .* must be a count or a share. Nothing was sent"):
+        failure_limit(value, 200)

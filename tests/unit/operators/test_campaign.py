@@ -254,7 +254,7 @@ def test_a_connection_that_allows_few_recipients(
         ({"recipients": numbers(1), "recipients_path": "a.csv"}, "give exactly one of them"),
         ({"recipients_path": "/nowhere/at/all.csv"}, "there is no file"),
         ({"recipients": ["1"], "max_failures": "many"}, "rows are bad|max_failures"),
-        ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' is neither a count nor a share"),
+        ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' must be a count or a share"),
         ({"recipients": numbers(1), "on_bad_row": "ignore"}, "on_bad_row: 'ignore' is not a valid value"),
         ({"recipients": numbers(1), "chunk_size": 101}, "chunk_size: 101 is not a whole number from 1 to 100"),
         ({"recipients": numbers(1), "outside_window": "maybe"}, "outside_window"),
@@ -875,7 +875,9 @@ def test_the_results_of_another_task_of_the_run_are_not_replaced(
     wts_connection.faults.clear()
     second = copy(context["ti"])
     vars(second).update(other)
-    with pytest.raises(AirflowFailException, match=r"holds the results of the task send of this run\. This try sent"):
+    with pytest.raises(
+        AirflowFailException, match=r"contains the results of the task send of this run\. This try sent"
+    ):
         text(recipients=[number(7)], results_path=str(results)).execute({**context, "ti": second})
     assert {file.name: file.read_bytes() for file in tmp_path.glob("results*")} == known
     assert not [send for send in wts_connection.sends if number(7)[-8:] in str(send)]
