@@ -77,7 +77,7 @@ def works(run: Any, operator_class: Any, **parameters: Any) -> bool:
 
 
 def table_id(records: Any, name: str | None = None) -> str:
-    return str(next(one.id for one in records.by_creation() if name is None or one.get("name") == name))
+    return str(next(one.id for one in records.by_creation() if name is None or one["name"] == name))
 
 
 # Requests ------------------------------------------------------------------------------------------------------------
