@@ -31,6 +31,7 @@ from airflow_provider_wts.emulator.resources.cards import add_card, add_card_not
 from airflow_provider_wts.emulator.resources.departments import DEPARTMENTS, join
 from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
 from airflow_provider_wts.emulator.resources.panels import steps_of
+from airflow_provider_wts.emulator.resources.tags import NEW_TAG
 from airflow_provider_wts.emulator.state import (
     Account,
     Behaviour,
@@ -52,20 +53,16 @@ _STATUSES = ("COMPLETED", "COMPLETED", "COMPLETED", "IN_PROGRESS", "PENDING")
 
 def seed_default(account: Account) -> None:
     """Add the default objects, and the days of the week."""
-    days = ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
+    days = []
+    for number, day in enumerate(("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")):
+        periods = [{"startTime": "09:00", "endTime": "18:00"}] if 0 < number < 6 else []
+        identifier = account.named_id(f"day:{day}")
+        days.append({"id": identifier, "dayWeek": day, "active": bool(periods), "periods": periods})
     account.office_hours = {
         "limitHours": True,
         "offlineResponse": "Nosso horário é de segunda a sexta, das 9h às 18h.",
         "timezoneDiff": -3.0,
-        "days": [
-            {
-                "id": account.named_id(f"day:{day}"),
-                "dayWeek": day,
-                "active": 0 < number < 6,
-                "periods": [{"startTime": "09:00", "endTime": "18:00"}] if 0 < number < 6 else [],
-            }
-            for number, day in enumerate(days)
-        ],
+        "days": days,
     }
     # A copy: a test may change the script of a chatbot.
     seed_account(account, copy.deepcopy(DEFAULT_SEED))
@@ -99,8 +96,8 @@ def seed_account(account: Account, data: Mapping[str, Any]) -> dict[str, int]:
     return added
 
 
-def _moment(account: Account) -> int:
-    """Return a time a month ago, to the second: a seeded object is older than what a client does."""
+def _a_month_ago(account: Account) -> int:
+    """Return a time to the second: a seeded object is older than what a client does."""
     ticks = account.clock.now() - 30 * _DAY
     return ticks - ticks % TICKS
 
@@ -119,28 +116,22 @@ def _uuid(name: str, value: Any) -> str:
         raise ValueError(f"{name} must be a UUID, not {value!r}.") from None
 
 
-def _new_id(table: Any, identifier: str) -> str:
+def _new_id(table: Table[RecordT], identifier: str, name: str | None = None) -> str:
     if table.find(identifier) is not None:
-        raise ValueError(f"An object with the id {identifier} already exists.")
+        raise ValueError(f"{name or identifier!r} already exists.")
     return identifier
 
 
-def _given_id(table: Any, given: Mapping[str, Any]) -> str | None:
+def _given_id(table: Table[RecordT], given: Mapping[str, Any]) -> str | None:
     """Return the id that an object is given, for kinds that have no name to make one from."""
     return None if given.get("id") is None else _new_id(table, _uuid("id", given["id"]))
 
 
 def _add(account: Account, kind: str, name: str, given: Mapping[str, Any] | str, values: dict[str, Any]) -> Record:
     """Add a plain object to the table of its kind."""
-    table: Table[Record] = getattr(account, _TABLES.get(kind, f"{kind.replace('-', '_')}s"))
-    identifier = _id(account, given, f"{kind}:{name}")
-    if table.find(identifier) is not None:
-        raise ValueError(f"A {kind} {name!r} already exists.")
-    return account.new(table, values, identifier, _moment(account))
-
-
-#: Tables whose name is not that of the kind.
-_TABLES = {"panel-tag": "panel_tags", "step": "panel_steps"}
+    table: Table[Record] = getattr(account, "panel_steps" if kind == "step" else f"{kind.replace('-', '_')}s")
+    identifier = _new_id(table, _id(account, given, f"{kind}:{name}"), name)
+    return account.new(table, {"companyId": account.id, **values}, identifier, _a_month_ago(account))
 
 
 def _name(given: Mapping[str, Any] | str, key: str = "name") -> str:
@@ -148,28 +139,33 @@ def _name(given: Mapping[str, Any] | str, key: str = "name") -> str:
     return given if isinstance(given, str) else str(given[key])
 
 
+def _renamed(given: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    """Return the properties that are given, by their names on the wire."""
+    return {wire: given[name] for name, wire in names.items() if given.get(name) is not None}
+
+
 def _department(account: Account, given: Mapping[str, Any]) -> None:
-    values = {
-        **copy.deepcopy(dict(DEPARTMENTS.defaults)),
-        "companyId": account.id,
-        "name": given["name"],
-        "description": given.get("description"),
-        "isDefault": bool(given.get("default")),
-    }
-    _add(account, "department", given["name"], given, values)
+    values = {**copy.deepcopy(dict(DEPARTMENTS.defaults)), "isDefault": bool(given.get("default"))}
+    values |= _renamed(given, description="description")
+    _add(account, "department", given["name"], given, {**values, "name": given["name"]})
+
+
+def _departments_of(account: Account, given: Mapping[str, Any]) -> list[Record]:
+    found = (account.department_of({"name": name}) for name in given.get("departments", ()))
+    return [department for department in found if department is not None]
 
 
 def _channel(account: Account, given: Mapping[str, Any]) -> None:
     number = stored_phone(given["number"], account.switches) if given.get("number") else None
+    formatted = formatted_phone(number) if number else None
     kind = given["type"]
-    human = given.get("handle") or (formatted_phone(number) if number else given["name"])
     values = {
         "active": given.get("active", True),
         "type": kind,
         "number": number,
-        "numberFormatted": formatted_phone(number) if number else None,
+        "numberFormatted": formatted,
         "identity": {
-            "humanId": human,
+            "humanId": given.get("handle") or formatted or given["name"],
             "platform": kind.split("_")[-1],
             "provider": kind.split("_")[0],
             "providerVariable": None,
@@ -183,10 +179,9 @@ def _channel(account: Account, given: Mapping[str, Any]) -> None:
 def _agent(account: Account, given: Mapping[str, Any]) -> None:
     user = _uuid("user_id", given["user_id"]) if given.get("user_id") else account.named_id(f"user:{given['name']}")
     phone = stored_phone(given["phone"], account.switches) if given.get("phone") else None
-    departments = [account.department_of({"name": name}) for name in given.get("departments", ())]
+    departments = _departments_of(account, given)
     values = {
         **copy.deepcopy(dict(AGENTS.defaults)),
-        "companyId": account.id,
         "userId": user,
         "name": given["name"],
         "shortName": given["name"].split()[0],
@@ -199,57 +194,41 @@ def _agent(account: Account, given: Mapping[str, Any]) -> None:
     }
     agent = _add(account, "agent", given["name"], given, values)
     for department in departments:
-        if department is not None:
-            join(agent, department, {})
+        join(agent, department, {})
 
 
 def _tag(account: Account, given: Mapping[str, Any]) -> None:
-    values = {"name": given["name"], "color": given.get("color", "GRAY_600")}
+    values = {**NEW_TAG, **_renamed(given, color="color"), "name": given["name"]}
     _add(account, "tag", given["name"], given, values)
 
 
 def _custom_field(account: Account, given: Mapping[str, Any], panel: Record | None = None) -> None:
-    scope = panel.id if panel else None
-    position = sum(field["scopeId"] == scope for field in account.custom_fields.by_creation())
-    group = given.get("group")
+    scope, group, key = panel.id if panel else None, given.get("group"), given["key"]
     values = {
         "parentId": account.named_id(f"custom-field:{group}") if group else None,
         "type": given.get("type", "STRING"),
         "entityType": "PANEL" if panel else "CONTACT",
         "scopeId": scope,
-        "companyId": account.id,
         "name": given["name"],
-        "key": given["key"],
-        "position": position,
-        "required": False,
+        "key": key,
+        "position": sum(field["scopeId"] == scope for field in account.custom_fields),
         "visible": True,
-        "isValueRange": False,
         "options": [
-            {"id": account.named_id(f"option:{given['key']}:{option}"), "name": option}
-            for option in given.get("options", ())
+            {"id": account.named_id(f"option:{key}:{option}"), "name": option} for option in given.get("options", ())
         ],
     }
-    _add(account, "custom-field", f"{panel['title']}/{given['key']}" if panel else given["key"], given, values)
+    _add(account, "custom-field", f"{panel['title']}/{key}" if panel else key, given, values)
 
 
 def _portfolio(account: Account, given: Mapping[str, Any]) -> None:
-    departments = [account.department_of({"name": name}) for name in given.get("departments", ())]
-    values = {
-        "active": True,
-        "companyId": account.id,
-        "name": given["name"],
-        "automaticAttribution": False,
-        "expirationDurationInMonths": 0,
-        "type": given.get("type", "SINGLE"),
-        "departments": [{"departmentId": one.id, "userIds": []} for one in departments if one is not None],
-    }
-    _add(account, "portfolio", given["name"], given, values)
+    departments = [{"departmentId": one.id, "userIds": []} for one in _departments_of(account, given)]
+    values = {"active": True, "type": given.get("type", "SINGLE"), "departments": departments}
+    _add(account, "portfolio", given["name"], given, {**values, "name": given["name"]})
 
 
 def _template(account: Account, given: Mapping[str, Any]) -> None:
     identifier = _id(account, given, f"template:{given['name']}")
-    channels = account.channels.by_creation()
-    official = next((channel for channel in channels if "WhatsApp" in channel["type"]), None)
+    official = next((channel for channel in account.channels if "WhatsApp" in channel["type"]), None)
     params = given.get("params", ["1"] if "{{1}}" in given["text"] else [])
     values = {
         "active": True,
@@ -264,28 +243,22 @@ def _template(account: Account, given: Mapping[str, Any]) -> None:
         "params": [{"name": name, "templateId": identifier} for name in params],
         "internalName": given.get("slug", f"{identifier[:4]}_{given['name']}"),
         "fileType": given.get("file_type", "UNDEFINED"),
-        "quickReplyAlias": None,
-        "rejectedDescription": None,
-        "categoryId": None,
-        "categoryName": None,
     }
     _add(account, "template", given["name"], given, values)
 
 
 def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
     name = given["name"]
-    identifier = _id(account, given, f"chatbot:{name}")
-    if account.chatbots.find(identifier) is not None:
-        raise ValueError(f"A chatbot {name!r} already exists.")
+    identifier = _new_id(account.chatbots, _id(account, given, f"chatbot:{name}"), name)
     department = account.department_of({"name": given["department"]}) if given.get("department") else None
-    stamp = _moment(account)
+    stamp = _a_month_ago(account)
     values = {
         "key": _uuid("key", given["key"]) if given.get("key") else account.named_id(f"chatbot-key:{name}"),
         "companyId": account.id,
         "archived": bool(given.get("archived")),
         "name": name,
         "type": given.get("type", "Automation"),
-        "channelIds": [channel.id for channel in account.channels.by_creation()],
+        "channelIds": [channel.id for channel in account.channels],
         "defaultDepartmentId": department.id if department else None,
         "publishStatus": given.get("status", "READY"),
         "automationUsage": given.get("usage", ["Api"]),
@@ -294,69 +267,49 @@ def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
 
 
 def _sequence(account: Account, given: Mapping[str, Any]) -> None:
-    values = {"active": True, "companyId": account.id, "name": given["name"], "enabled": given.get("enabled", True)}
+    values = {"active": True, "name": given["name"], "enabled": given.get("enabled", True)}
     _add(account, "sequence", given["name"], given, values)
 
 
 def _panel(account: Account, given: Mapping[str, Any]) -> None:
-    title = given["title"]
+    title, steps = given["title"], given.get("steps", ())
     values = {
-        "companyId": account.id,
-        "archived": False,
         "scope": "COMPANY",
         "departmentIds": [],
-        "userId": None,
         "title": title,
         "description": given.get("description"),
-        "thumbnailId": None,
-        "thumbnailFile": None,
         "key": given.get("key", title.upper()[:10]),
         "type": given.get("type", "MANAGEMENT"),
-        "autoLossDays": None,
     }
     panel = _add(account, "panel", title, given, values)
-    steps = given.get("steps", ())
+
+    def part(kind: str, one: Mapping[str, Any] | str, key: str, name: str, **values: Any) -> None:
+        _add(account, kind, f"{title}/{name}", one, {"panelId": panel.id, key: name, **values})
+
     for position, step in enumerate(steps):
-        values = {
-            "companyId": account.id,
-            "panelId": panel.id,
-            "archived": False,
-            "position": float(position),
-            "title": _name(step, "title"),
-            "isInitial": position == 0,
-            "isFinal": position == len(steps) - 1,
-        }
-        _add(account, "step", f"{title}/{_name(step, 'title')}", step, values)
+        ends = {"isInitial": position == 0, "isFinal": position == len(steps) - 1}
+        part("step", step, "title", _name(step, "title"), position=float(position), **ends)
     for tag in given.get("tags", ()):
-        values = {
-            "companyId": account.id,
-            "panelId": panel.id,
-            "name": _name(tag),
-            "nameColor": "#FFFFFF",
-            "bgColor": "#336699",
-        }
-        _add(account, "panel-tag", f"{title}/{_name(tag)}", tag, values)
+        part("panel-tag", tag, "name", _name(tag), nameColor="#FFFFFF", bgColor="#336699")
     for reason in given.get("lost_reasons", ()):
-        values = {"companyId": account.id, "panelId": panel.id, "description": _name(reason)}
-        _add(account, "lost-reason", f"{title}/{_name(reason)}", reason, values)
+        part("lost-reason", reason, "description", _name(reason))
     for custom_field in given.get("custom_fields", ()):
         _custom_field(account, custom_field, panel)
 
 
 def _contact(account: Account, given: Mapping[str, Any]) -> None:
-    values: dict[str, Any] = {
-        name: given[name] for name in ("name", "email", "instagram", "annotation") if name in given
-    }
+    values = _renamed(
+        given, name="name", email="email", instagram="instagram", annotation="annotation", status="status"
+    )
     if given.get("phone"):
         values["phoneNumber"] = stored_phone(given["phone"], account.switches)
-    tags = [named(account.tags.by_creation(), name, lambda tag: tag["name"]) for name in given.get("tags", ())]
+    tags = [named(account.tags, name, lambda tag: tag["name"]) for name in given.get("tags", ())]
     values["tagIds"] = [tag.id for tag in tags if tag is not None]
     values["metadata"] = dict(given.get("metadata", {}))
     values["customFields"] = dict(given.get("custom_fields", {}))
-    values["status"] = given.get("status", "ACTIVE")
     name = given.get("phone") or given.get("instagram") or given["name"]
-    identifier = _new_id(account.contacts, _id(account, given, f"contact:{name}"))
-    account.add_contact(values, identifier=identifier, stamp=_moment(account))
+    identifier = _new_id(account.contacts, _id(account, given, f"contact:{name}"), name)
+    account.add_contact(values, identifier=identifier, stamp=_a_month_ago(account))
 
 
 def _session(account: Account, given: Mapping[str, Any]) -> None:
@@ -364,14 +317,13 @@ def _session(account: Account, given: Mapping[str, Any]) -> None:
     if contact is None:
         raise ValueError("contact: must be the address of an existing contact.")
     channel = account.channel_of(given.get("channel"), given["contact"])
-    identifier = _given_id(account.sessions, given)
-    status, stamp = given.get("status", "IN_PROGRESS"), _at(account, given)
+    stamp = _at(account, given)
     conversation.add_session(
         account,
         contact,
         channel,
-        status,
-        identifier=identifier,
+        given.get("status", "IN_PROGRESS"),
+        identifier=_given_id(account.sessions, given),
         stamp=stamp,
         lastInteractionDate=account.clock.text(stamp),
         metadata=dict(given.get("metadata", {})),
@@ -402,7 +354,7 @@ def _file(account: Account, given: Mapping[str, Any]) -> None:
 
 def _files(account: Account, given: Mapping[str, Any]) -> list[str]:
     """Return the references of files that are named by id, URL or the name of a seeded file."""
-    by_name = {file["name"]: file.id for file in account.files.by_creation()}
+    by_name = {file["name"]: file.id for file in account.files}
     return [by_name.get(one, one) for one in given.get("files", ())]
 
 
@@ -440,26 +392,19 @@ def _card(account: Account, given: Mapping[str, Any]) -> None:
     panel = _named(account.panels, given["panel"], "title")
     steps = steps_of(account, panel.id)
     step = _named(steps, given["step"], "title") if given.get("step") else steps[0]
-    reasons = [one for one in account.lost_reasons.by_creation() if one["panelId"] == panel.id]
+    reasons = [one for one in account.lost_reasons if one["panelId"] == panel.id]
     lost = _named(reasons, given["lost_reason"], "description").id if given.get("lost_reason") else None
-    agent = account.agent_of({"email": given["responsible"]}) if given.get("responsible") else None
     properties = {
+        **_renamed(given, description="description", due="dueDate", amount="monetaryAmount", contacts="contactIds"),
+        **_renamed(given, tags="tagNames", custom_fields="customFields", metadata="metadata", status="status"),
         "stepId": step.id,
         "title": given["title"],
-        "description": given.get("description"),
-        "dueDate": given.get("due"),
-        "monetaryAmount": given.get("amount"),
-        "contactIds": given.get("contacts", ()),
-        "tagNames": given.get("tags", ()),
-        "customFields": given.get("custom_fields"),
-        "metadata": given.get("metadata"),
-        "responsibleUserId": agent["userId"] if agent else None,
+        "responsibleUserId": account.user_of({"email": given["responsible"]}) if given.get("responsible") else None,
         "sessionId": _session_of(account, given).id if given.get("session") else None,
-        "status": given.get("status"),
         "lostReasonId": lost,
     }
     identifier = _id(account, given, f"card:{panel['title']}/{given['title']}")
-    add_card(account, properties, _new_id(account.cards, identifier))
+    add_card(account, properties, _new_id(account.cards, identifier, given["title"]))
 
 
 def _note(account: Account, given: Mapping[str, Any]) -> None:
