@@ -17,14 +17,24 @@ class Refusal(Exception):
     :param text: what is wrong, in Portuguese, as the service says it.
     :param status: HTTP status; ``None`` = the one of business refusals, which a switch sets.
     :param missing: whether an object was not found, whose status a switch of its own sets.
+    :param wait: emulated seconds until the request may be sent again.
     """
 
-    def __init__(self, key: str | None, text: str, *, status: int | None = None, missing: bool = False) -> None:
+    def __init__(
+        self,
+        key: str | None,
+        text: str,
+        *,
+        status: int | None = None,
+        missing: bool = False,
+        wait: float | None = None,
+    ) -> None:
         super().__init__(text)
         self.key = key
         self.text = text
         self.status = status
         self.missing = missing
+        self.wait = wait
 
     def http_status(self, switches: Switches) -> int:
         """Return the HTTP status under the switches.

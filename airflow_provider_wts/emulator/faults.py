@@ -109,24 +109,16 @@ class Fault:
         self._chance = random.Random(self.seed)
 
     def hits_request(self, operation_id: str | None, path: str, body: bytes) -> bool:
-        """Say whether it hits a request, and count it.
-
-        :param operation_id: the request's operation.
-        :param path: its path.
-        :param body: its body.
-        """
-        if self.times is not None and self.hits >= self.times:
-            return False
-        if self.operation_id is not None and self.operation_id != operation_id:
-            return False
-        if self.path is not None and self.path not in path:
-            return False
-        if self.body is not None and self.body.encode() not in body:
+        """Say whether it hits a request, and count it."""
+        if (
+            (self.times is not None and self.hits >= self.times)
+            or self.operation_id not in (None, operation_id)
+            or (self.path or "") not in path
+            or (self.body or "").encode() not in body
+        ):
             return False
         self.matched += 1
-        if self.nth is not None and self.matched != self.nth:
-            return False
-        if self.every is not None and self.matched % self.every:
+        if self.nth not in (None, self.matched) or self.matched % (self.every or 1):
             return False
         if self.probability is not None and self._chance.random() >= self.probability:
             return False
@@ -151,10 +143,7 @@ class Faults:
         return fault
 
     def add_all(self, given: object) -> list[Fault]:
-        """Set faults from JSON data: one object, or a list of them; a bad one raises ``ValueError``.
-
-        :param given: the data.
-        """
+        """Set faults from JSON data: one object, or a list of them; a bad one raises ``ValueError``."""
         made = [_made(one) for one in (given if isinstance(given, list) else [given])]
         self._faults += made
         return made
@@ -164,12 +153,7 @@ class Faults:
         self._faults.clear()
 
     def hitting(self, operation_id: str | None, path: str, body: bytes) -> list[Fault]:
-        """Return the faults that hit a request: all latencies, and the first of the others.
-
-        :param operation_id: the request's operation.
-        :param path: its path.
-        :param body: its body.
-        """
+        """Return the faults that hit a request: all latencies, and the first of the others."""
         found: list[Fault] = []
         broken = False
         for fault in self._faults:
@@ -201,10 +185,7 @@ _CHUNK = 64 * 1024
 class Answer:
     """An answer before it goes over the wire.
 
-    :param status: HTTP status.
-    :param body: the body.
-    :param headers: headers beside content type and length.
-    :param content_type: type of the body.
+    :param headers: headers other than those of the body.
     """
 
     status: int
@@ -212,22 +193,18 @@ class Answer:
     headers: list[tuple[str, str]] = field(default_factory=list)
     content_type: str = "application/json; charset=utf-8"
 
-    def raw_headers(self, length: int | str | None = None) -> list[tuple[bytes, bytes]]:
+    def raw_headers(self, length: int | None = None) -> list[tuple[bytes, bytes]]:
         """Return all headers.
 
-        :param length: the content length to announce; the true one when left out.
+        :param length: the content length to announce; the true one by default.
         """
-        announced = str(len(self.body) if length is None else length)
-        headers = [*self.headers, ("content-length", announced)]
+        headers = [*self.headers, ("content-length", str(len(self.body) if length is None else length))]
         if self.body:
             headers.append(("content-type", self.content_type))
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
-    def raw_head(self, length: int | str | None = None) -> bytes:
-        """Return status line and headers as they go over the wire.
-
-        :param length: the content length to announce; the true one when left out.
-        """
+    def raw_head(self, length: int | None = None) -> bytes:
+        """Return the status line and all headers as they go over the wire."""
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in self.raw_headers(length))
         return f"HTTP/1.1 {self.status} Emulated\r\n".encode() + lines + b"\r\n"
 
@@ -239,28 +216,43 @@ class Wire(Protocol):
     close_before_next: bool
 
 
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
 @dataclass(frozen=True)
 class Connection:
     """The connection of one request.
 
     :param wire: the server's side of it.
-    :param receive: ASGI receive.
-    :param send: ASGI send.
     :param stopping: is set when the emulator stops.
     """
 
     wire: Wire
-    receive: Callable[[], Awaitable[MutableMapping[str, Any]]]
-    send: Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    receive: Receive
+    send: Send
     stopping: threading.Event
 
-    def write(self, data: bytes) -> None:
-        """Write bytes past the HTTP server.
+    @property
+    def ends(self) -> bool:
+        """Whether nothing more can be written."""
+        return self.wire.transport.is_closing() or self.stopping.is_set()
 
-        :param data: the bytes.
-        """
+    def write(self, data: bytes) -> None:
+        """Write bytes past the HTTP server."""
         if not self.wire.transport.is_closing():
             self.wire.transport.write(data)
+
+    async def drip(self, data: bytes, seconds: float) -> None:
+        """Write bytes one at a time.
+
+        :param seconds: real seconds after each.
+        """
+        for position in range(len(data)):
+            if self.ends:
+                return
+            self.write(data[position : position + 1])
+            await asyncio.sleep(seconds)
 
     def reset(self) -> None:
         """Break the connection: the client gets a RST."""
@@ -297,126 +289,75 @@ class Connection:
             pass
 
 
-async def break_answer(connection: Connection, fault: Fault, answer: Answer) -> int | None:
-    """Answer a request in a broken way; return the status that the client may see, ``None`` where there is none.
+async def respond(send: Send, answer: Answer) -> int:
+    """Send an answer, and return its status."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers()})
+    await send({"type": "http.response.body", "body": answer.body})
+    return answer.status
 
-    :param connection: the connection.
-    :param fault: what goes wrong.
+
+async def break_answer(connection: Connection, fault: Fault, answer: Answer) -> int | None:
+    """Answer a request in a broken way; return the status that the client may see, ``None`` if it sees none.
+
     :param answer: what a good answer would be.
     """
-    return await _WAYS[fault.kind](connection, fault, answer)
+    match fault.kind:
+        case "redirect":
+            return await respond(connection.send, Answer(fault.status, b"", [("location", fault.location)]))
+        case "empty":
+            return await respond(connection.send, Answer(200, b""))
+        case "not_json":
+            page = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
+            return await respond(connection.send, Answer(200, page, content_type="text/html; charset=utf-8"))
+        case "oversized":
+            return await _oversized(connection, fault.size)
+        case "close_before_next":
+            connection.wire.close_before_next = True
+            return await respond(connection.send, answer)
+        case "close_after":
+            status = await respond(connection.send, answer)
+            connection.wire.transport.close()
+            return status
+    return await _break_connection(connection, fault, answer)
 
 
-async def _send(connection: Connection, answer: Answer) -> int:
-    await connection.send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers()})
-    await connection.send({"type": "http.response.body", "body": answer.body})
-    return answer.status
-
-
-async def _redirect(connection: Connection, fault: Fault, answer: Answer) -> int:
-    return await _send(connection, Answer(fault.status, b"", [("location", fault.location)]))
-
-
-async def _reset(connection: Connection, fault: Fault, answer: Answer) -> None:
-    connection.reset()
-    await connection.gone(1.0)
-
-
-async def _close(connection: Connection, fault: Fault, answer: Answer) -> None:
+async def _break_connection(connection: Connection, fault: Fault, answer: Answer) -> int | None:
+    """Write past the HTTP server, if anything, and end the connection."""
+    status: int | None = answer.status
+    match fault.kind:
+        case "truncated":
+            connection.write(answer.raw_head(max(len(answer.body), 2)) + answer.body[: len(answer.body) // 2])
+        case "bad_content_length":
+            connection.write(answer.raw_head(len(answer.body) + 100) + answer.body)
+        case "drip_headers":
+            await connection.drip(answer.raw_head(), fault.seconds)
+            connection.write(answer.body)
+        case "drip_body":
+            connection.write(answer.raw_head())
+            await connection.drip(answer.body, fault.seconds)
+        case _:
+            status = None
+    if fault.kind == "garbage":
+        connection.write(b"\x16\x03\x01\x02\x00 this is not HTTP\r\n\r\n")
+    elif fault.kind == "hang":
+        await connection.gone(fault.seconds or None)
+    elif fault.kind == "reset":
+        connection.reset()
+        await connection.gone(1.0)
+        return None
     await connection.close()
+    return status
 
 
-async def _hang(connection: Connection, fault: Fault, answer: Answer) -> None:
-    await connection.gone(fault.seconds or None)
-    await connection.close()
-
-
-async def _empty(connection: Connection, fault: Fault, answer: Answer) -> int:
-    return await _send(connection, Answer(200, b""))
-
-
-async def _truncated(connection: Connection, fault: Fault, answer: Answer) -> int:
-    connection.write(answer.raw_head(max(len(answer.body), 2)) + answer.body[: len(answer.body) // 2])
-    await connection.close()
-    return answer.status
-
-
-async def _not_json(connection: Connection, fault: Fault, answer: Answer) -> int:
-    page = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
-    return await _send(connection, Answer(200, page, content_type="text/html; charset=utf-8"))
-
-
-async def _oversized(connection: Connection, fault: Fault, answer: Answer) -> int:
+async def _oversized(connection: Connection, size: int) -> int:
     head, tail = b'{"text":"', b'"}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(fault.size).encode())]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(size).encode())]
     await connection.send({"type": "http.response.start", "status": 200, "headers": headers})
-    left = fault.size - len(head) - len(tail)
+    left = size - len(head) - len(tail)
     await connection.send({"type": "http.response.body", "body": head, "more_body": True})
-    while left > 0 and not connection.wire.transport.is_closing() and not connection.stopping.is_set():
+    while left > 0 and not connection.ends:
         chunk = b"x" * min(left, _CHUNK)
         await connection.send({"type": "http.response.body", "body": chunk, "more_body": True})
         left -= len(chunk)
     await connection.send({"type": "http.response.body", "body": tail})
     return 200
-
-
-async def _drip_headers(connection: Connection, fault: Fault, answer: Answer) -> int:
-    await _drip(connection, answer.raw_head(), fault.seconds)
-    connection.write(answer.body)
-    await connection.close()
-    return answer.status
-
-
-async def _drip_body(connection: Connection, fault: Fault, answer: Answer) -> int:
-    connection.write(answer.raw_head())
-    await _drip(connection, answer.body, fault.seconds)
-    await connection.close()
-    return answer.status
-
-
-async def _drip(connection: Connection, data: bytes, seconds: float) -> None:
-    for position in range(len(data)):
-        if connection.wire.transport.is_closing() or connection.stopping.is_set():
-            return
-        connection.write(data[position : position + 1])
-        await asyncio.sleep(seconds)
-
-
-async def _bad_content_length(connection: Connection, fault: Fault, answer: Answer) -> int:
-    connection.write(answer.raw_head(len(answer.body) + 100) + answer.body)
-    await connection.close()
-    return answer.status
-
-
-async def _garbage(connection: Connection, fault: Fault, answer: Answer) -> None:
-    connection.write(b"\x16\x03\x01\x02\x00 this is not HTTP\r\n\r\n")
-    await connection.close()
-
-
-async def _close_after(connection: Connection, fault: Fault, answer: Answer) -> int:
-    status = await _send(connection, answer)
-    connection.wire.transport.close()
-    return status
-
-
-async def _close_before_next(connection: Connection, fault: Fault, answer: Answer) -> int:
-    connection.wire.close_before_next = True
-    return await _send(connection, answer)
-
-
-_WAYS: dict[str, Callable[[Connection, Fault, Answer], Awaitable[int | None]]] = {
-    "redirect": _redirect,
-    "reset": _reset,
-    "close": _close,
-    "hang": _hang,
-    "empty": _empty,
-    "truncated": _truncated,
-    "not_json": _not_json,
-    "oversized": _oversized,
-    "drip_headers": _drip_headers,
-    "drip_body": _drip_body,
-    "bad_content_length": _bad_content_length,
-    "garbage": _garbage,
-    "close_after": _close_after,
-    "close_before_next": _close_before_next,
-}

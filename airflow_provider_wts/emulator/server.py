@@ -8,14 +8,15 @@ import email.utils
 import hmac
 import ipaddress
 import logging
+import math
 import re
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl, unquote
 
 import uvicorn
@@ -28,33 +29,25 @@ from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.control import Control
 from airflow_provider_wts.emulator.crud import HANDLERS, Empty, Later, Request, as_json, read_json
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, envelope, problem_details
-from airflow_provider_wts.emulator.faults import Answer, Connection, Fault, break_answer
+from airflow_provider_wts.emulator.faults import Answer, Connection, Fault, Receive, Send, break_answer, respond
 from airflow_provider_wts.emulator.page import html_page, is_page
 from airflow_provider_wts.emulator.resources.files import UPLOADS, take_upload
 from airflow_provider_wts.emulator.service import RecordedRequest, Service
 from airflow_provider_wts.emulator.switches import Switches
 
 
-@dataclass(frozen=True)
-class Route:
-    """What a path leads to.
-
-    :param operation: the operation; ``None`` where the path is known and the method is not.
-    :param path: path parameters by name, decoded.
-    """
+class Route(NamedTuple):
+    """What a path leads to: its operation, ``None`` if the path is known and the method is not, and its parameters."""
 
     operation: Operation | None
     path: dict[str, str]
 
 
-def find_route(method: str, path: str, *, trailing_slash: bool = True) -> Route | None:
-    """Return what a request leads to, ``None`` where the path is unknown.
+def find_route(method: str, path: str) -> Route | None:
+    """Return what a request leads to, ``None`` if the path is unknown.
 
-    :param method: HTTP method.
     :param path: the path, still encoded, so that ``%2F`` does not divide it.
-    :param trailing_slash: whether a slash at the end is overlooked.
     """
-    path = path.removesuffix("/") if trailing_slash else path
     segments = [unquote(segment) for segment in path.removeprefix("/").split("/")]
     known = False
     for template, served in _paths():
@@ -249,8 +242,6 @@ class Door:
 
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _POLL = 0.005
 _LARGEST_BODY = 256 * 1024 * 1024
@@ -270,88 +261,73 @@ class Application:
         self._control = Control(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request.
-
-        :param scope: the ASGI scope.
-        :param receive: gives the body.
-        :param send: takes the answer.
-        """
+        """Answer one request."""
         if scope["type"] != "http":
             return
         send = _dated(send, self._service)
-        path = _raw_path(scope)
         body = await _read_body(receive)
         if body is None:
             return
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        stranger = self._door.refusal(scope["method"], path, dict(headers))
-        if stranger is not None:
-            await _respond(send, self._envelope(403, "FORBIDDEN", stranger))
-        elif len(body) > _LARGEST_BODY:
-            await _respond(send, self._envelope(413, "PAYLOAD_TOO_LARGE", "A requisição é grande demais."))
-        elif is_page(path) and scope["method"] in ("GET", "HEAD"):
-            await _respond(send, html_page())
-        elif path.startswith(_CONTROL):
-            await _respond(send, self._control.answer(scope["method"], path, body))
-        elif path.startswith(UPLOADS) and scope["method"] == "PUT":
-            await _respond(send, self._upload(path, headers, body))
-        else:
-            await self._serve(scope, receive, send, headers, body)
-
-    async def _serve(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        headers: list[tuple[str, str]],
-        body: bytes,
-    ) -> None:
-        service = self._service
-        path = _raw_path(scope)
+        # Still encoded: an encoded slash in a path parameter divides nothing.
+        method, path = scope["method"], scope["raw_path"].decode("latin-1").split("?", 1)[0]
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        slash = service.switches.trailing_slash == "accept"
-        route = find_route(scope["method"], path, trailing_slash=slash)
-        operation = route.operation if route else None
-        name = operation.operation_id if operation else None
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        stranger = self._door.refusal(method, path, dict(headers))
+        if stranger is not None:
+            await respond(send, self._envelope(403, "FORBIDDEN", stranger))
+        elif len(body) > _LARGEST_BODY:
+            await respond(send, self._envelope(413, "PAYLOAD_TOO_LARGE", "A requisição é grande demais."))
+        elif is_page(path) and method in ("GET", "HEAD"):
+            await respond(send, html_page())
+        elif path.startswith(_CONTROL):
+            await respond(send, self._control.answer(method, path, body))
+        elif path.startswith(UPLOADS) and method == "PUT":
+            await respond(send, self._upload(path, headers, body))
+        else:
+            connection = Connection(scope["state"]["connection"], receive, send, self._service.stopping)
+            now = self._service.account.now_text()
+            await self._serve(connection, RecordedRequest(method, path, query, headers, body, None, now))
+
+    async def _serve(self, connection: Connection, request: RecordedRequest) -> None:
+        service = self._service
+        path = request.path.removesuffix("/") if service.switches.trailing_slash == "accept" else request.path
+        route = find_route(request.method, path)
+        request.operation_id = route.operation.operation_id if route and route.operation else None
         with service.account.lock:
             service.account.run_due()
-            recorded = RecordedRequest(scope["method"], path, query, headers, body, name, service.account.now_text())
-            service.recorder.add(recorded)
-            faults = service.faults.hitting(name, path, body)
+            request.at = service.account.now_text()
+            service.recorder.add(request)
+            faults = service.faults.hitting(request.operation_id, request.path, request.raw_body)
         waits = service.latency + sum(fault.seconds for fault in faults if fault.kind == "latency")
         if waits:
             await asyncio.sleep(waits)
         fault = next((fault for fault in faults if fault.kind != "latency"), None)
-        connection = Connection(scope["state"]["connection"], receive, send, service.stopping)
         if fault is not None:
-            recorded.fault = fault.kind
+            request.fault = fault.kind
             if fault.when == "before" and fault.kind not in ("close_after", "close_before_next"):
-                await self._break(connection, fault, recorded, None)
+                await self._break(connection, fault, request, Answer(200, b"{}"))
                 return
-        answer = await self._answer(operation, route.path if route else {}, recorded)
-        service.recorder.answered(recorded, answer.status)
+        answer = await self._answer(route, request)
+        service.recorder.answered(request, answer.status)
         if fault is not None:
-            await self._break(connection, fault, recorded, answer)
+            await self._break(connection, fault, request, answer)
         else:
-            await _respond(send, answer)
+            await respond(connection.send, answer)
 
-    async def _break(
-        self, connection: Connection, fault: Fault, recorded: RecordedRequest, answer: Answer | None
-    ) -> None:
-        service = self._service
+    async def _break(self, connection: Connection, fault: Fault, request: RecordedRequest, answer: Answer) -> None:
         if fault.kind == "status":
             spoilt = self._faulty_status(fault)
-            service.recorder.answered(recorded, spoilt.status)
-            await _respond(connection.send, spoilt)
-            return
-        recorded.status = await break_answer(connection, fault, answer or Answer(200, b"{}"))
+            self._service.recorder.answered(request, spoilt.status)
+            await respond(connection.send, spoilt)
+        else:
+            request.status = await break_answer(connection, fault, answer)
 
-    async def _answer(self, operation: Operation | None, path: dict[str, str], recorded: RecordedRequest) -> Answer:
+    async def _answer(self, route: Route | None, recorded: RecordedRequest) -> Answer:
         service = self._service
         account = service.account
         with account.lock:
             try:
-                result = self._handle(operation, path, recorded)
+                result = self._handle(route, recorded)
             except Refusal as refusal:
                 return self._refused(refusal, recorded)
             except Exception:
@@ -374,9 +350,13 @@ class Application:
     def _good(self, result: Any) -> Answer:
         if isinstance(result, Empty):
             return Answer(200, b"")
-        return Answer(200, as_json(self._dressed(result)))
+        switches = self._service.switches
+        if switches.extra_properties or switches.omit_nulls or switches.null_objects:
+            result = _dressed(result, switches)
+        return Answer(200, as_json(result))
 
-    def _handle(self, operation: Operation | None, path: dict[str, str], recorded: RecordedRequest) -> Any:
+    def _handle(self, route: Route | None, recorded: RecordedRequest) -> Any:
+        operation, path = route or (None, {})
         service, switches = self._service, self._service.switches
         account = service.account
         if not self._authorized(recorded.header("authorization")):
@@ -385,10 +365,9 @@ class Application:
             raise Refusal("BAD_REQUEST", "O serviço não foi informado no endereço.", status=400)
         wait = service.limits.take(operation)
         if wait is not None:
-            raise _TooMany(wait)
+            raise Refusal("TOO_MANY_REQUESTS", "Limite de requisições excedido.", status=429, wait=wait)
         if operation is None:
-            known = find_route("", recorded.path) is not None
-            raise Refusal("NOT_FOUND", "Recurso não encontrado.", status=switches.wrong_method_status if known else 404)
+            raise Refusal("NOT_FOUND", "Recurso não encontrado.", status=switches.wrong_method_status if route else 404)
         query, body, has_body = self._checked(operation, path, recorded)
         given = body if has_body and body is not None else {}
         result = HANDLERS[operation.operation_id](Request(account, operation, path, query, given))
@@ -445,8 +424,8 @@ class Application:
         account = self._service.account
         status = refusal.http_status(account.switches)
         headers: list[tuple[str, str]] = []
-        if isinstance(refusal, _TooMany) and account.switches.retry_after:
-            headers.append(("retry-after", str(max(1, -int(-refusal.wait // 1)))))
+        if refusal.wait and account.switches.retry_after:
+            headers.append(("retry-after", str(max(1, math.ceil(refusal.wait)))))
         if account.switches.problem_details and "/send/" in recorded.path and status < 500:
             return Answer(status, as_json(problem_details(status, refusal.text)), headers)
         return self._envelope(status, refusal.key, refusal.text, headers)
@@ -470,13 +449,6 @@ class Application:
         default = "FORM_ERROR" if fault.envelope == "business" else "INTERNAL_ERROR"
         return self._envelope(fault.status, fault.key or default, "Falha simulada.", headers)
 
-    def _dressed(self, result: Any) -> Any:
-        """Give an answer the properties and gaps that the switches ask for."""
-        switches = self._service.account.switches
-        if not (switches.extra_properties or switches.omit_nulls or switches.null_objects):
-            return result
-        return _dress(result, switches.extra_properties, switches.omit_nulls, switches.null_objects, top=True)
-
     def _upload(self, path: str, headers: list[tuple[str, str]], body: bytes) -> Answer:
         account = self._service.account
         authorized = any(name == "authorization" for name, _ in headers)
@@ -485,39 +457,26 @@ class Application:
         return Answer(status, text.encode(), content_type="text/plain")
 
 
-class _TooMany(Refusal):
-    def __init__(self, wait: float) -> None:
-        super().__init__("TOO_MANY_REQUESTS", "Limite de requisições excedido.", status=429)
-        self.wait = wait
-
-
 _FREE = frozenset({"metadata", "customFields", "directLinks"})
 
 
-def _dress(value: Any, extra: bool, omit: bool, null: bool, *, top: bool = False) -> Any:
+def _dressed(value: Any, switches: Switches) -> Any:
+    """Give an answer the properties and gaps that the switches ask for."""
     if isinstance(value, list):
-        return [_dress(one, extra, omit, null, top=top) for one in value]
+        return [_dressed(one, switches) for one in value]
     if not isinstance(value, dict):
         return value
     dressed: dict[str, Any] = {}
     for name, one in value.items():
-        if one is None and omit:
-            continue
         if isinstance(one, dict) and name not in _FREE:
-            dressed[name] = None if null else _dress(one, extra, omit, null)
+            dressed[name] = None if switches.null_objects else _dressed(one, switches)
         elif isinstance(one, list):
-            dressed[name] = _dress(one, extra, omit, null, top=top and name in ("items", "results"))
-        else:
+            dressed[name] = _dressed(one, switches)
+        elif one is not None or not switches.omit_nulls:
             dressed[name] = one
-    if extra:
+    if switches.extra_properties:
         dressed["emulatorExtra"] = {"note": "the contract does not declare this"}
     return dressed
-
-
-def _raw_path(scope: Scope) -> str:
-    """Return the path, still encoded: an encoded slash in a path parameter divides nothing."""
-    raw: bytes = scope["raw_path"]
-    return raw.decode("latin-1").split("?", 1)[0]
 
 
 async def _read_body(receive: Receive) -> bytes | None:
@@ -546,11 +505,6 @@ def _dated(send: Send, service: Service) -> Send:
         await send(message)
 
     return dated
-
-
-async def _respond(send: Send, answer: Answer) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers()})
-    await send({"type": "http.response.body", "body": answer.body})
 
 
 log = logging.getLogger("airflow_provider_wts.emulator")
