@@ -10,7 +10,7 @@ import pytest
 from campaign_tries import CHANNEL, SEARCHES, Campaign, Death, Killed, calls, people, received
 
 from airflow_provider_wts.api import client
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError, WtsUnknownOutcomeError
 from airflow_provider_wts.api.outcome import judge_reply
 from airflow_provider_wts.api.transport import Reply
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind
@@ -245,6 +245,23 @@ def test_quiet_recipients_do_not_speak_for_those_whose_sessions_changed(
     emulator.advance(3)
     assert campaign.run(everybody) == {"failed": 4, "undecided": 6}
     assert received(emulator, good) == [2] * 6
+
+
+def test_no_request_speaks_for_those_after_it_while_the_list_of_sessions_lags_behind(
+    hook: WtsHook, emulator: Emulator, task: Any, chatbot: ChatbotKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = people(30)
+    campaign = Campaign(hook, task, chatbot, size=30)
+    emulator.faults.add("reset", when="before", operation_id="queue_chatbot_batch")
+    emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch", nth=2, times=2)
+    emulator.faults.add("status", status=503, operation_id="list_sessions", times=None)
+    with pytest.raises(WtsUnknownOutcomeError):
+        campaign.run(everybody)
+    emulator.faults.clear()
+    changed = reconcile.changed_sessions
+    monkeypatch.setattr(reconcile, "changed_sessions", lambda since: changed(since + timedelta(days=1)))
+    assert campaign.run(everybody)["sent"] >= 10
+    assert received(emulator, everybody) == [1] * 30
 
 
 def test_without_a_ledger_nobody_asks_about_those_who_are_spared(
