@@ -39,6 +39,10 @@ class Record:
     def __setitem__(self, name: str, value: Any) -> None:
         self.values[name] = value
 
+    def get(self, name: str) -> Any:
+        """Return a property, ``None`` if it is not set."""
+        return self[name]
+
     def shown(self, *names: str) -> dict[str, Any]:
         """Return the id and some properties, as an answer about something else shows them."""
         return {"id": self.id, **{name: self[name] for name in names}}
