@@ -36,7 +36,7 @@ def runs(
     connection = {"conn_type": "wts", "host": account.url, "password": account.token}
     monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
     # A long pace is a long pause, of which no second is real.
-    monkeypatch.setattr("airflow_provider_wts.sending.clock._PIECE", 86_400.0)
+    monkeypatch.setattr("airflow_provider_wts.sending.clock._CHECK_INTERVAL", 86_400.0)
     places = {**ids, "campaign": sent_campaign(ids, tmp_path / "campaign.jsonl")}
     return Runs(account, places, context, tmp_path)
 
