@@ -39,13 +39,7 @@ def start(
     send_id: str | None = None,
     callback_url: str | None = None,
 ) -> BotRun:
-    """Start a chatbot in a session; one that runs there stops.
-
-    :param bot: the chatbot.
-    :param sender_id: the caller's own id.
-    :param send_id: the send that starts it.
-    :param callback_url: where to report that it started.
-    """
+    """Start a chatbot in a session; one that runs there stops."""
     if session.run is not None:
         session.run.stop()
     run = BotRun(account, session, bot)
@@ -70,10 +64,7 @@ def start(
 
 
 def check_steps(steps: object) -> list[dict[str, Any]]:
-    """Return the steps of a script from a seed file, or raise ``ValueError``.
-
-    :param steps: the steps as JSON data.
-    """
+    """Return the steps of a script from a seed file, or raise ``ValueError``."""
     if not isinstance(steps, list):
         raise ValueError("steps: must be a list.")
     for number, step in enumerate(steps):
@@ -83,12 +74,7 @@ def check_steps(steps: object) -> list[dict[str, Any]]:
 
 
 class BotRun:
-    """A chatbot that runs in a session.
-
-    :param account: the account.
-    :param session: where it runs.
-    :param bot: the chatbot.
-    """
+    """A chatbot that runs in a session."""
 
     def __init__(self, account: Account, session: Session, bot: Chatbot) -> None:
         self.account = account
@@ -128,10 +114,7 @@ class BotRun:
             self._touch()
 
     def answered(self, text: str) -> None:
-        """Take the contact's answer to what the script asked.
-
-        :param text: the answer.
-        """
+        """Take the contact's answer to what the script asked."""
         step = self.bot.steps[self._position]
         self.asked = False
         self._answer = text

@@ -61,10 +61,7 @@ class Clock:
         return datetime.fromtimestamp(self.now() / TICKS, UTC)
 
     def move(self, seconds: float) -> None:
-        """Move time ahead without processing what becomes due.
-
-        :param seconds: emulated seconds, not negative.
-        """
+        """Move time ahead without processing what becomes due."""
         if not 0 <= seconds < math.inf:
             raise ValueError("The clock can only move ahead.")
         if self.now() + int(seconds * TICKS) > END:
@@ -83,10 +80,7 @@ class Clock:
         return ticks
 
     def text(self, ticks: int) -> str:
-        """Write a time as the service does: ISO 8601, ``Z``, zeros at the end of the fraction left out.
-
-        :param ticks: the time.
-        """
+        """Write a time as the service does: ISO 8601, ``Z``, zeros at the end of the fraction left out."""
         seconds, fraction = divmod(ticks, TICKS)
         moment = time.gmtime(seconds)
         text = (
@@ -102,18 +96,12 @@ class Clock:
         return min(self._base + int((time.monotonic() - self._base_real) * self._speed * TICKS), END)
 
     def stand_at(self, ticks: int | None) -> None:
-        """Hold the time at a time in the past, or let it run again.
-
-        :param ticks: the time, or ``None``.
-        """
+        """Hold the time at a time in the past, or let it run again."""
         self._standing = ticks
 
 
 def parse_ticks(text: str) -> int:
-    """Read an ISO 8601 time, taken as UTC where it names no zone.
-
-    :param text: the time, with up to nine digits of a fraction.
-    """
+    """Read an ISO 8601 time, taken as UTC where it names no zone."""
     match = _ISO.fullmatch(text)
     if match is None:
         raise ValueError("not an ISO 8601 time")
@@ -124,10 +112,7 @@ def parse_ticks(text: str) -> int:
 
 
 class Agenda:
-    """What will happen, in the order of the emulated clock.
-
-    :param clock: the clock that says what is due.
-    """
+    """What will happen, in the order of the emulated clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -135,19 +120,11 @@ class Agenda:
         self._numbers = itertools.count()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Plan an action.
-
-        :param seconds: emulated seconds from now.
-        :param action: what to do then; it schedules what follows.
-        """
+        """Plan an action."""
         self.at(self._clock.now() + int(seconds * TICKS), action)
 
     def at(self, ticks: int, action: Callable[[], None]) -> None:
-        """Plan an action for a time.
-
-        :param ticks: the time.
-        :param action: what to do then.
-        """
+        """Plan an action for a time."""
         heapq.heappush(self._events, (ticks, next(self._numbers), action))
 
     def run_due(self) -> int:

@@ -33,12 +33,7 @@ class Control:
         self._service = service
 
     def answer(self, method: str, path: str, raw: bytes) -> Answer:
-        """Answer a control call.
-
-        :param method: HTTP method.
-        :param path: the path, still encoded.
-        :param raw: the body.
-        """
+        """Answer a control call."""
         name = path.removeprefix("/_emulator").strip("/")
         try:
             body = read_json(raw) if raw else {}

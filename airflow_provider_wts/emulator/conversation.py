@@ -23,8 +23,6 @@ class Content:
     """What a message of the company holds.
 
     :param text: its text, that of a template filled in.
-    :param kind: its type.
-    :param template: the template it is made from.
     :param file: its file, as ``PublicFileDTO``.
     :param reference: ID of the message it replies to.
     """
@@ -37,10 +35,7 @@ class Content:
 
 
 def contact_for(account: Account, address: str) -> Contact:
-    """Return the contact of a number or handle, created where it is missing, as a send does.
-
-    :param address: number in any accepted spelling, or @handle.
-    """
+    """Return the contact of a number or handle, created where it is missing, as a send does."""
     contact = account.contact_by_address(address) or account.contact_by_older_number(address)
     if contact is None:
         name, address = ("instagram", address.strip()) if is_handle(address) else ("phoneNumber", address)
@@ -90,12 +85,8 @@ def open_session(
 ) -> Session:
     """Open a session.
 
-    :param contact: whom it is with.
-    :param channel: where it is held.
     :param hidden: whether it stays hidden until the contact answers.
     :param department: the department that gets it; the default one when left out.
-    :param agent: the agent that gets it.
-    :param origin: what opened it.
     """
     department = department or account.default_department()
     session = add_session(
@@ -121,14 +112,7 @@ def add_session(
     stamp: int | None = None,
     **values: Any,
 ) -> Session:
-    """Add a session to the account; no webhook reports it.
-
-    :param contact: whom it is with.
-    :param channel: where it is held.
-    :param identifier: its id; a new one when left out.
-    :param stamp: when it began, in ticks; now when left out.
-    :param values: further properties by their names on the wire.
-    """
+    """Add a session to the account; no webhook reports it."""
     stamp = account.clock.stamp() if stamp is None else stamp
     text = account.clock.text(stamp)
     properties: dict[str, Any] = {
@@ -155,7 +139,6 @@ def add_session(
 def session_for_send(account: Account, contact: Contact, channel: Record, options: Mapping[str, Any]) -> Session:
     """Return the session that a send goes into, opened where there is none.
 
-    :param contact: the recipient.
     :param options: ``forceStartSession``, ``hiddenSession``, ``department`` and ``user`` of the request.
     """
     session = open_session_of(account, contact, channel)
@@ -178,7 +161,6 @@ def check_target(account: Account, session: Session | None, options: Mapping[str
     """Refuse a send to an unknown department or user, whether they count or not.
 
     :param session: the open session that the send goes into, in which case they do not count.
-    :param options: ``forceStartSession``, ``department`` and ``user`` of the request.
     """
     counts = session is None or options.get("forceStartSession")
     if counts or account.switches.unknown_target == "refuse":
@@ -187,10 +169,7 @@ def check_target(account: Account, session: Session | None, options: Mapping[str
 
 
 def set_status(account: Account, session: Session, status: str) -> None:
-    """Move a session to a status, and keep its dates and the open sessions in step.
-
-    :param status: the new status.
-    """
+    """Move a session to a status, and keep its dates and the open sessions in step."""
     key = (session.contact.id, session.channel.id)
     completed_before = session["status"] == "COMPLETED"
     session["status"] = status
@@ -211,7 +190,6 @@ def set_status(account: Account, session: Session, status: str) -> None:
 def complete(account: Account, session: Session, *, stop_bot: bool, reactivate: bool = False) -> None:
     """Complete a session.
 
-    :param stop_bot: whether the chatbot that runs in it stops.
     :param reactivate: whether the contact's next message reopens it.
     """
     if stop_bot and session.run is not None:
@@ -298,8 +276,6 @@ def needs_file(template: Record) -> bool:
 def contact_writes(account: Account, contact: Contact, text: str, channel: Record | None = None) -> Message:
     """Let a contact write: into its open session, a completed one that reopens, or a new one.
 
-    :param contact: who writes.
-    :param text: what.
     :param channel: where; where the contact was last when left out.
     """
     if channel is None:
@@ -318,10 +294,7 @@ def contact_writes(account: Account, contact: Contact, text: str, channel: Recor
 
 
 def answer_in(account: Account, session: Session, text: str) -> Message:
-    """Let the contact of a session write into it.
-
-    :param text: what it writes.
-    """
+    """Let the contact of a session write into it."""
     message = add_message(
         account, session, text, kind="TEXT", direction="FROM_HUB", origin="GATEWAY", status="DELIVERED"
     )
@@ -338,10 +311,7 @@ def answer_in(account: Account, session: Session, text: str) -> Message:
 
 
 def note_answer(account: Account, session: Session, message: Message) -> None:
-    """Note in a session that its contact has written.
-
-    :param message: what it wrote.
-    """
+    """Note in a session that its contact has written."""
     session["lastMessageIn"] = account.clock.text(message.created)
     session["unreadCount"] = session["unreadCount"] + 1
     session.last_in = message.created
@@ -361,11 +331,7 @@ def add_message(
 ) -> Message:
     """Add a message to a session; no webhook reports it, and nothing follows.
 
-    :param kind: its type, such as ``TEXT`` or ``NOTE``.
     :param direction: ``TO_HUB`` = from the company, ``FROM_HUB`` = from the contact.
-    :param origin: who wrote it.
-    :param identifier: its id; a new one when left out.
-    :param stamp: when it was written, in ticks; now when left out.
     """
     stamp = account.clock.stamp() if stamp is None else stamp
     message = Message(
@@ -402,10 +368,7 @@ def add_note(
     identifier: str | None = None,
     stamp: int | None = None,
 ) -> Message:
-    """Add an internal note to a session; it takes what :func:`add_message` takes.
-
-    :param files: its files, as ``PublicFileDTO``.
-    """
+    """Add an internal note to a session; it takes what :func:`add_message` takes."""
     own = {"kind": "NOTE", "direction": "TO_HUB", "origin": "API", "status": "SAVED"}
     note = add_message(account, session, text, **own, identifier=identifier, stamp=stamp)
     note["filesIds"] = [file["id"] for file in files]

@@ -22,9 +22,6 @@ from airflow_provider_wts.emulator.state import ALWAYS, Account, Bounds, Contact
 class Request:
     """A request that fits the contract.
 
-    :param account: the account.
-    :param operation: the operation.
-    :param path: path parameters.
     :param query: query parameters, typed.
     :param body: the JSON body, ``{}`` where there is none.
     """
@@ -65,9 +62,7 @@ EMPTY: Final = Empty()
 class Later:
     """An answer that is given once something happened, or time is over.
 
-    :param done: says whether it happened.
     :param seconds: seconds to wait at most, emulated or real, whichever are over first.
-    :param answer: makes the answer.
     """
 
     done: Callable[[], bool]
@@ -85,10 +80,7 @@ HANDLERS: dict[str, Handler] = {}
 
 
 def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
-    """Register a function as the handler of operations.
-
-    :param operation_ids: their operationIds.
-    """
+    """Register a function as the handler of operations."""
 
     def register(handler: Handler) -> Handler:
         for operation_id in operation_ids:
@@ -181,7 +173,6 @@ def _is_nullable(schema: Mapping[str, Any]) -> bool:
 def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = None) -> Bounds:
     """Return the range that a date filter asks for.
 
-    :param name: name of the filter, such as ``UpdatedAt``.
     :param given: a filter object of a body, with ``before`` and ``after``; the query when left out.
     """
     if given is not None:
@@ -198,10 +189,7 @@ def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = N
 
 
 class Backwards(Sequence[RecordT]):
-    """A sequence read from its end, without a copy.
-
-    :param forwards: the sequence.
-    """
+    """A sequence read from its end, without a copy."""
 
     def __init__(self, forwards: Sequence[RecordT]) -> None:
         self._forwards = forwards
@@ -229,8 +217,6 @@ def listed(
 ) -> dict[str, Any]:
     """Return the page of a list that the request asks for.
 
-    :param table: all records.
-    :param show: makes the answer's item of a record.
     :param keep: the filters other than those by date.
     :param among: the few records that can match at all, oldest first; all of the table by default.
     :param created: filter of ``createdAt``; from the query by default, as that of ``updatedAt``.
@@ -301,10 +287,7 @@ def _selected(
 
 
 def whole(records: Sequence[Any]) -> dict[str, Any]:
-    """Wrap a few items as the single page that some calls answer with.
-
-    :param records: the items.
-    """
+    """Wrap a few items as the single page that some calls answer with."""
     return {
         "pageNumber": 1,
         "pageSize": max(len(records), 1),
@@ -360,7 +343,6 @@ class Resource:
 
     :param name: what it is called in an operationId.
     :param what: what it is, in Portuguese with its article.
-    :param show: makes an answer.
     :param filters: the filters of its list by a value; see :func:`keeps`.
     :param texts: the filters of its list by a text.
     :param keep: makes the other filters of its list.
@@ -449,8 +431,6 @@ class Members:
     For ``portfolio`` these are ``list_portfolio_contacts``, ``add_portfolio_contact`` and ``remove_portfolio_contact``,
     and the last two for many, which end in ``contacts_batch``.
 
-    :param holder: the resource that holds them.
-    :param details: the details of an answer.
     :param filters: the filters of the list by a value; see :func:`keeps`.
     :param keep: makes the other filters of the list.
     :param values: makes what else a new member has.
@@ -481,17 +461,11 @@ class Members:
         return found
 
     def of(self, account: Account, holder: Record) -> list[Record]:
-        """Return the members of an object.
-
-        :param holder: the object.
-        """
+        """Return the members of an object."""
         return [member for member in self.table(account) if member[f"{self.holder.name}Id"] == holder.id]
 
     def add(self, account: Account, holder: Record, contact: Contact) -> Record:
-        """Put a contact into an object, and return the membership.
-
-        :param holder: the object.
-        """
+        """Put a contact into an object, and return the membership."""
         member = account.memberships.get((holder.id, contact.id))
         if member is not None:
             self.again(account, member)
@@ -503,10 +477,7 @@ class Members:
         return member
 
     def remove(self, account: Account, holder: Record, contact: Contact) -> None:
-        """Take a contact out of an object, if it is in it.
-
-        :param holder: the object.
-        """
+        """Take a contact out of an object, if it is in it."""
         member = account.memberships.pop((holder.id, contact.id), None)
         if member is not None:
             self.table(account).remove(member)
@@ -553,7 +524,6 @@ def fields_of(*properties: str, **others: tuple[str, ...]) -> dict[str, tuple[st
 def changes(request: Request, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """Return what an update writes: the properties that ``fields`` names, with their new values.
 
-    :param request: the update.
     :param sources: for each name that ``fields`` takes, the properties of the body that belong to it.
     """
     switches, body = request.account.switches, request.body
@@ -575,8 +545,6 @@ def changes(request: Request, sources: Mapping[str, tuple[str, ...]]) -> dict[st
 def merged(existing: dict[str, Any], given: dict[str, Any] | None, way: str = "merge") -> dict[str, Any]:
     """Return metadata after a write: a null value removes its key.
 
-    :param existing: what is there.
-    :param given: what is written.
     :param way: ``merge`` or ``replace``.
     """
     together = {**(existing if way == "merge" else {}), **(given or {})}
@@ -584,10 +552,7 @@ def merged(existing: dict[str, Any], given: dict[str, Any] | None, way: str = "m
 
 
 def as_json(answer: object) -> bytes:
-    """Write an answer.
-
-    :param answer: JSON data.
-    """
+    """Write an answer."""
     text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
     try:
         return text.encode()
@@ -597,10 +562,7 @@ def as_json(answer: object) -> bytes:
 
 
 def read_json(raw: bytes) -> Any:
-    """Read JSON; what is none, or more than the service's own reader takes, raises ``ValueError``.
-
-    :param raw: the text.
-    """
+    """Read JSON; what is none, or more than the service's own reader takes, raises ``ValueError``."""
     try:
         value = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:

@@ -37,10 +37,7 @@ class Refusal(Exception):
         self.wait = wait
 
     def http_status(self, switches: Switches) -> int:
-        """Return the HTTP status under the switches.
-
-        :param switches: the emulator's readings.
-        """
+        """Return the HTTP status under the switches."""
         if self.status is not None:
             return self.status
         return switches.not_found_status if self.missing else switches.refusal_status
@@ -50,31 +47,19 @@ def not_found(what: str, key: str = "ENTITY_NOT_FOUND") -> Refusal:
     """Return the refusal for an object that is not there.
 
     :param what: the object, in Portuguese with its article, such as ``O contato``.
-    :param key: key of the envelope.
     """
     return Refusal(key, f"{what} não foi encontrado(a).", missing=True)
 
 
 def bad_request(problems: list[str], switches: Switches) -> Refusal:
-    """Return the refusal of a request that does not fit the contract.
-
-    :param problems: what does not fit.
-    :param switches: the emulator's readings.
-    """
+    """Return the refusal of a request that does not fit the contract."""
     text = "Requisição inválida: " + "; ".join(problems[:10])
     key = None if switches.bad_body_key == "none" else switches.bad_body_key
     return Refusal(key, text, status=switches.bad_body_status)
 
 
 def envelope(status: int, key: str | None, text: str, *, clock: Clock, switches: Switches) -> dict[str, Any]:
-    """Return the service's error envelope, ``InternalException``.
-
-    :param status: HTTP status.
-    :param key: business key.
-    :param text: what is wrong.
-    :param clock: gives the date.
-    :param switches: say how the status is spelt.
-    """
+    """Return the service's error envelope, ``InternalException``."""
     identifier = str(uuid.uuid4())
     code: int | str = status
     if switches.status_code_in_envelope == "name" or (switches.status_code_in_envelope == "seen" and status >= 500):
@@ -101,11 +86,7 @@ def _phrase(status: int) -> str:
 
 
 def problem_details(status: int, text: str) -> dict[str, Any]:
-    """Return the other error body, which the contract declares for the send family.
-
-    :param status: HTTP status.
-    :param text: what is wrong.
-    """
+    """Return the other error body, which the contract declares for the send family."""
     return {
         "type": f"https://httpstatuses.io/{status}",
         "title": _phrase(status),

@@ -135,7 +135,6 @@ class Faults:
     def add(self, kind: Kind, **settings: Any) -> Fault:
         """Set a fault and return it; its ``hits`` say how often it came.
 
-        :param kind: what goes wrong.
         :param settings: the other attributes of :class:`Fault`.
         """
         fault = Fault(kind, **settings)
@@ -222,11 +221,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Connection:
-    """The connection of one request.
-
-    :param wire: the server's side of it.
-    :param stopping: is set when the emulator stops.
-    """
+    """The connection of one request."""
 
     wire: Wire
     receive: Receive

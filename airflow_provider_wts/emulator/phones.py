@@ -17,11 +17,7 @@ _DIGITS = re.compile(r"\+?(\d{10,15})", re.ASCII)
 
 
 def stored_phone(text: str, switches: Switches) -> str:
-    """Return a phone number as the service stores it, or refuse it.
-
-    :param text: a number in any accepted spelling.
-    :param switches: say which spellings are accepted.
-    """
+    """Return a phone number as the service stores it, or refuse it."""
     text = text.strip()
     if _PIPE.fullmatch(text):
         return text
@@ -49,8 +45,5 @@ def formatted_phone(stored: str) -> str:
 
 
 def is_handle(text: str) -> bool:
-    """Say whether a text is an Instagram handle.
-
-    :param text: a recipient or sender.
-    """
+    """Say whether a text is an Instagram handle."""
     return text.strip().startswith("@")

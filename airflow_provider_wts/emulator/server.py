@@ -79,9 +79,6 @@ def typed_query(
     """Return the known parameters with their types, and the names that the contract does not know.
 
     A value that does not fit its type stays text, for the check against the contract to find.
-
-    :param pairs: names and values in the order of the query string.
-    :param ignore_case: whether names are compared without case.
     """
     known = _query_parameters(operation.operation_id)
     folded = {name.lower(): name for name in known} if ignore_case else {}
@@ -123,13 +120,7 @@ def _value(schema: Mapping[str, Any], text: str) -> Any:
 
 
 def loosened(operation: Operation, schema: Mapping[str, Any], value: Any, switches: Switches, name: str = "") -> Any:
-    """Return what a request means to a service that reads it as loosely as the switches say.
-
-    :param schema: the contract's schema of the value.
-    :param value: what came.
-    :param switches: the readings.
-    :param name: name of the property or parameter.
-    """
+    """Return what a request means to a service that reads it as loosely as the switches say."""
     schema = resolve(operation.service, schema)
     schema = next((resolve(operation.service, one) for one in schema.get("anyOf", ()) if one != _NULL), schema)
     if isinstance(value, dict) and "properties" in schema:
@@ -178,10 +169,7 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104
 
 
 def is_json(content_type: str | None) -> bool:
-    """Say whether a ``Content-Type`` is that of JSON.
-
-    :param content_type: value of the header.
-    """
+    """Say whether a ``Content-Type`` is that of JSON."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     return kind in ("application/json", "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
 
@@ -193,8 +181,6 @@ class Door:
     Such a page can let a name of its own lead to this machine (then the ``Host`` is that name), and can post blindly
     (then the browser says so in ``Sec-Fetch-Site`` and ``Origin``, and cannot send JSON unasked).
 
-    :param host: the address that it listens at.
-    :param port: its port.
     :param names: further names that lead to it, with a port where it is another one.
     """
 
@@ -205,7 +191,6 @@ class Door:
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> str | None:
         """Say why a request is not answered, ``None`` where it is.
 
-        :param method: HTTP method.
         :param headers: values by names in lower case.
         """
         host = headers.get("host", "").lower()
@@ -248,11 +233,7 @@ _LARGEST_BODY = 256 * 1024 * 1024
 
 
 class Application:
-    """Answers HTTP requests for a service.
-
-    :param service: the account, the faults, the limits and the records.
-    :param door: says which requests it answers at all.
-    """
+    """Answers HTTP requests for a service."""
 
     def __init__(self, service: Service, door: Door) -> None:
         resources.load()
@@ -582,10 +563,7 @@ class _Server(uvicorn.Server):
 class RunningServer:
     """A server in a thread.
 
-    :param service: what it serves.
-    :param host: address to listen at.
     :param port: port, 0 = a free one.
-    :param names: further names that lead to it.
     """
 
     def __init__(self, service: Service, host: str, port: int, names: Sequence[str] = ()) -> None:

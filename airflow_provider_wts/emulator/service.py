@@ -22,11 +22,7 @@ from airflow_provider_wts.emulator.webhooks import Postman
 
 
 class RateLimits:
-    """Counts requests by the emulator's clock.
-
-    :param clock: the clock.
-    :param switches: the limits and the readings of what is not documented.
-    """
+    """Counts requests by the emulator's clock."""
 
     def __init__(self, clock: Clock, switches: Switches) -> None:
         self._clock = clock
@@ -97,11 +93,9 @@ class _Window:
 class RecordedRequest:
     """A request as it came over the wire.
 
-    :param method: HTTP method.
     :param path: the path, still encoded.
     :param query: names and values of the query, decoded, in their order.
     :param headers: names in lower case and values, in their order, nothing hidden.
-    :param raw_body: the body's bytes.
     :param operation_id: the operation, ``None`` where the path leads nowhere.
     :param at: when it came, in the emulator's time, as text.
     :param status: the status answered; ``None`` while it is open, or where a fault answered nothing.
@@ -144,10 +138,7 @@ class RecordedRequest:
 
 
 class Recorder:
-    """Keeps the last requests, and counts all.
-
-    :param switches: say how many are kept.
-    """
+    """Keeps the last requests, and counts all."""
 
     def __init__(self, switches: Switches) -> None:
         self._switches = switches
@@ -165,10 +156,7 @@ class Recorder:
         self.counts[request.operation_id or "unknown"] += 1
 
     def answered(self, request: RecordedRequest, status: int) -> None:
-        """Note what was answered.
-
-        :param status: HTTP status.
-        """
+        """Note what was answered."""
         request.status = status
         self.statuses[status] += 1
 
@@ -177,10 +165,7 @@ class Recorder:
         return list(self._kept)
 
     def last(self, most: int) -> list[RecordedRequest]:
-        """Return the last requests that are kept, oldest first.
-
-        :param most: how many at the most.
-        """
+        """Return the last requests that are kept, oldest first."""
         return list(islice(reversed(self._kept), most))[::-1]
 
     def clear(self) -> None:
@@ -192,14 +177,7 @@ class Recorder:
 
 
 class Service:
-    """One emulated service. Python attributes and the control calls over HTTP use the same methods.
-
-    :param token: the API token that it accepts.
-    :param seed: makes the ids.
-    :param speed: emulated seconds per real second.
-    :param latency: real seconds that each answer takes longer.
-    :param default_seed: whether the default objects are there.
-    """
+    """One emulated service. Python attributes and the control calls over HTTP use the same methods."""
 
     def __init__(
         self,
@@ -231,10 +209,7 @@ class Service:
             seed_default(self.account)
 
     def listens_at(self, address: str) -> None:
-        """Note the address that answers name in their URLs.
-
-        :param address: the base URL.
-        """
+        """Note the address that answers name in their URLs."""
         self._address = address
         self.account.address = address
 
@@ -249,31 +224,19 @@ class Service:
             self._begin(before.clock.speed)
 
     def seed(self, data: Mapping[str, Any]) -> dict[str, int]:
-        """Add objects; return how many of each kind.
-
-        :param data: the objects, as a seed file holds them.
-        """
+        """Add objects; return how many of each kind."""
         with self.account.lock:
             return seed_account(self.account, data)
 
     def set_clock(self, *, advance: float = 0.0, speed: float | None = None) -> None:
-        """Move time ahead, and change its speed.
-
-        :param advance: emulated seconds.
-        :param speed: emulated seconds per real second.
-        """
+        """Move time ahead, and change its speed."""
         with self.account.lock:
             if speed is not None:
                 self.account.clock.speed = speed
             self.account.advance(advance)
 
     def contact_writes(self, address: str, text: str, channel: str | None = None) -> Message:
-        """Let a contact write.
-
-        :param address: its number or handle; a contact that does not exist is created.
-        :param text: what it writes.
-        :param channel: number, handle or id of the channel.
-        """
+        """Let a contact write."""
         with self.account.lock:
             self.account.run_due()
             contact = conversation.contact_for(self.account, address)
@@ -283,11 +246,7 @@ class Service:
             return message
 
     def received(self, to: str, *, by_bots: bool = False) -> list[Delivery]:
-        """Return what a customer received: messages and starts of chatbots, and nothing that failed.
-
-        :param to: number in any spelling, or handle.
-        :param by_bots: whether what a running chatbot wrote counts as well.
-        """
+        """Return what a customer received: messages and starts of chatbots, and nothing that failed."""
         with self.account.lock:
             self.account.run_due()
             address = to if is_handle(to) else stored_phone(to, self.switches)

@@ -21,7 +21,6 @@ from airflow_provider_wts.emulator.switches import Switches
 class Record:
     """One object of the service.
 
-    :param id: its id, a UUID.
     :param created: when it was created, in ticks.
     :param updated: when it was changed last, in ticks.
     :param values: its other properties by their names on the wire.
@@ -50,10 +49,7 @@ class Record:
 
 @dataclass(slots=True, eq=False)
 class Contact(Record):
-    """A contact, with the open sessions it has.
-
-    :param sessions: all its sessions, oldest first.
-    """
+    """A contact, with the open sessions it has."""
 
     sessions: list[Session] = field(default_factory=list)
 
@@ -62,7 +58,6 @@ class Contact(Record):
 class Message(Record):
     """A message of a session.
 
-    :param callback_url: where to report that it was sent or failed.
     :param send_id: the send that made it.
     """
 
@@ -87,10 +82,6 @@ class RunningBot(Protocol):
 class Session(Record):
     """A conversation of a contact on a channel.
 
-    :param contact: whom it is with.
-    :param channel: where it is held.
-    :param messages: its messages, oldest first.
-    :param run: the chatbot that runs in it.
     :param reactivate: whether the contact's next message reopens it.
     :param on_answer: what happens when the contact answers, such as the start of a reply bot.
     :param last_in: when the contact wrote last, in ticks.
@@ -107,10 +98,7 @@ class Session(Record):
 
 @dataclass(slots=True, eq=False)
 class Chatbot(Record):
-    """A chatbot with the script it runs.
-
-    :param steps: what it does, one after the other.
-    """
+    """A chatbot with the script it runs."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -119,7 +107,6 @@ class Chatbot(Record):
 class Send(Record):
     """An accepted send of the send family, with its status.
 
-    :param operation_id: the operation that took it.
     :param to: the recipient, as stored.
     :param message: the message it made, once it is processed.
     """
@@ -144,10 +131,7 @@ class Bounds:
     last: int | None = None
 
     def holds(self, ticks: int) -> bool:
-        """Say whether a time lies in the range.
-
-        :param ticks: the time.
-        """
+        """Say whether a time lies in the range."""
         return (self.first is None or ticks >= self.first) and (self.last is None or ticks <= self.last)
 
 
@@ -175,10 +159,7 @@ class Table(Generic[RecordT]):
         return iter(self.by_creation())
 
     def find(self, identifier: str | None) -> RecordT | None:
-        """Return the record with that id, if there is one.
-
-        :param identifier: its id, in any case.
-        """
+        """Return the record with that id, if there is one."""
         if identifier is None:
             return None
         return self._by_id.get(identifier) or self._by_id.get(identifier.lower())
@@ -188,10 +169,7 @@ class Table(Generic[RecordT]):
         return [record["name"] for record in map(self.find, identifiers) if record is not None]
 
     def add(self, record: RecordT) -> RecordT:
-        """Take a record in and return it.
-
-        :param record: the record; its id must be new.
-        """
+        """Take a record in and return it."""
         if self._created and (record.created < self._created[-1].created or record.updated < self._updated[-1][0]):
             self._sorted = False
         self._by_id[record.id] = record
@@ -226,10 +204,7 @@ class Table(Generic[RecordT]):
         return self._created
 
     def created_in(self, bounds: Bounds) -> Sequence[RecordT]:
-        """Return the records created in a range of time, oldest first.
-
-        :param bounds: the range.
-        """
+        """Return the records created in a range of time, oldest first."""
         self._sort()
         if bounds == ALWAYS:
             return self._created
@@ -238,10 +213,7 @@ class Table(Generic[RecordT]):
         return self._created[first:last]
 
     def updated_in(self, bounds: Bounds) -> list[RecordT]:
-        """Return the records changed last in a range of time, in the order of change.
-
-        :param bounds: the range.
-        """
+        """Return the records changed last in a range of time, in the order of change."""
         self._sort()
         first = 0 if bounds.first is None else bisect_left(self._updated, bounds.first, key=_change)
         last = len(self._updated) if bounds.last is None else bisect_right(self._updated, bounds.last, key=_change)
@@ -273,11 +245,7 @@ def _change(entry: tuple[int, Record]) -> int:
 
 
 def named(records: Iterable[RecordT], name: str, of: Callable[[RecordT], str | None]) -> RecordT | None:
-    """Return the first record of a name, compared without case.
-
-    :param records: where to look.
-    :param of: gives the name of a record.
-    """
+    """Return the first record of a name, compared without case."""
     wanted = name.strip().casefold()
     return next((record for record in records if (of(record) or "").casefold() == wanted), None)
 
@@ -357,10 +325,6 @@ class Account:
     """All objects of one account, its clock and what is going to happen.
 
     Whoever reads or changes it holds ``lock``.
-
-    :param switches: the readings that it follows.
-    :param speed: emulated seconds per real second.
-    :param seed: makes the ids: the same seed gives the same ones.
     """
 
     def __init__(self, switches: Switches, *, speed: float = 1.0, seed: int = 0) -> None:
@@ -439,8 +403,6 @@ class Account:
     ) -> Record:
         """Create a plain record in a table.
 
-        :param table: where it goes.
-        :param values: its properties by their names on the wire.
         :param identifier: its id; a new one when left out.
         :param stamp: when it was created, in ticks; now when left out.
         """
@@ -477,10 +439,7 @@ class Account:
             self.agenda.run_due()
 
     def advance(self, seconds: float) -> None:
-        """Move time ahead and do all that becomes due, in order.
-
-        :param seconds: emulated seconds.
-        """
+        """Move time ahead and do all that becomes due, in order."""
         with self.lock:
             self.clock.move(seconds)
             self.agenda.run_due()
@@ -495,8 +454,6 @@ class Account:
     def need(self, table: Table[RecordT], identifier: str | None, what: str) -> RecordT:
         """Return a record, or refuse as the service does for a missing one.
 
-        :param table: where to look.
-        :param identifier: its id.
         :param what: what it is, in Portuguese with its article.
         """
         record = table.find(identifier)
@@ -533,10 +490,7 @@ class Account:
         return found
 
     def chatbot_of(self, key: str | None) -> Chatbot:
-        """Return the chatbot of a key, if the API may start it.
-
-        :param key: ``botKey`` of a request.
-        """
+        """Return the chatbot of a key, if the API may start it."""
         wanted = (key or "").lower()
         bot = next((bot for bot in self.chatbots if bot["key"] == wanted), None)
         if bot is None:
@@ -552,10 +506,7 @@ class Account:
         return bot
 
     def template_of(self, identifier: str | None) -> Record:
-        """Return a template by its id or its slug.
-
-        :param identifier: ``templateId`` of a request.
-        """
+        """Return a template by its id or its slug."""
         found = self.templates.find(identifier)
         if found is None:
             found = next((t for t in self.templates if t["internalName"] == identifier), None)
@@ -564,19 +515,13 @@ class Account:
         return found
 
     def contact_by_address(self, address: str) -> Contact | None:
-        """Return the contact of a number or handle, if there is one.
-
-        :param address: number in any accepted spelling, or @handle.
-        """
+        """Return the contact of a number or handle, if there is one."""
         if is_handle(address):
             return self.contacts_by_instagram.get(address.strip().casefold())
         return self.contacts_by_phone.get(_digits(stored_phone(address, self.switches)))
 
     def contact_by_older_number(self, address: str) -> Contact | None:
-        """Return the contact of a Brazilian mobile number that is stored with or without the ninth digit.
-
-        :param address: number in any accepted spelling, or @handle.
-        """
+        """Return the contact of a Brazilian mobile number that is stored with or without the ninth digit."""
         if is_handle(address) or self.switches.ninth_digit == "exact":
             return None
         digits = _digits(stored_phone(address, self.switches))
@@ -660,8 +605,6 @@ class Account:
         """Create a contact; nothing is checked.
 
         :param values: properties that differ from the defaults; ``phoneNumber`` as stored.
-        :param identifier: its id; a new one when left out.
-        :param stamp: when it was created, in ticks; now when left out.
         """
         ticks = self.clock.stamp() if stamp is None else stamp
         phone = values.get("phoneNumber")
@@ -710,7 +653,6 @@ class Account:
         """Say how a contact behaves, whether it exists yet or not.
 
         :param address: number in any accepted spelling, or handle; ``*`` = all others.
-        :param behaviour: what it does.
         """
         if address == "*":
             self.default_behaviour = behaviour
@@ -720,19 +662,13 @@ class Account:
             self.behaviours[_digits(stored_phone(address, self.switches))] = behaviour
 
     def deliver(self, delivery: Delivery) -> None:
-        """Record what a customer received.
-
-        :param delivery: what it was.
-        """
+        """Record what a customer received."""
         self.deliveries.append(delivery)
         self.deliveries_by_contact.setdefault(address_key(delivery.to), []).append(delivery)
 
 
 def address_key(address: str) -> str:
-    """Return the same text for all spellings of a stored number or handle.
-
-    :param address: number or handle.
-    """
+    """Return the same text for all spellings of a stored number or handle."""
     return address.strip().casefold() if is_handle(address) else _digits(address)
 
 

@@ -20,7 +20,6 @@ def emit(account: Account, event: str, record: Record, content: Callable[[], Map
     """Report an event to every enabled subscriber.
 
     :param event: name of the event, such as ``SESSION_NEW``.
-    :param record: what it is about.
     :param content: what the envelope carries of it, beside its id and dates; made only for a subscriber.
     """
     for subscription in account.webhook_subscriptions:
@@ -34,10 +33,7 @@ def emit(account: Account, event: str, record: Record, content: Callable[[], Map
 
 
 def emit_session(account: Account, event: str, session: Session) -> None:
-    """Report a session to subscribers.
-
-    :param event: name of the event.
-    """
+    """Report a session to subscribers."""
     names = ("companyId", "status", "contactId", "channelId", "departmentId", "userId", "botId")
     emit(
         account,
@@ -48,19 +44,13 @@ def emit_session(account: Account, event: str, session: Session) -> None:
 
 
 def emit_message(account: Account, event: str, message: Message) -> None:
-    """Report a message to subscribers.
-
-    :param event: name of the event.
-    """
+    """Report a message to subscribers."""
     names = ("type", "senderId", "sessionId", "direction", "status", "origin", "text", "failedReason")
     emit(account, event, message, lambda: {name: message[name] for name in names})
 
 
 def emit_contact(account: Account, event: str, contact: Contact) -> None:
-    """Report a contact to subscribers; the names differ from those of the REST calls, as seen on the wire.
-
-    :param event: name of the event.
-    """
+    """Report a contact to subscribers; the names differ from those of the REST calls, as seen on the wire."""
     names = ("companyId", "name", "email", "instagram", "annotation", "status", "origin")
 
     def content() -> dict[str, Any]:
@@ -79,11 +69,7 @@ def emit_contact(account: Account, event: str, contact: Contact) -> None:
 
 
 def emit_record(account: Account, event: str, record: Record) -> None:
-    """Report any other object to subscribers.
-
-    :param event: name of the event.
-    :param record: the object.
-    """
+    """Report any other object to subscribers."""
     emit(account, event, record, lambda: record.values)
 
 
@@ -95,7 +81,6 @@ def call_back(account: Account, url: str | None, content: Mapping[str, Any]) -> 
     """Report to the ``callbackUrl`` of a send; the real service's body is not documented.
 
     :param url: where to; without one, nothing is reported.
-    :param content: what to report.
     """
     if url:
         account.post(url, dict(content), "callbackUrl")
@@ -108,9 +93,7 @@ _TIMEOUT = 5.0
 class Post:
     """A webhook or callback.
 
-    :param url: where to.
     :param reason: name of the event, or ``callbackUrl``.
-    :param body: what.
     :param status: what the receiver answered; ``None`` = not posted, or no answer.
     """
 
@@ -129,8 +112,6 @@ class Postman:
 
     An emulator must not reach out to the world: a receiver that is not on this machine gets nothing, and the post is
     recorded all the same.
-
-    :param switches: say whether anything is posted.
     """
 
     def __init__(self, switches: Switches) -> None:
@@ -140,12 +121,7 @@ class Postman:
         self.posts: list[Post] = []
 
     def post(self, url: str, body: Mapping[str, Any], reason: str) -> None:
-        """Post something soon.
-
-        :param url: where to.
-        :param body: what.
-        :param reason: name of the event, or ``callbackUrl``.
-        """
+        """Post something soon."""
         post = Post(url, reason, dict(body))
         self.posts.append(post)
         if self._switches.webhooks_to == "loopback" and _is_loopback(url):

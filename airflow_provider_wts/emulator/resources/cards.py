@@ -169,7 +169,6 @@ def add_card(account: Account, given: Mapping[str, Any], identifier: str | None 
     """Create a card.
 
     :param given: its properties, as ``create_card`` takes them, and ``status`` with ``lostReasonId``.
-    :param identifier: its id; a new one when left out.
     """
     card = _new_card(account, _step(account, given["stepId"]), given["title"], identifier)
     properties = {name: value for name, value in given.items() if name not in ("stepId", "title")}
@@ -183,7 +182,6 @@ def add_card_note(
     """Create a note of a card.
 
     :param files: ids or URLs of its files.
-    :param identifier: its id; a new one when left out.
     """
     values = {
         "companyId": account.id,

@@ -22,10 +22,7 @@ def _list(request: Request) -> list[dict[str, Any]]:
 
 
 def arranged(request: Request, fields: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return custom fields as an answer carries them: flat, or nested in their groups.
-
-    :param request: the request, whose ``NestedList`` counts.
-    """
+    """Return custom fields as an answer carries them: flat, or nested in their groups."""
     shown = {field.id: answer(request, field) for field in fields}
     if not request.query.get("NestedList"):
         return list(shown.values())
@@ -42,7 +39,6 @@ def arranged(request: Request, fields: Sequence[Record]) -> list[dict[str, Any]]
 def accepted_values(account: Account, given: Mapping[str, Any], panel_id: str | None = None) -> dict[str, Any]:
     """Return the values that the service keeps: unknown keys and wrong types are dropped silently.
 
-    :param given: values by the key of the field.
     :param panel_id: the panel of a card; ``None`` = fields of contacts.
     """
     fields = {field["key"]: field for field in account.custom_fields if field["scopeId"] == panel_id}

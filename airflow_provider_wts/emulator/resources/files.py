@@ -47,10 +47,7 @@ def _save(request: Request) -> dict[str, Any]:
 
 
 def file_values(name: str, content: bytes, mime_type: str | None = None) -> dict[str, Any]:
-    """Return the properties of a file.
-
-    :param mime_type: its MIME type; from the name when left out.
-    """
+    """Return the properties of a file."""
     mime_type = mime_type or _mime_type(name)
     kind = _kind(mime_type)
     return {
@@ -66,7 +63,6 @@ def file_values(name: str, content: bytes, mime_type: str | None = None) -> dict
 def take_upload(account: Account, identifier: str, content: bytes, *, authorized: bool) -> tuple[int, str]:
     """Take the content of a file, as the storage of the real service does; return status and text.
 
-    :param identifier: ``tempFileId``, the last part of the path.
     :param authorized: whether the request carried ``Authorization``, which the storage refuses.
     """
     if authorized:
@@ -98,10 +94,7 @@ def message_file(account: Account, reference: str | None) -> dict[str, Any] | No
 
 
 def message_type(files: Sequence[Mapping[str, Any]]) -> str:
-    """Return the type of a message by its files.
-
-    :param files: its files, as :func:`message_files` returns them.
-    """
+    """Return the type of a message by its files."""
     if not files:
         return "TEXT"
     kind = str(files[0]["type"])

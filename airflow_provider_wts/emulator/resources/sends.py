@@ -39,7 +39,6 @@ def new_send(request: Request, to: str, item: Mapping[str, Any], session: Sessio
     """Accept a send: it is queued and has a status from now on.
 
     :param to: the recipient as stored.
-    :param item: the body, or the entry of a batch.
     :param session: the session that it goes into, where one is open.
     """
     account = request.account
@@ -63,10 +62,7 @@ def new_send(request: Request, to: str, item: Mapping[str, Any], session: Sessio
 
 
 def update_send(account: Account, send: Send, status: str, *, reason: str | None = None) -> None:
-    """Move a send to a status.
-
-    :param reason: why it failed.
-    """
+    """Move a send to a status."""
     send["status"] = status
     send["failedReason"] = reason
     account.touch(account.sends, send)
@@ -87,11 +83,7 @@ def show_send(request: Request, send: Send) -> dict[str, Any]:
 def answer_batch(
     request: Request, items: Sequence[Mapping[str, Any]], accept: Callable[[Mapping[str, Any]], Send]
 ) -> dict[str, Any]:
-    """Accept the entries of a batch and answer with one result for each.
-
-    :param items: the entries.
-    :param accept: accepts one, or refuses it.
-    """
+    """Accept the entries of a batch and answer with one result for each."""
     account, switches = request.account, request.account.switches
     if not items and switches.empty_batches == "refuse":
         raise bad_request(["ao menos uma mensagem"], switches)

@@ -204,10 +204,7 @@ def _classified(account: Account, given: dict[str, Any] | None) -> dict[str, Any
 
 
 def write_metadata(account: Account, session: Session, given: dict[str, Any] | None) -> None:
-    """Write the session metadata of a send.
-
-    :param given: the metadata.
-    """
+    """Write the session metadata of a send."""
     if given is not None:
         session["metadata"] = merged(session["metadata"], given, account.switches.session_metadata)
         account.touch_session(session)

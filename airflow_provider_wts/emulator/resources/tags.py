@@ -55,11 +55,7 @@ Resource("tag", "A etiqueta", written=_written, defaults=NEW_TAG, deleted=_delet
 
 
 def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
-    """Return the tags that a request names; names count only without ids.
-
-    :param ids: ``tagIds``.
-    :param names: ``tagNames``.
-    """
+    """Return the tags that a request names; names count only without ids."""
     if ids:
         return [account.need(account.tags, one, "A etiqueta").id for one in ids]
     found: list[str] = []
@@ -78,8 +74,6 @@ def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | 
 def tags_after(existing: Sequence[str], given: Sequence[str], operation: str) -> list[str]:
     """Return tags after an operation on them.
 
-    :param existing: ids that are there.
-    :param given: ids of the request.
     :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``, in any case.
     """
     match operation.lower():

@@ -40,11 +40,7 @@ Resource(
 def filled_template(
     account: Account, template: Record, parameters: Mapping[str, str | None] | None, file: object
 ) -> str:
-    """Return the text of a template with its variables filled in, or refuse.
-
-    :param parameters: values by the name of the variable.
-    :param file: the file that goes with it, if any.
-    """
+    """Return the text of a template with its variables filled in, or refuse."""
     if not file and needs_file(template) and account.switches.media_template_without_file == "refuse":
         raise Refusal("FORM_ERROR", "O template exige um arquivo.")
     if template["archived"] or template["status"] != "Approved":
