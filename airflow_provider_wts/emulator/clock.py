@@ -144,10 +144,5 @@ class Agenda:
             done += 1
         return done
 
-    @property
-    def next_due(self) -> int | None:
-        """When the next action is due, in ticks."""
-        return self._events[0][0] if self._events else None
-
     def __len__(self) -> int:
         return len(self._events)

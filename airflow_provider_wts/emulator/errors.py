@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_wts.emulator.clock import Clock
 from airflow_provider_wts.emulator.switches import Switches
+
+T = TypeVar("T")
 
 
 class Refusal(Exception):
@@ -49,6 +51,13 @@ def not_found(what: str, key: str = "ENTITY_NOT_FOUND") -> Refusal:
     :param what: the object, in Portuguese with its article, such as ``O contato``.
     """
     return Refusal(key, f"{what} não foi encontrado(a).", missing=True)
+
+
+def required(found: T | None, what: str, key: str = "ENTITY_NOT_FOUND") -> T:
+    """Return an object, or refuse as the service does if there is none; see :func:`not_found`."""
+    if found is None:
+        raise not_found(what, key)
+    return found
 
 
 def bad_request(problems: list[str], switches: Switches) -> Refusal:

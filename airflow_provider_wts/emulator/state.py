@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from airflow_provider_wts.emulator.clock import Agenda, Clock
-from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.errors import Refusal, not_found, required
 from airflow_provider_wts.emulator.phones import formatted_phone, is_handle, stored_phone
 from airflow_provider_wts.emulator.switches import Switches
 
@@ -49,7 +49,7 @@ class Record:
 
 @dataclass(slots=True, eq=False)
 class Contact(Record):
-    """A contact, with the open sessions it has."""
+    """A contact, with all its sessions, oldest first."""
 
     sessions: list[Session] = field(default_factory=list)
 
@@ -116,6 +116,7 @@ class Send(Record):
     message: Message | None = None
 
 
+T = TypeVar("T")
 RecordT = TypeVar("RecordT", bound=Record)
 
 
@@ -150,7 +151,6 @@ class Table(Generic[RecordT]):
         self._created: list[RecordT] = []
         self._updated: list[tuple[int, RecordT]] = []
         self._sorted = True
-        self.version = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -175,7 +175,6 @@ class Table(Generic[RecordT]):
         self._by_id[record.id] = record
         self._created.append(record)
         self._updated.append((record.updated, record))
-        self.version += 1
         return record
 
     def touch(self, record: RecordT, ticks: int) -> None:
@@ -187,16 +186,14 @@ class Table(Generic[RecordT]):
             self._sorted = False
         record.updated = ticks
         self._updated.append((ticks, record))
-        self.version += 1
         if len(self._updated) > 2 * len(self._by_id) + 64:
-            self._compact()
+            self._updated = self._current(self._updated)
 
     def remove(self, record: RecordT) -> None:
         """Take a record out."""
         del self._by_id[record.id]
         self._created.remove(record)
-        self._compact()
-        self.version += 1
+        self._updated = self._current(self._updated)
 
     def by_creation(self) -> Sequence[RecordT]:
         """Return all records, oldest first; the list is the table's own."""
@@ -208,31 +205,20 @@ class Table(Generic[RecordT]):
         self._sort()
         if bounds == ALWAYS:
             return self._created
-        first = 0 if bounds.first is None else bisect_left(self._created, bounds.first, key=_creation)
-        last = len(self._created) if bounds.last is None else bisect_right(self._created, bounds.last, key=_creation)
-        return self._created[first:last]
+        return _within(self._created, bounds, _creation)
 
     def updated_in(self, bounds: Bounds) -> list[RecordT]:
         """Return the records changed last in a range of time, in the order of change."""
         self._sort()
-        first = 0 if bounds.first is None else bisect_left(self._updated, bounds.first, key=_change)
-        last = len(self._updated) if bounds.last is None else bisect_right(self._updated, bounds.last, key=_change)
-        return [
-            record
-            for ticks, record in self._updated[first:last]
-            if record.updated == ticks and record.id in self._by_id
-        ]
+        return [record for ticks, record in self._current(_within(self._updated, bounds, _change))]
 
-    def _compact(self) -> None:
-        self._updated = [
-            (ticks, record) for ticks, record in self._updated if record.updated == ticks and record.id in self._by_id
-        ]
+    def _current(self, entries: list[tuple[int, RecordT]]) -> list[tuple[int, RecordT]]:
+        return [(ticks, one) for ticks, one in entries if one.updated == ticks and one.id in self._by_id]
 
     def _sort(self) -> None:
         if not self._sorted:
             self._created.sort(key=_creation)
-            self._compact()
-            self._updated.sort(key=_change)
+            self._updated = sorted(self._current(self._updated), key=_change)
             self._sorted = True
 
 
@@ -242,6 +228,12 @@ def _creation(record: Record) -> int:
 
 def _change(entry: tuple[int, Record]) -> int:
     return entry[0]
+
+
+def _within(entries: list[T], bounds: Bounds, time_of: Callable[[T], int]) -> list[T]:
+    first = 0 if bounds.first is None else bisect_left(entries, bounds.first, key=time_of)
+    last = len(entries) if bounds.last is None else bisect_right(entries, bounds.last, key=time_of)
+    return entries[first:last]
 
 
 def named(records: Iterable[RecordT], name: str, of: Callable[[RecordT], str | None]) -> RecordT | None:
@@ -434,9 +426,7 @@ class Account:
 
     def run_due(self) -> None:
         """Do what is due by the clock."""
-        due = self.agenda.next_due
-        if due is not None and due <= self.clock.now():
-            self.agenda.run_due()
+        self.agenda.run_due()
 
     def advance(self, seconds: float) -> None:
         """Move time ahead and do all that becomes due, in order."""
@@ -456,10 +446,7 @@ class Account:
 
         :param what: what it is, in Portuguese with its article.
         """
-        record = table.find(identifier)
-        if record is None:
-            raise not_found(what)
-        return record
+        return required(table.find(identifier), what)
 
     def channel_of(self, sender: str | None, recipient: str | None = None) -> Record:
         """Return the channel that a request means with ``from``.
@@ -471,9 +458,7 @@ class Account:
         if not sender:
             instagram = bool(recipient and is_handle(recipient))
             fitting = [channel for channel in channels if (channel["type"] == "Instagram") == instagram]
-            if not fitting:
-                raise not_found("O canal")
-            return fitting[0]
+            return required(next(iter(fitting), None), "O canal")
         by_id = self.channels.find(sender)
         if by_id is not None:
             return by_id
@@ -485,16 +470,12 @@ class Account:
             except Refusal:
                 raise not_found("O canal") from None
             found = next((channel for channel in channels if _digits(channel["number"]) == digits), None)
-        if found is None:
-            raise not_found("O canal")
-        return found
+        return required(found, "O canal")
 
     def chatbot_of(self, key: str | None) -> Chatbot:
         """Return the chatbot of a key, if the API may start it."""
         wanted = (key or "").lower()
-        bot = next((bot for bot in self.chatbots if bot["key"] == wanted), None)
-        if bot is None:
-            raise not_found("O chatbot")
+        bot = required(next((bot for bot in self.chatbots if bot["key"] == wanted), None), "O chatbot")
         suitable = (
             bot["type"] == "Automation"
             and bot["publishStatus"] == "READY"
@@ -508,11 +489,8 @@ class Account:
     def template_of(self, identifier: str | None) -> Record:
         """Return a template by its id or its slug."""
         found = self.templates.find(identifier)
-        if found is None:
-            found = next((t for t in self.templates if t["internalName"] == identifier), None)
-        if found is None:
-            raise not_found("O template")
-        return found
+        by_slug = (template for template in self.templates if template["internalName"] == identifier)
+        return required(found or next(by_slug, None), "O template")
 
     def contact_by_address(self, address: str) -> Contact | None:
         """Return the contact of a number or handle, if there is one."""
@@ -531,46 +509,28 @@ class Account:
         return self.contacts_by_phone.get(other)
 
     def contact_named(self, given: Mapping[str, Any]) -> Contact:
-        """Return the contact that a request names by id or by phone number.
-
-        :param given: object with ``contactId`` or ``phoneNumber``.
-        """
+        """Return the contact that a request names by ``contactId`` or ``phoneNumber``."""
         if given.get("contactId"):
             return self.need(self.contacts, given["contactId"], "O contato")
         if not given.get("phoneNumber"):
             raise Refusal("FORM_ERROR", "Informe o contato ou o número de telefone.")
-        contact = self.contact_by_address(given["phoneNumber"])
-        if contact is None:
-            raise not_found("O contato", "FORM_ERROR")
-        return contact
+        return required(self.contact_by_address(given["phoneNumber"]), "O contato", "FORM_ERROR")
 
     def user_id(self) -> str:
         """Return the user in whose name the API writes: that of the first agent."""
-        agents = self.agents.by_creation()
-        return str(agents[0]["userId"]) if agents else self.named_id("user:API")
+        return str(next((agent["userId"] for agent in self.agents), self.named_id("user:API")))
 
-    def department_of(self, named_department: Mapping[str, Any] | None) -> Record | None:
-        """Return the department that a request names by id or name.
-
-        :param named_department: object with ``id`` or ``name``.
-        """
-        if not named_department:
+    def department_of(self, given: Mapping[str, Any] | None) -> Record | None:
+        """Return the department that a request names by ``id`` or ``name``, if it names one."""
+        given = given or {}
+        if given.get("id"):
+            return self.need(self.departments, given["id"], "A equipe")
+        if not given.get("name"):
             return None
-        if named_department.get("id"):
-            return self.need(self.departments, named_department["id"], "A equipe")
-        name = named_department.get("name")
-        if not name:
-            return None
-        found = named(self.departments, name, lambda department: department["name"])
-        if found is None:
-            raise not_found("A equipe")
-        return found
+        return required(named(self.departments, given["name"], lambda department: department["name"]), "A equipe")
 
     def agent_of(self, user: Mapping[str, Any] | None) -> Record | None:
-        """Return the agent that a request names by user id, phone number or e-mail.
-
-        :param user: object with ``id``, ``phoneNumber`` or ``email``.
-        """
+        """Return the agent that a request names by ``id``, ``phoneNumber`` or ``email``, if it names one."""
         if not user or not any(user.values()):
             return None
         for agent in self.agents:
@@ -628,38 +588,37 @@ class Account:
 
     def index_contact(self, contact: Contact) -> None:
         """Make a contact findable by its number, handle and e-mail."""
-        if contact["phoneNumber"]:
-            self.contacts_by_phone[_digits(contact["phoneNumber"])] = contact
-        if contact["instagram"]:
-            self.contacts_by_instagram["@" + contact["instagram"].removeprefix("@").casefold()] = contact
-        if contact["email"]:
-            self.contacts_by_email[contact["email"].casefold()] = contact
+        for index, key in self._indexes(contact):
+            index[key] = contact
 
     def unindex_contact(self, contact: Contact) -> None:
         """Forget a contact's number, handle and e-mail, before they change."""
-        for index in (self.contacts_by_phone, self.contacts_by_instagram, self.contacts_by_email):
-            for key in [key for key, found in _keys(contact, index) if found is contact]:
+        for index, key in self._indexes(contact):
+            if index.get(key) is contact:
                 del index[key]
 
-    def behaviour_of(self, address: str) -> Behaviour:
-        """Return how a contact behaves.
+    def _indexes(self, contact: Contact) -> list[tuple[dict[str, Contact], str]]:
+        keys = (
+            (self.contacts_by_phone, _digits(contact["phoneNumber"])),
+            (self.contacts_by_instagram, handle_key(contact["instagram"])),
+            (self.contacts_by_email, (contact["email"] or "").casefold()),
+        )
+        return [(index, key) for index, key in keys if key]
 
-        :param address: its number as stored, or handle.
-        """
-        key = address.casefold() if is_handle(address) else _digits(address)
-        return self.behaviours.get(key, self.default_behaviour)
+    def behaviour_of(self, address: str) -> Behaviour:
+        """Return how the contact of a stored number or a handle behaves."""
+        return self.behaviours.get(address_key(address), self.default_behaviour)
 
     def set_behaviour(self, address: str, behaviour: Behaviour) -> None:
-        """Say how a contact behaves, whether it exists yet or not.
+        """Set how a contact behaves, whether it exists yet or not.
 
         :param address: number in any accepted spelling, or handle; ``*`` = all others.
         """
         if address == "*":
             self.default_behaviour = behaviour
-        elif is_handle(address):
-            self.behaviours[address.strip().casefold()] = behaviour
         else:
-            self.behaviours[_digits(stored_phone(address, self.switches))] = behaviour
+            known = address if is_handle(address) else stored_phone(address, self.switches)
+            self.behaviours[address_key(known)] = behaviour
 
     def deliver(self, delivery: Delivery) -> None:
         """Record what a customer received."""
@@ -676,13 +635,9 @@ def _digits(text: str | None) -> str:
     return "".join(character for character in text or "" if character.isdigit())
 
 
-def _keys(contact: Contact, index: Mapping[str, Contact]) -> list[tuple[str, Contact]]:
-    keys = (
-        _digits(contact["phoneNumber"]),
-        "@" + (contact["instagram"] or "").removeprefix("@").casefold(),
-        (contact["email"] or "").casefold(),
-    )
-    return [(key, index[key]) for key in keys if key in index]
+def handle_key(handle: str | None) -> str:
+    """Return the same text for all spellings of a handle, with or without its sign."""
+    return "@" + handle.removeprefix("@").casefold() if handle else ""
 
 
 def _nowhere(url: str, body: Mapping[str, Any], reason: str) -> None:

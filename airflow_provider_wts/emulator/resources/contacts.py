@@ -20,13 +20,13 @@ from airflow_provider_wts.emulator.crud import (
     listed,
     merged,
 )
-from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.errors import Refusal, bad_request, required
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
 from airflow_provider_wts.emulator.resources.portfolios import PORTFOLIO_CONTACTS
 from airflow_provider_wts.emulator.resources.sequences import SEQUENCE_CONTACTS
 from airflow_provider_wts.emulator.resources.tags import tag_ids, tags_after
-from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key, named
+from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key, handle_key, named
 
 _FIELDS = fields_of(
     *("name", "phoneNumber", "email", "instagram", "annotation", "status", "customFields", "pictureUrl"),
@@ -179,7 +179,7 @@ def _existing(account: Account, given: Mapping[str, Any]) -> Contact | None:
     if given.get("phoneNumber"):
         found = account.contact_by_address(given["phoneNumber"])
     if found is None and given.get("instagram"):
-        found = account.contacts_by_instagram.get("@" + given["instagram"].removeprefix("@").casefold())
+        found = account.contacts_by_instagram.get(handle_key(given["instagram"]))
     if found is None and given.get("email"):
         found = account.contacts_by_email.get(given["email"].casefold())
     return found
@@ -248,13 +248,8 @@ def _portfolios(account: Account, given: Mapping[str, Any]) -> list[Record] | No
         return [account.need(account.portfolios, one, "A carteira") for one in given["portfolioIds"]]
     if "portfolioNames" not in given and "portfolioIds" not in given:
         return None
-    found = []
-    for name in given.get("portfolioNames") or ():
-        portfolio = named(account.portfolios, name, lambda one: one["name"])
-        if portfolio is None:
-            raise not_found("A carteira")
-        found.append(portfolio)
-    return found
+    found = (named(account.portfolios, name, lambda one: one["name"]) for name in given.get("portfolioNames") or ())
+    return [required(portfolio, "A carteira") for portfolio in found]
 
 
 def _contact_of(request: Request) -> Contact:
@@ -262,7 +257,4 @@ def _contact_of(request: Request) -> Contact:
     account = request.account
     if "phone" not in request.path:
         return account.need(account.contacts, request.path["id"], "O contato")
-    contact = account.contact_by_address(request.path["phone"])
-    if contact is None:
-        raise not_found("O contato", "FORM_ERROR")
-    return contact
+    return required(account.contact_by_address(request.path["phone"]), "O contato", "FORM_ERROR")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator.crud import Request, Resource, answer, details_of, fields_of, handles
-from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.errors import Refusal, required
 from airflow_provider_wts.emulator.state import Account, Record
 
 _DETAILS = details_of("agents", "channels")
@@ -108,10 +108,7 @@ def _channels_of(request: Request) -> Any:
 
 
 def _agent(account: Account, user_id: str | None) -> Record:
-    agent = account.agent_of({"id": user_id})
-    if agent is None:
-        raise not_found("O usuário")
-    return agent
+    return required(account.agent_of({"id": user_id}), "O usuário")
 
 
 def _channels(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:

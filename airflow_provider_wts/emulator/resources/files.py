@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.crud import Request, answer, handles
-from airflow_provider_wts.emulator.errors import Refusal, not_found
+from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account
 
 UPLOADS = "/_upload/"
@@ -107,9 +107,7 @@ def _message_file(account: Account, reference: str) -> dict[str, Any]:
         mime = _mime_type(name)
         identifier, size, url = account.new_id(), 0, reference
     else:
-        file = account.files.find(reference)
-        if file is None:
-            raise not_found("O arquivo")
+        file = account.need(account.files, reference, "O arquivo")
         name, mime, identifier, size = file["name"], file["mimeType"], file.id, file["size"]
         url = f"{account.address}/_files/{file.id}"
     return {

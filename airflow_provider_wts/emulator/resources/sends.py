@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
 from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, answer, handles
-from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found, required
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.files import message_file
 from airflow_provider_wts.emulator.resources.sessions import write_metadata
@@ -300,9 +300,7 @@ def _otp_template(account: Account, identifier: str | None) -> Record:
 def _otp_status(request: Request) -> dict[str, Any]:
     account, identifier = request.account, request.path["id"]
     otp = account.otps.find(identifier) or account.otps_by_sender_id.get(identifier)
-    if otp is None:
-        raise not_found("O código")
-    return _show_otp(request, otp)
+    return _show_otp(request, required(otp, "O código"))
 
 
 def _show_otp(request: Request, otp: Record) -> dict[str, Any]:
