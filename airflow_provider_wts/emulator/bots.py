@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
@@ -34,33 +35,26 @@ def start(
     account: Account,
     session: Session,
     bot: Chatbot,
+    item: Mapping[str, Any] = MappingProxyType({}),
     *,
-    sender_id: str | None = None,
     send_id: str | None = None,
-    callback_url: str | None = None,
-) -> BotRun:
-    """Start a chatbot in a session; one that runs there stops."""
+) -> None:
+    """Start a chatbot in a session; one that runs there stops.
+
+    :param item: the request for it, or the entry of a batch, with ``senderId`` and ``callbackUrl``.
+    :param send_id: the send that starts it.
+    """
     if session.run is not None:
         session.run.stop()
     run = BotRun(account, session, bot)
     session.run = run
     session["botId"] = bot.id
     account.touch_session(session)
-    account.deliver(
-        Delivery(
-            to=conversation.address_of(session),
-            kind="chatbot",
-            bot=bot["name"],
-            sender_id=sender_id,
-            session_id=session.id,
-            send_id=send_id,
-            at=account.now_text(),
-        )
-    )
+    to, at, sender_id = conversation.address_of(session), account.now_text(), item.get("senderId")
+    account.deliver(Delivery(to, "chatbot", at, sender_id, send_id, session_id=session.id, bot=bot["name"]))
     content = {"id": send_id, "sessionId": session.id, "status": "STARTED", "senderId": sender_id, "failedReason": None}
-    webhooks.call_back(account, callback_url, content)
+    webhooks.call_back(account, item.get("callbackUrl"), content)
     account.agenda.after(0, run.go_on)
-    return run
 
 
 def check_steps(steps: object) -> list[dict[str, Any]]:
@@ -94,12 +88,11 @@ class BotRun:
             step = self.bot.steps[self._position]
             name = next(iter(_STEPS.keys() & step.keys()))
             try:
-                waits = _STEPS[name](self, step)
+                _STEPS[name](self, step)
             except Refusal as refusal:
                 log.warning("Chatbot %r stops at step %d: %s", self.bot["name"], self._position + 1, refusal.text)
                 self.stop()
-                return
-            if waits:
+            if name in ("wait", "ask"):
                 return
             self._position += 1
 
@@ -111,7 +104,7 @@ class BotRun:
             self.session.run = None
             if self.account.switches.bot_id_after_run == "cleared":
                 self.session["botId"] = None
-            self._touch()
+            self.account.touch_session(self.session)
 
     def answered(self, text: str) -> None:
         """Take the contact's answer to what the script asked."""
@@ -119,31 +112,29 @@ class BotRun:
         self.asked = False
         self._answer = text
         if step.get("save_as"):
-            self.session["metadata"] = {**self.session["metadata"], step["save_as"]: text}
-            self._touch()
+            self._keep({step["save_as"]: text})
         self._position += 1
         self.account.agenda.after(0, self.go_on)
 
-    # The steps; each returns whether the script waits. --------------------------------------------------------------
+    def _keep(self, metadata: Mapping[str, Any]) -> None:
+        self.session["metadata"] = {**self.session["metadata"], **metadata}
+        self.account.touch_session(self.session)
 
-    def message(self, step: Mapping[str, Any]) -> bool:
-        """Write to the contact."""
+    # The steps ------------------------------------------------------------------------------------------------------
+
+    def _message(self, step: Mapping[str, Any]) -> None:
         template = None
         if step.get("template"):
             template = next((t for t in self.account.templates if t["name"] == step["template"]), None)
         content = conversation.Content(self._fill(step["message"]), template=template)
         conversation.company_writes(self.account, self.session, content, bot=self.bot["name"])
-        return False
 
-    def wait(self, step: Mapping[str, Any]) -> bool:
-        """Wait some seconds."""
+    def _wait(self, step: Mapping[str, Any]) -> None:
         self._position += 1
         self.account.agenda.after(float(step["wait"]), self.go_on)
-        return True
 
-    def ask(self, step: Mapping[str, Any]) -> bool:
-        """Ask the contact, and wait for its answer."""
-        self.message({**step, "message": step["ask"]})
+    def _ask(self, step: Mapping[str, Any]) -> None:
+        self._message({**step, "message": step["ask"]})
         self.asked = True
         position = self._position
         behaviour = self.account.behaviour_of(conversation.address_of(self.session))
@@ -166,19 +157,14 @@ class BotRun:
             self.account.agenda.after(behaviour.delay, reply_now)
         if step.get("timeout") is not None:
             self.account.agenda.after(float(step["timeout"]), give_up)
-        return True
 
-    def metadata(self, step: Mapping[str, Any]) -> bool:
-        """Write session metadata."""
+    def _metadata(self, step: Mapping[str, Any]) -> None:
         filled = {
             name: self._fill(value) if isinstance(value, str) else value for name, value in step["metadata"].items()
         }
-        self.session["metadata"] = {**self.session["metadata"], **filled}
-        self._touch()
-        return False
+        self._keep(filled)
 
-    def classification(self, step: Mapping[str, Any]) -> bool:
-        """Classify the session."""
+    def _classification(self, step: Mapping[str, Any]) -> None:
         given = step["classification"]
         self.session["classification"] = {
             "id": self.account.new_id(),
@@ -187,11 +173,9 @@ class BotRun:
             "amount": float(given.get("amount", 0)),
             "categoryName": given.get("name"),
         }
-        self._touch()
-        return False
+        self.account.touch_session(self.session)
 
-    def transfer(self, step: Mapping[str, Any]) -> bool:
-        """Hand the session over to a department or an agent."""
+    def _transfer(self, step: Mapping[str, Any]) -> None:
         target = step["transfer"]
         if "department" in target:
             department = self.account.department_of({"name": target["department"]})
@@ -201,31 +185,21 @@ class BotRun:
         else:
             self.session["userId"] = self.account.user_of({"email": target["agent"]})
             conversation.set_status(self.account, self.session, "IN_PROGRESS")
-        return False
 
-    def status(self, step: Mapping[str, Any]) -> bool:
-        """Set the session's status."""
+    def _status(self, step: Mapping[str, Any]) -> None:
         conversation.set_status(self.account, self.session, step["status"])
-        return False
 
-    def complete(self, step: Mapping[str, Any]) -> bool:
-        """Complete the session."""
+    def _complete(self, step: Mapping[str, Any]) -> None:
         given = step["complete"]
         # Where this is the last step, the chatbot has done its work: it ends before the session does.
         if self._position + 1 >= len(self.bot.steps):
             self.stop()
         reactivate = isinstance(given, dict) and bool(given.get("reactivate"))
         conversation.complete(self.account, self.session, stop_bot=False, reactivate=reactivate)
-        return False
 
-    def fail(self, step: Mapping[str, Any]) -> bool:
-        """End the script at once."""
+    def _fail(self, step: Mapping[str, Any]) -> None:
         log.info("Chatbot %r fails, as its script says: %s", self.bot["name"], step["fail"])
         self.stop()
-        return True
-
-    def _touch(self) -> None:
-        self.account.touch_session(self.session)
 
     def _fill(self, text: str) -> str:
         def value(match: re.Match[str]) -> str:
@@ -242,14 +216,14 @@ class BotRun:
         return _PLACE.sub(value, text)
 
 
-_STEPS: dict[str, Callable[[BotRun, Mapping[str, Any]], bool]] = {
-    "message": BotRun.message,
-    "wait": BotRun.wait,
-    "ask": BotRun.ask,
-    "metadata": BotRun.metadata,
-    "classification": BotRun.classification,
-    "transfer": BotRun.transfer,
-    "status": BotRun.status,
-    "complete": BotRun.complete,
-    "fail": BotRun.fail,
+_STEPS: dict[str, Callable[[BotRun, Mapping[str, Any]], None]] = {
+    "message": BotRun._message,
+    "wait": BotRun._wait,
+    "ask": BotRun._ask,
+    "metadata": BotRun._metadata,
+    "classification": BotRun._classification,
+    "transfer": BotRun._transfer,
+    "status": BotRun._status,
+    "complete": BotRun._complete,
+    "fail": BotRun._fail,
 }

@@ -58,12 +58,12 @@ def contacts_named(account: Account, given: Mapping[str, Any], *, unknown: str) 
     numbers: list[str] = []
     for phone in given.get("phoneNumbers") or ():
         found = account.contact_by_address(phone)
-        if found is None and unknown == "refuse":
-            raise not_found("O contato", "FORM_ERROR")
-        if found is None and unknown == "create":
-            numbers.append(phone)
         if found is not None:
             contacts.append(found)
+        elif unknown == "refuse":
+            raise not_found("O contato", "FORM_ERROR")
+        elif unknown == "create":
+            numbers.append(phone)
     contacts += [contact_for(account, phone) for phone in numbers]
     return list({contact.id: contact for contact in contacts}.values())
 
@@ -80,13 +80,12 @@ def open_session(
     *,
     hidden: bool = False,
     department: Record | None = None,
-    agent: Record | None = None,
+    user_id: str | None = None,
     origin: str = "API",
 ) -> Session:
-    """Open a session.
+    """Open a session; the default department gets it unless another one is given.
 
     :param hidden: whether it stays hidden until the contact answers.
-    :param department: the department that gets it; the default one when left out.
     """
     department = department or account.default_department()
     session = add_session(
@@ -95,7 +94,7 @@ def open_session(
         channel,
         "HIDDEN" if hidden else account.switches.opened_session_status,
         departmentId=department.id if department else None,
-        userId=agent["userId"] if agent else None,
+        userId=user_id,
         origin=origin,
     )
     webhooks.emit_session(account, "SESSION_NEW", session)
@@ -152,20 +151,22 @@ def session_for_send(account: Account, contact: Contact, channel: Record, option
             channel,
             hidden=bool(options.get("hiddenSession")),
             department=account.department_of(options.get("department")),
-            agent=account.agent_of(options.get("user")),
+            user_id=account.user_of(options.get("user")),
         )
     return session
 
 
-def check_target(account: Account, session: Session | None, options: Mapping[str, Any]) -> None:
-    """Refuse a send to an unknown department or user, whether they count or not.
+def session_before_send(account: Account, to: str, channel: Record, options: Mapping[str, Any]) -> Session | None:
+    """Return the open session that a send goes into, or refuse an unknown department or user.
 
-    :param session: the open session that the send goes into, in which case they do not count.
+    :param options: ``forceStartSession``, ``department`` and ``user``; the last two count only for a new session.
     """
-    counts = session is None or options.get("forceStartSession")
-    if counts or account.switches.unknown_target == "refuse":
+    contact = account.contact_by_address(to)
+    session = open_session_of(account, contact, channel) if contact is not None else None
+    if session is None or options.get("forceStartSession") or account.switches.unknown_target == "refuse":
         account.department_of(options.get("department"))
         account.agent_of(options.get("user"))
+    return session
 
 
 def set_status(account: Account, session: Session, status: str) -> None:
@@ -261,7 +262,9 @@ def company_writes(
     if reason is not None:
         account.agenda.after(account.switches.sent_seconds, lambda: _fail(account, message, reason))
     elif behaviour.stays not in ("QUEUED", "PROCESSING"):
-        _plan_progress(account, message, "SENT", account.switches.sent_seconds, behaviour.stays)
+        account.agenda.after(
+            account.switches.sent_seconds, lambda: _progress(account, message, "SENT", behaviour.stays)
+        )
     if reason is None and behaviour.answers == "always" and bot is None and behaviour.replies:
         account.agenda.after(behaviour.delay, lambda: _reply(account, session))
     webhooks.emit_message(account, "MESSAGE_SENT", message)
@@ -376,11 +379,11 @@ def add_note(
     return note
 
 
-def _plan_progress(account: Account, message: Message, status: str, seconds: float, last: str | None) -> None:
-    account.agenda.after(seconds, lambda: _progress(account, message, status, last))
-
-
 def _progress(account: Account, message: Message, status: str, last: str | None) -> None:
+    """Move a message to a status, and plan the next one.
+
+    :param last: the status after which it moves no further.
+    """
     if message["status"] in ("DELETED", "FAILED"):
         return
     message["status"] = status
@@ -389,13 +392,12 @@ def _progress(account: Account, message: Message, status: str, last: str | None)
     account.touch(account.messages, message)
     webhooks.emit_message(account, "MESSAGE_UPDATED", message)
     if status == "SENT":
-        webhooks.call_back(account, message.callback_url, _told(message))
-    if status == last:
-        return
-    if status == "SENT":
-        _plan_progress(account, message, "DELIVERED", account.switches.delivered_seconds, last)
-    elif status == "DELIVERED":
-        _plan_progress(account, message, "READ", account.switches.read_seconds, last)
+        webhooks.call_back(account, message.callback_url, _outcome(message))
+    switches = account.switches
+    following = {"SENT": ("DELIVERED", switches.delivered_seconds), "DELIVERED": ("READ", switches.read_seconds)}
+    if status in following and status != last:
+        then, seconds = following[status]
+        account.agenda.after(seconds, lambda: _progress(account, message, then, last))
 
 
 def _fail(account: Account, message: Message, reason: str) -> None:
@@ -405,10 +407,10 @@ def _fail(account: Account, message: Message, reason: str) -> None:
     message["details"] = {**(message["details"] or {}), "errors": [error]}
     account.touch(account.messages, message)
     webhooks.emit_message(account, "MESSAGE_UPDATED", message)
-    webhooks.call_back(account, message.callback_url, _told(message))
+    webhooks.call_back(account, message.callback_url, _outcome(message))
 
 
-def _told(message: Message) -> dict[str, Any]:
+def _outcome(message: Message) -> dict[str, Any]:
     return {**message.shown("sessionId", *webhooks.OUTCOME), "id": message.send_id or message.id}
 
 

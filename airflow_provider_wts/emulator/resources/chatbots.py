@@ -133,14 +133,7 @@ def _dispatch(
         current = conversation.open_session(account, contact, channel, hidden=hidden, department=department)
     write_metadata(account, current, item.get("sessionMetadata"))
     _write_contact_metadata(account, contact, item.get("contactMetadata"))
-    bots.start(
-        account,
-        current,
-        bot,
-        sender_id=item.get("senderId"),
-        send_id=send_id,
-        callback_url=item.get("callbackUrl"),
-    )
+    bots.start(account, current, bot, item, send_id=send_id)
     return current, None
 
 

@@ -20,9 +20,7 @@ def _send(request: Request) -> dict[str, Any] | Later:
     account, body = request.account, request.body
     channel = account.channel_of(body.get("from"), body["to"])
     options = {**(body.get("options") or {}), "department": body.get("department"), "user": body.get("user")}
-    known = account.contact_by_address(body["to"])
-    current = conversation.open_session_of(account, known, channel) if known is not None else None
-    conversation.check_target(account, current, options)
+    conversation.session_before_send(account, body["to"], channel, options)
     bot = account.chatbot_of(body["botKey"]) if body.get("botKey") else None
     content = _content(account, body["body"])
     contact = conversation.contact_for(account, body["to"])

@@ -182,9 +182,7 @@ def _accept(
             raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
         channel = account.channel_of(sender, item["to"])
         to = item["to"].strip() if is_handle(item["to"]) else stored_phone(item["to"], account.switches)
-        contact = account.contact_by_address(to)
-        current = conversation.open_session_of(account, contact, channel) if contact is not None else None
-        conversation.check_target(account, current, options)
+        current = conversation.session_before_send(account, to, channel, options)
         if content.template is None and not _may_write(account, current, channel):
             raise Refusal("FORM_ERROR", "Fora da janela de 24 horas: é necessário enviar um template.")
     stays = current if not options.get("forceStartSession") else None
