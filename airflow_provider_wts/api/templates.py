@@ -47,6 +47,19 @@ def list_templates(**filters: Unpack[TemplateFilters]) -> Call[TemplatePage]:
     return Call("list_templates", query=query_of(TemplateFilters, filters, {"template_type": "Type"}))
 
 
+def needed_channel(channel: str | None) -> str:
+    """Return the channel that a template goes out from.
+
+    :raises WtsInvalidRequestError: when there is none.
+    """
+    if channel is None:
+        raise WtsInvalidRequestError(
+            "channel: a template needs the channel to send from. Nothing was sent. Set it here or in the connection. "
+            "Example: '+55 11 4000-1234'."
+        )
+    return channel
+
+
 _EXAMPLE = """{"nome": "Maria", "valor": "149,90"}"""
 
 # Meta refuses values of templates with a line break, a tab, or more than four spaces in a row.

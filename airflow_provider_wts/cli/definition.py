@@ -19,7 +19,7 @@ def get_wts_cli_commands() -> list[CLICommand]:
 
     # Airflow's Arg has no types.
     arg: Any = Arg
-    conn_id = arg(("conn_id",), nargs="?", default="wts_default", help="id of the connection (wts_default)")
+    conn_id = arg(("conn_id",), nargs="?", default="wts_default", help="ID of the connection (default: wts_default)")
     as_json = arg(("--json",), action="store_true", help="print the checks as JSON")
     return [
         GroupCommand(
@@ -28,7 +28,7 @@ def get_wts_cli_commands() -> list[CLICommand]:
             subcommands=(
                 ActionCommand(
                     name="doctor",
-                    help="Check all that a send needs, and say what to do; no customer is written to",
+                    help="Check everything that a send needs, and suggest fixes; messages no customer",
                     func=doctor,
                     args=(conn_id, as_json),
                 ),

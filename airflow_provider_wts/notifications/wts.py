@@ -167,7 +167,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
 
     def _give_up(self, rest: list[str]) -> None:
         if rest:
-            self.log.error("The notification was not tried for %s, since nothing can be sent.", ", ".join(rest))
+            self.log.error("The notification was not tried for %s, because nothing can be sent.", ", ".join(rest))
 
     def _call(self, hook: WtsHook, channel: str | None) -> Callable[[str], Call[Any]]:
         from airflow_provider_wts.api import chatbots, parameters, sends, templates
@@ -180,11 +180,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
                 bot_key=key, to=to, from_=channel or UNSET, session_metadata=metadata
             )
         if not parameters.missing(self.template):
-            if channel is None:
-                raise WtsInvalidRequestError(
-                    "channel: is empty, and a template needs one. Name it here or in the connection."
-                )
-            sender: str = channel
+            sender = templates.needed_channel(channel)
             filling = templates.template_parameters("parameters", self.parameters or UNSET)
             template_id = checked_template(
                 hook.names, str(self.template), sender, filling, has_file=False, check=True, log=self.log

@@ -73,7 +73,7 @@ class WtsCallOperator(WtsOperator):
             if parameters.flag("paged", self.paged):
                 return self._collect(call)
             if not parameters.missing(self.max_items) or not parameters.missing(self.output_path):
-                raise WtsInvalidRequestError("max_items, output_path: have no effect without paged=True. Set it.")
+                raise WtsInvalidRequestError("max_items, output_path: have no effect without paged=True. Set paged.")
         return self.run_call(call)
 
     def _call(self) -> Call[Any]:

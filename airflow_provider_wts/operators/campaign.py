@@ -263,7 +263,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             if recipients.bad_rows and on_bad_row != "skip":
                 campaign.refuse_bad_rows(rehearsal=dry_run)
             self.log.info(
-                "%s recipients; %s duplicates and %s bad rows are left out.",
+                "%s recipients. Left out: %s duplicates, %s bad rows.",
                 f"{recipients.count:,}",
                 f"{recipients.duplicates:,}",
                 f"{recipients.bad_rows:,}",
@@ -274,8 +274,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
                 stack.enter_context(results)
             else:
                 self.log.warning(
-                    "results_path: is not set. Only the first %s recipients who are not reached will be named, here "
-                    "and in the returned value. [wts] results_path sets a folder for all campaigns.",
+                    "results_path: is not set. Only the first %s recipients who were not reached will be named, in the "
+                    "log and in the returned value. [wts] results_path sets a folder for all campaigns.",
                     MAX_NAMED,
                 )
             if snapshot is not None:
@@ -327,7 +327,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         share, key = share_of(self.holdout), parameters.filter_text("holdout_key", self.holdout_key)
         if key and parameters.missing(self.holdout):
             raise WtsInvalidRequestError(
-                "holdout_key: was given without holdout. Nothing was sent. Set the share, or leave the key out. "
+                "holdout_key: has no effect without holdout. Nothing was sent. Set holdout, or leave the key out. "
                 "Example: holdout=0.1."
             )
         task = context["ti"]
@@ -360,8 +360,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         given = not is_missing(self.recipients), not parameters.missing(self.recipients_path), query is not None
         if not any(given) and self.recipients is not UNSET:
             raise WtsInvalidRequestError(
-                f"recipients: the value was {quoted(self.recipients)}. Nothing was sent. The task that should return "
-                "the list returned nothing, or under another XCom key."
+                f"recipients: the value was {quoted(self.recipients)}. Nothing was sent. Check the task that returns "
+                "the list: it returned nothing, or used another XCom key."
             )
         if sum(given) != 1:
             raise WtsInvalidRequestError(
@@ -587,12 +587,7 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
 
         name = parameters.needed_name("template", self.template)
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = self._channel()
-        if channel is None:
-            raise WtsInvalidRequestError(
-                "channel: a template needs the channel that it goes out from. Give one here, for example "
-                "'+55 11 4000-1234', or set it in the connection."
-            )
+        channel = templates.needed_channel(self._channel())
         options = self._session_options()
         self._details = self.hook.names.template_details(name, channel)
         if self._details is not None:
@@ -630,7 +625,6 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
         return templates.filled_template(self._details, recipient.values.get("parameters"))
 
     def _file(self, value: Any) -> str | None:
-
         found = _file(value)
         if self._details is not None:
             templates.check_media(self._details, has_file=found is not None)
@@ -745,7 +739,7 @@ def _file(value: Any) -> str | None:
         return None
     if not is_uuid(found) and not found.lower().startswith(("http://", "https://")):
         raise WtsInvalidRequestError(
-            "file: must be a public address or the id of an uploaded file; WtsUploadFileOperator uploads one."
+            "file: must be a public address, or the ID of a file that WtsUploadFileOperator uploaded."
         )
     return found if is_uuid(found) else encoded_address(found)
 
@@ -775,8 +769,8 @@ def _refuse_output_of_task(name: str, value: Any) -> None:
     """
     if name.startswith("row_") and any(XComArg.iter_xcom_references(value)):
         raise WtsInvalidRequestError(
-            f"{name}: is the output of a task, and templates of rows take none. Put the value into the rows, or into a "
-            "template: {{ params.x }}, {{ row.x }}."
+            f"{name}: a template of rows cannot be the output of a task. Put the value into the rows, and write "
+            "{{ row.x }}, or into params, and write {{ params.x }}."
         )
 
 

@@ -126,7 +126,7 @@ class WtsCardWriter(WtsOperator):
         """
         tags, tag_names = parameters.texts("tags", self.tags), parameters.texts("tag_names", self.tag_names)
         if tags is not UNSET and tag_names is not UNSET:
-            raise WtsInvalidRequestError("tag_names: the API ignores it together with tags. Give one of them.")
+            raise WtsInvalidRequestError("tag_names: the API ignores it if tags is given, too. Give only one of them.")
         contacts = parameters.texts("contacts", self.contacts)
         if isinstance(contacts, list):
             contacts = [checked_contact(f"contacts[{index}]", contact) for index, contact in enumerate(contacts)]
@@ -222,8 +222,8 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
             content = self.checked_content()
             if not is_uuid(step) and parameters.missing(self.panel):
                 raise WtsInvalidRequestError(
-                    f"panel: is empty, and the step {quoted(step)} is a title, which many panels may have. Give the "
-                    "title or id of the panel, or the id of the step."
+                    f"panel: is empty, and the step {quoted(step)} is a title, which several panels may have. Give the "
+                    "title or ID of the panel, or the ID of the step."
                 )
             step = self.step_id(step)
             self.look_up(content)
@@ -327,10 +327,12 @@ class WtsUpdateCardOperator(WtsCardWriter):
             )
         status, reason = change["status"], change["lost_reason_id"]
         if reason is not UNSET and (status is UNSET or (reason is not None and status != "LOST")):
-            raise WtsInvalidRequestError("lost_reason: goes together with status='LOST' only.")
+            raise WtsInvalidRequestError("lost_reason: requires status='LOST'. Nothing was changed. Set it, too.")
         if not parameters.missing(self.upsert_tag_operation):
             if change["tag_ids"] is UNSET and change["tag_names"] is UNSET:
-                raise WtsInvalidRequestError("upsert_tag_operation: says what to do with tags, and there are none.")
+                raise WtsInvalidRequestError(
+                    "upsert_tag_operation: has no effect without tags. Give tags or tag_names."
+                )
             operation = parameters.choice("upsert_tag_operation", self.upsert_tag_operation, _TAG_OPERATIONS)
             change["upsert_tag_operation"] = operation
         return change
@@ -423,7 +425,7 @@ def panel_of_card(operator: WtsOperator, card_id: str) -> str:
     """
     panel_id = operator.hook.run(panels.get_card(card_id)).get("panelId")
     if not panel_id:
-        raise WtsInvalidRequestError(f"panel: WTS Chat does not say which panel card {card_id} is on. Give it here.")
+        raise WtsInvalidRequestError(f"panel: WTS Chat did not report the panel of card {card_id}. Set it here.")
     return panel_id
 
 
@@ -513,7 +515,9 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
             text = parameters.bounded_text("text", self.text, most=8000)
             urls = parameters.urls("file_urls", self.file_urls, most=3)
             if parameters.missing(text) and not urls:
-                raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
+                raise WtsInvalidRequestError(
+                    "text: is empty, and there is no file. Nothing was sent. Give one of them."
+                )
             call = panels.create_card_note(card_id, text=text, file_urls=urls)
         place = "the notes of this card"
         note = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None, place=place)

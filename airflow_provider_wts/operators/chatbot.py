@@ -136,7 +136,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         if self._was_skipped(session, start, marks[0]):
             self.finish_sending(context)
             reason = (
-                f"WTS Chat started no chatbot in session {session.get('id')}, because a skip_if_... parameter applied."
+                f"WTS Chat did not start the chatbot in session {session.get('id')}: a skip_if_... parameter applied."
             )
             self.log.warning(reason)
             raise AirflowSkipException(reason)
@@ -161,7 +161,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     def _start(self) -> BotStart:
         if parameters.missing(self.chatbot):
             raise WtsInvalidRequestError(
-                "chatbot: is empty. Nothing was sent. Give the name, key or id of a bot. Example: 'Cobrança'."
+                "chatbot: is empty. Nothing was sent. Give the name, key or ID of a bot. Example: 'Cobrança'."
             )
         if parameters.missing(self.to) and parameters.missing(self.session_id):
             raise WtsInvalidRequestError(
@@ -213,7 +213,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _wait_on(self, session: SessionV2, left: float) -> NoReturn:
         """Wait on for a session that only the list of sessions shows as completed."""
-        self.log.warning("The list of sessions shows session %s as completed; it is not.", session.get("id"))
+        self.log.warning("The list of sessions shows session %s as completed, but it is not.", session.get("id"))
         if left <= 0:
             raise AirflowFailException(_too_late(str(session.get("id")), session.get("status")))
         self._defer(SessionWait.of(session.get("id"), "COMPLETED", ()), left)
@@ -395,7 +395,7 @@ def _session_at_once(hook: WtsHook, session_id: str) -> SessionV2:
 def _too_late(session_id: str, status: str | None) -> str:
     return (
         f"Session {session_id} is still {status or 'of unknown status'} at the end of completion_timeout. The chatbot "
-        "was started; it is not started again. To wait longer, use WtsSessionSensor with this session."
+        "was started, and is not started again. To wait longer, use WtsSessionSensor with this session."
     )
 
 

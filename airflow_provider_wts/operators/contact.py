@@ -256,9 +256,7 @@ class WtsUpdateContactOperator(_ContactWriteOperator, RefusesBackfill):
             return contact_fields.tag_operation(self.tag_operation)
         if parameters.missing(self.tag_operation):
             return UNSET
-        raise WtsInvalidRequestError(
-            "tag_operation: has no effect, because no tags are given. Give tags, or leave it out."
-        )
+        raise WtsInvalidRequestError("tag_operation: has no effect without tags. Give tags, or leave it out.")
 
 
 class WtsGetContactOperator(WtsOperator):
@@ -332,7 +330,7 @@ class WtsUpdateContactTagsOperator(WtsOperator):
         operation = contact_fields.tag_operation(self.tag_operation)
         tags = parameters.texts("tags", self.tags)
         if not isinstance(tags, list) or (not tags and operation != "ReplaceAll"):
-            raise WtsInvalidRequestError("tags: is empty. Give names or ids, or [] with tag_operation='replace'.")
+            raise WtsInvalidRequestError("tags: is empty. Give names or IDs, or [] with tag_operation='replace'.")
         tag_ids = contact_fields.ids("tags", tags, self.hook.names.tag)
         if contact_id is None:
             return contacts.update_contact_tags_by_phone(phone, tag_ids=tag_ids, operation=operation)
@@ -649,7 +647,7 @@ class SaveRules:
         fields = contact_fields.mask("upsert_fields", upsert_fields)
         for name, value in (("upsert_fields", upsert_fields), ("tag_operation", tag_operation)):
             if updates is not True and value is not UNSET and value is not None:
-                raise WtsInvalidRequestError(f"{name}: has no effect without upsert=True. Set that, or leave it out.")
+                raise WtsInvalidRequestError(f"{name}: has no effect without upsert=True. Set upsert, or leave it out.")
         if fields == []:
             raise WtsInvalidRequestError("upsert_fields: is empty. Leave it out, or set get_if_exists.")
         return cls(updates, fields, contact_fields.tag_operation(tag_operation), gets)
@@ -735,19 +733,19 @@ def _row(index: int, row: Any) -> dict[str, Any]:
     unknown = [str(name) for name in row if name not in (*contact_fields.FIELDS, "email")]
     if unknown:
         known = ", ".join(contact_fields.FIELDS)
-        raise WtsInvalidRequestError(f"{prefix}: has {quoted(*unknown)}; known are {known}.")
+        raise WtsInvalidRequestError(f"{prefix}: has unknown fields: {quoted(*unknown)}. They must be among {known}.")
     if "email" in row and "email_address" in row:
         raise WtsInvalidRequestError(f"{prefix}: has both email and email_address. Leave one of them out.")
     if garbled := garbled_cell(row):
-        raise WtsInvalidRequestError(f"{prefix}.{garbled}. Nothing was saved. Correct it where it comes from.")
+        raise WtsInvalidRequestError(f"{prefix}.{garbled}. Nothing was saved. Correct it at its source.")
     named = {"email_address" if name == "email" else name: value for name, value in row.items()}
     # A row comes from data: what is missing in it is not given, and must not clear what the contact has.
     filled = {name: _without_missing(value) for name, value in named.items() if not _is_gap(value)}
     checked = contact_fields.checked(given(**filled), prefix=f"{prefix}.")
     if all(parameters.missing(checked.get(field)) for field in contact_fields.IDENTIFIERS):
         raise WtsInvalidRequestError(
-            f"{prefix}: has neither phone_number nor email_address nor instagram. Nothing was saved: saving it again "
-            "would make another contact. Give one of them."
+            f"{prefix}: has no phone_number, email_address or instagram, so each save would create another contact. "
+            "Nothing was saved. Give one of them."
         )
     return checked
 

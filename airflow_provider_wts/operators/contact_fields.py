@@ -198,7 +198,7 @@ def email_address(name: str, value: Any) -> Missing[str]:
     user, _, host = text.partition("@")
     if not user or not host or "@" in host or any(character.isspace() for character in text):
         raise WtsInvalidRequestError(
-            f"{name}: {quoted(text)} is not a valid e-mail address. Example: 'ana+loja@example.com'."
+            f"{name}: {quoted(text)} is not a valid email address. Example: 'ana+loja@example.com'."
         )
     return text
 
@@ -216,7 +216,7 @@ def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | Non
         raise WtsInvalidRequestError("contact_id: was given together with phone. Nothing was sent. Give one of them.")
     if not by_id and not by_phone:
         raise WtsInvalidRequestError(
-            "contact_id: is empty, and so is phone; one of them is needed. Example: phone='+55 11 99999-8888'."
+            "contact_id: is empty, and so is phone. Give one of them. Example: phone='+55 11 99999-8888'."
         )
     found = str(parameters.identity("contact_id", contact_id)) if by_id else None
     return found, str(phone_number("phone", number)) if by_phone else ""

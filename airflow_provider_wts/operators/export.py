@@ -145,7 +145,7 @@ class Export:
             state |= staged
             self._write(state, self._folder / staged["staging"])
         elif state["parts"]:
-            self._log.info("%s of %s parts are complete; going on.", len(state["parts"]), state["staged"])
+            self._log.info("%s of %s parts are complete. The export continues.", len(state["parts"]), state["staged"])
         for number in range(len(state["parts"]) + 1, state["staged"] + 1):
             self._add_part(state, number)
             if number % PARTS_PER_LINE == 0 or number == state["staged"]:
@@ -185,7 +185,7 @@ class Export:
             return None
         same = same_run(state["run"], self._run)
         if same is False or (same is None and self._run and state["finished"] and self._try_number <= 1):
-            self._log.info("An earlier run with this run id made an export; this one starts over.")
+            self._log.info("An earlier run with this run ID made an export; this one starts over.")
             return None
         if state["finished"] and state["max_tries"] != self._max_tries:
             self._log.info("The task was cleared and had finished; the export starts over.")
@@ -300,9 +300,9 @@ class Export:
         if left <= timedelta():
             return chain(first, items)
         if left > MOST_SKEW:
-            self._log.warning("The interval ends in the future. What changes until then is not in this export.")
+            self._log.warning("The interval ends in the future. Changes from now until then are not in this export.")
             return chain(first, items)
-        self._log.info("By the clock of WTS Chat, the interval ends in %.0f s. Waiting.", left.total_seconds())
+        self._log.info("By WTS Chat's clock, the interval ends in %.0f s. The task waits.", left.total_seconds())
         time.sleep(left.total_seconds())
         return self._hook.client.items(call)
 
@@ -352,7 +352,7 @@ class Export:
                 row["messages"] = self._messages(row)
         except WtsNotFoundError as error:
             self._log.warning(
-                "Session %s was deleted while it was exported; what is known of it stays: %s", row["id"], error
+                "Session %s was deleted during the export. The row holds what was read before: %s", row["id"], error
             )
 
     def _messages(self, session: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -630,7 +630,10 @@ class WtsExportConversationsOperator(WtsOperator):
         with task_failures():
             wanted, tables = self._wanted(context), self._tables()
             if tables[1] is not None and not wanted.include_messages:
-                raise WtsInvalidRequestError("messages_table: needs include_messages, which is false.")
+                raise WtsInvalidRequestError(
+                    "messages_table: needs include_messages=True. Nothing was exported. Set it, or leave "
+                    "messages_table out."
+                )
             return Export(self.hook, context, wanted, self.log, tables).run()
 
     def _tables(self) -> tuple[Table | None, Table | None]:
@@ -645,18 +648,15 @@ class WtsExportConversationsOperator(WtsOperator):
         return opened("sessions_table", SESSION_COLUMNS), opened("messages_table", MESSAGE_COLUMNS)
 
     def _wanted(self, context: Context) -> Wanted:
-
         output_path = parameters.text("output_path", self.output_path)
         if not isinstance(output_path, str) or not output_path.strip():
-            raise WtsInvalidRequestError(
-                "output_path: is empty. Example: 's3://aws_default@bucket/conversations/{{ ds }}'."
-            )
+            raise WtsInvalidRequestError(f"output_path: is empty. Example: {_EXAMPLE}.")
         after = self._bound("updated_after", context.get("data_interval_start"))
         before = self._bound("updated_before", context.get("data_interval_end"))
         if datetime.fromisoformat(after) >= datetime.fromisoformat(before):
             raise WtsInvalidRequestError(
-                f"updated_after: {after} is not before updated_before, {before}. A run without a data interval, such "
-                "as one that was started by hand, needs both of them."
+                f"updated_after: {after} is not before updated_before, {before}. Nothing was exported. A run without a "
+                "data interval, such as a manual run, needs both parameters."
             )
         details = parameters.details(self.include_details, SESSION_DETAILS)
         overlap = OVERLAP if parameters.missing(self.overlap) else self.overlap
@@ -678,6 +678,7 @@ class WtsExportConversationsOperator(WtsOperator):
         found = parameters.filter_timestamp(name, otherwise if parameters.missing(given) else given)
         if not isinstance(found, str):
             raise WtsInvalidRequestError(
-                f"{name}: is empty, and this run has no data interval. A good value is '2026-12-24T00:00:00-03:00'."
+                f"{name}: is empty, and this run has no data interval. Nothing was exported. Set it. "
+                "Example: '2026-12-24T00:00:00-03:00'."
             )
         return found

@@ -108,12 +108,10 @@ class WtsListOperator(WtsOperator):
         """List, and return the items or the manifest."""
         with task_failures():
             shared = {**self._bounds(), **self._order()}
-            size = parameters.whole(
-                "page_size", 100 if parameters.missing(self.page_size) else self.page_size, least=1, most=100
-            )
+            size = self._whole("page_size", most=100) or 100
             most, page = self._whole("max_items"), self._whole("page")
             if most and page:
-                raise WtsInvalidRequestError("page: one page alone cannot be cut by max_items. Use page_size instead.")
+                raise WtsInvalidRequestError("page: cannot be combined with max_items. Use page_size instead.")
             incomplete = parameters.flag("allow_incomplete", self.allow_incomplete) is True
             output_path = parameters.text("output_path", self.output_path)
             path = None if parameters.missing(output_path) else str(output_path).strip()
@@ -121,12 +119,12 @@ class WtsListOperator(WtsOperator):
                 output_file("output_path", path, example=EXAMPLE)
             call = narrowed(self.list_call(), shared)
             if page and not call.operation.paged:
-                raise WtsInvalidRequestError(f"page: {call.operation_id} has no pages. Omit it.")
+                raise WtsInvalidRequestError(f"page: {call.operation_id} has no pages. Leave it out.")
             collector = Collector(
                 self.hook.run,
                 call,
                 self.log,
-                int(size or 100),
+                size,
                 most,
                 page=page,
                 allow_incomplete=incomplete,
@@ -134,24 +132,22 @@ class WtsListOperator(WtsOperator):
             )
             return collector.inline() if path is None else collector.to_file(path)
 
-    def _whole(self, name: str) -> int | None:
+    def _whole(self, name: str, most: int | None = None) -> int | None:
         value = getattr(self, name)
-        return None if parameters.missing(value) else parameters.whole(name, value, least=1) or None
+        return None if parameters.missing(value) else parameters.whole(name, value, least=1, most=most) or None
 
     def _bounds(self) -> dict[str, str]:
-        """Return the bounds that were given, by the name of their parameter."""
         names = ("created_after", "created_before", "updated_after", "updated_before")
         bounds = given(**{name: parameters.filter_timestamp(name, getattr(self, name)) for name in names})
         for kind in ("created", "updated"):
             first, last = bounds.get(f"{kind}_after"), bounds.get(f"{kind}_before")
             if first is not None and last is not None and _timestamp(first) > _timestamp(last):
                 raise WtsInvalidRequestError(
-                    f"{kind}_after: {first} is later than {kind}_before, {last}; nothing can match."
+                    f"{kind}_after: {first} is later than {kind}_before, {last}, so nothing can match."
                 )
         return bounds
 
     def _order(self) -> dict[str, str]:
-        """Return the order that was given, by the name of its parameter."""
         found = {}
         if not parameters.missing(self.order_by):
             found["order_by"] = str(parameters.text("order_by", self.order_by))
@@ -183,20 +179,19 @@ def _timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-#: The largest answer that goes into XCom, in items and in bytes of JSON. Airflow keeps XCom in its database.
+#: The largest list that goes into XCom, in items and in bytes of JSON. Airflow keeps XCom in its database.
 INLINE_ITEMS = 1000
 
 INLINE_BYTES = 1_000_000
 
-#: A line in the log each so many pages.
+#: Pages per progress line in the log.
 PAGES_PER_LINE = 10
 
-#: How often a page is tried again after the client gave it up, and the seconds between.
+#: Retries of a page after the client gave up on it, and the seconds between them.
 PAGE_RETRIES = 3
 
 PAGE_RETRY_SECONDS = 30.0
 
-#: A good value of ``output_path``.
 EXAMPLE = "'s3://aws_default@bucket/contacts/{{ ds }}.jsonl'"
 
 
@@ -213,7 +208,7 @@ class Collector:
     :param now: returns the server's time.
     """
 
-    # A plain class, as everything that a DAG file imports: making a dataclass takes longer than the rest of a module.
+    # Not a dataclass: creating one takes longer than importing the rest of the module.
     def __init__(
         self,
         run: Callable[[Call[Any]], Any],
@@ -257,8 +252,7 @@ class Collector:
                 raise AirflowFailException(
                     f"{self.call.operation_id}: the list is too large for XCom: at least {max(len(found), expected):,} "
                     f"items; the limit is {INLINE_ITEMS:,} items and {INLINE_BYTES:,} bytes. Set output_path to write "
-                    "it to a file, for example 's3://aws_default@bucket/contacts/{{ ds }}.jsonl', or max_items to cut "
-                    "it."
+                    f"it to a file, or max_items to cut it. Example: output_path={EXAMPLE}."
                 )
         self._conclude()
         return found
@@ -312,14 +306,14 @@ class Collector:
             if not self.allow_incomplete:
                 raise
             self.complete = False
-            self.log.warning("%s allow_incomplete is set, so the task goes on with what was found.", error)
+            self.log.warning("%s The task continues with what was found, because allow_incomplete is set.", error)
 
     def _walk(self) -> Iterator[list[Any]]:
         if not self.call.operation.paged:
             answer = self._perform(self.call)
             self.pages = 1
             if not isinstance(answer, list):
-                raise AirflowFailException(f"{self.call.operation_id} answers no list.")
+                raise AirflowFailException(f"{self.call.operation_id} does not return a list.")
             yield answer
             return
         listed = self._listed
@@ -358,7 +352,7 @@ class Collector:
         if self.cut:
             total = f"{self.total:,}" if self.total is not None else "more"
             self.log.warning(
-                "%s: cut at max_items=%s; the account has %s. What is left out is in no answer and no file.",
+                "%s: cut at max_items=%s; the account has %s. The rest was not read.",
                 operation,
                 self.max_items,
                 total,

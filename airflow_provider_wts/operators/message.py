@@ -509,7 +509,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
 def _refuse_past(moment: str) -> None:
     if datetime.fromisoformat(moment) <= datetime.now(UTC):
         raise WtsInvalidRequestError(
-            f"scheduling: {moment} is past. Nothing was scheduled. Give a future date and time."
+            f"scheduling: {moment} is in the past. Nothing was scheduled. Give a future date and time."
         )
 
 

@@ -88,13 +88,13 @@ class WtsQueryOperator(WtsOnceOperator):
         address = results or (default_address(folder, context["ti"]) if folder else None)
         if lasting and not ledger.is_kept:
             raise WtsInvalidRequestError(
-                "recipients_sql: needs a ledger, which Airflow has from 3.3 on. Nothing was sent. Before Airflow 3.3, "
-                "set [wts] ledger_path. Example: s3://aws_default@bucket/wts-ledger"
+                "recipients_sql: needs a ledger, which Airflow has only from 3.3 on. Nothing was sent. Before Airflow "
+                "3.3, set [wts] ledger_path. Example: s3://aws_default@bucket/wts-ledger"
             )
         if lasting and address is None:
             raise WtsInvalidRequestError(
-                "recipients_sql: the rows are kept beside the results, for later tries. Nothing was sent. Set "
-                "results_path, or [wts] results_path. Example: s3://aws_default@bucket/wts-results"
+                "recipients_sql: needs a place to store its rows for later tries. Nothing was sent. Set results_path, "
+                "or [wts] results_path. Example: s3://aws_default@bucket/wts-results"
             )
         return Snapshot(query, ledger, address if ledger.is_kept else None)
 

@@ -140,7 +140,7 @@ class RefusesBackfill(WtsOnceOperator):
         is_backfill = str(getattr(kind, "value", kind)) == "backfill"
         if is_backfill and parameters.flag("allow_backfill", self.allow_backfill) is not True:
             raise WtsInvalidRequestError(
-                "allow_backfill: this run is part of a backfill, and would write to customers about the past. Nothing "
+                "allow_backfill: this run is part of a backfill, and would message customers about the past. Nothing "
                 "was sent. If that is what you want, set allow_backfill=True and clear the task."
             )
 
@@ -355,8 +355,8 @@ class WtsSendingOperator(RefusesBackfill):
         address = next(addresses_in(self.session_of(session_id).get("contactDetails") or {}), None)
         if address is None:
             raise WtsInvalidRequestError(
-                f"session_id: session {session_id} shows neither the number nor the handle of its contact, which is "
-                "needed here. Send to the contact with 'to'."
+                f"session_id: session {session_id} does not show its contact's number or handle, which is needed here. "
+                "Nothing was sent. Send to the contact with 'to'."
             )
         return self.hook.recipient(address)
 
@@ -613,7 +613,7 @@ class WtsMessageOperator(WtsSendingOperator):
         if status in FAILED_STATUSES:
             reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"
             reason = without_personal_data(str(reason))
-            raise AirflowFailException(f"WTS Chat accepted the message {answer.get('id')}, and it failed: {reason}")
+            raise AirflowFailException(f"WTS Chat accepted message {answer.get('id')}, but it failed: {reason}")
         return answer
 
     def session_channel(self, session_id: str) -> str | None:
@@ -643,13 +643,13 @@ class WtsMessageOperator(WtsSendingOperator):
         in_session = not parameters.missing(self.session_id)
         if in_session and asked == "reply_bot":
             raise WtsInvalidRequestError(
-                "reply_bot: the API takes it with 'to' only, not in a session. Nothing was sent. Leave it out."
+                "reply_bot: the API takes it only with 'to', not in a session. Nothing was sent. Leave it out."
             )
         for name in (*_NOT_QUICK, *(_NOT_QUICK_IN_SESSION if in_session else ())):
             if not parameters.missing(getattr(self, name, None)):
                 where = " in a session" if name in _NOT_QUICK_IN_SESSION else ""
                 raise WtsInvalidRequestError(
-                    f"{name}: the API does not take it together with {asked}{where}. Leave one of the two out."
+                    f"{name}: the API does not take it together with {asked}{where}. Nothing was sent. Leave one out."
                 )
 
 
@@ -694,8 +694,8 @@ def reply_window(
 
     if parameters.flag("force_start_session", operator.force_start_session) is True:
         raise WtsInvalidRequestError(
-            "outside_24h: force_start_session opens another conversation, and whether WhatsApp takes the message there "
-            "is not documented. Nothing was sent. Leave one of them out."
+            "outside_24h: force_start_session opens a new conversation, and it is not documented whether WhatsApp "
+            "accepts the message there. Nothing was sent. Leave one of them out."
         )
     return [ReplyWindow(operator.hook, channel, str(outside).strip().lower(), alone=alone, session_id=session_id)]
 

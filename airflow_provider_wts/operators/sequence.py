@@ -195,8 +195,8 @@ class _SequenceMembersOperator(WtsOperator):
             return [_Member("contact_id", contact_id, phone or None) if contact_id else _Member("phone_number", phone)]
         if not (parameters.missing(self.contact_id) and parameters.missing(self.phone)):
             raise WtsInvalidRequestError(
-                "contact_ids, phones: were given together with contact_id or phone. Nothing was sent. Name one "
-                "contact, or lists of them."
+                "contact_ids, phones: were given together with contact_id or phone. Nothing was sent. Give one "
+                "contact, or lists."
             )
         ids = None if parameters.missing(self.contact_ids) else parameters.identities("contact_ids", self.contact_ids)
         phones = None if parameters.missing(self.phones) else parameters.texts("phones", self.phones)
@@ -370,7 +370,7 @@ def _member(row: Row) -> _Member:
         return _Member("contact_id", parameters.needed_identity(f"{place}: contact_id", contact_id, example=example))
     if parameters.missing(phone):
         raise WtsInvalidRequestError(
-            f"{place} has neither a contact_id nor a phone. Nothing was sent. The query needs a column of one of these "
-            "names, and no row without it. Example: WHERE phone IS NOT NULL"
+            f"{place} has neither a contact_id nor a phone. Nothing was sent. Select one of these columns, and exclude "
+            "rows without a value. Example: WHERE phone IS NOT NULL"
         )
     return _Member("phone_number", str(contact_fields.phone_number(f"{place}: phone", phone)))

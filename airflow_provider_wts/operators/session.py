@@ -277,7 +277,7 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
                 further.append(name)
             elif changes[name] is UNSET:
                 raise WtsInvalidRequestError(
-                    f"fields: {quoted(name)} has no value. Nothing was changed. Give its parameter; None clears it."
+                    f"fields: {quoted(name)} has no value. Nothing was changed. Set its parameter; None clears it."
                 )
         return list(dict.fromkeys(further))
 
@@ -323,7 +323,9 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
             urls = parameters.urls("file_urls", self.file_urls)
             ids = parameters.identities("file_ids", self.file_ids)
             if parameters.missing(text) and not urls and not ids:
-                raise WtsInvalidRequestError("text: is empty, and there is no file. A note needs one of them.")
+                raise WtsInvalidRequestError(
+                    "text: is empty, and there is no file. Nothing was sent. Give one of them."
+                )
             call = sessions.create_session_note(session, text=text, file_urls=urls, file_ids=ids)
         place = "the notes of the conversation"
         note = self.run_once(context, recipient=session, build=lambda _: call, trace=None, place=place)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import parameters, sends, templates
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.errors import task_failures
@@ -84,12 +83,6 @@ class WtsListTemplatesOperator(WtsListOperator):
         return templates.list_templates(**filters)
 
 
-_CHANNEL_NEEDED = (
-    "channel: a template needs the channel that it goes out from. Give one here, for example '+55 11 4000-1234', or "
-    "set it in the connection."
-)
-
-
 class WtsSendTemplateOperator(WtsMessageOperator):
     """Send a template to a contact or into a session.
 
@@ -160,8 +153,7 @@ class WtsSendTemplateOperator(WtsMessageOperator):
                 if envelope.session_id is not None:
                     to = self.session_contact(envelope.session_id)
                     channel = channel or self.session_channel(envelope.session_id)
-                if channel is None:
-                    raise WtsInvalidRequestError(_CHANNEL_NEEDED)
+                channel = templates.needed_channel(channel)
             template_id = checked_template(
                 self.hook.names,
                 name,

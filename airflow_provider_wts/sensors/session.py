@@ -88,7 +88,9 @@ class WtsSessionSensor(WtsSensor):
             return cast("SessionV2", found.value)
         if found.verdict is WaitState.FAILED:
             raise AirflowFailException(found.words)
-        self.log.warning("%s The list of sessions shows it as %s. The wait goes on.", found.words, event.get("status"))
+        self.log.warning(
+            "%s The list of sessions shows it as %s. The wait continues.", found.words, event.get("status")
+        )
         self._last_words = found.words
         if (left := time_left(event, self.timeout)) > 0:
             self.leave_worker(context, left)

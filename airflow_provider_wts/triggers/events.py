@@ -106,9 +106,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         self.poll_interval = poll_interval
         self.reach_back = reach_back
         if unknown := set(self.events) - EVENTS.keys():
-            raise ValueError(
-                f"events: {quoted(*sorted(unknown))} are unknown. It must be one of {', '.join(map(repr, EVENTS))}."
-            )
+            raise ValueError(f"events: {quoted(*sorted(unknown))} must be one of {', '.join(map(repr, EVENTS))}.")
         if not self.events or not poll_interval > 0:
             raise ValueError("events: is empty." if not self.events else "poll_interval: must be above 0 seconds.")
         if not 0 <= reach_back <= MOST_REACH_BACK:
@@ -232,7 +230,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         except ValueError:
             self._warn("it watches more than one asset")
         except Exception as error:
-            self.log.warning("The position could not be kept; events may be reported again after a restart: %s", error)
+            self.log.warning("The position was not stored. Events may be reported again after a restart: %s", error)
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
@@ -281,8 +279,8 @@ async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
                 polls.polled(succeeded=False)
                 pause = max(min(2 * pause, max(LONGEST_PAUSE, poll_interval)), getattr(error, "retry_after", 0.0))
                 what = str(error) if isinstance(error, WtsError) else type(error).__name__
-                hint = " It does not go away automatically." if isinstance(error, WtsError) and is_final(error) else ""
                 known = isinstance(error, WtsError)
+                hint = " Retries do not fix this." if isinstance(error, WtsError) and is_final(error) else ""
                 log.error(
                     "Cannot read the sessions: %s%s The next poll is in %.0f s.", what, hint, pause, exc_info=not known
                 )

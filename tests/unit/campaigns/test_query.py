@@ -299,9 +299,7 @@ def test_a_campaign_without_a_place_for_the_rows_is_refused_by_name(
 ) -> None:
     query = {"recipients_sql": "SELECT 1 AS phone", "recipients_conn_id": "wts_db"}
     operator = WtsSendChatbotBatchOperator(task_id="send", chatbot=BOT, **query)
-    with pytest.raises(
-        AirflowFailException, match=r"recipients_sql: the rows are kept beside the results.*results_path"
-    ):
+    with pytest.raises(AirflowFailException, match=r"recipients_sql: needs a place to store its rows.*results_path"):
         operator.execute(task.next_try())
     operator = WtsSendChatbotBatchOperator(
         task_id="send", chatbot=BOT, **query, results_path=f"{tmp_path}/results.jsonl"

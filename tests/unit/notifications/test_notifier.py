@@ -125,7 +125,7 @@ def test_a_deadline_alert_awaits_it(wts_connection: Emulator, errors: list[str])
         ({"to": "nobody", "text": "a"}, "did not reach nobody"),
         ({"to": PHONES[0], "text": "{{ broken"}, "was not sent"),
         ({"to": PHONES[0], "text": "a", "wts_conn_id": "missing"}, "was not sent"),
-        ({"to": PHONES[0], "template": "saudacao"}, "a template needs one"),
+        ({"to": PHONES[0], "template": "saudacao"}, "channel: a template needs the channel"),
         ({"to": PHONES[0], "chatbot": "Nenhum"}, "Nenhum"),
         ({"to": PHONES[0], "template": "em_revisao", "channel": CHANNEL}, "is not approved"),
         ({"to": PHONES[0], "template": "saudacao", "channel": CHANNEL, "parameters": {"nome": ""}}, "has no value"),
@@ -187,7 +187,7 @@ def test_a_refused_token_ends_it_at_the_first_recipient(
     wts_connection.faults.add("status", status=401, times=None, operation_id="send_text")
     WtsNotifier(to=PHONES, text="Olá")(dag_context)
     assert len(wts_connection.requests_of("send_text")) == 1
-    assert errors[1:] == [f"The notification was not tried for {PHONES[1]}, since nothing can be sent."]
+    assert errors[1:] == [f"The notification was not tried for {PHONES[1]}, because nothing can be sent."]
     assert told[-1] == "Notified 0 of 2 recipients: nobody."
 
 

@@ -148,5 +148,5 @@ def test_impossible_input_is_refused_before_any_request(wts_connection, context,
 
 
 def test_paging_what_answers_no_list_fails(wts_connection, context):
-    with pytest.raises(AirflowFailException, match="get_office_hours answers no list"):
+    with pytest.raises(AirflowFailException, match="get_office_hours does not return a list"):
         run(context, operation_id="get_office_hours", paged=True)

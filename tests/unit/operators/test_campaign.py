@@ -814,9 +814,9 @@ def test_a_template_of_rows_takes_no_output_of_a_task(parameter: str, wrap: Any)
 
     with DAG("d", schedule=None):
         other = text(task_id="other", recipients=[])
-        with pytest.raises(ValueError, match=f"{parameter}: is the output of a task"):
+        with pytest.raises(ValueError, match=f"{parameter}: a template of rows cannot be"):
             chatbot(recipients=[], **{parameter: wrap(other.output)})
-        with pytest.raises(ValueError, match=f"{parameter}: is the output of a task"):
+        with pytest.raises(ValueError, match=f"{parameter}: a template of rows cannot be"):
             WtsSendChatbotBatchOperator.partial(task_id="mapped", chatbot=BOT, **{parameter: wrap(other.output)})
         mapped = WtsSendChatbotBatchOperator.partial(task_id="mapped", chatbot=BOT, row_to="{{ row }}")
         assert mapped.expand(recipients=other.output).upstream_task_ids == {"other"}

@@ -119,7 +119,7 @@ def test_the_holdout_is_drawn_from_those_who_are_not_excluded(
     ("parameters", "words"),
     [
         ({"holdout": 10}, "holdout: 10 must be at least 0"),
-        ({"holdout_key": "winter"}, "holdout_key: was given without holdout"),
+        ({"holdout_key": "winter"}, "holdout_key: has no effect without holdout"),
     ],
     ids=str,
 )
@@ -346,7 +346,7 @@ def test_a_dry_run_shows_who_is_outside(mixed: Emulator, context: dict[str, Any]
     [
         ({"outside_24h": "stop"}, r"outside_24h: 'stop' is not a valid value"),
         ({"outside_24h": "skip", "channel": None}, "outside_24h: needs to know the channel"),
-        ({"outside_24h": "skip", "force_start_session": True}, "force_start_session opens another conversation"),
+        ({"outside_24h": "skip", "force_start_session": True}, "force_start_session opens a new conversation"),
     ],
     ids=str,
 )

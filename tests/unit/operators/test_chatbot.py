@@ -337,9 +337,9 @@ def test_a_bot_that_the_platform_skipped_ends_the_waiting_task_as_skipped(
     wts_connection.switches.skipped_send = answer
     operator().execute(context)
     context["ti"].task_id = "second"
-    with pytest.raises(AirflowSkipException, match="started no chatbot"):
+    with pytest.raises(AirflowSkipException, match="did not start the chatbot"):
         operator(wait_for_completion=True, skip_if_in_progress=True).execute(context)
-    assert "started no chatbot" in logged.text("warning")
+    assert "did not start the chatbot" in logged.text("warning")
     assert len(wts_connection.received(PHONE)) == 1
 
 

@@ -395,7 +395,7 @@ def test_a_session_that_is_deleted_meanwhile_keeps_its_row(
     monkeypatch.setattr(WtsClient, "perform", deleting)
     export().execute(context)
     assert ids(tmp_path / "out") == expected
-    assert "was deleted while it was exported" in logged.text("warning")
+    assert "was deleted during the export" in logged.text("warning")
 
 
 def test_an_object_store_is_exported_to(

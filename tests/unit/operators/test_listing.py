@@ -441,7 +441,7 @@ IMPOSSIBLE = [
     ({"max_items": 0}, "max_items: 0 is not a whole number of at least 1"),
     ({"max_items": 2.5}, "max_items: 2.5"),
     ({"page": 0}, "page: 0 is not a whole number of at least 1"),
-    ({"page": 2, "max_items": 5}, "page: one page alone cannot be cut by max_items"),
+    ({"page": 2, "max_items": 5}, "page: cannot be combined with max_items"),
     ({"allow_incomplete": "perhaps"}, "allow_incomplete: 'perhaps' is neither true nor false"),
     ({"output_path": "/tmp"}, "output_path: '/tmp' is a folder"),
     ({"output_path": "file:///tmp"}, "output_path: 'file:///tmp' is a folder"),

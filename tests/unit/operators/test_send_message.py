@@ -446,7 +446,7 @@ MISSING = "/no/such/file.pdf"
         (WtsSendTextOperator, {"to": TO, "synchronous": True, "delay_typing": 3}, "together with synchronous"),
         (WtsSendTextOperator, {"to": TO, "reply_bot": "B", "callback_url": "https://a.b"}, "together with reply_bot"),
         (WtsSendTextOperator, {"to": TO, "reply_bot": "B", "delay_typing": 3}, "delay_typing: the API does not take"),
-        (WtsSendTextOperator, {"session_id": SOME_ID, "reply_bot": "B"}, "reply_bot: the API takes it with 'to' only"),
+        (WtsSendTextOperator, {"session_id": SOME_ID, "reply_bot": "B"}, "reply_bot: the API takes it only with 'to'"),
         (
             WtsSendTextOperator,
             {"session_id": SOME_ID, "synchronous": True, "hidden_session": False},

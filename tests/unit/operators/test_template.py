@@ -482,7 +482,7 @@ def test_a_moment_inside_the_window_is_scheduled_at_any_time_of_day(wts_connecti
         (WtsScheduleMessageOperator, {"scheduling": "tomorrow"}, "scheduling: 'tomorrow' is not a valid ISO 8601"),
         (WtsScheduleMessageOperator, {"scheduling": "2100-01-01T10:00:00"}, "has no time zone"),
         (WtsScheduleMessageOperator, {"scheduling": datetime(2100, 1, 1)}, "has no time zone"),
-        (WtsScheduleMessageOperator, {"scheduling": "2020-01-01T10:00:00Z"}, "is past"),
+        (WtsScheduleMessageOperator, {"scheduling": "2020-01-01T10:00:00Z"}, "is in the past"),
         (WtsScheduleMessageOperator, {"to": ""}, "to: is empty"),
         (WtsScheduleMessageOperator, {"to": "Carla"}, "to: 'Carla' is not a valid phone number"),
         (WtsScheduleMessageOperator, {"template": None}, "template, chatbot: give exactly one"),
