@@ -252,6 +252,14 @@ def test_changed_recipients_and_another_kill(tries: Tries, change: str) -> None:
     assert tries.received(changed) == [1] * len(changed)
 
 
+def test_who_was_sent_to_and_left_the_list_is_still_known_when_added_at_its_end(tries: Tries) -> None:
+    first, others = numbers(COUNT)[:40], numbers(COUNT)[40:]
+    tries.killed(15, first)
+    tries.killed(22, others)
+    assert tries.run([*others, *first])["sent"] == COUNT
+    assert tries.received(numbers(COUNT)) == [1] * COUNT
+
+
 def test_new_recipients_at_the_end_are_sent_to_without_reading_all(tries: Tries) -> None:
     tries.killed(25)
     assert tries.run(numbers(COUNT + 10))["sent"] == COUNT + 10
