@@ -129,6 +129,8 @@ class ResultsFile:
         return self._attempt.lines_address
 
     def __enter__(self) -> ResultsFile:
+        if self._table is not None:
+            self._table.check("This try sent nothing.")
         make_folder(self._path)
         self._open_part()
         return self

@@ -92,7 +92,11 @@ _NAME = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*){0,2}")
 
 
 def table_of(
-    names: tuple[str, str], given: tuple[Any, Any], columns: Mapping[str, str], key: Sequence[str]
+    names: tuple[str, str],
+    given: tuple[Any, Any],
+    columns: Mapping[str, str],
+    key: Sequence[str],
+    dates: Sequence[str] = (),
 ) -> Table | None:
     """Return the table that two parameters name; ``None`` if neither of them is given.
 
@@ -100,6 +104,7 @@ def table_of(
     :param given: their values.
     :param columns: the kind of each column, by its name.
     :param key: the columns of the primary key.
+    :param dates: as of :class:`Table`.
     :raises WtsInvalidRequestError: when only one of them is given, or there can be no such table.
     """
     table, conn_id = (None if missing(one) else str(one).strip() for one in given)
@@ -107,7 +112,7 @@ def table_of(
         return None
     if table is None or conn_id is None:
         raise WtsInvalidRequestError(f"{', '.join(names)}: give both of them, or neither.")
-    return Table(conn_id, table, columns, key, parameters=names)
+    return Table(conn_id, table, columns, key, parameters=names, dates=dates)
 
 
 class Replaced(NamedTuple):
@@ -129,6 +134,7 @@ class Table:
     :param columns: the kind of each column, by its name.
     :param key: the columns of the primary key.
     :param parameters: the parameters that name it and the connection, for errors.
+    :param dates: columns with dates of the row: one that the table has with a later date stays.
     :raises WtsInvalidRequestError: when there can be no such table.
     """
 
@@ -140,6 +146,7 @@ class Table:
         key: Sequence[str],
         *,
         parameters: tuple[str, str],
+        dates: Sequence[str] = (),
     ) -> None:
         parameter, connection = parameters
         if not _NAME.fullmatch(name):
@@ -150,9 +157,19 @@ class Table:
         self.name = name
         self._columns = columns
         self._key = key
-        self._key_places = [list(columns).index(name) for name in key]
+        self._key_places, self._date_places = ([list(columns).index(name) for name in some] for some in (key, dates))
         self._parameter = parameter
         self._dialect = str(self._hook.dialect_name).partition("+")[0].replace("mariadb", "mysql")
+
+    def check(self, unsent: str) -> None:
+        """Make the table if it is missing, and make sure that it has the columns, before there are any rows.
+
+        :param unsent: says in errors what did not happen.
+        :raises WtsError: when it cannot be used.
+        """
+        with self._connected(unsent) as (connection, cursor):
+            self._begin(connection, cursor)
+            self._look_at(cursor, ", ".join(self._columns))
 
     def replace(
         self, rows: Iterable[Mapping[str, Any]], *, whole: Sequence[Any] = (), unless: Collection[str] = ()
@@ -209,8 +226,11 @@ class Table:
             return Replaced(written, self._seal(connection, cursor, whole, unless))
 
     @contextmanager
-    def _connected(self) -> Iterator[tuple[Any, Any]]:
-        """Open a connection and a cursor in which all is done, or nothing."""
+    def _connected(self, consequence: str = "The table is as it was before.") -> Iterator[tuple[Any, Any]]:
+        """Open a connection and a cursor in which all is done, or nothing.
+
+        :param consequence: what an error means.
+        """
         try:
             with opened(self._hook) as connection:
                 cursor = connection.cursor()
@@ -219,7 +239,7 @@ class Table:
         except WtsError:
             raise
         except Exception as error:
-            raise self._problem(error) from error
+            raise self._problem(error, consequence) from error
 
     def _begin(self, connection: Any, cursor: Any, *, snapshot: bool = False) -> None:
         self._make(connection, cursor)
@@ -229,6 +249,9 @@ class Table:
         if self._dialect == "postgresql":
             # A column without a time zone takes what the clock shows there.
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+        if self._dialect == "mysql":
+            # A TIMESTAMP takes what the clock shows for a time there, and refuses the hour that a summer begins with.
+            cursor.execute("SET time_zone = '+00:00'")
 
     def _replace(
         self, cursor: Any, rows: Iterable[Mapping[str, Any]], whole: Sequence[Any], unless: Collection[str]
@@ -244,7 +267,8 @@ class Table:
                 changed = {
                     key: row
                     for key, row in batch.items()
-                    if key not in there or _differ(compared(there[key]), compared(row))
+                    if (known := there.get(key)) is None
+                    or (_differ(compared(known), compared(row)) and not self._is_later(known, row))
                 }
                 self._delete(cursor, changed.keys() & there.keys())
                 self._insert(cursor, list(changed.values()))
@@ -269,9 +293,9 @@ class Table:
     def _of_whole(self, whole: Sequence[Any]) -> str:
         return f"{self._key[0]} IN ({', '.join([self._hook.placeholder] * len(whole))})"
 
-    def _problem(self, error: Exception) -> WtsError:
+    def _problem(self, error: Exception, consequence: str) -> WtsError:
         name = f"{self._parameter}: the rows could not be written to {quoted(self.name)}"
-        said = f"{name}: {words_of(error)}. The table is as it was before."
+        said = f"{name}: {words_of(error).rstrip('.')}. {consequence}"
         if "IntegrityError" in {kind.__name__ for kind in type(error).__mro__}:
             key = ", ".join(self._key)
             return WtsError(
@@ -295,17 +319,25 @@ class Table:
     def _key_of(self, values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(_plain(values[place]) for place in self._key_places)
 
-    def _there(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], Sequence[Any]]:
-        """Return the rows of the table with these keys, by their keys."""
-        there = {}
+    def _there(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], Sequence[Any] | None]:
+        """Return the rows of the table with these keys, by their keys; ``None`` in place of several of one key."""
+        there: dict[tuple[Any, ...], Sequence[Any] | None] = {}
         keys = list(keys)
         exact, loose = set(keys), {_loose(key): key for key in keys}
         for where, values in self._conditions(keys):
             cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self.name} WHERE {where}", values)  # noqa: S608  # names that were checked
             for cells in map(cells_of, cursor.fetchall()):
                 key = self._key_of(cells)
-                there[key if key in exact else loose.get(_loose(key), key)] = cells
+                if key in exact:
+                    there[key] = None if key in there else cells
+                else:
+                    there[loose.get(_loose(key), key)] = cells
         return there
+
+    def _is_later(self, there: Sequence[Any], ours: Sequence[Any]) -> bool:
+        """Whether a row of the table has a later date: what is written was read before it."""
+        dates = ((_plain(there[place]), _plain(ours[place])) for place in self._date_places)
+        return any(type(known) is type(own) and known is not None and known > own for known, own in dates)
 
     def _surplus(self, cursor: Any, whole: Sequence[Any], keys: _Keys) -> list[tuple[Any, ...]]:
         """Return the keys in the table that are none of ours."""
@@ -378,12 +410,15 @@ class Table:
         try:
             # A failed statement ends the transaction of PostgreSQL.
             connection.rollback()
-            cursor.execute(f"SELECT 1 FROM {self.name} WHERE 1 = 0")  # noqa: S608  # a name that was checked
-            cursor.fetchall()
+            self._look_at(cursor, "1")
         except Exception:
             connection.rollback()
             return False
         return True
+
+    def _look_at(self, cursor: Any, columns: str) -> None:
+        cursor.execute(f"SELECT {columns} FROM {self.name} WHERE 1 = 0")  # noqa: S608  # names that were checked
+        cursor.fetchall()
 
     def _values(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(self._value(row[column], kind) for column, kind in self._columns.items())

@@ -201,6 +201,8 @@ class _Following:
         self._report = self._output("report_path", operator.report_path)
         self._table = self._open_table()
         campaigns = sent.sent_campaigns(operator.campaign)
+        if self._table is not None:
+            self._table.check("Nothing was read.")
         base = str(self._file) if self._file is not None else f"{campaigns[0].address}.outcomes"
         kept_at = output_file("outcomes_path", f"{base}.state.db", example=EXAMPLE)
         self.outcomes = Outcomes(campaigns, kept_at, operator.hook.hash_key, operator.hook.account)

@@ -520,6 +520,10 @@ SESSION_COLUMNS = {**_kinds(_SESSION_TEXTS, _SESSION_MOMENTS, _SESSION_OBJECTS),
 MESSAGE_COLUMNS = {"session_id": "text", **_kinds(_MESSAGE_TEXTS, _MESSAGE_MOMENTS, _MESSAGE_OBJECTS)}
 
 
+#: Those that show which of two rows of a session or message was read later.
+_DATES_OF_ROWS = {"sessions_table": ("updated_at", "last_interaction_date"), "messages_table": ("updated_at",)}
+
+
 def session_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Return sessions as rows of a table.
 
@@ -634,6 +638,8 @@ class WtsExportConversationsOperator(WtsOperator):
                     "messages_table: needs include_messages=True. Nothing was exported. Set it, or leave "
                     "messages_table out."
                 )
+            for table in filter(None, tables):
+                table.check("Nothing was read.")
             return Export(self.hook, context, wanted, self.log, tables).run()
 
     def _tables(self) -> tuple[Table | None, Table | None]:
@@ -643,7 +649,8 @@ class WtsExportConversationsOperator(WtsOperator):
             # One connection serves both; alone it names no table.
             table = getattr(self, name)
             given = (table, None if parameters.missing(table) else self.tables_conn_id)
-            return table_of((name, "tables_conn_id"), given, columns, ("id",))
+            # A try that goes on has sessions as they were when it was begun.
+            return table_of((name, "tables_conn_id"), given, columns, ("id",), _DATES_OF_ROWS[name])
 
         return opened("sessions_table", SESSION_COLUMNS), opened("messages_table", MESSAGE_COLUMNS)
 

@@ -200,6 +200,46 @@ def test_a_table_that_takes_two_keys_for_one_is_named(table: Table, database: An
     assert keys(database) == []
 
 
+def test_rows_of_one_key_become_one_in_a_table_that_takes_them(table: Table, database: Any) -> None:  # noqa: F811
+    columns = ", ".join(f"{name} VARCHAR(100)" for name in COLUMNS)
+    database.write(f"CREATE TABLE TABLE_NAME ({columns})")
+    table.replace([row("a"), row("b")])
+    database.write("INSERT INTO TABLE_NAME SELECT * FROM TABLE_NAME")
+    table.replace([row("a"), row("b")], whole=[ONE])
+    assert keys(database) == [(ONE, "a"), (ONE, "b")]
+
+
+def test_a_row_that_was_read_later_stays(database: Any) -> None:  # noqa: F811
+    given = (database.table, "wts_db")
+    table = table_of(("sessions_table", "tables_conn_id"), given, COLUMNS, ["row_key"], ["at", "observed_at"])
+    assert table is not None
+    old, new = row("a", name="old"), row("a", name="new", at=BEGUN + timedelta(seconds=1))
+    assert [table.replace([one]) for one in (new, old, new)] == [1, 0, 0]
+    assert database("SELECT name FROM TABLE_NAME") == [("new",)]
+    assert table.replace([{**new, "name": "repaired"}, row("b", observed_at=None)]) == 2
+
+
+def test_a_date_of_mysql_is_the_same_time_wherever_the_server_is(
+    table: Table,
+    database: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if database.kind != "mariadb":
+        pytest.skip("The other databases have no such type")
+    columns = ", ".join(f"{name} {'TIMESTAMP(6)' if name == 'at' else 'VARCHAR(100)'}" for name in COLUMNS)
+    database.write(f"CREATE TABLE TABLE_NAME ({columns})")
+    connect = table._hook.get_conn
+
+    def in_sao_paulo() -> Any:
+        connection = connect()
+        connection.cursor().execute("SET time_zone = '-03:00'")
+        return connection
+
+    monkeypatch.setattr(table._hook, "get_conn", in_sao_paulo)
+    table.replace([row("a")])
+    assert [float(one) for (one,) in database("SELECT UNIX_TIMESTAMP(at) FROM TABLE_NAME")] == [BEGUN.timestamp()]
+
+
 def test_a_text_may_be_as_long_as_a_customer_makes_it(table: Table, database: Any) -> None:  # noqa: F811
     table.replace([row("a", name="😀" * 70_000)])
     assert database("SELECT name FROM TABLE_NAME") == [("😀" * 70_000,)]
@@ -261,6 +301,14 @@ def test_a_table_of_other_columns_is_named(table: Table, database: Any) -> None:
     database.write("CREATE TABLE TABLE_NAME (x INTEGER)")
     with pytest.raises(WtsInvalidRequestError, match=r"(?s)outcomes_table: the rows could not be .*Change the.*clear"):
         table.replace([row("a")])
+
+
+def test_a_table_is_made_and_its_columns_are_checked_before_there_are_rows(table: Table, database: Any) -> None:  # noqa: F811
+    table.check("Nothing was sent.")
+    assert keys(database) == []
+    database.write("ALTER TABLE TABLE_NAME DROP COLUMN answers")
+    with pytest.raises(WtsInvalidRequestError, match=r"outcomes_table: .*answers.*Nothing was sent\. Change the table"):
+        table.check("Nothing was sent.")
 
 
 def test_a_database_that_may_not_be_written_is_named(

@@ -856,6 +856,20 @@ def test_the_results_of_a_send_go_into_a_table_and_a_second_run_changes_no_count
     assert types["sent_at"] == {"sqlite": "TEXT", "mariadb": "datetime"}.get(database.kind, "timestamp with time zone")
 
 
+def test_a_table_that_cannot_take_the_results_is_refused_before_anything_is_sent(
+    service: Emulator, send: Any, follow: Any, database: Any
+) -> None:
+    campaign = send(number(0))
+    requests = len(service.requests)
+    database.write("CREATE TABLE TABLE_NAME (x INTEGER)")
+    with pytest.raises(AirflowFailException, match=r"results_table: .*This try sent nothing"):
+        send(number(1), on_clear="resend", results_table=database.table, results_conn_id="wts_db")
+    assert len(service.sends) == 1
+    with pytest.raises(AirflowFailException, match=r"outcomes_table: .*Nothing was read"):
+        follow(campaign, outcomes_table=database.table, outcomes_conn_id="wts_db")
+    assert [one.operation_id for one in service.requests[requests:] if one.operation_id == "list_sessions"] == []
+
+
 def test_results_that_have_no_file_are_refused_for_a_table(service: Emulator, send: Any, database: Any) -> None:
     with pytest.raises(AirflowFailException, match="results_table: needs a file for the results"):
         send(number(0), results_path=None, results_table=database.table, results_conn_id="wts_db")

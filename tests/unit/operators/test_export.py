@@ -702,6 +702,46 @@ def test_sessions_and_messages_go_into_tables_and_a_second_run_changes_no_count(
     assert json.loads(contact)["id"] == session.contact.id
 
 
+def test_tables_are_made_though_there_is_no_session_yet(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any
+) -> None:
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    tables = {"sessions_table": database.table, "messages_table": database.other, "tables_conn_id": "wts_db"}
+    export(updated_after=begin, updated_before=begin + timedelta(days=1), **tables).execute(context)
+    assert database("SELECT COUNT(*) FROM TABLE_NAME UNION ALL SELECT COUNT(*) FROM OTHER_NAME") == [(0,), (0,)]
+
+
+def test_a_table_of_other_columns_is_refused_before_anything_is_read(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any
+) -> None:
+    database.write("CREATE TABLE TABLE_NAME (x INTEGER)")
+    with pytest.raises(AirflowFailException, match=r"messages_table: .*Nothing was read\. Change the table"):
+        export(messages_table=database.table, tables_conn_id="wts_db").execute(context)
+    assert list(wts_connection.requests) == []
+
+
+def test_a_try_that_goes_on_leaves_what_was_read_later(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_wts.hooks import tables
+
+    fill(wts_connection, 5, talking=1)
+    given = {"sessions_table": database.table, "tables_conn_id": "wts_db"}
+    replace = tables.Table.replace
+    monkeypatch.setattr(tables.Table, "replace", lambda *_: (_ for _ in ()).throw(WtsError("The worker goes away.")))
+    with pytest.raises(WtsError, match="goes away"):
+        export(**given).execute(context)
+    monkeypatch.setattr(tables.Table, "replace", replace)
+    talker = next(one for one in wts_connection.state.sessions.by_creation() if one["status"] != "COMPLETED")
+    wts_connection.contact_writes(talker.contact["phoneNumber"], "Sim")
+    later = type(context["ti"])()
+    later.run_id = "later"
+    export(**given).execute({**context, "ti": later})
+    export(**given).execute(context)
+    assert database(f"SELECT last_message_text FROM TABLE_NAME WHERE id = '{talker.id}'") == [("Sim",)]
+    assert database("SELECT COUNT(*) FROM TABLE_NAME") == [(5,)]
+
+
 def test_a_killed_export_writes_each_row_into_its_table_once(
     wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
