@@ -194,9 +194,9 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """Return a task that is still to be mapped, as Airflow does.
+        """Return a task to be mapped, as Airflow does.
 
-        :param kwargs: what is the same for all its task instances.
+        :param kwargs: parameters of all its task instances.
         :raises WtsInvalidRequestError: when a template of rows is the output of a task.
         """
         for name, value in kwargs.items():
@@ -204,9 +204,9 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         return super().partial(**kwargs)
 
     def message_kind(self, chunk_size: int) -> MessageKind:
-        """Return how the messages go out; names are looked up here.
+        """Return the kind of message; looks up names.
 
-        :param chunk_size: recipients of one request, if it takes many.
+        :param chunk_size: recipients per request, if it takes many.
         """
         raise NotImplementedError
 
@@ -215,11 +215,11 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         return {"to": self.row_to, "key": self.row_key}
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
-        """Return what checks the values of a row, by parameter; called after :meth:`message_kind`."""
+        """Return the checks of a row's values, by parameter; called after :meth:`message_kind`."""
         return {}
 
     def row_check_settings(self) -> Any:
-        """Return what the checks of rows depend on beside the parameters of the task."""
+        """Return what the checks of rows depend on, besides the task's parameters."""
         return None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -291,7 +291,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     def rules(self, context: Context, *, sleep: Callable[[float], None]) -> list[Rule]:
         """Return the rules about who gets a message, in the order in which they are asked.
 
-        :param sleep: how the rules wait; what it raises ends the wait.
+        :param sleep: waits; an exception it raises ends the wait.
         :raises WtsInvalidRequestError: when one of their parameters is not valid.
         """
         from airflow_provider_wts.sending.pace import Pace
@@ -307,7 +307,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         ]
 
     def minutes_of(self, messages: int) -> float | None:
-        """Return how many minutes so many messages take at least; ``None`` without ``max_per_minute``.
+        """Return the minutes that this many messages take at least; ``None`` without ``max_per_minute``.
 
         :param messages: how many.
         """
@@ -400,7 +400,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         return Recipients(checked(rows, plan))
 
     def _what_decides_checks(self, context: Context) -> list[Any]:
-        """Return all that decides what comes of a row, beside the row."""
+        """Return everything that affects the checks of a row, besides the row itself."""
         dag = self.get_dag()
         has_code = dag is not None and (dag.user_defined_filters or dag.user_defined_macros)
         ours = type(self).__module__.startswith(f"{__name__.partition('.')[0]}.")
@@ -487,7 +487,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         }
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
-        """Return what checks the values of a row."""
+        """Return the checks of a row's values."""
         return {"session_metadata": _metadata("session_metadata"), "contact_metadata": _metadata("contact_metadata")}
 
 
@@ -507,7 +507,7 @@ def bot_flags(operator: Any) -> BotOptions:
 
 
 class _MessageBatchOperator(WtsBatchOperator):
-    """What sending templates and texts share: what happens to the sessions."""
+    """What templates and texts share: the options of the sessions."""
 
     def __init__(
         self,
@@ -611,7 +611,7 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
         }
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
-        """Return what checks the values of a row."""
+        """Return the checks of a row's values."""
         return {"parameters": self._filling, "file": self._file, "session_metadata": _metadata("session_metadata")}
 
     def row_check_settings(self) -> Any:
@@ -701,7 +701,7 @@ class WtsSendTextBatchOperator(_MessageBatchOperator):
         return {**super().row_templates(), "text": self.row_text}
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
-        """Return what checks the values of a row."""
+        """Return the checks of a row's values."""
         return {"text": self._text}
 
     def rendered(self, recipient: Recipient) -> str | None:
@@ -765,7 +765,7 @@ _FROM_CONTEXT = (
 def _refuse_output_of_task(name: str, value: Any) -> None:
     """Refuse the output of a task as a template of rows.
 
-    It would be filled in as text, and the task would not even wait for the other one.
+    It would be rendered as text, and this task would not wait for the other one.
     """
     if name.startswith("row_") and any(XComArg.iter_xcom_references(value)):
         raise WtsInvalidRequestError(

@@ -239,7 +239,7 @@ class _Following:
     # A pass ----------------------------------------------------------------------------------------------------------
 
     def read(self) -> None:
-        """Read what came of the sends since the last pass."""
+        """Read what happened to the sends since the last pass."""
         from airflow_provider_wts.campaigns.outcome_sweep import DETAILS, WITH_CONTACT, OutcomeSweep
 
         outcomes = self.outcomes
@@ -258,7 +258,7 @@ class _Following:
         outcomes.keep()
 
     def write(self) -> dict[str, Any]:
-        """Write the rows to wherever they go, and return the counts."""
+        """Write the rows to their file and table, and return the counts."""
         from airflow_provider_wts.campaigns.outcomes import EXAMPLE
         from airflow_provider_wts.hooks.output_files import whole_file
 

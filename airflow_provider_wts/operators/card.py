@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from airflow_provider_wts.api import panels, parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.panels import CARD_STATUSES
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_uuid
+from airflow_provider_wts.api.wire import UNSET, Missing, is_uuid
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.names import looked_up
 from airflow_provider_wts.operators.base import WtsOperator
@@ -71,7 +71,7 @@ class WtsCardWriter(WtsOperator):
     def __init__(
         self,
         *,
-        panel: str | Unset | None = UNSET,
+        panel: Missing[str] = UNSET,
         step: Missing[str] = UNSET,
         title: Missing[str] = UNSET,
         description: Missing[str] = UNSET,
@@ -292,7 +292,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         card_id: str,
         status: Missing[str] = UNSET,
         lost_reason: Missing[str] = UNSET,
-        upsert_tag_operation: str | Unset | None = UNSET,
+        upsert_tag_operation: Missing[str] = UNSET,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -379,8 +379,8 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         *,
         card_id: str,
         copy_to_step: Missing[str] = UNSET,
-        panel: str | Unset | None = UNSET,
-        archive_original_card: bool | str | Unset | None = UNSET,
+        panel: Missing[str] = UNSET,
+        archive_original_card: Missing[bool | str] = UNSET,
         fields: Missing[Sequence[str] | str] = UNSET,
         **kwargs: Any,
     ) -> None:

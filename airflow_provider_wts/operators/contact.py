@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from airflow_provider_wts.api import contacts, parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
@@ -520,9 +520,8 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
 
         self.open_ledger(context)
         with task_failures(), ExitStack() as stack:
-            rules = SaveRules.read(
-                self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists, default=True
-            )
+            parts = self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists
+            rules = SaveRules.read(*parts, default=True)
             if (self.query() is None) == is_missing(self.contacts):
                 raise WtsInvalidRequestError("contacts, recipients_sql: give exactly one of them. Nothing was saved.")
             snapshot = self.queried(context, stack)
@@ -580,7 +579,7 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
 
 
 class _Saved:
-    """What the calls answered so far."""
+    """What was saved so far."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -588,40 +587,28 @@ class _Saved:
         self._ids: list[str | None] = []
 
     def add(self, answer: list[Contact] | None) -> None:
-        """Take the answer of a call in.
-
-        :param answer: the contacts.
-        """
         self.calls += 1
         self.count += len(answer or [])
         self._ids += [contact.get("id") for contact in answer or []]
 
     def answer(self) -> dict[str, Any]:
-        """Return the answer of the task."""
         ids = self._ids if len(self._ids) <= _IDS_IN_ANSWER else None
         return {"saved": self.count, "calls": self.calls, "contact_ids": ids}
 
 
-class SaveRules:
-    """What happens where a contact exists.
+class SaveRules(NamedTuple):
+    """What happens if a contact exists.
 
     :param upsert: update it.
     :param fields: what an update may change, by the API's names; ``UNSET``: what is given.
-    :param tag_operation: what happens to tags, as updates spell it.
+    :param tag_operation: how tags are applied, as updates spell it.
     :param get_if_exists: return it and change nothing.
     """
 
-    def __init__(
-        self,
-        upsert: Missing[bool],
-        fields: Missing[list[str]],
-        tag_operation: str,
-        get_if_exists: Missing[bool],
-    ) -> None:
-        self.upsert = upsert
-        self.fields = fields
-        self.tag_operation = tag_operation
-        self.get_if_exists = get_if_exists
+    upsert: Missing[bool]
+    fields: Missing[list[str]]
+    tag_operation: str
+    get_if_exists: Missing[bool]
 
     @classmethod
     def read(

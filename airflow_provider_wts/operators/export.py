@@ -164,7 +164,7 @@ class Export:
     # The state -------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> bool:
-        """Leave a state for those who start later; return whether there was none."""
+        """Store a state for later tries; return whether there was none."""
         if self._store.get(STATE) is not None:
             return False
         self._store.set(STATE, {**self._new_state(), "max_tries": self._max_tries})
@@ -196,7 +196,7 @@ class Export:
         return state
 
     def _is_whole(self, state: Mapping[str, Any]) -> bool:
-        """Whether the files are there that the state names."""
+        """Whether all files that the state names exist."""
         parts = {name for name, *_ in state["parts"]}
         if not parts <= {file.name for file in self._own_files()}:
             return False
@@ -223,7 +223,7 @@ class Export:
         return {**self._wanted._asdict(), "include_details": list(self._wanted.include_details)}
 
     def _write(self, state: dict[str, Any], *made: ObjectStoragePath) -> None:
-        """Write the state, unless another try has taken over; then what was made for it is removed."""
+        """Write the state. If another try has taken over, remove the new files instead."""
         try:
             self._fence.check()
         except WtsError:
@@ -252,7 +252,7 @@ class Export:
     # The sessions ----------------------------------------------------------------------------------------------------
 
     def _stage(self) -> dict[str, Any]:
-        """List the sessions into staging files; return which, and whether metadata has to be read one at a time."""
+        """List the sessions into staging files; return where they are, and whether metadata is read one by one."""
         staging = f"_staging-{self._mark}-{self._process}"
         staged = sessions = 0
         bare: list[dict[str, Any]] = []
@@ -267,11 +267,7 @@ class Export:
             self._remove(self._folder / staging)
             raise
         self._log.info("%s session(s) to export.", sessions)
-        return {
-            "staging": staging,
-            "staged": staged,
-            "metadata_singly": self._hides_metadata(bare),
-        }
+        return {"staging": staging, "staged": staged, "metadata_singly": self._hides_metadata(bare)}
 
     def _sessions(self) -> Iterator[dict[str, Any]]:
         """Walk the sessions of the interval, each once."""
@@ -292,7 +288,7 @@ class Export:
                     yield dict(session)
 
     def _listed(self, call: Call[Any], end: datetime) -> Iterable[Any]:
-        """Walk a list that begins after the end of the interval, by the clock of WTS Chat."""
+        """Read a list after the end of the interval, by WTS Chat's clock."""
         items = self._hook.client.items(call)
         # Its first answer shows what time it is there. The worker's clock may be ahead.
         first = list(islice(items, 1))
@@ -307,7 +303,7 @@ class Export:
         return self._hook.client.items(call)
 
     def _hides_metadata(self, sample: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the list of sessions leaves metadata out that a session itself shows.
+        """Whether the list of sessions omits metadata that a session itself shows.
 
         :param sample: sessions without metadata in the list.
         """
@@ -328,7 +324,7 @@ class Export:
     # The parts -------------------------------------------------------------------------------------------------------
 
     def _add_part(self, state: dict[str, Any], number: int) -> None:
-        """Write a part, and note it with its sessions and messages."""
+        """Write a part, and record its numbers of sessions and messages."""
         rows = read_rows(self._staged(state["staging"], number))
         for row in rows:
             self._complete(row, metadata_singly=state["metadata_singly"])
@@ -342,7 +338,7 @@ class Export:
         self._write(state, part)
 
     def _complete(self, row: dict[str, Any], *, metadata_singly: bool) -> None:
-        """Add to a session what its list does not show."""
+        """Add to a session what the list does not show."""
         row["messages"] = None
         try:
             if metadata_singly and not isinstance(row.get("metadata"), dict):
@@ -371,7 +367,7 @@ class Export:
         return list(self._folder.glob(f"*-{self._mark}*"))
 
     def _remove_all_but(self, kept: set[str]) -> None:
-        """Remove what earlier exports and tries of this task left: it would be read together with the new files."""
+        """Remove this task's other files, which would be read together with the new ones."""
         left = [file for file in self._own_files() if file.name not in kept]
         # Checked after they were listed: a successor writes its first file only when this would have failed already.
         self._fence.check()
@@ -390,31 +386,38 @@ def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bo
     return not dates or any(at.year == 9999 or after <= at < before for at in map(parse_timestamp, dates))
 
 
-# What the contract says of sessions and messages. The columns stay the same whatever an answer holds, so that all
-# files of a table fit together; what the contract does not know is in the column "other".
-_SESSION_TEXTS = (
-    *("id", "status", "statusDescription", "companyId", "contactId", "channelId", "departmentId", "userId", "botId"),
-    *("title", "number", "origin", "type", "channelType", "windowStatus", "previewUrl"),
-    *("lastMessageText", "timeService", "timeWait"),
+class _Fields(NamedTuple):
+    """What the contract says of an object. Everything else is in the column "other", so that all files fit together."""
+
+    texts: Sequence[str]
+    times: Sequence[str]
+    objects: Sequence[str]
+
+
+_SESSION = _Fields(
+    texts=(
+        *("id", "status", "statusDescription", "companyId", "contactId", "channelId", "departmentId", "userId"),
+        *("botId", "title", "number", "origin", "type", "channelType", "windowStatus", "previewUrl"),
+        *("lastMessageText", "timeService", "timeWait"),
+    ),
+    times=(
+        *("createdAt", "updatedAt", "startAt", "endAt", "firstResponseAt"),
+        *("lastInteractionDate", "lastMessageOut", "lastMessageIn"),
+    ),
+    objects=(
+        *("contactDetails", "agentDetails", "channelDetails", "departmentDetails"),
+        *("classification", "utm", "metadata"),
+    ),
 )
 
-_SESSION_MOMENTS = (
-    *("createdAt", "updatedAt", "startAt", "endAt", "firstResponseAt"),
-    *("lastInteractionDate", "lastMessageOut", "lastMessageIn"),
+_MESSAGE = _Fields(
+    texts=(
+        *("id", "type", "direction", "status", "origin", "senderId", "templateId", "userId", "refId", "text"),
+        *("fileId", "failedReason"),
+    ),
+    times=("createdAt", "updatedAt", "timestamp", "readContactAt"),
+    objects=("details", "filesIds"),
 )
-
-_SESSION_OBJECTS = (
-    *("contactDetails", "agentDetails", "channelDetails", "departmentDetails", "classification", "utm", "metadata"),
-)
-
-_MESSAGE_TEXTS = (
-    *("id", "type", "direction", "status", "origin", "senderId", "templateId", "userId", "refId", "text", "fileId"),
-    "failedReason",
-)
-
-_MESSAGE_MOMENTS = ("createdAt", "updatedAt", "timestamp", "readContactAt")
-
-_MESSAGE_OBJECTS = ("details", "filesIds")
 
 #: What a column of whole numbers holds.
 _LARGEST = 2**63
@@ -461,16 +464,15 @@ def _parquet_file(rows: Sequence[Mapping[str, Any]]) -> bytes:
     at = pyarrow.timestamp("us", tz="UTC")
     text = pyarrow.string()
 
-    def fields(texts: Sequence[str], moments: Sequence[str], objects: Sequence[str]) -> list[Any]:
-        kinds = [(texts, text), (moments, at), ((*objects, "other"), text)]
+    def columns(fields: _Fields) -> list[Any]:
+        kinds = [(fields.texts, text), (fields.times, at), ((*fields.objects, "other"), text)]
         return [pyarrow.field(name, kind) for names, kind in kinds for name in names]
 
-    message = pyarrow.struct(fields(_MESSAGE_TEXTS, _MESSAGE_MOMENTS, _MESSAGE_OBJECTS))
     schema = pyarrow.schema(
         [
-            *fields(_SESSION_TEXTS, _SESSION_MOMENTS, _SESSION_OBJECTS),
+            *columns(_SESSION),
             pyarrow.field("unreadCount", pyarrow.int64()),
-            pyarrow.field("messages", pyarrow.list_(message)),
+            pyarrow.field("messages", pyarrow.list_(pyarrow.struct(columns(_MESSAGE)))),
         ]
     )
     table = pyarrow.Table.from_pylist([_session(row) for row in rows], schema=schema)
@@ -484,23 +486,22 @@ def _session(row: Mapping[str, Any]) -> dict[str, Any]:
     fits = type(count) is int and -_LARGEST <= count < _LARGEST
     rest = {name: value for name, value in row.items() if name != "messages" and (name != "unreadCount" or not fits)}
     return {
-        **_columns(rest, _SESSION_TEXTS, _SESSION_MOMENTS, _SESSION_OBJECTS),
+        **_columns(rest, _SESSION),
         "unreadCount": count if fits else None,
-        "messages": [
-            _columns(message, _MESSAGE_TEXTS, _MESSAGE_MOMENTS, _MESSAGE_OBJECTS)
-            for message in row.get("messages") or ()
-        ],
+        "messages": [_columns(message, _MESSAGE) for message in row.get("messages") or ()],
     }
 
 
-def _columns(
-    row: Mapping[str, Any], texts: Sequence[str], moments: Sequence[str], objects: Sequence[str]
-) -> dict[str, Any]:
-    other = {name: value for name, value in row.items() if name not in (*texts, *moments, *objects)}
+def _columns(row: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
+    known = {*fields.texts, *fields.times, *fields.objects}
+    other = {name: value for name, value in row.items() if name not in known}
     return {
-        **{name: None if row.get(name) is None else str(row[name]) for name in texts},
-        **{name: _timestamp(row.get(name)) for name in moments},
-        **{name: None if row.get(name) is None else json.dumps(row[name], ensure_ascii=False) for name in objects},
+        **{name: None if row.get(name) is None else str(row[name]) for name in fields.texts},
+        **{name: _timestamp(row.get(name)) for name in fields.times},
+        **{
+            name: None if row.get(name) is None else json.dumps(row[name], ensure_ascii=False)
+            for name in fields.objects
+        },
         "other": json.dumps(other, ensure_ascii=False) if other else None,
     }
 
@@ -509,15 +510,15 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def _kinds(texts: Sequence[str], moments: Sequence[str], objects: Sequence[str]) -> dict[str, str]:
-    kinds = ((texts, "text"), (moments, "time"), ((*objects, "other"), "json"))
+def _kinds(fields: _Fields) -> dict[str, str]:
+    kinds = ((fields.texts, "text"), (fields.times, "time"), ((*fields.objects, "other"), "json"))
     return {"id": "key", **{_snake(name): kind for names, kind in kinds for name in names if name != "id"}}
 
 
 #: The columns of the tables, and what each holds.
-SESSION_COLUMNS = {**_kinds(_SESSION_TEXTS, _SESSION_MOMENTS, _SESSION_OBJECTS), "unread_count": "long"}
+SESSION_COLUMNS = {**_kinds(_SESSION), "unread_count": "long"}
 
-MESSAGE_COLUMNS = {"session_id": "text", **_kinds(_MESSAGE_TEXTS, _MESSAGE_MOMENTS, _MESSAGE_OBJECTS)}
+MESSAGE_COLUMNS = {"session_id": "text", **_kinds(_MESSAGE)}
 
 
 #: Those that show which of two rows of a session or message was read later.
@@ -541,12 +542,7 @@ def message_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in rows:
         for message in row.get("messages") or ():
             if message.get("id"):
-                columns = _columns(
-                    {name: value for name, value in message.items() if name != "sessionId"},
-                    _MESSAGE_TEXTS,
-                    _MESSAGE_MOMENTS,
-                    _MESSAGE_OBJECTS,
-                )
+                columns = _columns({name: value for name, value in message.items() if name != "sessionId"}, _MESSAGE)
                 yield {"session_id": row["id"], **{_snake(name): value for name, value in columns.items()}}
 
 

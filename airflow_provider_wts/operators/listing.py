@@ -292,7 +292,7 @@ class Collector:
         return size
 
     def _batches(self) -> Iterator[list[Any]]:
-        """Walk the items page by page, each once."""
+        """Yield the items page by page, each once."""
         try:
             for page in self._walk():
                 left = None if self.max_items is None else self.max_items - self.items

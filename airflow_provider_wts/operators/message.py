@@ -219,7 +219,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
 
 
 class _WrittenOperator(WtsFreeMessageOperator):
-    """What texts and files share: a text that people read, a reply to a message, and "typing..."."""
+    """What texts and files share: a text, a reply to a message, and "typing..."."""
 
     never_blank: ClassVar[frozenset[str]] = WtsFreeMessageOperator.never_blank | {"text"}
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -232,7 +232,7 @@ class _WrittenOperator(WtsFreeMessageOperator):
         self.delay_typing = delay_typing
 
     def reply(self) -> tuple[Missing[str], Missing[int]]:
-        """Return the ID of the message that is replied to, and the seconds of "typing..."."""
+        """Return the ID of the message to reply to, and the seconds of "typing..."."""
         return parameters.identity("reply_to", self.reply_to), parameters.delay_typing(self.delay_typing)
 
 
@@ -252,7 +252,7 @@ class WtsSendTextOperator(_WrittenOperator):
 
     :param text: the text (templated).
     :param reply_to: ID of the message that this one replies to (templated).
-    :param delay_typing: seconds of "typing..." before it goes out, 0 to 25 (templated).
+    :param delay_typing: seconds of "typing..." before the message, 0 to 25 (templated).
     :return: the send as the API returns it; use its ``id`` to read the status.
     :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
         is unconfirmed.
@@ -303,7 +303,7 @@ class WtsSendFileOperator(_WrittenOperator):
     :param file_name: name under which a local file is uploaded, which the customer sees (templated).
     :param mime_type: MIME type; inferred from the name if omitted (templated).
     :param reply_to: ID of the message that this one replies to (templated).
-    :param delay_typing: seconds of "typing..." before it goes out, 0 to 25 (templated).
+    :param delay_typing: seconds of "typing..." before the message, 0 to 25 (templated).
     :return: the send as the API returns it; use its ``id`` to read the status.
     :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
         is unconfirmed.
@@ -493,7 +493,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         )
 
     def _opening(self, recipient: str, now: datetime) -> datetime:
-        """Return ``now``, unless the time for which it is scheduled is a wrong one for this recipient."""
+        """Return ``now``, or skip the task if the scheduled time is not allowed."""
         moment = self._moment()
         _refuse_past(moment)
         planned = datetime.fromisoformat(moment)

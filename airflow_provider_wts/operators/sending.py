@@ -89,13 +89,13 @@ class WtsOnceOperator(WtsOperator):
         trace: Trace | None,
         **options: Unpack[SendOnce],
     ) -> T:
-        """Perform a call exactly once across all tries of this task.
+        """Perform a call exactly once across all tries of the task.
 
-        :param recipient: phone number or handle as the API spells it, or the ID of a session or card.
-        :param build: makes the call, with the marker in it if the API takes one.
+        :param recipient: phone number or handle in the API's format, or the ID of a session or card.
+        :param build: builds the call, with the marker if the API takes one.
         :param trace: where the send leaves its marker; ``None`` if it leaves none.
         :param options: as :meth:`~airflow_provider_wts.sending.once.Once.send` takes them.
-        :return: the API's answer, of this try or of an earlier one.
+        :return: the API's response, of this or an earlier try.
         :raises AirflowFailException: when the API refuses, or the outcome is unknown.
         """
         with task_failures():
@@ -224,13 +224,13 @@ class WtsSendingOperator(RefusesBackfill):
     ) -> Any:
         """Message a customer exactly once, if and when the rules allow it.
 
-        :param recipient: phone number or handle as the API spells it, or the ID of a session.
-        :param build: makes the call, with the marker in it if the API takes one.
+        :param recipient: phone number or handle in the API's format, or the ID of a session.
+        :param build: builds the call, with the marker if the API takes one.
         :param trace: where the send leaves its marker; ``None`` if it leaves none.
-        :param prepare: called right before the send, for what the call needs and what may be done again, such as an
-            upload; then ``build`` is called again.
+        :param prepare: called right before the send for repeatable preparation, such as an upload; then ``build`` is
+            called again.
         :param options: as :meth:`~airflow_provider_wts.sending.once.Once.send` takes them.
-        :return: the API's answer, of this try or of an earlier one; under ``dry_run`` the request.
+        :return: the API's response, of this or an earlier try; under ``dry_run`` the request.
         :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the
             send back.
         :raises AirflowFailException: when the API refuses, or the outcome is unknown.
@@ -296,9 +296,9 @@ class WtsSendingOperator(RefusesBackfill):
         return SendTimes.read(self.send_window, self.not_after, self.outside_window)
 
     def recipient_rules(self, *, alone: bool) -> list[Rule]:
-        """Return the rules about recipients, beside tags and blocks.
+        """Return the rules about recipients, besides tags and blocks.
 
-        :param alone: whether there is one recipient only.
+        :param alone: whether there is only one recipient.
         :raises WtsInvalidRequestError: when one of their parameters is not valid.
         """
         rules = [*self._suppressions(alone=alone)]
@@ -339,9 +339,9 @@ class WtsSendingOperator(RefusesBackfill):
         return Rules(self.recipient_rules(alone=True))
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Go on when the send window has opened.
+        """Continue when the send window has opened.
 
-        :param event: what the trigger sent; only the clock matters here, and it is read again.
+        :param event: what the trigger sent; not used.
         """
         return self.execute(context)
 
@@ -425,7 +425,7 @@ class WtsSendingOperator(RefusesBackfill):
             self._refuse(self._rules.refusal(self._address(recipient)), done)
 
     def _address(self, recipient: str) -> str:
-        """Return the number or handle of a recipient: what is known of people belongs to the contact of a session."""
+        """Return the number or handle of a recipient; for a session, those of its contact."""
         from airflow_provider_wts.api.addresses import is_address
 
         return recipient if is_address(recipient) else self.session_contact(recipient)
@@ -439,7 +439,7 @@ class WtsSendingOperator(RefusesBackfill):
         self._rules.settle([key], [key] if is_unsent else [])
 
     def _refuse(self, refusal: Refusal | None, done: str) -> None:
-        """End the task as a rule says, if it refuses the recipient."""
+        """Skip or fail the task if a rule refuses the recipient."""
         if refusal is not None:
             end = AirflowFailException if refusal.status == "failed" else AirflowSkipException
             raise end(f"Nothing was {done}: {refusal.reason} ({refusal.rule}).")
@@ -544,7 +544,7 @@ class WtsMessageOperator(WtsSendingOperator):
     def envelope(self) -> Envelope:
         """Return where the message goes and how; what takes an extra request is looked up last.
 
-        :raises WtsInvalidRequestError: when the input is not valid, or the connection does not allow the recipient.
+        :raises WtsInvalidRequestError: when the input is invalid, or the connection does not allow the recipient.
         """
         if parameters.missing(self.to) == parameters.missing(self.session_id):
             raise WtsInvalidRequestError(
@@ -571,7 +571,7 @@ class WtsMessageOperator(WtsSendingOperator):
 
     @property
     def is_quick(self) -> bool:
-        """Whether only the older quick sends can express what is asked for."""
+        """Whether only the older quick sends support what is asked for."""
         quick = parameters.switch("synchronous", self.synchronous) is True or not parameters.missing(self.reply_bot)
         return quick or self.leaves_kind_open
 
@@ -588,14 +588,14 @@ class WtsMessageOperator(WtsSendingOperator):
         delay: Missing[int] = UNSET,
         by_metadata: bool = False,
     ) -> Any:
-        """Send, and fail if the API says at once that the message failed.
+        """Send, and fail if the API immediately reports that the message failed.
 
         :param envelope: where the message goes.
-        :param build: makes the call.
-        :param file: a file in it, which is uploaded if it has to be, unless an earlier try sent it.
-        :param delay: seconds of "typing..." before it goes out.
-        :param by_metadata: whether the call leaves its marker in the session's metadata.
-        :return: the API's answer; under ``dry_run`` the request.
+        :param build: builds the call.
+        :param file: its file, uploaded if necessary, unless an earlier try sent it.
+        :param delay: seconds of "typing..." before the message.
+        :param by_metadata: whether the marker is in the session's metadata.
+        :return: the API's response; under ``dry_run`` the request.
         :raises AirflowFailException: when the message failed.
         """
         answer = self.send_once(
@@ -679,14 +679,14 @@ class WtsFreeMessageOperator(WtsMessageOperator):
 def reply_window(
     operator: Any, outside: str, channel: str | None, *, alone: bool, session_id: str | None = None
 ) -> list[Rule]:
-    """Return the rule about the 24 hours after a customer's last message, if it is asked for.
+    """Return the rule about the 24 hours after a customer's last message, if set.
 
     :param operator: the task.
     :param outside: ``send``, ``fail`` or ``skip``.
-    :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
-    :param alone: whether there is one recipient only.
-    :param session_id: the session that the only message goes into, if it names one.
-    :raises WtsInvalidRequestError: when it cannot be kept.
+    :param channel: number or handle to send from; ``None``: WTS Chat picks one.
+    :param alone: whether there is only one recipient.
+    :param session_id: the session that a single message goes into, if given.
+    :raises WtsInvalidRequestError: when it cannot be applied.
     """
     if parameters.needed_choice("outside_24h", outside, ("send", "fail", "skip")) == "send":
         return []
@@ -716,8 +716,8 @@ class Envelope(NamedTuple):
     :param to: recipient, as the API spells it; ``None`` for a message into a session.
     :param session_id: the session; ``None`` for a message to a recipient.
     :param channel: number or handle to send from; ``None`` leaves it to the platform or to the session.
-    :param options: what happens to the session.
-    :param sender_id: the caller's own ID.
+    :param options: options of the session.
+    :param sender_id: the user's own ID.
     :param callback_url: called when the message goes out or fails.
     :param bot_key: key of the bot that takes over when the contact answers.
     :param synchronous: whether to wait for the channel's answer.
@@ -736,19 +736,19 @@ class Envelope(NamedTuple):
 
     @property
     def quick(self) -> bool:
-        """Whether only the older quick sends can express this."""
+        """Whether only the older quick sends support this."""
         return self.synchronous or self.bot_key is not None or self.kind_open
 
     @property
     def recipient(self) -> str:
-        """What identifies the send beside its task."""
+        """What identifies the send besides its task."""
         return str(self.session_id or self.to)
 
     def send_to(self, mark: Mark, *, reply_to: Missing[str] = UNSET, delay: Missing[int] = UNSET) -> SendTo:
-        """Return what a call of the send family says besides its content.
+        """Return the options of a send besides its content.
 
-        :param mark: the ``senderId``, if the caller has no ID of its own.
-        :param reply_to: ID of the message that is replied to.
+        :param mark: gives the ``senderId``, unless the user set one.
+        :param reply_to: ID of the message to reply to.
         :param delay: seconds of "typing...".
         """
         common = {"callback_url": self.callback_url, "ref_id": reply_to, "delay_typing": delay}

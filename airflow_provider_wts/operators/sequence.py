@@ -40,12 +40,12 @@ class _Member(NamedTuple):
 
     @property
     def named(self) -> dict[str, Any]:
-        """How a call names it."""
+        """The parameters that name it in a call."""
         return {self.by: self.value} | ({"phone_number": self.phone} if self.phone else {})
 
     @property
     def identity(self) -> str:
-        """What stays the same however the contact was written: with the ninth digit, where Brazil has one."""
+        """The contact in any spelling: a Brazilian number with its ninth digit."""
         from airflow_provider_wts.api.addresses import identity_of
 
         return self.value.lower() if self.by == "contact_id" else identity_of(self.value)
@@ -134,7 +134,7 @@ class WtsListSequenceContactsOperator(WtsListOperator):
 
 
 class _SequenceMembersOperator(WtsOperator):
-    """What adding and removing share: a sequence, and one contact or many."""
+    """What adding and removing share: a sequence, and one or more contacts."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class _SequenceMembersOperator(WtsOperator):
         self.phones = phones
 
     def execute(self, context: Context) -> SequenceContact | dict[str, int] | None:
-        """Name the contacts to the API, one or 100 at a time."""
+        """Add or remove the contacts, one or 100 per call."""
         with task_failures():
             members = self._members()
             sequence = parameters.needed_name("sequence", self.sequence)
@@ -167,23 +167,13 @@ class _SequenceMembersOperator(WtsOperator):
             return {"contacts": len(members), "calls": self.many(context, sequence_id, members)}
 
     def check(self, members: list[_Member]) -> None:
-        """Refuse contacts, before anything is looked up.
-
-        :param members: the contacts.
-        """
+        """Refuse contacts before anything is looked up."""
 
     def one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
-        """Name one contact to the API.
-
-        :param member: the contact.
-        """
         raise NotImplementedError
 
     def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
-        """Name contacts to the API, and return in how many calls.
-
-        :param members: the contacts.
-        """
+        """Handle many contacts, and return the number of calls."""
         raise NotImplementedError
 
     def _is_single(self) -> bool:

@@ -55,12 +55,11 @@ class WtsSessionOperator(WtsOperator):
 class _SessionChangeOperator(WtsSessionOperator):
     """What changes share: the bot that runs in the session goes on, or stops."""
 
-    def __init__(self, *, stop_bot_in_execution: bool | str | Unset | None = UNSET, **kwargs: Any) -> None:
+    def __init__(self, *, stop_bot_in_execution: Missing[bool | str] = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stop_bot_in_execution = stop_bot_in_execution
 
     def stops_bot(self) -> bool | Unset:
-        """Return whether the bot stops, as it was given."""
         return parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
 
 
@@ -103,7 +102,7 @@ class WtsCompleteSessionOperator(_SessionChangeOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    def __init__(self, *, reactivate_on_new_message: bool | str | Unset | None = UNSET, **kwargs: Any) -> None:
+    def __init__(self, *, reactivate_on_new_message: Missing[bool | str] = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reactivate_on_new_message = reactivate_on_new_message
 
@@ -130,9 +129,7 @@ class WtsTransferSessionOperator(_SessionChangeOperator):
     :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    def __init__(
-        self, *, department: str | Unset | None = UNSET, user: str | Unset | None = UNSET, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, department: Missing[str] = UNSET, user: Missing[str] = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.department = department
         self.user = user
@@ -268,7 +265,7 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
         )
 
     def _further_fields(self, changes: Mapping[str, Any]) -> list[str]:
-        """Return the names of the mask that follow from no value."""
+        """Return the names for ``fields`` that have no value."""
         known = {name.casefold(): name for name in (*changes, *sessions.FIELDS_WITHOUT_VALUE)}
         further = []
         for text in parameters.texts("fields", self.fields) or ():
