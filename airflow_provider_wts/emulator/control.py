@@ -36,8 +36,7 @@ class Control:
         """Answer a control call."""
         name = path.removeprefix("/_emulator").strip("/")
         try:
-            body = read_json(raw) if raw else {}
-            result = self._do(method, name, body)
+            result = self._do(method, name, read_json(raw) if raw else {})
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Refusal) as problem:
             text = problem.text if isinstance(problem, Refusal) else str(problem)
             return Answer(400, as_json({"problem": text}))
@@ -46,23 +45,19 @@ class Control:
         return Answer(200, as_json(result))
 
     def _do(self, method: str, name: str, body: Any) -> Any:
-        if method == "GET":
-            return self._shown(name)
-        if (method, name) == ("DELETE", "faults"):
-            self._service.faults.clear()
-            return []
-        return self._drive(name, body) if method == "POST" else None
-
-    def _shown(self, name: str) -> Any:
-        match name:
-            case "" | "state":
-                return self._service.state()
-            case "requests":
-                return [request.summary() for request in self._service.recorder.kept()]
-            case "page":
-                return page_data(self._service)
-            case _ if name.startswith("page/"):
-                return page_data(self._service, name.removeprefix("page/"))
+        service = self._service
+        match method, name:
+            case "GET", "" | "state":
+                return service.state()
+            case "GET", "requests":
+                return [request.summary() for request in service.recorder.kept()]
+            case "GET", _ if name.partition("/")[0] == "page":
+                return page_data(service, name.partition("/")[2] or None)
+            case "DELETE", "faults":
+                service.faults.clear()
+                return []
+            case "POST", _:
+                return self._drive(name, body)
         return None
 
     def _drive(self, name: str, body: Any) -> Any:
@@ -78,7 +73,8 @@ class Control:
                 service.switches.change(_object(body))
                 return service.switches.as_dict()
             case "clock":
-                service.set_clock(advance=float(body.get("advance", 0)), speed=_number(body.get("speed")))
+                speed = body.get("speed")
+                service.set_clock(advance=float(body.get("advance", 0)), speed=None if speed is None else float(speed))
                 return {"now": service.account.now_text(), "speed": service.account.clock.speed}
             case "seed":
                 return service.seed(_object(body))
@@ -95,7 +91,3 @@ def _object(body: Any) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise ValueError("The body must be a JSON object.")
     return body
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)

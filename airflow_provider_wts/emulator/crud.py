@@ -188,23 +188,6 @@ def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = N
     )
 
 
-class Backwards(Sequence[RecordT]):
-    """A sequence read from its end, without a copy."""
-
-    def __init__(self, forwards: Sequence[RecordT]) -> None:
-        self._forwards = forwards
-
-    def __len__(self) -> int:
-        return len(self._forwards)
-
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            first, last, _ = place.indices(len(self._forwards))
-            end = len(self._forwards)
-            return self._forwards[max(end - last, 0) : end - first][::-1]
-        return self._forwards[-1 - place]
-
-
 def listed(
     request: Request,
     table: Table[RecordT],
@@ -239,6 +222,10 @@ def listed(
         raise Refusal("FORM_ERROR", "A página informada não existe.")
     number = max(number, 1)
     order, descending = _order(request)
+    first, end = (number - 1) * size, number * size
+    if descending:
+        first, end = max(total - end, 0), max(total - first, 0)
+    shown = records[first:end]
     direction = "DESCENDING" if descending else "ASCENDING"
     if switches.order_direction_spelling == "short":
         direction = direction.lower().removesuffix("ending")
@@ -250,7 +237,7 @@ def listed(
         "totalItems": total,
         "totalPages": pages,
         "hasMorePages": number < pages,
-        "items": [show(request, record) for record in records[(number - 1) * size : number * size]],
+        "items": [show(request, record) for record in (shown[::-1] if descending else shown)],
     }
 
 
@@ -263,8 +250,8 @@ def _selected(
     created: Bounds,
     updated: Bounds,
 ) -> Sequence[RecordT]:
-    """Return the records of a list in their order, without cutting pages."""
-    order, descending = _order(request)
+    """Return the records of a list in ascending order, without cutting pages."""
+    order, _ = _order(request)
     by_change = order.lower() == "updatedat"
     found: Sequence[RecordT]
     if among is not None:
@@ -283,7 +270,7 @@ def _selected(
         found = [one for one in found if keep(one)]
     if not by_change and order.lower() != "createdat":
         found = sorted(found, key=lambda one: _comparable(one, order))
-    return Backwards(found) if descending else found
+    return found
 
 
 def whole(records: Sequence[Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final
 from urllib.parse import unquote
 
+from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.faults import Answer
 from airflow_provider_wts.emulator.service import RecordedRequest, Service
@@ -28,23 +29,7 @@ MOST_REQUESTS = 500
 MOST_SENDS = 500
 
 SENDS: Final = frozenset(
-    {
-        "send_chatbot",
-        "queue_chatbot",
-        "queue_chatbot_batch",
-        "send_text",
-        "send_image",
-        "send_audio",
-        "send_video",
-        "send_document",
-        "send_template",
-        "send_template_batch",
-        "send_otp",
-        "send_message",
-        "send_message_sync",
-        "send_session_message",
-        "send_session_message_sync",
-    }
+    name for name, one in operations().items() if name.startswith(("send_", "queue_")) and one.effect == "once"
 )
 """The operations that write to a customer."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -27,66 +27,45 @@ class RateLimits:
     def __init__(self, clock: Clock, switches: Switches) -> None:
         self._clock = clock
         self._switches = switches
-        self._windows: dict[str, _Window] = {}
+        self._passed: defaultdict[str, deque[int]] = defaultdict(deque)
 
     def take(self, operation: Operation | None) -> float | None:
-        """Count a request; return ``None`` where it may pass, else the emulated seconds until one may.
+        """Count a request; return ``None`` if it may pass, else the emulated seconds until one may.
 
-        A request that is over a limit counts nowhere.
+        A request that is over a limit is not counted.
 
-        :param operation: the operation; ``None`` where the path leads nowhere.
+        :param operation: the operation; ``None`` if the path leads nowhere.
         """
         switches = self._switches
         if not switches.rate_limits:
             return None
         sends = operation is not None and operation.send_limit
-        windows: list[_Window] = []
+        limits: list[tuple[str, int, int]] = []
         if operation is not None and sends:
             name = operation.operation_id if switches.send_limit_per_operation else "send"
-            windows.append(self._window(name, switches.send_requests, 120))
+            limits.append((name, switches.send_requests, 120))
         if not sends or switches.sends_count_account_wide:
-            windows.append(self._window("account", switches.account_requests, 300))
-            windows.append(self._window("burst", switches.burst_requests, 5))
+            limits += [("account", switches.account_requests, 300), ("burst", switches.burst_requests, 5)]
         now = self._clock.now()
-        wait = max(window.wait(now, fixed=switches.window == "fixed") for window in windows)
+        wait = max(self._wait(now, self._passed[name], most, seconds * TICKS) for name, most, seconds in limits)
         if wait > 0:
             return wait / TICKS
-        for window in windows:
-            window.count(now)
+        for name, _, _ in limits:
+            self._passed[name].append(now)
         return None
 
-    def reset(self) -> None:
-        """Forget all requests."""
-        self._windows.clear()
+    def _wait(self, now: int, passed: deque[int], most: int, length: int) -> int:
+        """Return the ticks until one more request may pass, 0 = now.
 
-    def _window(self, name: str, limit: int, seconds: int) -> _Window:
-        window = self._windows.setdefault(name, _Window(seconds * TICKS))
-        window.limit = limit
-        return window
-
-
-class _Window:
-    """One limit; it keeps the times of the requests it lets pass, at most as many as the limit."""
-
-    def __init__(self, length: int) -> None:
-        self.limit = 0
-        self._length = length
-        self._times: deque[int] = deque()
-
-    def wait(self, now: int, *, fixed: bool) -> int:
-        """Return the ticks until one more request may pass, 0 = now."""
-        begin = now - now % self._length if fixed else now - self._length + 1
-        while self._times and self._times[0] < begin:
-            self._times.popleft()
-        if len(self._times) < self.limit:
+        :param passed: the times of the requests that passed, at most as many as the limit.
+        """
+        fixed = self._switches.window == "fixed"
+        begin = now - now % length if fixed else now - length + 1
+        while passed and passed[0] < begin:
+            passed.popleft()
+        if len(passed) < most:
             return 0
-        if fixed or not self._times:
-            return begin + self._length - now
-        return self._times[-self.limit] + self._length - now
-
-    def count(self, now: int) -> None:
-        """Count a request that passes."""
-        self._times.append(now)
+        return (begin if fixed or not passed else passed[-most]) + length - now
 
 
 @dataclass(slots=True)
@@ -125,10 +104,7 @@ class RecordedRequest:
             return None
 
     def header(self, name: str) -> str | None:
-        """Return the value of a header.
-
-        :param name: its name, in any case.
-        """
+        """Return the value of a header; its name counts in any case."""
         return next((value for key, value in self.headers if key == name.lower()), None)
 
     def summary(self) -> dict[str, Any]:
@@ -264,12 +240,9 @@ class Service:
                 "counts": {name: len(table) for name, table in vars(account).items() if hasattr(table, "by_creation")},
                 "sessions": [
                     {
-                        "id": session.id,
+                        **session.shown("status", "botId", "metadata"),
                         "contact": session.contact["phoneNumber"] or session.contact["instagram"],
-                        "status": session["status"],
-                        "botId": session["botId"],
                         "running_bot": session.run.bot["name"] if session.run else None,
-                        "metadata": session["metadata"],
                         "messages": [
                             {name: message[name] for name in ("direction", "origin", "status", "text")}
                             for message in session.messages
@@ -279,12 +252,10 @@ class Service:
                 ],
                 "sends": [
                     {
-                        "id": send.id,
+                        **send.shown("senderId", "sessionId"),
                         "operation_id": send.operation_id,
                         "to": send.to,
-                        "status": send.message["status"] if send.message else send["status"],
-                        "senderId": send["senderId"],
-                        "sessionId": send["sessionId"],
+                        "status": (send.message or send)["status"],
                     }
                     for send in account.sends.by_creation()[-200:]
                 ],
@@ -296,7 +267,7 @@ class Service:
                     "last": [request.summary() for request in self.recorder.kept()[-50:]],
                 },
                 "violations": account.violations[-200:],
-                "posts": [post.as_dict() for post in self.postman.posts[-200:]],
+                "posts": [asdict(post) for post in self.postman.posts[-200:]],
                 "faults": self.faults.as_list(),
                 "switches": self.switches.as_dict(),
             }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
-import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+import requests
 
 from airflow_provider_wts.emulator.state import Account, Contact, Message, Record, Session
 from airflow_provider_wts.emulator.switches import Switches
@@ -102,10 +102,6 @@ class Post:
     body: dict[str, Any]
     status: int | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON data."""
-        return {"url": self.url, "reason": self.reason, "body": self.body, "status": self.status}
-
 
 class Postman:
     """Posts in the order of the events.
@@ -143,17 +139,14 @@ class Postman:
 
     def _work(self) -> None:
         while (post := self._queue.get()) is not None:
-            parts = urlsplit(post.url)
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_TIMEOUT)
             try:
-                path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                headers = {"Content-Type": "application/json"}
-                connection.request("POST", path, json.dumps(post.body).encode(), headers)
-                post.status = connection.getresponse().status
-            except (OSError, http.client.HTTPException):
+                with requests.Session() as session:
+                    # Nothing is sent to a proxy.
+                    session.trust_env = False
+                    answer = session.post(post.url, json=post.body, timeout=_TIMEOUT, allow_redirects=False)
+                    post.status = answer.status_code
+            except requests.RequestException:
                 post.status = None
-            finally:
-                connection.close()
 
 
 def _is_loopback(url: str) -> bool:
