@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -209,8 +210,7 @@ def listed(
     records = _selected(request, table, keep, among=among, created=created, updated=updated)
     switches = request.account.switches
     settings = _settings(request)
-    number = _first(settings, "PageNumber", "pageNumber", "Page", default=1)
-    size = _first(settings, "PageSize", "pageSize", default=15)
+    number, size = int(settings.get("pagenumber", settings.get("page", 1))), int(settings.get("pagesize", 15))
     if not 1 <= size <= 100 and switches.page_out_of_range == "refuse":
         raise bad_request(["PageSize: de 1 a 100"], switches)
     size = min(max(size, 1), 100)
@@ -221,7 +221,7 @@ def listed(
     ):
         raise Refusal("FORM_ERROR", "A página informada não existe.")
     number = max(number, 1)
-    order, descending = _order(request)
+    order, descending = _order(settings)
     first, end = (number - 1) * size, number * size
     if descending:
         first, end = max(total - end, 0), max(total - first, 0)
@@ -251,19 +251,19 @@ def _selected(
     updated: Bounds,
 ) -> Sequence[RecordT]:
     """Return the records of a list in ascending order, without cutting pages."""
-    order, _ = _order(request)
+    order, _ = _order(_settings(request))
     by_change = order.lower() == "updatedat"
     found: Sequence[RecordT]
     if among is not None:
         found = [one for one in among if created.holds(one.created) and updated.holds(one.updated)]
         if by_change:
-            found = sorted(found, key=_changed)
+            found = sorted(found, key=attrgetter("updated"))
     elif updated != ALWAYS or by_change:
         found = table.updated_in(updated)
         if created != ALWAYS:
             found = [one for one in found if created.holds(one.created)]
         if not by_change:
-            found.sort(key=_made)
+            found.sort(key=attrgetter("created"))
     else:
         found = table.created_in(created)
     if keep is not None:
@@ -576,33 +576,17 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return bool(holders)
 
 
-def _settings(request: Request) -> Mapping[str, Any]:
-    """Return where a list's page and order are: in the body of the one list that has a body, else in the query."""
-    found: Mapping[str, Any] = request.body if request.operation.body_schema is not None else request.query
-    return found
+def _settings(request: Request) -> dict[str, Any]:
+    """Return how a list is cut and ordered, by names in lower case; only one list says it in its body."""
+    given = request.body if request.operation.body_schema is not None else request.query
+    return {name.lower(): value for name, value in given.items() if value is not None}
 
 
-def _order(request: Request) -> tuple[str, bool]:
-    """Return what a list is ordered by, and whether it descends; newest first where nothing is said."""
-    settings = _settings(request)
-    order = str(settings.get("OrderBy") or settings.get("orderBy") or "createdAt")
-    direction = settings.get("OrderDirection") or settings.get("orderDirection")
-    return order, direction == "DESCENDING" or (direction is None and order.lower() == "createdat")
-
-
-def _first(settings: Mapping[str, Any], *names: str, default: int) -> int:
-    for name in names:
-        if settings.get(name) is not None:
-            return int(settings[name])
-    return default
-
-
-def _changed(record: Record) -> int:
-    return record.updated
-
-
-def _made(record: Record) -> int:
-    return record.created
+def _order(settings: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return what a list is ordered by, and whether it descends; newest first if nothing is asked for."""
+    order = str(settings.get("orderby") or "createdAt")
+    direction = settings.get("orderdirection") or ("DESCENDING" if order.lower() == "createdat" else "ASCENDING")
+    return order, direction == "DESCENDING"
 
 
 def _comparable(record: Record, name: str) -> tuple[int, Any]:

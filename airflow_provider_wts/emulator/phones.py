@@ -33,11 +33,10 @@ def stored_phone(text: str, switches: Switches) -> str:
     return f"+{code}|{national}"
 
 
-def formatted_phone(stored: str) -> str:
-    """Return a stored number for display.
-
-    :param stored: a number as :func:`stored_phone` returns it.
-    """
+def formatted_phone(stored: str | None) -> str | None:
+    """Return a stored number for display."""
+    if not stored:
+        return None
     code, _, national = stored.removeprefix("+").partition("|")
     if code == "55" and len(national) in (10, 11):
         return f"({national[:2]}) {national[2:-4]}-{national[-4:]}"

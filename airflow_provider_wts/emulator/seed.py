@@ -157,7 +157,7 @@ def _departments_of(account: Account, given: Mapping[str, Any]) -> list[Record]:
 
 def _channel(account: Account, given: Mapping[str, Any]) -> None:
     number = stored_phone(given["number"], account.switches) if given.get("number") else None
-    formatted = formatted_phone(number) if number else None
+    formatted = formatted_phone(number)
     kind = given["type"]
     values = {
         "active": given.get("active", True),
@@ -187,7 +187,7 @@ def _agent(account: Account, given: Mapping[str, Any]) -> None:
         "shortName": given["name"].split()[0],
         "email": given.get("email"),
         "phoneNumber": phone,
-        "phoneNumberFormatted": formatted_phone(phone) if phone else None,
+        "phoneNumberFormatted": formatted_phone(phone),
         "profile": given.get("profile", "Agent"),
         "isOwner": bool(given.get("owner")),
         "availability": "AVAILABLE",
@@ -303,7 +303,7 @@ def _contact(account: Account, given: Mapping[str, Any]) -> None:
     )
     if given.get("phone"):
         values["phoneNumber"] = stored_phone(given["phone"], account.switches)
-    tags = [named(account.tags, name, lambda tag: tag["name"]) for name in given.get("tags", ())]
+    tags = [named(account.tags, name) for name in given.get("tags", ())]
     values["tagIds"] = [tag.id for tag in tags if tag is not None]
     values["metadata"] = dict(given.get("metadata", {}))
     values["customFields"] = dict(given.get("custom_fields", {}))
@@ -427,7 +427,7 @@ def _named(records: Iterable[RecordT], wanted: str, key: str) -> RecordT:
     """Return the record of an id or a name."""
     everything = list(records)
     found = next((one for one in everything if one.id == wanted.lower()), None)
-    found = found or named(everything, wanted, lambda one: one[key])
+    found = found or named(everything, wanted, key)
     if found is None:
         raise ValueError(f"{key}: {wanted!r} does not exist.")
     return found

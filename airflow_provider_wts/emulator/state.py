@@ -236,10 +236,10 @@ def _within(entries: list[T], bounds: Bounds, time_of: Callable[[T], int]) -> li
     return entries[first:last]
 
 
-def named(records: Iterable[RecordT], name: str, of: Callable[[RecordT], str | None]) -> RecordT | None:
+def named(records: Iterable[RecordT], name: str, key: str = "name") -> RecordT | None:
     """Return the first record of a name, compared without case."""
     wanted = name.strip().casefold()
-    return next((record for record in records if (of(record) or "").casefold() == wanted), None)
+    return next((record for record in records if (record[key] or "").casefold() == wanted), None)
 
 
 log = logging.getLogger("airflow_provider_wts.emulator")
@@ -365,8 +365,6 @@ class Account:
         self.contacts_by_phone: dict[str, Contact] = {}
         self.contacts_by_instagram: dict[str, Contact] = {}
         self.contacts_by_email: dict[str, Contact] = {}
-        self.sends_by_sender_id: dict[str, Send] = {}
-        self.otps_by_sender_id: dict[str, Record] = {}
         self.memberships: dict[tuple[str, str], Record] = {}
         self.contacts_not_active = 0
         self.violations: list[str] = []
@@ -463,7 +461,8 @@ class Account:
         if by_id is not None:
             return by_id
         if is_handle(sender):
-            found = named(channels, sender, lambda channel: channel["identity"]["humanId"])
+            handle = sender.strip().casefold()
+            found = next((one for one in channels if one["identity"]["humanId"].casefold() == handle), None)
         else:
             try:
                 digits = _digits(stored_phone(sender, self.switches))
@@ -527,7 +526,7 @@ class Account:
             return self.need(self.departments, given["id"], "A equipe")
         if not given.get("name"):
             return None
-        return required(named(self.departments, given["name"], lambda department: department["name"]), "A equipe")
+        return required(named(self.departments, given["name"]), "A equipe")
 
     def agent_of(self, user: Mapping[str, Any] | None) -> Record | None:
         """Return the agent that a request names by ``id``, ``phoneNumber`` or ``email``, if it names one."""
@@ -570,7 +569,7 @@ class Account:
         phone = values.get("phoneNumber")
         properties: dict[str, Any] = {
             "companyId": self.id,
-            "phoneNumberFormatted": formatted_phone(phone) if phone else None,
+            "phoneNumberFormatted": formatted_phone(phone),
             "tagIds": [],
             "status": "ACTIVE",
             "origin": "CREATED_BY_USER",

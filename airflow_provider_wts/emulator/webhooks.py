@@ -34,19 +34,14 @@ def emit(account: Account, event: str, record: Record, content: Callable[[], Map
 
 def emit_session(account: Account, event: str, session: Session) -> None:
     """Report a session to subscribers."""
-    names = ("companyId", "status", "contactId", "channelId", "departmentId", "userId", "botId")
-    emit(
-        account,
-        event,
-        session,
-        lambda: {**{name: session[name] for name in names}, "metadata": dict(session["metadata"])},
-    )
+    names = ("companyId", "status", "contactId", "channelId", "departmentId", "userId", "botId", "metadata")
+    emit(account, event, session, lambda: session.shown(*names))
 
 
 def emit_message(account: Account, event: str, message: Message) -> None:
     """Report a message to subscribers."""
     names = ("type", "senderId", "sessionId", "direction", "status", "origin", "text", "failedReason")
-    emit(account, event, message, lambda: {name: message[name] for name in names})
+    emit(account, event, message, lambda: message.shown(*names))
 
 
 def emit_contact(account: Account, event: str, contact: Contact) -> None:

@@ -20,8 +20,8 @@ def _written(request: Request, given: Mapping[str, Any], agent: Record | None) -
     values = {name: value for name, value in given.items() if value is not None or name not in _NEVER_EMPTY}
     if "phoneNumber" in values:
         phone = stored_phone(given["phoneNumber"], account.switches) if given["phoneNumber"] else None
-        values |= {"phoneNumber": phone, "phoneNumberFormatted": formatted_phone(phone) if phone else None}
-    taken = given.get("email") and named(account.agents, given["email"], lambda one: one["email"])
+        values |= {"phoneNumber": phone, "phoneNumberFormatted": formatted_phone(phone)}
+    taken = given.get("email") and named(account.agents, given["email"], "email")
     if taken and taken is not agent and account.switches.duplicate_email == "refuse":
         raise Refusal("ENTITY_ERROR_SAVE", "Já existe um usuário com esse e-mail.")
     if agent is None:

@@ -19,7 +19,7 @@ from airflow_provider_wts.emulator.crud import (
     listed,
     merged,
 )
-from airflow_provider_wts.emulator.errors import bad_request, not_found
+from airflow_provider_wts.emulator.errors import bad_request, not_found, required
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.messages import check_note
@@ -282,12 +282,8 @@ def _contact_id(account: Account, reference: str) -> str:
 
 
 def _tag_ids(account: Account, panel_id: str, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
-    tags = [tag for tag in account.panel_tags if tag["panelId"] == panel_id]
+    tags = {tag.id: tag for tag in account.panel_tags if tag["panelId"] == panel_id}
     if ids:
-        known = {tag.id for tag in tags}
-        unknown = [one for one in ids if one.lower() not in known]
-        if unknown:
-            raise not_found("A etiqueta")
-        return [one.lower() for one in ids]
-    found = (named(tags, name, lambda tag: tag["name"]) for name in names or ())
+        return [required(tags.get(one.lower()), "A etiqueta").id for one in ids]
+    found = (named(tags.values(), name) for name in names or ())
     return [tag.id for tag in found if tag is not None]

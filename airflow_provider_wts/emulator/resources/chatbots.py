@@ -11,7 +11,7 @@ from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send
 from airflow_provider_wts.emulator.resources.sessions import show_session, write_metadata
-from airflow_provider_wts.emulator.state import Account, Chatbot, Contact, Record, Send, Session
+from airflow_provider_wts.emulator.state import Account, Chatbot, Record, Send, Session
 
 Resource(
     "chatbot",
@@ -29,56 +29,52 @@ Resource(
 
 @handles("send_chatbot")
 def _send(request: Request) -> Any:
-    account, body = request.account, request.body
-    bot = account.chatbot_of(body.get("botKey"))
-    session, skipped = _dispatch(account, bot, body, body.get("from"), body.get("options") or {}, send_id=None)
-    if not skipped:
+    bot = request.account.chatbot_of(request.body.get("botKey"))
+    session, skipped = _dispatch(request, bot, request.body)
+    reading = request.account.switches.skipped_send
+    if not skipped or reading == "session":
         return show_session(request, session)
-    reading = account.switches.skipped_send
     if reading == "refuse":
         raise Refusal("FORM_ERROR", "O envio foi ignorado: " + skipped)
-    if reading == "session":
-        return show_session(request, session)
     return None if reading == "null" else {}
 
 
 @handles("queue_chatbot")
 def _queue(request: Request) -> dict[str, Any]:
-    account, body = request.account, request.body
-    bot = account.chatbot_of(body.get("botKey"))
-    send = _accept(request, bot, body, body.get("from"), body.get("options") or {})
-    return show_send(request, send)
+    bot = request.account.chatbot_of(request.body.get("botKey"))
+    return show_send(request, _accept(request, bot, request.body))
 
 
 @handles("queue_chatbot_batch")
 def _queue_batch(request: Request) -> dict[str, Any]:
     account, body = request.account, request.body
     bot = account.chatbot_of(body["botKey"])
-    sender, options = body.get("from"), body.get("options") or {}
-    if sender:
-        account.channel_of(sender)
-    return answer_batch(request, body["messages"], lambda item: _accept(request, bot, item, sender, options))
+    if body.get("from"):
+        account.channel_of(body["from"])
+    return answer_batch(request, lambda item: _accept(request, bot, item))
 
 
-def _target(account: Account, item: Mapping[str, Any], sender: str | None) -> tuple[Session | None, Record]:
+def _target(request: Request, item: Mapping[str, Any]) -> tuple[Session | None, Record]:
     """Return the session that an item names, and the channel; whatever is wrong with them is refused here."""
+    account, to = request.account, item.get("to")
     if item.get("sessionId"):
         session = account.need(account.sessions, item["sessionId"], "A sessão")
         return session, session.channel
-    to = item.get("to")
     if not to:
         raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
-    channel = account.channel_of(sender, to)
+    channel = account.channel_of(request.body.get("from"), to)
     if not is_handle(to):
         stored_phone(to, account.switches)
     return None, channel
 
 
-def _accept(
-    request: Request, bot: Chatbot, item: Mapping[str, Any], sender: str | None, options: Mapping[str, Any]
-) -> Send:
+def _accept(request: Request, bot: Chatbot, item: Mapping[str, Any]) -> Send:
+    """Queue the start of a bot, and plan its processing.
+
+    :param item: the body, or the entry of a batch.
+    """
     account = request.account
-    session, _ = _target(account, item, sender)
+    session, _ = _target(request, item)
     to = conversation.address_of(session) if session is not None else item["to"]
     if not is_handle(to):
         to = stored_phone(to, account.switches)
@@ -86,7 +82,7 @@ def _accept(
 
     def process() -> None:
         try:
-            found, skipped = _dispatch(account, bot, item, sender, options, send_id=send.id)
+            found, skipped = _dispatch(request, bot, item, send.id)
         except Refusal as refusal:
             update_send(account, send, "FAILED", reason=refusal.text)
         else:
@@ -104,16 +100,11 @@ def _accept(
 
 
 def _dispatch(
-    account: Account,
-    bot: Chatbot,
-    item: Mapping[str, Any],
-    sender: str | None,
-    options: Mapping[str, Any],
-    *,
-    send_id: str | None,
+    request: Request, bot: Chatbot, item: Mapping[str, Any], send_id: str | None = None
 ) -> tuple[Session, str | None]:
     """Start a bot, or skip; return the session, and why it was skipped."""
-    session, channel = _target(account, item, sender)
+    account, options = request.account, request.body.get("options") or {}
+    session, channel = _target(request, item)
     if session is None:
         contact = conversation.contact_for(account, item["to"])
         current = conversation.open_session_of(account, contact, channel)
@@ -132,7 +123,10 @@ def _dispatch(
         department = account.departments.find(bot["defaultDepartmentId"])
         current = conversation.open_session(account, contact, channel, hidden=hidden, department=department)
     write_metadata(account, current, item.get("sessionMetadata"))
-    _write_contact_metadata(account, contact, item.get("contactMetadata"))
+    if item.get("contactMetadata") is not None:
+        reading = account.switches.contact_metadata_of_send
+        contact["metadata"] = merged(contact["metadata"], item["contactMetadata"], reading)
+        account.touch(account.contacts, contact)
     bots.start(account, current, bot, item, send_id=send_id)
     return current, None
 
@@ -145,9 +139,3 @@ def _reason_to_skip(account: Account, session: Session, options: Mapping[str, An
     if options.get("skipIfInProgress") and in_progress and (switches.skip_beats_force or not force):
         return "já existe uma sessão em andamento."
     return None
-
-
-def _write_contact_metadata(account: Account, contact: Contact, given: dict[str, Any] | None) -> None:
-    if given is not None:
-        contact["metadata"] = merged(contact["metadata"], given, account.switches.contact_metadata_of_send)
-        account.touch(account.contacts, contact)

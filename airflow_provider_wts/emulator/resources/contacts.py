@@ -123,9 +123,8 @@ def _batch(request: Request) -> list[dict[str, Any]]:
     account, items = request.account, request.body["items"]
     if not 1 <= len(items) <= 100:
         raise bad_request(["de 1 a 100 contatos"], account.switches)
-    options = {"upsert": True, **(request.body.get("options") or {})}
-    if not options["upsert"] and not options.get("getIfExists"):
-        options["upsert"] = True
+    options = request.body.get("options") or {}
+    options = {**options, "upsert": options.get("upsert", True) or not options.get("getIfExists")}
     return [_show(request, _save(account, item, options)) for item in items]
 
 
@@ -175,14 +174,9 @@ def _save(account: Account, given: Mapping[str, Any], options: Mapping[str, Any]
 
 
 def _existing(account: Account, given: Mapping[str, Any]) -> Contact | None:
-    found = None
-    if given.get("phoneNumber"):
-        found = account.contact_by_address(given["phoneNumber"])
-    if found is None and given.get("instagram"):
-        found = account.contacts_by_instagram.get(handle_key(given["instagram"]))
-    if found is None and given.get("email"):
-        found = account.contacts_by_email.get(given["email"].casefold())
-    return found
+    found = account.contact_by_address(given["phoneNumber"]) if given.get("phoneNumber") else None
+    found = found or account.contacts_by_instagram.get(handle_key(given.get("instagram")))
+    return found or account.contacts_by_email.get((given.get("email") or "").casefold())
 
 
 def _write(account: Account, contact: Contact, given: Mapping[str, Any], tag_operation: str) -> None:
@@ -216,7 +210,7 @@ def _resolve(account: Account, contact: Contact | None, given: Mapping[str, Any]
 def _apply(account: Account, contact: Contact, given: Mapping[str, Any], resolved: _Resolved) -> None:
     account.unindex_contact(contact)
     contact["phoneNumber"], contact["tagIds"] = resolved.phone, resolved.tags
-    contact["phoneNumberFormatted"] = formatted_phone(resolved.phone) if resolved.phone else None
+    contact["phoneNumberFormatted"] = formatted_phone(resolved.phone)
     contact.values.update({name: given[name] for name in _PLAIN if name in given})
     if given.get("status"):
         account.contacts_not_active += (given["status"] != "ACTIVE") - (contact["status"] != "ACTIVE")
@@ -248,7 +242,7 @@ def _portfolios(account: Account, given: Mapping[str, Any]) -> list[Record] | No
         return [account.need(account.portfolios, one, "A carteira") for one in given["portfolioIds"]]
     if "portfolioNames" not in given and "portfolioIds" not in given:
         return None
-    found = (named(account.portfolios, name, lambda one: one["name"]) for name in given.get("portfolioNames") or ())
+    found = (named(account.portfolios, name) for name in given.get("portfolioNames") or ())
     return [required(portfolio, "A carteira") for portfolio in found]
 
 

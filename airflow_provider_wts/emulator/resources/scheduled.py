@@ -102,18 +102,8 @@ def _update(request: Request) -> dict[str, Any]:
     account, message = request.account, SCHEDULED.of(request)
     if message["status"] != "SCHEDULED":
         raise Refusal("ENTITY_ERROR_SAVE", "A mensagem não pode mais ser alterada.")
-    contact, channel = account.contacts.find(message["contactId"]), account.channels.find(message["channelId"])
-    before: dict[str, Any] = {
-        "to": contact["phoneNumber"] or contact["instagram"] if contact else None,
-        "from": channel.id if channel else None,
-        "department": {"id": message["departmentId"]},
-        "type": message["type"],
-        "templateId": message["templateId"],
-        "botKey": message["botId"],
-        "scheduling": message["scheduling"],
-        "hiddenSession": message["hiddenSession"],
-        "templateParams": message["params"],
-    }
+    contact = account.contacts.find(message["contactId"])
+    before = {**message["given"], "to": contact and (contact["phoneNumber"] or contact["instagram"])}
     given = {name: value for name, value in changes(request, _FIELDS).items() if value is not None}
     message.values.update(_checked(account, {**before, **given}))
     account.touch(account.scheduled_messages, message)
@@ -181,6 +171,7 @@ def _checked(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
         "scheduling": account.clock.text(parse_ticks(given["scheduling"])),
         "hiddenSession": bool(given.get("hiddenSession")),
         "params": params,
+        "given": {**given, "type": kind, "from": channel.id, "department": {"id": department and department.id}},
     }
 
 

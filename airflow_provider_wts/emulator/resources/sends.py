@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
@@ -13,21 +13,7 @@ from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.files import message_file
 from airflow_provider_wts.emulator.resources.sessions import write_metadata
 from airflow_provider_wts.emulator.resources.templates import filled_template
-from airflow_provider_wts.emulator.state import Account, Delivery, Record, Send, Session
-
-_KINDS = {
-    "send_text": "TEXT",
-    "send_image": "IMAGE",
-    "send_audio": "AUDIO",
-    "send_video": "VIDEO",
-    "send_document": "DOCUMENT",
-}
-
-_STATUS_PATHS = {
-    "queue_chatbot": "/chat/v1/send/chatbot",
-    "queue_chatbot_batch": "/chat/v1/send/chatbot",
-    "send_otp": "/chat/v1/send/otp",
-}
+from airflow_provider_wts.emulator.state import Account, Delivery, Record, RecordT, Send, Session, Table
 
 
 def status_url(account: Account, path: str) -> str:
@@ -44,7 +30,7 @@ def new_send(request: Request, to: str, item: Mapping[str, Any], session: Sessio
     account = request.account
     stamp = account.clock.stamp()
     identifier = account.new_id()
-    path = _STATUS_PATHS.get(request.operation.operation_id, "/chat/v1/send/message")
+    path = "/chat/v1/send/chatbot" if "chatbot" in request.operation.operation_id else "/chat/v1/send/message"
     values = {
         "companyId": account.id,
         "sessionId": session.id if session and account.switches.queued_session_id == "known" else None,
@@ -55,10 +41,7 @@ def new_send(request: Request, to: str, item: Mapping[str, Any], session: Sessio
         "waitReply": False,
     }
     send = Send(identifier, stamp, stamp, values, request.operation.operation_id, to)
-    account.sends.add(send)
-    if send["senderId"]:
-        account.sends_by_sender_id[send["senderId"]] = send
-    return send
+    return account.sends.add(send)
 
 
 def update_send(account: Account, send: Send, status: str, *, reason: str | None = None) -> None:
@@ -80,11 +63,9 @@ def show_send(request: Request, send: Send) -> dict[str, Any]:
     return answer(request, send, **values)
 
 
-def answer_batch(
-    request: Request, items: Sequence[Mapping[str, Any]], accept: Callable[[Mapping[str, Any]], Send]
-) -> dict[str, Any]:
+def answer_batch(request: Request, accept: Callable[[Mapping[str, Any]], Send]) -> dict[str, Any]:
     """Accept the entries of a batch and answer with one result for each."""
-    account, switches = request.account, request.account.switches
+    account, switches, items = request.account, request.account.switches, request.body["messages"]
     if not items and switches.empty_batches == "refuse":
         raise bad_request(["ao menos uma mensagem"], switches)
     if len(items) > switches.batch_limit:
@@ -119,57 +100,44 @@ def _problem(account: Account, item: Mapping[str, Any]) -> str | None:
     return None
 
 
-@handles(*_KINDS)
+@handles("send_text", "send_image", "send_audio", "send_video", "send_document")
 def _send(request: Request) -> dict[str, Any]:
     account, body = request.account, request.body
-    kind = _KINDS[request.operation.operation_id]
+    kind = request.operation.operation_id.removeprefix("send_").upper()
     typing = body.get("delayTyping") or 0
     if typing > 25 and account.switches.long_typing == "refuse":
         raise Refusal("FORM_ERROR", "O tempo de digitação deve ser de no máximo 25 segundos.")
     file = message_file(account, body.get("fileIdOrUrl"))
     content = conversation.Content(body.get("text"), kind, file=file, reference=body.get("refId"))
-    send = _accept(request, body, body.get("from"), body.get("options") or {}, content, delay=min(typing, 25))
-    return show_send(request, send)
+    return show_send(request, _accept(request, body, content, delay=min(typing, 25)))
 
 
 @handles("send_template")
 def _send_template(request: Request) -> dict[str, Any]:
-    body = request.body
-    template = request.account.template_of(body["templateId"])
-    send = _accept_template(request, template, body, body["from"], body.get("options") or {})
-    return show_send(request, send)
+    return show_send(request, _accept_template(request, request.body))
 
 
 @handles("send_template_batch")
 def _send_template_batch(request: Request) -> dict[str, Any]:
-    account, body = request.account, request.body
-    template = account.template_of(body["templateId"])
-    account.channel_of(body["from"])
-    options = body.get("options") or {}
-    return answer_batch(
-        request, body["messages"], lambda item: _accept_template(request, template, item, body["from"], options)
-    )
+    request.account.template_of(request.body["templateId"])
+    request.account.channel_of(request.body["from"])
+    return answer_batch(request, lambda item: _accept_template(request, item))
 
 
-def _accept_template(
-    request: Request, template: Record, item: Mapping[str, Any], sender: str, options: Mapping[str, Any]
-) -> Send:
+def _accept_template(request: Request, item: Mapping[str, Any]) -> Send:
+    template = request.account.template_of(request.body["templateId"])
     file = message_file(request.account, item.get("fileIdOrUrl"))
     text = filled_template(request.account, template, item.get("parameters"), file)
     content = conversation.Content(text, template=template, file=file, reference=item.get("refId"))
-    return _accept(request, item, sender, options, content)
+    return _accept(request, item, content)
 
 
-def _accept(
-    request: Request,
-    item: Mapping[str, Any],
-    sender: str | None,
-    options: Mapping[str, Any],
-    content: conversation.Content,
-    *,
-    delay: float = 0,
-) -> Send:
-    """Check a send, queue it, and plan its processing."""
+def _accept(request: Request, item: Mapping[str, Any], content: conversation.Content, *, delay: float = 0) -> Send:
+    """Check a send, queue it, and plan its processing.
+
+    :param item: the body, or the entry of a batch.
+    """
+    options = request.body.get("options") or {}
     account = request.account
     session: Session | None = None
     current: Session | None = None
@@ -180,7 +148,7 @@ def _accept(
     else:
         if not item.get("to"):
             raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
-        channel = account.channel_of(sender, item["to"])
+        channel = account.channel_of(request.body.get("from"), item["to"])
         to = item["to"].strip() if is_handle(item["to"]) else stored_phone(item["to"], account.switches)
         current = conversation.session_before_send(account, to, channel, options)
         if content.template is None and not _may_write(account, current, channel):
@@ -218,14 +186,18 @@ def _typing(request: Request) -> Empty:
 
 @handles("get_sent_message_status", "get_queued_chatbot_status")
 def _status(request: Request) -> dict[str, Any]:
-    account = request.account
-    send = account.sends.find(request.path["id"])
-    if send is None and account.switches.sender_id_finds_send:
-        send = account.sends_by_sender_id.get(request.path["id"])
+    send = _named(request.account.sends, request.path["id"], by_sender_id=request.account.switches.sender_id_finds_send)
     chatbot = request.operation.operation_id == "get_queued_chatbot_status"
     if send is None or ("chatbot" in send.operation_id) != chatbot:
         raise not_found("O envio")
     return show_send(request, send)
+
+
+def _named(table: Table[RecordT], identifier: str, *, by_sender_id: bool) -> RecordT | None:
+    found = table.find(identifier)
+    if found is None and by_sender_id:
+        found = next((one for one in reversed(table.by_creation()) if one["senderId"] == identifier), None)
+    return found
 
 
 # One-time passwords -------------------------------------------------------------------------------------------------
@@ -254,8 +226,6 @@ def _send_otp(request: Request) -> dict[str, Any]:
         "statusUrl": f"/chat/v1/send/otp/{identifier}",
     }
     otp = account.new(account.otps, values, identifier)
-    if otp["senderId"]:
-        account.otps_by_sender_id[otp["senderId"]] = otp
     _deliver_otp(account, otp)
     return _show_otp(request, otp)
 
@@ -283,21 +253,17 @@ def _deliver_otp(account: Account, otp: Record) -> None:
 
 
 def _otp_template(account: Account, identifier: str | None) -> Record:
-    if identifier:
-        template = account.template_of(identifier)
-        if "AUTHENTICATION" not in template["type"]:
-            raise Refusal("FORM_ERROR", "O template deve ser de autenticação.")
-        return template
-    for template in account.templates:
-        if "AUTHENTICATION" in template["type"]:
-            return template
-    raise not_found("O template de autenticação")
+    fitting = (template for template in account.templates if "AUTHENTICATION" in template["type"])
+    template = account.template_of(identifier) if identifier else next(fitting, None)
+    template = required(template, "O template de autenticação")
+    if "AUTHENTICATION" not in template["type"]:
+        raise Refusal("FORM_ERROR", "O template deve ser de autenticação.")
+    return template
 
 
 @handles("get_otp_status")
 def _otp_status(request: Request) -> dict[str, Any]:
-    account, identifier = request.account, request.path["id"]
-    otp = account.otps.find(identifier) or account.otps_by_sender_id.get(identifier)
+    otp = _named(request.account.otps, request.path["id"], by_sender_id=True)
     return _show_otp(request, required(otp, "O código"))
 
 

@@ -31,7 +31,7 @@ def _colors(request: Request) -> list[dict[str, Any]]:
 
 def _written(request: Request, given: Mapping[str, Any], tag: Record | None) -> dict[str, Any]:
     account = request.account
-    taken = named(account.tags, given["name"], lambda one: one["name"])
+    taken = named(account.tags, given["name"])
     if taken not in (None, tag) and account.switches.duplicate_tag == "refuse":
         raise Refusal("ENTITY_ERROR_SAVE", "Já existe uma etiqueta com esse nome.")
     return {name: value for name, value in given.items() if value}
@@ -60,7 +60,7 @@ def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | 
         return [account.need(account.tags, one, "A etiqueta").id for one in ids]
     found: list[str] = []
     for name in names or ():
-        tag = named(account.tags, name, lambda one: one["name"])
+        tag = named(account.tags, name)
         if tag is None:
             if account.switches.unknown_tag_names == "refuse":
                 raise Refusal("ENTITY_NOT_FOUND", f"A etiqueta {name} não existe.")
