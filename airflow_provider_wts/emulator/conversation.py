@@ -42,7 +42,7 @@ def contact_for(account: Account, address: str) -> Contact:
         if name == "phoneNumber":
             address = stored_phone(address, account.switches)
         contact = account.add_contact({name: address, "name": address, "origin": "CREATED_FROM_HUB"})
-        webhooks.emit_contact(account, "CONTACT_NEW", contact)
+        webhooks.emit(account, "CONTACT_NEW", contact)
     return contact
 
 
@@ -97,7 +97,7 @@ def open_session(
         userId=user_id,
         origin=origin,
     )
-    webhooks.emit_session(account, "SESSION_NEW", session)
+    webhooks.emit(account, "SESSION_NEW", session)
     return session
 
 
@@ -185,7 +185,7 @@ def set_status(account: Account, session: Session, status: str) -> None:
     if status == "COMPLETED":
         session["endAt"] = account.clock.text(session.updated)
     completing = status == "COMPLETED" and not completed_before
-    webhooks.emit_session(account, "SESSION_COMPLETE" if completing else "SESSION_UPDATE", session)
+    webhooks.emit(account, "SESSION_COMPLETE" if completing else "SESSION_UPDATE", session)
 
 
 def complete(account: Account, session: Session, *, stop_bot: bool, reactivate: bool = False) -> None:
@@ -267,7 +267,7 @@ def company_writes(
         )
     if reason is None and behaviour.answers == "always" and bot is None and behaviour.replies:
         account.agenda.after(behaviour.delay, lambda: _reply(account, session))
-    webhooks.emit_message(account, "MESSAGE_SENT", message)
+    webhooks.emit(account, "MESSAGE_SENT", message)
     return message
 
 
@@ -304,7 +304,7 @@ def answer_in(account: Account, session: Session, text: str) -> Message:
     note_answer(account, session, message)
     if session["status"] in ("HIDDEN", account.switches.opened_session_status):
         set_status(account, session, account.switches.answered_session_status)
-    webhooks.emit_message(account, "MESSAGE_RECEIVED", message)
+    webhooks.emit(account, "MESSAGE_RECEIVED", message)
     if session.run is not None and session.run.asked:
         session.run.answered(text)
     elif session.run is None and session.on_answer is not None:
@@ -390,7 +390,7 @@ def _progress(account: Account, message: Message, status: str, last: str | None)
     if status == "READ":
         message["readContactAt"] = account.now_text()
     account.touch(account.messages, message)
-    webhooks.emit_message(account, "MESSAGE_UPDATED", message)
+    webhooks.emit(account, "MESSAGE_UPDATED", message)
     if status == "SENT":
         webhooks.call_back(account, message.callback_url, _outcome(message))
     switches = account.switches
@@ -406,7 +406,7 @@ def _fail(account: Account, message: Message, reason: str) -> None:
     error = {"date": account.now_text(), "origin": "PROVIDER", "key": "MESSAGE_FAILED", "text": reason}
     message["details"] = {**(message["details"] or {}), "errors": [error]}
     account.touch(account.messages, message)
-    webhooks.emit_message(account, "MESSAGE_UPDATED", message)
+    webhooks.emit(account, "MESSAGE_UPDATED", message)
     webhooks.call_back(account, message.callback_url, _outcome(message))
 
 

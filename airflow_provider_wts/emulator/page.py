@@ -8,8 +8,8 @@ same file, which then shows this conversation alone.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -75,7 +75,7 @@ def page_data(service: Service, session_id: str | None = None) -> dict[str, Any]
     with account.lock:
         account.run_due()
         kept = service.recorder.last(MOST_REQUESTS)
-        sessions: Iterable[Session] = deque(account.sessions.by_creation(), MOST_CONVERSATIONS)
+        sessions = account.sessions.by_creation()[-MOST_CONVERSATIONS:]
         if session_id is not None:
             found = account.sessions.find(session_id)
             sessions = [] if found is None else [found]
@@ -112,7 +112,7 @@ def _conversation(account: Account, session: Session) -> dict[str, Any]:
 
 
 def _message(account: Account, message: Message) -> dict[str, Any]:
-    template = account.templates.find(message["templateId"]) if message["templateId"] else None
+    template = account.templates.find(message["templateId"])
     file = (message["details"] or {}).get("file") or {}
     return {
         "id": message.id,
@@ -146,9 +146,7 @@ def _entries(request: RecordedRequest) -> list[tuple[Mapping[str, Any], Mapping[
     body = request.body
     if not isinstance(body, dict):
         return [({}, {})]
-    if request.operation_id in ("queue_chatbot_batch", "send_template_batch") and isinstance(
-        body.get("messages"), list
-    ):
+    if str(request.operation_id).endswith("_batch") and isinstance(body.get("messages"), list):
         return [(body, item) for item in body["messages"] if isinstance(item, dict)]
     return [(body, body)]
 
@@ -179,18 +177,13 @@ def _send(
 
 
 def _recipient(account: Account, item: Mapping[str, Any]) -> str | None:
-    session_id = item.get("sessionId")
-    session = account.sessions.find(session_id) if isinstance(session_id, str) else None
-    if session is not None:
-        return str(session.contact["name"])
-    to = item.get("to")
-    try:
-        contact = account.contact_by_address(to) if isinstance(to, str) else None
-    except Refusal:
-        contact = None
-    if contact is not None and contact["name"]:
-        return str(contact["name"])
-    return str(to) if to else None
+    session, to = account.sessions.find(item.get("sessionId")), item.get("to")
+    contact = session.contact if session is not None else None
+    if contact is None and isinstance(to, str):
+        with suppress(Refusal):
+            contact = account.contact_by_address(to)
+    name = contact["name"] if contact is not None else None
+    return str(name or to) if name or to else None
 
 
 def _content(account: Account, body: Mapping[str, Any], item: Mapping[str, Any]) -> str | None:

@@ -266,8 +266,7 @@ class Application:
             await respond(send, self._upload(path, headers, body))
         else:
             connection = Connection(scope["state"]["connection"], receive, send, self._service.stopping)
-            now = self._service.account.now_text()
-            await self._serve(connection, RecordedRequest(method, path, query, headers, body, None, now))
+            await self._serve(connection, RecordedRequest(method, path, query, headers, body))
 
     async def _serve(self, connection: Connection, request: RecordedRequest) -> None:
         service = self._service

@@ -88,8 +88,8 @@ class RecordedRequest:
     query: list[tuple[str, str]]
     headers: list[tuple[str, str]]
     raw_body: bytes
-    operation_id: str | None
-    at: str
+    operation_id: str | None = None
+    at: str = ""
     status: int | None = None
     fault: str | None = None
     took_effect: bool = False

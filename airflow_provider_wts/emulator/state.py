@@ -158,9 +158,9 @@ class Table(Generic[RecordT]):
     def __iter__(self) -> Iterator[RecordT]:
         return iter(self.by_creation())
 
-    def find(self, identifier: str | None) -> RecordT | None:
+    def find(self, identifier: object) -> RecordT | None:
         """Return the record with that id, if there is one."""
-        if identifier is None:
+        if not isinstance(identifier, str):
             return None
         return self._by_id.get(identifier) or self._by_id.get(identifier.lower())
 
@@ -254,13 +254,10 @@ class Delivery:
 
     :param to: the recipient as stored: ``+55|11999998888`` or ``@handle``.
     :param kind: ``chatbot`` for the start of one, else the type of the message in lower case, ``template`` or ``otp``.
-    :param text: the text.
     :param by_bot: whether a running chatbot wrote it.
     :param bot: name of the chatbot.
-    :param sender_id: the caller's own id.
-    :param session_id: the session.
+    :param sender_id: the caller's own ID.
     :param message: the message, whose status moves on.
-    :param send_id: the send that made it.
     :param at: when, in the emulator's time, as text.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,57 +15,40 @@ import requests
 from airflow_provider_wts.emulator.state import Account, Contact, Message, Record, Session
 from airflow_provider_wts.emulator.switches import Switches
 
+_SESSION = ("companyId", "status", "contactId", "channelId", "departmentId", "userId", "botId", "metadata")
+_MESSAGE = ("type", "senderId", "sessionId", "direction", "status", "origin", "text", "failedReason")
+_CONTACT = ("companyId", "name", "email", "instagram", "annotation", "status", "origin", "utm", "metadata")
 
-def emit(account: Account, event: str, record: Record, content: Callable[[], Mapping[str, Any]]) -> None:
+
+def emit(account: Account, event: str, record: Record) -> None:
     """Report an event to every enabled subscriber.
 
-    :param event: name of the event, such as ``SESSION_NEW``.
-    :param content: what the envelope carries of it, beside its id and dates; made only for a subscriber.
+    :param event: its name, such as ``SESSION_NEW``.
+    :param record: what it is about.
     """
     for subscription in account.webhook_subscriptions:
         if subscription["enabled"] and event in subscription["events"]:
-            body = {
-                "eventType": event,
-                "date": account.now_text(),
-                "content": {**account.stamped(record), **content()},
-            }
+            content = {**account.stamped(record), **_content(account, record)}
+            body = {"eventType": event, "date": account.now_text(), "content": content}
             account.post(subscription["url"], body, event)
 
 
-def emit_session(account: Account, event: str, session: Session) -> None:
-    """Report a session to subscribers."""
-    names = ("companyId", "status", "contactId", "channelId", "departmentId", "userId", "botId", "metadata")
-    emit(account, event, session, lambda: session.shown(*names))
-
-
-def emit_message(account: Account, event: str, message: Message) -> None:
-    """Report a message to subscribers."""
-    names = ("type", "senderId", "sessionId", "direction", "status", "origin", "text", "failedReason")
-    emit(account, event, message, lambda: message.shown(*names))
-
-
-def emit_contact(account: Account, event: str, contact: Contact) -> None:
-    """Report a contact to subscribers; the names differ from those of the REST calls, as seen on the wire."""
-    names = ("companyId", "name", "email", "instagram", "annotation", "status", "origin")
-
-    def content() -> dict[str, Any]:
-        return {
-            **contact.shown(*names),
-            "phonenumber": contact["phoneNumber"],
-            "phonenumberFormatted": contact["phoneNumberFormatted"],
-            "tagsId": list(contact["tagIds"]),
-            "tags": account.tags.names(contact["tagIds"]),
-            "utm": None,
-            "customFieldValues": dict(contact["customFields"]),
-            "metadata": dict(contact["metadata"]),
-        }
-
-    emit(account, event, contact, content)
-
-
-def emit_record(account: Account, event: str, record: Record) -> None:
-    """Report any other object to subscribers."""
-    emit(account, event, record, lambda: record.values)
+def _content(account: Account, record: Record) -> Mapping[str, Any]:
+    if isinstance(record, Session):
+        return record.shown(*_SESSION)
+    if isinstance(record, Message):
+        return record.shown(*_MESSAGE)
+    if not isinstance(record, Contact):
+        return record.values
+    # These names differ from those of the REST calls, as seen on the wire.
+    return {
+        **record.shown(*_CONTACT),
+        "phonenumber": record["phoneNumber"],
+        "phonenumberFormatted": record["phoneNumberFormatted"],
+        "tagsId": list(record["tagIds"]),
+        "tags": account.tags.names(record["tagIds"]),
+        "customFieldValues": dict(record["customFields"]),
+    }
 
 
 OUTCOME = ("status", "senderId", "failedReason")

@@ -94,7 +94,7 @@ CARDS = Resource(
 @handles("create_card")
 def _create(request: Request) -> dict[str, Any]:
     card = add_card(request.account, request.body)
-    webhooks.emit_record(request.account, "PANEL_CARD_NEW", card)
+    webhooks.emit(request.account, "PANEL_CARD_NEW", card)
     return _show(request, card)
 
 
@@ -109,7 +109,7 @@ def _update(request: Request) -> dict[str, Any]:
     _apply(account, card, changes(request, _FIELDS), operation)
     account.touch(account.cards, card)
     moved = card["stepId"] != step_before
-    webhooks.emit_record(account, "PANEL_CARD_STEP_CHANGE" if moved else "PANEL_CARD_UPDATE", card)
+    webhooks.emit(account, "PANEL_CARD_STEP_CHANGE" if moved else "PANEL_CARD_UPDATE", card)
     return _show(request, card)
 
 
@@ -132,7 +132,7 @@ def _duplicate(request: Request) -> dict[str, Any]:
     if options.get("archiveOriginalCard"):
         source["status"] = "ARCHIVED"
         account.touch(account.cards, source)
-    webhooks.emit_record(account, "PANEL_CARD_NEW", card)
+    webhooks.emit(account, "PANEL_CARD_NEW", card)
     return _show(request, card)
 
 
@@ -151,7 +151,7 @@ def _create_note(request: Request) -> dict[str, Any]:
     if not urls:
         check_note(account, body.get("text"))
     note = add_card_note(account, card, body.get("text"), urls)
-    webhooks.emit_record(account, "PANEL_CARD_NOTE_NEW", note)
+    webhooks.emit(account, "PANEL_CARD_NOTE_NEW", note)
     return answer(request, note)
 
 

@@ -162,7 +162,7 @@ def _save(account: Account, given: Mapping[str, Any], options: Mapping[str, Any]
         resolved = _resolve(account, None, given, "ReplaceAll")
         contact = account.add_contact({"phoneNumber": resolved.phone})
         _apply(account, contact, given, resolved)
-        webhooks.emit_contact(account, "CONTACT_NEW", contact)
+        webhooks.emit(account, "CONTACT_NEW", contact)
         return contact
     if options.get("upsert"):
         allowed = {name for field in options.get("upsertFields") or _FIELDS for name in _FIELDS[field]}
@@ -185,7 +185,7 @@ def _write(account: Account, contact: Contact, given: Mapping[str, Any], tag_ope
     _apply(account, contact, given, _resolve(account, contact, given, tag_operation))
     account.touch(account.contacts, contact)
     changed = contact["tagIds"] != tags_before
-    webhooks.emit_contact(account, "CONTACT_TAG_UPDATE" if changed else "CONTACT_UPDATE", contact)
+    webhooks.emit(account, "CONTACT_TAG_UPDATE" if changed else "CONTACT_UPDATE", contact)
 
 
 def _resolve(account: Account, contact: Contact | None, given: Mapping[str, Any], tag_operation: str) -> _Resolved:

@@ -185,7 +185,7 @@ def _update(request: Request) -> dict[str, Any]:
         conversation.set_status(account, session, given["status"])
     else:
         account.touch(account.sessions, session)
-        webhooks.emit_session(account, "SESSION_UPDATE", session)
+        webhooks.emit(account, "SESSION_UPDATE", session)
     if "endAt" in given:
         session["endAt"] = given["endAt"]
     return show_session(request, session)

@@ -45,7 +45,7 @@ def _deleted(request: Request, tag: Record) -> None:
     for contact in carriers:
         contact["tagIds"] = [one for one in contact["tagIds"] if one != tag.id]
         account.touch(account.contacts, contact)
-        webhooks.emit_contact(account, "CONTACT_TAG_UPDATE", contact)
+        webhooks.emit(account, "CONTACT_TAG_UPDATE", contact)
 
 
 NEW_TAG = {"color": "GRAY_600"}
