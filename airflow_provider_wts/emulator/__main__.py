@@ -41,7 +41,7 @@ A seed file is a JSON object such as
 def main(arguments: list[str] | None = None) -> int:
     """Run the emulator until it is interrupted; return the exit status.
 
-    :param arguments: the command line; that of the process when left out.
+    :param arguments: the command line; that of the process by default.
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
@@ -86,26 +86,26 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8095, help="port, 0 = a free one (default: %(default)s)")
     parser.add_argument(
         "--name",
         action="append",
         default=[],
-        help="further name that leads here, such as a Docker service; repeatable",
+        help="further host name to answer to, such as a Docker service; repeatable",
     )
     parser.add_argument("--token", default="pn_emulator", help="API token to accept (default: %(default)s)")
     parser.add_argument(
         "--speed", type=_positive, default=1.0, help="emulated seconds per real second (default: %(default)s)"
     )
     parser.add_argument(
-        "--latency", type=_positive, default=0.0, metavar="MS", help="milliseconds that each answer takes longer"
+        "--latency", type=_positive, default=0.0, metavar="MS", help="milliseconds to add to each answer"
     )
-    parser.add_argument("--seed", type=int, default=0, help="number that makes the ids (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the same number gives the same IDs (default: %(default)s)")
     parser.add_argument(
         "--seed-file", action="append", default=[], metavar="FILE.json", help="add objects from this file; repeatable"
     )
-    parser.add_argument("--empty", action="store_true", help="leave out the default channels, chatbots and so on")
+    parser.add_argument("--empty", action="store_true", help="start without the default channels, chatbots and so on")
     parser.add_argument(
         "--switch", action="append", default=[], metavar="NAME=VALUE", help="change a switch; repeatable"
     )
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> float:
     number = float(text)
     if number < 0:
-        raise argparse.ArgumentTypeError("takes a number of at least 0")
+        raise argparse.ArgumentTypeError("must be a number of at least 0")
     return number
 
 

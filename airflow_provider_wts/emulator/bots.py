@@ -2,7 +2,7 @@
 
 A step is an object with exactly one of these keys:
 
-``{"message": "Olá {{contact.name}}"}`` writes; ``"template": "<name>"`` beside it makes it a template message.
+``{"message": "Olá {{contact.name}}"}`` writes; with ``"template": "<name>"`` it is a template message.
 ``{"wait": 5}`` waits emulated seconds.
 ``{"ask": "Nota de 0 a 10?", "save_as": "nota", "timeout": 60}`` asks, and stores the answer in the session's metadata;
 after ``timeout`` emulated seconds without an answer it goes on, or ends the script with ``"on_timeout": "end"``.

@@ -36,7 +36,7 @@ class Clock:
         self._speed = speed
         self._base = int(time.time() * TICKS)
         self._base_real = time.monotonic()
-        self._standing: int | None = None
+        self._held: int | None = None
         self._last_stamp = 0
         self._stamps = 0
 
@@ -54,7 +54,7 @@ class Clock:
 
     def now(self) -> int:
         """Return the time in ticks; while a due event is processed, the time at which it was due."""
-        return self._running() if self._standing is None else self._standing
+        return self._running() if self._held is None else self._held
 
     def datetime(self) -> datetime:
         """Return the time as an aware datetime."""
@@ -80,12 +80,12 @@ class Clock:
         return ticks
 
     def text(self, ticks: int) -> str:
-        """Write a time as the service does: ISO 8601, ``Z``, zeros at the end of the fraction left out."""
+        """Write a time as the service does: ISO 8601 with ``Z``, without trailing zeros in the fraction."""
         seconds, fraction = divmod(ticks, TICKS)
-        moment = time.gmtime(seconds)
+        parts = time.gmtime(seconds)
         text = (
-            f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}"
-            f"T{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
+            f"{parts.tm_year:04}-{parts.tm_mon:02}-{parts.tm_mday:02}"
+            f"T{parts.tm_hour:02}:{parts.tm_min:02}:{parts.tm_sec:02}"
         )
         digits = f"{fraction:07}"
         shown = self._switches.timestamp_digits
@@ -95,13 +95,13 @@ class Clock:
     def _running(self) -> int:
         return min(self._base + int((time.monotonic() - self._base_real) * self._speed * TICKS), END)
 
-    def stand_at(self, ticks: int | None) -> None:
+    def hold_at(self, ticks: int | None) -> None:
         """Hold the time at a time in the past, or let it run again."""
-        self._standing = ticks
+        self._held = ticks
 
 
 def parse_ticks(text: str) -> int:
-    """Read an ISO 8601 time, taken as UTC where it names no zone."""
+    """Read an ISO 8601 time with up to nine digits of a fraction; UTC if it has no zone."""
     match = _ISO.fullmatch(text)
     if match is None:
         raise ValueError("not an ISO 8601 time")
@@ -133,14 +133,14 @@ class Agenda:
         now = self._clock.now()
         while self._events and self._events[0][0] <= now:
             due, _, action = heapq.heappop(self._events)
-            self._clock.stand_at(due)
+            self._clock.hold_at(due)
             try:
                 action()
             except Exception:
-                # Nobody waits for this action: what it broke must not hit the request that comes by.
+                # No client waits for this action: its failure must not hit another request.
                 log.exception("A planned action failed")
             finally:
-                self._clock.stand_at(None)
+                self._clock.hold_at(None)
             done += 1
         return done
 

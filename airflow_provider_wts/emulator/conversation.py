@@ -35,7 +35,7 @@ class Content:
 
 
 def contact_for(account: Account, address: str) -> Contact:
-    """Return the contact of a number or handle, created where it is missing, as a send does."""
+    """Return the contact of a number or handle, created if it is missing, as a send does."""
     contact = account.contact_by_address(address) or account.contact_by_older_number(address)
     if contact is None:
         name, address = ("instagram", address.strip()) if is_handle(address) else ("phoneNumber", address)
@@ -136,7 +136,7 @@ def add_session(
 
 
 def session_for_send(account: Account, contact: Contact, channel: Record, options: Mapping[str, Any]) -> Session:
-    """Return the session that a send goes into, opened where there is none.
+    """Return the session that a send goes into, opened if there is none.
 
     :param options: ``forceStartSession``, ``hiddenSession``, ``department`` and ``user`` of the request.
     """
@@ -272,14 +272,14 @@ def company_writes(
 
 
 def needs_file(template: Record) -> bool:
-    """Say whether a template is of a media kind."""
+    """Return whether a template is of a media kind."""
     return template["fileType"] not in (None, "UNDEFINED")
 
 
 def contact_writes(account: Account, contact: Contact, text: str, channel: Record | None = None) -> Message:
     """Let a contact write: into its open session, a completed one that reopens, or a new one.
 
-    :param channel: where; where the contact was last when left out.
+    :param channel: that of the contact's last session by default.
     """
     if channel is None:
         last = contact.sessions[-1] if contact.sessions else None

@@ -24,7 +24,7 @@ class Request:
     """A request that fits the contract.
 
     :param query: query parameters, typed.
-    :param body: the JSON body, ``{}`` where there is none.
+    :param body: the JSON body, ``{}`` if there is none.
     """
 
     account: Account
@@ -42,7 +42,7 @@ class Request:
         return frozenset(name.lower() for name in names)
 
     def shows(self, *names: str) -> bool:
-        """Say whether a detail is in the answer.
+        """Return whether a detail is in the answer.
 
         :param names: names of the detail, one of which must be asked for.
         """
@@ -174,7 +174,7 @@ def _is_nullable(schema: Mapping[str, Any]) -> bool:
 def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = None) -> Bounds:
     """Return the range that a date filter asks for.
 
-    :param given: a filter object of a body, with ``before`` and ``after``; the query when left out.
+    :param given: a filter object of a body, with ``before`` and ``after``; the query by default.
     """
     if given is not None:
         after, before = given.get("after"), given.get("before")
@@ -202,7 +202,7 @@ def listed(
     """Return the page of a list that the request asks for.
 
     :param keep: the filters other than those by date.
-    :param among: the few records that can match at all, oldest first; all of the table by default.
+    :param among: the few records that can match, oldest first; the whole table by default.
     :param created: filter of ``createdAt``; from the query by default, as that of ``updatedAt``.
     """
     created = date_bounds(request, "CreatedAt") if created is None else created
@@ -326,7 +326,7 @@ class Resource:
     """A plain kind of object, with the operations that the contract names after it.
 
     For ``tag`` these are ``list_tags``, ``get_tag``, ``create_tag``, ``update_tag`` and ``delete_tag``, as far as there
-    are. One that does more than the others is written by hand, and registered after the resource.
+    are. An operation that does more is written by hand, and registered after the resource.
 
     :param name: what it is called in an operationId.
     :param what: what it is, in Portuguese with its article.
@@ -337,7 +337,7 @@ class Resource:
     :param written: checks what is written to a new or an existing object, and returns it as it is kept.
     :param defaults: what else a new object has.
     :param deleted: does what a deletion entails, or refuses it.
-    :param other_id: a property that names it as well as its id.
+    :param other_id: a property that names it as well as its ID.
     """
 
     name: str
@@ -549,7 +549,7 @@ def as_json(answer: object) -> bytes:
 
 
 def read_json(raw: bytes) -> Any:
-    """Read JSON; what is none, or more than the service's own reader takes, raises ``ValueError``."""
+    """Read JSON; what is invalid, or too much for the reader of the service, raises ``ValueError``."""
     try:
         value = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong, for which requests, and whether the request takes effect all the same."""
+"""Faults on demand: what goes wrong, for which requests, and whether the request takes effect anyway."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Fault:
 
     :param kind: what: ``latency`` waits ``seconds``; ``status`` answers ``status``; ``redirect`` answers ``status``
         (302 unless given) to ``location``; ``reset`` breaks the connection, ``close`` ends it, ``hang`` answers
-        nothing for ``seconds`` (0 = until the client or the emulator gives up) and then ends it; ``empty``,
+        nothing for ``seconds`` (0 = until the client or the emulator gives up), then ends it; ``empty``,
         ``truncated`` and ``not_json`` spoil the body of a 200; ``oversized`` sends ``size`` bytes; ``drip_headers``
         and ``drip_body`` send one byte every ``seconds``; ``bad_content_length`` announces too much;
-        ``garbage`` is no HTTP; ``close_after`` ends the connection right after a good answer without announcing it,
+        ``garbage`` is not HTTP; ``close_after`` ends the connection right after a good answer without announcing it,
         ``close_before_next`` when the next request on it arrives.
     :param when: ``before`` = the request takes no effect, ``after`` = it does.
     :param operation_id: hits this operation only.
@@ -53,15 +53,15 @@ class Fault:
     :param body: hits requests whose body contains this text.
     :param nth: hits only the n-th request that matches, counted from 1.
     :param every: hits every n-th request that matches.
-    :param probability: hits a matching request with this chance.
-    :param seed: makes the chance repeatable.
-    :param times: how often it hits in all; ``None`` = without end.
+    :param probability: hits a matching request with this probability.
+    :param seed: makes ``probability`` repeatable.
+    :param times: how many requests it hits at most; ``None`` = no limit.
     :param status: HTTP status.
     :param retry_after: value of a ``Retry-After`` header.
     :param envelope: body of a ``status``: the service's envelope with a business key or another one, problem details,
         nothing, or a page of a gateway.
     :param key: key of the envelope.
-    :param location: where a redirect leads to.
+    :param location: the target of a redirect.
     :param seconds: real seconds of ``latency``, ``hang`` and between dripped bytes.
     :param size: bytes of ``oversized``.
     """
@@ -109,7 +109,7 @@ class Fault:
         self._chance = random.Random(self.seed)
 
     def hits_request(self, operation_id: str | None, path: str, body: bytes) -> bool:
-        """Say whether it hits a request, and count it."""
+        """Return whether it hits a request, and count it."""
         if (
             (self.times is not None and self.hits >= self.times)
             or self.operation_id not in (None, operation_id)
@@ -127,13 +127,13 @@ class Fault:
 
 
 class Faults:
-    """The faults that are set; the first one that hits a request counts, latency comes on top."""
+    """The faults that are set: the first one that hits a request counts, and every latency is added."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
 
     def add(self, kind: Kind, **settings: Any) -> Fault:
-        """Set a fault and return it; its ``hits`` say how often it came.
+        """Set a fault and return it; its ``hits`` count the requests that it hit.
 
         :param settings: the other attributes of :class:`Fault`.
         """
@@ -252,7 +252,7 @@ class Connection:
     def reset(self) -> None:
         """Break the connection: the client gets a RST."""
         raw = self.wire.transport.get_extra_info("socket")
-        # A client that is gone already has closed it.
+        # A client that is already gone has closed it.
         if raw is not None and raw.fileno() >= 0:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.wire.transport.abort()

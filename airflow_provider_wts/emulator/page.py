@@ -22,7 +22,7 @@ from airflow_provider_wts.emulator.faults import Answer
 from airflow_provider_wts.emulator.service import RecordedRequest, Service
 from airflow_provider_wts.emulator.state import PREVIEW, Account, Message, Session
 
-# What is shown at the most: a campaign of thousands must not fill the browser.
+# How much is shown: a campaign of thousands must not fill the browser.
 MOST_CONVERSATIONS = 100
 MOST_MESSAGES = 50
 MOST_REQUESTS = 500
@@ -62,7 +62,7 @@ def _html() -> bytes:
 
 
 def is_page(path: str) -> bool:
-    """Say whether a path is the page's."""
+    """Return whether a path is the page's."""
     return path == "/" or path.startswith(PREVIEW)
 
 
@@ -142,7 +142,7 @@ def _last_sends(account: Account, requests: Iterable[RecordedRequest]) -> Iterat
 
 
 def _entries(request: RecordedRequest) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Return body and entry for each recipient; a body that is no object was refused, and has none."""
+    """Return body and entry for each recipient; a body that is not an object was refused, and names none."""
     body = request.body
     if not isinstance(body, dict):
         return [({}, {})]
@@ -198,7 +198,7 @@ def _content(account: Account, body: Mapping[str, Any], item: Mapping[str, Any])
 
 
 def dag_run_of(item: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> tuple[str | None, str | None]:
-    """Return the DAG and the run that a send names in its metadata, where it does.
+    """Return the DAG and the run that a send names in its metadata, if it does.
 
     Any object in the session's or the contact's metadata counts that has ``dag`` or ``dag_id``, and ``run`` or
     ``run_id``, such as ``{"campaign": {"dag": "{{ dag.dag_id }}", "run": "{{ run_id }}"}}``.

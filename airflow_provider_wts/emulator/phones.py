@@ -44,5 +44,5 @@ def formatted_phone(stored: str | None) -> str | None:
 
 
 def is_handle(text: str) -> bool:
-    """Say whether a text is an Instagram handle."""
+    """Return whether a text is an Instagram handle."""
     return text.strip().startswith("@")

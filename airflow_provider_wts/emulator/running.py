@@ -27,17 +27,17 @@ DEFAULT_TOKEN = "pn_emulator"  # noqa: S105 - it opens nothing
 
 
 class Emulator:
-    """A WTS Chat service on a port of this machine; a context manager.
+    """A local WTS Chat service on a port of this machine; a context manager.
 
-    :param host: address to listen at.
-    :param port: port, 0 = a free one.
+    :param host: the address to listen on.
+    :param port: the port; 0 = a free one.
     :param token: the API token that it accepts.
-    :param seed: makes the ids: the same seed gives the same ones.
+    :param seed: the same seed gives the same IDs.
     :param speed: emulated seconds per real second.
-    :param latency: real seconds that each answer takes longer.
-    :param default_seed: whether the default channels, chatbots and so on are there.
-    :param switches: switches to change from their defaults.
-    :param names: further names that lead to it, such as that of a Docker service; a request for another one is refused.
+    :param latency: real seconds to add to each answer.
+    :param default_seed: whether it has the default channels, chatbots and so on.
+    :param switches: switches that differ from their defaults.
+    :param names: further host names that it answers to, such as that of a Docker service; others are refused.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Emulator:
         self._server: RunningServer | None = None
 
     def start(self) -> Emulator:
-        """Start to listen; returns the emulator."""
+        """Start listening, and return the emulator."""
         try:
             from airflow_provider_wts.emulator.server import RunningServer
         except ModuleNotFoundError as problem:
@@ -88,7 +88,7 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a trailing slash."""
         return self.service.account.address
 
     @property
@@ -98,7 +98,7 @@ class Emulator:
 
     @property
     def state(self) -> Account:
-        """All objects of the account; hold ``state.lock`` for more than one read."""
+        """All objects of the account; hold ``state.lock`` while you read more than one."""
         return self.service.account
 
     @property
@@ -108,7 +108,7 @@ class Emulator:
 
     @property
     def switches(self) -> Switches:
-        """The readings it follows; set attributes at any time."""
+        """The readings that it follows; you can set its attributes at any time."""
         return self.service.switches
 
     @property
@@ -118,13 +118,13 @@ class Emulator:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests of clients, oldest first, without control calls and uploads."""
+        """The requests of clients, oldest first, except control calls and uploads."""
         with self.state.lock:
             return self.service.recorder.kept()
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """All messages to customers and starts of chatbots, oldest first."""
+        """All messages to customers and all starts of chatbots, oldest first."""
         with self.state.lock:
             self.state.run_due()
             return list(self.state.deliveries)
@@ -137,7 +137,7 @@ class Emulator:
 
     @property
     def violations(self) -> list[str]:
-        """What clients did that the contract does not know."""
+        """What clients did that is not in the contract."""
         with self.state.lock:
             return list(self.state.violations)
 
@@ -147,10 +147,10 @@ class Emulator:
         return list(self.service.postman.posts)
 
     def received(self, to: str, *, by_bots: bool = False) -> list[Delivery]:
-        """Return what a customer received: messages and starts of chatbots, and nothing that failed.
+        """Return what a customer received: messages and starts of chatbots, except those that failed.
 
         :param to: number in any spelling, or handle.
-        :param by_bots: whether what a running chatbot wrote counts as well.
+        :param by_bots: whether to include what a running chatbot wrote.
         """
         return self.service.received(to, by_bots=by_bots)
 
@@ -159,18 +159,17 @@ class Emulator:
         return [request for request in self.requests if request.operation_id == operation_id]
 
     def advance(self, seconds: float) -> None:
-        """Move time ahead and do all that becomes due.
+        """Move time ahead, and do everything that becomes due.
 
         :param seconds: emulated seconds.
         """
         self.service.set_clock(advance=seconds)
 
     def contact_writes(self, address: str, text: str, channel: str | None = None) -> Message:
-        """Let a contact write.
+        """Make a contact write.
 
-        :param address: its number or handle.
-        :param text: what it writes.
-        :param channel: number, handle or id of the channel; where the contact was last when left out.
+        :param address: its number or handle; a contact that does not exist is created.
+        :param channel: number, handle or ID of the channel; that of the contact's last session by default.
         """
         return self.service.contact_writes(address, text, channel)
 
@@ -184,26 +183,26 @@ class Emulator:
         fails: str | None = None,
         stays: str | None = None,
     ) -> None:
-        """Say how a contact behaves.
+        """Set how a contact behaves.
 
-        :param address: number or handle; ``*`` = all for whom nothing else is said.
-        :param replies: what it answers, one after the other; ``[]`` = never; left out = "Sim".
+        :param address: number or handle; ``*`` = all others.
+        :param replies: what it answers, one after the other; ``[]`` = nothing; "Sim" by default.
         :param delay: emulated seconds until it answers.
-        :param answers: ``asked`` = where a chatbot asks; ``always`` = also to every other message.
-        :param fails: reason for which every message to it fails.
-        :param stays: status after which its messages move no further.
+        :param answers: ``asked`` = only when a chatbot asks; ``always`` = every message of the company.
+        :param fails: the reason why every message to it fails.
+        :param stays: the status at which its messages stay.
         """
         given = ["Sim"] if replies is None else replies
         with self.state.lock:
             self.state.set_behaviour(address, Behaviour(given, delay, answers, fails, stays))
 
     def seed(self, **data: Any) -> dict[str, int]:
-        """Add objects; return how many of each kind.
+        """Add objects, and return how many of each kind.
 
-        :param data: the objects, as a seed file holds them, such as ``contacts=100_000``.
+        :param data: the objects as in a seed file, such as ``contacts=100_000``.
         """
         return self.service.seed(data)
 
     def reset(self) -> None:
-        """Start again with new objects, records, faults, switches; address and speed stay."""
+        """Start again with new objects, and without records, faults and changed switches; address and speed stay."""
         self.service.reset()

@@ -5,10 +5,10 @@ A seed file is a JSON object; every kind is optional: ``departments``, ``channel
 ``sessions``, ``messages``, ``cards``, ``notes``, ``behaviours`` and ``switches``. ``contacts`` and ``sessions`` also
 take a number: so many are made up. The default objects show what each kind may hold, and docs/emulator.md the rest.
 
-Every object takes an ``id``, a UUID; without one it is made from the emulator's seed and the object's name.
+Every object takes an ``id``, a UUID; by default it is made from the emulator's seed and the object's name.
 
 ``behaviours`` say how contacts behave: ``{"+5511999990001": {"replies": ["10"], "delay": 2}}``; further keys are
-``answers``, ``fails`` and ``stays``; ``"replies": []`` = silent; ``*`` = everybody else.
+``answers``, ``fails`` and ``stays``; ``"replies": []`` = silent; ``*`` = all others.
 """
 
 from __future__ import annotations
@@ -445,7 +445,7 @@ def _switches(account: Account, given: Mapping[str, Any]) -> None:
 def _many_contacts(account: Account, count: int) -> None:
     now = account.clock.now()
     first = len(account.contacts)
-    # A second apart where they fit into the past month.
+    # A second apart, if they fit into the past month.
     step = TICKS if count < 2_000_000 else 1
     begin = now - now % TICKS - count * step
     for number in range(count):

@@ -140,7 +140,7 @@ def loosened(operation: Operation, schema: Mapping[str, Any], value: Any, switch
 
 
 def _is_ignored(operation: Operation, schema: Mapping[str, Any], value: Any, switches: Switches) -> bool:
-    """Say whether a null counts as left out, where the contract wants an object."""
+    """Return whether a null is ignored because the contract wants an object."""
     kind = resolve(operation.service, schema).get("type")
     return value is None and kind == "object" and switches.null_for_object == "ignore"
 
@@ -169,19 +169,19 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104
 
 
 def is_json(content_type: str | None) -> bool:
-    """Say whether a ``Content-Type`` is that of JSON."""
+    """Return whether a ``Content-Type`` is that of JSON."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     return kind in ("application/json", "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 @dataclass(frozen=True)
 class Door:
-    """Lets in only who means this emulator: a web page of another site must neither read nor drive it.
+    """Refuses web pages of other sites, which must neither read nor drive the emulator.
 
-    Such a page can let a name of its own lead to this machine (then the ``Host`` is that name), and can post blindly
-    (then the browser says so in ``Sec-Fetch-Site`` and ``Origin``, and cannot send JSON unasked).
+    Such a page can point a name of its own to this machine (then the ``Host`` is that name), and can post without
+    reading the answer (then the browser says so in ``Sec-Fetch-Site`` and ``Origin``, and sends no JSON).
 
-    :param names: further names that lead to it, with a port where it is another one.
+    :param names: further names that lead to it, with a port if that is a different one.
     """
 
     host: str
@@ -189,7 +189,7 @@ class Door:
     names: tuple[str, ...] = ()
 
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> str | None:
-        """Say why a request is not answered, ``None`` where it is.
+        """Return why a request is refused, ``None`` if it is not.
 
         :param headers: values by names in lower case.
         """
@@ -460,7 +460,7 @@ def _dressed(value: Any, switches: Switches) -> Any:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Return the body, ``None`` where the client went away before it was whole; what is too large is not kept."""
+    """Return the body, ``None`` if the client went away before its end; what is too large is not kept."""
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -513,7 +513,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server that stops at once, and does what is due in the account while it runs."""
+    """A server that stops immediately, and does what is due in the account while it runs."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)

@@ -34,7 +34,7 @@ class RateLimits:
 
         A request that is over a limit is not counted.
 
-        :param operation: the operation; ``None`` if the path leads nowhere.
+        :param operation: the operation; ``None`` if the path is unknown.
         """
         switches = self._switches
         if not switches.rate_limits:
@@ -75,12 +75,12 @@ class RecordedRequest:
     :param path: the path, still encoded.
     :param query: names and values of the query, decoded, in their order.
     :param headers: names in lower case and values, in their order, nothing hidden.
-    :param operation_id: the operation, ``None`` where the path leads nowhere.
+    :param operation_id: the operation, ``None`` if the path is unknown.
     :param at: when it came, in the emulator's time, as text.
-    :param status: the status answered; ``None`` while it is open, or where a fault answered nothing.
+    :param status: the status answered; ``None`` while it is open, or if a fault answered nothing.
     :param fault: kind of the fault that hit it.
     :param took_effect: whether the operation was carried out.
-    :param violations: what it did that the contract does not know.
+    :param violations: what it did that is not in the contract.
     """
 
     method: str
@@ -97,7 +97,7 @@ class RecordedRequest:
 
     @property
     def body(self) -> Any:
-        """The body, parsed; ``None`` where there is none or it is no JSON."""
+        """The parsed body; ``None`` if there is none, or it is not JSON."""
         try:
             return read_json(self.raw_body)
         except ValueError:
@@ -190,7 +190,7 @@ class Service:
         self.account.address = address
 
     def reset(self) -> None:
-        """Start again with new objects, records, faults, switches; the address and the speed stay."""
+        """Start again with new objects; the address and the speed stay."""
         before = self.account
         with before.lock:
             self.switches.change(Switches().as_dict())
@@ -212,7 +212,7 @@ class Service:
             self.account.advance(advance)
 
     def contact_writes(self, address: str, text: str, channel: str | None = None) -> Message:
-        """Let a contact write."""
+        """Make a contact write; see :meth:`Emulator.contact_writes`."""
         with self.account.lock:
             self.account.run_due()
             contact = conversation.contact_for(self.account, address)
@@ -222,7 +222,7 @@ class Service:
             return message
 
     def received(self, to: str, *, by_bots: bool = False) -> list[Delivery]:
-        """Return what a customer received: messages and starts of chatbots, and nothing that failed."""
+        """Return what a customer received; see :meth:`Emulator.received`."""
         with self.account.lock:
             self.account.run_due()
             address = to if is_handle(to) else stored_phone(to, self.switches)

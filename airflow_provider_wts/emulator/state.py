@@ -1,4 +1,4 @@
-"""The account that the emulator plays: everything that is in it, and what moves it."""
+"""The account that the emulator plays: its objects, its clock, and what is going to happen."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Bounds:
     last: int | None = None
 
     def holds(self, ticks: int) -> bool:
-        """Say whether a time lies in the range."""
+        """Return whether a time lies in the range."""
         return (self.first is None or ticks >= self.first) and (self.last is None or ticks <= self.last)
 
 
@@ -140,7 +140,7 @@ ALWAYS = Bounds()
 
 
 class Table(Generic[RecordT]):
-    """All records of one kind: found by id at once, listed by creation or change without sorting each time.
+    """All records of one kind, indexed by ID, and ordered by creation and by change without sorting each time.
 
     Timestamps only grow, so a new or changed record goes to the end of its order. The order of change keeps the
     record's older places until there are more of them than records.
@@ -287,11 +287,11 @@ class Delivery:
 class Behaviour:
     """How a contact behaves.
 
-    :param replies: what it answers, one after the other; the last one again and again; empty = it never answers.
+    :param replies: what it answers, one after the other, then the last one again and again; empty = nothing.
     :param delay: emulated seconds until it answers.
-    :param answers: ``asked`` = only where a chatbot asks; ``always`` = also to every message of the company.
-    :param fails: reason for which every message to it fails; ``None`` = they arrive.
-    :param stays: status after which its messages move no further, such as ``QUEUED`` or ``SENT``.
+    :param answers: ``asked`` = only when a chatbot asks; ``always`` = every message of the company.
+    :param fails: the reason why every message to it fails; ``None`` = they arrive.
+    :param stays: the status at which its messages stay, such as ``QUEUED`` or ``SENT``.
     """
 
     replies: list[str] = field(default_factory=lambda: ["Sim"])
@@ -302,7 +302,7 @@ class Behaviour:
     _next: int = 0
 
     def next_reply(self) -> str | None:
-        """Return what the contact answers now, ``None`` where it stays silent."""
+        """Return what the contact answers now, ``None`` if it stays silent."""
         if not self.replies:
             return None
         reply = self.replies[min(self._next, len(self.replies) - 1)]
@@ -390,8 +390,8 @@ class Account:
     ) -> Record:
         """Create a plain record in a table.
 
-        :param identifier: its id; a new one when left out.
-        :param stamp: when it was created, in ticks; now when left out.
+        :param identifier: its ID; a new one by default.
+        :param stamp: when it was created, in ticks; now by default.
         """
         stamp = self.clock.stamp() if stamp is None else stamp
         return table.add(Record(identifier or self.new_id(), stamp, stamp, values))
@@ -401,7 +401,7 @@ class Account:
         table.touch(record, self.clock.stamp())
 
     def touch_session(self, session: Session) -> None:
-        """Note that a send, its bot or a message changed a session now, if that moves the date of its change."""
+        """Note that a send, its bot or a message changed a session now, unless a switch says that its date stays."""
         if self.switches.session_change_date == "moves":
             self.touch(self.sessions, session)
 
@@ -410,7 +410,7 @@ class Account:
         return self.clock.text(self.clock.now())
 
     def violation(self, text: str) -> None:
-        """Record that a client did what the real service would not like, and warn of it once.
+        """Record that a client broke a rule of the real service, and log a warning once.
 
         :param text: what it did, without personal data.
         """
@@ -446,8 +446,8 @@ class Account:
     def channel_of(self, sender: str | None, recipient: str | None = None) -> Record:
         """Return the channel that a request means with ``from``.
 
-        :param sender: number, handle or id of a channel; left out, the account's first channel of the right kind.
-        :param recipient: number or handle that is written to.
+        :param sender: number, handle or ID of a channel; the account's first one of the right kind by default.
+        :param recipient: the number or handle of the recipient.
         """
         channels = [channel for channel in self.channels if channel["active"]]
         if not sender:
@@ -550,7 +550,7 @@ class Account:
         return next((agent for agent in self.agents if agent["userId"] == user_id), None)
 
     def default_department(self) -> Record | None:
-        """Return the department of whatever names none."""
+        """Return the department that a session gets by default."""
         return next((one for one in self.departments if one["isDefault"]), None)
 
     # Contacts -------------------------------------------------------------------------------------------------------
@@ -623,7 +623,7 @@ class Account:
 
 
 def address_key(address: str) -> str:
-    """Return the same text for all spellings of a stored number or handle."""
+    """Return one key for all spellings of a stored number or handle."""
     return address.strip().casefold() if is_handle(address) else _digits(address)
 
 
@@ -632,7 +632,7 @@ def _digits(text: str | None) -> str:
 
 
 def handle_key(handle: str | None) -> str:
-    """Return the same text for all spellings of a handle, with or without its sign."""
+    """Return one key for all spellings of a handle, with or without its ``@``."""
     return "@" + handle.removeprefix("@").casefold() if handle else ""
 
 

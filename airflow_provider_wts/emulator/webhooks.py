@@ -84,8 +84,7 @@ class Post:
 class Postman:
     """Posts in the order of the events.
 
-    An emulator must not reach out to the world: a receiver that is not on this machine gets nothing, and the post is
-    recorded all the same.
+    Nothing leaves this machine: a post to a receiver elsewhere is only recorded.
     """
 
     def __init__(self, switches: Switches) -> None:

@@ -1,4 +1,4 @@
-"""Chatbots, and the three ways to start one: at once, queued, queued for many."""
+"""Chatbots, and the three ways to start one: immediately, queued, queued for many."""
 
 from __future__ import annotations
 

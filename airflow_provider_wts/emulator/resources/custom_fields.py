@@ -63,15 +63,15 @@ def _fits(field: Record, value: Any) -> bool:
         case "MULTISELECT":
             return isinstance(value, list) and all(one in options for one in value)
         case "DATE":
-            return isinstance(value, str) and (_DATE.fullmatch(value) is not None or _is_moment(value))
+            return isinstance(value, str) and (_DATE.fullmatch(value) is not None or _is_timestamp(value))
         case "TIME":
             return isinstance(value, str) and _TIME.fullmatch(value) is not None
         case "DATETIME":
-            return isinstance(value, str) and _is_moment(value)
+            return isinstance(value, str) and _is_timestamp(value)
     return False
 
 
-def _is_moment(value: str) -> bool:
+def _is_timestamp(value: str) -> bool:
     try:
         parse_ticks(value)
     except ValueError:

@@ -31,7 +31,7 @@ def _show(request: Request, department: Record) -> dict[str, Any]:
 
 
 def serves(department: Record, channel: Record) -> bool:
-    """Say whether a department serves a channel."""
+    """Return whether a department serves a channel."""
     config = department["channelsConfig"]
     return config["scope"] == "ALL" or channel.id in config["channels"]
 

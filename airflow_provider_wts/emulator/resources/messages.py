@@ -48,7 +48,7 @@ def _content(account: Account, given: Mapping[str, Any]) -> conversation.Content
 
 
 def _sent(request: Request, message: Message) -> dict[str, Any] | Later:
-    """Answer at once, or once the message has gone out."""
+    """Answer immediately, or once the message has gone out."""
     if request.operation.operation_id.endswith("_sync"):
         return Later(
             done=lambda: message["status"] in ("SENT", "DELIVERED", "READ", "FAILED", "DELETED"),

@@ -53,7 +53,7 @@ def cards_of(account: Account, step: Record) -> list[Record]:
 
 
 def is_overdue(account: Account, card: Record) -> bool:
-    """Say whether a card is open after its due date."""
+    """Return whether a card is open after its due date."""
     due = card["dueDate"]
     return bool(due) and card["status"] == "OPEN" and parse_ticks(due) < account.clock.now()
 

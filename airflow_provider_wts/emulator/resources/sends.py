@@ -25,7 +25,7 @@ def new_send(request: Request, to: str, item: Mapping[str, Any], session: Sessio
     """Accept a send: it is queued and has a status from now on.
 
     :param to: the recipient as stored.
-    :param session: the session that it goes into, where one is open.
+    :param session: the open session that it goes into, if there is one.
     """
     account = request.account
     stamp = account.clock.stamp()
