@@ -1,4 +1,4 @@
-"""Results that are not complete: where each try of a campaign writes them, and the manifest that says so."""
+"""Incomplete results: where each try of a campaign writes them, and the manifest that lists the tries."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from airflow.sdk import ObjectStoragePath
 
-#: What the name of a manifest has beyond that of the results.
+#: Suffix of a manifest, after the name of the results.
 MANIFEST = ".manifest.json"
 
 
 class Attempt(NamedTuple):
-    """What one try writes until its results are complete.
+    """The files of one try until its results are complete.
 
-    :param address: of the complete results.
+    :param address: the address of the complete results.
     :param name: distinguishes the tries.
     """
 
@@ -28,18 +28,18 @@ class Attempt(NamedTuple):
 
     @property
     def lines_address(self) -> str:
-        """Where its lines are; an object store has more parts with this name and a number."""
+        """Where its lines are. In an object store, there may be more parts, with this name and a number."""
         return f"{self.address}.{self.name}.part"
 
     @property
     def pending_address(self) -> str:
-        """Where the recipients are whose requests were under way last, and the lines that are in no part yet."""
+        """Where the recipients of the last requests are, and the lines that are in no part yet."""
         return f"{self.address}.{self.name}.next"
 
     def files(self) -> Iterator[ObjectStoragePath]:
-        """Return the files that are there. What a later one says of a recipient replaces what an earlier one says."""
+        """Return the existing files. A recipient's line in a later file replaces that in an earlier one."""
         candidates = (part_of(self.lines_address, number) for number in count())
-        # Read before the parts: what it says may be out of date.
+        # Before the parts, because its lines may be out of date.
         yield from (path for path in [place(self.pending_address)] if path.exists())
         yield from takewhile(lambda part: part.exists(), candidates)
 
@@ -50,11 +50,7 @@ class Attempt(NamedTuple):
 
 
 def part_of(address: str, number: int) -> ObjectStoragePath:
-    """Return a part of a file.
-
-    :param address: the address of the file.
-    :param number: the number of the part.
-    """
+    """Return a part of a file."""
     return place(f"{address}.{number}" if number else address)
 
 
@@ -66,19 +62,16 @@ def place(address: str) -> ObjectStoragePath:
 
 
 def remove(paths: Iterable[ObjectStoragePath]) -> None:
-    """Remove files, as far as that is possible.
-
-    :param paths: the files.
-    """
+    """Remove files, ignoring errors."""
     for path in paths:
         with suppress(Exception):
             path.unlink(missing_ok=True)
 
 
 def unfinished_manifest(address: str) -> str:
-    """Return where the manifest of results goes that are not complete, while that of complete ones is in its place.
+    """Return where the manifest of incomplete results goes while one of complete results has its name.
 
-    :param address: of the results.
+    :param address: the address of the results.
     """
     return f"{address}.unfinished{MANIFEST}"
 
@@ -96,18 +89,15 @@ def manifest_at(address: str) -> dict[str, Any] | None:
 
 
 def is_complete(manifest: Mapping[str, Any] | None) -> bool:
-    """Whether the results of a manifest are complete.
-
-    :param manifest: the manifest, if there is one.
-    """
-    # Manifests were once written at the end only.
+    """Whether a manifest exists, and its results are complete."""
+    # Older versions wrote manifests only at the end.
     return manifest is not None and manifest.get("complete", True) is True
 
 
 def latest_manifest(address: str) -> dict[str, Any] | None:
-    """Return the manifest of the try that was the last to write one, or ``None``.
+    """Return the last manifest that a try wrote, or ``None``.
 
-    :param address: of the results.
+    :param address: the address of the results.
     :raises OSError: when it cannot be read.
     """
     named, unfinished = manifest_at(f"{address}{MANIFEST}"), manifest_at(unfinished_manifest(address))

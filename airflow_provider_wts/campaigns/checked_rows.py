@@ -1,4 +1,4 @@
-"""The checked rows of a campaign beside its results: a later try goes on with them, and need not check them again."""
+"""The checked rows of a campaign, in a file beside its results, so that a later try need not check them again."""
 
 from __future__ import annotations
 
@@ -18,43 +18,42 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What the ledger keeps the file under.
+#: Key of the file's entry in the ledger.
 _KEY = "checked_rows"
 
 _EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 
 
 class CheckedRows:
-    """The file with the checked rows. The ledger keeps its checksum, and a digest of what the rows were made from.
+    """The file with the checked rows. The ledger has its checksum, and a digest of what the rows were made from.
 
-    :param ledger: the ledger of the task.
-    :param results: address of the results.
+    :param results: the address of the results.
     """
 
     def __init__(self, ledger: Ledger, results: str) -> None:
         self._ledger = ledger
         self._address = f"{results}.checked"
-        #: Blank if the rows are not to be kept, or are kept already.
+        #: Blank if the rows need not be kept, or already are.
         self._made_from = ""
 
     def found(self, made_from: Iterable[object]) -> Recipients | None:
-        """Return the rows that an earlier try checked; ``None`` if they have to be checked.
+        """Return the rows that an earlier try checked, or ``None`` if they must be checked.
 
-        :param made_from: all that decides what comes of the checks.
+        :param made_from: everything that the result of the checks depends on.
         """
         self._made_from = hashlib.sha256("\0".join(map(repr, made_from)).encode()).hexdigest()
         if (kept := self._kept) is None:
             return None
         if kept["made_from"] != self._made_from:
             log.info(
-                "The recipients or their parameters have changed since an earlier try: all rows are checked again."
+                "The recipients or their parameters have changed since an earlier try, so all rows are checked again."
             )
             return None
         try:
             recipients = Recipients(_lines(kept["path"], kept["sha256"]))
-        # Whatever an object store raises.
+        # An object store may raise anything.
         except Exception as error:
-            # After the end of a campaign it is not there, and a clear with on_clear="continue" goes on all the same.
+            # After a campaign has ended, the file is gone, but a clear with on_clear="continue" still continues.
             log.info(
                 "The rows that an earlier try checked cannot be read from %s, so all rows are checked again: %s",
                 kept["path"],
@@ -62,13 +61,12 @@ class CheckedRows:
             )
             return None
         self._made_from = ""
-        log.info("An earlier try checked the %s rows; going on with them as they were then.", f"{recipients.rows:,}")
+        log.info("An earlier try checked the %s rows; continuing with them as they were then.", f"{recipients.rows:,}")
         return recipients
 
     def keep(self, recipients: Recipients) -> None:
-        """Let later tries go on with the rows; call it before the first of them goes out.
+        """Store the rows for later tries; call it before anything is sent.
 
-        :param recipients: the rows.
         :raises WtsError: when the ledger cannot be written.
         """
         if not self._made_from:
@@ -82,13 +80,13 @@ class CheckedRows:
                     digest.update(block)
                     file.write(block)
         except Exception as error:
-            log.warning("The checked rows could not be kept for later tries, which will check them again: %s", error)
+            log.warning("The checked rows could not be stored, so later tries will check them again: %s", error)
             return
         kept = {"path": self._address, "sha256": digest.hexdigest(), "made_from": self._made_from}
         ensure_written(lambda: self._ledger.receive(_KEY, kept, finished=self._ledger.finished))
 
     def drop(self) -> None:
-        """Remove the file; call it when no later try needs it."""
+        """Remove the file, when no later try needs it."""
         if (kept := self._kept) is not None:
             remove([place(kept["path"])])
 
@@ -105,4 +103,4 @@ def _lines(address: str, checksum: str) -> Iterator[bytes]:
             digest.update(line)
             yield line
     if digest.hexdigest() != checksum:
-        raise ValueError("it is not what was written")
+        raise ValueError("its content has changed")

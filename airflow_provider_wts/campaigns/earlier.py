@@ -1,4 +1,4 @@
-"""What earlier tries of a campaign did: the sends that their pages of the ledger show, and how far they got."""
+"""What earlier tries of a campaign did: the sends on their ledger pages, and how far they got."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 class EarlierSends:
-    """The sends of earlier tries by key: of several pages with a send, the last one counts.
+    """The sends of earlier tries by key. If several pages have a send, the last one counts.
 
-    They are in a temporary database. Only pages with an unknown outcome stay in memory, because they are still to be
-    changed.
+    They are in a temporary database. Only pages with an unknown outcome stay in memory, because they will change.
     """
 
     def __init__(self) -> None:
@@ -30,7 +29,7 @@ class EarlierSends:
         self._last: tuple[str, tuple[int, str | None] | None] = ("", None)
 
     def add(self, page: Page) -> None:
-        """Add a page of the ledger; what it says replaces what earlier ones say."""
+        """Add a ledger page; its entries replace those of earlier pages."""
         done = all(entry.is_done for entry in page.sends.values())
         rows = ((key, page.number, json.dumps(one.as_json()) if done else None) for key, one in page.sends.items())
         self._database.executemany("INSERT INTO sends VALUES (?, ?, ?)", rows)
@@ -40,10 +39,7 @@ class EarlierSends:
         self._last = ("", None)
 
     def get(self, key: str) -> tuple[LedgerEntry, Page] | None:
-        """Return what is known of a send and the page that says so, or ``None``.
-
-        :param key: the key of the send.
-        """
+        """Return a send's entry and its page, or ``None``."""
         if not self._pages:
             return None
         if self._last[0] != key:
@@ -56,7 +52,7 @@ class EarlierSends:
         return (entry, page) if entry is not None else None
 
     def unknown(self) -> Iterator[str]:
-        """Walk the keys of the sends whose outcome is unknown."""
+        """Iterate over the keys of the sends whose outcome is unknown."""
         for page in self._pages.values():
             for key, entry in page.sends.items():
                 if not entry.is_done and (found := self.get(key)) and found[1] is page:
@@ -80,9 +76,9 @@ class EarlierSends:
 
 
 class Fingerprint:
-    """The recipients up to a place: how many, and a digest that another one, or another order, changes.
+    """The number of recipients so far, and a digest that depends on who they are and on their order.
 
-    :param wts_conn_id: the Airflow connection; another account is another send.
+    :param wts_conn_id: the Airflow connection, which the digest also depends on.
     """
 
     def __init__(self, wts_conn_id: str) -> None:
@@ -90,14 +86,11 @@ class Fingerprint:
         self._hash = hashlib.sha256(wts_conn_id.encode())
 
     def add(self, recipient: Recipient) -> None:
-        """Go one recipient further.
-
-        :param recipient: the next one.
-        """
+        """Add the next recipient."""
         self.count += 1
         self._hash.update(f"\0{recipient.line}\0{recipient.to}".encode())
 
     @property
     def digest(self) -> str:
-        """The digest of all so far."""
+        """The digest of the recipients so far."""
         return self._hash.hexdigest()

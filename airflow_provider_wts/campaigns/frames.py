@@ -1,4 +1,4 @@
-"""Rows of data frames and of Parquet files. Each column has a name of its own, and numbers that it can hold."""
+"""Rows of data frames and Parquet files. Columns must have unique names, and types that keep all digits."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
-from airflow_provider_wts.campaigns.missing import MOST_SINGLE
+from airflow_provider_wts.campaigns.missing import MAX_SINGLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-#: Rows that are in memory at a time.
+#: Rows in memory at a time.
 _ROWS = 1000
 
-#: How pandas, Polars and PyArrow call the types of numbers that hold seven digits, or three.
+#: What pandas, Polars and PyArrow call the types of single and half precision (seven or three digits).
 _SINGLE = frozenset(
     [
         *("float16", "float32", "Float16", "Float32", "float", "halffloat"),
@@ -24,17 +24,17 @@ _SINGLE = frozenset(
     ]
 )
 
-#: As these libraries turn them into numbers of double precision, more digits show than were there.
+#: Significant digits to try when rounding such a number, because its conversion to double precision adds digits.
 _DIGITS = range(6, 10)
 
 
 def frame_rows(value: Any) -> Iterator[Any] | None:
-    """Return the rows of a data frame or of one of its columns; ``None`` if the value is neither.
+    """Return the rows of a data frame or of one of its columns, or ``None`` if the value is neither.
 
-    It is known by its methods, so that none of these libraries is imported.
+    It is recognized by its methods, so that no library needs to be imported.
 
-    :param value: what may be a table of pandas, Polars or PyArrow.
-    :raises WtsInvalidRequestError: when two columns have one name, or a number is longer than its column holds.
+    :param value: a value that may be a table of pandas, Polars or PyArrow.
+    :raises WtsInvalidRequestError: when two columns have the same name, or a number has too many digits for its column.
     """
     if hasattr(value, "iter_rows"):  # Polars
         kinds = dict(getattr(value, "schema", {}))
@@ -53,11 +53,10 @@ def frame_rows(value: Any) -> Iterator[Any] | None:
 
 
 def parquet_rows(file: IO[bytes]) -> Iterator[Any]:
-    """Walk the rows of a Parquet file.
+    """Iterate over the rows of a Parquet file.
 
-    :param file: the file.
-    :raises WtsInvalidRequestError: when it cannot be read, two columns have one name, or a number is longer than its
-        column holds.
+    :raises WtsInvalidRequestError: when it cannot be read, two columns have the same name, or a number has too many
+        digits for its column.
     """
     with needs_extra("recipients_path", "pyarrow", "parquet"):
         import pyarrow
@@ -74,7 +73,7 @@ def parquet_rows(file: IO[bytes]) -> Iterator[Any]:
 def _exact(
     rows: Iterable[dict[str, Any]], names: Sequence[str], kinds: Sequence[Any], parameter: str
 ) -> Iterator[dict[str, Any]]:
-    """Return rows with numbers of single precision as they were written."""
+    """Return rows with single-precision numbers rounded to the digits they were written with."""
     if twice := next((name for name, times in Counter(names).items() if times > 1), None):
         raise WtsInvalidRequestError(
             f"{parameter}: two columns have the same name, {quoted(twice)}. Nothing was sent. Rename one of them."
@@ -93,11 +92,11 @@ def _exact_number(cell: Any, name: str, parameter: str) -> Any:
         return cell
     if not math.isfinite(number):
         return number
-    if abs(number) >= MOST_SINGLE:
-        column = f"the column {quoted(name)} is" if name else "the numbers are"
+    if abs(number) >= MAX_SINGLE:
+        column = f"the column {quoted(name)} has" if name else "the numbers have"
         raise WtsInvalidRequestError(
-            f"{parameter}: {column} of single precision, which keeps seven digits, and one of them is longer. Nothing "
-            "was sent. Write phone numbers as text or as whole numbers of 64 bits, and make the data again."
+            f"{parameter}: {column} single precision, which keeps seven digits, and a number has more. Nothing was "
+            "sent. Write phone numbers as text or as 64-bit integers, and create the data again."
         )
     written = (float(f"{number:.{digits}g}") for digits in _DIGITS)
     return next((one for one in written if struct.unpack("f", struct.pack("f", one))[0] == number), number)

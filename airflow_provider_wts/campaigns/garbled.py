@@ -1,4 +1,4 @@
-"""Text that a customer could not read, wherever the table came from."""
+"""Detects garbled text, such as "JoÃ£o"."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any
 
 from airflow_provider_wts.api.errors import quoted
 
-#: Characters that text does not hold: where they are, it was read in another encoding, or is damaged.
+#: Characters that do not occur in text, unless it was decoded wrongly or is damaged.
 _NOT_TEXT = re.compile("[\0\x80-\x84\x86-\x9f\ufffd]")
 
 
 def garbled_cell(cells: Mapping[Any, object]) -> str | None:
-    """Return what is wrong with the first cell of which a customer would read signs in place of letters, or ``None``.
+    """Return what is wrong with the first garbled cell, or ``None``.
 
-    It is UTF-8 taken for something else, such as "JoÃ£o".
-
-    :param cells: the values of a row by name; they may hold others. An error quotes that text alone.
+    :param cells: the values of a row by name, which may be nested. The problem quotes only the garbled text.
     """
     for name, cell in cells.items():
         if (text := _garbled_text(cell)) is not None:
             return (
-                f"{name}: {quoted(text)} is not text as people write it: it was read in another encoding than it was "
-                "written in, or is damaged"
+                f"{name}: {quoted(text)} is not readable text: it was read in another encoding than it was written in, "
+                "or is damaged"
             )
     return None
 

@@ -1,4 +1,4 @@
-"""What a campaign sends: a chatbot, a template or a text, and the requests that send it."""
+"""What a campaign sends: a chatbot, a template or a text, and the requests for it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from airflow_provider_wts.campaigns.recipients import Send
 
 
-#: The most recipients of one request.
-MOST_IN_REQUEST = 100
+#: Maximum recipients per request.
+MAX_IN_REQUEST = 100
 
 
 class MessageKind(SentInRequests, Protocol):
-    """How a kind of message goes out to many."""
+    """A kind of message that goes out to many recipients."""
 
     @property
     def operation_id(self) -> str:
-        """The operation that sends it."""
+        """The API operation that sends it."""
 
     @property
     def parallelism(self) -> int:
@@ -38,41 +38,41 @@ class MessageKind(SentInRequests, Protocol):
         """Return the request for some recipients."""
 
     def answers(self, answer: Any) -> list[Mapping[str, Any]]:
-        """Return the answers about single sends that a request's answer holds."""
+        """Return the answers about single sends in the answer to a request."""
 
 
 @dataclass(kw_only=True)
 class _BatchKind:
-    """A request for many recipients, whose markers are in the metadata of their sessions and in ``senderId``.
+    """Requests for many recipients, with markers in the metadata of their sessions and in ``senderId``.
 
-    :param request_size: recipients of one request.
+    :param request_size: recipients per request.
     :param callback_url: called when a message goes out, when a bot starts, or when it fails.
     :param mark_session: whether the marker goes into the session's metadata.
     """
 
-    # One is on its way while WTS Chat works on another one. With more, more would be unconfirmed after a crash, and
-    # more than fits into a page of the ledger.
+    # One request is in transit while WTS Chat processes another. With more, a crash would leave more unconfirmed than
+    # fit on a ledger page.
     parallelism: ClassVar[int] = 2
 
     #: Whether a message shows its ``senderId``.
     by_sender: ClassVar[bool]
 
-    request_size: int = MOST_IN_REQUEST
+    request_size: int = MAX_IN_REQUEST
     callback_url: Missing[str] = UNSET
     mark_session: bool = True
 
     @property
     def traces(self) -> Traces:
-        """What it leaves in sessions."""
+        """Where its sends leave their markers."""
         return Traces(by_metadata=self.mark_session, by_sender=self.by_sender)
 
     def answers(self, answer: Any) -> list[Mapping[str, Any]]:
-        """Return the answers about single sends that a request's answer holds."""
+        """Return the answers about single sends in the answer to a request."""
         results = answer.get("results") if isinstance(answer, dict) else None
         return [result for result in results or () if isinstance(result, dict)]
 
     def _message(self, send: Send) -> dict[str, Any]:
-        """Return what the message of a send has, whatever its kind."""
+        """Return the fields that messages of both kinds have."""
         metadata = send.recipient.values.get("session_metadata")
         if self.mark_session:
             metadata = send.mark.metadata(metadata)
@@ -88,14 +88,13 @@ class _BatchKind:
 class ChatbotKind(_BatchKind):
     """A chatbot, queued for many recipients by ``queue_chatbot_batch``.
 
-    :param bot_key: key of the bot.
     :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
-    :param options: what holds for all recipients.
+    :param options: options for all recipients.
     """
 
     operation_id: ClassVar[str] = "queue_chatbot_batch"
 
-    # A bot's messages are the bot's own.
+    # A bot's messages do not have the senderId of the send.
     by_sender: ClassVar[bool] = False
 
     bot_key: str
@@ -117,11 +116,10 @@ class ChatbotKind(_BatchKind):
 
 @dataclass
 class TemplateKind(_BatchKind):
-    """A template, for many recipients by ``send_template_batch``.
+    """A template, sent to many recipients by ``send_template_batch``.
 
-    :param template_id: the template.
     :param channel: number or handle to send from.
-    :param options: what holds for all sessions that the batch opens.
+    :param options: options for all sessions that the batch opens.
     """
 
     operation_id: ClassVar[str] = "send_template_batch"
@@ -151,10 +149,10 @@ class TemplateKind(_BatchKind):
 
 @dataclass
 class TextKind:
-    """A text, one request of ``send_text`` for each recipient, some at a time.
+    """A text, sent by one ``send_text`` request per recipient.
 
     :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
-    :param options: what happens to the sessions.
+    :param options: options for the sessions.
     :param parallelism: requests at a time.
     :param callback_url: called when a message goes out or fails.
     """
@@ -182,7 +180,7 @@ class TextKind:
         )
 
     def answers(self, answer: Any) -> list[Mapping[str, Any]]:
-        """Return the answer, in a list. It is about the only recipient, whatever it says."""
+        """Return the answer in a list. It is about the only recipient, whatever its senderId."""
         return [{**answer, "senderId": None} if isinstance(answer, dict) else {}]
 
     def status_call(self, send_id: str) -> Call[Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow_provider_wts.api import wire
 
-#: How other programs write a missing value: databases and their tools, PostgreSQL for an endless date, and Excel in
-#: English and Portuguese and Google Sheets for a formula that failed.
+#: How other programs write a missing value: databases and their tools, PostgreSQL for an infinite date; Excel (English,
+#: Portuguese) and Google Sheets if a formula failed.
 _WRITTEN = frozenset(
     [
         *("NAN", "null", "NULL", "\\N", "N/A", "n/a", "#N/A", "#N/D", "#REF!", "#VALUE!", "#VALOR!", "#DIV/0!"),
@@ -21,33 +21,27 @@ _WRITTEN = frozenset(
     ]
 )
 
-#: From here on, numbers of single precision leave out whole ones.
-MOST_SINGLE = 2**24
+#: From here on, single precision cannot represent every integer.
+MAX_SINGLE = 2**24
 
 #: A column that was too narrow for its value, an error of LibreOffice, and MySQL's date without a month or a day.
 _SHOWN = re.compile(r"#{3,}|(?:Err|Erro):\d{3}|\d{4}-(?:00-\d\d|\d\d-00)(?:[ T]00:00:00(?:\.0+)?)?")
 
 
 def is_blank(value: object) -> bool:
-    """Whether a cell holds nothing that a person could read: no value, or text without a visible character.
-
-    :param value: the value of the cell.
-    """
+    """Whether a cell contains nothing to read: no value, or text without visible characters."""
     if wire.is_missing(value):
         return True
     return isinstance(value, str) and ((text := wire.visible(value)) in _WRITTEN or bool(_SHOWN.fullmatch(text)))
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell holds no value: ``None``, NaN, NaT, ``pandas.NA``, their text, or an error of a spreadsheet.
-
-    :param value: the value of the cell.
-    """
+    """Whether a cell has no value: ``None``, NaN, NaT, ``pandas.NA``, their text, or a spreadsheet error."""
     return is_blank(value) and not (isinstance(value, str) and not wire.visible(value))
 
 
 def without_missing(value: Any) -> Any:
-    """Return a value with ``None`` for each missing one, at any depth, and numbers of NumPy as Python's own."""
+    """Replace missing values with ``None``, at any depth, and NumPy's numbers with Python's."""
     if is_missing(value):
         return None
     if isinstance(value, Mapping):
@@ -67,16 +61,16 @@ def with_dates_as_text(value: Any) -> Any:
 
 
 def plain_number(value: Any) -> Any:
-    """Return a number of NumPy as Python's own, and everything else as it is.
+    """Convert a NumPy number to Python's; return anything else as it is.
 
-    One of single precision that is longer than it can hold stays what it is, too: it is nobody's phone number.
+    A single-precision number that is too large to be exact also stays as it is: it must not become a phone number.
     """
     is_number = type(value).__module__ == "numpy" and hasattr(value, "item") and not getattr(value, "shape", ())
     if not is_number:
         return value
     kind = type(value).__name__
     if kind in ("float16", "float32"):
-        return value if abs(value) >= MOST_SINGLE else float(str(value))
+        return value if abs(value) >= MAX_SINGLE else float(str(value))
     found = value.item()
-    # A date with nanoseconds would become their number.
+    # A date with nanoseconds would become an integer.
     return value if kind.startswith(("datetime64", "timedelta64")) and isinstance(found, int) else found

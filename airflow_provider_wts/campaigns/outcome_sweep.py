@@ -1,4 +1,4 @@
-"""One pass over WTS Chat for the outcomes of campaigns: the sessions that changed, and what the lists do not show."""
+"""One pass over WTS Chat for the outcomes of campaigns: changed sessions, and lookups of what lists do not show."""
 
 from __future__ import annotations
 
@@ -27,30 +27,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Details of a session that rows show, and with those of its contact.
+#: Details of a session that rows show, without and with those of its contact.
 DETAILS = ("AgentDetails", "DepartmentsDetails", "ClassificationDetails")
 
 WITH_CONTACT = (*DETAILS, "ContactDetails")
 
-#: Lookups after which what they showed is kept.
-_KEPT_AFTER = 200
+#: Lookups after which their results are saved.
+_SAVE_INTERVAL = 200
 
-#: Sessions of one contact in which a message is looked for.
-_MOST_OF_A_CONTACT = 10
+#: Maximum sessions of one contact in which a message is searched for.
+_MAX_SESSIONS_OF_CONTACT = 10
 
-#: The longest time between a send and its message.
-_QUEUE = timedelta(minutes=5)
+#: How much earlier than a send its message may be dated.
+_SLACK = timedelta(minutes=5)
 
 #: Statuses of a send that has not gone out yet, so that no session shows it.
 _WAITS = ("QUEUED", "PROCESSING")
 
 
 class OutcomeSweep:
-    """Reads what came of sends.
+    """Reads the outcomes of sends.
 
-    :param hook: the hook of the connection.
-    :param outcomes: where it goes.
-    :param max_lookups: requests about single sends and sessions.
+    :param outcomes: where the outcomes go.
+    :param max_lookups: maximum requests about single sends and sessions.
     """
 
     def __init__(self, hook: WtsHook, outcomes: Outcomes, *, max_lookups: int) -> None:
@@ -58,53 +57,49 @@ class OutcomeSweep:
         self._outcomes = outcomes
         self._left = max_lookups
         self._has_statuses = False
-        #: How many sends WTS Chat does not know by their ids.
+        #: How many sends WTS Chat does not know by their IDs.
         self.unknown_sends = 0
 
     def changed(self, since: datetime, details: Sequence[str]) -> ChangedSessions:
-        """Take in the sessions that changed since, and return the list, which says where the next one begins.
-
-        :param since: lower bound of the change.
-        :param details: details to add to each session.
-        """
+        """Read the sessions that changed since, and return the list, which shows where the next one begins."""
         changed = ChangedSessions(self._hook.client, since - OVERLAP, details)
         for session in changed:
             self._outcomes.see_session(session)
         return changed
 
     def messages(self) -> None:
-        """Ask for the status of each message that may still change, unless this pass did so before it was killed."""
+        """Read the status of each message that may still change, unless this pass did so before it was killed."""
         count = self._outcomes.count_unsettled()
         per_minute = 200 * self._hook.connection.rate_limit_percent / 100
-        log.info("%s messages are read one at a time, about %.0f minutes.", f"{count:,}", count / per_minute)
+        log.info("Reading %s messages one at a time, which takes about %.0f minutes.", f"{count:,}", count / per_minute)
         self._has_statuses = True
-        while sends := self._outcomes.unsettled(_KEPT_AFTER):
+        while sends := self._outcomes.unsettled(_SAVE_INTERVAL):
             asked = self._see_statuses({send.key: send for send in sends})
             self._outcomes.keep()
             if asked < len(sends):
-                log.warning("The statuses of messages cannot be read now; the next pass goes on.")
+                log.warning("The statuses of messages cannot be read now; the next pass continues.")
                 return
 
     def _see_statuses(self, sends: Mapping[str, SentRow]) -> int:
         return checked_alone(lambda key: self._see_status(sends[key]), sends, None).calls
 
     def lookups(self) -> None:
-        """Look up the sends whose session no list showed, and the sessions that no list shows whole."""
+        """Look up the sends whose session no list showed, and the sessions that lists do not show completely."""
         self._outcomes.find_answered()
         sends = {send.key: send for send in self._outcomes.not_found(max(0, self._left))}
         checked_alone(lambda key: self._look_up(sends[key]), self._within_bounds(sends), None)
-        # One more than may be read says whether that is all.
+        # One more than may be read, to see whether that is all.
         sessions = self._outcomes.unread(max(0, self._left) + 1)
         checked_alone(self._read, self._within_bounds(sessions), None)
         if self._left <= 0 and (len(sessions) > 0 or self._outcomes.not_found(1)):
-            log.warning("max_lookups is reached. What is still unknown is looked up in the next pass.")
+            log.warning("max_lookups was reached. The next pass looks up what is still unknown.")
 
     def _within_bounds(self, ids: Iterable[str]) -> Iterator[str]:
         for number, one in enumerate(ids, 1):
             if self._left <= 0:
                 return
             yield one
-            if number % _KEPT_AFTER == 0:
+            if number % _SAVE_INTERVAL == 0:
                 self._outcomes.keep()
 
     def _see_status(self, send: SentRow) -> None:
@@ -118,7 +113,7 @@ class OutcomeSweep:
             self._outcomes.see_send(send.key, answer)
 
     def _look_up(self, send: SentRow) -> None:
-        """Ask for the status of a send, which names its session, and else look through the sessions of its contact."""
+        """Read the status of a send, which names its session; failing that, search the sessions of its contact."""
         if send.api_id is None or self._has_statuses:
             self._outcomes.ask(send.key)
         else:
@@ -129,10 +124,10 @@ class OutcomeSweep:
                 if not says_missing(error):
                     raise
         if not self._outcomes.is_found(send.key) and self._outcomes.message_status(send.key) not in _WAITS:
-            self._of_contact(send)
+            self._search_contact(send)
 
-    def _of_contact(self, send: SentRow) -> None:
-        """Look for the marker of a send in the sessions of its contact, and in their messages."""
+    def _search_contact(self, send: SentRow) -> None:
+        """Search for the marker of a send in the sessions of its contact, and in their messages."""
         contacts = contacts_at(self._hook, send.to)
         self._left -= 3 if send.to[:1] == "@" else len(spellings(send.to))
         for contact in contacts:
@@ -143,10 +138,10 @@ class OutcomeSweep:
                 one for one in islice(self._hook.client.items(call), 100) if one.get("contactId") == contact["id"]
             ]
             self._left -= 1
-            for session in sessions[:_MOST_OF_A_CONTACT]:
-                self._look_into(send, session)
+            for session in sessions[:_MAX_SESSIONS_OF_CONTACT]:
+                self._search_session(send, session)
 
-    def _look_into(self, send: SentRow, session: Mapping[str, Any]) -> None:
+    def _search_session(self, send: SentRow, session: Mapping[str, Any]) -> None:
         session_id = str(required(session, "id", "list_sessions"))
         if send.traces["by_metadata"] and not isinstance(session.get("metadata"), dict):
             self._read(session_id)
@@ -154,7 +149,7 @@ class OutcomeSweep:
             self._outcomes.see_session(session)
         if send.traces["by_sender"] and not self._outcomes.is_found(send.key):
             self._left -= 1
-            messages = self._hook.client.items(list_messages(session_id, created_after=send.sent_at - _QUEUE))
+            messages = self._hook.client.items(list_messages(session_id, created_after=send.sent_at - _SLACK))
             if any(isinstance(one, dict) and str(one.get("senderId")).lower() == send.key for one in messages):
                 self._outcomes.find(send.key, session_id.lower())
 

@@ -1,7 +1,7 @@
-"""The outcome of each send of a campaign: what is known of sessions and messages, folded into rows in any order.
+"""The outcome of each send of a campaign, from sessions and messages that may arrive in any order.
 
-All of it is in SQLite files, so that a million rows take no more memory than a thousand. One of them, with what was
-found, is copied to a durable place; the other one, with the lines of the results, is read again by each try.
+Everything is in SQLite files, so that a million rows take no more memory than a thousand. One of them, with what was
+found, is copied to durable storage. The other, with the lines of the results, is built again by each try.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The columns of a row, and what each holds.
+#: The columns of a row, and their types.
 COLUMNS = {
     "campaign_id": "id",
     "row_key": "key",
@@ -60,7 +60,7 @@ COLUMNS = {
     "observed_at": "time",
 }
 
-#: A good value of ``outcomes_path``, for errors.
+#: An example of ``outcomes_path``, for errors.
 EXAMPLE = "'s3://aws_default@bucket/outcomes/{{ ds }}.jsonl'"
 
 #: What identifies a row.
@@ -68,22 +68,21 @@ KEY = ("campaign_id", "row_key")
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
-#: What a column for amounts holds.
-_MOST_AMOUNT = 10**14
+#: Amounts from here on do not fit into the column.
+_AMOUNT_LIMIT = 10**14
 
-#: Statuses of a message that do not change any more.
+#: Final statuses of a message.
 _SETTLED = (*FAILED_STATUSES, "READ")
 
 _KEPT = ("createdAt", "updatedAt", "status", "endAt", "contactId", "lastInteractionDate", "lastMessageIn")
 
 _BATCH = 1000
 
-#: Another version of the tables starts over.
+#: Version of the tables; files of another version are discarded.
 _VERSION = "4"
 
-# found: the sessions of each send: once found, always found. asked: how often each send was looked up, and in which
-# pass last. contact: who is behind a contact, if that is somebody of a holdout. written: a digest of each row that the
-# table has.
+# found: the sessions of each send, which stay found. asked: how often each send was looked up, and in which pass last.
+# contact: the contacts of people in a holdout. written: a digest of each row in the table.
 _KNOWN = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE session (id TEXT PRIMARY KEY, contact TEXT, created TEXT, replied TEXT, changed TEXT, partial INTEGER,
@@ -97,7 +96,7 @@ CREATE INDEX contact_of_person ON contact (person);
 CREATE TABLE written (number INTEGER PRIMARY KEY, digest INTEGER);
 """
 
-# key: only of a send that may have reached its recipient. person: only of a row of a holdout.
+# key: set only if the send may have reached its recipient. person: set only for people in a holdout.
 _LINES = """
 CREATE TABLE sent.line (number INTEGER PRIMARY KEY, campaign INTEGER, key TEXT, person TEXT, sent TEXT, api_id TEXT,
   session TEXT, content TEXT);
@@ -105,7 +104,7 @@ CREATE INDEX sent.line_key ON line (key) WHERE key IS NOT NULL;
 CREATE INDEX sent.line_person ON line (person) WHERE person IS NOT NULL;
 """
 
-# The session of a send is the one created last, if it went into several.
+# If a send has several sessions, the one created last counts.
 _ROWS = """
 SELECT line.campaign, line.content, line.key, line.person, line.sent, message.status, message.failed, session.shown,
   (SELECT count(*) FROM found WHERE found.key = line.key),
@@ -123,11 +122,9 @@ ORDER BY line.number
 class SentRow(NamedTuple):
     """A send that may have reached its recipient.
 
-    :param key: the key of the send.
-    :param api_id: its id at the API, if it is known.
-    :param to: the recipient.
+    :param api_id: its ID in WTS Chat, if known.
     :param sent_at: it was sent no earlier than this.
-    :param traces: where it left its marker, and what asks for its status.
+    :param traces: where it left its marker, and which operation reads its status.
     """
 
     key: str
@@ -140,9 +137,9 @@ class SentRow(NamedTuple):
 class RowPolicy(NamedTuple):
     """What rows show.
 
-    :param answers: keys of the metadata that are kept; ``None`` = all but markers.
-    :param ended: statuses of a session that has ended.
-    :param secret: key of the hash that recipients are shown as; ``None`` shows them.
+    :param answers: keys of the metadata to keep; ``None`` for all except markers.
+    :param ended: statuses of sessions that have ended.
+    :param secret: key for hashing recipients; ``None`` to show them.
     """
 
     answers: Collection[str] | None
@@ -151,14 +148,13 @@ class RowPolicy(NamedTuple):
 
 
 class Outcomes:
-    """What is known of the sends of some campaigns: sessions and messages, taken in any order and any number of times.
+    """What is known about the sends of some campaigns. Sessions and messages may arrive in any order, and repeatedly.
 
-    Used in a ``with`` statement, it goes on with what an earlier pass or try kept.
+    Use it in a ``with`` statement. It continues with what an earlier pass or try stored.
 
-    :param campaigns: the campaigns.
-    :param kept_at: durable place of what was found. It holds no numbers and no handles.
-    :param hash_key: key of the hashes in their place.
-    :param account: what distinguishes the account that is read.
+    :param kept_at: durable file for what was found. It contains hashes in place of numbers and handles.
+    :param hash_key: key of these hashes.
+    :param account: identifies the account that is read.
     """
 
     def __init__(
@@ -168,11 +164,11 @@ class Outcomes:
         self._kept_at = kept_at
         self._hash_key = hash_key
         self._account = account
-        #: Sends that may have reached their recipients.
+        #: How many sends may have reached their recipients.
         self.sends = 0
-        #: When the first of them was sent; ``None`` without any.
+        #: When the first of them was sent.
         self.begun: datetime | None = None
-        #: Whether somebody was held out, so that it matters who is behind a contact.
+        #: Whether somebody was held out, so that sessions must be matched with people.
         self.has_holdout = False
 
     def __enter__(self) -> Outcomes:
@@ -196,38 +192,38 @@ class Outcomes:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def refuse_other_account(self) -> None:
-        """Refuse an account that shows none of the sends of a campaign that another token or base URL sent.
+        """Refuse an account without any of the sends, if another token or base URL sent a campaign.
 
-        :raises WtsInvalidRequestError: when it is another one, as far as that shows.
+        :raises WtsInvalidRequestError: when it seems to be another account.
         """
         if self.has_found:
             return
         for campaign in self._campaigns:
-            # A new token of the same account is another one, too.
+            # This also differs if the same account has a new token.
             if campaign.about.get("account", self._account) != self._account:
                 conn_id = quoted(str(campaign.about.get("wts_conn_id")))
                 raise WtsInvalidRequestError(
-                    f"wts_conn_id: none of the sends of {quoted(campaign.address)} is in this account. Another token "
-                    f"or base URL sent them, by the connection {conn_id}. No row was written. Set wts_conn_id to a "
-                    "connection of the account that sent the campaign."
+                    f"wts_conn_id: this account has none of the sends of {quoted(campaign.address)}, which went out "
+                    f"with another token or base URL through the connection {conn_id}. No row was written. Set "
+                    "wts_conn_id to a connection of the account that sent the campaign."
                 )
 
-    # What is kept ----------------------------------------------------------------------------------------------------
+    # Storage ---------------------------------------------------------------------------------------------------------
 
     @property
     def ids(self) -> list[str]:
-        """The ids of the campaigns."""
+        """The IDs of the campaigns."""
         return sorted(campaign.campaign_id for campaign in self._campaigns)
 
     @property
     def _origin(self) -> str:
-        """What the tables are of. With another key, they name people whom nobody finds."""
+        """What the tables belong to. With another hash key, their people could not be matched."""
         return json.dumps([*self.ids, hash_of("@", self._hash_key)])
 
     @property
     def cursor(self) -> datetime | None:
         """Where the next list of changes begins."""
-        # What changed in this account before is not known if another one was read.
+        # Not if another account was read: changes in this one would be missed.
         kept = self._about("cursor") if self._about("account") == self._account else None
         return datetime.fromisoformat(kept) if kept else self.begun
 
@@ -238,15 +234,15 @@ class Outcomes:
 
     @property
     def pass_number(self) -> int:
-        """The number of the pass that is going on, or comes next."""
+        """The number of the current or next pass."""
         return int(self._about("pass") or 0)
 
     def end_pass(self) -> None:
-        """Note that a pass is over: what it asked for, the next one asks for again."""
+        """Record the end of a pass. The next one asks again for what this one asked for."""
         self._note("pass", str(self.pass_number + 1))
 
     def keep(self) -> None:
-        """Copy what is known to its durable place."""
+        """Copy what is known to durable storage."""
         from airflow_provider_wts.hooks.output_files import whole_file
 
         self._db.commit()
@@ -254,7 +250,7 @@ class Outcomes:
             shutil.copyfileobj(known, copy, 1 << 20)
 
     def _continued(self) -> sqlite3.Connection | None:
-        """Return the tables as an earlier try kept them, if they are of these campaigns."""
+        """Return the tables that an earlier try stored, if they belong to these campaigns."""
         try:
             with self._kept_at.open("rb") as kept, self._known.open("wb") as known:  # type: ignore[no-untyped-call]
                 shutil.copyfileobj(kept, known, 1 << 20)
@@ -262,8 +258,8 @@ class Outcomes:
             return None
         except OSError as error:
             raise WtsError(
-                f"outcomes_path: {self._kept_at}, which holds what was found so far, cannot be read: {error}. "
-                "A retry reads it."
+                f"outcomes_path: {self._kept_at}, which contains what was found so far, cannot be read: {error}. "
+                "Retry when it can."
             ) from error
         with suppress(sqlite3.DatabaseError):
             db = self._connection()
@@ -271,7 +267,7 @@ class Outcomes:
             if (about.get("version"), about.get("campaigns")) == (_VERSION, self._origin):
                 return db
             db.close()
-        log.warning("%s is of other campaigns, or of another version. Everything is read again.", self._kept_at)
+        log.warning("%s belongs to other campaigns or another version. Everything is read again.", self._kept_at)
         return None
 
     def _fresh(self) -> sqlite3.Connection:
@@ -283,7 +279,7 @@ class Outcomes:
 
     def _connection(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._known, cached_statements=64)
-        # These files are of this process alone; what must not be lost is copied when it is whole.
+        # Only this process uses these files, and keep() copies what must not be lost.
         db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;")
         return db
 
@@ -323,18 +319,17 @@ class Outcomes:
             json.dumps(line, separators=(",", ":")),
         )
 
-    # What comes in ---------------------------------------------------------------------------------------------------
+    # Input -----------------------------------------------------------------------------------------------------------
 
     def see_session(self, session: Mapping[str, Any], *, alone: bool = False) -> None:
-        """Take in a session as the API answers it, or as an event shows it.
+        """Record a session from an answer or an event.
 
-        :param session: the session.
-        :param alone: whether it was read alone, so that no other call shows more of it.
+        :param alone: whether it was fetched by ID, so that no other call shows more of it.
         """
         session_id = str(_text(session["id"])).lower()
         metadata = session.get("metadata")
         for name, key in metadata.items() if isinstance(metadata, dict) else ():
-            # Anybody may write an entry by such a name.
+            # Anybody may write an entry with such a name.
             if isinstance(key, str) and key.isascii() and Mark(key).name == name and self._is_send(key):
                 self.find(key, session_id)
         if self.has_holdout:
@@ -356,7 +351,7 @@ class Outcomes:
         )
 
     def _see_contact(self, session: Mapping[str, Any]) -> None:
-        """Note who a contact is, if it is somebody of a holdout."""
+        """Record the contact of a session if it is a person in a holdout."""
         contact, details = _text(session.get("contactId")), session.get("contactDetails")
         if contact and isinstance(details, dict):
             for person in (hash_of(one, self._hash_key) for one in addresses_in(details)):
@@ -364,11 +359,7 @@ class Outcomes:
                     self._db.execute("INSERT OR REPLACE INTO contact VALUES (?, ?)", [contact, person])
 
     def see_send(self, key: str, answer: Mapping[str, Any]) -> None:
-        """Take in the status of a send.
-
-        :param key: the key of the send.
-        :param answer: what the API says of it.
-        """
+        """Record the status of a send from the API's answer."""
         known, changed = self._one("SELECT updated FROM message WHERE key = ?", key), _stamp(_changed(answer))
         if known is None or changed >= known[0]:
             failed = _text(answer.get("failedReason"))
@@ -380,31 +371,27 @@ class Outcomes:
             self.find(key, session_id.lower())
 
     def find(self, key: str, session_id: str) -> None:
-        """Note that a send went into a session.
-
-        :param key: the key of the send.
-        :param session_id: the session.
-        """
+        """Record the session of a send."""
         self._db.execute("INSERT OR IGNORE INTO found VALUES (?, ?)", [key, session_id])
 
     def find_answered(self) -> None:
-        """Note the sessions that sends without an id of their own were answered with."""
+        """Record the sessions that the API answered for sends that got no ID."""
         self._db.execute(
             "INSERT OR IGNORE INTO found SELECT key, session FROM sent.line WHERE key IS NOT NULL "
             "AND session IS NOT NULL AND api_id IS NULL AND NOT EXISTS (SELECT 1 FROM found WHERE key = line.key)"
         )
 
     def ask(self, key: str) -> None:
-        """Note that a send or a session is looked up.
+        """Record that a send or session is being looked up.
 
-        :param key: the key of the send, or the id of the session.
+        :param key: the key of the send, or the ID of the session.
         """
         self._db.execute(
             "INSERT INTO asked VALUES (?1, 1, ?2) ON CONFLICT (key) DO UPDATE SET times = times + 1, pass = ?2",
             [key, self.pass_number],
         )
 
-    # What is still to be found ---------------------------------------------------------------------------------------
+    # What is still missing -------------------------------------------------------------------------------------------
 
     def _is_send(self, key: str) -> bool:
         return self._one("SELECT 1 FROM sent.line WHERE key = ?", key) is not None
@@ -415,55 +402,40 @@ class Outcomes:
         return self._one("SELECT 1 FROM found UNION ALL SELECT 1 FROM message LIMIT 1") is not None
 
     def is_found(self, key: str) -> bool:
-        """Whether a session of a send is known.
-
-        :param key: the key of the send.
-        """
+        """Whether a session of a send is known."""
         return self._one("SELECT 1 FROM found WHERE key = ?", key) is not None
 
     def message_status(self, key: str) -> str | None:
-        """Return the status of a send, if it was asked for.
-
-        :param key: the key of the send.
-        """
+        """Return the status of a send, if it was read."""
         found = self._one("SELECT status FROM message WHERE key = ?", key)
         return found[0] if found else None
 
-    def not_found(self, most: int) -> list[SentRow]:
-        """Return sends whose session is not known and may become known; those looked up least come first.
-
-        :param most: how many.
-        """
+    def not_found(self, limit: int) -> list[SentRow]:
+        """Return sends whose session is unknown but may become known; those looked up least often come first."""
         return self._some(
             "NOT EXISTS (SELECT 1 FROM found WHERE key = line.key) AND coalesce(message.status, '') NOT IN (?, ?) "
             "ORDER BY coalesce(asked.times, 0), line.number LIMIT ?",
             *FAILED_STATUSES,
-            most,
+            limit,
         )
 
-    def unsettled(self, most: int) -> list[SentRow]:
-        """Return sends whose message may still change its status, and that this pass did not ask for yet.
-
-        :param most: how many.
-        """
-        return self._some(f"{_UNSETTLED} ORDER BY line.number LIMIT ?", *_SETTLED, self.pass_number, most)
+    def unsettled(self, limit: int) -> list[SentRow]:
+        """Return sends whose message's status may still change, and that this pass has not asked for yet."""
+        return self._some(f"{_UNSETTLED} ORDER BY line.number LIMIT ?", *_SETTLED, self.pass_number, limit)
 
     def count_unsettled(self) -> int:
-        """Return how many sends :meth:`unsettled` has."""
+        """Count the sends of :meth:`unsettled`."""
         query = f"SELECT count(*) {_SENDS} WHERE line.key IS NOT NULL AND {_UNSETTLED}"
         return int(self._one(query, *_SETTLED, self.pass_number)[0])
 
-    def unread(self, most: int) -> list[str]:
-        """Return sessions that are known by their id alone, and then those whose metadata no list shows.
-
-        :param most: how many.
-        """
+    def unread(self, limit: int) -> list[str]:
+        """Return sessions of which only the ID is known, and then those whose metadata no list shows."""
         query = (
             "SELECT DISTINCT found.session, session.id IS NOT NULL AS seen FROM found "
             "LEFT JOIN session ON session.id = found.session LEFT JOIN asked ON asked.key = found.session "
             "WHERE session.id IS NULL OR session.partial ORDER BY seen, coalesce(asked.times, 0), found.key LIMIT ?"
         )
-        return [session_id for session_id, _ in self._db.execute(query, [most])]
+        return [session_id for session_id, _ in self._db.execute(query, [limit])]
 
     def _some(self, where: str, *values: Any) -> list[SentRow]:
         columns = "line.campaign, line.key, line.api_id, line.sent, line.content"
@@ -483,7 +455,7 @@ class Outcomes:
         """Return a row for each line of the campaigns.
 
         :param policy: what the rows show.
-        :param observed_at: when that was known.
+        :param observed_at: the time to put into the rows.
         """
         origins = [campaign.origin() for campaign in self._campaigns]
         for campaign, content, key, person, sent, status, failed, shown, marked, later in self._db.execute(_ROWS):
@@ -496,7 +468,7 @@ class Outcomes:
                 "final": key is None and person is None,
             }
             if person is not None:
-                row |= self._of_holdout(person)
+                row |= self._holdout_columns(person)
             elif key is not None:
                 at = datetime.fromisoformat(sent)
                 session = json.loads(shown) if shown else None
@@ -515,16 +487,15 @@ class Outcomes:
     def write_into(self, table: Table, rows: Iterator[dict[str, Any]], policy: RowPolicy) -> int:
         """Write rows into a table, and return how many of them are new or changed.
 
-        :param table: the table.
         :param rows: what :meth:`rows` returned.
         :param policy: what the rows show.
         """
-        # While these are the same, so are the keys of the rows.
+        # As long as these are the same, so are the keys of the rows.
         basis = [self._digest, hash_of("@", policy.secret) if policy.secret is not None else None]
         kept = json.loads(self._about("table") or "{}")
         replaced = table.replace_changed(
-            self._noted(rows, all_of_them=True),
-            self._noted(rows, all_of_them=False),
+            self._with_digests(rows, only_changed=False),
+            self._with_digests(rows, only_changed=True),
             seal=kept.get("seal") if kept.get("basis") == basis else None,
             whole=self.ids,
             unless=("observed_at",),
@@ -535,8 +506,8 @@ class Outcomes:
             self.keep()
         return replaced.written
 
-    def _noted(self, rows: Iterator[dict[str, Any]], *, all_of_them: bool) -> Iterator[dict[str, Any]]:
-        """Note the digests of rows, and return those whose digests are others than before, or all."""
+    def _with_digests(self, rows: Iterator[dict[str, Any]], *, only_changed: bool) -> Iterator[dict[str, Any]]:
+        """Store the digests of rows, and return the rows whose digests changed, or all."""
         first = 0
         while batch := list(islice(rows, _BATCH)):
             query = "SELECT number, digest FROM written WHERE number >= ? AND number < ?"
@@ -547,11 +518,11 @@ class Outcomes:
                 if known.get(number) != (digest := _digest_of(row))
             ]
             self._db.executemany("INSERT OR REPLACE INTO written VALUES (?, ?)", (one[:2] for one in changed))
-            yield from batch if all_of_them else (row for _, _, row in changed)
+            yield from (row for _, _, row in changed) if only_changed else batch
             first += len(batch)
 
-    def _of_holdout(self, person: str) -> dict[str, Any]:
-        """Return what somebody did to whom nothing was sent, since the first of the others got a message."""
+    def _holdout_columns(self, person: str) -> dict[str, Any]:
+        """Return what a person in the holdout did since the first message of the campaign."""
         if self.begun is None:
             return {}
         since = _stamp(self.begun)
@@ -577,11 +548,9 @@ _UNSETTLED = (
 
 
 def has_ended(session: Mapping[str, Any], sent_at: datetime, ended: Collection[str]) -> bool:
-    """Whether a session has ended since a send: an end before it does not count.
+    """Whether a session has ended since a send; an end before it does not count.
 
-    :param session: the session.
-    :param sent_at: when it was sent.
-    :param ended: statuses of a session that has ended.
+    :param ended: statuses of sessions that have ended.
     """
     return session["status"] in ended and _counts(
         _date(session, "endAt") or datetime.max.replace(tzinfo=UTC), session, sent_at
@@ -594,19 +563,16 @@ def _digest_of(row: Mapping[str, Any]) -> int:
 
 
 def status_of(row: Mapping[str, Any]) -> str:
-    """Return the status that a row is counted under: of its session, or else of its send.
-
-    :param row: the row.
-    """
+    """Return the status to count a row under: that of its session, or else of its send."""
     return str(row["session_status"] or row["send_status"])
 
 
 def _sent_columns(line: Mapping[str, Any], secret: bytes | None) -> dict[str, Any]:
-    """Return the columns that the results of a send fill."""
+    """Return the columns that come from the results."""
     to, named, reason = line.get("to"), row_key(line), line.get("reason")
     if secret is not None:
         own, hidden = line.get("row_key"), hash_of(to, secret) if to else None
-        # A key of the user's own stays, so that rows can be joined; not one that is the recipient.
+        # Keep the user's own key, so that rows can be joined, unless it is the recipient.
         if to and hidden and (not own or identity_of(own) == identity_of(to)):
             named = hidden
         to, reason = hidden, without_personal_data(reason) if reason else reason
@@ -622,13 +588,13 @@ def _sent_columns(line: Mapping[str, Any], secret: bytes | None) -> dict[str, An
 
 
 def _counts(date: datetime | None, session: Mapping[str, Any], sent_at: datetime) -> bool:
-    """Whether what happened in a session comes after a send: in one that existed before, only that counts."""
+    """Whether an event in a session counts: if the session existed before the send, only later events do."""
     created = _date(session, "createdAt")
     return date is not None and not (created is not None and created < sent_at and date < sent_at)
 
 
 def _session_columns(session: Mapping[str, Any], sent_at: datetime, answers: Collection[str] | None) -> dict[str, Any]:
-    """Return the columns that the session of a send fills."""
+    """Return the columns that come from the session."""
     created = _date(session, "createdAt")
     replied, ended_at = _date(session, "lastMessageIn"), _date(session, "endAt")
     has_replied = _counts(replied, session, sent_at)
@@ -656,7 +622,7 @@ def _details(session: Mapping[str, Any]) -> dict[str, Any]:
         return found.get(key) if isinstance(found, dict) else None
 
     amount = detail("classification", "amount")
-    is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool) and abs(amount) < _MOST_AMOUNT
+    is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool) and abs(amount) < _AMOUNT_LIMIT
     return {
         "agent": _text(detail("agentDetails", "name") or session.get("userId")),
         "department": _text(detail("departmentDetails", "name") or session.get("departmentId")),
@@ -666,7 +632,7 @@ def _details(session: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    """Return a text of an answer as files and databases take it; ``None`` if it is none."""
+    """Return a text from an answer in a form that files and databases accept; ``None`` if it is not text."""
     return value.encode(errors="replace").decode().replace("\0", " ") if isinstance(value, str) else None
 
 
@@ -682,14 +648,14 @@ def _answers(metadata: Any, kept: Collection[str] | None) -> str | None:
 
 
 def _date(item: Mapping[str, Any], name: str) -> datetime | None:
-    """Return a date of an answer; ``None`` if it is missing or unreadable."""
+    """Return a date from an answer; ``None`` if it is missing or unreadable."""
     date = parse_timestamp(item[name]) if item.get(name) else None
-    # Outside of these years, a date has no time in UTC.
+    # At the limits of datetime, the conversion to UTC would fail.
     return date.astimezone(UTC) if date is not None and 1 < date.year < datetime.max.year else None
 
 
 def _stamp(date: datetime) -> str:
-    """Return a date so that texts are in the order of time."""
+    """Return a date as text that sorts by time."""
     return date.astimezone(UTC).isoformat(timespec="microseconds")
 
 

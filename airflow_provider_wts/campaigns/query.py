@@ -1,4 +1,4 @@
-"""Recipients from a query: read once into a snapshot, which the checks, the sends and later tries read."""
+"""Recipients from a query, stored once in a snapshot that the checks, the sends and later tries read."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Rows that are in memory at a time.
+#: Rows in memory at a time.
 _ROWS = 1000
 
-#: What the ledger keeps the snapshot under.
+#: Key of the snapshot's entry in the ledger.
 _KEY = "recipients_snapshot"
 
 _EXAMPLE = "Example: recipients_sql='SELECT phone, name FROM customers', recipients_conn_id='warehouse'"
 
 _FILE_EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 
-#: How a value that JSON does not know is written, and read again.
+#: How to read values that JSON does not have, by the name of their kind.
 _READ: dict[str, Callable[[Any], Any]] = {
     "decimal": Decimal,
     "datetime": datetime.fromisoformat,
@@ -50,7 +50,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
 }
 
 
-#: The order matters: a timestamp is a date, too. What has no name becomes text for good.
+#: The names of these kinds. The order matters: a datetime is also a date. A kind without a name is read as text.
 _KINDS: dict[type, str] = {
     Decimal: "decimal",
     datetime: "datetime",
@@ -64,8 +64,8 @@ class Query(NamedTuple):
     """A query for recipients.
 
     :param sql: one statement that returns rows.
-    :param conn_id: the Airflow connection of its database.
-    :param parameters: as the database's driver takes them; ``None`` = none.
+    :param conn_id: the Airflow connection of the database.
+    :param parameters: in the form that the database driver expects.
     """
 
     sql: str
@@ -74,18 +74,16 @@ class Query(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """What changes when the query does."""
+        """Changes when the query does."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
 
 class Snapshot:
     """The rows of a query, in a file that later tries of the task read.
 
-    The ledger keeps its address and its :attr:`checksum`. What :meth:`keep` was not called for is removed at the end.
+    The ledger has its address and :attr:`checksum`. Unless :meth:`keep` was called, the file is removed at the end.
 
-    :param query: the query.
-    :param ledger: the ledger of the task.
-    :param address: what the file's address begins with; ``None`` = a file that only this try reads.
+    :param address: prefix of the file's address; ``None`` for a file that only this try reads.
     :raises WtsError: when the query fails. Then nothing was sent.
     """
 
@@ -104,7 +102,7 @@ class Snapshot:
             self._path, self.checksum = place(self._kept["path"]), self._kept["sha256"]
             if self._kept["query"] != query.digest:
                 log.warning(
-                    "recipients_sql: the query has changed since an earlier try. The task goes on with the rows of "
+                    "recipients_sql: the query has changed since an earlier try. The task continues with the rows of "
                     "that try, from %s. To query again, and send to everybody again, clear it with on_clear='resend'.",
                     self._path,
                 )
@@ -119,7 +117,7 @@ class Snapshot:
             self._folder.cleanup()
 
     def keep(self) -> None:
-        """Let later tries read it; call it when all rows are checked, before the first of them goes out.
+        """Let later tries read it. Call it when all rows are checked, before anything is sent.
 
         :raises WtsError: when the ledger cannot be written.
         """
@@ -129,15 +127,15 @@ class Snapshot:
             self._kept = kept
 
     def rows(self) -> Iterator[Row]:
-        """Walk the rows.
+        """Iterate over the rows.
 
-        :raises WtsInvalidRequestError: at the end at the latest, when the file is not what was written.
+        :raises WtsInvalidRequestError: at the end at the latest, when the file has changed.
         """
         digest = hashlib.sha256()
         try:
             with self._path.open("rb") as file:  # type: ignore[no-untyped-call]
                 columns: list[str] = []
-                # What Airflow 2.11 opens has no lines of its own to walk.
+                # Files that Airflow 2.11 opens are not iterable.
                 for number, line in enumerate(iter(file.readline, b"")):
                     digest.update(line)
                     if number == 0:
@@ -152,9 +150,9 @@ class Snapshot:
             raise self._problem("has changed")
 
     def check(self) -> None:
-        """Make sure that the rows are what was written.
+        """Check that the file has not changed.
 
-        :raises WtsInvalidRequestError: when they are not.
+        :raises WtsInvalidRequestError: when it has.
         """
         try:
             found = checksum_of(str(self._path))
@@ -195,7 +193,7 @@ def _line(value: Any) -> bytes:
 
 
 def _written(cell: Any, column: str) -> Any:
-    """Return a cell as the snapshot keeps it: as JSON has it, or a list of its kind and its text."""
+    """Return a cell as the snapshot stores it: as JSON, or as a list of its kind and its text."""
     cell = plain_number(cell)
     if cell is None or isinstance(cell, (str, bool, int, float)):
         return cell
@@ -213,8 +211,8 @@ def _written(cell: Any, column: str) -> Any:
         if isinstance(cell, kind):
             return [name, str(cell)] if name else str(cell)
     raise WtsInvalidRequestError(
-        f"recipients_sql: the column {column!r} holds a {type(cell).__name__}. Nothing was sent. Turn it into text in "
-        f"the query, or leave it out. Example: CAST({column} AS VARCHAR(100)) AS {column}"
+        f"recipients_sql: the column {column!r} contains a {type(cell).__name__}. Nothing was sent. Convert it to text "
+        f"in the query, or leave it out. Example: CAST({column} AS VARCHAR(100)) AS {column}"
     )
 
 
@@ -226,19 +224,18 @@ def _clock(span: timedelta) -> str:
 
 
 def _text(value: bytes, column: str) -> str:
-    """Return the text that bytes are: some databases give texts of a binary collation so."""
+    """Decode bytes: some databases return text with a binary collation as bytes."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
         text = "\0"
     if any(character < " " and character not in "\t\r\n" for character in text):
         raise WtsInvalidRequestError(
-            f"recipients_sql: the column {column!r} holds bytes that are not text. Nothing was sent. Turn them into "
-            "text or a number in the query, or leave them out. Example: SELECT phone, name instead of SELECT *"
+            f"recipients_sql: the column {column!r} contains bytes that are not text. Nothing was sent. Convert them "
+            "to text or a number in the query, or leave them out. Example: SELECT phone, name instead of SELECT *"
         )
     return text
 
 
 def _read(value: Any) -> Any:
-    """Return the cell that the snapshot keeps."""
     return _READ[value[0]](value[1]) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The 24 hours after a customer's last message in which an official WhatsApp channel takes more than templates."""
+"""The 24 hours after a customer's last message in which an official WhatsApp channel accepts more than templates."""
 
 from __future__ import annotations
 
@@ -28,30 +28,29 @@ log = logging.getLogger(__name__)
 #: How long the window is open after the customer's last message.
 _OPEN_FOR = timedelta(hours=24)
 
-#: How long a message may take until it leaves: what waits for the rate limit must not arrive too late.
-_ON_ITS_WAY = timedelta(minutes=5)
+#: How long before its end the window counts as closed: a message may have to wait for the rate limit.
+_MARGIN = timedelta(minutes=5)
 
-#: Channels that the vendor of WhatsApp does not run, and that have no such window.
+#: Unofficial WhatsApp channels, which have no such window.
 _UNOFFICIAL = ("zapi_whatsapp", "evolutionapi_whatsapp")
 
-#: Contacts that are looked up because a list does not show them.
-_MOST_SINGLY = 300
+#: Maximum contacts to look up because a list does not show them.
+_MAX_LOOKUPS = 300
 
 _REASON = "the customer has no open conversation on this channel, or wrote nothing in it in the last 24 hours"
 
 
 class ReplyWindow(Rule):
-    """Customers to whom an official WhatsApp channel takes nothing but templates get no other message.
+    """Excludes customers to whom an official WhatsApp channel may only send templates.
 
-    :param hook: the hook of the task's connection.
     :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
-    :param outside: ``fail`` or ``skip``, which is what becomes of them.
-    :param alone: whether there is one recipient only, who is looked up.
-    :param session_id: the session that the only message goes into, if it names one.
-    :param clock: counts seconds.
+    :param outside: what happens to customers outside the window: ``fail`` or ``skip``.
+    :param alone: whether there is only one recipient, who is looked up.
+    :param session_id: the session that the only message goes to, if it names one.
+    :param clock: returns seconds.
     """
 
-    # Who is outside now may have been inside when an earlier try sent.
+    # A recipient who is outside now may have been inside when an earlier try sent.
     lasting: ClassVar[bool] = False
 
     def __init__(
@@ -73,15 +72,15 @@ class ReplyWindow(Rule):
         self._channel_id: str | None = None
         self._begun: datetime | None = None
         self._read_at = 0.0
-        #: Until when a customer may be written to, by who it is and by session.
+        #: Until when a customer may be messaged, by identity and session.
         self._open: dict[str, dict[str, datetime]] = {}
         self._people_of: dict[str, list[str]] = {}
         self._looked_up = 0
 
     def begin(self) -> None:
-        """Read the sessions of the last 24 hours, unless they were read.
+        """Read the sessions of the last 24 hours, unless they have been read.
 
-        :raises WtsInvalidRequestError: when the channel is not known.
+        :raises WtsInvalidRequestError: when the channel is unknown.
         :raises WtsError: when the sessions cannot be read.
         """
         if self._begun is not None:
@@ -95,7 +94,7 @@ class ReplyWindow(Rule):
             self._read(last_interaction_after=self._begun - _OPEN_FOR)
 
     def before_chunk(self) -> None:
-        """Read the sessions that changed, if the last reading is more than a minute old.
+        """Read the sessions that changed, if the last read is more than a minute old.
 
         :raises WtsError: as :meth:`begin`.
         """
@@ -104,22 +103,22 @@ class ReplyWindow(Rule):
         if self._clock() - self._read_at <= FRESH_FOR:
             return
         since, self._begun, self._read_at = self._begun - OVERLAP, self._hook.client.now(), self._clock()
-        # Whether a message moves the date of a session's change is not documented.
+        # Whether a message updates a session's date of change is not documented.
         self._read(updated_after=since)
         self._read(last_interaction_after=since)
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return that a recipient is outside, or ``None``."""
+        """Refuse recipients outside the window."""
         self.begin()
         if self._channel_id is None:
             return None
         if self._alone:
             self._look_up(to)
         last = max(self._open.get(identity_of(to), {}).values(), default=None)
-        return None if last is not None and self._hook.client.now() < last - _ON_ITS_WAY else self._refusal
+        return None if last is not None and self._hook.client.now() < last - _MARGIN else self._refusal
 
     def _official_channel(self) -> str | None:
-        """Return the id of the channel; ``None`` if it has no such window."""
+        """Return the ID of the channel, or ``None`` if it has no such window."""
         channels = [one for one in self._hook.run(directory.list_channels()) if one.get("active", True)]
         wanted: str | None = None
         if self._session_id is not None:
@@ -132,8 +131,8 @@ class ReplyWindow(Rule):
             return None
         if len(channels) > 1:
             raise WtsInvalidRequestError(
-                "outside_24h: needs to know the channel, because each has a 24-hour window of its own. Nothing was "
-                "sent. Set 'channel', here or in the connection. Example: channel='WhatsApp principal'."
+                "outside_24h: requires a channel, because each has its own 24-hour window. Nothing was sent. Set "
+                "'channel', here or in the connection. Example: channel='WhatsApp principal'."
             )
         return str(channels[0]["id"]).lower()
 
@@ -160,7 +159,7 @@ class ReplyWindow(Rule):
                 self._see(session, people)
 
     def _see(self, session: Mapping[str, Any], people: list[str] | None) -> None:
-        """Note until when the customer of a session may be written to."""
+        """Record until when the customer of a session may be messaged."""
         if str(session.get("channelId")).lower() != self._channel_id:
             return
         session_id, until = str(session["id"]), _open_until(session, self._hook.client.now())
@@ -174,17 +173,17 @@ class ReplyWindow(Rule):
                 known[session_id] = until
 
     def _people(self, session: Mapping[str, Any]) -> list[str]:
-        """Return who the customer of a session is, by number and handle."""
+        """Return the identities of a session's customer, by number and handle."""
         details: Any = session.get("contactDetails")
         if not isinstance(details, dict):
             if session.get("contactId") is None:
-                # Such as one of a group.
+                # Such as a group's session.
                 return []
             self._looked_up += 1
-            if self._looked_up > _MOST_SINGLY:
+            if self._looked_up > _MAX_LOOKUPS:
                 raise WtsError(
-                    "outside_24h: WTS Chat does not show whose the sessions are, so it is unknown who may be written "
-                    "to. Nothing more was sent."
+                    "outside_24h: WTS Chat does not show whose the sessions are, so it is unknown who may be messaged. "
+                    "Nothing more was sent."
                 )
             details = self._hook.run(get_contact(str(session.get("contactId"))))
         return [identity_of(address) for address in addresses_in(details)]
@@ -196,15 +195,14 @@ def _is_official(channel: Mapping[str, Any]) -> bool:
 
 
 def _open_until(session: Mapping[str, Any], now: datetime) -> datetime | None:
-    """Return until when a session takes more than templates; ``None`` if it does not."""
-    # A message after its end goes into another session, in which the customer wrote nothing.
+    """Return until when a session accepts more than templates, or ``None`` if it does not."""
+    # After its end, a message opens another session, in which the customer has written nothing.
     if session.get("status") == "COMPLETED" or session.get("windowStatus") not in (None, "ACTIVE"):
         return None
     written = session.get("lastMessageIn")
     try:
         at = parse_timestamp(written) if written else None
-        # What is still to come is no date of a message, beside clocks that differ a little.
-        return at + _OPEN_FOR if at is not None and at <= now + _ON_ITS_WAY else None
+        # A date in the future, apart from clock differences, cannot be that of a message.
+        return at + _OPEN_FOR if at is not None and at <= now + _MARGIN else None
     except OverflowError:
-        # It is no date.
         return None

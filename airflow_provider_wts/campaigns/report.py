@@ -1,4 +1,4 @@
-"""The funnel of a campaign, as lines of a log and as one HTML file that needs nothing else."""
+"""The funnel of a campaign, as log lines and as a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _TILES = ("rows", "sent", "replied", "completed")
 
 _NOT_REACHED = ("bad", "excluded", "holdout", "open", "failed")
 
-#: The order of the log.
+#: Steps in the order of the log.
 _STEPS = ("rows", "bad", "excluded", "holdout", "open", "sent", "started", "replied", "completed", "failed")
 
 _STEP_OF_STATUS = {
@@ -86,16 +86,16 @@ _STEP_OF_STATUS = {
 #: Upper bounds of the times from a send to a reply, in minutes, and their names.
 _DELAYS = ((5, "< 5 min"), (30, "< 30 min"), (60, "< 1 h"), (360, "< 6 h"), (1440, "< 24 h"), (float("inf"), "≥ 24 h"))
 
-#: Values of an answer, and answers, that the report shows.
-_MOST_SHOWN = 8
+#: Maximum answers in the report, and values per answer.
+_MAX_SHOWN = 8
 
-#: Letters of a label in a chart; the rest is in what the pointer shows.
-_MOST_LETTERS = 26
+#: Maximum length of a label in a chart; the tooltip shows all of it.
+_MAX_LABEL = 26
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
-#: Values that are counted one by one. What has more of them says nothing as a chart.
-_MOST_COUNTED = 1000
+#: Maximum distinct values to count; a chart of more would be meaningless.
+_MAX_DISTINCT = 1000
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2321; --soft: #5c6663; --paper: #f6f8f7; --card: #ffffff; --bar: #12876a;
@@ -129,7 +129,7 @@ class Funnel:
         self._delays: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._answers: dict[str, Counter[str]] = {}
-        #: Those held out who wrote all the same.
+        #: People in the holdout who wrote.
         self._held_out_wrote = 0
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -148,13 +148,13 @@ class Funnel:
         if row["last_reply_at"] is not None:
             self._hours[row["last_reply_at"].hour] += 1
             minutes = (row["last_reply_at"] - row["sent_at"]).total_seconds() / 60
-            self._delays[next(name for most, name in _DELAYS if minutes < most)] += 1
+            self._delays[next(name for limit, name in _DELAYS if minutes < limit)] += 1
         for name, value in (json.loads(row["answers"]) if row["answers"] else {}).items():
-            if name in self._answers or len(self._answers) < _MOST_SHOWN:
+            if name in self._answers or len(self._answers) < _MAX_SHOWN:
                 _count(self._answers.setdefault(name, Counter()), str(value)[:40])
 
     def text(self) -> list[str]:
-        """Return the funnel as lines of a log."""
+        """Return the funnel as log lines."""
         most = max(1, self.counts["rows"])
         words = WORDS["en"]
         return [
@@ -167,8 +167,7 @@ class Funnel:
         """Return the report.
 
         :param language: ``en`` or ``pt``.
-        :param campaign_ids: the campaigns.
-        :param observed_at: when it was so.
+        :param observed_at: the date of the data.
         """
         words, sent = WORDS[language], self.counts["sent"]
         tiles = "".join(_tile(words, step, self.counts[step], sent, language) for step in _TILES)
@@ -180,9 +179,9 @@ class Funnel:
             _section(words["by_hour"], _columns([(f"{hour:02}", self._hours[hour]) for hour in range(24)], language)),
             _section(words["delay"], _bars([(name, self._delays[name]) for _, name in _DELAYS], language)),
         ]
-        # What differs from row to row, such as an invoice, says nothing as a chart.
+        # Leave out values that differ from row to row, such as invoices: their chart would be meaningless.
         for name, values in self._answers.items():
-            if len(values) <= max(_MOST_SHOWN, min(_MOST_COUNTED, values.total() // 4)):
+            if len(values) <= max(_MAX_SHOWN, min(_MAX_DISTINCT, values.total() // 4)):
                 title = f"{words['answers']}: {name}"
                 sections.append(_section(title, _bars(_most_common(values, words["other"]), language)))
         reasons = _most_common(self._reasons, words["other"])
@@ -196,7 +195,7 @@ class Funnel:
         )
 
     def _compared(self, language: str) -> str:
-        """Return the shares of those who wrote, with and without a message, and how sure their difference is."""
+        """Return the shares of people who wrote with and without a message, and their difference with its interval."""
         held_out, sent = self.counts["holdout"], self.counts["sent"]
         if not held_out or not sent:
             return ""
@@ -217,25 +216,21 @@ class Funnel:
 
 
 def _count(counter: Counter[str], name: str) -> None:
-    """Count a value, or the rest together if there are too many to be counted one by one."""
-    counter[name if name in counter or len(counter) < _MOST_COUNTED else ""] += 1
+    """Count a value; if there are too many distinct ones, count new ones together."""
+    counter[name if name in counter or len(counter) < _MAX_DISTINCT else ""] += 1
 
 
 def _most_common(counter: Counter[str], other: str) -> list[tuple[str, float]]:
-    shown = [(name, count) for name, count in counter.most_common(_MOST_SHOWN) if name]
-    if all(_is_number(name) for name, _ in shown):
-        # Grades and the like, in their order.
+    shown = [(name, count) for name, count in counter.most_common(_MAX_SHOWN) if name]
+    if all(_NUMBER.fullmatch(name) for name, _ in shown):
+        # Numbers, such as grades, in their order.
         shown.sort(key=lambda one: float(one[0]))
     rest = counter.total() - sum(count for _, count in shown)
     return [*shown, *([(f"({other})", rest)] if rest else [])]
 
 
-def _is_number(text: str) -> bool:
-    return _NUMBER.fullmatch(text) is not None
-
-
 def _written(number: str, language: str) -> str:
-    """Return a number, written with a point, as the language writes it."""
+    """Localize a number that is written with a decimal point."""
     return number.translate(str.maketrans(",.", ".,")) if language == "pt" else number
 
 
@@ -257,11 +252,11 @@ def _section(title: str, content: str) -> str:
 
 
 def _bars(values: Sequence[tuple[str, float]], language: str, *, kind: str = "bar", percent: bool = False) -> str:
-    """Return a chart with a bar for each value; nothing if all are zero."""
+    """Return a bar chart, or an empty text if all values are zero."""
     most = 100.0 if percent else max((count for _, count in values), default=0)
     if not any(count for _, count in values):
         return ""
-    labels = [name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…" for name, _ in values]
+    labels = [name if len(name) <= _MAX_LABEL else f"{name[: _MAX_LABEL - 1]}…" for name, _ in values]
     left = 12 + round(8 * max(map(len, labels)))
     room = 405 - left
     parts = []
@@ -279,7 +274,7 @@ def _bars(values: Sequence[tuple[str, float]], language: str, *, kind: str = "ba
 
 
 def _columns(values: Sequence[tuple[str, float]], language: str) -> str:
-    """Return a chart with a column for each value; nothing if all are zero."""
+    """Return a column chart, or an empty text if all values are zero."""
     most = max(count for _, count in values)
     if not most:
         return ""

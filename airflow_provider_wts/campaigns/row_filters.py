@@ -1,6 +1,6 @@
-"""Filters for the templates of rows: each reads a cell strictly, or makes the row a bad one.
+"""Jinja filters for the templates of rows. Each parses a cell strictly, or makes the row a bad one.
 
-Jinja's own ``float`` and ``int`` turn what they cannot read into 0, which a customer would then owe. These raise.
+Jinja's own ``float`` and ``int`` turn what they cannot parse into 0, which a customer would then owe. These raise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from airflow_provider_wts.api.errors import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Thousands in groups of three with points, or no groups at all; a comma before the decimals.
+#: Points between groups of three digits, or no groups; a comma before the decimals.
 _BRAZILIAN = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+)(?:,[0-9]+)?")
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
@@ -24,29 +24,29 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 _DAY_FIRST = re.compile(r"([0-9]{1,2})([/.-])([0-9]{1,2})\2([0-9]{4})")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
 
-#: Digits of a fraction that a number keeps in any case.
+#: Digits that a float always keeps.
 _EXACT_DIGITS = 15
 
-#: A difference that a calculation makes.
-_UNSEEN = Decimal("0.000001")
+#: Differences below this are rounding errors.
+_ROUNDING = Decimal("0.000001")
 
-#: No-break spaces, as Excel writes them after "R$", and the minus sign of typographers.
+#: No-break spaces, which Excel writes after "R$", and the typographic minus sign.
 _AS_ASCII = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2212": "-"})
 
 
 def number(value: Any) -> float:
-    """Read a number as a machine writes it: ``1234.56``.
+    """Parse a number as programs write it: ``1234.56``.
 
-    :param value: a number, or its text.
+    :param value: a number or its text.
     :raises ValueError: when it is something else.
     """
     return _read(value, _PLAIN, "1234.56", other=(_BRAZILIAN, "number_br"))
 
 
 def number_br(value: Any) -> float:
-    """Read a number as Brazil writes it: ``1.234,56``.
+    """Parse a number as written in Brazil: ``1.234,56``.
 
-    :param value: a number, or its text.
+    :param value: a number or its text.
     :raises ValueError: when it is something else.
     """
     return _read(value, _BRAZILIAN, "1.234,56", other=(_PLAIN, "number"))
@@ -62,15 +62,15 @@ def _read(value: Any, pattern: re.Pattern[str], example: str, *, other: tuple[re
     if "." not in plain:
         return int(plain)
     found = float(plain)
-    if len(plain) > _EXACT_DIGITS and abs(Decimal(repr(found)) - Decimal(plain)) > _UNSEEN:
+    if len(plain) > _EXACT_DIGITS and abs(Decimal(repr(found)) - Decimal(plain)) > _ROUNDING:
         raise ValueError(f"{quoted(value)} is not exact as a number: it has too many digits")
     return found
 
 
 def money(value: Any) -> Decimal:
-    """Read an amount of money as Brazil writes it, ``R$ 1.234,56``, or a number; it keeps two decimals.
+    """Parse an amount of money as written in Brazil, ``R$ 1.234,56``, or a number, and return it with two decimals.
 
-    :param value: the amount, a number or its text.
+    :param value: the amount, as a number or text.
     :raises ValueError: when it is something else, or has fractions of a cent.
     """
     text = value
@@ -83,16 +83,16 @@ def money(value: Any) -> Decimal:
         raise ValueError(f"{quoted(value)} is not an amount like R$ 1.234,56") from None
     amount = Decimal(str(found))
     cents = amount.quantize(Decimal("0.01"))
-    # A sum of floats, such as 149.90000000000001, is cents all the same.
-    if abs(amount - cents) > _UNSEEN:
+    # A sum of floats, such as 149.90000000000001, still counts as whole cents.
+    if abs(amount - cents) > _ROUNDING:
         raise ValueError(f"{quoted(value)} has fractions of a cent")
     return cents
 
 
 def date_(value: Any) -> date:
-    """Read a date: ``31/12/2026``, ``2026-12-31``, or a date of a spreadsheet. The day comes before the month.
+    """Parse a date: ``31/12/2026`` (day first), ``2026-12-31``, or a spreadsheet's date.
 
-    :param value: the date, or its text.
+    :param value: the date or its text.
     :raises ValueError: when it is something else, or the day does not exist.
     """
     if isinstance(value, datetime):
@@ -111,9 +111,9 @@ def date_(value: Any) -> date:
 
 
 def as_br(value: Any, decimals: int = 2) -> str:
-    """Write a number or a date as a customer in Brazil reads it: ``1.234,56``, ``31/12/2026``.
+    """Format a number or a date for Brazil: ``1.234,56``, ``31/12/2026``.
 
-    :param value: a number or a date; text is refused, because only its author knows how it is written.
+    :param value: a number or a date. Text is refused, because its format is unknown.
     :param decimals: digits after the comma.
     :raises ValueError: when it is neither.
     """
@@ -123,19 +123,19 @@ def as_br(value: Any, decimals: int = 2) -> str:
         return value.strftime("%d/%m/%Y")
     if isinstance(value, str) or (found := _as_number(value)) is None:
         raise ValueError(
-            f"{quoted(value)} is neither a number nor a date; read it first, for example with '| number_br'"
+            f"{quoted(value)} is neither a number nor a date; parse it first, for example with '| number_br'"
         )
     exact = value if isinstance(value, Decimal) else Decimal(str(found))
     return f"{exact:,.{decimals}f}".translate(str.maketrans(",.", ".,"))
 
 
 def _float(value: Any, default: Any = None) -> Any:
-    """Read as Jinja's ``float``, but strictly; the default is for a cell without a value."""
+    """Jinja's ``float``, but strict; the default is for cells without a value."""
     return float(number(value)) if default is None or not _has_no_value(value) else default
 
 
 def _int(value: Any, default: Any = None, base: int = 10) -> Any:
-    """Read as Jinja's ``int``, but strictly; the default is for a cell without a value."""
+    """Jinja's ``int``, but strict; the default is for cells without a value."""
     if default is not None and _has_no_value(value):
         return default
     if isinstance(value, str) and base != 10:
@@ -148,7 +148,7 @@ def _int(value: Any, default: Any = None, base: int = 10) -> Any:
     return int(found)
 
 
-#: The filters by the names that templates call them by.
+#: The filters by their names in templates.
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "number_br": number_br,
@@ -161,7 +161,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
 
 
 def _as_number(value: Any) -> float | None:
-    """Return a value that is a number as an int or float, and ``None`` for anything else."""
+    """Return a number as an int or float, or ``None`` for anything else."""
     from airflow_provider_wts.campaigns.missing import is_missing, plain_number
 
     found = plain_number(value)
@@ -174,7 +174,7 @@ def _as_number(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str:
-    """Return a cell's text to read; ``str`` of a missing value raises, and names its column."""
+    """Return a cell's text to parse. ``str`` of a missing value raises, and names its column."""
     if isinstance(value, (bool, list, tuple, dict)):
         raise ValueError(f"{quoted(value)} is not a text or a number")
     return str(value).translate(_AS_ASCII).strip()

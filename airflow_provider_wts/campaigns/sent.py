@@ -1,4 +1,4 @@
-"""Campaigns that were sent, as their manifests and results describe them: read line by line, however many there are."""
+"""Campaigns that were sent, read from their manifests and results line by line."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What the manifest says of where each row comes from.
+#: Fields of the manifest that show where a row comes from.
 ORIGIN = ("campaign_id", "dag_id", "run_id", "task_id", "map_index", "generation")
 
-#: The columns of the results of a send in a table, and what each holds. The rows are identified as those of outcomes.
+#: The columns of a table of results, and their types. Rows have the same key as rows of outcomes.
 RESULT_COLUMNS = {
     "campaign_id": "id",
     "row_key": "key",
@@ -39,10 +39,10 @@ RESULT_COLUMNS = {
 
 RESULT_KEY = ("campaign_id", "row_key")
 
-#: Results of a send that may have reached its recipient.
+#: Statuses of sends that may have reached the recipient.
 MAY_HAVE_REACHED = ("sent", "undecided")
 
-#: The most characters of a row's key.
+#: Maximum length of a row's key.
 LONGEST_KEY = 255
 
 #: The requests that read the status of a send.
@@ -56,8 +56,8 @@ _EXAMPLE = "Example: campaign=send.output, or the address of a manifest, 's3://b
 class SentCampaign(NamedTuple):
     """A campaign that was sent.
 
-    :param about: its manifest.
-    :param address: where its results are.
+    :param about: the manifest.
+    :param address: where the results are.
     """
 
     about: dict[str, Any]
@@ -65,11 +65,11 @@ class SentCampaign(NamedTuple):
 
     @property
     def campaign_id(self) -> str:
-        """Its id."""
+        """The ID of the campaign."""
         return str(self.about["campaign_id"])
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Read the lines of its results, one at a time; of a campaign that did not end, those that there are.
+        """Read the lines of the results one at a time; if the campaign did not end, the lines so far.
 
         :raises WtsInvalidRequestError: when they cannot be read.
         """
@@ -87,15 +87,15 @@ class SentCampaign(NamedTuple):
                     return
                 except (ValueError, KeyError, TypeError) as error:
                     raise WtsInvalidRequestError(
-                        f"campaign: {quoted(self.address)}, line {number}, is not a result of a send: "
-                        f"{reason_of(error)}. Somebody changed the file. Restore the file, or clear the campaign's "
-                        "task with on_clear='continue', which writes it again."
+                        f"campaign: {quoted(self.address)}, line {number}, is not a valid result: {reason_of(error)}. "
+                        "Somebody changed the file. Restore it, or clear the campaign's task with "
+                        "on_clear='continue', which writes it again."
                     ) from None
         except (OSError, ImportError) as error:
             raise _unreadable(self.address, error) from None
 
     def _unfinished_lines(self) -> Iterator[dict[str, Any]]:
-        """Read what the tries wrote so far: the last line about a recipient counts."""
+        """Read the lines that the tries wrote so far; a recipient's last line counts."""
         schema = "CREATE TABLE lines (line INTEGER, recipient TEXT, content BLOB, PRIMARY KEY (line, recipient))"
         with closing(temporary_database(f"{schema} WITHOUT ROWID")) as database:
             for file in chain.from_iterable(Attempt(self.address, name).files() for name in self.about["attempts"]):
@@ -107,14 +107,14 @@ class SentCampaign(NamedTuple):
                 yield json.loads(text)
 
     def origin(self) -> dict[str, Any]:
-        """Return the columns that say where its rows come from."""
+        """Return the columns that show where the rows come from."""
         return {name: self.about.get(name) for name in ORIGIN}
 
 
 def _checked(line: Any) -> dict[str, Any]:
-    """Return a line whose parts are of the kinds that they must be.
+    """Return a line if its fields have the right types.
 
-    :raises ValueError: when one of them is not.
+    :raises ValueError: when one does not.
     """
     if not isinstance(line, dict):
         raise ValueError("it is not an object")
@@ -129,7 +129,7 @@ def _checked(line: Any) -> dict[str, Any]:
         raise ValueError("'to' or 'sent_at' is missing")
     if line.get("sent_at") and datetime.fromisoformat(line["sent_at"]).tzinfo is None:
         raise ValueError("'sent_at' has no time zone")
-    # These are of an answer of WTS Chat, whatever that was.
+    # These come from an answer of WTS Chat, which may have had any type.
     for name in ("id", "api_status", "session_id"):
         if not isinstance(line.get(name), (str, NoneType)):
             line[name] = None
@@ -138,7 +138,7 @@ def _checked(line: Any) -> dict[str, Any]:
 
 def _lines_of(path: ObjectStoragePath) -> Iterator[bytes]:
     with path.open("rb") as file:  # type: ignore[no-untyped-call]
-        # Files of Airflow 2.11 are no iterators.
+        # Files that Airflow 2.11 opens are not iterable.
         for line in iter(file.readline, b""):
             # A kill may leave half a line.
             if line.strip() and line.endswith(b"\n"):
@@ -188,7 +188,7 @@ def _manifest_address(one: Any) -> str:
         if not address:
             raise WtsInvalidRequestError(
                 "campaign: the campaign wrote no results. Set results_path of its task, or [wts] results_path, and "
-                f"clear it. {_EXAMPLE}"
+                f"clear that task. {_EXAMPLE}"
             )
         return str(address)
     if not isinstance(one, str) or not one.strip() or one.strip() == "None":
@@ -206,23 +206,23 @@ def _read(address: str) -> SentCampaign:
         raise _unreadable(address, "there is no manifest")
     if not about.get("campaign_id"):
         raise WtsInvalidRequestError(
-            f"campaign: {quoted(address)} is not the manifest of a campaign, or one of a version before 0.2.0. "
+            f"campaign: {quoted(address)} is not the manifest of a campaign, or was written before version 0.2.0. "
             f"{_EXAMPLE}"
         )
     if problem := _problem_of(about):
         raise WtsInvalidRequestError(
-            f"campaign: {quoted(address)} is not the manifest of a campaign as its task wrote it: {problem}. Restore "
-            f"it, or clear the campaign's task with on_clear='continue', which writes it again. {_EXAMPLE}"
+            f"campaign: {quoted(address)} is not a valid manifest of a campaign: {problem}. Somebody changed it. "
+            f"Restore it, or clear the campaign's task with on_clear='continue', which writes it again. {_EXAMPLE}"
         )
     if not is_complete(about):
-        log.warning("The campaign of %s did not end, so only the recipients that it came to have outcomes.", address)
+        log.warning("The campaign of %s did not end, so only recipients that it reached have outcomes.", address)
     return SentCampaign(about, results)
 
 
 def _problem_of(about: Mapping[str, Any]) -> str:
-    """Return what is wrong with a manifest; blank if nothing is."""
+    """Return what is wrong with a manifest, or an empty text."""
     if _UUID.fullmatch(str(about["campaign_id"])) is None:
-        return "'campaign_id' is not an id"
+        return "'campaign_id' is not an ID"
     if not all(isinstance(about.get(name), (str, NoneType)) for name in ("dag_id", "run_id", "task_id", "account")):
         return "'dag_id', 'run_id', 'task_id' or 'account' is not text"
     if not all(isinstance(about.get(name), (int, NoneType)) for name in ("map_index", "generation")):
@@ -230,12 +230,12 @@ def _problem_of(about: Mapping[str, Any]) -> str:
     traces = about.get("traces")
     # A manifest must not name any other request.
     if not isinstance(traces, dict) or traces.get("status_operation") not in _STATUS_OPERATIONS:
-        return "'traces' does not say how a send is looked up"
-    return "" if {"by_metadata", "by_sender"} <= traces.keys() else "'traces' does not say how a send is found"
+        return "'traces' does not show how to look up a send"
+    return "" if {"by_metadata", "by_sender"} <= traces.keys() else "'traces' does not show how to find a send"
 
 
 def _unreadable(address: str, error: object) -> WtsInvalidRequestError:
     return WtsInvalidRequestError(
-        f"campaign: {quoted(address)} cannot be read: {reason_of(error)}. It is there from the first request of the "
-        f"campaign on. {_EXAMPLE}"
+        f"campaign: {quoted(address)} cannot be read: {reason_of(error)}. A campaign writes it before its first "
+        f"request. {_EXAMPLE}"
     )

@@ -1,7 +1,7 @@
-"""Spreadsheets as people have them, CSV and Excel, read row by row.
+"""Reads real-world spreadsheets, CSV and Excel, row by row.
 
-Each row comes as a tuple: the number under which a person finds it, its values by column, and why it could not be read
-(empty where it could). What is uncertain is a problem of its row, or an error of the file; nothing is guessed.
+Each row is a tuple: its line number, its values by column, and why it could not be read (empty if it could). Anything
+ambiguous is a problem of its row or an error of the file; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ Cells = tuple[int, dict[str, Any], str]
 #: Excel in Brazil writes semicolons, other programs tabs.
 _DELIMITERS = ",;\t|"
 
-#: Lines of a CSV file that may belong to its header.
+#: Lines of a CSV file to read for its header and delimiter.
 _HEADER_LINES = 20
 
-#: Excel's way to name the delimiter, before the header.
+#: The line before the header in which Excel names the delimiter.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
-#: Characters that nobody sees, which programs leave in front of the first name: byte order marks and zero-width ones.
-_UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"))
+#: Invisible characters that programs leave before the first name: byte order marks and zero-width characters.
+_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"))
 
-#: Bytes of an Excel file that are copied into memory; larger ones are copied to the disk.
+#: Maximum bytes of an Excel file to copy into memory; larger files are copied to disk.
 _EXCEL_MEMORY = 8 * 1024 * 1024
 
 #: Up to here, Excel's numbers are exact.
-_MOST_EXACT = 2**53
+_MAX_EXACT = 2**53
 
 #: The smallest number that may be a phone number.
-_LEAST_PHONE = 10**7
+_MIN_PHONE = 10**7
 
 _CHUNK = 1024 * 1024
 _LONGEST_TAG = 4096
@@ -55,7 +55,7 @@ _HIDDEN = re.compile(rb"\s(?:hidden=[\"'](?:1|true)|ht=[\"']0(?:\.0*)?)[\"']")
 #: A date in a header, such as the month of a column, has as many digits as a phone number.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d.*|\d\d/\d\d/\d{4}", re.DOTALL)
 
-#: How files begin that are not text, though they are called CSV.
+#: How files begin that have the name of a CSV file, but another format.
 _NO_CSV = (
     ("<", "a web page or XML"),
     ("{", "JSON"),
@@ -63,35 +63,34 @@ _NO_CSV = (
     ("%PDF", "a PDF"),
 )
 
-#: How Excel writes characters that XML does not have.
+#: How Excel escapes characters that XML does not allow.
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
-#: Text as a formula, by which exports keep leading zeros.
+#: Text in a formula, which exports use to keep leading zeros.
 _FORMULA = re.compile(r'="([^"]*)"\s*')
 
-#: A quote behind a blank, which does not open a cell.
-_QUOTE_BEHIND_BLANK = re.compile(r'\s+".*"\s*', re.DOTALL)
+#: A quote after a space, which does not open a cell.
+_QUOTE_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
-#: A number that lost digits when Excel saved a CSV file, 5,51199E+12, and was opened and saved again.
+#: A number that lost digits when Excel saved a CSV file (5,51199E+12), which was then opened and saved again.
 _ROUNDED_FROM, _ROUNDED_TO = 10**9, 10**6
 
-#: The parts of a number format, the condition of a part, the symbol of a currency, and colours and other brackets.
+#: The parts of a number format, the condition of a part, a currency symbol, and colors and other brackets.
 _PARTS = re.compile(r"(?:\"[^\"]*\"|\\.|\[[^\]]*\]|[^;])+")
 _CONDITION = re.compile(r"\[(<=|>=|<>|<|>|=)(-?\d+(?:\.\d+)?)\]")
 _CURRENCY = re.compile(r"\[\$([^\]-]*)[^\]]*\]")
 _BRACKETS = re.compile(r"\[[^\]]*\]")
 _HOLDS = {"<=": le, ">=": ge, "<>": ne, "<": lt, ">": gt, "=": eq}
 
-#: What a number format shows in front of the digits of a phone number, up to the first placeholder of a digit.
+#: What a number format shows before the digits of a phone number: everything up to the first digit placeholder.
 _SHOWN_BEFORE = re.compile(r"((?:\"[^\"]*\"|\\.|[^0#?;\"\\\[])*)(?=[0#?])")
 
 
 class Header:
-    """The names of the columns, and how a line of cells fits them.
+    """The names of the columns.
 
-    :param cells: the cells of the header.
-    :param line: where it is.
-    :raises WtsInvalidRequestError: when it names no columns, one of them twice, or looks like a row.
+    :param line: its line number.
+    :raises WtsInvalidRequestError: when it has no names, has one of them twice, or looks like a row.
     """
 
     def __init__(self, cells: Sequence[Any], line: int) -> None:
@@ -109,8 +108,8 @@ class Header:
             )
         if number := next((name for name in named if looks_like_number(name) and not _DATE.fullmatch(name)), None):
             raise WtsInvalidRequestError(
-                f"recipients_path: the header, line {line}, holds {quoted(number)}, which looks like a phone number. "
-                "Nothing was sent. The first line must name the columns. Example: to;name"
+                f"recipients_path: the header, line {line}, contains {quoted(number)}, which looks like a phone "
+                "number. Nothing was sent. The first line must name the columns. Example: to;name"
             )
         while not self._names[-1]:
             self._names.pop()
@@ -125,7 +124,7 @@ class Header:
         if any(not _is_empty(cell) for cell in cells[width:]):
             place = next(place for place, cell in enumerate(cells[width:], width + 1) if not _is_empty(cell))
             return values, (
-                f"has {_columns(len(cells))}, the header {width}: column {place} has a value, and no name in line "
+                f"has {_columns(len(cells))}, the header {width}: column {place} has a value, but no name in line "
                 f"{self._line}"
             )
         return values, ""
@@ -136,23 +135,20 @@ def _columns(count: int) -> str:
 
 
 def column_name(cell: Any) -> str:
-    """Return the name of a column as templates write it: in one line, and without what nobody sees.
-
-    :param cell: the cell of the header.
-    """
-    return normalize("NFC", " ".join(str("" if cell is None else cell).translate(_UNSEEN).split()))
+    """Return the name of a column as templates use it: on one line, and without invisible characters."""
+    return normalize("NFC", " ".join(str("" if cell is None else cell).translate(_INVISIBLE).split()))
 
 
 def csv_rows(text: IO[str]) -> Iterator[Cells]:
-    """Walk the rows of a CSV file.
+    """Iterate over the rows of a CSV file.
 
     :param text: the file, opened with ``newline=""``.
-    :raises WtsInvalidRequestError: when it is no CSV file.
+    :raises WtsInvalidRequestError: when it is not a valid CSV file.
     """
     start = list(itertools.islice(text, _HEADER_LINES))
     _refuse_other_formats(start)
     if start:
-        start[0] = start[0].lstrip("".join(map(chr, _UNSEEN)))
+        start[0] = start[0].lstrip("".join(map(chr, _INVISIBLE)))
     named = _SEPARATOR.fullmatch(start[0]) if start else None
     skipped = 1 if named else 0
     try:
@@ -167,7 +163,7 @@ def csv_rows(text: IO[str]) -> Iterator[Cells]:
             header = Header(cells or [], last)
         elif cells:
             values, problem = header.values(list(map(_unwrapped, cells)))
-            if any(_holds_rows(cell, delimiter, header.width) or _QUOTE_BEHIND_BLANK.fullmatch(cell) for cell in cells):
+            if any(_holds_rows(cell, delimiter, header.width) or _QUOTE_AFTER_SPACE.fullmatch(cell) for cell in cells):
                 problem = _misquoted(first, last)
             yield last, values, problem
     if header is None:
@@ -180,8 +176,8 @@ def _unwrapped(cell: str) -> str:
 
 
 def _csv_cells(text: Iterator[str], delimiter: str, skipped: int) -> Iterator[tuple[int, int, list[str] | None]]:
-    """Walk the first line, the last line and the cells of each row that holds anything; ``None`` = quotes are wrong."""
-    # Strict: the quotes of a cell that is never closed would take in the rows that follow, as text for one customer.
+    """Yield the first line, last line and cells of each row that is not empty; ``None`` if its quotes are wrong."""
+    # Strict: an unclosed quote would otherwise make the following rows part of one customer's text.
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     while True:
         first = reader.line_num + skipped + 1
@@ -201,23 +197,24 @@ def _refuse_other_formats(start: Sequence[str]) -> None:
     if start and "\0" in start[0]:
         byte_order = "be" if start[0].startswith("\0") else "le"
         raise WtsInvalidRequestError(
-            "recipients_path: the file is not text in the encoding of recipients_encoding. Nothing was sent. "
-            f"Excel's 'Unicode text' is recipients_encoding='utf-16', and without a mark 'utf-16-{byte_order}'."
+            "recipients_path: the file does not have the encoding of recipients_encoding. Nothing was sent. For "
+            "Excel's 'Unicode text', set recipients_encoding='utf-16', or without a byte order mark "
+            f"'utf-16-{byte_order}'."
         )
     written = next((line for line in start if line.strip()), "").lstrip()
     if found := next((what for begin, what in _NO_CSV if written.startswith(begin)), None):
         raise WtsInvalidRequestError(
-            f"recipients_path: the file holds {found}, and no CSV. Nothing was sent. Export it as CSV, or name its "
+            f"recipients_path: the file contains {found}, not CSV. Nothing was sent. Export it as CSV, or name its "
             "format with recipients_format."
         )
 
 
-_QUOTES = 'each " at the start of a cell needs another at its end, and one inside a cell is written ""'
+_QUOTES = 'each " at the start of a cell needs another at its end, and a " inside a cell is written as ""'
 
 
 def _unreadable(line: int, error: csv.Error) -> WtsInvalidRequestError:
     return WtsInvalidRequestError(
-        f"recipients_path: the CSV file cannot be read from line {line} on: {error}. Nothing was sent. Check its "
+        f"recipients_path: the CSV file cannot be read from line {line} on: {error}. Nothing was sent. Check the "
         f"quotes: {_QUOTES}."
     )
 
@@ -228,7 +225,7 @@ def _misquoted(first: int, last: int) -> str:
 
 
 def _holds_rows(cell: str, delimiter: str, width: int) -> bool:
-    """Whether a cell holds whole rows of the file, because its quotes are closed in another row."""
+    """Whether a cell contains whole rows of the file, because its quote is closed in another row."""
     from airflow_provider_wts.api.addresses import looks_like_number
 
     if "\n" not in cell and "\r" not in cell:
@@ -238,9 +235,9 @@ def _holds_rows(cell: str, delimiter: str, width: int) -> bool:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """Return the mark between columns: the one that the header has most of, outside of quotes.
+    """Return the delimiter: the one that splits the header into most columns, outside quotes.
 
-    Where several would do, the one that cuts the first row into as many cells as the header.
+    A delimiter that splits the first row into as many cells as the header is preferred.
     """
 
     def fit(delimiter: str) -> tuple[bool, int]:
@@ -252,14 +249,14 @@ def _delimiter(lines: list[str]) -> str:
 
 
 def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
-    """Walk the rows of an Excel file.
+    """Iterate over the rows of an Excel file.
 
-    :param sheet: name of the sheet; ``None`` = the only visible one that holds anything.
-    :raises WtsInvalidRequestError: when it is no Excel file, or the sheet is not clear.
+    :param sheet: name of the sheet; ``None`` for the only visible one that is not empty.
+    :raises WtsInvalidRequestError: when it is not a valid Excel file, or the sheet is ambiguous.
     """
     with needs_extra("recipients_path", "openpyxl", "excel"):
         from openpyxl import load_workbook
-    # A ZIP archive is read from its end, which not every store can do.
+    # A ZIP archive is read from its end, which not every store supports.
     with tempfile.SpooledTemporaryFile(max_size=_EXCEL_MEMORY) as copy:
         shutil.copyfileobj(file, copy)
         try:
@@ -268,7 +265,7 @@ def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
         except WtsInvalidRequestError:
             raise
         except Exception as error:
-            # What is damaged makes openpyxl, zlib and the reader of XML raise whatever they happen to meet.
+            # For damaged files, openpyxl, zlib and the XML parser may raise anything.
             raise WtsInvalidRequestError(
                 f"recipients_path: the Excel file cannot be read: {error}. Nothing was sent. Save it as .xlsx, without "
                 "a password."
@@ -288,7 +285,7 @@ def _sheet(book: Any, name: str | None) -> Any:
         found = [sheet for sheet in known if _holds_anything(sheet)]
         if len(found) > 1:
             raise WtsInvalidRequestError(
-                f"recipients_path: the Excel file has {len(found)} sheets that hold something: {titles}. Nothing was "
+                f"recipients_path: the Excel file has {len(found)} sheets that are not empty: {titles}. Nothing was "
                 f"sent. Name one of them. Example: recipients_sheet={found[0].title!r}"
             )
     if not found:
@@ -297,7 +294,7 @@ def _sheet(book: Any, name: str | None) -> Any:
 
 
 def _holds_anything(sheet: Any) -> bool:
-    # The size that a sheet states about itself is wrong in files of some programs.
+    # Some programs write wrong dimensions of a sheet.
     sheet.reset_dimensions()
     return any(not _is_empty(cell) for row in sheet.iter_rows(values_only=True) for cell in row)
 
@@ -313,7 +310,7 @@ def _sheet_rows(sheet: Any, file: Any) -> Iterator[Cells]:
         if header is None:
             header = Header(cells, line)
             continue
-        # A row may end before the last column; what is not there is empty.
+        # A row may end before the last column; the missing cells are empty.
         values, problem = header.values(cells + [None] * (header.width - len(cells)))
         if line in hidden:
             problem = "is hidden in the spreadsheet, by a filter or by hand. Show it, or delete it"
@@ -323,7 +320,7 @@ def _sheet_rows(sheet: Any, file: Any) -> Iterator[Cells]:
 
 
 def _hidden_rows(sheet: Any, file: Any) -> set[int]:
-    """Return the numbers of hidden rows, which openpyxl does not show when it reads row by row."""
+    """Return the numbers of hidden rows, which openpyxl does not report in read-only mode."""
     hidden: set[int] = set()
     number = 0
     with zipfile.ZipFile(file) as archive, archive.open(sheet._worksheet_path) as source:
@@ -336,14 +333,14 @@ def _hidden_rows(sheet: Any, file: Any) -> set[int]:
                 given = _ROW_NUMBER.search(tag[0])
                 last, number = number, int(given[1]) if given else number + 1
                 if number <= last:
-                    # openpyxl leaves such a row out.
+                    # openpyxl would omit such a row.
                     raise WtsInvalidRequestError(
                         f"recipients_path: row {number} of the sheet is written after row {last}. Nothing was sent. "
                         "Open the file in Excel and save it again."
                     )
                 if _HIDDEN.search(tag[0]):
                     hidden.add(number)
-            # A tag may go on in the next chunk.
+            # A tag may continue in the next chunk.
             rest = rest[max(end, len(rest) - _LONGEST_TAG) :]
     return hidden
 
@@ -351,33 +348,33 @@ def _hidden_rows(sheet: Any, file: Any) -> set[int]:
 def _cell_value(cell: Any) -> Any:
     value = cell.value
     if isinstance(value, datetime) and value.time() == time() and not re.search("[hHsS]", cell.number_format or ""):
-        # Excel has no dates without a time; the format of the cell says that none is meant.
+        # Excel has no dates without a time; the cell's format shows that none is meant.
         return value.date()
     if isinstance(value, str) and "_x" in value:
         return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT:
-        # Excel has one kind of number, and Google Sheets writes all of them with a fraction.
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_EXACT:
+        # Excel has only one number type, and Google Sheets writes all numbers with a fraction.
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= _LEAST_PHONE:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= _MIN_PHONE:
         return _as_shown(value, cell.number_format or "")
     return value
 
 
 def _as_shown(number: int, number_format: str) -> float | str:
-    """Return a number with the country code that its format shows in front of it, as in ``+351 0``.
+    """Return a number with the country code that its format shows, as in ``+351 0``.
 
-    Without it, a number of another country may be one in Brazil.
+    Without the code, a foreign number might be a valid one in Brazil.
     """
     shown = _SHOWN_BEFORE.match(_part_for(number, number_format))
     before = re.sub(r"[^0-9+]", "", shown[1]) if shown else ""
     if re.fullmatch(r"\+[0-9]{0,3}|[0-9]{1,3}", before):
         return f"{before}{number}"
-    # As a fraction it is no phone number, and everything else all the same.
+    # A float is not accepted as a phone number, but anywhere else.
     return float(number) if number >= _ROUNDED_FROM and number % _ROUNDED_TO == 0 else number
 
 
 def _part_for(number: int, number_format: str) -> str:
-    """Return the part of a number format that shows a positive number, without its conditions and colours."""
+    """Return the part of a number format for a positive number, without conditions and colors."""
     parts = _PARTS.findall(number_format) or [""]
 
     def applies(part: str) -> bool:
@@ -389,4 +386,4 @@ def _part_for(number: int, number_format: str) -> str:
 
 
 def _is_empty(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.translate(_UNSEEN).strip())
+    return cell is None or (isinstance(cell, str) and not cell.translate(_INVISIBLE).strip())

@@ -1,4 +1,4 @@
-"""Stops a campaign on a person's word: an Airflow Variable that is set while it runs."""
+"""Stops a running campaign when somebody sets an Airflow Variable."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from airflow_provider_wts.sending.rules import HeldBack
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a reading of the Variable is valid.
-_VALID = 10.0
+#: Seconds between two reads of the Variable.
+_READ_INTERVAL = 10.0
 
 #: Values, in lower case, that do not stop a campaign.
 _FALSE = frozenset(("", "0", "false", "no", "off", "none", "null"))
@@ -20,7 +20,7 @@ _FALSE = frozenset(("", "0", "false", "no", "off", "none", "null"))
 class StopVariable:
     """The Airflow Variable that stops a campaign.
 
-    :param name: its name; blank = there is none.
+    :param name: the name; blank if there is none.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,11 +29,11 @@ class StopVariable:
         self._is_set = False
 
     def check(self) -> None:
-        """Read it, unless it is known to be set or was read within the last seconds.
+        """Read the Variable, unless it is known to be set or was read recently.
 
         :raises HeldBack: if it is set.
         """
-        if self._name and not self._is_set and (self._read_at is None or seconds() - self._read_at >= _VALID):
+        if self._name and not self._is_set and (self._read_at is None or seconds() - self._read_at >= _READ_INTERVAL):
             self._read()
         if self._is_set:
             raise HeldBack(f"the Airflow Variable {quoted(self._name)} is set (stop_variable)")
@@ -45,7 +45,7 @@ class StopVariable:
         try:
             value = str(Variable.get(self._name, ""))
         except Exception as error:
-            # Airflow's API server or its secrets backend is away. Nobody has said to stop.
+            # Airflow's API server or secrets backend failed, which is no reason to stop.
             log.warning("The Airflow Variable %r cannot be read (%s).", self._name, type(error).__name__)
             return
         self._is_set = value.strip().lower() not in _FALSE

@@ -1,4 +1,4 @@
-"""A suppression list: people who must not be written to, as somebody else keeps them."""
+"""A suppression list: people who must not be messaged, from a file or a query."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The columns that may say who it is, if there is more than one.
+#: The columns that may name the person, if there is more than one column.
 COLUMNS = ("to", "recipient", "contact_id")
 
-#: Contacts that are looked up one at a time; of more of them, the lists of all contacts are read.
-_MOST_SINGLY = 300
+#: Maximum contacts to look up one at a time; for more, the lists of all contacts are read.
+_MAX_LOOKUPS = 300
 
-#: How many times as long as it takes a reading counts.
-_WORTH = 20
+#: A read stays valid for this many times as long as it took.
+_VALID_FACTOR = 20
 
-#: Rows that an error lists.
-_MOST_LISTED = 20
+#: Maximum rows that an error lists.
+_MAX_LISTED = 20
 
 _HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
 _BYTES_OF_HASH = 32
 
-#: What errors about recipients advise, and what helps a list.
+#: Advice in errors about recipients, and what to say about a list instead.
 _ADVICE = (
     (re.compile(r"Example: recipients_encoding=.*"), "Save it in UTF-8."),
     (re.compile(r"Set recipients_format to .*"), "Let its name end in .csv, .jsonl, .xlsx or .parquet."),
@@ -55,13 +55,12 @@ _ADVICE = (
 
 
 class Suppression(Rule):
-    """People on a list get no message. A list that cannot be read as a whole suppresses all sends.
+    """Excludes people on a list. If part of the list cannot be read, nothing is sent.
 
-    :param hook: the hook of the task's connection.
     :param read: reads the rows of the list.
-    :param parameter: the parameter that names it.
-    :param alone: whether there is one recipient only, whose contact is looked up.
-    :param clock: counts seconds.
+    :param parameter: the parameter that names the list.
+    :param alone: whether there is only one recipient, whose contact is looked up.
+    :param clock: returns seconds.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Suppression(Rule):
         self._fresh_for = FRESH_FOR
 
     def begin(self) -> None:
-        """Read the list, unless it was read.
+        """Read the list, unless it has been read.
 
         :raises WtsInvalidRequestError: when it is empty, or a row cannot be read.
         """
@@ -94,7 +93,7 @@ class Suppression(Rule):
             self._read()
 
     def before_chunk(self) -> None:
-        """Read the list again, if the last reading is more than a minute old, and 20 times as old as it took.
+        """Read the list again, if the last read is more than a minute old, and older than 20 times what it took.
 
         :raises WtsInvalidRequestError: as :meth:`begin`.
         """
@@ -102,7 +101,7 @@ class Suppression(Rule):
             self._read()
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return that a recipient is on the list, or ``None``."""
+        """Refuse recipients on the list."""
         self.begin()
         if self._listed.holds(to, self._hook) or to in self._people:
             return self._refusal
@@ -122,38 +121,38 @@ class Suppression(Rule):
         if not self._alone:
             self._refuse(self._look_up(listed.contact_ids), listed.rows)
         self._listed = listed
-        self._read_at, self._fresh_for = begun, max(FRESH_FOR, _WORTH * (self._clock() - begun))
+        self._read_at, self._fresh_for = begun, max(FRESH_FOR, _VALID_FACTOR * (self._clock() - begun))
         log.info("%s: %s people get no message.", self._parameter, f"{listed.rows:,}")
 
     def _refuse(self, problems: list[str], rows: int) -> None:
-        """Refuse a list of which a row cannot be read: whoever it is about would get the message."""
+        """Refuse a list with an unreadable row, because the person it names would get the message."""
         if not rows:
             raise WtsInvalidRequestError(
-                f"{self._parameter}: the list is empty, as it is when the job that writes it fails. Nothing more was "
-                "sent. If nobody is on it yet, leave the parameter out, or list a number of your own."
+                f"{self._parameter}: the list is empty, which happens when the job that writes it fails. Nothing more "
+                "was sent. If nobody is on it yet, omit the parameter, or list a number of your own."
             )
         if problems:
-            more = len(problems) - _MOST_LISTED
-            shown = [*problems[:_MOST_LISTED], *([f"And {more:,} more."] if more > 0 else [])]
+            more = len(problems) - _MAX_LISTED
+            shown = [*problems[:_MAX_LISTED], *([f"And {more:,} more."] if more > 0 else [])]
             raise WtsInvalidRequestError(
                 "\n".join(
                     [
-                        f"{self._parameter}: {len(problems):,} of {rows:,} rows cannot be read, and whoever they are "
-                        "about would get the message. Nothing more was sent. Correct or remove them.",
+                        f"{self._parameter}: {len(problems):,} of {rows:,} rows cannot be read, so these people would "
+                        "get the message. Nothing more was sent. Correct or remove the rows.",
                         *shown,
                     ]
                 )
             )
 
     def _look_up(self, contact_ids: Collection[str]) -> list[str]:
-        """Find the numbers and handles of contacts; return what is wrong with those that have none."""
+        """Look up the numbers and handles of contacts, and return a problem for each that has none."""
         problems: list[str] = []
         unknown = [one for one in contact_ids if one not in self._contacts]
-        if len(unknown) > _MOST_SINGLY:
+        if len(unknown) > _MAX_LOOKUPS:
             self._read_all(set(unknown))
             unknown = [one for one in unknown if one not in self._contacts]
         for place, contact_id in enumerate(unknown):
-            if place == _MOST_SINGLY:
+            if place == _MAX_LOOKUPS:
                 return [*problems, f"{len(unknown) - place:,} more contacts are not in WTS Chat"]
             try:
                 contact: Any = self._hook.run(get_contact(contact_id))
@@ -176,33 +175,33 @@ class Suppression(Rule):
 
 
 def rows_of_file(path: str) -> Iterator[Row]:
-    """Walk the rows of a list in a file.
+    """Iterate over the rows of a list in a file.
 
-    :param path: as ``recipients_path`` takes it.
+    :param path: as in ``recipients_path``.
     :raises WtsInvalidRequestError: when it cannot be read.
     """
     try:
         for row in recipients.in_file(path):
             if isinstance(row.values, Mapping) and (data := [name for name in row.values if _is_data(name)]):
                 raise WtsInvalidRequestError(
-                    f"suppression_path: the header holds {quoted(data[0])}, which is data. Nothing more was sent. Put "
-                    "a line with the name of the column above it. Example: to"
+                    f"suppression_path: the header contains {quoted(data[0])}, which is data. Nothing more was sent. "
+                    "Add a first line with the name of the column. Example: to"
                 )
             yield row
     except WtsInvalidRequestError as error:
         said = str(error).partition(": ")[2]
-        # These parameters are of recipients, and change nothing here.
+        # That advice names parameters of recipients, which do not apply here.
         for pattern, advice in _ADVICE:
             said = pattern.sub(advice, said)
         raise WtsInvalidRequestError(f"suppression_path: {said}") from None
 
 
 def rows_of_query(sql: str, conn_id: str, parameters: Any = None) -> Iterator[Row]:
-    """Walk the rows of a list that a query returns.
+    """Iterate over the rows of a list from a query.
 
     :param sql: one statement that returns rows.
-    :param conn_id: the Airflow connection of its database.
-    :param parameters: as the database's driver takes them; ``None`` = none.
+    :param conn_id: the Airflow connection of the database.
+    :param parameters: in the form that the database driver expects.
     :raises WtsError: when it cannot be read.
     """
     found = columns_and_rows(sql, conn_id, parameters, name="suppression", unsent="Nothing more was sent.")
@@ -212,7 +211,7 @@ def rows_of_query(sql: str, conn_id: str, parameters: Any = None) -> Iterator[Ro
 
 
 def _without_bytes(cell: Any) -> Any:
-    """Return the text of bytes: some databases give texts of a binary collation so, and hashes."""
+    """Decode bytes: some databases return hashes as bytes, and text with a binary collation."""
     if not isinstance(cell, (bytes, bytearray, memoryview)):
         return cell
     found = bytes(cell)
@@ -222,7 +221,7 @@ def _without_bytes(cell: Any) -> Any:
         return found.decode()
     except UnicodeError:
         raise WtsInvalidRequestError(
-            f"holds {len(found)} bytes that are not text. A hash has {_BYTES_OF_HASH} bytes, or "
+            f"contains {len(found)} bytes that are not text. A hash has {_BYTES_OF_HASH} bytes, or "
             f"{2 * _BYTES_OF_HASH} hexadecimal digits"
         ) from None
 
@@ -232,7 +231,7 @@ def _is_data(text: str) -> bool:
 
 
 class _Listed:
-    """What a list holds, in eight bytes a person: two people look alike once in many million lists."""
+    """A list, in eight bytes per person. A collision between two people is negligibly rare."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -241,7 +240,7 @@ class _Listed:
         self._has_hashes = False
 
     def add(self, row: Row) -> str:
-        """Take a row, or return what is wrong with it."""
+        """Add a row, or return what is wrong with it."""
         self.rows += 1
         if row.problem:
             return row.problem
@@ -270,7 +269,7 @@ class _Listed:
             self._digests.append(_digest(identity_of(recipient(value))))
 
     def sort(self) -> None:
-        """Get ready for :meth:`holds`."""
+        """Prepare for :meth:`holds`."""
         self._digests = array("Q", sorted(self._digests))
 
     def holds(self, to: str, hook: WtsHook) -> bool:

@@ -417,7 +417,7 @@ def test_without_a_file_of_recipients_or_of_results_each_try_checks(tries: Tries
 def test_rows_that_cannot_be_kept_do_not_stop_a_campaign(tries: Tries, caplog: pytest.LogCaptureFixture) -> None:
     tries.kept.mkdir()
     tries.killed()
-    assert "could not be kept" in caplog.text
+    assert "could not be stored" in caplog.text
     assert tries.run()["sent"] == COUNT
     assert tries.received() == [1] * COUNT
 

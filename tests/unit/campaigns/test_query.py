@@ -231,7 +231,9 @@ def test_texts_of_a_binary_collation_are_texts_and_other_bytes_are_refused(
     assert [one["sessionMetadata"]["name"] for one in messages(service)] == ["Ana", "Caio"]
     task.clear()
     raw = {"sqlite": "x'fffe'", "mariadb": "x'fffe'", "postgresql": r"'\xfffe'::bytea"}
-    with pytest.raises(AirflowFailException, match="recipients_sql: the column 'photo' holds bytes that are not text"):
+    with pytest.raises(
+        AirflowFailException, match="recipients_sql: the column 'photo' contains bytes that are not text"
+    ):
         attempt(
             recipients_sql=f"SELECT phone, {raw[customers.kind]} AS photo FROM {customers.table}", on_clear="resend"
         )

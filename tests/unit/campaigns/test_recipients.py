@@ -208,7 +208,7 @@ def test_a_fraction_still_shows_that_a_part_of_a_phone_number_is_uncertain() -> 
 def test_half_a_character_in_a_name_of_a_bad_cell_makes_a_bad_row() -> None:
     (row,) = of([{"to": NUMBER, "\ud83d": "JoÃ£o"}], {"text": "Oi"}, "text").entries()
     assert isinstance(row, SkippedRow)
-    assert row.reason.startswith("\\ud83d: 'JoÃ£o' is not text")
+    assert row.reason.startswith("\\ud83d: 'JoÃ£o' is not readable text")
 
 
 def test_what_customers_wrote_is_no_template() -> None:
@@ -457,16 +457,16 @@ def test_a_row_is_a_number_or_an_object(row: Any) -> None:
         (None, "is a NoneType; a row is an object, or a phone number"),
         (True, "is a bool"),
         (["+55"], "is a list"),
-        ({}, "to: is empty; say which column holds it with row_to"),
+        ({}, "to: is empty; name its column with row_to"),
         ({"to": ""}, "to: is empty"),
         ({"to": None}, "to: is empty"),
         ({"to": "12"}, "is not a valid phone number"),
         ({"to": NUMBER, "note": float("inf")}, "Out of range float values"),
-        ({"to": NUMBER, "note": "\ud800"}, "one half of a character"),
-        ({"to": NUMBER, "note": "JoÃ£o"}, "note: 'JoÃ£o' is not text as people write it"),
-        ({"to": NUMBER, "note": {"fone": NUMBER, "nome": "JoÃ£o"}}, "note: 'JoÃ£o' is not text as people write it"),
-        ({"to": NUMBER, "note": "Jo\ufffdo"}, "is not text as people write it"),
-        ({"to": NUMBER, "note": "a\0b"}, "is not text as people write it"),
+        ({"to": NUMBER, "note": "\ud800"}, "which is half a character"),
+        ({"to": NUMBER, "note": "JoÃ£o"}, "note: 'JoÃ£o' is not readable text"),
+        ({"to": NUMBER, "note": {"fone": NUMBER, "nome": "JoÃ£o"}}, "note: 'JoÃ£o' is not readable text"),
+        ({"to": NUMBER, "note": "Jo\ufffdo"}, "is not readable text"),
+        ({"to": NUMBER, "note": "a\0b"}, "is not readable text"),
         ({"to": NUMBER, "note": Decimal("Infinity")}, "Infinity is not a JSON value"),
         ({"to": NUMBER, "note": 1j}, "is not a JSON value"),
     ],
@@ -496,7 +496,7 @@ def test_duplicates_name_the_line_of_the_first(monkeypatch: pytest.MonkeyPatch, 
     found = of([NUMBER, "@maria", "11910000001", "@Maria", "+55|1181000000", "+55|11981000000"])
     left = [entry for entry in found.entries() if isinstance(entry, SkippedRow)]
     assert [(one.line, one.status) for one in left] == [(3, "duplicate"), (4, "duplicate"), (6, "duplicate")]
-    assert "line 1 already" in left[0].reason
+    assert "already in line 1" in left[0].reason
 
 
 def test_recipients_can_be_walked_again_and_are_as_they_were() -> None:
@@ -554,7 +554,7 @@ def test_csv(tmp_path: Path, content: str, expected: list[Any]) -> None:
         (b"", "no header"),
         (b"\n\n", "no header"),
         (b"a,a\n1,2\n", "same name"),
-        ("nome\nJoão\n".encode("latin-1"), "not written in UTF-8"),
+        ("nome\nJoão\n".encode("latin-1"), "not encoded in UTF-8"),
     ],
 )
 def test_a_csv_file_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -> None:
@@ -600,7 +600,7 @@ def single_precision(number: float, file: Path, *, is_file: bool) -> Any:
 
 @pytest.mark.parametrize("is_file", [True, False])
 def test_a_number_that_lost_digits_in_its_column_is_nobodys(tmp_path: Path, is_file: bool) -> None:
-    with pytest.raises(WtsInvalidRequestError, match="the column 'to' is of single precision"):
+    with pytest.raises(WtsInvalidRequestError, match="the column 'to' has single precision"):
         list(single_precision(5511910000001.0, tmp_path / "a.parquet", is_file=is_file))
 
 
@@ -646,7 +646,7 @@ def test_a_package_that_is_installed_and_cannot_be_imported_says_why(
 
 def test_a_format_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "export").write_text("to\n1\n")
-    with pytest.raises(WtsInvalidRequestError, match=r"the format of .* does not show in its name"):
+    with pytest.raises(WtsInvalidRequestError, match=r"the name of .* does not show its format"):
         recipients.in_file(str(tmp_path / "export"))
     assert [row.values for row in recipients.in_file(str(tmp_path / "export"), "csv")] == [{"to": "1"}]
 

@@ -102,7 +102,7 @@ def test_other_channels_have_no_window(emulator: Emulator, hook: WtsHook, kind: 
 
 
 def test_without_a_channel_it_is_refused(hook: WtsHook) -> None:
-    with pytest.raises(WtsInvalidRequestError, match=r"outside_24h: needs to know the channel"):
+    with pytest.raises(WtsInvalidRequestError, match=r"outside_24h: requires a channel"):
         ReplyWindow(hook, None, "skip").begin()
 
 
@@ -149,7 +149,7 @@ def test_a_list_that_does_not_show_contacts_costs_one_look_up_each(emulator: Emu
 def test_a_list_that_shows_nobody_lets_nothing_go_out(
     emulator: Emulator, hook: WtsHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reply_window, "_MOST_SINGLY", 2)
+    monkeypatch.setattr(reply_window, "_MAX_LOOKUPS", 2)
     for index in range(3):
         wrote(emulator, phone(index), hours=1)
     emulator.switches.null_objects = True

@@ -199,7 +199,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.csv",
         f"to;nome;\n{ANA};Ana;x\n".encode(),
         {},
-        {2: "column 3 has a value, and no name"},
+        {2: "column 3 has a value, but no name"},
     ),
     "nan of pandas": ("a.csv", f"to,nome\n{ANA},nan\n{BIA},\n".encode(), {}, {2: "'nome' has no value", 3: "'nome'"}),
     "a quote that is never closed": (
@@ -237,7 +237,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "a formula of two texts": ("a.csv", f'to;nome\n{ANA};="A"&"na"\n'.encode(), {}, [(TWO[0][0], '="A"&"na"')]),
     "quotes inside a cell": ("a.csv", f'to;nome\n{ANA};Ana "Nina"\n'.encode(), {}, [(TWO[0][0], 'Ana "Nina"')]),
     "a line break inside a cell": ("a.csv", f'to;nome\n{ANA};"Ana\nS."\n'.encode(), {}, [(TWO[0][0], "Ana\nS.")]),
-    "NUL in a cell": ("a.csv", f"to;nome\n{ANA};A\0na\n".encode(), {}, {2: "nome: 'A\\x00na' is not text"}),
+    "NUL in a cell": ("a.csv", f"to;nome\n{ANA};A\0na\n".encode(), {}, {2: "nome: 'A\\x00na' is not readable text"}),
     "NULs at the end": ("a.csv", f"to;nome\n{ANA};Ana\n".encode() + b"\0" * 512, {}, {3: "has 1 column, the header 2"}),
     "UTF-8, taken for cp1252": (
         "a.csv",
@@ -264,7 +264,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.csv",
         f"to;nome\n{BODY}".encode("utf-16-be"),
         {},
-        "without a mark 'utf-16-be'",
+        "without a byte order mark 'utf-16-be'",
     ),
     "UTF-32": ("a.csv", f"to;nome\n{BODY}".encode("utf-32"), {}, "recipients_encoding='utf-32'"),
     "two encodings in one file": (
@@ -281,8 +281,8 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {},
         TWO[:1],
     ),
-    "a web page": ("a.csv", b"\n<!DOCTYPE html><html></html>", {}, "holds a web page"),
-    "JSON": ("a.csv", f'[{{"to": "{ANA}", "nome": "Ana"}}]'.encode(), {}, "holds JSON"),
+    "a web page": ("a.csv", b"\n<!DOCTYPE html><html></html>", {}, "contains a web page"),
+    "JSON": ("a.csv", f'[{{"to": "{ANA}", "nome": "Ana"}}]'.encode(), {}, "contains JSON"),
     "Excel under the name of a CSV file": ("a.csv", excel(["to"]), {}, "the file is an Excel file"),
     "old Excel under the name of a CSV file": ("a.csv", b"\xd0\xcf\x11\xe0" * 99, {}, "old or encrypted Excel file"),
     "gzip twice": ("a.csv.gz", gzip.compress(gzip.compress(BODY.encode())), {}, "compressed twice"),
@@ -301,7 +301,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     # JSON Lines
     "one name twice in an object": ("a.jsonl", f'{{"to": "{ANA}", "to": "{BIA}"}}\n'.encode(), {}, {1: "'to' twice"}),
     "JSON over several lines": ("a.jsonl", b'[\n{"to": 1}\n]', {}, {1: "JSON", 2: "to: 1 came as a number", 3: "JSON"}),
-    "half a character": ("a.jsonl", f'{{"to": "{ANA}", "nome": "\\ud800"}}\n'.encode(), {}, {1: "half of a character"}),
+    "half a character": ("a.jsonl", f'{{"to": "{ANA}", "nome": "\\ud800"}}\n'.encode(), {}, {1: "half a character"}),
     "nested without end": ("a.jsonl", b"[" * 100_000, {}, {1: "is not valid JSON"}),
     "a phone number of 5,000 digits": ("a.jsonl", b'{"to": ' + b"1" * 5000 + b"}", {}, {1: "is not valid JSON"}),
     # Excel
@@ -449,7 +449,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.xlsx",
         excel(["Campanha de março"], ["to", "nome"], [ANA, "Ana"]),
         {},
-        {2: "column 2 has a value, and no name", 3: "column 2"},
+        {2: "column 2 has a value, but no name", 3: "column 2"},
     ),
     "Excel, a hidden row": (
         "a.xlsx",
@@ -468,7 +468,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.xlsx",
         excel(["to", "nome"], [ANA, "Ana"], Abril=[["to"], [BIA]]),
         {},
-        "2 sheets that hold something: 'Sheet', 'Abril'",
+        "2 sheets that are not empty: 'Sheet', 'Abril'",
     ),
     "Excel, two sheets and the name of one": (
         "a.xlsx",
@@ -479,7 +479,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "Excel, no such sheet": ("a.xlsx", excel(["to"], [ANA]), {"sheet": "Abril"}, "there is no sheet 'Abril'"),
     "Excel, nothing in it": ("a.xlsx", excel(), {}, "no visible sheet with a header"),
     "Excel, with a password": ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "without a password"),
-    "Excel of 2003": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "has to be saved as .xlsx"),
+    "Excel of 2003": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "Save an old Excel file as .xlsx"),
     "a web page under the name of an Excel file": ("a.xlsx", b"<html>", {}, "the Excel file cannot be read"),
 }
 

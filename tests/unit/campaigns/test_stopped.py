@@ -187,9 +187,9 @@ def test_the_variable_stops_a_campaign_that_waits(
 ) -> None:
     if kept:
         monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
-    assert stop_module._VALID <= 15
+    assert stop_module._READ_INTERVAL <= 15
     # Seconds take a twentieth of their time here.
-    monkeypatch.setattr(stop_module, "_VALID", stop_module._VALID / 20)
+    monkeypatch.setattr(stop_module, "_READ_INTERVAL", stop_module._READ_INTERVAL / 20)
     monkeypatch.setattr(run_module, "_PATIENCE", run_module._PATIENCE / 20)
     monkeypatch.setenv("AIRFLOW_VAR_STOP", "false")
     given: dict[str, Any] = {}
@@ -234,7 +234,7 @@ def test_the_variable_stops_a_try_that_asks_what_became_of_earlier_sends(
     service: Emulator, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
-    monkeypatch.setattr(stop_module, "_VALID", 0.1)
+    monkeypatch.setattr(stop_module, "_READ_INTERVAL", 0.1)
     monkeypatch.setattr(run_module, "_PATIENCE", 0.5)
     results = str(tmp_path / "results.jsonl")
     given: dict[str, Any] = {

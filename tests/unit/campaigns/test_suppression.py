@@ -71,7 +71,7 @@ def test_the_bytes_of_a_hash_or_a_text_suppress_its_person(hook: WtsHook, kind: 
 
 def test_other_bytes_are_refused_and_not_shown(hook: WtsHook) -> None:
     with pytest.raises(
-        WtsInvalidRequestError, match=r"\nLine 1: holds 16 bytes that are not text\. A hash has 32"
+        WtsInvalidRequestError, match=r"\nLine 1: contains 16 bytes that are not text\. A hash has 32"
     ) as it:
         suppression(hook, bytes(range(0x80, 0x90))).refusal(CAIO)
     assert [sign for sign in ("\\x", "\ufffd", "\x80") if sign in str(it.value)] == []
@@ -164,12 +164,12 @@ def test_a_hundred_thousand_people_take_little_memory(hook: WtsHook) -> None:
     [
         ("list.csv", "telefone\n(11) 97777-0001\n", ""),
         ("list.jsonl", '"+55 11 97777-0001"\n', ""),
-        ("list.csv", "(11) 97777-0001\n(11) 97777-0002\n", "the header, line 1, holds"),
+        ("list.csv", "(11) 97777-0001\n(11) 97777-0002\n", "the header, line 1, contains"),
         ("list.csv", "", "the file has no header line"),
         ("list.csv", "telefone\n", "the list is empty"),
-        ("list.txt", "(11) 97777-0001\n", "the format of .* does not show in its name.* Let its name end in"),
+        ("list.txt", "(11) 97777-0001\n", "the name of .* does not show its format.* Let its name end in"),
         ("missing.csv", None, "there is no file"),
-        ("list.csv", "nome\nJo\udce3o\n", r"is not written in UTF-8.* Save it in UTF-8\.$"),
+        ("list.csv", "nome\nJo\udce3o\n", r"is not encoded in UTF-8.* Save it in UTF-8\.$"),
     ],
     ids=str,
 )

@@ -954,7 +954,7 @@ def test_rows_of_csv_with_a_comma_inside(wts_connection: Emulator, context: dict
 @pytest.fixture
 def stop(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Set the Airflow Variable, and let each chunk read it."""
-    monkeypatch.setattr("airflow_provider_wts.campaigns.stop._VALID", -1.0)
+    monkeypatch.setattr("airflow_provider_wts.campaigns.stop._READ_INTERVAL", -1.0)
     return lambda value: monkeypatch.setenv("AIRFLOW_VAR_STOP_CAMPAIGNS", value)
 
 
@@ -1027,7 +1027,7 @@ def test_row_key_identifies_each_row_and_is_unique(
         8: ("bad_row", None),
     }
     reasons = {line["line"]: line.get("reason", "") for line in lines(results)}
-    assert reasons[5] == "row_key: 'a' is in line 1 already"
+    assert reasons[5] == "row_key: 'a' is already in line 1"
     assert "255 are the most" in reasons[6]
     assert "'id' has no value" in reasons[7]
-    assert reasons[8] == "row_key: holds the character NUL, which no database takes"
+    assert reasons[8] == "row_key: contains the character NUL, which databases refuse"

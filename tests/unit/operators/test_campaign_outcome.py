@@ -313,7 +313,7 @@ def test_statuses_that_were_asked_for_before_a_kill_are_not_asked_for_again(
 ) -> None:
     from airflow_provider_wts.campaigns import outcome_sweep
 
-    monkeypatch.setattr(outcome_sweep, "_KEPT_AFTER", 10)
+    monkeypatch.setattr(outcome_sweep, "_SAVE_INTERVAL", 10)
     campaign = send(*map(number, range(60)))
     dying(2 + 35)
     with pytest.raises(Killed):
@@ -323,7 +323,7 @@ def test_statuses_that_were_asked_for_before_a_kill_are_not_asked_for_again(
     assert_true(service, follow(campaign, detail="messages"), 60)
     made = requests(service)[before:]
     assert made.count("get_queued_chatbot_status") == 30
-    assert "30 messages are read one at a time" in caplog.text
+    assert "Reading 30 messages one at a time" in caplog.text
     # The next pass asks for what may have changed.
     follow(campaign, detail="messages")
     assert requests(service).count("get_queued_chatbot_status") == 34 + 30 + 60
@@ -469,7 +469,7 @@ def test_a_line_of_results_that_somebody_edited_is_named(
             for line in lines
         )
     )
-    with pytest.raises(AirflowFailException, match=r"campaign: '.*one.jsonl', line 2, .*Restore the file"):
+    with pytest.raises(AirflowFailException, match=r"campaign: '.*one.jsonl', line 2, .*Restore it"):
         follow(campaign)
 
 
@@ -558,7 +558,7 @@ def test_a_connection_of_another_account_is_refused_and_the_right_one_goes_on(
     with Emulator() as other:
         connection = {"conn_type": "wts", "host": other.url, "password": other.token}
         monkeypatch.setenv("AIRFLOW_CONN_WTS_OTHER", json.dumps(connection))
-        problem = r"wts_conn_id: none of the sends of .*by the connection 'wts_default'\. No row was written"
+        problem = r"this account has none of the sends of .*through the connection 'wts_default'\. No row was written"
         with pytest.raises(AirflowFailException, match=problem):
             follow(campaign, wts_conn_id="wts_other")
     assert not (tmp_path / "outcomes.jsonl").exists()

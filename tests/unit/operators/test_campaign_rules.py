@@ -345,7 +345,7 @@ def test_a_dry_run_shows_who_is_outside(mixed: Emulator, context: dict[str, Any]
     ("given", "words"),
     [
         ({"outside_24h": "stop"}, r"outside_24h: 'stop' is not a valid value"),
-        ({"outside_24h": "skip", "channel": None}, "outside_24h: needs to know the channel"),
+        ({"outside_24h": "skip", "channel": None}, "outside_24h: requires a channel"),
         ({"outside_24h": "skip", "force_start_session": True}, "force_start_session opens a new conversation"),
     ],
     ids=str,
