@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,9 +216,9 @@ def company_writes(
     :param send: the send it belongs to, or the scheduled message.
     :param bot: name of the chatbot that writes it.
     """
-    template, file = content.template, content.file
+    template = content.template
     failure = None
-    if template is not None and file is None and account.switches.media_template_without_file == "fail":
+    if template is not None and content.file is None and account.switches.media_template_without_file == "fail":
         failure = "O template exige um arquivo." if needs_file(template) else None
     if template is None and window_status(account, session) != "ACTIVE":
         failure = _outside_window(account, by_bot=bot is not None)
@@ -227,18 +227,12 @@ def company_writes(
         session,
         content.text,
         kind=content.kind,
-        direction="TO_HUB",
         origin="BOT" if bot else "API",
         status="QUEUED",
+        files=[content.file] if content.file is not None else (),
         identifier=send.id if isinstance(send, Send) else None,
     )
-    message["refId"] = content.reference
-    if template is not None:
-        message["templateId"] = template.id
-    if file is not None:
-        message["fileId"] = file["id"]
-        message["filesIds"] = [file["id"]]
-        message["details"] = {"file": dict(file), "files": [dict(file)]}
+    message["refId"], message["templateId"] = content.reference, template.id if template is not None else None
     if send is not None:
         message["senderId"], message.callback_url, message.send_id = send["senderId"], send["callbackUrl"], send.id
     session["lastMessageOut"] = account.clock.text(message.created)
@@ -326,57 +320,40 @@ def add_message(
     text: str | None,
     *,
     kind: str,
-    direction: str,
-    origin: str,
     status: str,
+    direction: str = "TO_HUB",
+    origin: str = "API",
+    files: Sequence[Mapping[str, Any]] = (),
     identifier: str | None = None,
     stamp: int | None = None,
 ) -> Message:
-    """Add a message to a session; no webhook reports it, and nothing follows.
+    """Add a message or an internal note to a session; no webhook reports it, and nothing follows.
 
     :param direction: ``TO_HUB`` = from the company, ``FROM_HUB`` = from the contact.
+    :param files: its files, as ``PublicFileDTO``.
     """
     stamp = account.clock.stamp() if stamp is None else stamp
-    message = Message(
-        identifier or account.new_id(),
-        stamp,
-        stamp,
-        {
-            "timestamp": account.clock.text(stamp),
-            "type": kind,
-            "sessionId": session.id,
-            "direction": direction,
-            "status": status,
-            "origin": origin,
-            "text": text,
-            "filesIds": [],
-        },
-    )
-    account.messages.add(message)
-    session.messages.append(message)
+    values: dict[str, Any] = {
+        "timestamp": account.clock.text(stamp),
+        "type": kind,
+        "sessionId": session.id,
+        "direction": direction,
+        "status": status,
+        "origin": origin,
+        "text": text,
+        "filesIds": [file["id"] for file in files],
+        "details": {"files": list(files)} if files else None,
+    }
     if kind != "NOTE":
         session["lastMessageText"] = text
         session["lastInteractionDate"] = account.clock.text(stamp)
+        if files:
+            values |= {"fileId": files[0]["id"], "details": {"file": files[0], "files": list(files)}}
+    message = account.messages.add(Message(identifier or account.new_id(), stamp, stamp, values))
+    session.messages.append(message)
     if account.switches.messages_touch_session:
         account.touch_session(session)
     return message
-
-
-def add_note(
-    account: Account,
-    session: Session,
-    text: str | None,
-    files: list[dict[str, Any]],
-    *,
-    identifier: str | None = None,
-    stamp: int | None = None,
-) -> Message:
-    """Add an internal note to a session; it takes what :func:`add_message` takes."""
-    own = {"kind": "NOTE", "direction": "TO_HUB", "origin": "API", "status": "SAVED"}
-    note = add_message(account, session, text, **own, identifier=identifier, stamp=stamp)
-    note["filesIds"] = [file["id"] for file in files]
-    note["details"] = {"files": files} if files else None
-    return note
 
 
 def _progress(account: Account, message: Message, status: str, last: str | None) -> None:

@@ -287,7 +287,7 @@ def whole(records: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-Property = str | Callable[[Record], Any]
+Property = str | Callable[[Any], Any]
 """A property of a record by its name on the wire, or what makes its value."""
 
 
@@ -302,12 +302,12 @@ def keeps(
     :param filters: for each filter the property that must have the value, or one of the values, in any case.
     :param texts: for each filter the properties that are searched for the text.
     """
-    values = [(of, folded(given[name])) for name, of in filters.items() if given.get(name) not in (None, [], "")]
+    values = [(of, _folded(given[name])) for name, of in filters.items() if given.get(name) not in (None, [], "")]
     searched = [(names, given[name].casefold()) for name, names in texts.items() if given.get(name)]
 
     def keep(record: Record) -> bool:
         return all(
-            not wanted.isdisjoint(folded(record[of] if isinstance(of, str) else of(record))) for of, wanted in values
+            not wanted.isdisjoint(_folded(record[of] if isinstance(of, str) else of(record))) for of, wanted in values
         ) and all(
             text in " ".join(str(record[name]) for name in names if record[name]).casefold() for names, text in searched
         )
@@ -315,10 +315,10 @@ def keeps(
     return keep if values or searched else None
 
 
-def folded(values: Any) -> frozenset[str]:
+def _folded(values: Any) -> frozenset[str]:
     """Return one value, or those of a list, for comparing without case."""
-    listed_values = values if isinstance(values, list) else [values]
-    return frozenset(str(one).casefold() for one in listed_values if one is not None)
+    several = values if isinstance(values, list) else [values]
+    return frozenset(str(one).casefold() for one in several if one is not None)
 
 
 @dataclass(frozen=True)

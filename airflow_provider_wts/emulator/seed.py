@@ -372,6 +372,7 @@ def _message(account: Account, given: Mapping[str, Any]) -> None:
         direction="FROM_HUB" if author == "contact" else "TO_HUB",
         origin=given.get("origin", "GATEWAY" if author == "contact" else "API"),
         status=given.get("status", "DELIVERED"),
+        files=files,
         identifier=_given_id(account.messages, given),
         stamp=_at(account, given),
     )
@@ -379,9 +380,6 @@ def _message(account: Account, given: Mapping[str, Any]) -> None:
     message["senderId"] = given.get("sender_id")
     if given.get("template"):
         message["templateId"] = _named(account.templates, given["template"], "name").id
-    if files:
-        message["fileId"], message["filesIds"] = files[0]["id"], [file["id"] for file in files]
-        message["details"] = {"file": files[0], "files": files}
     if author == "contact":
         conversation.note_answer(account, session, message)
     else:
@@ -415,10 +413,15 @@ def _note(account: Account, given: Mapping[str, Any]) -> None:
         add_card_note(account, card, given.get("text"), files, _given_id(account.card_notes, given))
     else:
         session = _session_of(account, given)
-        shown = message_files(account, files)
-        identifier = _given_id(account.messages, given)
-        conversation.add_note(
-            account, session, given.get("text"), shown, identifier=identifier, stamp=_at(account, given)
+        conversation.add_message(
+            account,
+            session,
+            given.get("text"),
+            kind="NOTE",
+            status="SAVED",
+            files=message_files(account, files),
+            identifier=_given_id(account.messages, given),
+            stamp=_at(account, given),
         )
         session.messages.sort(key=lambda one: one.created)
 

@@ -104,23 +104,18 @@ def message_type(files: Sequence[Mapping[str, Any]]) -> str:
 def _message_file(account: Account, reference: str) -> dict[str, Any]:
     if reference.lower().startswith(("http://", "https://")):
         name = PurePosixPath(urlsplit(reference).path).name or "file"
-        mime = _mime_type(name)
-        identifier, size, url = account.new_id(), 0, reference
+        file, identifier, url = file_values(name, b""), account.new_id(), reference
     else:
-        file = account.need(account.files, reference, "O arquivo")
-        name, mime, identifier, size = file["name"], file["mimeType"], file.id, file["size"]
-        url = f"{account.address}/_files/{file.id}"
+        kept = account.need(account.files, reference, "O arquivo")
+        file, identifier, url = kept.values, kept.id, f"{account.address}/_files/{kept.id}"
     return {
+        **{name: file[name] for name in ("name", "extension", "mimeType", "size")},
         "id": identifier,
         "companyId": account.id,
         "userId": None,
-        "name": name,
-        "extension": PurePosixPath(name).suffix.lower(),
-        "mimeType": mime,
-        "type": _kind(mime),
+        "type": _kind(file["mimeType"]),
         "publicUrl": url,
         "publicUrlDownload": url,
-        "size": size,
         "isThumbnail": False,
     }
 

@@ -111,7 +111,8 @@ def _create_note(request: Request) -> dict[str, Any]:
         check_note(account, body.get("text"))
     session = session_of(request)
     files = message_files(account, references)
-    return _show(request, conversation.add_note(account, session, body.get("text"), files))
+    note = conversation.add_message(account, session, body.get("text"), kind="NOTE", status="SAVED", files=files)
+    return _show(request, note)
 
 
 def _message_of(request: Request) -> Message:

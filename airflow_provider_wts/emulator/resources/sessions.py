@@ -14,7 +14,6 @@ from airflow_provider_wts.emulator.crud import (
     date_bounds,
     details_of,
     fields_of,
-    folded,
     handles,
     keeps,
     listed,
@@ -34,6 +33,7 @@ _FILTERS: dict[str, Property] = {
     "ChannelsId": "channelId",
     "DepartmentId": "departmentId",
     "UserId": "userId",
+    "TagsId": lambda session: session.contact["tagIds"],
 }
 _DATES = {"endAt": "EndAt", "startAt": "ActiveAt", "lastInteractionDate": "LastInteractionAt"}
 _STATUS_TEXTS = {
@@ -78,9 +78,8 @@ def session_of(request: Request) -> Session:
 @handles("list_sessions")
 def _list(request: Request) -> dict[str, Any]:
     account, query = request.account, request.query
-    plain = keeps(query, _FILTERS)
+    plain = keeps(query, {**_FILTERS, "TagsName": lambda session: account.tags.names(session.contact["tagIds"])})
     visible = not query.get("Status") and account.switches.unasked_statuses == "visible"
-    tag_ids, tag_names = folded(query.get("TagsId")), folded(query.get("TagsName"))
     bounds = {name: date_bounds(request, asked) for name, asked in _DATES.items()}
     dates = [(name, asked) for name, asked in bounds.items() if asked != ALWAYS]
     metadata = query.get("Metadata") or {}
@@ -92,17 +91,14 @@ def _list(request: Request) -> dict[str, Any]:
         among = []
 
     def keep(session: Session) -> bool:
-        tags = session.contact["tagIds"]
         return (
             (plain is None or plain(session))
             and not (visible and session["status"] in ("HIDDEN", "COMPLETED"))
-            and (not tag_ids or not tag_ids.isdisjoint(tags))
-            and (not tag_names or not tag_names.isdisjoint(folded(account.tags.names(tags))))
             and all(session[name] is not None and asked.holds(parse_ticks(session[name])) for name, asked in dates)
             and all(str(session["metadata"].get(name)) == wanted for name, wanted in metadata.items())
         )
 
-    filtered = plain or visible or tag_ids or tag_names or dates or metadata
+    filtered = plain or visible or dates or metadata
     return listed(request, account.sessions, show_session, keep if filtered else None, among=among)
 
 
@@ -146,18 +142,14 @@ def _assign(request: Request) -> dict[str, Any]:
 @handles("transfer_session")
 def _transfer(request: Request) -> dict[str, Any]:
     session, account, body = session_of(request), request.account, request.body
-    if body["type"] == "DEPARTMENT":
-        if not body.get("newDepartmentId"):
-            raise Refusal("FORM_ERROR", "Informe a equipe de destino.")
-        department = account.need(account.departments, body["newDepartmentId"], "A equipe")
-        session["departmentId"], session["userId"], status = department.id, None, "PENDING"
-    else:
-        if not body.get("newUserId"):
-            raise Refusal("FORM_ERROR", "Informe o usuário de destino.")
-        user = account.user_of({"id": body["newUserId"]})
-        if body.get("newDepartmentId"):
-            session["departmentId"] = account.need(account.departments, body["newDepartmentId"], "A equipe").id
-        session["userId"], status = user, "IN_PROGRESS"
+    to_department = body["type"] == "DEPARTMENT"
+    if not body.get("newDepartmentId" if to_department else "newUserId"):
+        raise Refusal("FORM_ERROR", f"Informe {'a equipe' if to_department else 'o usuário'} de destino.")
+    user = None if to_department else account.user_of({"id": body["newUserId"]})
+    if body.get("newDepartmentId"):
+        session["departmentId"] = account.need(account.departments, body["newDepartmentId"], "A equipe").id
+    session["userId"] = user
+    status = "PENDING" if to_department else "IN_PROGRESS"
     _stop_bot(request, session)
     stays = session["status"] == "COMPLETED" or account.switches.transferred_session_status == "kept"
     conversation.set_status(account, session, session["status"] if stays else status)
