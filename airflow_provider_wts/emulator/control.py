@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_wts.emulator.crud import as_json, read_json
+from airflow_provider_wts.emulator.answers import as_json, read_json
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.faults import Answer
 from airflow_provider_wts.emulator.page import page_data

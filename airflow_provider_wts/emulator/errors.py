@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -12,31 +13,25 @@ from airflow_provider_wts.emulator.switches import Switches
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class Refusal(Exception):
     """The service refuses a request.
 
     :param key: key of the envelope, such as ``FORM_ERROR``, if it has one.
     :param text: what is wrong, in Portuguese, as the service says it.
     :param status: HTTP status; ``None`` = the one of business refusals, which a switch sets.
-    :param missing: whether an object was not found, whose status a switch of its own sets.
+    :param missing: whether an object was not found; another switch sets the status of that.
     :param wait: emulated seconds until the request may be sent again.
     """
 
-    def __init__(
-        self,
-        key: str | None,
-        text: str,
-        *,
-        status: int | None = None,
-        missing: bool = False,
-        wait: float | None = None,
-    ) -> None:
-        super().__init__(text)
-        self.key = key
-        self.text = text
-        self.status = status
-        self.missing = missing
-        self.wait = wait
+    key: str | None
+    text: str
+    status: int | None = None
+    missing: bool = False
+    wait: float | None = None
+
+    def __str__(self) -> str:
+        return self.text
 
     def http_status(self, switches: Switches) -> int:
         """Return the HTTP status under the switches."""

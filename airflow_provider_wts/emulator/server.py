@@ -25,9 +25,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from airflow_provider_wts.api.contract import SERVICES, Operation, Parameter, operations, resolve
 from airflow_provider_wts.api.contract.check import check_request
 from airflow_provider_wts.emulator import resources
+from airflow_provider_wts.emulator.answers import HANDLERS, Empty, Later, Request, as_json, read_json
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.emulator.control import Control
-from airflow_provider_wts.emulator.crud import HANDLERS, Empty, Later, Request, as_json, read_json
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, envelope, problem_details
 from airflow_provider_wts.emulator.faults import Answer, Connection, Fault, Receive, Send, break_answer, respond
 from airflow_provider_wts.emulator.page import html_page, is_page

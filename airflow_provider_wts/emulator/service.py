@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow_provider_wts.api.contract import Operation
 from airflow_provider_wts.emulator import conversation
+from airflow_provider_wts.emulator.answers import read_json
 from airflow_provider_wts.emulator.clock import TICKS, Clock
-from airflow_provider_wts.emulator.crud import read_json
 from airflow_provider_wts.emulator.faults import Faults
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.seed import seed_account, seed_default

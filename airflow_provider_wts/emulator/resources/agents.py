@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation
-from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, Resource, answer, fields_of, handles
+from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, handles
+from airflow_provider_wts.emulator.crud import Resource, fields_of
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.resources.departments import join, leave

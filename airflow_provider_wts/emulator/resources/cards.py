@@ -6,20 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
-from airflow_provider_wts.emulator.crud import (
-    EMPTY,
-    Empty,
-    Request,
-    Resource,
-    answer,
-    changes,
-    details_of,
-    fields_of,
-    handles,
-    listed,
-    merged,
-)
+from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, details_of, handles
+from airflow_provider_wts.emulator.crud import Resource, changes, fields_of, merged
 from airflow_provider_wts.emulator.errors import bad_request, not_found, required
+from airflow_provider_wts.emulator.lists import listed
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
 from airflow_provider_wts.emulator.resources.files import message_files
 from airflow_provider_wts.emulator.resources.messages import check_note

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_wts.emulator.crud import Request, Resource, handles
+from airflow_provider_wts.emulator.answers import Request, handles
+from airflow_provider_wts.emulator.crud import Resource
 from airflow_provider_wts.emulator.state import Record
 
 

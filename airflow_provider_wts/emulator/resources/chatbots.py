@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import bots, conversation, webhooks
-from airflow_provider_wts.emulator.crud import Request, Resource, handles, merged
+from airflow_provider_wts.emulator.answers import Request, handles
+from airflow_provider_wts.emulator.crud import Resource, merged
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send

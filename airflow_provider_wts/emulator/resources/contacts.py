@@ -7,20 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
-from airflow_provider_wts.emulator.crud import (
-    Property,
-    Request,
-    answer,
-    changes,
-    date_bounds,
-    details_of,
-    fields_of,
-    handles,
-    keeps,
-    listed,
-    merged,
-)
+from airflow_provider_wts.emulator.answers import Request, answer, details_of, handles
+from airflow_provider_wts.emulator.crud import changes, fields_of, merged
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, required
+from airflow_provider_wts.emulator.lists import Property, date_bounds, keeps, listed
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
 from airflow_provider_wts.emulator.resources.portfolios import PORTFOLIO_CONTACTS

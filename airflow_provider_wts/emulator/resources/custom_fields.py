@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_provider_wts.emulator.answers import Request, answer, handles
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.crud import Request, answer, handles
 from airflow_provider_wts.emulator.state import Account, Record
 
 _TIME = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_wts.emulator.crud import Request, Resource, answer, details_of, fields_of, handles
+from airflow_provider_wts.emulator.answers import Request, answer, details_of, handles
+from airflow_provider_wts.emulator.crud import Resource, fields_of
 from airflow_provider_wts.emulator.errors import Refusal, required
 from airflow_provider_wts.emulator.state import Account, Record
 

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_provider_wts.emulator.answers import Request, answer, handles
 from airflow_provider_wts.emulator.clock import TICKS
-from airflow_provider_wts.emulator.crud import Request, answer, handles
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account
 

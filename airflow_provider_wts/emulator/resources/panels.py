@@ -5,16 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from airflow_provider_wts.emulator.answers import Request, answer, details_of, handles
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.crud import (
-    Request,
-    Resource,
-    answer,
-    details_of,
-    handles,
-    listed,
-    whole,
-)
+from airflow_provider_wts.emulator.crud import Resource
+from airflow_provider_wts.emulator.lists import listed, whole
 from airflow_provider_wts.emulator.resources.custom_fields import arranged
 from airflow_provider_wts.emulator.state import Account, Record
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_wts.emulator.crud import Members, Request, Resource, answer, details_of
+from airflow_provider_wts.emulator.answers import Request, answer, details_of
+from airflow_provider_wts.emulator.crud import Members, Resource
 from airflow_provider_wts.emulator.state import Contact, Record
 
 _DETAILS = details_of("departments", contactsCount=("ContactCount",))

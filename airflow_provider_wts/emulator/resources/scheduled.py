@@ -6,20 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import bots, conversation
+from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, details_of, handles
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.crud import (
-    EMPTY,
-    Empty,
-    Request,
-    Resource,
-    answer,
-    changes,
-    date_bounds,
-    details_of,
-    fields_of,
-    handles,
-)
+from airflow_provider_wts.emulator.crud import Resource, changes, fields_of
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
+from airflow_provider_wts.emulator.lists import date_bounds
 from airflow_provider_wts.emulator.resources.departments import serves
 from airflow_provider_wts.emulator.resources.files import message_file
 from airflow_provider_wts.emulator.resources.templates import filled_template

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
-from airflow_provider_wts.emulator.crud import EMPTY, Empty, Request, answer, handles
+from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, handles
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found, required
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
 from airflow_provider_wts.emulator.resources.files import message_file

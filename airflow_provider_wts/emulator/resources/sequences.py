@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_wts.emulator.crud import Members, Request, Resource, answer, details_of
+from airflow_provider_wts.emulator.answers import Request, answer, details_of
+from airflow_provider_wts.emulator.crud import Members, Resource
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key
 

@@ -5,21 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
+from airflow_provider_wts.emulator.answers import Request, answer, details_of, handles
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
-from airflow_provider_wts.emulator.crud import (
-    Property,
-    Request,
-    answer,
-    changes,
-    date_bounds,
-    details_of,
-    fields_of,
-    handles,
-    keeps,
-    listed,
-    merged,
-)
+from airflow_provider_wts.emulator.crud import changes, fields_of, merged
 from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.lists import Property, date_bounds, keeps, listed
 from airflow_provider_wts.emulator.state import ALWAYS, PREVIEW, Account, Session
 
 _DETAILS = details_of(

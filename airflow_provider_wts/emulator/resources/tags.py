@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow_provider_wts.api.contract import document
 from airflow_provider_wts.emulator import webhooks
-from airflow_provider_wts.emulator.crud import Request, Resource, handles
+from airflow_provider_wts.emulator.answers import Request, handles
+from airflow_provider_wts.emulator.crud import Resource
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Record, named
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from airflow_provider_wts.emulator.answers import Request, answer, details_of
 from airflow_provider_wts.emulator.conversation import needs_file
-from airflow_provider_wts.emulator.crud import Request, Resource, answer, details_of
+from airflow_provider_wts.emulator.crud import Resource
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Record
 

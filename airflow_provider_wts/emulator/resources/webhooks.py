@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.api.contract import document
-from airflow_provider_wts.emulator.crud import Request, Resource, answer, fields_of, handles
+from airflow_provider_wts.emulator.answers import Request, answer, handles
+from airflow_provider_wts.emulator.crud import Resource, fields_of
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Record
 

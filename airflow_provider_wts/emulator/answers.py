@@ -1,0 +1,205 @@
+"""What a handler of an operation gets and gives."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from types import MappingProxyType
+from typing import Any, Final
+
+from airflow_provider_wts.api.contract import Operation, operations, resolve
+from airflow_provider_wts.emulator.state import Account, Contact, Record
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that fits the contract.
+
+    :param query: query parameters, typed.
+    :param body: the JSON body, ``{}`` if there is none.
+    """
+
+    account: Account
+    operation: Operation
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    body: Any = field(default_factory=dict)
+
+    @cached_property
+    def details(self) -> frozenset[str]:
+        """The details asked for, in lower case."""
+        body = self.body if isinstance(self.body, dict) else {}
+        asked = self.query.get("IncludeDetails") or self.query.get("includeDetails") or body.get("includeDetails") or []
+        names = [asked] if isinstance(asked, str) else asked
+        return frozenset(name.lower() for name in names)
+
+    def shows(self, *names: str) -> bool:
+        """Return whether a detail is in the answer.
+
+        :param names: names of the detail, one of which must be asked for.
+        """
+        if self.account.switches.details_not_asked == "always":
+            return True
+        details = self.details
+        return bool(details) and ("all" in details or any(name.lower() in details for name in names))
+
+
+class Empty:
+    """An answer without a body."""
+
+
+EMPTY: Final = Empty()
+
+
+@dataclass(frozen=True)
+class Later:
+    """An answer that is given once something happened, or time is over.
+
+    :param seconds: seconds to wait at most, emulated or real, whichever are over first.
+    """
+
+    done: Callable[[], bool]
+    seconds: float
+    answer: Callable[[], Any]
+
+
+Handler = Callable[[Request], Any]
+
+HANDLERS: dict[str, Handler] = {}
+"""What answers each operation, by operationId."""
+
+
+def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
+    """Register a function as the handler of operations."""
+
+    def register(handler: Handler) -> Handler:
+        for operation_id in operation_ids:
+            HANDLERS[operation_id] = handler
+        return handler
+
+    return register
+
+
+Details = Mapping[str, Sequence[str]]
+"""The properties of an answer that a request must ask for, each with the names to ask by."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMPTY = {"boolean": False, "integer": 0}
+
+
+def details_of(*names: str, **others: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Return the details of an answer.
+
+    :param names: those that are asked for by their own names.
+    :param others: the names to ask by for each of the others.
+    """
+    return {**{name: (name,) for name in names}, **others}
+
+
+def answer(
+    request: Request,
+    record: Record,
+    details: Details = NOTHING,
+    *,
+    part: str = "",
+    whole: bool = False,
+    **values: Any,
+) -> dict[str, Any]:
+    """Return an object as the operation answers it: the properties that the contract declares, empty if nothing is set.
+
+    :param part: the property of the answer that holds such objects, if they are not the answer itself.
+    :param whole: whether all details are in the answer, asked for or not.
+    :param values: what is not kept in the record, or differs from it; a function makes its value when it is shown.
+    """
+    switches, shown = request.account.switches, {}
+    known = {**_known(request.account, record), **values}
+    for name, schema in _declared(request.operation.operation_id, part).items():
+        if name not in details or whole or request.shows(*details[name]):
+            given = known.get(name)
+            value = _part(request, schema, given() if callable(given) else given)
+            if value is not None or _is_nullable(schema):
+                shown[name] = value
+        elif switches.details_not_asked == "null":
+            shown[name] = None
+    return shown
+
+
+def _known(account: Account, record: Record) -> dict[str, Any]:
+    known = {**account.stamped(record), **record.values}
+    if isinstance(record, Contact):
+        known["tagsId"], known["tagsName"] = record["tagIds"], account.tags.names(record["tagIds"])
+        # Some answers write these in lower case.
+        known["phonenumber"], known["phonenumberFormatted"] = record["phoneNumber"], record["phoneNumberFormatted"]
+    return known
+
+
+def _part(request: Request, schema: Mapping[str, Any], value: Any) -> Any:
+    """Return a property of an answer: of another object what the contract declares, of nothing what it has instead."""
+    schema = resolve(request.operation.service, schema)
+    if isinstance(value, Record):
+        known = _known(request.account, value)
+        return {name: _part(request, one, known.get(name)) for name, one in schema["properties"].items()}
+    if isinstance(value, list) and value and isinstance(value[0], Record):
+        return [_part(request, schema["items"], one) for one in value]
+    return _EMPTY.get(str(schema.get("type"))) if value is None else value
+
+
+@cache
+def _declared(operation_id: str, part: str) -> Mapping[str, Any]:
+    """Return the schemas of the properties of the objects that an operation answers with."""
+    operation = operations()[operation_id]
+    schema = _declared(operation_id, "")[part] if part else resolve(operation.service, operation.answer_schema or {})
+    while "items" in schema or {"items", "results"} & schema.get("properties", {}).keys():
+        properties = schema.get("properties", {})
+        schema = resolve(operation.service, schema.get("items") or properties.get("items") or properties["results"])
+    found: Mapping[str, Any] = schema.get("properties", {})
+    return found
+
+
+def _is_nullable(schema: Mapping[str, Any]) -> bool:
+    return "null" in schema.get("type", ()) or {"type": "null"} in schema.get("anyOf", ())
+
+
+MOST_NESTED = 64
+"""How deep a body may be nested: the limit of .NET, which the service runs on."""
+
+
+def as_json(answer: object) -> bytes:
+    """Write an answer."""
+    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair has no bytes of its own; JSON can still spell it.
+        return json.dumps(answer, separators=(",", ":")).encode()
+
+
+def read_json(raw: bytes) -> Any:
+    """Read JSON; what is invalid, or too much for the reader of the service, raises ``ValueError``."""
+    try:
+        value = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if raw.count(b"[") + raw.count(b"{") > MOST_NESTED and _is_deeper(value, MOST_NESTED):
+        raise ValueError("nested too deep")
+    return value
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    holders = [value]
+    for _ in range(levels):
+        parts = [part for one in holders for part in (one.values() if isinstance(one, dict) else one)]
+        holders = [part for part in parts if isinstance(part, (dict, list))]
+    return bool(holders)

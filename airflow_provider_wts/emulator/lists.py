@@ -1,0 +1,188 @@
+"""Lists: how they are filtered, ordered and cut into pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from airflow_provider_wts.emulator.answers import NOTHING, Request
+from airflow_provider_wts.emulator.clock import parse_ticks
+from airflow_provider_wts.emulator.errors import Refusal, bad_request
+from airflow_provider_wts.emulator.state import ALWAYS, Bounds, Record, RecordT, Table
+
+
+def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = None) -> Bounds:
+    """Return the range that a date filter asks for.
+
+    :param given: a filter object of a body, with ``before`` and ``after``; the query by default.
+    """
+    if given is not None:
+        after, before = given.get("after"), given.get("before")
+    else:
+        after, before = request.query.get(f"{name}.After"), request.query.get(f"{name}.Before")
+    step = 1 if request.account.switches.date_bounds == "exclusive" else 0
+    if after is None and before is None:
+        return ALWAYS
+    return Bounds(
+        None if after is None else parse_ticks(after) + step,
+        None if before is None else parse_ticks(before) - step,
+    )
+
+
+def listed(
+    request: Request,
+    table: Table[RecordT],
+    show: Callable[[Request, RecordT], Any],
+    keep: Callable[[RecordT], bool] | None = None,
+    *,
+    among: Sequence[RecordT] | None = None,
+    created: Bounds | None = None,
+    updated: Bounds | None = None,
+) -> dict[str, Any]:
+    """Return the page of a list that the request asks for.
+
+    :param keep: the filters other than those by date.
+    :param among: the few records that can match, oldest first; the whole table by default.
+    :param created: filter of ``createdAt``; from the query by default, as that of ``updatedAt``.
+    """
+    created = date_bounds(request, "CreatedAt") if created is None else created
+    updated = date_bounds(request, "UpdatedAt") if updated is None else updated
+    records = _selected(request, table, keep, among=among, created=created, updated=updated)
+    switches = request.account.switches
+    settings = _settings(request)
+    number, size = int(settings.get("pagenumber", settings.get("page", 1))), int(settings.get("pagesize", 15))
+    if not 1 <= size <= 100 and switches.page_out_of_range == "refuse":
+        raise bad_request(["PageSize: de 1 a 100"], switches)
+    size = min(max(size, 1), 100)
+    total = len(records)
+    pages = -(-total // size)
+    if (number < 1 and switches.page_zero == "refuse") or (
+        number > max(pages, 1) and switches.page_past_end == "refuse"
+    ):
+        raise Refusal("FORM_ERROR", "A página informada não existe.")
+    number = max(number, 1)
+    order, descending = _order(settings)
+    first, end = (number - 1) * size, number * size
+    if descending:
+        first, end = max(total - end, 0), max(total - first, 0)
+    shown = records[first:end]
+    direction = "DESCENDING" if descending else "ASCENDING"
+    if switches.order_direction_spelling == "short":
+        direction = direction.lower().removesuffix("ending")
+    return {
+        "pageNumber": number,
+        "pageSize": size,
+        "orderBy": order,
+        "orderDirection": direction,
+        "totalItems": total,
+        "totalPages": pages,
+        "hasMorePages": number < pages,
+        "items": [show(request, record) for record in (shown[::-1] if descending else shown)],
+    }
+
+
+def _selected(
+    request: Request,
+    table: Table[RecordT],
+    keep: Callable[[RecordT], bool] | None,
+    *,
+    among: Sequence[RecordT] | None,
+    created: Bounds,
+    updated: Bounds,
+) -> Sequence[RecordT]:
+    """Return the records of a list in ascending order, without cutting pages."""
+    order, _ = _order(_settings(request))
+    by_change = order.lower() == "updatedat"
+    found: Sequence[RecordT]
+    if among is not None:
+        found = [one for one in among if created.holds(one.created) and updated.holds(one.updated)]
+        if by_change:
+            found = sorted(found, key=attrgetter("updated"))
+    elif updated != ALWAYS or by_change:
+        found = table.updated_in(updated)
+        if created != ALWAYS:
+            found = [one for one in found if created.holds(one.created)]
+        if not by_change:
+            found.sort(key=attrgetter("created"))
+    else:
+        found = table.created_in(created)
+    if keep is not None:
+        found = [one for one in found if keep(one)]
+    if not by_change and order.lower() != "createdat":
+        found = sorted(found, key=lambda one: _comparable(one, order))
+    return found
+
+
+def whole(records: Sequence[Any]) -> dict[str, Any]:
+    """Wrap a few items as the single page that some calls answer with."""
+    return {
+        "pageNumber": 1,
+        "pageSize": max(len(records), 1),
+        "orderBy": None,
+        "orderDirection": None,
+        "totalItems": len(records),
+        "totalPages": 1 if records else 0,
+        "hasMorePages": False,
+        "items": list(records),
+    }
+
+
+Property = str | Callable[[Any], Any]
+"""A property of a record by its name on the wire, or what makes its value."""
+
+
+def keeps(
+    given: Mapping[str, Any],
+    filters: Mapping[str, Property] = NOTHING,
+    texts: Mapping[str, Sequence[str]] = NOTHING,
+) -> Callable[[Record], bool] | None:
+    """Return what the filters of a request let through, ``None`` if it sets none of them.
+
+    :param given: the query, or the body.
+    :param filters: for each filter the property that must have the value, or one of the values, in any case.
+    :param texts: for each filter the properties that are searched for the text.
+    """
+    values = [(of, _folded(given[name])) for name, of in filters.items() if given.get(name) not in (None, [], "")]
+    searched = [(names, given[name].casefold()) for name, names in texts.items() if given.get(name)]
+
+    def keep(record: Record) -> bool:
+        return all(
+            not wanted.isdisjoint(_folded(record[of] if isinstance(of, str) else of(record))) for of, wanted in values
+        ) and all(
+            text in " ".join(str(record[name]) for name in names if record[name]).casefold() for names, text in searched
+        )
+
+    return keep if values or searched else None
+
+
+def _folded(values: Any) -> frozenset[str]:
+    """Return one value, or those of a list, for comparing without case."""
+    several = values if isinstance(values, list) else [values]
+    return frozenset(str(one).casefold() for one in several if one is not None)
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    """Return how a list is cut and ordered, by names in lower case; only one list says it in its body."""
+    given = request.body if request.operation.body_schema is not None else request.query
+    return {name.lower(): value for name, value in given.items() if value is not None}
+
+
+def _order(settings: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return what a list is ordered by, and whether it descends; newest first if nothing is asked for."""
+    order = str(settings.get("orderby") or "createdAt")
+    direction = settings.get("orderdirection") or ("DESCENDING" if order.lower() == "createdat" else "ASCENDING")
+    return order, direction == "DESCENDING"
+
+
+def _comparable(record: Record, name: str) -> tuple[int, Any]:
+    wanted = {"lastinteractionat": "lastinteractiondate"}.get(name.lower(), name.lower())
+    value = next((value for key, value in record.values.items() if key.lower() == wanted), None)
+    if isinstance(value, (int, float)):
+        return 0, value
+    if value is None:
+        return 2, 0
+    try:
+        return 0, parse_ticks(value)
+    except (TypeError, ValueError):
+        return 1, str(value).casefold()
