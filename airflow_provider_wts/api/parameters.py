@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_uuid, json_value, utc, visible
+from airflow_provider_wts.api.wire import (
+    UNSET,
+    Missing,
+    Unset,
+    exact_number,
+    is_missing,
+    is_uuid,
+    json_value,
+    utc,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -446,23 +456,14 @@ def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
     :raises WtsInvalidRequestError: when it is neither, or a key is no text or there twice.
     """
     if isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) and one.keys() == _PAIR for one in value):
-        refuse_twice(name, [one["key"] for one in value])
+        if (twice := _twice([one["key"] for one in value])) is not None:
+            raise WtsInvalidRequestError(f"{name}: {KeyTwiceError(twice)}. Nothing was sent. Give it once.")
         value = {one["key"]: one["value"] for one in value}
     if not isinstance(value, Mapping):
         raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. Example: {example}.")
     if bad := [key for key in value if not isinstance(key, str)]:
         raise WtsInvalidRequestError(f"{name}: the key {quoted(bad[0])} is not text. Example: {example}.")
     return dict(value)
-
-
-def refuse_twice(name: str, keys: list[Any]) -> None:
-    """Refuse an object with a key twice.
-
-    :param keys: its keys.
-    :raises WtsInvalidRequestError: naming the key.
-    """
-    if twice := [key for index, key in enumerate(keys) if key in keys[:index]]:
-        raise WtsInvalidRequestError(f"{name}: has the key {quoted(twice[0])} twice. Nothing was sent. Give it once.")
 
 
 def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
@@ -626,24 +627,52 @@ def bounded_text(name: str, value: Any, *, most: int) -> Missing[str]:
     return found
 
 
-def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] | None = None) -> Any:
+class KeyTwiceError(ValueError):
+    """One object has a key twice: it is unknown which value is meant.
+
+    :param key: the key.
+    """
+
+    def __init__(self, key: Any) -> None:
+        super().__init__(f"has the key {quoted(key)} twice")
+
+
+def read_json(text: str, *, parse_float: Callable[[str], Any] = exact_number) -> Any:
+    """Return what a JSON text says, with all digits of its numbers.
+
+    :param parse_float: reads numbers with a fraction.
+    :raises KeyTwiceError: when one object has a key twice.
+    :raises ValueError: when it is not JSON.
+    """
+    try:
+        return json.loads(text, parse_float=parse_float, object_pairs_hook=_named_once)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise KeyTwiceError(_twice([key for key, _ in pairs]))
+    return found
+
+
+def _twice(keys: list[Any]) -> Any:
+    """Return the first key that is there twice; ``None`` if there is none."""
+    return next((key for index, key in enumerate(keys) if key in keys[:index]), None)
+
+
+def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] = exact_number) -> Any:
     """Return what a JSON text says.
 
     :param parse_float: reads numbers with a fraction.
-    :raises WtsInvalidRequestError: when it is not JSON, or one object has a key twice: it is unknown which is meant.
+    :raises WtsInvalidRequestError: when it is not JSON, or one object has a key twice.
     """
-
-    def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            refuse_twice(name, [key for key, _ in pairs])
-        return found
-
     try:
-        return json.loads(text, parse_float=parse_float, object_pairs_hook=named_once)
-    except WtsInvalidRequestError:
-        raise
-    except (ValueError, RecursionError) as error:
+        return read_json(text, parse_float=parse_float)
+    except KeyTwiceError as error:
+        raise WtsInvalidRequestError(f"{name}: {error}. Nothing was sent. Give it once.") from None
+    except ValueError as error:
         raise WtsInvalidRequestError(f"{name}: is not valid JSON: {error}. {_NATIVE}") from None
 
 

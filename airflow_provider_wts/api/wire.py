@@ -40,6 +40,9 @@ UNSET: Final = _Unset.UNSET
 #: A parameter that may be left out, or set to ``None`` to send ``null``.
 Missing: TypeAlias = T | Unset | None
 
+#: Digits that a number of double precision keeps in any case, and a difference that a calculation makes.
+_EXACT_DIGITS, _UNSEEN = 15, Decimal("0.000001")
+
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -110,10 +113,36 @@ def json_value(value: object) -> object:
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Decimal):
-        if not value.is_finite():
-            raise ValueError(f"{value} is not a JSON value")
-        return int(value) if value == value.to_integral_value() else float(value)
+        return _json_number(value)
     raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _json_number(value: Decimal) -> float:
+    if not value.is_finite():
+        raise ValueError(f"{value} is not a JSON value")
+    if value == value.to_integral_value():
+        return int(value)
+    if loses_digits(value):
+        raise ValueError(f"{value} has more digits than a number of JSON keeps; give it as text, or round it")
+    return float(value)
+
+
+def loses_digits(value: Decimal) -> bool:
+    """Whether a number of double precision lacks digits that count, such as the cents of an amount.
+
+    :param value: the number as it was written.
+    """
+    return abs(Decimal(repr(float(value))) - value) > _UNSEEN
+
+
+def exact_number(text: str) -> float | Decimal:
+    """Read a number with a fraction or an exponent, so that all of its digits are kept.
+
+    :param text: the number, as JSON has it.
+    """
+    found = float(text)
+    has_more = len(text) > _EXACT_DIGITS and found - found == 0 and loses_digits(Decimal(text))
+    return Decimal(text) if has_more else found
 
 
 def wire_value(value: object, where: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ _SINGLE = frozenset(
         *("float[pyarrow]", "halffloat[pyarrow]"),
     ]
 )
+
+#: Those types, also inside of the type of a list or an object.
+_SINGLE_INSIDE = re.compile(r"\b(?:float16|float32|Float16|Float32|float|halffloat)\b")
 
 #: Significant digits to try when rounding such a number, because its conversion to double precision adds digits.
 _DIGITS = range(6, 10)
@@ -78,10 +82,28 @@ def _exact(
         raise WtsInvalidRequestError(
             f"{parameter}: two columns have the same name, {quoted(twice)}. Nothing was sent. Rename one of them."
         )
-    single = [name for name, kind in zip(names, kinds, strict=False) if str(kind) in _SINGLE]
+    single = {name: kind for name, kind in zip(names, kinds, strict=False) if _SINGLE_INSIDE.search(str(kind))}
     if not single:
         return iter(rows)
-    return ({**row, **{name: _exact_number(row[name], name, parameter) for name in single}} for row in rows)
+    return (
+        {**row, **{name: _exact_cell(row[name], kind, name, parameter) for name, kind in single.items()}}
+        for row in rows
+    )
+
+
+def _exact_cell(cell: Any, kind: Any, name: str, parameter: str) -> Any:
+    """Return a cell with numbers of single precision, also those inside, as they were written.
+
+    :param kind: its type; a list of Polars or PyArrow names that of its items, an object those of its fields.
+    """
+    kind = getattr(kind, "pyarrow_dtype", kind)
+    if isinstance(cell, dict):
+        fields = {field.name: getattr(field, "dtype", None) or field.type for field in getattr(kind, "fields", kind)}
+        return {key: _exact_cell(one, fields[key], name, parameter) for key, one in cell.items()}
+    if isinstance(cell, list):
+        inner = getattr(kind, "inner", None) or kind.value_type
+        return [_exact_cell(one, inner, name, parameter) for one in cell]
+    return _exact_number(cell, name, parameter) if str(kind) in _SINGLE else cell
 
 
 def _exact_number(cell: Any, name: str, parameter: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, time, timedelta
 from typing import Any
 
 from airflow_provider_wts.api import wire
@@ -52,12 +52,21 @@ def without_missing(value: Any) -> Any:
 
 
 def with_dates_as_text(value: Any) -> Any:
-    """Return a value with its dates as ISO 8601 text, at any depth."""
+    """Return a value with its dates and times as ISO 8601 text, and lengths of time as text, at any depth."""
     if isinstance(value, dict):
         return {key: with_dates_as_text(one) for key, one in value.items()}
     if isinstance(value, list):
         return [with_dates_as_text(one) for one in value]
-    return value.isoformat() if isinstance(value, date) else value
+    return value.isoformat() if isinstance(value, (date, time)) else clock_time(value)
+
+
+def clock_time(value: Any) -> Any:
+    """Return a length of time as a clock shows it, such as ``26:30:00``, and everything else as it is."""
+    if not isinstance(value, timedelta):
+        return value
+    minutes, seconds = divmod(abs(value), timedelta(minutes=1))
+    fraction = f".{seconds.microseconds:06}" if seconds.microseconds else ""
+    return f"{'-' * (value < timedelta())}{minutes // 60:02}:{minutes % 60:02}:{seconds.seconds:02}{fraction}"
 
 
 def plain_number(value: Any) -> Any:

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import is_nan
 from airflow_provider_wts.campaigns.attempts import place, remove
-from airflow_provider_wts.campaigns.missing import plain_number
+from airflow_provider_wts.campaigns.missing import clock_time, plain_number
 from airflow_provider_wts.campaigns.recipients import Row, checksum_of
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
 from airflow_provider_wts.hooks.queries import columns_and_rows
@@ -206,7 +206,7 @@ def _written(cell: Any, column: str) -> Any:
     if isinstance(cell, (list, tuple)):
         return ["list", [_written(one, column) for one in cell]]
     if isinstance(cell, timedelta):
-        return _clock(cell)
+        return clock_time(cell)
     for kind, name in _KINDS.items():
         if isinstance(cell, kind):
             return [name, str(cell)] if name else str(cell)
@@ -214,13 +214,6 @@ def _written(cell: Any, column: str) -> Any:
         f"recipients_sql: the column {column!r} contains a {type(cell).__name__}. Nothing was sent. Convert it to text "
         f"in the query, or leave it out. Example: CAST({column} AS VARCHAR(100)) AS {column}"
     )
-
-
-def _clock(span: timedelta) -> str:
-    """Return a time of MySQL, which may be negative and longer than a day, as it writes it: ``-26:30:00``."""
-    minutes, seconds = divmod(abs(span), timedelta(minutes=1))
-    fraction = f".{seconds.microseconds:06}" if seconds.microseconds else ""
-    return f"{'-' * (span < timedelta())}{minutes // 60:02}:{minutes % 60:02}:{seconds.seconds:02}{fraction}"
 
 
 def _text(value: bytes, column: str) -> str:

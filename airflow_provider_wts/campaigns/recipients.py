@@ -26,11 +26,13 @@ from jinja2.sandbox import SandboxedEnvironment, safe_range
 
 from airflow_provider_wts.api.addresses import identity_of
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
+from airflow_provider_wts.api.parameters import KeyTwiceError, read_json
 from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns.frames import frame_rows, parquet_rows
 from airflow_provider_wts.campaigns.garbled import garbled_cell
-from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
+from airflow_provider_wts.campaigns.missing import clock_time, is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
+from airflow_provider_wts.campaigns.shown_number import ShownNumber
 from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
@@ -161,6 +163,8 @@ class RowPlan:
         if garbled := garbled_cell(columns):
             raise RowError(garbled)
         seen = RowValues(columns)
+        if twice := seen.twice:
+            raise RowError(str(KeyTwiceError(twice)))
         to = self._value("to", columns, seen)
         if is_blank(to):
             hint = "" if "to" in self._fills or "to" in columns else "; name its column with row_to"
@@ -410,6 +414,15 @@ class RowValues:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = {_composed(name): value for name, value in values.items()}
+        self._given = values
+
+    @property
+    def twice(self) -> str | None:
+        """A name that two columns have, each encoded in its way."""
+        if len(self._values) == len(self._given):
+            return None
+        names = list(map(_composed, self._given))
+        return str(next(name for name in names if names.count(name) > 1))
 
     def __getitem__(self, name: str) -> Any:
         return self._values[_composed(name)]
@@ -605,18 +618,20 @@ def _written(value: Any) -> Any:
     elif not isinstance(value, str) and is_missing(value):
         raise RowError("a value in it is missing")
     else:
-        value = plain_number(value)
+        value = int(value) if isinstance(value, ShownNumber) else clock_time(plain_number(value))
         _refuse_illegible(value)
         _refuse_without_text(value)
     return value
 
 
 def _read(value: Any) -> Any:
-    """Like :func:`_written`, and without the fraction that data frames add to integers."""
-    return _whole(_written(value))
+    """Like :func:`_written`, and an integer as people write it: without a fraction, with the zeros of its format."""
+    return str(value) if isinstance(value, ShownNumber) else _whole(_written(value))
 
 
 def _whole(value: Any) -> Any:
+    if isinstance(value, ShownNumber):
+        return str(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -652,9 +667,10 @@ def _refuse_without_text(value: Any) -> None:
     if isinstance(value, (str, int, float)):
         return
     has_text = "__str__" in {name for kind in type(value).__mro__[:-1] for name in vars(kind)}
-    if isinstance(value, (bytes, bytearray)) or not has_text:
+    is_list = hasattr(value, "__iter__") and not isinstance(value, (bytes, bytearray, Mapping))
+    if is_list or isinstance(value, (bytes, bytearray)) or not has_text:
         what = "a method; call it: {{ row.nome.title() }}" if callable(value) else f"a {type(value).__name__}"
-        if isinstance(value, (list, tuple)):
+        if is_list:
             what += "; join it: {{ row.itens | join(', ') }}"
         raise RowError(f"would write {what}")
 
@@ -687,7 +703,8 @@ def _guarded(name: str, fill: Callable[[RowValues], Any], *, needed: bool) -> Ca
 
     def guarded(row: RowValues) -> Any:
         try:
-            return _result(fill(row), needed=needed, whole=needed and name != "row_to")
+            found = _result(fill(row), needed=needed, whole=needed and name != "row_to")
+            return str(found) if isinstance(found, ShownNumber) and name != "row_to" else found
         except NoValueError as error:
             raise RowError(f"{name}: {error}. To write something else instead, add: | default('cliente')") from None
         except jinja2.UndefinedError as error:
@@ -710,7 +727,7 @@ def _result(value: Any, *, needed: bool, whole: bool = False) -> Any:
         return {key: _result(one, needed=needed, whole=whole) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_result(one, needed=needed, whole=whole) for one in value]
-    found = value if isinstance(value, str) else without_missing(value)
+    found = value if isinstance(value, str) else clock_time(without_missing(value))
     if needed and not isinstance(found, bool):
         _refuse_illegible(found)
     else:
@@ -765,10 +782,10 @@ def listed(recipients: Any) -> Iterator[Row]:
     value = recipients
     if isinstance(value, str):
         try:
-            value = json.loads(value, object_pairs_hook=_named_once)
-        except RowError as error:
+            value = read_json(value)
+        except KeyTwiceError as error:
             raise WtsInvalidRequestError(f"recipients: a row {error}. Nothing was sent. Give it once.") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise WtsInvalidRequestError(
                 f"recipients: is not valid JSON: {error}. Nothing was sent. Give a list, or the output of a task "
                 "itself. A template renders a list as Python code; to make it JSON, end it with '| tojson'. Name a "
@@ -838,20 +855,11 @@ def _json_lines(place: ObjectStoragePath, encoding: str) -> Iterator[Row]:
             if not line.strip():
                 continue
             try:
-                yield Row(number, json.loads(line, object_pairs_hook=_named_once))
-            except RowError as error:
+                yield Row(number, read_json(line))
+            except KeyTwiceError as error:
                 yield Row(number, None, str(error))
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 yield Row(number, None, f"is not valid JSON: {error}")
-
-
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of a JSON Lines file; refuse duplicate names, because it is unknown which value is meant."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise RowError(f"has {next(name for name in names if names.count(name) > 1)!r} twice")
-    return values
 
 
 @contextmanager

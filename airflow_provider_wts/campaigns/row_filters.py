@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import quoted
+from airflow_provider_wts.api.wire import loses_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +24,6 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 
 _DAY_FIRST = re.compile(r"([0-9]{1,2})([/.-])([0-9]{1,2})\2([0-9]{4})")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
-
-#: Digits that a float always keeps.
-_EXACT_DIGITS = 15
 
 #: Differences below this are rounding errors.
 _ROUNDING = Decimal("0.000001")
@@ -61,10 +59,13 @@ def _read(value: Any, pattern: re.Pattern[str], example: str, *, other: tuple[re
     plain = text.replace(".", "").replace(",", ".") if pattern is _BRAZILIAN else text
     if "." not in plain:
         return int(plain)
-    found = float(plain)
-    if len(plain) > _EXACT_DIGITS and abs(Decimal(repr(found)) - Decimal(plain)) > _ROUNDING:
+    return _exact(Decimal(plain), value)
+
+
+def _exact(number_: Decimal, value: Any) -> float:
+    if loses_digits(number_):
         raise ValueError(f"{quoted(value)} is not exact as a number: it has too many digits")
-    return found
+    return float(number_)
 
 
 def money(value: Any) -> Decimal:
@@ -121,12 +122,13 @@ def as_br(value: Any, decimals: int = 2) -> str:
         return value.strftime("%d/%m/%Y %H:%M")
     if isinstance(value, date):
         return value.strftime("%d/%m/%Y")
-    if isinstance(value, str) or (found := _as_number(value)) is None:
+    if isinstance(value, Decimal) and value.is_finite():
+        found: Any = value
+    elif isinstance(value, str) or (found := _as_number(value)) is None:
         raise ValueError(
             f"{quoted(value)} is neither a number nor a date; parse it first, for example with '| number_br'"
         )
-    exact = value if isinstance(value, Decimal) else Decimal(str(found))
-    return f"{exact:,.{decimals}f}".translate(str.maketrans(",.", ".,"))
+    return f"{Decimal(str(found)):,.{decimals}f}".translate(str.maketrans(",.", ".,"))
 
 
 def _float(value: Any, default: Any = None) -> Any:
@@ -167,10 +169,11 @@ def _as_number(value: Any) -> float | None:
     found = plain_number(value)
     if isinstance(found, bool) or not isinstance(found, (int, float, Decimal)) or is_missing(found):
         return None
-    read = float(found) if isinstance(found, Decimal) else found
-    if math.isinf(read):
+    if math.isinf(found):
         raise ValueError(f"{quoted(value)} is not a number")
-    return read
+    if isinstance(found, Decimal):
+        return int(found) if found == found.to_integral_value() else _exact(found, value)
+    return found
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 import re
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from unicodedata import normalize
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
+from airflow_provider_wts.campaigns.shown_number import ShownNumber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,17 +42,32 @@ _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\
 #: Maximum bytes of an Excel file to copy into memory; larger files are copied to disk.
 _EXCEL_MEMORY = 8 * 1024 * 1024
 
-#: Up to here, Excel's numbers are exact.
-_MAX_EXACT = 2**53
+#: From here on, Excel keeps no last digits: it has 15.
+_MAX_EXACT = 10**15
 
 #: The smallest number that may be a phone number.
 _MIN_PHONE = 10**7
 
 _CHUNK = 1024 * 1024
-_LONGEST_TAG = 4096
-_ROW_TAG = re.compile(rb"<(?:\w+:)?row(?:\s[^>]*)?>")
+#: The most bytes of a tag, and of a cell with a formula.
+_LONGEST_TAG = 1 << 16
+#: The beginning of a row, or a cell with a formula whose value is zero or missing: its attributes, and the zero.
+_ROW_OR_FORMULA = re.compile(
+    rb"(?P<row><(?:\w+:)?row(?:\s[^>]*)?>)|<(?:\w+:)?c(?P<cell>\s[^>]*)?>\s*"
+    rb"<(?:\w+:)?f(?:\s[^>]*)?(?:/>|(?<!/)>[^<]*</(?:\w+:)?f>)\s*"
+    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>(?P<zero>0?)</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
+_TEXT_CELL = re.compile(rb"\st=[\"']str[\"']")
+#: What a program writes that leaves all formulas to Excel. Some of them write zero for each.
+_NOT_CALCULATED = re.compile(rb"fullCalcOnLoad=[\"'](?:1|true)[\"']")
 _ROW_NUMBER = re.compile(rb"\sr=[\"'](\d+)[\"']")
 _HIDDEN = re.compile(rb"\s(?:hidden=[\"'](?:1|true)|ht=[\"']0(?:\.0*)?)[\"']")
+
+_HIDDEN_ROW = "is hidden in the spreadsheet, by a filter or by hand. Show it, or delete it"
+_FORMULA_ALONE = (
+    "holds a formula without its value: the program that wrote the file did not calculate it. Open the file in Excel "
+    "or LibreOffice and save it again"
+)
 
 #: A date in a header, such as the month of a column, has as many digits as a phone number.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d.*|\d\d/\d\d/\d{4}", re.DOTALL)
@@ -80,6 +97,8 @@ _PARTS = re.compile(r"(?:\"[^\"]*\"|\\.|\[[^\]]*\]|[^;])+")
 _CONDITION = re.compile(r"\[(<=|>=|<>|<|>|=)(-?\d+(?:\.\d+)?)\]")
 _CURRENCY = re.compile(r"\[\$([^\]-]*)[^\]]*\]")
 _BRACKETS = re.compile(r"\[[^\]]*\]")
+_WORDS = re.compile(r"\"[^\"]*\"|\\.|\[[^\]]*\]")
+_ZEROS = re.compile(r"[0 ()/-]+")
 _HOLDS = {"<=": le, ">=": ge, "<>": ne, "<": lt, ">": gt, "=": eq}
 
 #: What a number format shows before the digits of a phone number: everything up to the first digit placeholder.
@@ -230,8 +249,11 @@ def _holds_rows(cell: str, delimiter: str, width: int) -> bool:
 
     if "\n" not in cell and "\r" not in cell:
         return False
-    rows = (line.split(delimiter) for line in cell.splitlines()[1:])
-    return any(len(row) >= width and any(map(looks_like_number, row)) for row in rows)
+    parts = [part for line in cell.splitlines() for part in line.split(delimiter)]
+    # The last cell of a row and the first one of the next are in one cell then.
+    return cell.count(delimiter) >= max(width - 1, 1) and any(
+        looks_like_number(part) or part.strip().startswith("@") for part in parts
+    )
 
 
 def _delimiter(lines: list[str]) -> str:
@@ -300,37 +322,42 @@ def _holds_anything(sheet: Any) -> bool:
 
 
 def _sheet_rows(sheet: Any, file: Any) -> Iterator[Cells]:
-    hidden = _hidden_rows(sheet, file)
+    problems = _problems_of_rows(sheet, file)
     sheet.reset_dimensions()
     header: Header | None = None
     for line, row in enumerate(sheet.iter_rows(), start=1):
         cells = [_cell_value(cell) for cell in row]
-        if all(map(_is_empty, cells)):
+        if all(map(_is_empty, cells)) and problems.get(line) != _FORMULA_ALONE:
             continue
         if header is None:
             header = Header(cells, line)
             continue
         # A row may end before the last column; the missing cells are empty.
         values, problem = header.values(cells + [None] * (header.width - len(cells)))
-        if line in hidden:
-            problem = "is hidden in the spreadsheet, by a filter or by hand. Show it, or delete it"
-        yield line, values, problem
+        yield line, values, problems.get(line, problem)
     if header is None:
         raise WtsInvalidRequestError("recipients_path: the sheet has no header line that names its columns.")
 
 
-def _hidden_rows(sheet: Any, file: Any) -> set[int]:
-    """Return the numbers of hidden rows, which openpyxl does not report in read-only mode."""
-    hidden: set[int] = set()
+def _problems_of_rows(sheet: Any, file: Any) -> dict[int, str]:
+    """Return what is wrong with rows that openpyxl does not show when it reads row by row, by their numbers."""
+    problems: dict[int, str] = {}
     number = 0
     with zipfile.ZipFile(file) as archive, archive.open(sheet._worksheet_path) as source:
+        books = (archive.read(name) for name in archive.namelist() if name.endswith("workbook.xml"))
+        is_calculated = not any(map(_NOT_CALCULATED.search, books))
         rest = b""
         while chunk := source.read(_CHUNK):
             rest += chunk
             end = 0
-            for tag in _ROW_TAG.finditer(rest):
-                end = tag.end()
-                given = _ROW_NUMBER.search(tag[0])
+            for found in _ROW_OR_FORMULA.finditer(rest):
+                end = found.end()
+                if (tag := found["row"]) is None:
+                    has_text, is_zero = _TEXT_CELL.search(found["cell"] or b""), found["zero"] == b"0"
+                    if not has_text and not (is_zero and is_calculated):
+                        problems.setdefault(number, _FORMULA_ALONE)
+                    continue
+                given = _ROW_NUMBER.search(tag)
                 last, number = number, int(given[1]) if given else number + 1
                 if number <= last:
                     # openpyxl would omit such a row.
@@ -338,26 +365,34 @@ def _hidden_rows(sheet: Any, file: Any) -> set[int]:
                         f"recipients_path: row {number} of the sheet is written after row {last}. Nothing was sent. "
                         "Open the file in Excel and save it again."
                     )
-                if _HIDDEN.search(tag[0]):
-                    hidden.add(number)
+                if _HIDDEN.search(tag):
+                    problems[number] = _HIDDEN_ROW
             # A tag may continue in the next chunk.
             rest = rest[max(end, len(rest) - _LONGEST_TAG) :]
-    return hidden
+    return problems
 
 
 def _cell_value(cell: Any) -> Any:
-    value = cell.value
-    if isinstance(value, datetime) and value.time() == time() and not re.search("[hHsS]", cell.number_format or ""):
+    value, number_format = cell.value, cell.number_format or ""
+    if isinstance(value, datetime) and value.time() == time() and not re.search("[hHsS]", number_format):
         # Excel has no dates without a time; the cell's format shows that none is meant.
         return value.date()
+    if isinstance(value, time) and re.search("[dDyY]", _WORDS.sub("", number_format)):
+        # Zero, which a formula gives for an empty cell, is the day before Excel's first one: 00/01/1900.
+        return None
     if isinstance(value, str) and "_x" in value:
         return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_EXACT:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    if _MAX_EXACT <= abs(value) < math.inf:
+        # As Excel shows it.
+        return f"{value:.14E}"
+    if isinstance(value, float) and value.is_integer():
         # Excel has only one number type, and Google Sheets writes all numbers with a fraction.
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= _MIN_PHONE:
-        return _as_shown(value, cell.number_format or "")
-    return value
+    if isinstance(value, int) and value >= _MIN_PHONE:
+        value = _as_shown(value, number_format)
+    return _with_zeros(value, number_format) if isinstance(value, int) and value >= 0 else value
 
 
 def _as_shown(number: int, number_format: str) -> float | str:
@@ -371,6 +406,13 @@ def _as_shown(number: int, number_format: str) -> float | str:
         return f"{before}{number}"
     # A float is not accepted as a phone number, but anywhere else.
     return float(number) if number >= _ROUNDED_FROM and number % _ROUNDED_TO == 0 else number
+
+
+def _with_zeros(number: int, number_format: str) -> int:
+    """Return a number with the zeros in front of it that its format shows, as in ``00000-000``."""
+    digits = _WORDS.sub("", _part_for(number, number_format)) if "00" in number_format else ""
+    width = digits.count("0")
+    return ShownNumber(number, width) if _ZEROS.fullmatch(digits) and len(str(number)) < width else number
 
 
 def _part_for(number: int, number_format: str) -> str:

@@ -1,11 +1,14 @@
-"""Values of PostgreSQL that drivers lose, or leave as they are: endless dates, months of intervals, some arrays."""
+"""Values of PostgreSQL that drivers lose or leave as they are: endless dates, months, digits of JSON, some arrays."""
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.api.wire import exact_number
 from airflow_provider_wts.hooks.databases import cells_of
 
 if TYPE_CHECKING:
@@ -23,6 +26,10 @@ SELECT one.typname, one.oid, several.oid
 FROM pg_catalog.pg_type AS several JOIN pg_catalog.pg_type AS one ON one.typarray = several.oid
 WHERE one.typtype IN ('b', 'd', 'e')
 """
+
+
+#: JSON with all digits of its numbers.
+_READ_JSON = partial(json.loads, parse_float=exact_number)
 
 
 def read_exactly(connection: Any, driver: str) -> None:
@@ -59,6 +66,8 @@ def _read_with_psycopg2(connection: Any, arrays: Sequence[Sequence[Any]]) -> Non
         for kind in (*([] if one is None else [made]), extensions.new_array_type(tuple(several), "WTS[]", made)):
             extensions.register_type(kind, connection)
 
+    for make in ("register_default_json", "register_default_jsonb"):
+        getattr(import_module("psycopg2.extras"), make)(connection, loads=_READ_JSON)
     for date, dates in _DATES.items():
         register(date, [dates], exact(extensions.string_types[date]))
     register(_INTERVAL, [_INTERVALS], lambda text, cursor: text)
@@ -79,6 +88,7 @@ def _read_with_psycopg(connection: Any, arrays: Sequence[Sequence[Any]]) -> None
 
         return type(known.__name__, (known,), {"load": load})
 
+    import_module("psycopg.types.json").set_json_loads(_READ_JSON, connection)
     adapters = connection.adapters
     for name in ("Date", "Timestamp", "Timestamptz"):
         adapters.register_loader(name.lower(), exact(getattr(datetime, f"{name}Loader")))

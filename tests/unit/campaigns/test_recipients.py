@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tracemalloc
-from datetime import date, datetime
+from collections import UserList
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,10 @@ import pytest
 
 from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.parameters import metadata
+from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns import recipients
+from airflow_provider_wts.campaigns.missing import with_dates_as_text, without_missing
 from airflow_provider_wts.campaigns.recipients import (
     Recipient,
     Recipients,
@@ -56,6 +60,11 @@ def macros() -> Any:
 
 def filled(template: Any, **row: Any) -> Any:
     return RowTemplates(None, {"ds": "2026-03-01"}).compiled("row_x", template)(RowValues(row))
+
+
+def metadata_of(cell: Any) -> Any:
+    """What goes out as metadata for a template of a cell."""
+    return metadata("data", with_dates_as_text(without_missing({"x": filled("{{ row.x }}", x=cell)})))
 
 
 # Templates of rows ----------------------------------------------------------------------------------------------------
@@ -155,6 +164,7 @@ def test_no_customer_reads_an_exponent(cell: Any) -> None:
         ("Olá {{ row.x }}", b"Ana"),
         ("Olá {{ row.x.title }}", "ana"),
         ("Olá {{ row }}", "ana"),
+        ("Olá {{ row.x }}", UserList([1, 2])),
     ],
     ids=str,
 )
@@ -184,6 +194,48 @@ def test_a_number_without_the_digits_of_a_calculation_is_written(cell: Any) -> N
     assert [one.values["text"] for one in of([{"to": NUMBER, "x": cell}], {"text": "{{ row.x }} "}, "text")] == [
         f"{cell} "
     ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (timedelta(hours=26, minutes=30), "26:30:00"),
+        (-timedelta(minutes=90, microseconds=5), "-01:30:00.000005"),
+        (time(8, 30), "08:30:00"),
+    ],
+)
+def test_a_time_is_the_same_text_in_a_sentence_and_in_metadata(cell: Any, text: str) -> None:
+    assert [one.values["text"] for one in of([{"to": NUMBER, "x": cell}], {"text": "{{ row.x }} "}, "text")] == [
+        f"{text} "
+    ]
+    assert metadata_of(cell) == {"x": text}
+
+
+@pytest.mark.parametrize("cell", [Decimal("149.90"), Decimal(100) / 3, Decimal("1E+2"), Decimal("12345678901234.56")])
+def test_a_decimal_is_a_number_in_metadata(cell: Decimal) -> None:
+    assert json.dumps(metadata_of(cell), default=json_value) == json.dumps(
+        {"x": int(cell) if cell == 100 else float(cell)}
+    )
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_an_amount_whose_cents_a_number_does_not_keep_is_not_sent_without_them(tmp_path: Path, is_file: bool) -> None:
+    (tmp_path / "a.jsonl").write_text('{"x": 12345678901234567.89}\n')
+    (row,) = recipients.in_file(str(tmp_path / "a.jsonl"))
+    cell = row.values["x"] if is_file else Decimal("12345678901234567.89")
+    with pytest.raises(WtsInvalidRequestError, match=r"data.x: .* has more digits than a number of JSON keeps"):
+        metadata_of(cell)
+    assert filled("{{ row.x | as_br }}", x=cell) == "12.345.678.901.234.567,89"
+    for name in ("money", "number"):
+        with pytest.raises(RowError, match=r"row_x: .*(too many digits|not an amount)"):
+            filled(f"{{{{ row.x | {name} }}}}", x=cell)
+
+
+@pytest.mark.parametrize("names", [("ação", "ac\u0327a\u0303o"), ("é", "e\u0301")])
+def test_one_name_in_two_encodings_makes_a_bad_row(names: tuple[str, str]) -> None:
+    (row,) = of([{"to": NUMBER, **dict.fromkeys(names, 1)}], {}).entries()
+    assert isinstance(row, SkippedRow)
+    assert f"has the key {names[0]!r} twice" in row.reason
 
 
 @pytest.mark.parametrize("template", ["Fatura {{ row.x }}", "{{ row.x }}"])
@@ -609,6 +661,29 @@ def test_a_number_that_lost_digits_in_its_column_is_nobodys(tmp_path: Path, is_f
 def test_a_number_of_single_precision_is_read_as_it_was_written(tmp_path: Path, number: float, is_file: bool) -> None:
     found = list(single_precision(number, tmp_path / "a.parquet", is_file=is_file))
     assert [row.values["to"] for row in found] == [number, None]
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_numbers_of_single_precision_inside_of_a_cell_are_read_as_they_were_written(
+    tmp_path: Path, is_file: bool
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    def rows(number: float) -> list[Any]:
+        single = pyarrow.float32()
+        kind = pyarrow.list_(
+            pyarrow.struct([("float", pyarrow.float64()), ("single", single), ("all", pyarrow.list_(single))])
+        )
+        cell = [{"float": 123456789.12, "single": 149.9, "all": [None, number]}]
+        table = pyarrow.table({"x": pyarrow.array([cell, None], kind)})
+        parquet.write_table(table, tmp_path / "a.parquet")
+        found = recipients.in_file(str(tmp_path / "a.parquet")) if is_file else recipients.listed(table)
+        return [row.values["x"] for row in found]
+
+    assert rows(0.1) == [[{"float": 123456789.12, "single": 149.9, "all": [None, 0.1]}], None]
+    with pytest.raises(WtsInvalidRequestError, match="the column 'x' has single precision"):
+        rows(11999990001.0)
 
 
 @pytest.mark.parametrize("is_file", [True, False])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zipfile
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -251,6 +251,18 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {"encoding": "latin-1"},
         {2: "read in another encoding"},
     ),
+    "quotes of a row that end in the next": (
+        "a.csv",
+        f'nome;to\n"Ana;{ANA}\nBia";{BIA}\n'.encode(),
+        {},
+        {3: "with line 2, has a quote in the wrong place"},
+    ),
+    "quotes that end later, and handles": (
+        "a.csv",
+        b'nome;to\n"Ana;@ana\nBia;@bia\nCaio";@caio\n',
+        {},
+        {4: "with line 2, has a quote in the wrong place"},
+    ),
     "UTF-8 encoded twice": ("a.csv", f"to;nome\n{ANA};JoÃ£o\n".encode(), {}, {2: "read in another encoding"}),
     "text of a Mac, taken for latin-1": (
         "a.csv",
@@ -333,7 +345,31 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "Excel, a formula's value": ("a.xlsx", formula(), {}, [(TWO[0][0], "ANA")]),
     "Excel, an error of a formula": ("a.xlsx", excel(["to", "nome"], [ANA, "#N/A"]), {}, {2: "'nome' has no value"}),
     "Excel, an error in Portuguese": ("a.xlsx", excel(["to", "nome"], [ANA, "#N/D"]), {}, {2: "'nome' has no value"}),
-    "Excel, a formula without a value": ("a.xlsx", excel(["to", "nome"], [ANA, "=A1"]), {}, {2: "'nome' has no value"}),
+    "Excel, a formula without a value": ("a.xlsx", excel(["to", "nome"], [ANA, "=A1"]), {}, {2: "without its value"}),
+    "Excel, a row of formulas without values": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, "Ana"], ["=A1", "=B1"]),
+        {},
+        {3: "holds a formula without its value"},
+    ),
+    "Excel, zero for each formula that was not calculated": (
+        "a.xlsx",
+        edited(excel(["to", "nome"], [ANA, "=B1"]), b"<v />", b"<v>0</v>"),
+        {},
+        {2: "holds a formula without its value"},
+    ),
+    "Excel, a formula that gives an empty text": (
+        "a.xlsx",
+        edited(excel(["to", "nome"], [ANA, "=A1"]), b'<c r="B2"', b'<c r="B2" t="str"'),
+        {},
+        {2: "'nome' has no value"},
+    ),
+    "Excel, a number of 16 digits": (
+        "a.xlsx",
+        excel(["to", "nome"], [ANA, 1234567890123450]),
+        {},
+        {2: "scientific notation and lost digits"},
+    ),
     "Excel, a truth value for a phone number": ("a.xlsx", excel(["to", "nome"], [True, "A"]), {}, {2: "a truth value"}),
     "Excel, a truth value for a name": ("a.xlsx", excel(["to", "nome"], [ANA, True]), {}, {2: "would write True"}),
     "Excel, a date for a phone number": (
@@ -509,6 +545,50 @@ def test_a_spreadsheet_as_people_have_it(case: str, tmp_path: Path) -> None:
         assert len(found) == expected
     else:
         assert [(one.to, one.values["text"]) for one in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "number_format", "written"),
+    [
+        (1310100, "00000-000", "01310100"),
+        (1234567890, '000"."000"."000\\-00', "01234567890"),
+        (7, "[Blue]00;-00", "07"),
+        (118, "00", "118"),
+        (7, "0.00", "7"),
+        (7, "#,##0", "7"),
+        (timedelta(hours=26, minutes=30), "[h]:mm:ss", "26:30:00"),
+        (0, "dd/mm/yyyy", "sem valor"),
+        (0.5, "dd/mm/yyyy hh:mm", "sem valor"),
+        (0.5, '[Red]hh:mm" dia"', "12:00:00"),
+    ],
+)
+def test_a_cell_is_written_as_its_format_shows_it(tmp_path: Path, value: Any, number_format: str, written: str) -> None:
+    book = Workbook()
+    sheet: Any = book.active
+    for row in (["to", "x"], [ANA, value]):
+        sheet.append(row)
+    sheet["B2"].number_format = number_format
+    book.save(tmp_path / "a.xlsx")
+    template = "{{ row.x | default('sem valor') }}"
+    given = {"text": template, "data": {"x": template}, "key": "{{ row.x or '-' }}"}
+    plan = RowPlan(RowTemplates(None, {}), given, {"text": str, "data": dict}, recipient)
+    (found,) = checked_entries(tmp_path / "a.xlsx", plan)
+    assert found.values["text"] == written
+    assert str(found.values["data"]["x"]) == written
+    assert found.key == (written if written != "sem valor" else "-")
+
+
+def test_a_phone_number_has_no_zeros_of_its_format(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(formatted(988887777, "00000000000"))
+    for template in ("{{ row.to }}", "+55{{ row.to }}"):
+        plan = RowPlan(RowTemplates(None, {}), {"to": template}, {}, recipient)
+        (found,) = checked_entries(tmp_path / "a.xlsx", plan)
+        assert "988887777" in found.reason
+        assert "00988887777" not in found.reason
+
+
+def checked_entries(path: Path, plan: RowPlan) -> list[Any]:
+    return list(Recipients(checked(recipients.in_file(str(path)), plan)).entries())
 
 
 def test_the_table_is_as_long_as_it_says() -> None:

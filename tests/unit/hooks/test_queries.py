@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -81,6 +82,7 @@ def test_digits_that_mysql_does_not_write_are_lost_too(database: Any, amount: st
         ("ARRAY['new', 'old', NULL]::kind_of_TABLE_NAME[]", ["new", "old", None]),
         ("ARRAY[UUID '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e']", ["5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"]),
         ("ARRAY[ARRAY[149.5::REAL]]", [[149.5]]),
+        ("""'{"a": [149.9, 12345678901234567.89]}'::JSONB""", {"a": [149.9, Decimal("12345678901234567.89")]}),
     ],
 )
 def test_a_value_of_postgresql_that_python_does_not_have_is_read_as_it_is_there(
