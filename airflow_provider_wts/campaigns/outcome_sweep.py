@@ -15,7 +15,7 @@ from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.hooks.contacts import contacts_at
 from airflow_provider_wts.waiting.conditions import says_missing
-from airflow_provider_wts.waiting.session_changes import OVERLAP, ChangedSessions, checked_alone
+from airflow_provider_wts.waiting.session_changes import OVERLAP, ChangedSessions, check_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,16 +81,16 @@ class OutcomeSweep:
                 return
 
     def _see_statuses(self, sends: Mapping[str, SentRow]) -> int:
-        return checked_alone(lambda key: self._see_status(sends[key]), sends, None).calls
+        return check_each(lambda key: self._see_status(sends[key]), sends, None).calls
 
     def lookups(self) -> None:
         """Look up the sends whose session no list showed, and the sessions that lists do not show completely."""
         self._outcomes.find_answered()
         sends = {send.key: send for send in self._outcomes.not_found(max(0, self._left))}
-        checked_alone(lambda key: self._look_up(sends[key]), self._within_bounds(sends), None)
+        check_each(lambda key: self._look_up(sends[key]), self._within_bounds(sends), None)
         # One more than may be read, to see whether that is all.
         sessions = self._outcomes.unread(max(0, self._left) + 1)
-        checked_alone(self._read, self._within_bounds(sessions), None)
+        check_each(self._read, self._within_bounds(sessions), None)
         if self._left <= 0 and (len(sessions) > 0 or self._outcomes.not_found(1)):
             log.warning("max_lookups was reached. The next pass looks up what is still unknown.")
 

@@ -155,10 +155,10 @@ class WtsSessionsSensor(WtsSensor):
     def trigger(self, context: Context, times: Times) -> WtsSessionsTrigger:
         """Return the trigger that continues the wait."""
         from airflow_provider_wts.triggers.session import WtsSessionsTrigger
-        from airflow_provider_wts.waiting.deferral import hand_over
+        from airflow_provider_wts.waiting.deferral import store_ids
 
         wait = self._wait()
-        ids, place = hand_over(context, list(wait.session_ids))
+        ids, place = store_ids(context, list(wait.session_ids))
         return WtsSessionsTrigger(
             wts_conn_id=self.wts_conn_id,
             session_ids=ids,
@@ -172,9 +172,9 @@ class WtsSessionsSensor(WtsSensor):
 
     def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
         """Remove the IDs that were stored for the trigger."""
-        from airflow_provider_wts.waiting.deferral import taken_back
+        from airflow_provider_wts.waiting.deferral import delete_ids
 
-        taken_back(context)
+        delete_ids(context)
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> dict[str, int]:
         """Return the number of sessions by status, as the trigger counted them."""
@@ -197,7 +197,7 @@ class WtsSessionsSensor(WtsSensor):
         statuses: dict[str, str] = {}
         few = True
         try:
-            swept = sweep(self.hook.client, over, earliest_start(context), most_pages=len(left))
+            swept = sweep(self.hook.client, over, earliest_start(context), max_pages=len(left))
         except WtsError as error:
             if refuses_token(error):
                 raise

@@ -147,7 +147,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
             for stretch in await self._without_gap(position, poll.batch):
                 position.find(stretch, self.events)
             telling = None
-            if position.untold and time.monotonic() >= next_telling:
+            if position.unreported and time.monotonic() >= next_telling:
                 next_telling = time.monotonic() + spacing
                 telling = {"events": position.report(MOST)}
             # What is not reported yet is found again by a triggerer that starts later.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.triggers.base import WtsWaitTrigger
 from airflow_provider_wts.waiting.conditions import NOT_REACHED, FailedChecks, SessionsWait, SessionWait
-from airflow_provider_wts.waiting.deferral import handed_over
+from airflow_provider_wts.waiting.deferral import stored_ids
 from airflow_provider_wts.waiting.poller import End
 from airflow_provider_wts.waiting.reader import BackgroundThread
 from airflow_provider_wts.waiting.subscriptions import SessionSubscription
@@ -141,7 +141,7 @@ class WtsSessionsTrigger(WtsWaitTrigger):
         try:
             while True:
                 try:
-                    return await thread.run(lambda: handed_over(place))
+                    return await thread.run(lambda: stored_ids(place))
                 except WtsError:
                     raise
                 except Exception as error:

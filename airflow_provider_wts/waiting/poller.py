@@ -1,10 +1,10 @@
-"""One poll for all: the triggers of one connection in one event loop share the checks of what they wait for.
+"""The shared poll: all triggers of one connection in one event loop share their requests.
 
-A sweep lists the sessions that reached a status of interest since a cursor, 100 a request, so thousands of waiters
-cost a request or two. The API does not document how its dates behave, so every waiter is also checked alone now and
-then; when such a check finds what the sweeps should have shown, the sweeps are no longer trusted.
+A sweep lists the sessions that changed to a status of interest since a cursor, 100 per request, so one or two requests
+serve thousands of triggers. The API does not document how its dates behave, so each session is also checked by itself
+from time to time. If such a check finds a change that the sweeps should have shown, they are no longer trusted.
 
-Messages have no such list: they are checked one at a time, in turn, within the same share of the account's requests.
+Messages have no such list. They are checked one at a time, in turn, within the same share of the rate limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, Wt
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.hooks import metrics
 from airflow_provider_wts.waiting.conditions import (
-    MOST_FAILED_CHECKS,
+    MAX_FAILED_CHECKS,
     FailedChecks,
     WaitState,
     refuses_token,
@@ -31,7 +31,7 @@ from airflow_provider_wts.waiting.reader import BackgroundReader
 from airflow_provider_wts.waiting.session_changes import (
     CLOCK_SLACK,
     SWEEP_OVERLAP,
-    Singles,
+    SingleChecks,
     Sweep,
     poll_messages,
     poll_sessions,
@@ -47,24 +47,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Part of the account's requests that polling may use: 250 of 1,000 in 5 minutes.
+#: Seconds per request, so that polling uses at most 250 of the account's 1,000 requests in 5 minutes.
 SECONDS_PER_CALL = 300 / 250
 
-#: Seconds in which every session is checked alone beside a list that is trusted, where the share allows that.
+#: Seconds in which every session is checked by itself once while the list is trusted, if the rate limit allows it.
 TURN = 3600.0
 
-#: Seconds of answers 429 in a row that do not count as failed checks: the account's limit is free again by then.
+#: Seconds of consecutive 429 answers that do not count as failed checks, because the limit resets within that time.
 RATE_LIMIT_WAIT = 300.0
 
-#: Looks at single sessions or messages in one poll.
-MOST_SINGLE_LOOKS = 100
+#: Maximum checks of single sessions or messages per poll.
+MAX_SINGLE_CHECKS = 100
 
 
 class Poller:
-    """Polls for all subscriptions of one connection in one event loop.
-
-    :param wts_conn_id: the Airflow connection.
-    """
+    """Polls for all subscriptions of one connection in one event loop."""
 
     def __init__(self, wts_conn_id: str) -> None:
         self._subscriptions: set[Subscription] = set()
@@ -73,25 +70,22 @@ class Poller:
         self._cursor: datetime | None = None
         self._new_since: datetime | None = None
         self._trusted = True
-        self._give_list_up = False
+        self._is_list_unusable = False
         self._limited_since: float | None = None
-        #: Changes that a single check showed first, and that the next list must show, too.
+        #: Changes that a single check found first, and that the next list must show, too.
         self._expected: dict[str, str] = {}
         self._interval = float("inf")
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        #: Whether it has stopped for good; then another one takes its place.
+        #: Whether it has stopped permanently, so that another one must replace it.
         self.ended = False
         self._reader = BackgroundReader(wts_conn_id, "wts-poll")
         self._wts_conn_id = wts_conn_id
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Begin to report to a subscription.
-
-        :param subscription: what is waited for.
-        """
+        """Start reporting to a subscription."""
         self._subscriptions.add(subscription)
-        self._board_of(subscription).add(subscription)
+        self._group_of(subscription).add(subscription)
         if isinstance(subscription, SessionSubscription):
             since = subscription.since - CLOCK_SLACK
             self._new_since = min(since, self._new_since or since)
@@ -99,21 +93,18 @@ class Poller:
             self._interval = subscription.interval
             self._wake.set()
         if self._task is None:
-            # A context of its own: in the creator's, its log lines would go to that one task. Not the creator's
-            # child either: it goes on when the creator is cancelled.
+            # An empty context, because in the trigger's the log lines would go to its task. Not a child of the
+            # trigger's asyncio task, because the poll must continue when that is cancelled.
             self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Stop to report to a subscription.
-
-        :param subscription: what was waited for.
-        """
+        """Stop reporting to a subscription."""
         self._subscriptions.discard(subscription)
-        self._board_of(subscription).remove(subscription)
+        self._group_of(subscription).remove(subscription)
         if not self._subscriptions:
             self._wake.set()
 
-    def _board_of(self, subscription: Subscription) -> Subscriptions:
+    def _group_of(self, subscription: Subscription) -> Subscriptions:
         return self._messages if isinstance(subscription, MessageSubscription) else self._sessions
 
     async def _run(self) -> None:
@@ -127,7 +118,7 @@ class Poller:
                     failed_checks.succeeded()
                     polls.polled(succeeded=True)
                 except Exception as error:
-                    # Whatever it is, it is about this poll, and not about anybody's wait.
+                    # Any error is about this poll, not about a single wait.
                     polls.polled(succeeded=False)
                     if not isinstance(error, WtsError):
                         log.exception("The poll failed.")
@@ -153,13 +144,13 @@ class Poller:
             return False
         return refuses_token(error) or failed_checks.failed(error)
 
-    async def _pause(self, least: float) -> None:
-        """Sleep until the next poll is due, or nobody waits any more."""
+    async def _pause(self, minimum: float) -> None:
+        """Sleep until the next poll is due, or no subscription is left."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         self._interval = min((subscription.interval for subscription in self._subscriptions), default=0.0)
         while self._subscriptions:
-            left = begun + max(self._interval, least) - loop.time()
+            left = begun + max(self._interval, minimum) - loop.time()
             if left <= 0:
                 return
             self._wake.clear()
@@ -170,40 +161,40 @@ class Poller:
                 return
 
     async def _poll_once(self) -> float:
-        """Poll once, and return the seconds after which the next poll may come.
+        """Poll once, and return the minimum seconds until the next poll.
 
-        :raises WtsError: when nothing at all could be read, or the token is refused.
+        :raises WtsError: when nothing could be read, or the token is refused.
         """
         calls, learned = 0, False
         errors: list[WtsError] = []
         failed: list[tuple[Subscriptions, dict[str, WtsError]]] = []
         if len(self._sessions) > 1:
             try:
-                calls += await self._look_at_list()
+                calls += await self._sweep()
                 learned = True
             except WtsError as error:
                 if refuses_token(error):
                     raise
                 log.warning("The list of changed sessions cannot be read; sessions are read one at a time. %s", error)
                 errors.append(error)
-        for board, check in ((self._sessions, self._check_sessions), (self._messages, self._check_messages)):
-            if not len(board):
+        for group, check in ((self._sessions, self._check_sessions), (self._messages, self._check_messages)):
+            if not len(group):
                 continue
             checked = await check(calls, all_due=bool(errors))
             calls += checked.calls
             learned = learned or bool(checked.seen)
             errors += checked.failed.values()
-            failed.append((board, checked.failed))
+            failed.append((group, checked.failed))
         if errors and not learned:
             raise next((error for error in errors if isinstance(error, WtsRateLimitError)), errors[0])
-        for board, failures in failed:
-            # What never reached the API says nothing about a session.
+        for group, failures in failed:
+            # A request that never reached the API shows nothing about a session.
             about = {one: error for one, error in failures.items() if not isinstance(error, WtsNotSentError)}
-            board.count_failures(about, MOST_FAILED_CHECKS)
+            group.count_failures(about, MAX_FAILED_CHECKS)
         self._limited_since = None
         return max(calls * SECONDS_PER_CALL, *(getattr(error, "retry_after", 0.0) for error in errors), 0.0)
 
-    async def _look_at_list(self) -> int:
+    async def _sweep(self) -> int:
         statuses = sorted(
             {
                 status
@@ -212,47 +203,47 @@ class Poller:
                 for status in subscription.statuses
             }
         )
-        since = min(moment for moment in (self._cursor, self._new_since) if moment is not None)
-        # Whoever subscribes from now on is checked from its own time on by the next sweep.
+        since = min(at for at in (self._cursor, self._new_since) if at is not None)
+        # The next sweep begins early enough for subscriptions that are added from now on.
         self._new_since = None
         waiting = len(self._sessions)
         try:
-            swept: Sweep = await self._reader.read(lambda client: sweep(client, statuses, since, most_pages=waiting))
+            swept: Sweep = await self._reader.read(lambda client: sweep(client, statuses, since, max_pages=waiting))
         except BaseException:
             self._new_since = min(since, self._new_since or since)
             raise
         self._sessions.report(swept.seen)
         if swept.cursor is None:
-            # More pages than waiters, or a list that breaks off: checking each of them alone is better.
+            # There are more pages than sessions to check, or the list broke off. Single checks are better then.
             self._new_since = min(since, self._new_since or since)
-            self._give_list_up = True
+            self._is_list_unusable = True
         else:
-            self._give_list_up = False
+            self._is_list_unusable = False
             self._cursor = swept.cursor - SWEEP_OVERLAP
-            self._notice_missing(swept, statuses)
+            self._check_expected(swept, statuses)
         return swept.calls
 
-    async def _check_sessions(self, calls: int, *, all_due: bool) -> Singles:
+    async def _check_sessions(self, calls: int, *, all_due: bool) -> SingleChecks:
         waiting = len(self._sessions)
         if self._cursor is None:
             self._cursor = self._new_since
-        by_list = waiting > 1 and self._trusted and not self._give_list_up and not all_due
-        count = min(waiting, MOST_SINGLE_LOOKS)
+        by_list = waiting > 1 and self._trusted and not self._is_list_unusable and not all_due
+        count = min(waiting, MAX_SINGLE_CHECKS)
         if by_list:
             interval = min(self._interval, TURN)
             share = int(interval / SECONDS_PER_CALL) - calls if SECONDS_PER_CALL else count
             count = max(1, min(math.ceil(waiting * interval / TURN), share, count))
         chosen = self._sessions.next_in_turn(count)
-        # One attempt each: their next turn is the next attempt.
+        # Without retries: the next turn is the retry.
         checked = await self._reader.read(lambda client: poll_sessions(client.perform_once, self._wanted(chosen)))
         self._sessions.note_checked(chosen, checked.seen, checked.failed)
         if by_list:
-            self._notice_misses(checked.seen)
+            self._compare_with_list(checked.seen)
         self._sessions.report({session_id: session_seen(session) for session_id, session in checked.seen.items()})
         return checked
 
-    async def _check_messages(self, calls: int, *, all_due: bool) -> Singles:
-        chosen = self._messages.next_in_turn(MOST_SINGLE_LOOKS)
+    async def _check_messages(self, calls: int, *, all_due: bool) -> SingleChecks:
+        chosen = self._messages.next_in_turn(MAX_SINGLE_CHECKS)
         kinds = {
             message_id: next((one.id_of for one in self._messages.waiting_for(message_id) if one.id_of), None)
             for message_id in chosen
@@ -265,11 +256,11 @@ class Poller:
         return checked
 
     def _wanted(self, ids: Iterable[str]) -> Iterable[str]:
-        """Not to the end where nobody waits any more."""
+        """Yield IDs as long as there are subscriptions."""
         return (one for one in ids if self._subscriptions)
 
-    def _notice_misses(self, checked: Mapping[str, Mapping[str, Any]]) -> None:
-        """Notice what single checks show and the list did not; what is newer than the list must be in the next one."""
+    def _compare_with_list(self, checked: Mapping[str, Mapping[str, Any]]) -> None:
+        """Distrust the list if it missed a change that a single check shows. The next list must show newer changes."""
         for session_id, session in checked.items():
             seen = session_seen(session)
             missed = any(
@@ -283,7 +274,7 @@ class Poller:
             else:
                 self._expected[session_id] = seen.status
 
-    def _notice_missing(self, swept: Sweep, statuses: list[str]) -> None:
+    def _check_expected(self, swept: Sweep, statuses: list[str]) -> None:
         for session_id, status in self._expected.items():
             if status in statuses and session_id not in swept.seen:
                 self._distrust(session_id)
@@ -292,8 +283,8 @@ class Poller:
     def _distrust(self, session_id: str) -> None:
         if self._trusted:
             log.warning(
-                "WTS Chat's list of sessions did not show a change that the session itself shows (%s). From now on "
-                "every session is also read alone, which makes extra requests.",
+                "WTS Chat's list of sessions did not show a change that the session itself shows (%s). From now on, "
+                "every session is also read by itself, which makes extra requests.",
                 session_id,
             )
         self._trusted = False
@@ -310,10 +301,7 @@ _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = Weak
 
 
 def poller_of(wts_conn_id: str) -> Poller:
-    """Return the poller of a connection in the running event loop.
-
-    :param wts_conn_id: the Airflow connection.
-    """
+    """Return the poller of a connection in the running event loop."""
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(wts_conn_id)
     if poller is None or poller.ended:
@@ -325,10 +313,10 @@ class End(NamedTuple):
     """The end of a wait.
 
     :param outcome: ``reached``, ``failed``, ``timeout`` or ``error``.
-    :param seen: what was seen last, by id.
-    :param message: what happened, for a person.
+    :param seen: what was seen last, by ID.
+    :param message: what happened, for people to read.
     :param final: whether waiting again cannot help.
-    :param retry_after: seconds until the account's rate limit is free again, if that ended the wait.
+    :param retry_after: seconds until the rate limit resets, if that ended the wait.
     """
 
     outcome: str
@@ -346,17 +334,16 @@ async def end_of_wait(
     earliest: datetime,
     deadline: datetime,
 ) -> End:
-    """Wait, by the poll that all triggers of the connection share.
+    """Wait, with the poll that all triggers of the connection share.
 
-    :param wts_conn_id: the Airflow connection.
-    :param subscribe: says what is waited for.
-    :param judge: judges what was seen so far, in a verdict and a sentence for a person.
+    :param subscribe: creates the subscription.
+    :param judge: returns the state of the wait, given what was seen so far, and a sentence for people to read.
     :param earliest: nothing is checked before this.
     :param deadline: when the wait ends unsuccessfully.
     """
     await asyncio.sleep(max(0.0, _left(earliest)))
     subscription = subscribe()
-    # What thousands of waiting triggers need no more should not be kept by them.
+    # Free the memory: thousands of triggers may be waiting.
     del subscribe
     poller = poller_of(wts_conn_id)
     poller.subscribe(subscription)
@@ -369,14 +356,14 @@ async def end_of_wait(
             except WtsError as error:
                 final = refuses_token(error) or isinstance(error, WtsInvalidRequestError)
                 return End("error", seen, str(error), final, getattr(error, "retry_after", None))
-            verdict, message = judge(seen)
-            if verdict is not WaitState.WAITING:
-                return End(verdict.value, seen, message, verdict is WaitState.FAILED)
+            state, message = judge(seen)
+            if state is not WaitState.WAITING:
+                return End(state.value, seen, message, state is WaitState.FAILED)
             if left <= 0:
                 return End("timeout", seen, message)
     finally:
         poller.unsubscribe(subscription)
 
 
-def _left(moment: datetime) -> float:
-    return (moment - datetime.now(UTC)).total_seconds()
+def _left(until: datetime) -> float:
+    return (until - datetime.now(UTC)).total_seconds()

@@ -1,4 +1,4 @@
-"""Reads from WTS Chat for triggers: in a thread of their own, over the connection as Airflow has it now."""
+"""Reads from WTS Chat for triggers: in a separate thread, with the current Airflow connection."""
 
 from __future__ import annotations
 
@@ -23,21 +23,19 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which the connection is read again from Airflow.
+#: Seconds between two reads of the connection from Airflow.
 CONNECTION_AGE = 300.0
 
 
 class StoppedError(Exception):
-    """Nobody waits for the answer any more."""
+    """Nobody is waiting for the answer anymore."""
 
 
 class BackgroundThread:
-    """Runs functions one after the other, outside the event loop.
+    """Runs functions one after another, outside the event loop.
 
-    Not the loop's own threads: they look names up for the whole triggerer. Not an executor: a process waits for its
-    threads before it ends, and an answer may take a minute.
-
-    :param name: name of the thread.
+    It does not use the loop's default executor, which resolves host names for the whole triggerer, or any executor at
+    all: a process waits for an executor's threads before it exits, and an answer may take a minute.
     """
 
     def __init__(self, name: str) -> None:
@@ -47,10 +45,7 @@ class BackgroundThread:
         self.stopping = threading.Event()
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function, and return what it returns.
-
-        :param function: the function. It goes on when the caller is cancelled.
-        """
+        """Run a function, and return its result. The function continues if the caller is cancelled."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((function, future))
         if self._thread is None:
@@ -59,7 +54,7 @@ class BackgroundThread:
         return await future
 
     def close(self) -> None:
-        """Let the thread end; what it waits for ends at once."""
+        """End the thread; its waits end immediately."""
         self.stopping.set()
         self._jobs.put(None)
 
@@ -78,13 +73,12 @@ class BackgroundThread:
         self._end()
 
     def _end(self) -> None:
-        """Do what is left to do in the thread."""
+        """Clean up in the thread."""
 
 
 class BackgroundReader(BackgroundThread):
-    """Reads with the client of a connection. The token is read again from Airflow now and then, and when it is refused.
+    """Reads with the client of a connection, which is read again from Airflow regularly, and if its token is refused.
 
-    :param wts_conn_id: the Airflow connection.
     :param name: name of the thread.
     """
 
@@ -97,11 +91,10 @@ class BackgroundReader(BackgroundThread):
         self._refused = False
 
     async def read(self, function: Callable[[WtsClient], T]) -> T:
-        """Read something.
+        """Call a function with the client.
 
-        :param function: reads it.
-        :raises WtsError: when it fails, or the connection cannot be used. A token is refused for good only if the one
-            that Airflow has now is refused, too.
+        :raises WtsError: when it fails, or the connection cannot be used. A refused token is raised only if the
+            token that Airflow has now is refused, too.
         """
         return await self.run(lambda: self._read(function))
 
@@ -112,10 +105,10 @@ class BackgroundReader(BackgroundThread):
         except WtsError as error:
             if not refuses_token(error):
                 raise
-            log.warning("%s The connection %r is read again.", error, self._wts_conn_id)
+            log.warning("%s Reading the connection %r again.", error, self._wts_conn_id)
             now = self._connect().client
             if self._refused and now is client:
-                # It was asked about this one twice before.
+                # This token has already been refused twice.
                 raise
         else:
             self._refused = False
@@ -132,22 +125,22 @@ class BackgroundReader(BackgroundThread):
             try:
                 self._connect()
             except WtsError as error:
-                log.warning("%s The poll goes on with what it has.", error)
+                log.warning("%s The poll continues with the old connection.", error)
         return self._hook.client
 
     def _connect(self) -> WtsHook:
         """Read the connection from Airflow."""
-        # A 429 is waited out by the poll, which can be stopped meanwhile.
+        # The poll itself retries after a 429, and can be stopped meanwhile.
         hook = WtsHook(self._wts_conn_id, client_settings={"sleep": self._sleep, "rate_limit_wait": 0.0})
         try:
             unchanged = self._hook is not None and self._hook.connection == hook.connection
             if not unchanged:
-                # Made here, so that a connection that cannot be used is noticed.
+                # Create it now, to find out whether the connection can be used.
                 _ = hook.client
         except WtsError as error:
             raise WtsNotSentError(f"The connection {quoted(self._wts_conn_id)} cannot be used: {error}") from error
         except Exception as error:
-            # Airflow's API server, or a secrets backend, may just be restarting. Their words may quote a secret.
+            # Airflow's API server or a secrets backend may be restarting. Its error may quote a secret.
             raise WtsNotSentError(
                 f"The connection {quoted(self._wts_conn_id)} cannot be read from Airflow ({type(error).__name__})."
             ) from error
@@ -175,7 +168,7 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
     if error is None:
         future.set_result(result)
     elif isinstance(error, StopIteration):
-        # A future does not take it.
+        # A future does not accept it.
         future.set_exception(RuntimeError("StopIteration"))
     else:
         future.set_exception(error)

@@ -1,7 +1,7 @@
-"""What changed in the sessions of an account, as statuses and as events.
+"""Changes in an account's sessions, as statuses and as events.
 
-The API has no list of events, only sessions with dates. Each event has a time of its own among them. A position in that
-list says which events were delivered, so that each comes once, in order, also after a restart.
+The API has no list of events, only sessions with dates, one of which is the time of each event. A position records
+which events were delivered, so that each is delivered once and in order, even after a restart.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ log = logging.getLogger(__name__)
 
 MESSAGE_RECEIVED, SESSION_OPENED, SESSION_COMPLETED = "message_received", "session_opened", "session_completed"
 
-#: The events, and the date of a session that is their time.
+#: The events, and the field of a session that has their time.
 EVENTS = {SESSION_OPENED: "createdAt", MESSAGE_RECEIVED: "lastMessageIn", SESSION_COMPLETED: "endAt"}
 
-#: How much of what was read is read again, for changes that the API shows late.
+#: How far a list reaches back before the last one, for changes that the API shows late.
 OVERLAP = timedelta(minutes=2)
 
-#: A bound on a date may be read in whole seconds.
+#: The API may round date filters to whole seconds.
 _ROUNDING = timedelta(seconds=1)
 
-#: What an event says of its session: ids and dates, and nothing that anybody wrote.
-_TOLD = {
+#: The fields of an event, from its session: IDs, statuses and dates, but no content.
+_EVENT_FIELDS = {
     "session_id": "id",
     "contact_id": "contactId",
     "channel_id": "channelId",
@@ -63,11 +63,10 @@ _TOLD = {
 class Batch(NamedTuple):
     """The sessions that changed since a time.
 
-    :param since: the time.
-    :param cursor: the latest change seen; the next batch begins a little before it.
-    :param sessions: the sessions, as far as events name them.
-    :param calls: requests made.
-    :param now: the server's now. What is dated later has not happened.
+    :param cursor: the latest change; the next batch begins a little before it.
+    :param sessions: the fields of the sessions that events have.
+    :param calls: number of requests made.
+    :param now: the server's current time; later dates have not happened.
     """
 
     since: datetime
@@ -78,15 +77,15 @@ class Batch(NamedTuple):
 
 
 def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelta = OVERLAP) -> Batch:
-    """List the sessions that changed or were written in, 100 a request.
+    """List the sessions that changed or got a message, 100 per request.
 
     :param since: lower bound of the change.
     :param reach_back: how far before the last change the next batch begins.
     """
     found: dict[str, dict[str, Any]] = {}
     latest = since + reach_back
-    calls, whole = 0, True
-    # Two lists: whether a message moves the date of a session's change is not documented.
+    calls, complete = 0, True
+    # Two lists: whether a message updates a session's date of change is not documented.
     lists = (
         list_sessions(status=SESSION_STATUSES, updated_after=since),
         list_sessions(status=SESSION_STATUSES, last_interaction_after=since),
@@ -96,23 +95,22 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
             for _, sessions in pages_of_sessions(client, call):
                 calls += 1
                 for session_id, session in sessions:
-                    found[session_id] = {name: session.get(wire) for name, wire in _TOLD.items()}
+                    found[session_id] = {name: session.get(wire) for name, wire in _EVENT_FIELDS.items()}
                     date = changed(session, "updatedAt", "lastInteractionDate", now=_now_of_cursor(client))
                     latest = max(latest, date)
         except WtsIncompleteListError as error:
-            # Rows that moved between pages while these were read may be missing: then the same stretch is read again.
+            # Rows that moved between pages during the read may be missing, so the same period is read again.
             log.warning("%s", error)
-            whole = False
+            complete = False
     sessions_by_change = sorted(found.values(), key=lambda one: (str(one["updated_at"]), str(one["session_id"])))
     now = server_now(client)
-    # A begin by this machine's clock may be ahead of the server's, and would leave out what comes until then.
-    return Batch(min(since, now), min(latest if whole else since + reach_back, now), sessions_by_change, calls, now)
+    # A start time from this machine's clock may be ahead of the server's, and would skip changes until then.
+    return Batch(min(since, now), min(latest if complete else since + reach_back, now), sessions_by_change, calls, now)
 
 
 class ChangedSessions:
-    """The sessions that changed or were written in since, whole, each once, in as few requests as that takes.
+    """The sessions that changed or got a message, with all fields, in as few requests as possible.
 
-    :param client: the client.
     :param since: lower bound of the change.
     :param details: details to add to each session.
     """
@@ -120,8 +118,8 @@ class ChangedSessions:
     def __init__(self, client: WtsClient, since: datetime, details: Sequence[str]) -> None:
         self._client = client
         self._since = since
-        # Whether a message moves the date of a session's change is not documented. The second list has only those
-        # that the first one leaves out.
+        # Whether a message updates a session's date of change is not documented. The second list has only those that
+        # the first one omits.
         self._lists = (
             list_sessions(status=SESSION_STATUSES, updated_after=since, include_details=details),
             list_sessions(
@@ -131,13 +129,13 @@ class ChangedSessions:
                 include_details=details,
             ),
         )
-        #: The server's time when the lists were begun; before that, this machine's.
+        #: The server's time when the read began; until then, this machine's time.
         self.begun = datetime.now(UTC)
-        #: Where the next lists begin: what changed while these were read is in them.
+        #: Where the next lists begin, so that they include changes during this read.
         self.cursor = since
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        whole, begun = True, None
+        complete, begun = True, None
         for call in self._lists:
             try:
                 for sessions in sessions_once(self._client, call):
@@ -145,19 +143,19 @@ class ChangedSessions:
                         begun = self.begun = self._client.now()
                     yield from sessions
             except WtsIncompleteListError as error:
-                # The same stretch is read again.
+                # The same period is read again.
                 log.warning("%s", error)
-                whole = False
-        if whole and begun is not None:
+                complete = False
+        if complete and begun is not None:
             self.cursor = max(self._since, min(begun, datetime.now(UTC)) - OVERLAP)
 
 
 class Position:
-    """Up to where events have been reported.
+    """How far events have been reported.
 
-    :param floor: events up to this time are over; ``None`` before the first batch.
-    :param reported: the events reported after it, and their times.
-    :param reach_back: how late WTS Chat may show an event that is reported all the same.
+    :param floor: events up to this time are done; ``None`` before the first batch.
+    :param reported: the reported events after it, with their times.
+    :param reach_back: how late WTS Chat may show an event that is still reported.
     """
 
     def __init__(
@@ -174,10 +172,9 @@ class Position:
 
     @classmethod
     def read(cls, stored: Any, *, reach_back: timedelta = OVERLAP) -> Position | None:
-        """Return a position as it was stored, or ``None`` where nothing usable is there.
+        """Return a stored position, or ``None`` if it is missing or unusable.
 
-        :param stored: what :meth:`as_json` made.
-        :param reach_back: as for the position.
+        :param stored: what :meth:`as_json` returned.
         """
         try:
             floor = datetime.fromisoformat(stored["floor"])
@@ -187,12 +184,12 @@ class Position:
         return cls(floor, reported, reach_back=reach_back) if floor.tzinfo else None
 
     @property
-    def untold(self) -> int:
-        """Events that were found and not reported yet."""
+    def unreported(self) -> int:
+        """How many events were found, but not reported yet."""
         return len(self._unreported)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the position as plain JSON. What is not reported yet is after it, so that it is found again."""
+        """Return the position as plain JSON. It is before all unreported events, so that they are found again."""
         floor = self._safe_floor()
         return {
             "floor": floor.isoformat() if floor else None,
@@ -205,11 +202,10 @@ class Position:
         return min(self.floor, min(at for at, _ in self._unreported.values()) - timedelta(microseconds=1))
 
     def find(self, batch: Batch, kinds: Collection[str]) -> None:
-        """Find the events of a batch that have not been reported, and move on.
+        """Find the events of a batch that have not been reported, and advance the position.
 
-        The first batch is where everything begins: what is in it happened before anybody listened.
+        Events of the first batch are not reported, because they happened before anybody was listening.
 
-        :param batch: the sessions.
         :param kinds: the events of interest.
         """
         first = self.floor is None
@@ -227,7 +223,7 @@ class Position:
     def report(self, count: int | None = None) -> list[dict[str, Any]]:
         """Return events to report now, oldest first, and count them as reported.
 
-        :param count: how many at most.
+        :param count: maximum number.
         """
         chosen = sorted(self._unreported.items(), key=lambda one: one[1][0])[:count]
         for name, (at, _) in chosen:
@@ -251,49 +247,49 @@ class Position:
                     continue
                 at = parse_timestamp(text)
                 if at > ahead:
-                    # It cannot be read, or it is none.
+                    # It is unreadable, or in the future.
                     continue
                 name = hashlib.sha256(f"{kind}\0{session['session_id']}\0{at.isoformat()}".encode()).hexdigest()[:16]
                 yield name, at, {"id": name, "event": kind, "at": text, **session}
 
 
-_NAMES = {wire: name for name, wire in _TOLD.items()}
+_NAMES = {wire: name for name, wire in _EVENT_FIELDS.items()}
 
 
-def poll_messages(read: Callable[[Call[Any]], Any], messages: Mapping[str, str | None]) -> Singles:
-    """Read messages one by one; what one of them is answered does not end the rest.
+def poll_messages(read: Callable[[Call[Any]], Any], messages: Mapping[str, str | None]) -> SingleChecks:
+    """Read messages one at a time; an error about one does not affect the others.
 
     :param read: performs a call.
-    :param messages: for each id, whether it is one of a ``send`` or of a ``message``, where that is known.
+    :param messages: the IDs, and whether each belongs to a ``send`` or a ``message``, if known.
     :raises WtsAuthenticationError: when the token is refused.
     """
-    return checked_alone(
+    return check_each(
         lambda message_id: message_seen(read_status(read, message_id, messages[message_id])[0]),
         messages,
         Snapshot(NOT_FOUND),
     )
 
 
-#: What is written late at the API, or by another clock, is seen all the same.
+#: Tolerance for changes that the API shows late, and for differences between clocks.
 SWEEP_OVERLAP = timedelta(seconds=10)
 
 CLOCK_SLACK = timedelta(minutes=5)
 
-#: Pages of one list, and requests for each where it changes while it is read.
-MOST_PAGES = 200
+#: Maximum pages of one list, and requests per page if the list changes while it is read.
+MAX_PAGES = 200
 
-MOST_PASSES = 3
+MAX_PASSES = 3
 
-#: Failed single checks in a row after which the rest is left for the next poll.
-MOST_FAILURES_IN_A_ROW = 3
+#: Consecutive failed checks after which the rest is left to the next poll.
+MAX_CONSECUTIVE_FAILURES = 3
 
 
 class Sweep(NamedTuple):
     """What a sweep saw.
 
-    :param seen: what it kept, by session.
-    :param cursor: the latest update seen; ``None`` where the sweep gave up, because asking for each is cheaper.
-    :param calls: requests made.
+    :param seen: the snapshots by session.
+    :param cursor: the latest update; ``None`` if the sweep gave up, because single checks are cheaper.
+    :param calls: number of requests made.
     """
 
     seen: dict[str, Snapshot]
@@ -306,13 +302,13 @@ class Sweep(NamedTuple):
         return {session_id: seen.status for session_id, seen in self.seen.items()}
 
 
-class Singles(NamedTuple):
-    """What checks of single sessions or messages brought.
+class SingleChecks(NamedTuple):
+    """The results of checks of single sessions or messages.
 
-    :param seen: the sessions as the API answered them, or what was kept of the messages, by id. One that does not
-        exist has the status ``NOT_FOUND``.
-    :param failed: what the checks raised that failed, by id.
-    :param calls: requests made.
+    :param seen: the sessions as the API answered, or snapshots of messages, by ID. A missing one has the status
+        ``NOT_FOUND``.
+    :param failed: the errors of failed checks, by ID.
+    :param calls: number of requests made.
     """
 
     seen: dict[str, Any]
@@ -320,34 +316,34 @@ class Singles(NamedTuple):
     calls: int
 
 
-def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, most_pages: int) -> Sweep:
-    """List the sessions that changed and have one of some statuses now, 100 a request.
+def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, max_pages: int) -> Sweep:
+    """List the sessions that changed and now have one of some statuses, 100 per request.
 
     :param statuses: statuses of interest.
     :param since: lower bound of the change.
-    :param most_pages: give up after the first page where there are more.
+    :param max_pages: give up after the first page if there are more.
     :raises WtsError: when the first page cannot be read.
     """
     seen: dict[str, Snapshot] = {}
     latest = since + SWEEP_OVERLAP
     calls = 0
-    most_pages = min(most_pages, MOST_PAGES)
+    max_pages = min(max_pages, MAX_PAGES)
     try:
         for page, sessions in pages_of_sessions(client, list_sessions(updated_after=since, status=list(statuses))):
             calls += 1
             for session_id, session in sessions:
                 seen[session_id] = session_seen(session)._replace(listed=True)
                 latest = max(latest, changed(session, "updatedAt", now=_now_of_cursor(client)))
-            if whole_number(page.get("totalPages")) > most_pages or calls > MOST_PASSES * most_pages:
+            if whole_number(page.get("totalPages")) > max_pages or calls > MAX_PASSES * max_pages:
                 return Sweep(seen, None, calls)
     except WtsIncompleteListError as error:
-        # What it does not show is found one by one, and the same stretch is read again.
+        # Single checks find what it does not show, and the same period is read again.
         log.warning("%s", error)
         return Sweep(seen, since + SWEEP_OVERLAP, calls)
     except WtsError as error:
         if refuses_token(error) or not calls:
             raise
-        log.warning("The list of changed sessions breaks off: %s", error)
+        log.warning("The list of changed sessions could not be read to its end: %s", error)
         return Sweep(seen, None, calls)
     return Sweep(seen, latest, calls)
 
@@ -355,7 +351,7 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, most_p
 def pages_of_sessions(
     client: WtsClient, call: Call[Any]
 ) -> Iterator[tuple[Mapping[str, Any], list[tuple[str, Mapping[str, Any]]]]]:
-    """Walk the pages of a list of sessions; each comes with its sessions by their ids, in lower case.
+    """Iterate over the pages of a list of sessions, each with its sessions and their IDs in lower case.
 
     :param call: a call of ``list_sessions``.
     :raises WtsUnknownOutcomeError: when a page is not one of WTS Chat.
@@ -375,12 +371,12 @@ def pages_of_sessions(
 
 
 def sessions_once(client: WtsClient, call: Call[Any]) -> Iterator[list[Mapping[str, Any]]]:
-    """Walk the pages of a list once, if its order proves that none was missed; else as often as it takes.
+    """Iterate over the pages of a list: once if its order proves that no row was missed, else as often as necessary.
 
-    Ordered by creation, a list that only grows moves rows to later pages, and hides none.
+    If a list is ordered by creation and only grows, rows move to later pages, and none is missed.
 
     :param call: a call of ``list_sessions``.
-    :raises WtsIncompleteListError: when it comes to no rest.
+    :raises WtsIncompleteListError: when it keeps changing.
     """
     number = known = total = 0
     dates: list[datetime] = []
@@ -404,39 +400,34 @@ def _odd(call: Call[Any], what: str) -> WtsError:
 
 
 def server_now(client: WtsClient) -> datetime:
-    """Return a time that the server's clock has passed: what its last answer said, or a cautious guess."""
+    """Return a time that the server's clock has passed: the date of its last answer, or a safe estimate."""
     return client.server_date or datetime.now(UTC) - CLOCK_SLACK
 
 
 def _now_of_cursor(client: WtsClient) -> datetime:
-    """Return the server's now for a cursor: one answer with a wrong ``Date`` must not hide all that is to come."""
+    """Return the server's time for a cursor. One answer with a wrong ``Date`` must not hide later changes."""
     return min(server_now(client), datetime.now(UTC))
 
 
 def changed(session: Mapping[str, Any], *names: str, now: datetime) -> datetime:
-    """Return when a session changed last, at most now: a date in the future must not hide what comes until then.
+    """Return when a session changed last, at most now: a date in the future must not hide changes until then.
 
-    :param session: the session, as the API answered it.
-    :param names: its properties with dates.
-    :param now: the server's now.
+    :param names: the fields with dates.
+    :param now: the server's current time.
     """
     dates = [parse_timestamp(session[name]) for name in names if session.get(name)]
     return min(max((date for date in dates if date.year < 9999), default=datetime.fromtimestamp(0, UTC)), now)
 
 
 def whole_number(value: Any) -> int:
-    """Return a count of an answer; 0 where it is missing or no count.
-
-    :param value: what the answer holds.
-    """
+    """Return a count from an answer; 0 if it is missing or invalid."""
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) -> Singles:
-    """Read sessions one by one; what one of them is answered does not end the rest.
+def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) -> SingleChecks:
+    """Read sessions one at a time; an error about one does not affect the others.
 
     :param read: performs a call.
-    :param session_ids: the sessions.
     :raises WtsAuthenticationError: when the token is refused.
     """
 
@@ -444,21 +435,19 @@ def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) 
         session = read(get_session(session_id))
         if not isinstance(session, dict) or str(session.get("id")).lower() != session_id.lower():
             raise WtsUnknownOutcomeError(
-                f"get_session: the answer is not session {session_id}: 'id' is another one, or missing.",
+                f"get_session: the answer is not session {session_id}: its 'id' differs or is missing.",
                 operation_id="get_session",
                 repeatable=True,
             )
         return session
 
-    return checked_alone(check, session_ids, {"status": NOT_FOUND})
+    return check_each(check, session_ids, {"status": NOT_FOUND})
 
 
-def checked_alone(check: Callable[[str], Any], ids: Iterable[str], missing: Any) -> Singles:
-    """Look at sessions or messages one by one; what one of them is answered does not end the rest.
+def check_each(check: Callable[[str], Any], ids: Iterable[str], missing: Any) -> SingleChecks:
+    """Check sessions or messages one at a time; an error about one does not affect the others.
 
-    :param check: checks one.
-    :param ids: which.
-    :param missing: the snapshot of one that does not exist.
+    :param missing: the result for one that does not exist.
     :raises WtsAuthenticationError: when the token is refused.
     """
     seen: dict[str, Any] = {}
@@ -477,8 +466,8 @@ def checked_alone(check: Callable[[str], Any], ids: Iterable[str], missing: Any)
             else:
                 failed[one] = error
                 in_a_row += 1
-                if in_a_row >= MOST_FAILURES_IN_A_ROW or isinstance(error, WtsRateLimitError):
+                if in_a_row >= MAX_CONSECUTIVE_FAILURES or isinstance(error, WtsRateLimitError):
                     break
                 continue
         in_a_row = 0
-    return Singles(seen, failed, calls)
+    return SingleChecks(seen, failed, calls)

@@ -1,4 +1,4 @@
-"""Who waits for what: the waiters of the shared poll, and the conditions that end their waits."""
+"""The subscriptions of triggers to the shared poll."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 class Subscription:
     """What one trigger waits for, and what it has received.
 
-    :param ids: the sessions or messages. The case of their letters does not count.
+    :param ids: IDs of sessions or messages, in any case.
     :param interval: polling interval in seconds.
     """
 
-    # A triggerer may hold tens of thousands: slots, no dict before there is something in it, and no Event, which
-    # alone takes most of a kilobyte.
+    # A triggerer may have tens of thousands of these: use slots, create dicts only when needed, and no Event, which
+    # alone takes almost a kilobyte.
     __slots__ = ("_error", "_known", "_news", "_waiter", "ids", "interval")
 
     def __init__(self, ids: Iterable[str], *, interval: float) -> None:
@@ -38,10 +38,10 @@ class Subscription:
         self._waiter: asyncio.Future[None] | None = None
 
     async def next(self, timeout: float) -> dict[str, Snapshot]:
-        """Return what was seen since the last call, by id; empty when the time passed.
+        """Return what was seen since the last call, by ID; empty after a timeout.
 
         :param timeout: seconds to wait for news.
-        :raises WtsError: when the poll failed for good.
+        :raises WtsError: when the poll failed permanently.
         """
         if self._news is None and self._error is None and timeout > 0:
             loop = asyncio.get_running_loop()
@@ -58,21 +58,20 @@ class Subscription:
         return news or {}
 
     def known(self, one: str) -> Snapshot | None:
-        """Return what was reported last of a session or message.
+        """Return what was last reported about a session or message.
 
-        :param one: its id.
+        :param one: its ID.
         """
         return self._known.get(one) if self._known else None
 
     def report(self, one: str, seen: Snapshot) -> None:
         """Report what was seen.
 
-        :param one: the session or message.
-        :param seen: what a check kept of it.
+        :param one: the ID of the session or message.
         """
         known = self.known(one)
         if known is not None and self.reached(known):
-            # A list that lags must not take it back.
+            # A stale list must not revert it.
             return
         if self._known is None:
             self._known = {}
@@ -82,17 +81,11 @@ class Subscription:
         self._wake()
 
     def reached(self, seen: Snapshot) -> bool:
-        """Whether this is what is waited for, so that nothing seen later counts.
-
-        :param seen: what a check kept.
-        """
+        """Whether the trigger waits for this, so that nothing seen later counts."""
         return False
 
     def fail(self, error: WtsError) -> None:
-        """End the wait with an error.
-
-        :param error: what the poll raised.
-        """
+        """End the wait with an error."""
         self._error = error
         self._wake()
 
@@ -104,15 +97,14 @@ class Subscription:
 class SessionSubscription(Subscription):
     """A wait for statuses of sessions.
 
-    :param ids: the sessions.
     :param statuses: statuses of interest.
-    :param since: no change before this is of interest.
+    :param since: changes before this are ignored.
     :param interval: polling interval in seconds.
     """
 
     __slots__ = ("since", "statuses")
 
-    #: What of a snapshot is waited for.
+    #: The field of a snapshot that the wait is about.
     news: ClassVar[str] = "status"
 
     def __init__(self, ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float) -> None:
@@ -121,32 +113,24 @@ class SessionSubscription(Subscription):
         self.since = since
 
     def interesting(self, seen: Snapshot) -> bool:
-        """Whether the list of changed sessions should have shown this.
-
-        :param seen: what a check kept of a session.
-        """
+        """Whether the list of changed sessions should have shown this."""
         return seen.status in self.statuses
 
     def reached(self, seen: Snapshot) -> bool:
-        """Whether this is what is waited for, so that nothing seen later counts."""
+        """Whether the trigger waits for this, so that nothing seen later counts."""
         return self.interesting(seen)
 
     def knows(self, one: str, seen: Snapshot) -> bool:
-        """Whether this has been reported already.
-
-        :param one: the session.
-        :param seen: what a check kept of it.
-        """
+        """Whether this has already been reported."""
         known = self.known(one)
         return known is not None and getattr(known, self.news) == getattr(seen, self.news)
 
 
 class ReplySubscription(SessionSubscription):
-    """A wait for the contact of a session to write.
+    """A wait for a message from the contact of a session.
 
-    :param session_id: the session.
     :param after: time after which a message counts.
-    :param since: no change before this is of interest: it was checked already.
+    :param since: changes before this are ignored, because they have been checked.
     :param interval: polling interval in seconds.
     """
 
@@ -167,8 +151,7 @@ class ReplySubscription(SessionSubscription):
 class MessageSubscription(Subscription):
     """A wait for the status of a message.
 
-    :param message_id: the id.
-    :param id_of: ``send`` or ``message``, where it is known which of the two the id belongs to.
+    :param id_of: ``send`` or ``message``, if it is known which of them the ID belongs to.
     :param interval: polling interval in seconds.
     """
 
@@ -180,7 +163,7 @@ class MessageSubscription(Subscription):
 
 
 class Subscriptions:
-    """Who waits for what, and whose turn it is to be checked one at a time."""
+    """The subscriptions by session or message, and the order in which these are checked one at a time."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[Any]] = {}
@@ -191,10 +174,7 @@ class Subscriptions:
         return len(self._waiting)
 
     def add(self, subscription: Subscription) -> None:
-        """Begin to report to a subscription.
-
-        :param subscription: what is waited for.
-        """
+        """Start reporting to a subscription."""
         for one in subscription.ids:
             if one not in self._waiting:
                 self._waiting[one] = []
@@ -202,10 +182,7 @@ class Subscriptions:
             self._waiting[one].append(subscription)
 
     def remove(self, subscription: Subscription) -> None:
-        """Stop to report to a subscription.
-
-        :param subscription: what was waited for.
-        """
+        """Stop reporting to a subscription."""
         for one in subscription.ids:
             waiting = self._waiting.get(one)
             if waiting is not None and subscription in waiting:
@@ -215,16 +192,13 @@ class Subscriptions:
                     self._failures.pop(one, None)
 
     def waiting_for(self, one: str) -> Sequence[Any]:
-        """Return the subscriptions for a session or message.
-
-        :param one: its id.
-        """
+        """Return the subscriptions for a session or message."""
         return tuple(self._waiting.get(one, ()))
 
     def next_in_turn(self, count: int) -> list[str]:
-        """Return whom to check one at a time now, and after them some of those whose last check failed.
+        """Return the IDs to check next, followed by some of those whose last check failed.
 
-        :param count: how many at most, without these.
+        :param count: maximum number, not counting these.
         """
         chosen: dict[str, None] = {}
         for _ in range(len(self._in_turn)):
@@ -238,47 +212,42 @@ class Subscriptions:
         return list(chosen)
 
     def count_failures(self, failed: Mapping[str, WtsError], limit: int) -> None:
-        """Count a failed check for some sessions or messages, and end the waits for those at the limit.
+        """Count failed checks, and end the waits for IDs that reach the limit.
 
-        :param failed: what the checks raised, by id.
-        :param limit: failed checks in a row at which a wait ends.
+        :param failed: what the checks raised, by ID.
+        :param limit: consecutive failed checks that end a wait.
         """
         for one, error in failed.items():
             if one not in self._waiting:
                 continue
-            # Back to the end, so that all of them have their turn.
+            # Move it to the end, so that all failures have their turn.
             self._failures[one] = self._failures.pop(one, 0) + 1
             if self._failures[one] >= limit:
                 for subscription in self.waiting_for(one):
                     subscription.fail(error)
 
     def note_checked(self, chosen: Iterable[str], seen: Mapping[str, Any], failed: Mapping[str, WtsError]) -> None:
-        """Note whose check succeeded; those who were not checked are the next.
+        """Record successful checks; IDs that were not checked come next.
 
-        :param chosen: whose turn it was.
-        :param seen: what was seen, by id.
-        :param failed: what failed, by id.
+        :param chosen: the IDs that were to be checked.
         """
         for one in seen:
             self._failures.pop(one, None)
         left = [one for one in chosen if one not in seen and one not in failed]
         for one in reversed(left):
             with suppress(ValueError):
-                # It is at the end, where its turn put it, or near it.
+                # It is near the end, where next_in_turn put it.
                 self._in_turn.remove(one)
                 self._in_turn.appendleft(one)
 
     def report(self, seen: Mapping[str, Snapshot]) -> None:
-        """Report to all who wait.
-
-        :param seen: what checks kept, by id.
-        """
+        """Report to all subscriptions."""
         for one, what in seen.items():
             for subscription in self._waiting.get(one, ()):
                 subscription.report(one, what)
 
     def clear(self) -> None:
-        """Forget everybody."""
+        """Remove all subscriptions."""
         self._waiting.clear()
         self._in_turn.clear()
         self._failures.clear()

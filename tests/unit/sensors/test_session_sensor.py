@@ -181,7 +181,7 @@ def test_a_timeout_ends_the_wait(context: dict[str, Any], session_id: str) -> No
         ({"session_id": "None"}, "session_id: is empty"),
         ({"target_status": "DONE"}, "target_status: 'DONE' is not a session status"),
         ({"target_status": []}, "target_status: is empty"),
-        ({"target_status": "STARTED", "failed_status": "STARTED"}, "are in target_status, too"),
+        ({"target_status": "STARTED", "failed_status": "STARTED"}, "must not be in target_status, too"),
         ({"failed_status": "[oops"}, "failed_status: is not a JSON list"),
     ],
     ids=str,

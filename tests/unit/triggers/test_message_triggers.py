@@ -219,7 +219,7 @@ def test_a_message_that_does_not_exist_ends_only_its_own_wait(silent: Emulator) 
 def test_messages_are_looked_at_in_turn_within_the_share_of_the_budget(
     silent: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "MOST_SINGLE_LOOKS", 5)
+    monkeypatch.setattr(polling, "MAX_SINGLE_CHECKS", 5)
     hook = WtsHook()
     send_ids = [str(hook.run(sends.send_text("Olá", to=phone))["id"]) for phone in PHONES]
     silent.advance(3)

@@ -405,7 +405,7 @@ def test_a_list_that_loses_rows_while_it_is_read_is_read_until_a_pass_adds_nothi
 
     service.page = lose_one
     client = WtsClient("pn_now", base_url=service.url)
-    swept = sweep(client, ["COMPLETED"], datetime.now(UTC) - timedelta(hours=1), most_pages=100)
+    swept = sweep(client, ["COMPLETED"], datetime.now(UTC) - timedelta(hours=1), max_pages=100)
     assert service.status.keys() <= swept.seen.keys()
 
 

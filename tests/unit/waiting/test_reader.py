@@ -63,7 +63,7 @@ def test_a_connection_that_cannot_be_read_again_is_used_as_it_was(
 
     first, second = clients(lambda: None, broken)
     assert first is second
-    assert "The poll goes on with what it has" in caplog.text
+    assert "The poll continues with the old connection" in caplog.text
 
 
 def test_without_a_connection_nothing_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

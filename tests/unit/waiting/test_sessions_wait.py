@@ -50,16 +50,16 @@ def test_sessions_are_ids_or_answers_of_sends_and_each_counts_once(session_ids: 
 @pytest.mark.parametrize(
     ("session_ids", "words"),
     [
-        (IDS[0], "must be a list of ids"),
-        ("", "must be a list of ids"),
-        (None, "must be a list of ids"),
-        (7, "must be a list of ids"),
-        ({"id": IDS[0]}, "must be a list of ids"),
+        (IDS[0], "must be a list of IDs"),
+        ("", "must be a list of IDs"),
+        (None, "must be a list of IDs"),
+        (7, "must be a list of IDs"),
+        ({"id": IDS[0]}, "must be a list of IDs"),
         ("[]", "is empty, so there is nothing to wait for"),
         ([], "is empty, so there is nothing to wait for"),
         ([IDS[0], None], "session_ids: entry 1: is empty"),
         ([IDS[0], {"status": "STARTED"}], "session_ids: entry 1: is empty"),
-        (["x"], "session_ids: entry 0: 'x' is not a valid id"),
+        (["x"], "session_ids: entry 0: 'x' is not a valid ID"),
     ],
     ids=repr,
 )
@@ -75,7 +75,7 @@ def test_what_names_no_sessions_is_refused(session_ids: Any, words: str) -> None
         ({"target": None}, "target_status: is empty"),
         ({"target": "started, done"}, "target_status: 'DONE' is not a session status"),
         ({"failed": ["STARTED", 5]}, "failed_status: '5' is not a session status"),
-        ({"failed": "started,completed"}, "are in target_status, too"),
+        ({"failed": "started,completed"}, "must not be in target_status, too"),
     ],
     ids=repr,
 )
