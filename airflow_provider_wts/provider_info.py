@@ -51,7 +51,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "allow_http": {
         "label": "Allow http",
         "description": "Allow a base URL without TLS that is not on this machine. The token then travels in the "
-        "clear; for test networks only.",
+        "clear, also to a proxy that the environment names; for test networks only.",
         "schema": {"type": ["boolean", "null"], "default": False},
     },
     "allowed_recipients": {

@@ -334,7 +334,7 @@ class WtsClient:
                 return judge_plain_request_to_tls(operation, host)
             if not failure.written and transport.answers_before_tls(failure):
                 return judge_server_without_tls(operation, host, "it writes first")
-            return judge_failure(operation, failure, host, transport.ca_source)
+            return judge_failure(operation, failure, f"{host}{transport.way}", transport.ca_source)
         if (date := date_of(reply.headers)) is not None:
             self.server_date, self._dated_at = date, time.monotonic()
         if reply.status == 400 and _is_plain_text(reply.body) and self._transport.speaks_tls():

@@ -15,6 +15,7 @@ import heapq
 import html
 import ipaddress
 import itertools
+import logging
 import os
 import re
 import socket
@@ -36,6 +37,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
+from urllib3.util.url import parse_url
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 
@@ -303,6 +305,14 @@ _watchdog = _Watchdog()
 _local = threading.local()
 
 
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return getattr(_local, "exchange", None) is None
+
+
+# Headers that it cannot read it logs as they are, and the address, which may hold a phone number.
+logging.getLogger("urllib3.connection").addFilter(_is_not_ours)
+
+
 def _after_fork() -> None:
     # Airflow forks its task processes: threads do not come along, and a lock may have been held.
     global _watchdog, _local
@@ -497,22 +507,41 @@ def _proxies_to(base_url: str) -> dict[str, str]:
     :param base_url: where the API is.
     :raises WtsInvalidRequestError: when the proxy is of a kind that is not supported.
     """
-    proxies: dict[str, str] = dict(get_environ_proxies(base_url))
+    found: dict[str, str] = dict(get_environ_proxies(base_url))
+    # As curl reads it. requests takes the name before a port for a scheme.
+    proxies = {name: proxy if "://" in proxy else f"http://{proxy}" for name, proxy in found.items()}
     proxy = select_proxy(base_url, proxies)
     if not proxy:
         return proxies
     if is_loopback(urlsplit(base_url).hostname or ""):
         return {}
-    scheme = proxy.partition("://")[0].lower() if "://" in proxy else "http"
+    host = urlsplit(base_url).hostname
+    scheme = proxy.partition("://")[0].lower()
+    # Not quoted: it may hold a password.
     if scheme not in ("http", "https"):
-        # Not quoted: it may hold a password.
-        names = [name for name in os.environ if name.lower().endswith("_proxy") and os.environ[name] == proxy]
-        where = f"the environment variable {names[0]}" if names else "the environment"
         raise WtsInvalidRequestError(
-            f"The proxy that {where} names is a {scheme} proxy. This provider supports http and https proxies only. "
-            f"Nothing was sent. Name another proxy, or add {urlsplit(base_url).hostname} to NO_PROXY."
+            f"The proxy that {_source_of(proxy)} names is a {scheme} proxy. This provider supports http and https "
+            f"proxies only. Nothing was sent. Name another proxy, or add {host} to NO_PROXY."
+        )
+    if not _is_address(proxy):
+        raise WtsInvalidRequestError(
+            f"The proxy that {_source_of(proxy)} names is not an address of a proxy. Nothing was sent. Correct it, or "
+            f"add {host} to NO_PROXY. Example: http://proxy.example.com:3128"
         )
     return proxies
+
+
+def _source_of(proxy: str) -> str:
+    spellings = (proxy, proxy.removeprefix("http://"))
+    names = [name for name in os.environ if name.lower().endswith("_proxy") and os.environ[name] in spellings]
+    return f"the environment variable {names[0]}" if names else "the environment"
+
+
+def _is_address(proxy: str) -> bool:
+    try:
+        return bool((parse_url(proxy).host or "").encode("idna"))
+    except ValueError:
+        return False
 
 
 def _speaks_tls(host: str, port: int) -> bool:
@@ -559,6 +588,9 @@ class Transport:
         )
         # Read once: requests would look through the environment again at every call.
         self._proxies = _proxies_to(base_url)
+        proxy = select_proxy(base_url, self._proxies)
+        #: How requests go to the host, for errors.
+        self.way = f" through the proxy that {_source_of(proxy)} names" if proxy else ""
         self._sessions = threading.local()
         self._base_url = base_url
         self._speaks_tls: bool | None = None

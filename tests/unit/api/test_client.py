@@ -1153,6 +1153,30 @@ class TestProxies:
             assert client_of("http://evil.localhost:8000", allow_http=True).perform(READ) == []
             assert len(proxy.requests) == 1
 
+    @pytest.mark.parametrize(
+        "proxy",
+        [
+            *("http://[::1", "http://proxy:port", "http://", "http:///", "proxy:99999"),
+            *("http://user:secret@", "http://bad host:1", "http://a..b:1", f"http://{'a' * 64}:1"),
+        ],
+    )
+    def test_what_is_no_address_is_refused_by_name(
+        self, proxy: str, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("https_proxy", proxy)
+        with pytest.raises(WtsInvalidRequestError, match="https_proxy names is not an address") as caught:
+            client_of("https://api.wts.test")
+        assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize("proxy", ["http://user:secret@localhost:1", "localhost:1", "https://[::1]:1/path?x=1"])
+    def test_one_that_cannot_be_reached_is_named(
+        self, proxy: str, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        with pytest.raises(WtsUnreachableError, match=r"wts\.test through the proxy that .* HTTPS_PROXY") as caught:
+            client_of("https://api.wts.test").perform_once(READ)
+        assert "secret" not in str(caught.value)
+
     @pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h", "SOCKS5", "ftp"])
     def test_of_another_kind_than_http_are_refused_by_name(
         self, scheme: str, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch

@@ -252,6 +252,15 @@ def test_the_whole_request_on_the_wire(client_of: ClientOf) -> None:
         assert body == '{"text":"Olá","refId":null}'.encode()
 
 
+def test_headers_that_cannot_be_read_do_not_bring_the_request_into_the_log(
+    client_of: ClientOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nAuthorization Bearer pn_echoed\r\n\r\n{}"
+    with RawServer(answer, keep_alive=False) as server:
+        client_of(server.url).perform_once(Call("get_contact_by_phone", path={"phone": "+5511999990001"}))
+    assert caplog.text == ""
+
+
 def test_a_proxy_of_the_environment_is_used(client_of: ClientOf, monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer(http()) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
