@@ -310,6 +310,25 @@ def test_a_message_that_only_its_session_marks_is_answered_if_there_is_but_one(
     assert (found.answer["id"], found.answer["sessionId"]) == (answered, "s1")
 
 
+@pytest.mark.parametrize(
+    ("recipient", "details", "becomes"),
+    [
+        (PHONE, {"name": "Ana"}, Finding.UNDECIDED),
+        ("@ana", {"name": "Ana"}, Finding.UNDECIDED),
+        (PHONE, {"instagram": "ana"}, Finding.ABSENT),
+        (PHONE, {"phoneNumber": "+55|11966665555"}, Finding.ABSENT),
+    ],
+    ids=str,
+)
+def test_a_changed_session_whose_contact_shows_no_address_may_be_the_recipients(
+    recipient: str, details: dict[str, Any], becomes: Finding
+) -> None:
+    at = SINCE.isoformat()
+    changed = session(1, contactId="c1", contactDetails=details, updatedAt=at, lastInteractionDate=at)
+    found = InSession(recipient=recipient, by_metadata=True).search(Api(sessions=[changed]), MARK, SINCE)  # type: ignore[arg-type]
+    assert found.finding is becomes
+
+
 class Refusing(Api):
     """An API that refuses an operation."""
 
