@@ -76,7 +76,7 @@ _OPERATORS: dict[type, tuple[str, str]] = {
     ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"), ast.And: ("and", "or"), ast.Or: ("or", "and"),
     ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"),
 }  # fmt: skip
-_LOGS = re.compile(r"\blog(ger)?\.")
+_LOGS = re.compile(r"\b_?log(ger)?\.")
 _REMOVED = (ast.Expr, ast.AugAssign, ast.Raise, ast.Continue, ast.Break, ast.Delete)
 
 

@@ -624,7 +624,6 @@ class Campaign(Batch):
 
     def rehearse(self) -> dict[str, Any]:
         """Do everything except send, and return what would happen."""
-        self.rules.begin()
         to_send = 0
         shown: list[Recipient] = []
         for rows in _chunks(self._recipients.entries(), self._chunk_size):
