@@ -329,6 +329,24 @@ def test_a_changed_session_whose_contact_shows_no_address_may_be_the_recipients(
     assert found.finding is becomes
 
 
+class Knowing(Api):
+    """An API that knows the recipient's contact, and lists sessions of others only."""
+
+    def run(self, call: Any) -> Any:
+        return {"id": "c1", "phoneNumber": PHONE} if call.operation_id == "get_contact_by_phone" else super().run(call)
+
+    def items(self, call: Any) -> Iterator[dict[str, Any]]:
+        return iter([]) if call.query.get("ContactId") else super().items(call)
+
+
+@pytest.mark.parametrize(("contact", "becomes"), [(None, Finding.UNDECIDED), ("c2", Finding.ABSENT)])
+def test_a_changed_session_without_a_contact_may_be_that_of_a_known_one(contact: str | None, becomes: Finding) -> None:
+    at = SINCE.isoformat()
+    changed = session(1, contactId=contact, updatedAt=at, lastInteractionDate=at)
+    found = InSession(recipient=PHONE, by_metadata=True).search(Knowing(sessions=[changed]), MARK, SINCE)  # type: ignore[arg-type]
+    assert found.finding is becomes
+
+
 class Refusing(Api):
     """An API that refuses an operation."""
 
