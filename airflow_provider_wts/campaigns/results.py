@@ -115,6 +115,7 @@ class ResultsFile:
         #: Unfinished attempts of earlier tries, whose lines still count.
         self._earlier: list[Attempt] = []
         self._manifest: dict[str, Any] = {}
+        self._written_to = self.manifest_address
         self._is_local = is_local(self._path)
         self._parts: list[ObjectStoragePath] = []
         # Lines that an object store does not have yet.
@@ -159,7 +160,7 @@ class ResultsFile:
         """
         try:
             known = latest_manifest(self.address)
-            self._refuse_another_task(known, manifest)
+            self._refuse_another_task(known, manifest, "This try sent nothing.")
             if known is not None and not is_complete(known) and known.get("campaign_id") == manifest["campaign_id"]:
                 self._earlier = [Attempt(self.address, one) for one in known["attempts"]]
             self._manifest = manifest
@@ -176,9 +177,15 @@ class ResultsFile:
         """
         # If it cannot be read now, begin() raises before the first request.
         with suppress(OSError):
-            self._refuse_another_task(latest_manifest(self.address), task._asdict())
+            self._refuse_another_task(latest_manifest(self.address), task._asdict(), "This try sent nothing.")
 
-    def _refuse_another_task(self, known: Mapping[str, Any] | None, own: Mapping[str, Any]) -> None:
+    def _refuse_takeover(self, consequence: str) -> None:
+        """Refuse to continue if another task of the run wrote its manifest here when this one did, too."""
+        if self._manifest:
+            known = manifest_at(self._written_to) or latest_manifest(self.address)
+            self._refuse_another_task(known, self._manifest, consequence)
+
+    def _refuse_another_task(self, known: Mapping[str, Any] | None, own: Mapping[str, Any], consequence: str) -> None:
         """Refuse to replace the results of another task of the run: only they name whom that task did not reach."""
         if known is None or any(known.get(name) != own[name] for name in ("dag_id", "run_id")):
             return
@@ -186,8 +193,8 @@ class ResultsFile:
             index = known.get("map_index", -1)
             whose = f"{known.get('task_id')}{f' with map index {index}' if index != -1 else ''}"
             raise WtsInvalidRequestError(
-                f"results_path: {quoted(self.address)} contains the results of the task {whose} of this run. This try "
-                "sent nothing. Give each task, and each instance of a mapped task, its own file. Example: "
+                f"results_path: {quoted(self.address)} contains the results of the task {whose} of this run. "
+                f"{consequence} Give each task, and each instance of a mapped task, its own file. Example: "
                 "'s3://aws_default@bucket/campaign/{{ run_id }}-{{ ti.task_id }}-{{ ti.map_index }}.jsonl'."
             )
 
@@ -196,19 +203,21 @@ class ResultsFile:
         where = {"attempts": [one.name for one in attempts], "partial_paths": [one.lines_address for one in attempts]}
         text = json.dumps({**self._manifest, "complete": False, **where}, indent=2)
         is_replaced = is_complete(manifest_at(self.manifest_address))
-        address = unfinished_manifest(self.address) if is_replaced else self.manifest_address
-        write_whole(place(address), text.encode())
+        self._written_to = unfinished_manifest(self.address) if is_replaced else self.manifest_address
+        write_whole(place(self._written_to), text.encode())
 
     def announce(self, lines: Iterable[dict[str, Any]]) -> None:
         """Record recipients whose requests come next, in a file that outlives this process.
 
         :param lines: their lines until their outcomes are known.
+        :raises WtsInvalidRequestError: when another task of the run writes its results here, too.
         :raises WtsError: when it cannot be written.
         """
         if self._part_size > _PART_SIZE and self._file is not None:
             self._file.close()
             self._open_part()
         try:
+            self._refuse_takeover(f"Nothing more was sent. The outcomes so far are in {self.partial_address}.")
             write_whole(place(self._attempt.pending_address), b"".join([*map(json_line, lines), *self._tail]))
         except OSError as error:
             raise WtsError(
@@ -279,9 +288,13 @@ class ResultsFile:
             attempt.remove()
 
     def complete(self, manifest: dict[str, Any]) -> None:
-        """Give the file its name, write the manifest, and copy the lines into the table."""
+        """Give the file its name, write the manifest, and copy the lines into the table.
+
+        :raises WtsInvalidRequestError: when another task of the run writes its results here, too.
+        """
         if self._file is None:
             return
+        self._refuse_takeover(f"The results of this task are in {self.partial_address}.")
         self._file.close()
         whole = self._parts[0]
         if len(self._parts) > 1:

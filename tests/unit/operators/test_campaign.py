@@ -883,6 +883,42 @@ def test_the_results_of_another_task_of_the_run_are_not_replaced(
     assert not [send for send in wts_connection.sends if number(7)[-8:] in str(send)]
 
 
+@pytest.mark.parametrize(
+    ("step", "sent", "words"),
+    [
+        ("announce", 0, "Nothing more was sent. The outcomes so far are in"),
+        ("announce", 1, "Nothing more was sent. The outcomes so far are in"),
+        ("complete", 3, "The results of this task are in"),
+    ],
+)
+def test_a_task_that_began_at_the_same_time_with_the_same_file_is_noticed(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    sent: int,
+    words: str,
+) -> None:
+    results, manifest = tmp_path / "results.jsonl", tmp_path / "results.jsonl.manifest.json"
+    known = getattr(ResultsFile, step)
+
+    def after_the_other(self: Any, given: Any) -> None:
+        if len(wts_connection.sends) == sent:
+            other = json.loads(manifest.read_text())
+            manifest.write_text(json.dumps({**other, "map_index": 7, "attempts": ["other"]}))
+        known(self, given)
+
+    monkeypatch.setattr(ResultsFile, step, after_the_other)
+    with pytest.raises(AirflowFailException, match=rf"results of the task send with map index 7 of this run\. {words}"):
+        text(recipients=numbers(3), results_path=str(results), chunk_size=1, parallelism=1).execute(context)
+    assert len(wts_connection.sends) == sent
+    assert json.loads(manifest.read_text())["map_index"] == 7
+    assert not results.exists()
+    (partial,) = [file for file in tmp_path.glob("results.jsonl.*.part")] if sent else [None]
+    assert partial is None or len(lines(partial)) == sent
+
+
 def test_the_results_of_an_earlier_run_are_replaced(
     wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
 ) -> None:
