@@ -1064,6 +1064,6 @@ def test_row_key_identifies_each_row_and_is_unique(
     }
     reasons = {line["line"]: line.get("reason", "") for line in lines(results)}
     assert reasons[5] == "row_key: 'a' is already in line 1"
-    assert "255 are the most" in reasons[6]
+    assert "the maximum is 255" in reasons[6]
     assert "'id' has no value" in reasons[7]
     assert reasons[8] == "row_key: contains the character NUL, which databases refuse"
