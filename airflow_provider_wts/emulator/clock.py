@@ -143,6 +143,3 @@ class Agenda:
                 self._clock.hold_at(None)
             done += 1
         return done
-
-    def __len__(self) -> int:
-        return len(self._events)

@@ -17,13 +17,10 @@ def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = N
 
     :param given: a filter object of a body, with ``before`` and ``after``; the query by default.
     """
-    if given is not None:
-        after, before = given.get("after"), given.get("before")
-    else:
-        after, before = request.query.get(f"{name}.After"), request.query.get(f"{name}.Before")
+    if given is None:
+        given = {"after": request.query.get(f"{name}.After"), "before": request.query.get(f"{name}.Before")}
+    after, before = given.get("after"), given.get("before")
     step = 1 if request.account.switches.date_bounds == "exclusive" else 0
-    if after is None and before is None:
-        return ALWAYS
     return Bounds(
         None if after is None else parse_ticks(after) + step,
         None if before is None else parse_ticks(before) - step,

@@ -74,7 +74,7 @@ def page_data(service: Service, session_id: str | None = None) -> dict[str, Any]
     account = service.account
     with account.lock:
         account.run_due()
-        kept = service.recorder.last(MOST_REQUESTS)
+        kept = service.recorder.kept()[-MOST_REQUESTS:]
         sessions = account.sessions.by_creation()[-MOST_CONVERSATIONS:]
         if session_id is not None:
             found = account.sessions.find(session_id)
@@ -97,15 +97,13 @@ def page_data(service: Service, session_id: str | None = None) -> dict[str, Any]
 def _conversation(account: Account, session: Session) -> dict[str, Any]:
     contact, messages = session.contact, session.messages
     return {
-        "id": session.id,
+        **session.shown("status", "metadata"),
         "name": contact["name"],
         "address": contact["phoneNumberFormatted"] or contact["instagram"],
         "from": contact["phoneNumber"] or contact["instagram"],
         "channel": session.channel["identity"]["displayName"],
         "channel_id": session.channel.id,
-        "status": session["status"],
         "bot": session.run.bot["name"] if session.run else None,
-        "metadata": session["metadata"],
         "earlier": max(0, len(messages) - MOST_MESSAGES),
         "messages": [_message(account, message) for message in messages[-MOST_MESSAGES:]],
     }
@@ -115,13 +113,11 @@ def _message(account: Account, message: Message) -> dict[str, Any]:
     template = account.templates.find(message["templateId"])
     file = (message["details"] or {}).get("file") or {}
     return {
-        "id": message.id,
+        **message.shown("status", "text"),
         "mine": message["direction"] == "FROM_HUB",
         "by": message["origin"],
         "kind": message["type"],
-        "status": message["status"],
         "reason": message["failedReason"],
-        "text": message["text"],
         "file": file.get("name") or ("file" if message["fileId"] else None),
         "template": template["name"] if template else None,
         "at": message["timestamp"],
@@ -131,14 +127,12 @@ def _message(account: Account, message: Message) -> dict[str, Any]:
 def _last_sends(account: Account, requests: Iterable[RecordedRequest]) -> Iterator[dict[str, Any]]:
     """Return the sends, newest first, with the DAG run that each names."""
     statuses = {one.sender_id: one.status for one in account.deliveries[-2 * MOST_SENDS :] if one.sender_id}
-    return islice(
-        (
-            _send(account, request, body, item, statuses)
-            for request in reversed([one for one in requests if one.operation_id in SENDS])
-            for body, item in _entries(request)
-        ),
-        MOST_SENDS,
+    sends = (
+        _send(account, request, body, item, statuses)
+        for request in reversed([one for one in requests if one.operation_id in SENDS])
+        for body, item in _entries(request)
     )
+    return islice(sends, MOST_SENDS)
 
 
 def _entries(request: RecordedRequest) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:

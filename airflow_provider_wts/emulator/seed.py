@@ -17,7 +17,7 @@ import base64
 import copy
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -382,7 +382,7 @@ def _message(account: Account, given: Mapping[str, Any]) -> None:
         message["templateId"] = _named(account.templates, given["template"], "name").id
     if author == "contact":
         conversation.note_answer(account, session, message)
-    else:
+    elif message["type"] != "NOTE":
         session["lastMessageOut"] = account.clock.text(message.created)
 
 
@@ -407,30 +407,17 @@ def _card(account: Account, given: Mapping[str, Any]) -> None:
 
 def _note(account: Account, given: Mapping[str, Any]) -> None:
     """Add a note to the card or to the session that it names."""
-    files = _files(account, given)
     if given.get("card"):
-        card = _named(account.cards, given["card"], "title")
-        add_card_note(account, card, given.get("text"), files, _given_id(account.card_notes, given))
+        card, identifier = _named(account.cards, given["card"], "title"), _given_id(account.card_notes, given)
+        add_card_note(account, card, given.get("text"), _files(account, given), identifier)
     else:
-        session = _session_of(account, given)
-        conversation.add_message(
-            account,
-            session,
-            given.get("text"),
-            kind="NOTE",
-            status="SAVED",
-            files=message_files(account, files),
-            identifier=_given_id(account.messages, given),
-            stamp=_at(account, given),
-        )
-        session.messages.sort(key=lambda one: one.created)
+        _message(account, {**given, "type": "NOTE", "status": "SAVED"})
 
 
-def _named(records: Iterable[RecordT], wanted: str, key: str) -> RecordT:
+def _named(records: Table[RecordT] | Sequence[RecordT], wanted: str, key: str) -> RecordT:
     """Return the record of an id or a name."""
-    everything = list(records)
-    found = next((one for one in everything if one.id == wanted.lower()), None)
-    found = found or named(everything, wanted, key)
+    by_id = (one for one in records if one.id == wanted.lower())
+    found = next(by_id, None) or named(records, wanted, key)
     if found is None:
         raise ValueError(f"{key}: {wanted!r} does not exist.")
     return found

@@ -6,7 +6,6 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from typing import Any
 
 from airflow_provider_wts.api.contract import Operation
@@ -140,10 +139,6 @@ class Recorder:
         """Return the requests that are kept, oldest first."""
         return list(self._kept)
 
-    def last(self, most: int) -> list[RecordedRequest]:
-        """Return the last requests that are kept, oldest first."""
-        return list(islice(reversed(self._kept), most))[::-1]
-
     def clear(self) -> None:
         """Forget all requests."""
         self._kept.clear()
@@ -196,7 +191,7 @@ class Service:
             self.switches.change(Switches().as_dict())
             self.faults.clear()
             self.recorder.clear()
-            self.postman.clear()
+            self.postman.posts.clear()
             self._begin(before.clock.speed)
 
     def seed(self, data: Mapping[str, Any]) -> dict[str, int]:
@@ -209,7 +204,8 @@ class Service:
         with self.account.lock:
             if speed is not None:
                 self.account.clock.speed = speed
-            self.account.advance(advance)
+            self.account.clock.move(advance)
+            self.account.run_due()
 
     def contact_writes(self, address: str, text: str, channel: str | None = None) -> Message:
         """Make a contact write; see :meth:`Emulator.contact_writes`."""

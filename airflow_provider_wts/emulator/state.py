@@ -9,12 +9,15 @@ import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_wts.emulator.clock import Agenda, Clock
 from airflow_provider_wts.emulator.errors import Refusal, not_found, required
 from airflow_provider_wts.emulator.phones import formatted_phone, is_handle, stored_phone
 from airflow_provider_wts.emulator.switches import Switches
+
+if TYPE_CHECKING:
+    from airflow_provider_wts.emulator.bots import BotRun
 
 
 @dataclass(slots=True, eq=False)
@@ -65,19 +68,6 @@ class Message(Record):
     send_id: str | None = None
 
 
-class RunningBot(Protocol):
-    """A chatbot that runs in a session."""
-
-    bot: Chatbot
-    asked: bool
-
-    def stop(self) -> None:
-        """End the run."""
-
-    def answered(self, text: str) -> None:
-        """Take the contact's answer."""
-
-
 @dataclass(slots=True, eq=False)
 class Session(Record):
     """A conversation of a contact on a channel.
@@ -90,7 +80,7 @@ class Session(Record):
     contact: Contact
     channel: Record
     messages: list[Message] = field(default_factory=list)
-    run: RunningBot | None = None
+    run: BotRun | None = None
     reactivate: bool = False
     on_answer: Callable[[], object] | None = None
     last_in: int | None = None
@@ -422,12 +412,6 @@ class Account:
     def run_due(self) -> None:
         """Do what is due by the clock."""
         self.agenda.run_due()
-
-    def advance(self, seconds: float) -> None:
-        """Move time ahead and do all that becomes due, in order."""
-        with self.lock:
-            self.clock.move(seconds)
-            self.agenda.run_due()
 
     def stamped(self, record: Record) -> dict[str, Any]:
         """Return the id and the two timestamps of a record as an answer carries them."""

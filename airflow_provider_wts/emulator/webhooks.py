@@ -103,10 +103,6 @@ class Postman:
                 self._thread.start()
             self._queue.put(post)
 
-    def clear(self) -> None:
-        """Forget what was posted."""
-        self.posts.clear()
-
     def stop(self) -> None:
         """Post what waits, and end the thread."""
         if self._thread is not None:
