@@ -72,8 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stdout.write(f"WTS Chat emulator at {emulator.url}  AIRFLOW_CONN_WTS_DEFAULT='{connection}'\n")
     sys.stdout.flush()
     try:
-        while not stop.wait(1.0):
-            pass
+        stop.wait()
     finally:
         emulator.stop()
     return 0

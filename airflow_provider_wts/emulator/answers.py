@@ -100,13 +100,7 @@ def details_of(*names: str, **others: Sequence[str]) -> dict[str, Sequence[str]]
 
 
 def answer(
-    request: Request,
-    record: Record,
-    details: Details = NOTHING,
-    *,
-    part: str = "",
-    whole: bool = False,
-    **values: Any,
+    request: Request, record: Record, details: Details = NOTHING, *, part: str = "", whole: bool = False, **values: Any
 ) -> dict[str, Any]:
     """Return an object as the operation answers it: the properties that the contract declares, empty if nothing is set.
 

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
+from airflow_provider_wts.emulator.answers import NOTHING
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Chatbot, Delivery, Session, log
 
@@ -32,12 +32,7 @@ _PLACE = re.compile(r"\{\{\s*([\w.\-]+)\s*\}\}")
 
 
 def start(
-    account: Account,
-    session: Session,
-    bot: Chatbot,
-    item: Mapping[str, Any] = MappingProxyType({}),
-    *,
-    send_id: str | None = None,
+    account: Account, session: Session, bot: Chatbot, item: Mapping[str, Any] = NOTHING, *, send_id: str | None = None
 ) -> None:
     """Start a chatbot in a session; one that runs there stops.
 

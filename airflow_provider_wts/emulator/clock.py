@@ -127,9 +127,8 @@ class Agenda:
         """Plan an action for a time."""
         heapq.heappush(self._events, (ticks, next(self._numbers), action))
 
-    def run_due(self) -> int:
-        """Do all that is due, one after the other, each at its own time; return how many there were."""
-        done = 0
+    def run_due(self) -> None:
+        """Do everything that is due, one action after the other, each at its own time."""
         now = self._clock.now()
         while self._events and self._events[0][0] <= now:
             due, _, action = heapq.heappop(self._events)
@@ -141,5 +140,3 @@ class Agenda:
                 log.exception("A planned action failed")
             finally:
                 self._clock.hold_at(None)
-            done += 1
-        return done

@@ -318,7 +318,6 @@ async def break_answer(connection: Connection, fault: Fault, answer: Answer) -> 
 
 async def _break_connection(connection: Connection, fault: Fault, answer: Answer) -> int | None:
     """Write past the HTTP server, if anything, and end the connection."""
-    status: int | None = answer.status
     match fault.kind:
         case "truncated":
             connection.write(answer.raw_head(max(len(answer.body), 2)) + answer.body[: len(answer.body) // 2])
@@ -330,18 +329,16 @@ async def _break_connection(connection: Connection, fault: Fault, answer: Answer
         case "drip_body":
             connection.write(answer.raw_head())
             await connection.drip(answer.body, fault.seconds)
-        case _:
-            status = None
-    if fault.kind == "garbage":
-        connection.write(b"\x16\x03\x01\x02\x00 this is not HTTP\r\n\r\n")
-    elif fault.kind == "hang":
-        await connection.gone(fault.seconds or None)
-    elif fault.kind == "reset":
-        connection.reset()
-        await connection.gone(1.0)
-        return None
+        case "garbage":
+            connection.write(b"\x16\x03\x01\x02\x00 this is not HTTP\r\n\r\n")
+        case "hang":
+            await connection.gone(fault.seconds or None)
+        case "reset":
+            connection.reset()
+            await connection.gone(1.0)
+            return None
     await connection.close()
-    return status
+    return None if fault.kind in ("close", "garbage", "hang") else answer.status
 
 
 async def _oversized(connection: Connection, size: int) -> int:

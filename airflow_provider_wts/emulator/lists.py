@@ -22,8 +22,7 @@ def date_bounds(request: Request, name: str, given: Mapping[str, Any] | None = N
     after, before = given.get("after"), given.get("before")
     step = 1 if request.account.switches.date_bounds == "exclusive" else 0
     return Bounds(
-        None if after is None else parse_ticks(after) + step,
-        None if before is None else parse_ticks(before) - step,
+        None if after is None else parse_ticks(after) + step, None if before is None else parse_ticks(before) - step
     )
 
 
@@ -130,9 +129,7 @@ Property = str | Callable[[Any], Any]
 
 
 def keeps(
-    given: Mapping[str, Any],
-    filters: Mapping[str, Property] = NOTHING,
-    texts: Mapping[str, Sequence[str]] = NOTHING,
+    given: Mapping[str, Any], filters: Mapping[str, Property] = NOTHING, texts: Mapping[str, Sequence[str]] = NOTHING
 ) -> Callable[[Record], bool] | None:
     """Return what the filters of a request let through, ``None`` if it sets none of them.
 

@@ -9,7 +9,6 @@ from airflow_provider_wts.emulator.state import Account, Behaviour, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from airflow_provider_wts.emulator.clock import Clock
     from airflow_provider_wts.emulator.faults import Faults
@@ -81,9 +80,7 @@ class Emulator:
     def __enter__(self) -> Emulator:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     @property

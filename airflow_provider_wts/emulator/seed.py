@@ -32,16 +32,7 @@ from airflow_provider_wts.emulator.resources.departments import DEPARTMENTS, joi
 from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
 from airflow_provider_wts.emulator.resources.panels import steps_of
 from airflow_provider_wts.emulator.resources.tags import NEW_TAG
-from airflow_provider_wts.emulator.state import (
-    Account,
-    Behaviour,
-    Chatbot,
-    Record,
-    RecordT,
-    Session,
-    Table,
-    named,
-)
+from airflow_provider_wts.emulator.state import Account, Behaviour, Chatbot, Record, RecordT, Session, Table, named
 
 DEFAULT_SEED: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("default_seed.json").read_bytes())
 """Default objects; every id is made from the emulator's seed and the object's name."""

@@ -151,13 +151,7 @@ class Service:
     """One emulated service. Python attributes and the control calls over HTTP use the same methods."""
 
     def __init__(
-        self,
-        *,
-        token: str,
-        seed: int = 0,
-        speed: float = 1.0,
-        latency: float = 0.0,
-        default_seed: bool = True,
+        self, *, token: str, seed: int = 0, speed: float = 1.0, latency: float = 0.0, default_seed: bool = True
     ) -> None:
         self.token = token
         self.latency = latency

@@ -372,11 +372,7 @@ class Account:
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
     def new(
-        self,
-        table: Table[Record],
-        values: dict[str, Any],
-        identifier: str | None = None,
-        stamp: int | None = None,
+        self, table: Table[Record], values: dict[str, Any], identifier: str | None = None, stamp: int | None = None
     ) -> Record:
         """Create a plain record in a table.
 

@@ -14,9 +14,7 @@ from airflow_provider_wts.emulator.state import Account, Record
 
 _DEFAULT_FIELDS = ("title", "description", "dueDate", "responsibleUser", "tags", "contacts", "monetaryAmount")
 _DETAILS = details_of(
-    "tags",
-    overdueCardCount=("PanelCardOverdueCount",),
-    steps=("Steps", "StepsFields", "StepsCardCount", "Cards"),
+    "tags", overdueCardCount=("PanelCardOverdueCount",), steps=("Steps", "StepsFields", "StepsCardCount", "Cards")
 )
 _STEP_DETAILS = details_of("cards", fields=("StepsFields",)) | dict.fromkeys(
     ("cardCount", "overdueCardCount", "monetaryAmount"), ("StepsCardCount",)
