@@ -1,4 +1,4 @@
-"""A local WTS Chat service over real HTTP: to rehearse a campaign without an account, and to meet faults in tests.
+"""A local WTS Chat service over real HTTP: to rehearse a campaign without an account, and to test faults.
 
 On the command line: ``python -m airflow_provider_wts.emulator``. In Python::
 
@@ -35,7 +35,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for: the pytest plugin lives here, and must cost nothing."""
+    """Import a public name on first use: the pytest plugin is in this package, and must load fast."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

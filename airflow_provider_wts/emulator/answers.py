@@ -56,9 +56,9 @@ EMPTY: Final = Empty()
 
 @dataclass(frozen=True)
 class Later:
-    """An answer that is given once something happened, or time is over.
+    """An answer that waits until something has happened, or a time limit is reached.
 
-    :param seconds: seconds to wait at most, emulated or real, whichever are over first.
+    :param seconds: the limit in seconds, emulated or real, whichever pass first.
     """
 
     done: Callable[[], bool]
@@ -102,7 +102,7 @@ def details_of(*names: str, **others: Sequence[str]) -> dict[str, Sequence[str]]
 def answer(
     request: Request, record: Record, details: Details = NOTHING, *, part: str = "", whole: bool = False, **values: Any
 ) -> dict[str, Any]:
-    """Return an object as the operation answers it: the properties that the contract declares, empty if nothing is set.
+    """Return an object as the operation answers it: the properties that the contract declares, set or empty.
 
     :param part: the property of the answer that holds such objects, if they are not the answer itself.
     :param whole: whether all details are in the answer, asked for or not.
@@ -131,7 +131,7 @@ def _known(account: Account, record: Record) -> dict[str, Any]:
 
 
 def _part(request: Request, schema: Mapping[str, Any], value: Any) -> Any:
-    """Return a property of an answer: of another object what the contract declares, of nothing what it has instead."""
+    """Return a property of an answer: another object as the contract declares it, or an empty value for nothing."""
     schema = resolve(request.operation.service, schema)
     if isinstance(value, Record):
         known = _known(request.account, value)
@@ -167,7 +167,7 @@ def as_json(answer: object) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # Half of a surrogate pair has no bytes of its own; JSON can still spell it.
+        # A lone surrogate cannot be encoded, but JSON can escape it.
         return json.dumps(answer, separators=(",", ":")).encode()
 
 

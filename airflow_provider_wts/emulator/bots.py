@@ -186,7 +186,7 @@ class BotRun:
 
     def _complete(self, step: Mapping[str, Any]) -> None:
         given = step["complete"]
-        # Where this is the last step, the chatbot has done its work: it ends before the session does.
+        # If this is the last step, the chatbot ends before the session does.
         if self._position + 1 >= len(self.bot.steps):
             self.stop()
         reactivate = isinstance(given, dict) and bool(given.get("reactivate"))

@@ -17,7 +17,7 @@ TICKS = 10_000_000
 """Ticks of a second: 100 nanoseconds each, the seven digits that the service shows."""
 
 END = 253_402_300_000 * TICKS
-"""Where emulated time ends, just before the year 9999 does: no timestamp has a fifth digit of the year."""
+"""The end of emulated time, just before the year 10000: the year of a timestamp has four digits."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _ISO = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Z
 class Clock:
     """Emulated time in ticks since 1970, UTC.
 
-    :param switches: say how many digits a timestamp shows.
+    :param switches: set how many digits a timestamp shows.
     :param speed: emulated seconds per real second.
     """
 
@@ -96,7 +96,7 @@ class Clock:
         return min(self._base + int((time.monotonic() - self._base_real) * self._speed * TICKS), END)
 
     def hold_at(self, ticks: int | None) -> None:
-        """Hold the time at a time in the past, or let it run again."""
+        """Stop the clock at a past time; ``None`` lets it run again."""
         self._held = ticks
 
 

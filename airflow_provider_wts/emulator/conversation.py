@@ -15,7 +15,7 @@ from airflow_provider_wts.emulator.state import Account, Contact, Delivery, Mess
 WINDOW = 24 * 3600 * TICKS
 
 OFFICIAL_WHATSAPP = frozenset({"CloudAPI_WhatsApp", "Dialog360_WhatsApp"})
-"""Channels where free text needs a conversation that the contact keeps open."""
+"""Channels on which free text needs an open conversation: the contact wrote within 24 hours."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def contacts_named(account: Account, given: Mapping[str, Any], *, unknown: str) 
     """Return the contacts that a request names by ids and by phone numbers, each once.
 
     :param given: object with ``contactIds`` and ``phoneNumbers``.
-    :param unknown: a number without a contact: ``create`` makes one, ``skip`` leaves it out, or ``refuse``.
+    :param unknown: a number without a contact: ``create`` one, ``skip`` the number, or ``refuse`` all.
     """
     if not given.get("contactIds") and not given.get("phoneNumbers") and account.switches.empty_batches == "refuse":
         raise Refusal("FORM_ERROR", "Informe ao menos um contato.")
@@ -170,7 +170,7 @@ def session_before_send(account: Account, to: str, channel: Record, options: Map
 
 
 def set_status(account: Account, session: Session, status: str) -> None:
-    """Move a session to a status, and keep its dates and the open sessions in step."""
+    """Move a session to a status, and update its dates and the open sessions."""
     key = (session.contact.id, session.channel.id)
     completed_before = session["status"] == "COMPLETED"
     session["status"] = status
@@ -211,7 +211,7 @@ def window_status(account: Account, session: Session) -> str:
 def company_writes(
     account: Account, session: Session, content: Content, *, send: Record | None = None, bot: str | None = None
 ) -> Message:
-    """Add a message of the company to a session and send it on its way to the contact.
+    """Add a message of the company to a session, and start its delivery.
 
     :param send: the send it belongs to, or the scheduled message.
     :param bot: name of the chatbot that writes it.
@@ -271,7 +271,7 @@ def needs_file(template: Record) -> bool:
 
 
 def contact_writes(account: Account, contact: Contact, text: str, channel: Record | None = None) -> Message:
-    """Let a contact write: into its open session, a completed one that reopens, or a new one.
+    """Make a contact write: into its open session, a completed one that reopens, or a new one.
 
     :param channel: that of the contact's last session by default.
     """
@@ -291,7 +291,7 @@ def contact_writes(account: Account, contact: Contact, text: str, channel: Recor
 
 
 def answer_in(account: Account, session: Session, text: str) -> Message:
-    """Let the contact of a session write into it."""
+    """Make the contact of a session write into it."""
     message = add_message(
         account, session, text, kind="TEXT", direction="FROM_HUB", origin="GATEWAY", status="DELIVERED"
     )

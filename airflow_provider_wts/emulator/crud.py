@@ -26,7 +26,7 @@ class Resource:
     :param filters: the filters of its list by a value; see :func:`keeps`.
     :param texts: the filters of its list by a text.
     :param keep: makes the other filters of its list.
-    :param fields: for each name that ``fields`` of an update takes, its properties; without it all are written.
+    :param fields: for each name that ``fields`` of an update takes, its properties; by default all are written.
     :param written: checks what is written to a new or an existing object, and returns it as it is kept.
     :param defaults: what else a new object has.
     :param deleted: does what a deletion entails, or refuses it.
@@ -63,7 +63,7 @@ class Resource:
         return found
 
     def of(self, request: Request) -> Record:
-        """Return the object that the path names, before any other."""
+        """Return the object that the first parameter of the path names."""
         table, identifier = self.all(request.account), next(iter(request.path.values()))
         if self.other_id is not None:
             wanted = identifier.lower()
@@ -78,7 +78,7 @@ class Resource:
         return account.new(self.all(account), {**values, "companyId": account.id})
 
     def update(self, request: Request) -> Record:
-        """Write to an object what the body says."""
+        """Update an object from the body."""
         record = self.of(request)
         given = request.body if self.fields is None else changes(request, self.fields)
         record.values.update(self.written(request, given, record))

@@ -1,4 +1,4 @@
-"""How the service refuses: an envelope of its own, and HTTP 500 for what others answer with 4xx."""
+"""How the service refuses: with its own envelope, and with HTTP 500 when others would answer 4xx."""
 
 from __future__ import annotations
 

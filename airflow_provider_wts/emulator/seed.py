@@ -1,4 +1,4 @@
-"""Fills an account from the data of a seed file, and the objects that an emulator has from the start.
+"""Fills an account from the data of a seed file, and with the default objects.
 
 A seed file is a JSON object; every kind is optional: ``departments``, ``channels``, ``agents``, ``tags``,
 ``custom_fields``, ``portfolios``, ``templates``, ``chatbots``, ``sequences``, ``panels``, ``files``, ``contacts``,

@@ -65,7 +65,7 @@ def _fits(part: str, segment: str) -> bool:
 
 @cache
 def _paths() -> list[tuple[list[str], dict[str, Operation]]]:
-    """Return the operations of each path by their method; a word goes before a placeholder in its place."""
+    """Return the operations of each path by their method; literal segments go before placeholders."""
     found: dict[str, dict[str, Operation]] = {}
     for operation in operations().values():
         found.setdefault(operation.path, {})[operation.method] = operation
@@ -311,7 +311,7 @@ class Application:
             except Refusal as refusal:
                 return self._refused(refusal, recorded)
             except Exception:
-                # A defect of the emulator must appear as one of the service's, and not end the connection.
+                # A defect of the emulator must look like one of the service, and not end the connection.
                 log.exception("%s failed", recorded.operation_id)
                 return self._envelope(500, "INTERNAL_ERROR", "Erro interno do emulador.")
             if not isinstance(result, Later):
@@ -499,7 +499,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, "connection": self}
-        # asyncio does this for sockets that know their protocol only; without it an answer may wait 40 ms.
+        # asyncio sets this only on sockets that know their protocol; without it an answer may wait 40 ms.
         raw = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

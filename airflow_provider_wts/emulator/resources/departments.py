@@ -113,7 +113,7 @@ def _agent(account: Account, user_id: str | None) -> Record:
 
 
 def _channels(account: Account, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a channel selection with ids in place of names and numbers."""
+    """Return a channel selection with IDs instead of names and numbers."""
     scope = given.get("scope") or "ALL"
     if scope != "SELECTED":
         return {"scope": scope, "channels": []}

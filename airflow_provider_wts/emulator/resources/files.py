@@ -14,7 +14,7 @@ from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account
 
 UPLOADS = "/_upload/"
-"""Where the emulator takes the content of a file; the real service uses a storage of another host."""
+"""The path that the content of a file is uploaded to; the real service uses storage on another host."""
 
 
 @handles("get_file_upload_url")

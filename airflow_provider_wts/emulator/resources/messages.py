@@ -1,4 +1,4 @@
-"""Messages and notes of sessions, and the quick sends: to a number or into a session, queued or waited for."""
+"""Messages and notes of sessions, and direct sends to a number or into a session, queued or synchronous."""
 
 from __future__ import annotations
 

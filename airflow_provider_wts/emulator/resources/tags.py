@@ -50,7 +50,7 @@ def _deleted(request: Request, tag: Record) -> None:
 
 
 NEW_TAG = {"color": "GRAY_600"}
-"""What a tag has if nothing else is said."""
+"""The properties of a tag by default."""
 
 Resource("tag", "A etiqueta", written=_written, defaults=NEW_TAG, deleted=_deleted)
 
