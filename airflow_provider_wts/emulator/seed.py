@@ -419,10 +419,6 @@ def _behaviours(account: Account, given: Mapping[str, Any]) -> None:
         account.set_behaviour(address, Behaviour(**settings))
 
 
-def _switches(account: Account, given: Mapping[str, Any]) -> None:
-    account.switches.change(given)
-
-
 def _many_contacts(account: Account, count: int) -> None:
     now = account.clock.now()
     first = len(account.contacts)
@@ -449,7 +445,7 @@ def _many_sessions(account: Account, count: int) -> None:
 
 
 _KINDS: dict[str, Callable[[Account, Any], None]] = {
-    "switches": _switches,
+    "switches": lambda account, given: account.switches.change(given),
     "departments": _department,
     "channels": _channel,
     "agents": _agent,
