@@ -48,7 +48,7 @@ def cell(text: str) -> Any:
 
 def documented() -> list[tuple[str, str]]:
     """Return the cells of the documented table, and what the table says becomes of them."""
-    section = DOCUMENTED.read_text().partition("## What a cell may hold")[2].partition("\n## ")[0]
+    section = DOCUMENTED.read_text().partition("## Accepted and refused values")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(.+?)` \| (.+?) \|", section.replace("\\|", "\0"), re.MULTILINE)
     return [(shown.replace("\0", "|"), becomes.replace("\0", "|").strip("`")) for shown, becomes in rows]
 
