@@ -1,7 +1,7 @@
-"""What an Airflow connection of type ``wts`` says, read and checked.
+"""Parses and validates an Airflow connection of type ``wts``.
 
-A connection comes from the form, a URI, JSON in an environment variable or a secrets backend. They write the same
-thing differently: blank fields arrive as ``None`` or ``''``, and numbers and yes/no as text or as themselves.
+A connection comes from the form, a URI, JSON in an environment variable or a secrets backend. These represent values
+differently: blank fields may be ``None`` or ``''``, and numbers and booleans may be text.
 """
 
 from __future__ import annotations
@@ -29,19 +29,16 @@ _YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 @dataclass(frozen=True, slots=True)
 class WtsConnection:
-    """A connection's content.
+    """The settings of a connection.
 
-    :param token: the account's API token.
-    :param base_url: address of the API.
-    :param channel: channel to send from where a task names none.
+    :param channel: channel to send from if a task names none.
     :param timeout: seconds for one request.
-    :param rate_limit_percent: part of the account's limits that may be used, 1 to 100.
+    :param rate_limit_percent: share of the account's limits that may be used, 1 to 100.
     :param rate_limit_conn_id: a Redis connection through which workers share the limits.
-    :param rate_limit_key: name under which the limits of the account are counted; ``None``: base URL and token decide
-        it.
-    :param send_limit_is_separate: whether sends count against their own limit only.
-    :param allow_http: allow an address without TLS that is not on this machine.
-    :param allowed_recipients: the only recipients, as WTS Chat spells them; empty: no restriction.
+    :param rate_limit_key: name for counting against the account's limits; by default derived from base URL and token.
+    :param send_limit_is_separate: whether sends count only against their own limit.
+    :param allow_http: whether to allow addresses without TLS outside this machine.
+    :param allowed_recipients: the only allowed recipients, as WTS Chat spells them; empty for no restriction.
     :param ca_bundle: path of a file with certificate authorities.
     """
 
@@ -59,10 +56,9 @@ class WtsConnection:
 
     @classmethod
     def read(cls, connection: Connection) -> WtsConnection:
-        """Read an Airflow connection.
+        """Parse an Airflow connection of type ``wts``.
 
-        :param connection: the connection, of type ``wts``.
-        :raises WtsInvalidRequestError: naming the field that holds an impossible value, and a good one.
+        :raises WtsInvalidRequestError: naming the invalid field, with an example.
         """
         extra = _extra(connection)
         return cls(
@@ -82,26 +78,25 @@ class WtsConnection:
 
 def _extra(connection: Connection) -> dict[str, Any]:
     extra: Any = connection.extra_dejson
-    # Airflow takes unreadable extras for none, and a restriction in them would be gone.
+    # Airflow ignores unreadable extras, which would lose any restrictions in them.
     if not isinstance(extra, dict) or (not extra and not _is_empty(connection.extra)):
         raise WtsInvalidRequestError(
-            'The connection\'s extra cannot be read: it must be a JSON object, for example {"timeout": 60}.'
+            'The connection\'s extra cannot be read. It must be a JSON object. Example: {"timeout": 60}'
         )
     return known_extras(extra, CONNECTION_TYPE, CONNECTION_FIELDS)
 
 
 def known_extras(extra: Mapping[str, Any], conn_type: str, known: Collection[str]) -> dict[str, Any]:
-    """Return extras by their name, also those with the prefix that older versions of Airflow gave them.
+    """Return extras by name, without the prefix that older versions of Airflow added.
 
-    :param extra: the extras of a connection.
     :param conn_type: the type of the connection, which is in the prefix.
-    :param known: the names that there are.
-    :raises WtsInvalidRequestError: when a name is unknown: it may be a misspelt restriction. Also when one is given
+    :param known: the valid names.
+    :raises WtsInvalidRequestError: when a name is unknown, because it may be a misspelled restriction, or is given
         twice with different values.
     """
     found: dict[str, Any] = {}
     prefix = f"extra__{conn_type}__"
-    # The prefixed ones last: they are leftovers where both are there.
+    # Prefixed ones last, because they are leftovers if both exist.
     for key in sorted(extra, key=lambda key: key.startswith(prefix)):
         name, value = key.removeprefix(prefix), extra[key]
         if _is_blank(value):
@@ -126,8 +121,8 @@ def _unknown_extra(key: str, name: str, known: Collection[str]) -> str:
 
     folded = name.strip().lower().replace("-", "_").replace(" ", "_").removeprefix("extra__")
     close = get_close_matches(folded, known, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"It can have {', '.join(map(repr, known))}."
-    return f"The connection's extra {quoted(key)} is unknown, so nothing is done with this connection. {hint}"
+    hint = f"Did you mean {close[0]!r}?" if close else f"Valid extras: {', '.join(map(repr, known))}."
+    return f"The connection's extra {quoted(key)} is unknown, so the connection is not used. {hint}"
 
 
 def _is_empty(extra: str | None) -> bool:
@@ -139,13 +134,13 @@ def _is_empty(extra: str | None) -> bool:
 
 def _base_url(host: str | None, port: int | str | None, schema: str | None) -> str:
     base_url = (host or "").strip().rstrip("/") or DEFAULT_BASE_URL
-    # Airflow reads the path of a connection's URI as its schema; other connections keep http or https there.
+    # For a connection URI, Airflow stores the path as the schema; otherwise, the schema may be http or https.
     path = (schema or "").strip().strip("/")
     if "://" not in base_url:
         scheme, path = (path.lower(), "") if path.lower() in ("http", "https") else ("https", path)
         base_url = f"{scheme}://{base_url}"
     base_url = _with_brackets(base_url) + (f"/{path}" if path.lower() not in ("", "http", "https") else "")
-    # Some secrets backends deliver an unset port as '', and Airflow's Test button as 0.
+    # Some secrets backends return an unset port as '', and Airflow's Test button sends 0.
     if port in (None, "", 0, "0"):
         return base_url
     try:
@@ -162,7 +157,7 @@ def _base_url(host: str | None, port: int | str | None, schema: str | None) -> s
 
 
 def _with_brackets(base_url: str) -> str:
-    """Put an IPv6 address into brackets: Airflow takes them off the host of a connection's URI."""
+    """Put an IPv6 address into brackets, which Airflow removes from the host of a connection URI."""
     scheme, _, rest = base_url.partition("://")
     authority, slash, path = rest.partition("/")
     try:
@@ -190,7 +185,7 @@ def _number(extra: dict[str, Any], name: str, *, default: int, least: int, most:
     if not number.is_integer() or not least <= number <= most:
         raise WtsInvalidRequestError(
             f"The connection's extra {quoted(name)} is {quoted(value)}. It must be a whole number from {least} to "
-            f"{most}; a good value is {default}."
+            f"{most}. Example: {default}"
         )
     return int(number)
 
@@ -221,10 +216,10 @@ def _recipients(extra: dict[str, Any]) -> frozenset[str]:
         else:
             value = [part for part in text.replace("\n", ",").replace(";", ",").split(",") if part.strip()]
     if not value or not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        # A restriction that cannot be read must not become no restriction.
+        # An unreadable restriction must not be ignored.
         raise WtsInvalidRequestError(
-            "The connection's extra 'allowed_recipients' cannot be read. Separate numbers and @handles by commas, "
-            "for example '+55 11 99999-8888, @maria.silva'. To allow everybody, remove it."
+            "The connection's extra 'allowed_recipients' cannot be read. Separate numbers and @handles by commas. To "
+            "allow everybody, remove it. Example: '+55 11 99999-8888, @maria.silva'"
         )
     return frozenset(recipient(item, name="allowed_recipients").lower() for item in value)
 
@@ -233,12 +228,12 @@ _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
 def redis_server(connection: Connection) -> tuple[str, dict[str, Any]]:
-    """Return the address of the Redis server that a connection names, and what its client is made with.
+    """Return the URL of a connection's Redis server, and the options for its client.
 
-    TLS is used if the connection's type or host says ``rediss``, or its extra ``ssl`` is true.
+    TLS is used if the connection's type or host is ``rediss``, or its extra ``ssl`` is true.
 
     :param connection: a connection of type ``redis`` or ``rediss``.
-    :raises WtsInvalidRequestError: naming the extra that holds an impossible value.
+    :raises WtsInvalidRequestError: naming the invalid extra.
     """
     prefix = "extra__redis__"
     extra = {key.removeprefix(prefix): value for key, value in connection.extra_dejson.items() if not _is_blank(value)}

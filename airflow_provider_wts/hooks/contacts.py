@@ -1,4 +1,4 @@
-"""The contacts behind a number or handle, and whether the connection allows to write to them."""
+"""The contacts with a number or handle, and whether the connection allows messages to them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ if TYPE_CHECKING:
 
 
 def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contact_id: str | None = None) -> None:
-    """Refuse a contact to whom the connection does not allow to write.
+    """Refuse a contact that the connection does not allow. It looks up nothing if the connection allows everybody.
 
-    Where the connection restricts nothing, this looks nothing up.
-
-    :param name: the parameter's name, for the error.
+    :param name: the parameter's name, for errors.
     :param phone: the contact's number, as WTS Chat spells it.
-    :param contact_id: the contact's id, to look its number up where ``phone`` is not known.
+    :param contact_id: the contact's ID, to look up the number if ``phone`` is unknown.
     :raises WtsInvalidRequestError: when the connection does not allow it.
     """
     from airflow_provider_wts.api.contacts import get_contact
@@ -33,13 +31,13 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
         phone = hook.run(get_contact(contact_id)).get("phoneNumber")
     if parameters.missing(phone) or not any(same_person(str(phone), one) for one in allowed):
         raise WtsInvalidRequestError(
-            f"{name}: the connection {quoted(hook.wts_conn_id)} allows only the recipients named in its extra "
-            "'allowed_recipients', and this recipient is not one. Nothing was sent."
+            f"{name}: the connection {quoted(hook.wts_conn_id)} allows only the recipients in its extra "
+            "'allowed_recipients', and this recipient is not one of them. Nothing was sent."
         )
 
 
 def contacts_at(hook: WtsHook, address: str, *, include_details: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the contacts of a number or handle: one call for each spelling of a number, or each status of a contact.
+    """Return the contacts with a number or handle, with one call per spelling of the number or status of contacts.
 
     :param address: phone number or handle, as the API spells it.
     :param include_details: details to add.

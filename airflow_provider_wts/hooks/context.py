@@ -1,4 +1,4 @@
-"""What a task's context says about the task and its run."""
+"""What a task's context shows about the task and its run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def earliest_start(context: Mapping[str, Any]) -> datetime:
 
 
 def is_first_try(context: Mapping[str, Any]) -> bool:
-    """Whether no try of this task can have been before."""
+    """Whether this is certainly the first try of the task."""
     return context["ti"].try_number in (None, 0, 1)
 
 
 class RunIdentity(TypedDict, total=False):
-    """What distinguishes a DAG run from another one that was made again under its run id.
+    """What distinguishes a DAG run from an earlier one with the same run ID.
 
     A clear of a run moves its start, so only the start before any clear counts.
     """
@@ -36,7 +36,7 @@ def run_identity(context: Mapping[str, Any]) -> RunIdentity:
     """Return the identity of a run, as far as Airflow shows it."""
     run = context.get("dag_run")
     identity: RunIdentity = {}
-    # Airflow 2.11 shows the row of its database.
+    # Airflow 2.11 shows the ID of the database row.
     if isinstance(row := getattr(run, "id", None), int):
         identity["id"] = row
     start = getattr(run, "start_date", None)
@@ -46,10 +46,10 @@ def run_identity(context: Mapping[str, Any]) -> RunIdentity:
 
 
 def same_run(known: Any, run: RunIdentity | None) -> bool | None:
-    """Whether two identities are of one run; ``None`` if that is unknown.
+    """Whether two identities belong to the same run; ``None`` if that is unknown.
 
-    :param known: what a ledger says.
-    :param run: the run; ``None`` if nothing outlives it.
+    :param known: the identity in a ledger.
+    :param run: the current run; ``None`` if the store does not outlive it.
     """
     if run is None:
         return True
@@ -60,12 +60,9 @@ def same_run(known: Any, run: RunIdentity | None) -> bool | None:
 
 
 class TaskIdentity(NamedTuple):
-    """The task instance that sends, as far as it stays the same over its tries.
+    """The task instance that sends, as far as it stays the same in all its tries.
 
-    :param dag_id: the DAG.
-    :param run_id: the DAG run.
-    :param task_id: the task.
-    :param map_index: which instance of a mapped task, -1 for a task that is not mapped.
+    :param map_index: index of a mapped task instance; -1 if the task is not mapped.
     """
 
     dag_id: str
@@ -75,10 +72,7 @@ class TaskIdentity(NamedTuple):
 
     @classmethod
     def of(cls, task_instance: Any) -> TaskIdentity:
-        """Return the identity of a task instance.
-
-        :param task_instance: ``ti`` of the task's context.
-        """
+        """Return the identity of a task instance (``ti`` of the context)."""
         map_index = getattr(task_instance, "map_index", -1)
         return cls(
             task_instance.dag_id, task_instance.run_id, task_instance.task_id, -1 if map_index is None else map_index

@@ -1,4 +1,4 @@
-"""The hook of a database that an Airflow connection leads to."""
+"""The hook of a database with an Airflow connection."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from airflow_provider_wts.hooks.wts import named_connection
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: What drivers name errors that another try meets again. Python's own are of placeholders that do not fit their values.
+#: Names of drivers' errors that a retry cannot fix. Python's own come from placeholders that do not match their values.
 _FINAL = {"DataError", "ProgrammingError", "NotSupportedError", "LookupError", "TypeError", "ValueError"}
 
-#: Numbers of such errors that the drivers of MySQL and MariaDB call operational: of rights, names, collations, types,
-#: expressions, views, and rules of a table.
+#: Numbers of such errors that the drivers of MySQL and MariaDB call operational: about privileges, names, collations,
+#: types, expressions, views, and constraints.
 _FINAL_MYSQL = frozenset(
     [
         *(1044, 1045, 1142, 1143, 1227, 1370),
@@ -30,16 +30,15 @@ _FINAL_MYSQL = frozenset(
     ]
 )
 
-#: Those of SQLite: a name or the grammar, a file that may not be written or is none, values that do not fit.
+#: SQLite's: about a name or the syntax, a file that is read-only or not a database, and values that do not fit.
 _FINAL_SQLITE = frozenset([1, 8, 18, 20, 23, 25, 26])
 
 
 def database_hook(conn_id: str, *, parameter: str) -> Any:
     """Return the ``DbApiHook`` of a connection.
 
-    :param conn_id: the Airflow connection.
     :param parameter: the parameter that needs a database, for errors.
-    :raises WtsInvalidRequestError: when the connection is not one of a database, or a package is missing.
+    :raises WtsInvalidRequestError: when it is not a database connection, or a package is missing.
     """
     with needs_extra(parameter, "apache-airflow-providers-common-sql", "sql", ", and the provider of the database"):
         from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -49,41 +48,32 @@ def database_hook(conn_id: str, *, parameter: str) -> Any:
         except AirflowNotFoundException:
             raise
         except AirflowException:
-            # No provider here has a hook for its type.
+            # No installed provider has a hook for its type.
             hook = None
     if not isinstance(hook, DbApiHook):
         raise WtsInvalidRequestError(
-            f"{parameter}: the connection {quoted(conn_id)} is not one of a database. Set a connection of a database, "
-            "and install the provider of that database."
+            f"{parameter}: the connection {quoted(conn_id)} is not a database connection. Set one, and install the "
+            "provider of that database."
         )
     return hook
 
 
 def cells_of(row: Any) -> Sequence[Any]:
-    """Return the cells of a row, in their order: some connections are set to give rows as objects.
-
-    :param row: the row, as a cursor gave it.
-    """
+    """Return the cells of a row in order. Some connections are configured to return rows as objects."""
     return list(row.values()) if isinstance(row, Mapping) else row
 
 
 def words_of(error: Exception) -> str:
-    """Return what a database says is wrong, without the rows that it shows.
-
-    :param error: what its driver raised.
-    """
+    """Return a database's error message, without the rows that it quotes."""
     if isinstance(error, LookupError):
         return f"a placeholder has no value ({reason_of(error)})"
-    # PostgreSQL puts the statement and the whole row into the lines that follow.
+    # PostgreSQL puts the statement and the whole row into the following lines.
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return reason_of(without_personal_data(" ".join(first.split())))
 
 
 def is_lasting(error: Exception) -> bool:
-    """Whether another try meets the same error.
-
-    :param error: what a driver raised.
-    """
+    """Whether a retry would fail with the same error."""
     if _FINAL & {kind.__name__ for kind in type(error).__mro__}:
         return True
     if (code := getattr(error, "sqlite_errorcode", None)) is not None:
@@ -94,20 +84,17 @@ def is_lasting(error: Exception) -> bool:
 
 @contextmanager
 def opened(hook: Any) -> Iterator[Any]:
-    """Open a connection in which nothing is committed before the end, and every character passes; close it afterwards.
-
-    :param hook: the hook of the database.
-    """
+    """Open a connection without autocommit, and with a character set that has every character; close it at the end."""
     connection = hook.get_conn()
     try:
         if hook.supports_autocommit:
             hook.set_autocommit(connection, False)
-        # MySQL shows a character that the connection's set lacks as a question mark, and takes none such.
+        # MySQL returns characters that the connection's character set lacks as question marks, and refuses them.
         if (set_characters := getattr(connection, "set_character_set", None)) is not None:
             set_characters("utf8mb4")
         yield connection
     except BaseException:
-        # Closing is not enough on SQLite while a statement is kept somewhere, as in the traceback.
+        # On SQLite, closing is not enough while something, such as the traceback, references a statement.
         with suppress(Exception):
             connection.rollback()
         raise

@@ -1,4 +1,4 @@
-"""Files that are sent: on a worker's disk, in an object store, or at a web address."""
+"""Files to send: on a worker's disk, in an object store, or at a web address."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ log = logging.getLogger(__name__)
 
 FILE_TYPES = ("UNDEFINED", "PDF", "EXCEL", "WORD", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")
 
-#: Seconds before the content is sent again, each time from the first step on.
+#: Seconds before each retry of an upload, which starts over from the first step.
 RETRY_SECONDS = (1.0, 5.0, 20.0)
 
 _EXAMPLE = "Example: '/opt/airflow/invoices/118.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
 
-# Slim container images have no mime.types, and Python itself does not know these.
+# Types that Python itself does not know; slim container images have no mime.types.
 _MIME_TYPES = {
     ".3gp": "video/3gpp",
     ".aac": "audio/aac",
@@ -62,12 +62,11 @@ _MIME_TYPES = {
 
 
 class Source(NamedTuple):
-    """A file that can be read.
+    """A readable file.
 
-    :param path: where it is.
     :param name: its name with extension.
     :param size: its length in bytes.
-    :param version: what changes with its content.
+    :param version: changes when its content does.
     """
 
     path: Path | ObjectStoragePath
@@ -77,16 +76,16 @@ class Source(NamedTuple):
 
     @classmethod
     def of(cls, path: str, *, parameter: str = "file") -> Source:
-        """Look at a file.
+        """Check a file.
 
-        :param path: local path, or any address that ``ObjectStoragePath`` takes.
-        :param parameter: the parameter's name, for the error.
-        :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
+        :param path: local path, or any address that ``ObjectStoragePath`` supports.
+        :param parameter: the parameter's name, for errors.
+        :raises WtsInvalidRequestError: when there is no such file, or it is empty.
         """
         place = _allowed(_place(path, parameter), path, parameter)
         try:
             if not place.is_file():
-                # From Python 3.14 on, what may not be looked at is no file either.
+                # From Python 3.14 on, is_file() returns False without permission; stat() raises.
                 with suppress(FileNotFoundError, NotADirectoryError):
                     place.stat()
                 there = "is not a file" if place.exists() else "does not exist, as seen from this worker"
@@ -94,7 +93,9 @@ class Source(NamedTuple):
                 raise WtsInvalidRequestError(f"{parameter}: {quoted(path)} {what}. {_EXAMPLE}")
             size, version = _size_and_version(place)
         except PermissionError as error:
-            raise WtsInvalidRequestError(f"{parameter}: {quoted(path)} may not be read: {reason_of(error)}.") from None
+            raise WtsInvalidRequestError(
+                f"{parameter}: no permission to read {quoted(path)}: {reason_of(error)}."
+            ) from None
         except WtsInvalidRequestError:
             raise
         except (OSError, ValueError) as error:
@@ -111,31 +112,25 @@ class Source(NamedTuple):
 
 
 def _size_and_version(place: Path | ObjectStoragePath) -> tuple[int, object]:
-    # Airflow 2.11's paths of object stores are paths of pathlib, too.
+    # In Airflow 2.11, paths of object stores are also paths of pathlib.
     fs = getattr(place, "fs", None)
     if fs is None:
         found: Any = place.stat()
         return found.st_size, (found.st_size, found.st_mtime_ns, found.st_ino)
-    # Some stores answer from what they remember.
+    # Some stores cache listings.
     fs.invalidate_cache()
     return int(place.stat().st_size), fs.ukey(place.path)  # type: ignore[union-attr]
 
 
 def mime_type_of(name: str) -> str | None:
-    """Return the MIME type of a file name, if it has one.
-
-    :param name: file name, path or address.
-    """
+    """Return the MIME type of a file name, path or address, if known."""
     suffix = PurePosixPath(name).suffix.lower()
-    # Only the end of it: the query of an address, or a Windows drive, would mislead the library.
+    # Only the suffix: the query of an address, or a Windows drive, would mislead the library.
     return _MIME_TYPES.get(suffix) or mimetypes.guess_type(f"file{suffix}", strict=False)[0]
 
 
 def file_type_of(mime_type: str | None) -> str:
-    """Return the API's word for a kind of file; what it has no word for is a ``DOCUMENT``, which is left as it is.
-
-    :param mime_type: MIME type.
-    """
+    """Return the API's file type for a MIME type; the default is ``DOCUMENT``, which WTS Chat does not convert."""
     group, _, kind = (mime_type or "").partition("/")
     if group in ("image", "audio", "video"):
         return group.upper()
@@ -155,15 +150,15 @@ def upload(
     mime_type: str | None = None,
     parameter: str = "file",
 ) -> FileV2:
-    """Upload a file. When the content gets lost on its way, the upload starts over, which does no harm.
+    """Upload a file. If the content is lost in transit, the upload starts over, which does no harm.
 
-    :param path: local path, or any address that ``ObjectStoragePath`` takes.
+    :param path: local path, or any address that ``ObjectStoragePath`` supports.
     :param file_type: one of :data:`FILE_TYPES`; inferred from the MIME type if omitted.
-    :param name: name that the customer sees; the file's own when left out.
+    :param name: name that the customer sees; the file's own name if omitted.
     :param mime_type: MIME type; inferred from the name if omitted.
-    :param parameter: the parameter that holds ``path``, for the error.
+    :param parameter: name of the parameter with ``path``, for errors.
     :return: the file; its ``id`` can be used in any number of messages.
-    :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
+    :raises WtsInvalidRequestError: when there is no such file, or it is empty.
     :raises WtsError: when the API or the file storage fails, or the file changed meanwhile.
     """
     source = Source.of(path, parameter=parameter)
@@ -188,12 +183,12 @@ def upload(
             _refuse_changed(source, path, parameter)
     _refuse_changed(source, path, parameter)
     saved = client.perform(save_file(temporary_id))
-    log.info("Uploaded a file of %s bytes as %s; its id is %s.", f"{source.size:,}", file_type, saved.get("id"))
+    log.info("Uploaded a file of %s bytes as %s; its ID is %s.", f"{source.size:,}", file_type, saved.get("id"))
     return saved
 
 
 def _refuse_changed(source: Source, path: str, parameter: str) -> None:
-    """Refuse a file that is written while it is read: what was uploaded may be cut, or mixed from two versions."""
+    """Refuse a file that changed during the upload, which may be truncated or a mix of two versions."""
     if Source.of(path, parameter=parameter).version != source.version:
         raise WtsNotSentError(
             f"{parameter}: {quoted(path)} changed while it was uploaded. Nothing was sent. Write it under another "
@@ -202,7 +197,7 @@ def _refuse_changed(source: Source, path: str, parameter: str) -> None:
 
 
 def _allowed(place: Path | ObjectStoragePath, path: str, parameter: str) -> Path | ObjectStoragePath:
-    """Return a file if ``[wts] allowed_files`` allows it: the real one, whatever links and ``..`` led there.
+    """Return a file if ``[wts] allowed_files`` allows it, with links and ``..`` resolved.
 
     :raises WtsInvalidRequestError: when it does not.
     """
@@ -220,8 +215,8 @@ def _allowed(place: Path | ObjectStoragePath, path: str, parameter: str) -> Path
     elif ".." not in unquote(rest).split("/") and any(_is_below(path, one) for one in allowed):
         return place
     raise WtsInvalidRequestError(
-        f"{parameter}: {quoted(path)} is in no folder that [wts] allowed_files allows. Nothing was sent. Put the file "
-        "into one of them, or ask whoever runs this Airflow to allow its folder."
+        f"{parameter}: {quoted(path)} is not in a folder that [wts] allowed_files allows. Nothing was sent. Put the "
+        "file into one of them, or ask whoever runs this Airflow to allow its folder."
     )
 
 
@@ -244,7 +239,7 @@ def _place(path: str, parameter: str) -> Path | ObjectStoragePath:
 
     try:
         place: ObjectStoragePath = ObjectStoragePath(path)
-        place.fs  # noqa: B018  # says whether the scheme is known
+        place.fs  # noqa: B018  # raises if the scheme is unknown
     except (ValueError, ImportError) as error:
         raise WtsInvalidRequestError(
             f"{parameter}: {quoted(path)} cannot be read: {reason_of(error)}. {_EXAMPLE}"
@@ -254,22 +249,21 @@ def _place(path: str, parameter: str) -> Path | ObjectStoragePath:
 
 _FILE_EXAMPLE = "Example: 'https://example.com/invoice.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
 
-#: What is in a request that is only shown, for a file that is only uploaded when it is sent.
+#: Placeholder in a request that is only shown, because the file is uploaded right before the send.
 NOT_UPLOADED = "(id of the file, which is uploaded when it is sent)"
 
 
 class OutgoingFile:
-    """A file as the user named it. One that has to be uploaded is uploaded right before the message goes out.
+    """A file as the user named it, which is uploaded, if necessary, right before the message goes out.
 
-    Not sooner: a later try that finds its message sent needs no file, which may be gone by then.
+    Not earlier: a later try that finds its message sent does not need the file, which may be gone by then.
 
-    :param hook: the hook of the task's connection.
-    :param value: public address, id, local path, or any other address that ``ObjectStoragePath`` takes.
+    :param value: public address, ID, local path, or any other address that ``ObjectStoragePath`` supports.
     :param parameter: the parameter's name, for errors.
-    :param name: name under which it is uploaded.
-    :param mime_type: its MIME type, where it is known.
-    :param check: whether to check at once if there is such a file.
-    :raises WtsInvalidRequestError: when nothing is given, or the check finds no such file.
+    :param name: the name for the upload.
+    :param mime_type: its MIME type, if known.
+    :param check: whether to check now that the file exists.
+    :raises WtsInvalidRequestError: when it is blank, or the check finds no such file.
     """
 
     def __init__(
@@ -300,17 +294,17 @@ class OutgoingFile:
             Source.of(self.given, parameter=parameter)
 
     def kind(self, given: Any) -> str | None:
-        """Return what the file is sent as, or ``None`` for an id or an address that does not say.
+        """Return the kind of message for the file, or ``None`` if an ID or address does not show it.
 
-        :param given: one of :data:`KINDS`, or nothing: then it is inferred from the name.
-        :raises WtsInvalidRequestError: when it is another one.
+        :param given: one of :data:`KINDS`; inferred from the name if omitted.
+        :raises WtsInvalidRequestError: when it is not one of them.
         """
         chosen = parameters.filter_choice("kind", given, KINDS)
         self._kind = chosen if isinstance(chosen, str) else self._inferred_kind()
         return self._kind
 
     def upload(self) -> None:
-        """Upload the file where it has to be.
+        """Upload the file, if necessary.
 
         :raises WtsInvalidRequestError: when there is no such file.
         """
@@ -326,11 +320,11 @@ class OutgoingFile:
 
     @property
     def reference(self) -> str:
-        """The address or id by which the API knows the file, once it is uploaded."""
+        """The address or ID of the file for the API, once it is uploaded."""
         return (self._uploaded or NOT_UPLOADED) if self.is_local else self.given
 
     def put_into(self, content: QuickContent) -> None:
-        """Name the file in the content of a quick send."""
+        """Add the file to the content of a quick send."""
         if self.is_address:
             content["file_url"] = self.given
         else:
@@ -349,7 +343,7 @@ class OutgoingFile:
         return mime_type_of(self._name or (urlsplit(self.given).path if self.is_address else self.given))
 
     def _uploaded_as(self) -> str | None:
-        """Return the type of an upload: the platform transforms images and videos, and leaves documents alone."""
+        """Return the file type for the upload; WTS Chat converts images and videos, but not documents."""
         inferred = file_type_of(self._inferred_type())
         if self._kind == "document":
             return "DOCUMENT" if inferred in ("IMAGE", "AUDIO", "VIDEO") else inferred
@@ -357,9 +351,8 @@ class OutgoingFile:
 
 
 def encoded_address(address: str) -> str:
-    """Return an address as it travels: blanks and accents percent-encoded, and what is encoded already left alone.
+    """Percent-encode spaces and accents in a public http(s) address, but nothing that is already encoded.
 
-    :param address: a public http(s) address, as people copy it.
     :raises WtsInvalidRequestError: when it has no host.
     """
     try:
@@ -376,5 +369,5 @@ def encoded_address(address: str) -> str:
 
 
 def _encoded(part: str) -> str:
-    # A percent sign that begins no code is one itself.
+    # Escape percent signs that do not begin a code.
     return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", part), safe="%!$&'()*+,/:;=?@[]~")

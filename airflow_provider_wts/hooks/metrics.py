@@ -1,4 +1,4 @@
-"""The provider's metrics. They go where Airflow sends its own, and nowhere if Airflow sends none."""
+"""The provider's metrics, which go where Airflow sends its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Metric(NamedTuple):
 
     :param kind: ``counter`` or ``gauge``.
     :param unit: what is counted or measured.
-    :param tags: its tags. A backend without tags gets their values as parts of the name, in this order.
+    :param tags: names of the tags. Without tag support, their values become parts of the name, in this order.
     """
 
     kind: str
@@ -35,15 +35,15 @@ METRICS = {
     "wts.poll_age": Metric("gauge", "seconds", ("poll", "connection", "host")),
 }
 
-#: What Airflow's metrics take in a name, without the dot, which separates its parts.
-_NOT_IN_A_PART = re.compile(r"[^A-Za-z0-9_-]")
+#: Characters that must not be in a part of a metric's name.
+_INVALID = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class _Backend(NamedTuple):
     """Where Airflow sends metrics.
 
     :param stats: Airflow's ``Stats``.
-    :param has_tags: whether it keeps tags. Plain StatsD drops them.
+    :param has_tags: whether it supports tags. Plain StatsD drops them.
     """
 
     stats: Any
@@ -52,7 +52,7 @@ class _Backend(NamedTuple):
 
 @cache
 def _backend() -> _Backend | None:
-    """Return where metrics go; ``None`` if Airflow's metrics are off. The settings hold for the life of a process."""
+    """Return where metrics go, or ``None`` if Airflow's metrics are off. Settings are read once per process."""
     from airflow.providers.common.compat.sdk import conf
 
     def is_on(option: str) -> bool:
@@ -63,23 +63,18 @@ def _backend() -> _Backend | None:
         return None
     from airflow.providers.common.compat.sdk import Stats
 
-    # In the order in which Airflow chooses.
+    # In Airflow's order of precedence.
     return _Backend(Stats, has_tags=datadog or not statsd or is_on("statsd_influxdb_enabled"))
 
 
 def count(name: str, number: float = 1, /, **tags: str) -> None:
-    """Add to a counter. It never raises: no send fails because of a metric.
-
-    :param name: name of the metric.
-    :param number: how much.
-    """
+    """Increase a counter. It never raises, so that no send fails because of a metric."""
     _emit("incr", name, number, tags)
 
 
 def count_send(operation_id: str, outcome: str) -> None:
-    """Count what must happen exactly once, such as a message to one recipient.
+    """Count a send, or anything else that must happen exactly once.
 
-    :param operation_id: the operation that does it.
     :param outcome: ``sent``, ``failed`` or ``undecided``.
     """
     count("wts.sends", operation=operation_id, outcome=outcome)
@@ -88,9 +83,7 @@ def count_send(operation_id: str, outcome: str) -> None:
 def gauge(name: str, value: float, /, **tags: str) -> None:
     """Set a gauge of this host. It never raises.
 
-    :param name: name of the metric.
-    :param value: its value now.
-    :param tags: its tags, without the host.
+    :param tags: the tags, without the host.
     """
     _emit("gauge", name, value, {**tags, "host": socket.gethostname()})
 
@@ -100,23 +93,22 @@ def _emit(method: str, name: str, value: float, tags: dict[str, str]) -> None:
         backend = _backend()
         if backend is None:
             return
-        parts = {tag: _NOT_IN_A_PART.sub("_", tags[tag]) for tag in METRICS[name].tags}
+        parts = {tag: _INVALID.sub("_", tags[tag]) for tag in METRICS[name].tags}
         if backend.has_tags:
             getattr(backend.stats, method)(name, value, tags=parts)
         else:
             getattr(backend.stats, method)(".".join((name, *parts.values())), value)
     except Exception as error:
-        _complain(f"{type(error).__name__}: {error}")
+        _warn_once(f"{type(error).__name__}: {error}")
 
 
 @cache
-def _complain(problem: str) -> None:
-    """Log a problem, once for the life of the process."""
-    log.warning("Metrics are not sent, everything else goes on: %s", problem)
+def _warn_once(problem: str) -> None:
+    log.warning("Metrics cannot be sent, which affects nothing else: %s", problem)
 
 
 class RequestMetrics:
-    """Counts what a client does."""
+    """Counts the requests and waits of a client."""
 
     def requested(self, operation_id: str, outcome: str) -> None:
         """Count a request."""
@@ -125,26 +117,25 @@ class RequestMetrics:
     def waited(self, limit: str, seconds: float) -> None:
         """Count seconds of waiting for a rate limit.
 
-        :param limit: ``own`` if the provider's count held the request back, ``server`` if WTS Chat refused it.
-        :param seconds: how long.
+        :param limit: ``own`` if the provider itself delayed the request, ``server`` if WTS Chat refused it.
         """
         count("wts.limit_wait", seconds, limit=limit)
 
 
 def request_metrics() -> RequestMetrics | None:
-    """Return what counts the requests of a client; ``None`` if Airflow's metrics are off."""
+    """Return the metrics for a client, or ``None`` if Airflow's metrics are off."""
     try:
         return RequestMetrics() if _backend() else None
     except Exception as error:
-        _complain(f"{type(error).__name__}: {error}")
+        _warn_once(f"{type(error).__name__}: {error}")
         return None
 
 
 class PollMetrics:
     """Counts the polls of one connection in this process.
 
-    :param poll: what the poll is for: ``waits`` or ``events``.
-    :param connection: id of the Airflow connection.
+    :param poll: ``waits`` or ``events``.
+    :param connection: ID of the Airflow connection.
     """
 
     def __init__(self, poll: str, connection: str) -> None:
@@ -152,7 +143,7 @@ class PollMetrics:
         self._succeeded = time.monotonic()
 
     def polled(self, *, succeeded: bool) -> None:
-        """Count a poll, and report the seconds since the last one that succeeded.
+        """Count a poll, and report the seconds since the last successful one.
 
         :param succeeded: whether anything could be read.
         """
@@ -163,5 +154,5 @@ class PollMetrics:
         gauge("wts.poll_age", now - self._succeeded, **self._tags)
 
     def ended(self) -> None:
-        """Report that there is nothing to poll for any more."""
+        """Report that there is nothing left to poll for."""
         gauge("wts.poll_age", 0, **self._tags)

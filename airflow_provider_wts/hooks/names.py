@@ -1,8 +1,8 @@
-"""Names become ids: what people see in WTS Chat's own drop-downs can be written in a DAG.
+"""Resolves names to IDs, so that a DAG can use the names that WTS Chat shows.
 
-A name is looked up through the API's list, all pages, once per hook. It is matched exactly first, then without
-regard to case. None or several matches is an error that lists the candidates. An id is taken as it is and makes no
-request; only a chatbot's is looked up, because the API takes the key, which looks like an id.
+A name is looked up in the API's list (all pages, once per hook), exactly first, then ignoring case. If none or several
+match, the error lists the candidates. An ID is used as it is, without a request; only a chatbot's is looked up, because
+the API expects the key, which looks like an ID.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MOST_CANDIDATES = 20
+_MAX_CANDIDATES = 20
 
 
 class Names:
-    """Looks names up, and remembers the lists.
+    """Looks up names, and caches the lists.
 
-    :param items: walks the items of a list call.
+    :param items: returns the items of a list call.
     """
 
     def __init__(self, items: Callable[[Call[Any]], Iterable[Any]]) -> None:
@@ -44,18 +44,18 @@ class Names:
         self._lists: dict[str, list[dict[str, Any]]] = {}
 
     def chatbot(self, name_or_key: str) -> str:
-        """Return the key of a chatbot; the API takes the key and not the id.
+        """Return the key of a chatbot, which the API expects instead of the ID.
 
-        :param name_or_key: name as WTS Chat shows it, key or id. A UUID that the list does not show counts as a key,
-            also when the list cannot be read.
-        :raises WtsNameError: when none or several bots have the name, or the bot cannot be started over the API.
+        :param name_or_key: name as WTS Chat shows it, key or ID. A UUID that is not in the list counts as a key, even
+            if the list cannot be read.
+        :raises WtsNameError: when none or several bots have the name, or the bot cannot be started through the API.
         """
         text = name_or_key.strip()
         if is_uuid(text):
             try:
                 bots = self._list("chatbots", chatbots.list_chatbots())
             except WtsError as error:
-                log.warning("chatbot: %s is used as the key, because the chatbots cannot be listed: %s", text, error)
+                log.warning("chatbot: using %s as the key, because the chatbots cannot be listed: %s", text, error)
                 return text
             if any(_same(bot, text, "key") for bot in bots) or not any(_same(bot, text) for bot in bots):
                 return text
@@ -71,9 +71,9 @@ class Names:
         return str(key)
 
     def channel(self, text: str) -> str:
-        """Return the number or handle of an own channel, which is what sends take as ``from``.
+        """Return the number or handle of a channel of the account, the value of ``from`` in sends.
 
-        :param text: name, id, number or ``@handle`` of the channel.
+        :param text: name, ID, number or ``@handle`` of the channel.
         :raises WtsNameError: when none or several channels match.
         """
         text = text.strip()
@@ -90,9 +90,9 @@ class Names:
         return _address(match("channel", text, channels, _channel_names), text)
 
     def channel_id(self, text: str) -> str:
-        """Return the id of an own channel, by which lists name it.
+        """Return the ID of a channel of the account, which lists use.
 
-        :param text: name, id, number or ``@handle`` of the channel.
+        :param text: name, ID, number or ``@handle`` of the channel.
         :raises WtsNameError: when none or several channels match.
         """
         text = text.strip()
@@ -105,15 +105,15 @@ class Names:
         return str(required(channel, "id", "list_channels"))
 
     def department(self, name_or_id: str) -> str:
-        """Return the id of a department.
+        """Return the ID of a department.
 
-        :param name_or_id: name as WTS Chat shows it, or id.
+        :param name_or_id: name as WTS Chat shows it, or ID.
         :raises WtsNameError: when none or several departments have the name.
         """
         return self._id("department", name_or_id, directory.list_departments)
 
     def user(self, text: str) -> str:
-        """Return the id by which other calls name a user: the ``userId`` of ``list_agents``, not its ``id``.
+        """Return the ID that other calls use for a user: the ``userId`` of ``list_agents``, not its ``id``.
 
         :param text: name, e-mail address, or ``userId``.
         :raises WtsNameError: when none or several users match.
@@ -126,17 +126,17 @@ class Names:
         return _id_of("user", text, users, "name", "email", by="list_agents")
 
     def tag(self, name_or_id: str) -> str:
-        """Return the id of a tag of contacts.
+        """Return the ID of a tag of contacts.
 
-        :param name_or_id: name as WTS Chat shows it, or id.
+        :param name_or_id: name as WTS Chat shows it, or ID.
         :raises WtsNameError: when none or several tags have the name.
         """
         return self._id("tag", name_or_id, directory.list_tags)
 
     def existing_tag(self, name_or_id: str) -> str:
-        """Return the id of a tag of contacts, as the account lists it; an id is looked up, too.
+        """Return the ID of a tag of contacts as the account lists it; an ID is also looked up.
 
-        :param name_or_id: name as WTS Chat shows it, or id.
+        :param name_or_id: name as WTS Chat shows it, or ID.
         :raises WtsNameError: when none or several tags match.
         """
         wanted = self.tag(name_or_id).lower()
@@ -147,31 +147,31 @@ class Names:
         return found
 
     def sequence(self, name_or_id: str) -> str:
-        """Return the id of a sequence.
+        """Return the ID of a sequence.
 
-        :param name_or_id: name as WTS Chat shows it, or id.
+        :param name_or_id: name as WTS Chat shows it, or ID.
         :raises WtsNameError: when none or several sequences have the name.
         """
         return self._id("sequence", name_or_id, sequences.list_sequences)
 
     def portfolio(self, name_or_id: str) -> str:
-        """Return the id of a portfolio.
+        """Return the ID of a portfolio.
 
-        :param name_or_id: name as WTS Chat shows it, or id.
+        :param name_or_id: name as WTS Chat shows it, or ID.
         :raises WtsNameError: when none or several portfolios have the name.
         """
         return self._id("portfolio", name_or_id, directory.list_portfolios)
 
     @cached_property
     def panels(self) -> PanelNames:
-        """Looks up panels, and names that mean something only within a panel."""
+        """Looks up panels, and names within a panel."""
         return PanelNames(self._list)
 
     def template(self, text: str, channel: str | None = None) -> str:
-        """Return the id of a template. Ids of templates are plain text; a UUID is taken as it is.
+        """Return the ID of a template. These IDs are plain text; a UUID is used as it is.
 
-        :param text: id, or name as WTS Chat shows it; an id wins over another template's name.
-        :param channel: number or handle of an own channel; decides between templates of the same name.
+        :param text: ID, or name as WTS Chat shows it; an ID takes precedence over another template's name.
+        :param channel: number or handle of a channel of the account; distinguishes templates of the same name.
         :raises WtsNameError: when none or several templates match.
         """
         if is_uuid(text):
@@ -179,10 +179,10 @@ class Names:
         return str(required(self._template(text, channel), "id", "list_templates"))
 
     def template_details(self, text: str, channel: str | None = None) -> dict[str, Any] | None:
-        """Return a template with its variables, as the list shows it, or ``None`` for a UUID that it does not show.
+        """Return a template with its variables, or ``None`` for a UUID that is not in the list.
 
-        :param text: id, or name as WTS Chat shows it.
-        :param channel: number or handle of an own channel; decides between templates of the same name.
+        :param text: ID, or name as WTS Chat shows it.
+        :param channel: number or handle of a channel of the account; distinguishes templates of the same name.
         :raises WtsNameError: when none or several templates match.
         """
         try:
@@ -204,7 +204,7 @@ class Names:
 
         usable = [item for item in listed if not item.get("archived")]
         if channel is not None and sum(wanted.casefold() in map(_folded, names_of(item)) for item in usable) > 1:
-            # Each WhatsApp number of an account has templates of its own, often under the same names.
+            # Each WhatsApp number of an account has its own templates, often with the same names.
             own = {
                 item.get("id") for item in self._list("channels", directory.list_channels()) if _is_at(item, channel)
             }
@@ -214,7 +214,7 @@ class Names:
     def custom_field(self, name_or_key: str, entity: str = "CONTACT") -> str:
         """Return the key of a custom field. The API drops unknown keys silently, so they are refused here.
 
-        :param name_or_key: key, or name as WTS Chat shows it; a key wins over another field's name.
+        :param name_or_key: key, or name as WTS Chat shows it; a key takes precedence over another field's name.
         :param entity: ``CONTACT`` or ``PANEL``.
         :raises WtsNameError: when there is no such field, or several have the name.
         """
@@ -222,7 +222,6 @@ class Names:
         return field_key(name_or_key, fields)
 
     def _id(self, what: str, name_or_id: str, listed: Callable[[], Call[Any]]) -> str:
-        """Return the id of a thing that goes by its ``name``."""
         call = listed()
         return _id_of(what, name_or_id, lambda: self._list(f"{what}s", call), "name", by=call.operation_id)
 
@@ -235,32 +234,30 @@ class Names:
 def match(
     what: str, text: str, items: list[dict[str, Any]], names_of: Callable[[dict[str, Any]], Iterable[str | None]]
 ) -> dict[str, Any]:
-    """Return the one item that has a name.
+    """Return the one item with a name.
 
-    :param what: kind of thing, for the error.
-    :param text: the name.
-    :param items: all things of that kind.
-    :param names_of: the names that an item goes by.
-    :raises WtsNameError: when none or several items match; lists the candidates.
+    :param what: the kind of item, for errors.
+    :param names_of: returns the names of an item.
+    :raises WtsNameError: when none or several items match; it lists the candidates.
     """
     wanted = text.strip()
     if not wanted:
-        raise WtsInvalidRequestError(f"The {what} is empty. Give its name or id.")
+        raise WtsInvalidRequestError(f"The {what} is empty. Give its name or ID.")
     exact = [item for item in items if wanted in names_of(item)]
     folded = wanted.casefold()
     found = exact or [item for item in items if folded in {(name or "").casefold() for name in names_of(item)}]
     if len(found) == 1:
         return found[0]
     if found:
-        ids = ", ".join(str(item.get("key") or item.get("id")) for item in found[:_MOST_CANDIDATES])
-        raise WtsNameError(f"{len(found)} {what}s are called {quoted(wanted)}. Use the id instead, one of: {ids}.")
+        ids = ", ".join(str(item.get("key") or item.get("id")) for item in found[:_MAX_CANDIDATES])
+        raise WtsNameError(f"{len(found)} {what}s are called {quoted(wanted)}. Use the ID instead, one of: {ids}.")
     raise WtsNameError(_none(what, wanted, items, names_of))
 
 
 def _id_of(what: str, text: str, listed: Callable[[], list[dict[str, Any]]], *names: str, by: str) -> str:
-    """Return the id of the one item that has a name; an id is taken as it is, and nothing is listed.
+    """Return the ID of the one item with a name; an ID is used as it is, without a request.
 
-    :param names: the properties that an item goes by.
+    :param names: the fields with an item's names.
     :param by: the operation that lists the items.
     """
     if is_uuid(text):
@@ -269,9 +266,9 @@ def _id_of(what: str, text: str, listed: Callable[[], list[dict[str, Any]]], *na
 
 
 def looked_up(name: str | T, look_up: Callable[[str], str]) -> str | T:
-    """Return what a name leads to, where one is given.
+    """Look up a name; return anything that is not text as it is.
 
-    :param look_up: finds it, such as :meth:`Names.user`.
+    :param look_up: such as :meth:`Names.user`.
     """
     return look_up(name) if isinstance(name, str) else name
 
@@ -279,8 +276,7 @@ def looked_up(name: str | T, look_up: Callable[[str], str]) -> str | T:
 def field_key(name_or_key: str, fields: list[dict[str, Any]]) -> str:
     """Return the key of a custom field.
 
-    :param name_or_key: its key or its name.
-    :param fields: the definitions, flat; groups among them hold no values.
+    :param fields: the definitions; groups among them are ignored, because they have no values.
     :raises WtsNameError: when there is no such field, or several have the name.
     """
     usable = [field for field in fields if field.get("key") and field.get("type") != "GROUP"]
@@ -293,8 +289,8 @@ def keyed(values: Mapping[str, Any], key_of: Callable[[str], str], *, name: str 
     """Return custom field values by key.
 
     :param values: values by key or name.
-    :param key_of: finds the key, such as :meth:`Names.custom_field`.
-    :param name: the parameter's name, for the error.
+    :param key_of: such as :meth:`Names.custom_field`.
+    :param name: the parameter's name, for errors.
     :raises WtsNameError: when there is no such field, or several have the name.
     :raises WtsInvalidRequestError: when two entries mean the same field.
     """
@@ -303,7 +299,7 @@ def keyed(values: Mapping[str, Any], key_of: Callable[[str], str], *, name: str 
         key = key_of(text)
         if key in found:
             raise WtsInvalidRequestError(
-                f"{name}: {quoted(text)} is the field {quoted(key)}, which is there already. Give one of them."
+                f"{name}: {quoted(text)} is the field {quoted(key)}, which is given twice. Give one of them."
             )
         found[key] = value
     return found
@@ -313,7 +309,7 @@ def _none(
     what: str, text: str, items: list[dict[str, Any]], names_of: Callable[[dict[str, Any]], Iterable[str | None]]
 ) -> str:
     known = sorted({name for item in items for name in names_of(item) if name}, key=str.casefold)
-    listed = ", ".join(map(repr, known[:_MOST_CANDIDATES])) + (" and more" if len(known) > _MOST_CANDIDATES else "")
+    listed = ", ".join(map(repr, known[:_MAX_CANDIDATES])) + (" and more" if len(known) > _MAX_CANDIDATES else "")
     return f"There is no {what} {quoted(text)} in this account. It has: {listed or 'none'}."
 
 
@@ -327,11 +323,11 @@ def _address(channel: dict[str, Any], text: str) -> str:
         return str(channel["number"])
     if handle := _handle(channel):
         return handle
-    raise WtsNameError(f"The channel {quoted(text)} has neither a number nor a handle, so nothing can be sent from it.")
+    raise WtsNameError(f"The channel {quoted(text)} has no number or handle, so nothing can be sent from it.")
 
 
 def _is_at(channel: dict[str, Any], address: str) -> bool:
-    """Whether a channel has a number or handle, however either of them is spelled."""
+    """Whether a channel has a number or handle, in any spelling."""
     shown = _handle(channel) if is_handle(address) else str(channel.get("number") or "")
     return same_person(shown, address)
 
@@ -347,43 +343,44 @@ def _folded(name: str | None) -> str:
 class PanelNames:
     """Looks up names within panels.
 
-    :param listed: returns all items of a list call, remembered under a name.
+    :param listed: returns all items of a list call, cached under a name.
     """
 
     def __init__(self, listed: Callable[[str, Call[Any]], list[dict[str, Any]]]) -> None:
         self._listed = listed
 
     def panel(self, text: str) -> str:
-        """Return the id of a panel.
+        """Return the ID of a panel.
 
-        :param text: title or key as WTS Chat shows it, or id.
+        :param text: title or key as WTS Chat shows it, or ID.
         :raises WtsNameError: when none or several panels match.
         """
-        return _id_of("panel", text, lambda: _alive(self._panels()), "title", "key", by="list_panels")
+        return _id_of("panel", text, lambda: _unarchived(self._panels()), "title", "key", by="list_panels")
 
     def panel_of_step(self, step_id: str) -> str:
-        """Return the id of the panel that a step belongs to.
+        """Return the ID of the panel that a step belongs to.
 
-        :param step_id: id of the step.
         :raises WtsNameError: when no panel has the step.
         """
         for panel in self._panels():
             if any(_same(step, step_id) for step in panel.get("steps") or []):
                 return str(required(panel, "id", "list_panels"))
-        raise WtsNameError(f"There is no step with the id {step_id} in this account.")
+        raise WtsNameError(f"There is no step with the ID {step_id} in this account.")
 
     def step(self, text: str, panel_id: str) -> str:
-        """Return the id of a step.
+        """Return the ID of a step.
 
-        :param text: title as WTS Chat shows it, or id.
+        :param text: title as WTS Chat shows it, or ID.
         :raises WtsNameError: when none or several steps of the panel match.
         """
-        return _id_of("step", text, lambda: _alive(self._panel(panel_id).get("steps") or []), "title", by="list_panels")
+        return _id_of(
+            "step", text, lambda: _unarchived(self._panel(panel_id).get("steps") or []), "title", by="list_panels"
+        )
 
     def tag(self, text: str, panel_id: str) -> str:
-        """Return the id of a tag of a panel; the tags of contacts are others.
+        """Return the ID of a panel's tag; tags of contacts are different ones.
 
-        :param text: name as WTS Chat shows it, or id.
+        :param text: name as WTS Chat shows it, or ID.
         :raises WtsNameError: when none or several tags of the panel match.
         """
         return _id_of("panel tag", text, lambda: self._panel(panel_id).get("tags") or [], "name", by="list_panels")
@@ -391,18 +388,18 @@ class PanelNames:
     def custom_fields(self, values: Mapping[str, Any], panel_id: str) -> dict[str, Any]:
         """Return the values of custom fields by key. The API drops unknown keys silently, so they are refused here.
 
-        :param values: values by key or by name as WTS Chat shows it; a key wins over another field's name.
+        :param values: values by key, or by name as WTS Chat shows it; a key takes precedence over another field's name.
         :param panel_id: the panel whose cards have the fields.
-        :raises WtsNameError: when the panel has no such field, or several of that name.
+        :raises WtsNameError: when the panel has no such field, or several with that name.
         :raises WtsInvalidRequestError: when two entries mean the same field.
         """
         found = self._listed(f"custom fields of {panel_id}", panels.list_panel_custom_fields(panel_id))
         return keyed(values, lambda text: field_key(text, found))
 
     def lost_reason(self, text: str, panel_id: str) -> str:
-        """Return the id of a reason for which a card can be lost.
+        """Return the ID of a reason for losing a card.
 
-        :param text: reason as WTS Chat shows it, or id.
+        :param text: reason as WTS Chat shows it, or ID.
         :param panel_id: a panel of type ``SALES``.
         :raises WtsNameError: when none or several reasons of the panel match.
         """
@@ -414,7 +411,7 @@ class PanelNames:
         for panel in self._panels():
             if _same(panel, panel_id):
                 return panel
-        raise WtsNameError(f"There is no panel with the id {panel_id} in this account.")
+        raise WtsNameError(f"There is no panel with the ID {panel_id} in this account.")
 
     def _panels(self) -> list[dict[str, Any]]:
         return self._listed("panels", panels.list_panels(include_details=["Steps", "Tags"]))
@@ -424,8 +421,8 @@ def _same(item: dict[str, Any], identity: str, by: str = "id") -> bool:
     return str(item.get(by) or "").lower() == identity.strip().lower()
 
 
-def _alive(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out what is archived: WTS Chat's own drop-downs do not offer it, and its id still works."""
+def _unarchived(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Omit archived items, as WTS Chat's own drop-downs do; their IDs still work."""
     return [item for item in items if not item.get("archived")]
 
 
@@ -439,17 +436,16 @@ def checked_template(
     check: bool,
     log: Logger,
 ) -> str:
-    """Return the id of a template, after a check of its parameters where that is wanted and possible.
+    """Return the ID of a template, after checking its parameters if that is requested and possible.
 
-    :param names: looks it up.
-    :param template: name or id.
-    :param channel: number or handle that it goes out from.
+    :param template: name or ID.
+    :param channel: number or handle to send from.
     :param filling: values by the name of the variable.
-    :param has_file: whether a file goes with it.
+    :param has_file: whether a file is sent with it.
     :param check: whether to check the parameters, the file and the status.
-    :param log: where the filled-in text goes, at DEBUG.
+    :param log: gets the rendered text, at DEBUG.
     :raises WtsInvalidRequestError: when there is no such template, it is not approved, or the parameters or the file
-        do not fit it.
+        do not match it.
     """
     if not check:
         return names.template(template, channel)
@@ -460,11 +456,11 @@ def checked_template(
     except WtsError as error:
         if not is_uuid(template):
             raise
-        # An id needs no look-up, and a list that fails must not hold up the message.
+        # An ID needs no lookup, so a list that fails must not prevent the message.
         log.warning("The parameters of the template are not checked: %s", error)
         return template.strip()
     if found is None:
-        log.warning("The list of templates does not show this id, so its parameters are not checked.")
+        log.warning("The list of templates does not include this ID, so its parameters are not checked.")
         return template.strip()
     templates.check_sendable(found)
     templates.check_media(found, has_file=has_file)

@@ -1,4 +1,4 @@
-"""Files that a task writes: checked before anything is read, and there only when complete, in place of the old one."""
+"""Files that a task writes. They are validated before anything is read, and replace the old file only when complete."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 _LOCAL = ("", "file", "local")
 
-#: ASCII with escapes: no reader can take it for another encoding, or a character inside for a line's end. Made once:
-#: ``json.dumps`` makes one for every line.
+#: ASCII with escapes, so that no reader can mistake the encoding, or a character for the end of a line. Created once,
+#: because ``json.dumps`` would create one per line.
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath:
-    """Return the place of a file that is about to be written.
+    """Return the path of a file that is about to be written.
 
-    :param parameter: the parameter's name, for the error.
-    :param text: any address that ``ObjectStoragePath`` takes.
-    :param example: a good value, for the error.
-    :raises WtsInvalidRequestError: when it cannot name a file, or its folder cannot be made.
+    :param parameter: the parameter's name, for errors.
+    :param text: any address that ``ObjectStoragePath`` supports.
+    :param example: an example value, for errors.
+    :raises WtsInvalidRequestError: when it cannot name a file, or its folder cannot be created.
     """
     if text.endswith(("/", os.sep)):
         raise WtsInvalidRequestError(
@@ -43,17 +43,19 @@ def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath
             )
         make_folder(path)
         if is_local(path):
-            _look_up(path)
+            # Raises if the file system does not allow such a name.
+            with suppress(FileNotFoundError):
+                os.lstat(path.path)
     return path
 
 
 def output_folder(parameter: str, text: str, *, example: str) -> ObjectStoragePath:
     """Return a folder that files are about to be written to.
 
-    :param parameter: the parameter's name, for the error.
-    :param text: any address that ``ObjectStoragePath`` takes.
-    :param example: a good value, for the error.
-    :raises WtsInvalidRequestError: when it cannot be a folder, or cannot be made.
+    :param parameter: the parameter's name, for errors.
+    :param text: any address that ``ObjectStoragePath`` supports.
+    :param example: an example value, for errors.
+    :raises WtsInvalidRequestError: when it cannot be a folder, or cannot be created.
     """
     with _refused(parameter, text, example):
         path = _place(text)
@@ -70,15 +72,14 @@ def output_folder(parameter: str, text: str, *, example: str) -> ObjectStoragePa
 
 @contextmanager
 def whole_file(path: ObjectStoragePath, parameter: str, *, example: str) -> Iterator[IO[bytes]]:
-    """Open a file for writing that gets its name when it is complete; until then it has another one beside it.
+    """Open a file for writing that gets its name only when it is complete.
 
-    :param path: the file.
-    :param parameter: the parameter that names it, for the error.
-    :param example: a good value, for the error.
+    :param parameter: the parameter that names it, for errors.
+    :param example: an example value, for errors.
     :raises WtsInvalidRequestError: when it cannot be opened.
-    :raises WtsError: when it cannot be written to its end. A file of that name is left as it was.
+    :raises WtsError: when it cannot be written completely. An existing file of that name is unchanged.
     """
-    # Short, because the name of the file may be as long as a name can be.
+    # A short name, because the file's own name may have the maximum length.
     partial = path.with_name(f"{uuid.uuid4().hex[:8]}.part")
     with _refused(parameter, str(path), example):
         file = cast("IO[bytes]", partial.open("wb"))  # type: ignore[no-untyped-call]
@@ -89,22 +90,18 @@ def whole_file(path: ObjectStoragePath, parameter: str, *, example: str) -> Iter
             publish(partial, path)
         except OSError as error:
             raise WtsError(
-                f"{parameter}: {quoted(str(path))} could not be written: {reason_of(error)}. A file of that "
-                "name is as it was before."
+                f"{parameter}: {quoted(str(path))} could not be written: {reason_of(error)}. An existing file of that "
+                "name is unchanged."
             ) from error
     except BaseException:
-        # What is left has another name, and the first error matters more.
+        # The first error matters more than a temporary file that is left behind.
         with suppress(Exception):
             partial.unlink(missing_ok=True)
         raise
 
 
 def publish(partial: ObjectStoragePath, path: ObjectStoragePath) -> None:
-    """Give a complete file its name, in place of the file that has it.
-
-    :param partial: the file.
-    :param path: its name.
-    """
+    """Rename a complete file, replacing an existing one."""
     if is_local(path):
         partial.replace(path)
     else:
@@ -112,16 +109,13 @@ def publish(partial: ObjectStoragePath, path: ObjectStoragePath) -> None:
 
 
 def write_whole(path: ObjectStoragePath, content: bytes) -> None:
-    """Write a file: on a local disk through a rename, in an object store in one request.
-
-    :param path: the file.
-    """
+    """Write a file atomically: on a local disk with a rename, in an object store with one request."""
     if not is_local(path):
         path.write_bytes(content)
         return
-    # Python's own paths: a ledger writes thousands of files.
+    # Python's own paths are faster, and a ledger writes thousands of files.
     target = Path(path.path)
-    # A name of its own: another try may be writing the same file.
+    # A unique name, because another try may be writing the same file.
     partial = target.with_name(f"{target.stem}.{uuid.uuid4().hex}.new")
     try:
         partial.write_bytes(content)
@@ -134,19 +128,16 @@ def write_whole(path: ObjectStoragePath, content: bytes) -> None:
 def json_line(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
     """Return a value as a line of a JSON Lines file.
 
-    :param default: turns what JSON does not know into what it knows.
+    :param default: converts types that JSON does not have.
     """
     encoder = _ENCODER if default is None else json.JSONEncoder(default=default, separators=(",", ":"))
     return encoder.encode(value).encode() + b"\n"
 
 
 def make_folder(path: ObjectStoragePath) -> None:
-    """Make the folder of a file. Object stores have none, and some would take this for the order to make a bucket.
-
-    :param path: the file.
-    """
+    """Create the folder of a file, but not in object stores: they have no folders, and some would create a bucket."""
     if is_local(path):
-        # Python's own: that of Airflow 2.11 says nothing useful about a place where there cannot be a folder.
+        # Python's own path: that of Airflow 2.11 raises no useful error if there cannot be a folder.
         Path(path.path).parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -159,21 +150,15 @@ def _place(text: str) -> ObjectStoragePath:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     if "\0" in text:
-        raise ValueError("a path cannot hold the character NUL")
+        raise ValueError("a path cannot contain the character NUL")
     path = ObjectStoragePath(text)
-    path.fs  # noqa: B018  # says whether the scheme is known
+    path.fs  # noqa: B018  # raises if the scheme is unknown
     return path
-
-
-def _look_up(path: ObjectStoragePath) -> None:
-    """Ask the file system whether it can have such a name at all."""
-    with suppress(FileNotFoundError):
-        os.lstat(path.path)
 
 
 @contextmanager
 def _refused(parameter: str, text: str, example: str) -> Iterator[None]:
-    """Turn what a file system says of an impossible address into the words of the parameter."""
+    """Turn a file system's error about an invalid address into one that names the parameter."""
     try:
         yield
     except WtsError:

@@ -1,4 +1,4 @@
-"""The rows of a query, in a stream, from a database that an Airflow connection leads to."""
+"""Streams the rows of a query from a database with an Airflow connection."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from airflow_provider_wts.hooks.postgresql_types import read_exactly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Rows that are in memory at a time.
+#: Rows in memory at a time.
 _ROWS = 1000
 
 #: The drivers of PostgreSQL, and of MySQL and MariaDB.
 _POSTGRESQL, _MYSQL = {"psycopg2", "psycopg"}, {"pymysql", "MySQLdb", "mysql"}
 
-#: How they mark a column of single precision, or an array of such numbers.
+#: Their type codes for a column of single precision, or an array of such numbers.
 _SINGLE_POSTGRESQL, _SINGLE_MYSQL = (700, 1021), 4
 
 #: How drivers of MySQL mark a column of bits, which they take for text.
@@ -38,26 +38,26 @@ _MOST_SINGLE, _MOST_CENTS, _MOST_WRITTEN = 2**24, 10**4, 10**6
 def columns_and_rows(
     sql: str, conn_id: str, parameters: Any = None, *, name: str, unsent: str = "Nothing was sent."
 ) -> Iterator[Sequence[Any]]:
-    """Run a query, and walk what it returns; the connection is closed when the walk is over.
+    """Run a query, and iterate over its result. The connection is closed at the end.
 
     :param sql: one statement that returns rows.
-    :param conn_id: the Airflow connection of its database.
-    :param parameters: as the database's driver takes them, or the JSON text of that; ``None`` = none.
-    :param name: what the parameters begin with, for errors: ``<name>_sql`` and ``<name>_conn_id``.
-    :param unsent: says in errors what did not happen.
+    :param conn_id: the Airflow connection of the database.
+    :param parameters: in the form that the database driver expects, or the JSON text of that.
+    :param name: prefix of the parameters' names, for errors: ``<name>_sql`` and ``<name>_conn_id``.
+    :param unsent: a sentence for errors that says what did not happen.
     :return: the names of the columns, then the cells of each row.
-    :raises WtsInvalidRequestError: when the connection is not one of a database, or the query is wrong.
+    :raises WtsInvalidRequestError: when it is not a database connection, or the query is wrong.
     :raises WtsError: when the database fails.
     """
     values = _placeholders(parameters, f"{name}_sql_parameters", unsent)
     hook = database_hook(conn_id, parameter=f"{name}_conn_id")
     try:
         with opened(hook) as connection, closing(_cursor(connection)) as cursor:
-            # Without parameters, a % in the query is only a %.
+            # Without parameters, a % in the query has no special meaning.
             given = () if values is None else (values,)
             _refuse_several(hook, connection, sql, f"{name}_sql", unsent)
             cursor.execute(sql.strip().rstrip(";"), *given)
-            # A named cursor knows its columns when it has fetched rows.
+            # A named cursor only knows its columns after fetching rows.
             is_named = bool(getattr(cursor, "name", None))
             rows = cursor.fetchmany(_ROWS) if is_named or cursor.description is not None else []
             columns = _columns(cursor.description, f"{name}_sql", unsent)
@@ -83,14 +83,14 @@ def columns_and_rows(
         advice = "Correct the query."
         if values is not None:
             advice += (
-                f" Each of its placeholders needs a value in {name}_sql_parameters, and with these, a % that begins "
-                "none is written %%."
+                f" Each of its placeholders needs a value in {name}_sql_parameters. With parameters, write any other "
+                "% as %%."
             )
         raise WtsInvalidRequestError(f"{said} {advice}") from error
 
 
 def _placeholders(given: Any, name: str, unsent: str) -> Any:
-    """Return the values for the placeholders of a query. Drivers take a text apart into its letters."""
+    """Return the values for the placeholders of a query. Refuse text, which drivers would split into letters."""
     found = unpacked(name, given)
     if found is not None and (isinstance(found, (str, bytes)) or not isinstance(found, (Mapping, Sequence))):
         raise WtsInvalidRequestError(
@@ -112,13 +112,13 @@ def _cursor(connection: Any) -> Any:
 
 
 def _refuse_several(hook: Any, connection: Any, sql: str, name: str, unsent: str) -> None:
-    """Refuse several statements if the driver would run all of them, and show the rows of the first alone."""
+    """Refuse several statements if the driver would run all of them, but return only one's rows."""
     if _drivers(connection) & _POSTGRESQL:
         statements = [_COMMENT.sub("", one).strip(" \t\r\n;") for one in hook.split_sql_string(sql)]
         if len([one for one in statements if one]) > 1:
             raise WtsInvalidRequestError(
-                f"{name}: holds several statements, and the rows of one alone would be read. {unsent} Write one, for "
-                "example with UNION ALL."
+                f"{name}: contains several statements, but only the rows of one would be read. {unsent} Write a single "
+                "one, for example with UNION ALL."
             )
 
 
@@ -127,10 +127,10 @@ def _drivers(connection: Any) -> set[str]:
 
 
 class _LostDigits(Exception):
-    """A number of single precision that is longer than what is left of it.
+    """A number of single precision lost digits.
 
     :param column: the name of its column.
-    :param digits: how many are left.
+    :param digits: how many digits such a number keeps.
     """
 
     def __init__(self, column: str, digits: str) -> None:
@@ -138,16 +138,16 @@ class _LostDigits(Exception):
         self._column, self._digits = column, digits
 
     def problem(self, name: str, unsent: str) -> WtsInvalidRequestError:
-        """Return the error: as a phone number, it is a stranger's."""
+        """Return the error. As a phone number, the number might be a stranger's."""
         return WtsInvalidRequestError(
-            f"{name}: the column {quoted(self._column)} is of single precision, of which {self._digits} digits are "
-            f"left, and holds a longer number. {unsent} Make the table's column a text, BIGINT or NUMERIC and fill it "
-            "again, or leave it out."
+            f"{name}: the column {quoted(self._column)} has single precision, which keeps {self._digits} digits, and a "
+            f"number has more. {unsent} Change the table's column to text, BIGINT or NUMERIC and fill it again, or "
+            "leave it out."
         )
 
 
 def _readers(connection: Any, description: Sequence[Sequence[Any]]) -> dict[int, Callable[[Any], Any]]:
-    """Return what reads the cells of some columns, by their places, as far as the driver says what they are."""
+    """Return functions that convert the cells of some columns, by index, if the driver reports their type."""
     drivers = _drivers(connection)
     is_mysql = bool(drivers & _MYSQL)
     single = (_SINGLE_MYSQL,) if is_mysql else _SINGLE_POSTGRESQL if drivers & _POSTGRESQL else ()
@@ -161,7 +161,7 @@ def _readers(connection: Any, description: Sequence[Sequence[Any]]) -> dict[int,
 
 
 def _whole_digits(column: str, cell: Any, *, is_mysql: bool) -> Any:
-    """Return a number of single precision, or an array of them, if no digit can be lost."""
+    """Return a number of single precision, or an array of them, if it cannot have lost digits."""
     if isinstance(cell, list):
         return [_whole_digits(column, one, is_mysql=is_mysql) for one in cell]
     if isinstance(cell, float):
@@ -189,7 +189,7 @@ def _columns(description: Sequence[Sequence[Any]] | None, name: str, unsent: str
     twice = next((column for column in columns if columns.count(column) > 1), None)
     if twice is not None:
         raise WtsInvalidRequestError(
-            f"{name}: two columns have the name {quoted(twice)}. {unsent} Give one of them another name. "
+            f"{name}: two columns have the name {quoted(twice)}. {unsent} Rename one of them. "
             "Example: SELECT orders.id AS order_id"
         )
     return columns

@@ -1,4 +1,4 @@
-"""Rows in a table of a database that an Airflow connection leads to, made where it is missing."""
+"""Writes rows into a table of a database with an Airflow connection, and creates the table if it is missing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from airflow_provider_wts.hooks.temporary import temporary_database
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-#: Rows of one statement: some databases take 1,000 values in a list, and 65,535 in all.
+#: Rows per statement. Some databases allow 1,000 values in a list, and 65,535 in all.
 _BATCH = 500
 
-#: How each kind of column is declared, by the dialect of the database.
+#: The SQL type of each kind of column, by dialect.
 _TYPES = {
     "postgresql": {
         "id": 'CHAR(36) COLLATE "C"',
@@ -60,14 +60,14 @@ _TYPES = {
     },
 }
 
-#: Collations of MariaDB and MySQL that compare byte by byte. The last one, of old servers, ignores spaces at the end.
+#: Binary collations of MariaDB and MySQL. The last one, for old servers, ignores trailing spaces.
 _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin", "utf8mb4_bin")
 
-#: Dialects that take many rows in one statement, whose drivers would send one after the other.
-_MANY_IN_ONE = ("postgresql", "mysql")
+#: Dialects with statements of many rows; their drivers' executemany would send one row after another.
+_MULTI_ROW = ("postgresql", "mysql")
 
-#: How each dialect makes a text of a cell, joins those of a row, and counts the rows, those that have a text (MySQL
-#: makes none that is too long), and sums up a digest of each, whatever their order.
+#: How each dialect converts a cell to text and joins the texts of a row, and an expression that counts the rows, counts
+#: those with a text (MySQL returns NULL for one that is too long), and sums their digests, regardless of order.
 _SEALS = {
     "postgresql": ("{}", ", ", "COUNT(*), COUNT(*), SUM(hashtextextended(CAST(ROW({}) AS TEXT), 0))"),
     "mysql": (
@@ -78,14 +78,13 @@ _SEALS = {
     "sqlite": ("quote({})", " || ',' || ", "COUNT(*), COUNT(*), wts_digest({})"),
 }
 
-#: What begins a transaction that sees, beside its own changes, what its first statement saw. SQLite lets nobody else
-#: write meanwhile.
+#: Begins a transaction that sees a snapshot and its own changes. SQLite blocks other writers.
 _SNAPSHOTS = {
     **dict.fromkeys(("postgresql", "mysql"), "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"),
     "sqlite": "BEGIN IMMEDIATE",
 }
 
-#: Digits of an amount after the point.
+#: Decimals of an amount.
 _DIGITS = 4
 
 _NAME = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*){0,2}")
@@ -98,14 +97,14 @@ def table_of(
     key: Sequence[str],
     dates: Sequence[str] = (),
 ) -> Table | None:
-    """Return the table that two parameters name; ``None`` if neither of them is given.
+    """Return the table that two parameters name, or ``None`` if neither is given.
 
-    :param names: the names of the parameters: of the table, and of the connection of its database.
-    :param given: their values.
-    :param columns: the kind of each column, by its name.
+    :param names: the names of the parameters for the table and for the connection.
+    :param given: the values of these parameters.
+    :param columns: the kind of each column, by name.
     :param key: the columns of the primary key.
-    :param dates: as of :class:`Table`.
-    :raises WtsInvalidRequestError: when only one of them is given, or there can be no such table.
+    :param dates: as in :class:`Table`.
+    :raises WtsInvalidRequestError: when only one of them is given, or it is not a valid name.
     """
     table, conn_id = (None if missing(one) else str(one).strip() for one in given)
     if table is None and conn_id is None:
@@ -116,10 +115,10 @@ def table_of(
 
 
 class Replaced(NamedTuple):
-    """What a table has after rows were written.
+    """The state of a table after a write.
 
     :param written: how many rows were written.
-    :param seal: changes when any of its rows does; ``None`` if the database cannot say.
+    :param seal: a digest of all rows; ``None`` if the database cannot compute it.
     """
 
     written: int
@@ -127,15 +126,15 @@ class Replaced(NamedTuple):
 
 
 class Table:
-    """A table.
+    """A table of a database.
 
-    :param conn_id: the Airflow connection of its database.
-    :param name: its name, also with that of its schema.
-    :param columns: the kind of each column, by its name.
+    :param conn_id: the Airflow connection of the database.
+    :param name: the table's name, optionally with its schema.
+    :param columns: the kind of each column, by name.
     :param key: the columns of the primary key.
-    :param parameters: the parameters that name it and the connection, for errors.
-    :param dates: columns with dates of the row: one that the table has with a later date stays.
-    :raises WtsInvalidRequestError: when there can be no such table.
+    :param parameters: the names of the parameters for the table and the connection, for errors.
+    :param dates: columns with dates of the row; a row with later dates in the table is not replaced.
+    :raises WtsInvalidRequestError: when it is not a valid name.
     """
 
     def __init__(
@@ -151,7 +150,7 @@ class Table:
         parameter, connection = parameters
         if not _NAME.fullmatch(name):
             raise WtsInvalidRequestError(
-                f"{parameter}: {quoted(name)} is not the name of a table. Example: 'crm.outcomes'"
+                f"{parameter}: {quoted(name)} is not a valid table name. Example: 'crm.outcomes'"
             )
         self._hook = database_hook(conn_id, parameter=connection)
         self.name = name
@@ -162,28 +161,26 @@ class Table:
         self._dialect = str(self._hook.dialect_name).partition("+")[0].replace("mariadb", "mysql")
 
     def check(self, unsent: str) -> None:
-        """Make the table if it is missing, and make sure that it has the columns, before there are any rows.
+        """Create the table if it is missing, and check that it has the columns, before there are any rows.
 
-        :param unsent: says in errors what did not happen.
+        :param unsent: a sentence for errors that says what did not happen.
         :raises WtsError: when it cannot be used.
         """
         with self._connected(unsent) as (connection, cursor):
             self._begin(connection, cursor)
-            self._look_at(cursor, ", ".join(self._columns))
+            self._probe(cursor, ", ".join(self._columns))
 
     def replace(
         self, rows: Iterable[Mapping[str, Any]], *, whole: Sequence[Any] = (), unless: Collection[str] = ()
     ) -> int:
-        """Write rows in place of those with their keys, all or none. Rows that are there already are left alone.
+        """Replace rows by key, all or none. Rows that have not changed are not written.
 
-        The table itself says what it has, and no note of ours: somebody may have emptied it, and a kill may have come
-        before its end.
+        They are compared with the table itself: somebody may have emptied it, or a kill may have come before the end.
 
-        :param rows: the rows.
-        :param whole: values of the first column of the key: of these, the table has no other rows afterwards.
-        :param unless: columns that are written with others, and alone make no row another one.
+        :param whole: values of the key's first column; the table's other rows with these values are deleted.
+        :param unless: columns whose changes alone do not cause a write.
         :return: how many rows were written.
-        :raises WtsError: when they cannot be written; the table is as it was before.
+        :raises WtsError: when they cannot be written; the table is unchanged.
         """
         with self._connected() as (connection, cursor):
             self._begin(connection, cursor)
@@ -198,22 +195,22 @@ class Table:
         whole: Sequence[Any],
         unless: Collection[str] = (),
     ) -> Replaced:
-        """Write rows as :meth:`replace`. If nobody else changed the table, only rows that changed are read from it.
+        """Write rows as :meth:`replace` does. If nobody else changed the table, only changed rows are compared.
 
         :param rows: all rows.
-        :param changed: those that changed since the table had this seal; the keys of all of them were the same then.
-        :param seal: of the last time, if there was one.
-        :param whole: as of :meth:`replace`.
-        :param unless: as of :meth:`replace`.
-        :raises WtsError: when they cannot be written; the table is as it was before.
+        :param changed: the rows that changed since the table had this seal, when the same keys existed.
+        :param seal: the seal of the last write, if any.
+        :param whole: as in :meth:`replace`.
+        :param unless: as in :meth:`replace`.
+        :raises WtsError: when they cannot be written; the table is unchanged.
         """
         with self._connected() as (connection, cursor):
             try:
-                # What somebody else commits meanwhile is not in the second seal, so that the next time finds it.
+                # The second seal does not include what others commit meanwhile, so the next call detects it.
                 self._begin(connection, cursor, snapshot=True)
                 before = self._seal(connection, cursor, whole, unless)
             except Exception:
-                # Such as a database that only speaks like PostgreSQL.
+                # The database may only be compatible with PostgreSQL.
                 connection.rollback()
                 self._begin(connection, cursor)
                 before = None
@@ -226,10 +223,10 @@ class Table:
             return Replaced(written, self._seal(connection, cursor, whole, unless))
 
     @contextmanager
-    def _connected(self, consequence: str = "The table is as it was before.") -> Iterator[tuple[Any, Any]]:
-        """Open a connection and a cursor in which all is done, or nothing.
+    def _connected(self, consequence: str = "The table is unchanged.") -> Iterator[tuple[Any, Any]]:
+        """Open a connection and a cursor in one transaction.
 
-        :param consequence: what an error means.
+        :param consequence: what an error means, for its message.
         """
         try:
             with opened(self._hook) as connection:
@@ -247,7 +244,7 @@ class Table:
             connection.commit()
             cursor.execute(_SNAPSHOTS[self._dialect])
         if self._dialect == "postgresql":
-            # A column without a time zone takes what the clock shows there.
+            # A column without a time zone stores local time.
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
         if self._dialect == "mysql":
             # A TIMESTAMP takes what the clock shows for a time there, and refuses the hour that a summer begins with.
@@ -256,14 +253,14 @@ class Table:
     def _replace(
         self, cursor: Any, rows: Iterable[Mapping[str, Any]], whole: Sequence[Any], unless: Collection[str]
     ) -> int:
-        # Cells that are equal as they are, as nearly all are, are compared at once.
+        # Compare all cells of a row at once, because nearly all are equal.
         compared = itemgetter(*(place for place, name in enumerate(self._columns) if name not in unless))
         written = 0
         with closing(_Keys()) as keys:
             for batch in self._batches(rows):
                 if whole:
                     keys.add(batch)
-                there = self._there(cursor, batch)
+                there = self._existing(cursor, batch)
                 changed = {
                     key: row
                     for key, row in batch.items()
@@ -278,7 +275,7 @@ class Table:
         return written
 
     def _seal(self, connection: Any, cursor: Any, whole: Sequence[Any], unless: Collection[str]) -> str | None:
-        """Return what changes when any row does; the database works it out, and no row is read from it."""
+        """Return a digest of all rows, which the database computes without returning any row."""
         if self._dialect not in _SEALS:
             return None
         cell, join, seal = _SEALS[self._dialect]
@@ -299,19 +296,19 @@ class Table:
         if "IntegrityError" in {kind.__name__ for kind in type(error).__mro__}:
             key = ", ".join(self._key)
             return WtsError(
-                f"{said} If another task wrote the same rows meanwhile, a retry finds them. Else the table takes two "
-                f"keys for one, or has a rule of its own: its key must be {key}, compared byte by byte. Change the "
-                "table, or drop it, so that it is made again; then clear the task."
+                f"{said} If another task wrote the same rows meanwhile, a retry finds them. Otherwise, the table "
+                f"considers two keys equal, or has its own constraint: its key must be {key}, compared byte by byte. "
+                "Change the table, or drop it, so that it is created again; then clear the task."
             )
         if is_lasting(error):
             return WtsInvalidRequestError(
-                f"{said} Change the table, or drop it, so that it is made again, or change what the connection's user "
-                "may do; then clear the task."
+                f"{said} Change the table, or drop it, so that it is created again, or change the privileges of the "
+                "connection's user; then clear the task."
             )
         return WtsError(f"{said} A retry writes them.")
 
     def _batches(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[tuple[Any, ...], tuple[Any, ...]]]:
-        """Return the rows as their columns hold them, by their keys."""
+        """Return the rows' values by key, in batches."""
         left = iter(rows)
         while batch := [self._values(row) for row in islice(left, _BATCH)]:
             yield {self._key_of(values): values for values in batch}
@@ -319,8 +316,8 @@ class Table:
     def _key_of(self, values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(_plain(values[place]) for place in self._key_places)
 
-    def _there(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], Sequence[Any] | None]:
-        """Return the rows of the table with these keys, by their keys; ``None`` in place of several of one key."""
+    def _existing(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], Sequence[Any] | None]:
+        """Return the table's rows with these keys, by key; ``None`` if several have the same key."""
         there: dict[tuple[Any, ...], Sequence[Any] | None] = {}
         keys = list(keys)
         exact, loose = set(keys), {_loose(key): key for key in keys}
@@ -335,12 +332,12 @@ class Table:
         return there
 
     def _is_later(self, there: Sequence[Any], ours: Sequence[Any]) -> bool:
-        """Whether a row of the table has a later date: what is written was read before it."""
+        """Whether a row of the table has a later date, so that ours is older."""
         dates = ((_plain(there[place]), _plain(ours[place])) for place in self._date_places)
         return any(type(known) is type(own) and known is not None and known > own for known, own in dates)
 
     def _surplus(self, cursor: Any, whole: Sequence[Any], keys: _Keys) -> list[tuple[Any, ...]]:
-        """Return the keys in the table that are none of ours."""
+        """Return the keys in the table that are not ours."""
         names, where = ", ".join(self._key), self._of_whole(whole)
         cursor.execute(f"SELECT COUNT(*) FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
         (row,) = cursor.fetchall()
@@ -351,7 +348,7 @@ class Table:
         return [key for cells in found if (key := tuple(map(_plain, cells))) not in keys]
 
     def _conditions(self, keys: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Return conditions that some keys fulfil: one for each group that differs in the last column."""
+        """Return conditions that match some keys: one for each group that differs only in the last column."""
         *group, last = self._key
         same: dict[tuple[Any, ...], list[Any]] = {}
         for key in keys:
@@ -372,17 +369,17 @@ class Table:
             return
         into = f"INSERT INTO {self.name} ({', '.join(self._columns)}) VALUES "  # noqa: S608  # as above
         row = f"({', '.join([self._hook.placeholder] * len(self._columns))})"
-        if self._dialect in _MANY_IN_ONE:
+        if self._dialect in _MULTI_ROW:
             cursor.execute(into + ", ".join([row] * len(batch)), tuple(value for values in batch for value in values))
         else:
             cursor.executemany(into + row, batch)
 
     def _make(self, connection: Any, cursor: Any) -> None:
-        """Make the table, if it is missing and its database is one whose types are known."""
+        """Create the table if it is missing, and the types of its database are known."""
         types = _TYPES.get(self._dialect)
         if types is None:
             return
-        # To say CREATE, even IF NOT EXISTS, needs a right that a task which fills a table need not have.
+        # CREATE, even with IF NOT EXISTS, needs a privilege that a task that only writes rows may not have.
         if self._is_there(connection, cursor):
             return
         collation = ""
@@ -401,22 +398,22 @@ class Table:
                 f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self._key)}))"
             )
         except Exception:
-            # Another task may have made it meanwhile, which PostgreSQL finds when it is too late for IF NOT EXISTS.
+            # Another task may have created it meanwhile, which PostgreSQL notices too late for IF NOT EXISTS.
             if not self._is_there(connection, cursor):
                 raise
 
     def _is_there(self, connection: Any, cursor: Any) -> bool:
-        """Whether the table is there; if not, what came before in the transaction is undone."""
+        """Whether the table exists. This rolls back the transaction so far."""
         try:
             # A failed statement ends the transaction of PostgreSQL.
             connection.rollback()
-            self._look_at(cursor, "1")
+            self._probe(cursor, "1")
         except Exception:
             connection.rollback()
             return False
         return True
 
-    def _look_at(self, cursor: Any, columns: str) -> None:
+    def _probe(self, cursor: Any, columns: str) -> None:
         cursor.execute(f"SELECT {columns} FROM {self.name} WHERE 1 = 0")  # noqa: S608  # names that were checked
         cursor.fetchall()
 
@@ -429,7 +426,7 @@ class Table:
         if isinstance(value, str):
             if value.isascii() and "\0" not in value:
                 return value
-            # No database takes half a character, and PostgreSQL takes no NUL.
+            # No database accepts half a character, and PostgreSQL accepts no NUL.
             return value.encode(errors="replace").decode().replace("\0", " ")
         if kind == "number":
             return round(float(value), _DIGITS)
@@ -441,13 +438,13 @@ class Table:
 
 
 class _Digest:
-    """What SQLite has no function for: a digest of texts, whatever their order."""
+    """An aggregate function for SQLite: a digest of texts, regardless of order."""
 
     def __init__(self) -> None:
         self._sum = 0
 
     def step(self, text: str) -> None:
-        """Take a text."""
+        """Add a text."""
         self._sum += int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest())
 
     def finalize(self) -> str:
@@ -456,7 +453,7 @@ class _Digest:
 
 
 class _Keys:
-    """Keys that were written, in a temporary file, however many there are."""
+    """The keys that were written, in a temporary database because there may be millions."""
 
     def __init__(self) -> None:
         self._db = temporary_database("CREATE TABLE key (name TEXT PRIMARY KEY, loose TEXT) WITHOUT ROWID")
@@ -467,7 +464,7 @@ class _Keys:
         self._db.executemany("INSERT OR IGNORE INTO key VALUES (?, ?)", rows)
 
     def __contains__(self, key: tuple[Any, ...]) -> bool:
-        """Whether a key of the table is one of them, or may be one as the columns of that table hold it."""
+        """Whether a key of the table is one of them, or may be after conversion by the table's column types."""
         if self._db.execute("SELECT 1 FROM key WHERE name = ?", [json.dumps(key, default=str)]).fetchone() is not None:
             return True
         if not self._has_index:
@@ -483,12 +480,12 @@ class _Keys:
 
 
 def _loose(key: Sequence[Any]) -> tuple[str, ...]:
-    """Return a key without what a column of another type changes: a number, or text with blanks up to its width."""
+    """Return a key without differences that column types cause: numbers, or text padded with spaces."""
     return tuple(str(int(part) if isinstance(part, float) and part.is_integer() else part).rstrip(" ") for part in key)
 
 
 def _plain(cell: Any) -> Any:
-    """Return a cell as it is compared: each driver has types of its own."""
+    """Return a cell in a form that can be compared, because each driver has its own types."""
     if isinstance(cell, Decimal):
         return float(cell)
     if isinstance(cell, (bytes, bytearray, memoryview)):

@@ -1,8 +1,8 @@
 """How Airflow's templates become the parameters of operators, sensors and the notifier.
 
-Airflow renders each parameter named in ``template_fields``. With ``render_template_as_native_obj=True`` it also reads
-what comes out as Python code, which makes a number of ``"+5511999998888"`` and a list of ``"149,90"``. Here native
-rendering keeps the type of a template that is one expression, and text stays text.
+Airflow renders each parameter in ``template_fields``. With ``render_template_as_native_obj=True``, it also parses the
+result as Python code, which turns ``"+5511999998888"`` into a number and ``"149,90"`` into a tuple. Here, native
+rendering keeps the type of a template that is a single expression, and text stays text.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from airflow_provider_wts.api.wire import is_missing
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Parameters that Airflow's own attributes keep from being called by their names.
+# Parameters whose names are taken by Airflow's own attributes.
 _PARAMETERS = {"is_dry_run": "dry_run"}
 
 
 class RenderedParameters:
-    """Mixin of all that has ``template_fields``; comes before Airflow's class among the bases.
+    """Mixin for all classes with ``template_fields``; it comes before Airflow's class among the bases.
 
     A template that renders to nothing (blank, ``None``, NaN, or one of these as text) leaves its parameter at its
-    default, as if it was not given.
+    default, as if it had not been given.
     """
 
-    #: Parameters that must not vanish: they hold sends back, or a customer reads them. If one of them was given and
-    #: its template renders to nothing, it stays blank, and :meth:`refuse_vanished` refuses it. The default connection
-    #: may be another account, so the hook refuses a blank one.
+    #: Parameters that must not vanish, because they prevent sends, or customers read them. If one of them was given and
+    #: renders to nothing, it stays blank, and :meth:`refuse_vanished` refuses it. The hook refuses a blank connection,
+    #: because the default one may be another account.
     never_blank: ClassVar[frozenset[str]] = frozenset({"wts_conn_id"})
 
-    #: Parameters that people read. An expression inside their text must have a value: not "Olá None!".
+    #: Parameters that people read. An expression inside their text must have a value, to prevent "Olá None!".
     prose: ClassVar[frozenset[str]] = frozenset()
 
-    #: Parameters that may name a file ending in ``.sql``, whose content takes their place. ``template_ext`` of Airflow
-    #: would do so in all parameters, also in the text of a message.
+    #: Parameters that may name a file ending in ``.sql``, whose content replaces them. Airflow's ``template_ext`` would
+    #: do so in all parameters, even in the text of a message.
     sql_files: ClassVar[frozenset[str]] = frozenset()
 
     template_fields: Any
 
-    #: Lists and objects are shown as JSON; for the rest, a class says it itself.
+    #: Lists and objects are shown as JSON; a class adds any others itself.
     template_fields_renderers: ClassVar[dict[str, str]] = {}
 
-    #: Parameters of this class, without those of its bases, that are no templates.
+    #: Parameters of this class, not of its bases, that are not templates.
     not_templated: ClassVar[frozenset[str]] = frozenset()
 
     _rendering: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make each parameter of one of our classes a template field, after those of its bases."""
+        """Make each parameter of our classes a template field, after those of the bases."""
         super().__init_subclass__(**kwargs)
         if not _is_ours(cls):
             return
@@ -67,7 +67,7 @@ class RenderedParameters:
             keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
             attributes = {parameter: attribute for attribute, parameter in _PARAMETERS.items()}
             for name in keywords:
-                # A template of rows is filled in for each row, and not by Airflow.
+                # Templates of rows are rendered for each row, not by Airflow.
                 if name not in vars(cls).get("not_templated", ()) and not name.startswith("row_"):
                     fields.append(attributes.get(name, name))
                     if re.search(r"\b(Any|Mapping|Sequence)\b", types[name]):
@@ -81,8 +81,8 @@ class RenderedParameters:
             from airflow.providers.common.compat.sdk import AirflowFailException
 
             raise AirflowFailException(
-                f"{self._rendering}: an expression in its template has no value: {quoted(missing[0])} came. "
-                "Nothing was sent. Give it one where it is missing. Example: {{ params.name or 'cliente' }}."
+                f"{self._rendering}: an expression in its template renders as {quoted(missing[0])}. Nothing was sent. "
+                "Add a default. Example: {{ params.name or 'cliente' }}."
             )
         if _is_native(template.environment) and len(parts) == 1:
             return _defined(parts[0])
@@ -91,13 +91,7 @@ class RenderedParameters:
     def render_template(
         self, content: Any, context: Any, jinja_env: jinja2.Environment | None = None, seen_oids: Any = None
     ) -> Any:
-        """Render a parameter or a part of it, as Airflow does.
-
-        :param content: the template.
-        :param context: what it may name.
-        :param jinja_env: what renders it.
-        :param seen_oids: what was rendered already.
-        """
+        """Render a parameter or a part of it, as Airflow does."""
         if self._rendering in self.sql_files and isinstance(content, str) and content.endswith(".sql"):
             environment = jinja_env or self.get_template_env()  # type: ignore[attr-defined]
             return self._render(environment.get_template(content), context)
@@ -108,8 +102,8 @@ class RenderedParameters:
     ) -> None:
         render = super()._do_render_template_fields  # type: ignore[misc]
         if jinja_env.finalize is None:
-            # One that takes the context: then Jinja computes no expression in advance, and makes no text of it.
-            jinja_env.finalize = _as_it_is
+            # Because it uses the context, Jinja does not evaluate constant expressions early and convert them to text.
+            jinja_env.finalize = _unchanged
         if parent is not self:
             render(parent, template_fields, context, jinja_env, seen_oids)
             return
@@ -122,25 +116,25 @@ class RenderedParameters:
         self._rendering = None
 
     def refuse_vanished(self) -> None:
-        """Refuse what must not vanish, was given, and is blank.
+        """Refuse blank parameters that were given and must not vanish.
 
         :raises WtsInvalidRequestError: naming the parameter.
         """
         defaults = defaults_of(type(self))
-        # What has no default is refused where it is read.
+        # Parameters without a default are refused where they are read.
         for name in sorted(self.never_blank & defaults.keys()):
             value = getattr(self, name, None)
             if is_missing(value) and value is not defaults[name]:
                 raise WtsInvalidRequestError(
-                    f"{_PARAMETERS.get(name, name)}: was given and has no value: {quoted(value)} came. Nothing was "
-                    "sent. Give it a value, or leave the parameter out. Example: {{ params.x or 'a default' }}."
+                    f"{_PARAMETERS.get(name, name)}: must not be blank, but is {quoted(value)}. Nothing was sent. Give "
+                    "it a value, or omit the parameter. Example: {{ params.x or 'a default' }}."
                 )
 
     def _settle(self, name: str, written: Any) -> None:
         """Leave a parameter at its default if its template rendered to nothing."""
         rendered = getattr(self, name)
         if rendered is written and not hasattr(written, "resolve"):
-            # Airflow 2.11 leaves the template of a notifier in its place when it renders to nothing.
+            # Airflow 2.11 does not replace the template of a notifier if it renders to nothing.
             rendered = ""
         if name in self.never_blank:
             is_text = isinstance(rendered, str)
@@ -153,10 +147,7 @@ class RenderedParameters:
 
 
 def defaults_of(owner: type) -> dict[str, Any]:
-    """Return the defaults of a class's parameters, by the name of their attribute.
-
-    :param owner: an operator, sensor or notifier of this provider.
-    """
+    """Return the defaults of the parameters of one of our classes, by the name of their attribute."""
     found: dict[str, Any] = {}
     for one in owner.__mro__:
         if _is_ours(one) and "__init__" in vars(one):
@@ -171,7 +162,7 @@ def _is_ours(owner: type) -> bool:
 
 
 def _may_vanish(written: Any, environment: jinja2.Environment) -> bool:
-    """Whether a parameter was written as something that is rendered: a template, or the output of a task."""
+    """Whether a parameter was given as something to render: a template, or the output of a task."""
     if isinstance(written, str):
         starts = (environment.variable_start_string, environment.block_start_string, environment.comment_start_string)
         return any(start in written for start in starts)
@@ -179,7 +170,7 @@ def _may_vanish(written: Any, environment: jinja2.Environment) -> bool:
 
 
 @jinja2.pass_context
-def _as_it_is(_: jinja2.runtime.Context, value: Any) -> Any:
+def _unchanged(_: jinja2.runtime.Context, value: Any) -> Any:
     return value
 
 
@@ -190,23 +181,23 @@ def _is_native(environment: jinja2.Environment) -> bool:
 
 
 def _parts(template: jinja2.Template, context: Any) -> tuple[list[Any], list[Any]]:
-    """Return what the parts of a template give, and the values of expressions that are missing."""
+    """Render the parts of a template, and return them with the missing values of expressions."""
     environment = template.environment
     missing: list[Any] = []
 
     @jinja2.pass_context
-    def noted(_: jinja2.runtime.Context, value: Any) -> Any:
+    def collect_missing(_: jinja2.runtime.Context, value: Any) -> Any:
         if not isinstance(value, (str, jinja2.Undefined)) and is_missing(value):
             missing.append(value)
         return value
 
-    # A copy, as Airflow makes one: its context warns of deprecated names when it is read as a whole.
+    # Copy the context as Airflow does: reading it as a whole would warn of deprecated names.
     names = copy.copy(context)
     if template.globals:
         names.update((name, value) for name, value in template.globals.items() if name not in names)
     finalize = environment.finalize
-    if finalize is _as_it_is:
-        environment.finalize = noted
+    if finalize is _unchanged:
+        environment.finalize = collect_missing
     try:
         parts = list(
             template.root_render_func(environment.context_class(environment, names, template.name, template.blocks))
@@ -219,5 +210,5 @@ def _parts(template: jinja2.Template, context: Any) -> tuple[list[Any], list[Any
 
 
 def _defined(value: Any) -> Any:
-    # Airflow's environments are strict, so this says what is undefined; a lenient one gives text.
+    # In Airflow's strict environments, str() raises and names what is undefined; a lenient one returns text.
     return str(value) if isinstance(value, jinja2.Undefined) else value

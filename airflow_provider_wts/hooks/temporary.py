@@ -1,4 +1,4 @@
-"""Temporary databases: what has to be looked up, and is too much for memory with a million recipients."""
+"""Temporary databases, for data that does not fit into memory with a million recipients."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _IN_MEMORY = 16 * 1024
 
 
 def temporary_database(schema: str) -> sqlite3.Connection:
-    """Return a database in a file without a name, which is gone when it is closed or its process ends.
+    """Return a database in an unnamed file that disappears when it is closed or its process ends.
 
-    :param schema: makes its tables.
+    :param schema: the SQL that creates its tables.
     """
     database = sqlite3.connect("")
-    # Nobody reads it after a crash, so nothing is ever rolled back or waited for.
+    # It needs neither rollback nor durability, because nothing reads it after a crash.
     database.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_IN_MEMORY}")
     database.executescript(schema)
     return database

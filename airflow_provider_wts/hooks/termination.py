@@ -1,7 +1,7 @@
-"""SIGTERM: Airflow ends a task whose state somebody changes, or whose machine is shut down.
+"""SIGTERM: Airflow ends a task when somebody changes its state, or its machine shuts down.
 
-After it, Airflow 3 kills the process in 5 seconds, and Airflow 2.11 in 60. Airflow 2.11 raises
-``AirflowTaskTerminated`` in the task. Airflow 3 only calls ``on_kill`` of the operator, and the task would go on.
+Airflow 3 kills the process 5 seconds later, and Airflow 2.11 60 seconds later. Airflow 2.11 raises
+``AirflowTaskTerminated`` in the task. Airflow 3 only calls the operator's ``on_kill``, and the task would continue.
 """
 
 from __future__ import annotations
@@ -17,27 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-#: Seconds after which a signal is sent again that came at a time when nothing may be raised.
-_LATER = 0.05
+#: Seconds until a signal is sent again that came when nothing may be raised.
+_RESEND_DELAY = 0.05
 
 
 class Terminated(BaseException):
-    """Airflow ends the task; raised where :meth:`Termination.interruptible` allows it."""
+    """Airflow is ending the task. Raised where :meth:`Termination.interruptible` allows it."""
 
     def __init__(self) -> None:
         super().__init__("Airflow ended the task: it was marked, cleared, or its worker shut down")
 
 
 class Termination:
-    """Takes SIGTERM while something is to be brought to an end first; after that, Airflow gets the signal.
-
-    Used in a ``with`` statement.
-    """
+    """Handles SIGTERM in a ``with`` statement, so that work can be completed before Airflow gets the signal."""
 
     def __init__(self) -> None:
-        #: Whether the signal has come.
+        #: Whether the signal has arrived.
         self.ordered = False
-        #: Whether Airflow is to get the signal at the end.
+        #: Whether to pass the signal on to Airflow at the end.
         self.obeyed = False
         self._interruptible = False
         self._before: Any = None
@@ -45,7 +42,7 @@ class Termination:
     def __enter__(self) -> Termination:
         if threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
-            self._before = signal.signal(signal.SIGTERM, self._take)
+            self._before = signal.signal(signal.SIGTERM, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
@@ -62,7 +59,7 @@ class Termination:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let the signal raise :class:`Terminated` here, because this may take long."""
+        """Let the signal raise :class:`Terminated` in code that may take long."""
         before, self._interruptible = self._interruptible, True
         try:
             if self.ordered:
@@ -71,9 +68,9 @@ class Termination:
         finally:
             self._interruptible = before
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            # A fork of the task.
+            # This is a fork of the task.
             os._exit(128 + number)
         self.ordered = True
         if self._interruptible and not _is_in_supervisor_call(frame):
@@ -81,9 +78,9 @@ class Termination:
 
 
 def end_task() -> None:
-    """End the task of which Airflow 3 calls ``on_kill``, as Airflow 2.11 does by itself.
+    """End the task when Airflow 3 calls its ``on_kill``; Airflow 2.11 does that automatically.
 
-    :raises SystemExit: if it is the signal that calls. Airflow then tries the task again, unless somebody marked it.
+    :raises SystemExit: if the call comes from the signal. Airflow then retries the task, unless somebody marked it.
     """
     from airflow import __version__ as airflow_version
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -92,14 +89,14 @@ def end_task() -> None:
     if airflow_version.startswith("2.") or isinstance(sys.exc_info()[1], AirflowTaskTimeout):
         return
     if _is_in_supervisor_call(sys._getframe()):
-        # The answer would be taken for that to the next call.
-        threading.Timer(_LATER, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        # The pending answer would be mistaken for that to the next call.
+        threading.Timer(_RESEND_DELAY, os.kill, (os.getpid(), signal.SIGTERM)).start()
         return
     raise SystemExit(128 + signal.SIGTERM)
 
 
 def _is_in_supervisor_call(frame: FrameType | None) -> bool:
-    """Whether a call to Airflow's supervisor is under way."""
+    """Whether a call to Airflow's supervisor is in progress."""
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     comms = getattr(runner, "SUPERVISOR_COMMS", None)
     while comms is not None and frame is not None:

@@ -36,12 +36,11 @@ T = TypeVar("T")
 
 @contextmanager
 def named_connection(conn_id: str, where: str) -> Iterator[None]:
-    """Turn Airflow's error about a missing connection into one that says where its id is written.
+    """Turn Airflow's error about a missing connection into one that says where its ID comes from.
 
-    :param conn_id: the id.
-    :param where: the parameter or extra that holds it.
-    :raises WtsInvalidRequestError: when there is no such connection. Other errors pass: the API server or the secrets
-        backend may just be away.
+    :param where: the parameter or extra with the ID.
+    :raises WtsInvalidRequestError: when there is no such connection. Other errors pass, because the API server or
+        secrets backend may be temporarily unavailable.
     """
     try:
         yield
@@ -53,9 +52,9 @@ def named_connection(conn_id: str, where: str) -> Iterator[None]:
 
 
 class WtsHook(BaseHook):
-    """Performs calls of the WTS Chat API with what an Airflow connection holds.
+    """Calls the WTS Chat API with the settings of an Airflow connection.
 
-    :param wts_conn_id: id of a connection of type ``wts``.
+    :param wts_conn_id: ID of a connection of type ``wts``.
     :param client_settings: further parameters of the client, such as ``sleep`` and ``rate_limit_wait``.
     """
 
@@ -107,16 +106,16 @@ class WtsHook(BaseHook):
 
     @cached_property
     def connection(self) -> WtsConnection:
-        """What the connection says, read once.
+        """The settings of the connection.
 
-        :raises WtsInvalidRequestError: naming the field that holds an impossible value.
+        :raises WtsInvalidRequestError: naming the field with an invalid value.
         """
         from airflow_provider_wts.hooks.connection import WtsConnection
 
         if is_missing(self.wts_conn_id):
             raise WtsInvalidRequestError(
-                f"wts_conn_id: was given and has no value: {quoted(self.wts_conn_id)} came. Nothing was sent. Give the "
-                "id of a connection, or leave it out. Example: 'wts_default'."
+                f"wts_conn_id: must not be blank, but is {quoted(self.wts_conn_id)}. Nothing was sent. Give the ID of "
+                "a connection, or omit it. Example: 'wts_default'."
             )
         with named_connection(self.wts_conn_id, "the parameter 'wts_conn_id'"):
             found = self.get_connection(self.wts_conn_id)
@@ -124,9 +123,9 @@ class WtsHook(BaseHook):
 
     @cached_property
     def client(self) -> WtsClient:
-        """The client, made once.
+        """The client.
 
-        :raises WtsInvalidRequestError: when token or base URL cannot be right.
+        :raises WtsInvalidRequestError: when the token or base URL is invalid.
         """
         from airflow.providers.common.compat.sdk import mask_secret
 
@@ -158,7 +157,7 @@ class WtsHook(BaseHook):
 
     @cached_property
     def account(self) -> str:
-        """What counts of the account are kept under; it shows neither the address nor the token."""
+        """Identifies the account, for shared counts. It reveals neither the address nor the token."""
         from airflow_provider_wts.api.budget import account_key
         from airflow_provider_wts.api.client import checked_token
 
@@ -167,12 +166,12 @@ class WtsHook(BaseHook):
 
     @property
     def hash_key(self) -> bytes:
-        """The key of hashes that stand for people: ``[wts] hash_key``, else the connection's token."""
+        """The key for hashes of people: ``[wts] hash_key``, or else the connection's token."""
         return (conf.get("wts", "hash_key", fallback="").strip() or self.connection.token).encode()
 
     @cached_property
     def names(self) -> Names:
-        """Looks names up in the account, so that a DAG can say them in place of ids."""
+        """Looks up names in the account, so that a DAG can use them instead of IDs."""
         from airflow_provider_wts.hooks.names import Names
 
         return Names(self.client.items)
@@ -184,17 +183,17 @@ class WtsHook(BaseHook):
     def run(self, call: Call[T], *, before_write: Callable[[], None] | None = None) -> T:
         """Perform a call.
 
-        :param call: what to call, made by a function of :mod:`airflow_provider_wts.api`.
-        :param before_write: called before each write of a request, the last one included, when all waiting is over and
-            the connection is open; what it raises ends the call, and is raised. Without its last byte, no request has
-            an effect.
+        :param call: the call, from a function of :mod:`airflow_provider_wts.api`.
+        :param before_write: called before each write of a request, including the last one, when all waiting is over
+            and the connection is open. An exception it raises ends the call: a request has no effect without its last
+            byte.
         :return: the API's answer, parsed.
         :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
         """
         return self.client.perform(call, before_write=before_write)
 
     def pages(self, call: Call[T], *, page_size: int = 100) -> Iterator[T]:
-        """Walk the pages of a list.
+        """Iterate over the pages of a list.
 
         :param call: a call of a paged operation.
         :param page_size: items per page, 1 to 100.
@@ -212,17 +211,17 @@ class WtsHook(BaseHook):
         mime_type: str | None = None,
         parameter: str = "file",
     ) -> FileV2:
-        """Upload a file in the API's three steps. It is read while it is sent; a second upload does no harm.
+        """Upload a file in the API's three steps. The file is streamed; uploading it again does no harm.
 
-        :param path: local path, or any address that ``ObjectStoragePath`` takes.
+        :param path: local path, or any address that ``ObjectStoragePath`` supports.
         :param file_type: ``IMAGE``, ``AUDIO``, ``VIDEO``, ``PDF``, ``EXCEL``, ``WORD``, ``DOCUMENT``, or ``UNDEFINED``
-            to leave it to the platform; inferred from the name if omitted. Images and videos are transformed to suit
-            the channels, documents are left as they are.
-        :param name: name that the customer sees; the file's own when left out.
+            to leave it to the platform; inferred from the name if omitted. The platform converts images and videos for
+            the channels, but not documents.
+        :param name: name that the customer sees; the file's own name if omitted.
         :param mime_type: MIME type; inferred from the name if omitted.
-        :param parameter: the parameter that holds ``path``, for the error.
+        :param parameter: name of the parameter with ``path``, for errors.
         :return: the file; its ``id`` can be used in any number of messages.
-        :raises WtsInvalidRequestError: when there is no such file, or nothing is in it.
+        :raises WtsInvalidRequestError: when there is no such file, or it is empty.
         :raises WtsError: see :mod:`airflow_provider_wts.api.errors`.
         """
         from airflow_provider_wts.hooks.files import upload
@@ -241,25 +240,25 @@ class WtsHook(BaseHook):
         allowed = self.connection.allowed_recipients
         if allowed and not any(same_person(spelled, one) for one in allowed):
             raise WtsInvalidRequestError(
-                f"to: the connection {quoted(self.wts_conn_id)} allows only the recipients named in its extra "
-                "'allowed_recipients', and this recipient is not one. Nothing was sent."
+                f"to: the connection {quoted(self.wts_conn_id)} allows only the recipients in its extra "
+                "'allowed_recipients', and this recipient is not one of them. Nothing was sent."
             )
         return spelled
 
     def channel(self, channel: str | None) -> str | None:
         """Return the number or handle to send from.
 
-        :param channel: name, id, number or ``@handle`` of a channel; ``None`` takes the connection's.
-        :return: what the API takes as ``from``; ``None`` where neither names one.
+        :param channel: name, ID, number or ``@handle`` of a channel; ``None`` for the connection's channel.
+        :return: the value of ``from``; ``None`` if neither names a channel.
         :raises WtsNameError: when none or several channels match.
         """
         chosen = channel or self.connection.channel
         return self.names.channel(chosen) if chosen else None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Look at all that a task would use: the API, the channel, the CA bundle and the Redis of the rate limits.
+        """Check everything that a task would use: the API, the channel, the CA bundle, and the rate limits' Redis.
 
-        :return: whether the connection works, and a sentence for a person.
+        :return: whether the connection works, and a sentence for people to read.
         """
         from airflow_provider_wts.api.directory import list_channels
         from airflow_provider_wts.hooks.names import Names
@@ -267,7 +266,7 @@ class WtsHook(BaseHook):
         try:
             channels = self.client.perform_once(list_channels())
             if self.connection.channel:
-                # One of them finds out that there is no such number, the other one that there is no such id.
+                # The first detects an unknown number, the second an unknown ID.
                 names = Names(lambda call: channels)
                 names.channel(self.connection.channel)
                 names.channel_id(self.connection.channel)
@@ -283,12 +282,12 @@ class WtsHook(BaseHook):
             conn_id = self.connection.rate_limit_conn_id
             return False, (
                 f"The API answers, but the Redis server of the connection {quoted(conn_id)} does not ({problem}). "
-                "Check host, port, password and TLS there, or empty the rate limit connection."
+                "Check its host, port, password and TLS, or clear the rate limit connection."
             )
         return True, f"Connected to {self.client.base_url}. The account has {len(channels)} channel(s)."
 
     def _advice_about_path(self) -> str:
-        """Say whether the API answers without the path of the base URL."""
+        """Return advice on whether the API answers without the path of the base URL."""
         from airflow_provider_wts.api.client import WtsClient, checked_token
         from airflow_provider_wts.api.directory import list_channels
 
@@ -311,7 +310,7 @@ class WtsHook(BaseHook):
 
     @cached_property
     def rate_limit_server(self) -> tuple[str | None, dict[str, Any]]:
-        """The URL of the Redis server of ``rate_limit_conn_id`` and the options of its client; no URL without one."""
+        """The URL of the Redis server of ``rate_limit_conn_id``, if any, and the options of its client."""
         from airflow_provider_wts.hooks.connection import redis_server
 
         conn_id = self.connection.rate_limit_conn_id
@@ -322,14 +321,14 @@ class WtsHook(BaseHook):
 
 
 def _user_agent(base_url: str) -> str:
-    """Name the DAG run to an emulator on this machine, whose page shows it, and to nobody else."""
+    """Return the user agent, with the DAG run only for an emulator on this machine, whose page shows it."""
     from airflow_provider_wts.api.client import checked_base_url
     from airflow_provider_wts.api.transport import is_loopback
 
     name = f"airflow-provider-wts/{__version__}"
     dag_id, run_id = os.environ.get("AIRFLOW_CTX_DAG_ID"), os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
     url = urlsplit(checked_base_url(base_url, allow_http=True))
-    # The scheme first: the name of a remote host would be resolved for each client.
+    # Check the scheme first, so that a remote host's name is not resolved for each client.
     if not dag_id or not run_id or url.scheme != "http" or not is_loopback(url.hostname or ""):
         return name
     return f"{name} (dag={quote(dag_id, safe='')}; run={quote(run_id, safe='')})"

@@ -284,7 +284,7 @@ def test_a_query_that_cannot_be_used_is_refused_and_changes_nothing(
         ({"recipients_path": "x.csv"}, "recipients, recipients_path, recipients_sql: give exactly one of them"),
         ({"recipients_conn_id": None}, "recipients_conn_id: recipients_sql needs the connection of its database"),
         ({"recipients_sql": None}, "recipients_conn_id: has no effect without recipients_sql"),
-        ({"recipients_conn_id": "wts_default"}, "'wts_default' is not one of a database"),
+        ({"recipients_conn_id": "wts_default"}, "'wts_default' is not a database connection"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

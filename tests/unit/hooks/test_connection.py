@@ -217,7 +217,7 @@ class TestNamesOfExtras:
         with pytest.raises(WtsInvalidRequestError) as caught:
             read({name: "+55 11 99999-8888"})
         assert f"{name!r} is unknown" in str(caught.value)
-        assert (f"Did you mean {meant!r}?" if meant else "It can have 'channel'") in str(caught.value)
+        assert (f"Did you mean {meant!r}?" if meant else "Valid extras: 'channel'") in str(caught.value)
         assert "99999" not in str(caught.value)
 
     @pytest.mark.parametrize("value", BLANK)

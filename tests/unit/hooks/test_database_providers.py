@@ -96,7 +96,7 @@ def test_rows_are_written_all_or_none(kind: str, name: str, monkeypatch: pytest.
     table = table_of(("outcomes_table", "outcomes_conn_id"), (name, "wts_db"), COLUMNS, ("id",))
     assert table is not None
     table.replace([ROW])
-    with pytest.raises(WtsError, match="The table is as it was before"):
+    with pytest.raises(WtsError, match="The table is unchanged"):
         table.replace([*({**ROW, "id": f"k{number}"} for number in range(600)), {**ROW, "id": "x" * 300}])
     assert [row[0] for row in rows(f"SELECT id FROM {name}")] == ["a"]
     # And a query is read in a stream all the same.

@@ -60,7 +60,7 @@ def stats(monkeypatch: pytest.MonkeyPatch) -> Stats:
 @pytest.fixture(autouse=True)
 def quick(wts_connection: Emulator) -> Iterator[None]:
     wts_connection.switches.change({"whatsapp_window": "off", "queue_seconds": 0})
-    metrics._complain.cache_clear()
+    metrics._warn_once.cache_clear()
     metrics._backend.cache_clear()
     yield
     getattr(metrics._backend, "cache_clear", lambda: None)()
@@ -213,7 +213,7 @@ def test_metrics_that_fail_break_no_send_and_are_reported_once(
         assert send(context)["id"]
     assert len(wts_connection.received("+5511999990001")) == 1
     assert [record.message for record in caplog.records if record.name == metrics.__name__] == [
-        "Metrics are not sent, everything else goes on: OSError: no route to the StatsD server"
+        "Metrics cannot be sent, which affects nothing else: OSError: no route to the StatsD server"
     ]
 
 

@@ -72,7 +72,7 @@ def test_an_exact_match_wins_over_another_case():
 
 
 def test_several_matches_list_their_ids():
-    with pytest.raises(WtsNameError, match=r"2 tags are called 'Vip'. Use the id instead, one of: 1, 2"):
+    with pytest.raises(WtsNameError, match=r"2 tags are called 'Vip'. Use the ID instead, one of: 1, 2"):
         of([{"id": "1", "name": "vip"}, {"id": "2", "name": "VIP"}]).tag("Vip")
 
 
@@ -115,5 +115,5 @@ def test_custom_fields_of_panels_are_others(names, wts_connection):
 
 
 def test_two_entries_for_one_field_are_refused(names):
-    with pytest.raises(WtsInvalidRequestError, match="'cpf' is the field 'cpf', which is there already"):
+    with pytest.raises(WtsInvalidRequestError, match="'cpf' is the field 'cpf', which is given twice"):
         keyed({"CPF": 1, "cpf": 2}, names.custom_field)

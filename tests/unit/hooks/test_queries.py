@@ -51,7 +51,7 @@ def test_a_long_number_whose_digits_are_lost_is_refused(database: Any, number: s
     query = f"SELECT phone FROM {database.table}"
     # SQLite has no such columns: its numbers keep their digits.
     if is_refused and database.kind != "sqlite":
-        with pytest.raises(WtsInvalidRequestError, match=r"'phone' is of single precision.*Nothing more was sent"):
+        with pytest.raises(WtsInvalidRequestError, match=r"'phone' has single precision.*Nothing more was sent"):
             rows(query)
     else:
         assert rows(query)[1] == [None if number == "NULL" else float(number)]
@@ -63,7 +63,7 @@ def test_digits_that_mysql_does_not_write_are_lost_too(database: Any, amount: st
         pytest.skip("Only MySQL and MariaDB write six digits of a FLOAT")
     database.write("CREATE TABLE TABLE_NAME (amount FLOAT)", f"INSERT INTO TABLE_NAME VALUES ({amount})")
     if is_refused:
-        with pytest.raises(WtsInvalidRequestError, match="'amount' is of single precision, of which six digits"):
+        with pytest.raises(WtsInvalidRequestError, match="'amount' has single precision, which keeps six digits"):
             rows(f"SELECT amount FROM {database.table}")
     else:
         assert rows(f"SELECT amount FROM {database.table}") == [["amount"], [float(amount)]]
@@ -101,7 +101,7 @@ def test_a_value_of_postgresql_that_python_does_not_have_is_read_as_it_is_there(
 def test_an_array_of_numbers_that_lost_digits_is_refused(database: Any) -> None:
     if database.kind != "postgresql":
         pytest.skip("The other databases have no arrays")
-    with pytest.raises(WtsInvalidRequestError, match="'phones' is of single precision"):
+    with pytest.raises(WtsInvalidRequestError, match="'phones' has single precision"):
         rows("SELECT ARRAY[NULL, 149.5, 11999990001::REAL] AS phones")
 
 

@@ -95,7 +95,7 @@ def test_what_is_not_a_template_stays(dag: DAG, value: Any) -> None:
 @pytest.mark.parametrize("missing", ["params.none", "params.nan", "none"])
 def test_a_missing_value_inside_a_text_for_people_is_refused(dag: DAG, missing: str) -> None:
     operator = WtsSendTextOperator(task_id="t", dag=dag, to="x", text=f"Oi {{{{ {missing} }}}}!")
-    with pytest.raises(AirflowFailException, match="text: an expression in its template has no value"):
+    with pytest.raises(AirflowFailException, match="text: an expression in its template renders as"):
         rendered(operator, dag)
 
 

@@ -282,8 +282,8 @@ def test_who_fills_a_table_need_not_be_allowed_to_make_one(
     ("kind", "words"),
     [
         (None, "There is no Airflow connection 'wts_db', which the parameter 'results_conn_id' names"),
-        ("wts", "results_conn_id: the connection 'wts_db' is not one of a database"),
-        ("redis", "results_conn_id: the connection 'wts_db' is not one of a database"),
+        ("wts", "results_conn_id: the connection 'wts_db' is not a database connection"),
+        ("redis", "results_conn_id: the connection 'wts_db' is not a database connection"),
     ],
     ids=["missing", "wts", "of-no-provider"],
 )
@@ -322,5 +322,5 @@ def test_a_database_that_may_not_be_written_is_named(
     table.replace([])
     name = f"file:{tmp_path}/db.sqlite?mode=ro"
     monkeypatch.setattr(table._hook, "get_conn", lambda: sqlite3.connect(name, uri=True))
-    with pytest.raises(WtsInvalidRequestError, match=r"readonly database.*what the connection's user may do"):
+    with pytest.raises(WtsInvalidRequestError, match=r"readonly database.*privileges of the connection's user"):
         table.replace([row("a")])

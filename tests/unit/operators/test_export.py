@@ -769,7 +769,7 @@ def test_a_killed_export_writes_each_row_into_its_table_once(
     ("parameters", "problem"),
     [
         ({"sessions_table": "s"}, "sessions_table, tables_conn_id: give both of them"),
-        ({"messages_table": "m; drop", "tables_conn_id": "wts_default"}, "is not the name of a table"),
+        ({"messages_table": "m; drop", "tables_conn_id": "wts_default"}, "is not a valid table name"),
         ({"messages_table": "m", "tables_conn_id": "wts_db", "include_messages": False}, "needs include_messages"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_template_that_renders_to_nothing(name: str, field: str, native: bool)
         if field in owner.never_blank:
             assert rendered == ""
             if field in defaults:
-                with pytest.raises(WtsInvalidRequestError, match="was given and has no value"):
+                with pytest.raises(WtsInvalidRequestError, match="must not be blank"):
                     made.refuse_vanished()
         elif field in defaults:
             assert rendered is defaults[field]
@@ -149,5 +149,5 @@ def test_a_task_whose_guard_is_blank_asks_nothing(name: str, runs: Runs) -> None
         for template in (*NOTHING[:4], "{{ [] }}"):
             asked, error = runs.run(name, field, template)
             parameter = "dry_run" if field == "is_dry_run" else field
-            assert f"{parameter}: was given and has no value" in error, (field, template)
+            assert f"{parameter}: must not be blank" in error, (field, template)
             assert asked == []

@@ -323,7 +323,7 @@ def test_defect_an_unknown_custom_field_is_refused_and_not_dropped(wts_connectio
 
 
 def test_one_custom_field_cannot_be_given_twice(wts_connection, context, card_id):
-    with pytest.raises(AirflowFailException, match="is there already"):
+    with pytest.raises(AirflowFailException, match="is given twice"):
         run(WtsUpdateCardOperator, context, card_id=card_id, custom_fields={"Origem": "Site", "origem": "Loja"})
 
     assert wts_connection.requests_of("update_card") == []
@@ -463,8 +463,8 @@ def test_tag_names_go_out_as_they_are(wts_connection, context, card_id):
         ({"panel": PANEL, "step": "Velho"}, r"no step 'Velho'.*'Novo'"),
         ({"panel": PANEL, "step": "Novo", "tags": ["VIP"]}, r"no panel tag 'VIP'.*'Urgente'"),
         ({"panel": PANEL, "step": "Novo", "responsible_user": "Ana"}, r"no user 'Ana'.*'Ana Souza'"),
-        ({"step": SOME_ID, "custom_fields": {"Origem": "x"}}, "no step with the id"),
-        ({"panel": SOME_ID, "step": "Novo"}, "no panel with the id"),
+        ({"step": SOME_ID, "custom_fields": {"Origem": "x"}}, "no step with the ID"),
+        ({"panel": SOME_ID, "step": "Novo"}, "no panel with the ID"),
         ({"panel": PANEL, "step": "Novo", "contacts": "+55 11 90000-0000"}, "get_contact_by_phone"),
     ],
 )

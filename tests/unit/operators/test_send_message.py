@@ -439,8 +439,8 @@ MISSING = "/no/such/file.pdf"
         (WtsSendTextOperator, {"to": TO, "hidden_session": "perhaps"}, "hidden_session: 'perhaps'"),
         (WtsSendTextOperator, {"to": TO, "synchronous": "perhaps"}, "synchronous: 'perhaps'"),
         (WtsSendTextOperator, {"to": TO, "callback_url": "example.com"}, "callback_url: 'example.com' is not an http"),
-        (WtsSendFileOperator, {"to": TO, "file": PDF, "text": ""}, "text: was given and has no value"),
-        (WtsSendFileOperator, {"to": TO, "file": PDF, "text": None}, "text: was given and has no value"),
+        (WtsSendFileOperator, {"to": TO, "file": PDF, "text": ""}, "text: must not be blank"),
+        (WtsSendFileOperator, {"to": TO, "file": PDF, "text": None}, "text: must not be blank"),
         (WtsSendTextOperator, {"to": TO, "user": ["Ana"]}, "user: must be text"),
         (WtsSendTextOperator, {"to": TO, "synchronous": True, "sender_id": "a"}, "sender_id: the API does not take it"),
         (WtsSendTextOperator, {"to": TO, "synchronous": True, "delay_typing": 3}, "together with synchronous"),
@@ -536,7 +536,7 @@ def test_a_list_in_to_is_refused_and_the_batch_operator_is_named(wts_connection,
 
 @pytest.mark.parametrize("blank", ["", " ", "None", None])
 def test_a_connection_that_was_given_and_has_no_value_is_refused(wts_connection, context, blank):
-    with pytest.raises(AirflowFailException, match="wts_conn_id: was given and has no value"):
+    with pytest.raises(AirflowFailException, match="wts_conn_id: must not be blank"):
         send_text(context, to=TO, wts_conn_id=blank)
 
     assert wts_connection.requests == []
