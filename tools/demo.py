@@ -55,16 +55,13 @@ SEED = {
 
 
 class Demo:
-    """One run of the demo.
-
-    :param processes: starts and ends the processes.
-    """
+    """One run of the demo."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
         self._began = time.monotonic()
         self._http = requests.Session()
-        # A proxy of the environment has no place between two processes of this machine.
+        # Two processes of this machine need no proxy.
         self._http.trust_env = False
         self._port = free_port()
         self._environment = {
@@ -126,17 +123,17 @@ class Demo:
         path = f"dags/{dag_id}/dagRuns"
         return f"{path}/{self._call('POST', path, {'logical_date': None, 'conf': conf})['dag_run_id']}"
 
-    def _succeeds(self, run_path: str, watch: Watch, look: Callable[[], None] | None = None) -> bool:
+    def _succeeds(self, run_path: str, watch: Watch, poll: Callable[[], None] | None = None) -> bool:
         """Watch a DAG run until its end, and return whether it succeeded."""
 
         def over() -> str | None:
             try:
-                if look is not None:
-                    look()
+                if poll is not None:
+                    poll()
                 watch.tasks(self._call("GET", f"{run_path}/taskInstances")["task_instances"])
                 state = str(self._call("GET", run_path)["state"])
             except requests.RequestException:
-                # A busy machine answers late; whether everything is alive is looked at elsewhere.
+                # A busy machine answers late; wait_for checks that all processes are alive.
                 return None
             return state if state in ("success", "failed") else None
 
@@ -152,15 +149,8 @@ class Demo:
 
     def _start_emulator(self) -> tuple[str, str]:
         (HOME / "seed.json").write_text(json.dumps(SEED), encoding="utf-8")
-        command = [sys.executable, "-m", "airflow_provider_wts.emulator", "--port", "0", "--speed", str(SPEED)]
-        command += ["--seed-file", str(HOME / "seed.json")]
-        self._processes.start("emulator", command, self._environment)
-
-        def connection() -> dict[str, Any] | None:
-            told = re.search(r"AIRFLOW_CONN_WTS_DEFAULT='(.*)'", self._processes.tail("emulator"))
-            return json.loads(told[1]) if told else None
-
-        found = self._processes.wait_for("The start of the emulator", connection, seconds=60, every=0.1)
+        options = ("--speed", str(SPEED), "--seed-file", HOME / "seed.json")
+        found = self._processes.start_emulator(sys.executable, self._environment, *options)
         return found["host"], found["password"]
 
     def _start_airflow(self) -> None:
@@ -208,10 +198,7 @@ class Demo:
 
 
 class Watch:
-    """Says what changed since it last looked.
-
-    :param say: takes each line.
-    """
+    """Reports what has changed since the last poll."""
 
     def __init__(self, say: Any) -> None:
         self._say = say
@@ -220,25 +207,19 @@ class Watch:
         self._names = {_digits(customer["phone"])[-11:]: str(customer["name"]) for customer in CUSTOMERS}
 
     def sessions(self, sessions: list[dict[str, Any]]) -> None:
-        """Look at the sessions in WTS Chat.
-
-        :param sessions: all sessions.
-        """
+        """Report the changes of the sessions in WTS Chat."""
         for session in sessions:
             name = self._names.get(_digits(session["contact"])[-11:], "?")
             if session["status"] != "COMPLETED":
                 self._changed(session["id"], session["status"], f"{name:<14} session {session['status']}")
-            told = self._messages.get(session["id"], 0)
-            for message in session["messages"][told:]:
+            known = self._messages.get(session["id"], 0)
+            for message in session["messages"][known:]:
                 self._say(f"{name:<14} {'writes' if _from_contact(message) else 'reads'}: {message['text']}")
             self._messages[session["id"]] = len(session["messages"])
             self._changed(session["id"], session["status"], f"{name:<14} session {session['status']}")
 
     def tasks(self, tasks: list[dict[str, Any]]) -> None:
-        """Look at the task instances in Airflow.
-
-        :param tasks: all task instances.
-        """
+        """Report the changes of the task instances in Airflow."""
         for task in tasks:
             index = f"[{task['map_index']}]" if task["map_index"] >= 0 else ""
             if task["state"] in ("running", "deferred", "success", "failed", "up_for_retry", "upstream_failed"):
@@ -251,10 +232,7 @@ class Watch:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the outcome as a table.
-
-    :param rows: what the DAG returned.
-    """
+    """Return the outcome as a table."""
     head = ("Customer", "Session", "Status", "How long", "Answered")
     cells = [
         (row["customer"], row["session"], row["status"], f"{row['seconds'] / SPEED:.0f} s", row["answer"] or "nothing")
@@ -264,11 +242,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def columns(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
-    """Return rows below each other.
-
-    :param head: the names of the columns.
-    :param rows: the rows.
-    """
+    """Return rows in aligned columns."""
     lines = [head, *(tuple("-" if cell is None else str(cell) for cell in row) for row in rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     lines.insert(1, tuple("-" * width for width in widths))
@@ -313,7 +287,7 @@ def _failures() -> str:
         if any(level in ("error", "critical") for level, _ in lines):
             name = " ".join(part for part in path.parts if part.startswith(("task_id=", "map_index=", "attempt=")))
             texts.append("\n".join([f"--- {name}", *(text for _, text in lines[-15:])]))
-    return "\n".join(texts) or f"No task says why; the logs are in {HOME}."
+    return "\n".join(texts) or f"No task log shows the reason; the logs are in {HOME}."
 
 
 def _log_lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -33,10 +33,7 @@ REFUSED = (90, 250)
 
 
 def phone(number: int) -> str:
-    """Return the phone number of a customer.
-
-    :param number: the number of the customer.
-    """
+    """Return the phone number of a customer."""
     return f"+5511970{number:06}"
 
 
@@ -50,10 +47,7 @@ def behaviours() -> dict[str, Any]:
 
 
 def fill_warehouse(path: Path) -> None:
-    """Make the database that the campaign reads: an open invoice for each customer, and 40 that are paid.
-
-    :param path: its file.
-    """
+    """Make the database that the campaign reads: an open invoice for each customer, and 40 that are paid."""
     rows = [
         (
             1000 + number,
@@ -75,10 +69,7 @@ def fill_warehouse(path: Path) -> None:
 
 
 def hasty(text: str) -> str:
-    """Return the DAG file with passes every ten seconds: these customers answer at once.
-
-    :param text: the DAG file.
-    """
+    """Return the DAG file with a pass every ten seconds: these customers answer quickly."""
     found = "refresh_interval=timedelta(minutes=15)"
     if text.count(found) != 1:
         raise ValueError(f"{DAG_ID} does not say {found}.")
@@ -86,10 +77,7 @@ def hasty(text: str) -> str:
 
 
 def funnel(lines: Iterable[str]) -> list[str]:
-    """Return the last funnel of a log.
-
-    :param lines: the lines of the log.
-    """
+    """Return the last funnel of a log."""
     found: list[str] = []
     for line in lines:
         if re.match(r"[a-z ]+ [\d,]+  ", line):
@@ -98,10 +86,7 @@ def funnel(lines: Iterable[str]) -> list[str]:
 
 
 def outcomes(path: Path) -> list[tuple[Any, ...]]:
-    """Return how many customers have which outcome, as an analyst would ask for it.
-
-    :param path: the database.
-    """
+    """Return how many customers have which outcome, as an analyst would ask for it."""
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(
             "SELECT send_status, session_status, json_extract(answers, '$.resposta') AS answer, count(*), "

@@ -1,9 +1,9 @@
 """``make dist``: builds the wheel and the sdist into ``dist``, and checks that what a user installs works.
 
-The wheel is looked into, built again out of the sdist, and installed into clean environments with the oldest and the
-newest Airflow. There, in a folder that never saw the source, Airflow shows the provider, and
-``example_dags/example_wts_chatbot.py`` runs against the emulator that came with the wheel. The exit code is 0 only if
-all of that went well and every customer got the message.
+The contents of the wheel are checked, it is built again from the sdist, and it is installed into clean environments
+with the oldest and the newest Airflow. There, in a folder without the source, Airflow shows the provider, and
+``example_dags/example_wts_chatbot.py`` runs against the emulator of the wheel. The exit code is 0 only if all of that
+succeeded and every customer got the message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from demo_processes import DemoError, Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
@@ -67,10 +67,7 @@ class DistError(Exception):
 
 
 def heading(text: str) -> None:
-    """Say which step begins.
-
-    :param text: the step.
-    """
+    """Print which step begins."""
     print(f"== {text} (since the start: {time.monotonic() - _BEGAN:.0f} s)", flush=True)
 
 
@@ -79,11 +76,8 @@ def run(
 ) -> str:
     """Run a command to its end and return what it wrote.
 
-    :param command: the command.
-    :param cwd: the folder it runs in.
-    :param seconds: how long it may take.
-    :param environment: what its environment holds besides.
-    :raises DistError: when it fails.
+    :param environment: additions to its environment.
+    :raises DistError: if it fails.
     """
     shown = " ".join(str(part) for part in command)
     try:
@@ -115,10 +109,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def build_tools(folder: Path) -> Path:
-    """Make an environment with what builds and checks distributions; return its Python.
-
-    :param folder: where.
-    """
+    """Make an environment with what builds and checks distributions; return its Python."""
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]["dist"]
     python = folder / "bin" / "python"
     if shutil.which("uv"):
@@ -133,9 +124,7 @@ def build_tools(folder: Path) -> Path:
 def build(python: Path, source: Path, out: Path, *kinds: str) -> list[Path]:
     """Build distributions and return their files.
 
-    :param python: the Python with ``build``.
-    :param source: the project.
-    :param out: where the files go.
+    :param python: a Python with the package ``build``.
     :param kinds: ``--wheel``, ``--sdist``.
     """
     installer = ["--installer", "uv"] if shutil.which("uv") else []
@@ -147,20 +136,13 @@ def build(python: Path, source: Path, out: Path, *kinds: str) -> list[Path]:
 
 
 def contents(wheel: Path) -> dict[str, str]:
-    """Return the files of a wheel and their hashes.
-
-    :param wheel: the wheel.
-    """
+    """Return the files of a wheel and their hashes."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
 
 
 def check_wheel(wheel: Path) -> None:
-    """Check that a wheel holds the package, all of it, and nothing else.
-
-    :param wheel: the wheel.
-    :raises DistError: when it does not.
-    """
+    """Check that a wheel holds the whole package and nothing else, or raise :class:`DistError`."""
     found = set(contents(wheel))
     info = wheel.name.rsplit("-", 3)[0] + ".dist-info"
     package = {name for name in found if name.startswith(f"{PACKAGE}/")}
@@ -170,10 +152,8 @@ def check_wheel(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     problems = [f"{name} is missing" for name in sorted({*NEEDED, *source} - package)]
-    problems += [f"{name} does not belong into it" for name in sorted(package - source)]
-    problems += [
-        f"{name} does not belong into it" for name in sorted(found - package) if not name.startswith(f"{info}/")
-    ]
+    problems += [f"{name} does not belong in it" for name in sorted(package - source)]
+    problems += [f"{name} does not belong in it" for name in sorted(found - package) if not name.startswith(f"{info}/")]
     with zipfile.ZipFile(wheel) as archive:
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
         metadata = archive.read(f"{info}/METADATA").decode()
@@ -188,12 +168,7 @@ def check_wheel(wheel: Path) -> None:
 
 
 def unpack(sdist: Path, folder: Path) -> Path:
-    """Unpack an sdist, check that what belongs into it is there, and return its folder.
-
-    :param sdist: the sdist.
-    :param folder: where it is unpacked.
-    :raises DistError: when something is missing.
-    """
+    """Unpack an sdist and return its folder, or raise :class:`DistError` if something is missing."""
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (unpacked,) = folder.iterdir()
@@ -203,15 +178,10 @@ def unpack(sdist: Path, folder: Path) -> Path:
 
 
 def check_same(wheel: Path, other: Path) -> None:
-    """Check that two wheels hold the same.
-
-    :param wheel: the wheel out of the source.
-    :param other: the wheel out of the sdist.
-    :raises DistError: when they differ.
-    """
+    """Check that the wheel from the source and that from the sdist hold the same, or raise :class:`DistError`."""
     one, two = contents(wheel), contents(other)
     if differing := sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name)):
-        raise DistError(f"The wheel out of the sdist differs in {', '.join(differing)}.")
+        raise DistError(f"The wheel from the sdist differs in {', '.join(differing)}.")
     print(f"   {len(one)} files, all alike.")
 
 
@@ -221,9 +191,8 @@ def check_same(wheel: Path, other: Path) -> None:
 class Installed:
     """The wheel in a clean environment with an Airflow.
 
-    :param wheel: the wheel.
     :param airflow: version of Airflow.
-    :param folder: a folder outside of the source, for everything.
+    :param folder: a folder outside the source, for everything.
     """
 
     def __init__(self, wheel: Path, airflow: str, folder: Path) -> None:
@@ -249,14 +218,11 @@ class Installed:
         run(environment, self._airflow, self._bin.parent, self._wheel, cwd=self._folder, seconds=1800)
         place = self._python(f"import {PACKAGE}; print({PACKAGE}.__file__)")
         if not Path(place).is_relative_to(self._bin.parent):
-            raise DistError(f"Not the wheel is imported, but {place}.")
+            raise DistError(f"{place} is imported instead of the wheel.")
         print(f"   It is imported from {Path(place).parent}.")
 
     def check_providers(self) -> None:
-        """Check that Airflow lists and shows the provider.
-
-        :raises DistError: when it does not.
-        """
+        """Check that Airflow lists and shows the provider, or raise :class:`DistError`."""
         version = self._wheel.name.split("-")[1]
         for command in (["list"], ["get", NAME]):
             (found,) = [
@@ -271,20 +237,14 @@ class Installed:
     def run_example(self) -> None:
         """Run the example chatbot DAG against the emulator of the wheel, and count what customers got.
 
-        :raises DistError: when the run fails, or a customer did not get the message exactly once.
+        :raises DistError: if the run fails, or a customer did not get the message exactly once.
         """
         shutil.copy(ROOT / "example_dags" / f"{EXAMPLE}.py", self._home / "dags")
         self._run("db", "migrate")
         processes = Processes(self._folder)
         try:
-            command = [str(self._bin / "python"), "-m", f"{PACKAGE}.emulator", "--port", "0", "--speed", str(SPEED)]
-            processes.start("emulator", command, clean_environment() | self._settings)
-
-            def connection() -> dict[str, str] | None:
-                told = re.search(r"AIRFLOW_CONN_WTS_DEFAULT='(.*)'", processes.tail("emulator"))
-                return json.loads(told[1]) if told else None
-
-            found = processes.wait_for("The start of the emulator", connection, seconds=60, every=0.1)
+            environment = clean_environment() | self._settings
+            found = processes.start_emulator(self._bin / "python", environment, "--speed", str(SPEED))
             log = self._run("dags", "test", EXAMPLE, AIRFLOW_CONN_WTS_DEFAULT=json.dumps(found))
             self._check_run(log)
             self._check_customers(found["host"])
@@ -318,7 +278,7 @@ class Installed:
             sent = received(customer, by_bots=False)
             texts = [delivery["text"] for delivery in received(customer, by_bots=True) if delivery.get("text")]
             if len(sent) != 1 or not texts:
-                raise DistError(f"{customer} got {len(sent)} chatbots in place of one, and reads {texts}.")
+                raise DistError(f"{customer} got {len(sent)} chatbots instead of one, and reads {texts}.")
             print(f"   {customer} got the chatbot once, and reads: {texts[0]}")
 
     def _run(self, *arguments: str, **environment: str) -> str:
@@ -331,7 +291,7 @@ class Installed:
 
 
 def _only_json(text: str) -> str:
-    """Return the list of objects in what a command wrote; warnings may stand around it."""
+    """Return the list of objects in what a command wrote; warnings may surround it."""
     found = re.search(r"^\[\{.*\}\]$", text, re.M) or re.search(r"^\[\s*\{.*\}\s*\]", text, re.M | re.S)
     if not found:
         raise DistError(f"There is no JSON in:\n{text[-2000:]}")
@@ -339,11 +299,7 @@ def _only_json(text: str) -> str:
 
 
 def check(folder: Path) -> None:
-    """Do it all.
-
-    :param folder: a folder outside of the source.
-    :raises DistError: when something is wrong.
-    """
+    """Build and check everything in a folder outside the source, or raise :class:`DistError`."""
     heading("build wheel and sdist")
     if (ROOT / ".git").exists() and (changed := run("git", "status", "--short", cwd=ROOT).strip()):
         print(f"   Note: the release would hold what is not committed:\n{changed}")
@@ -354,11 +310,11 @@ def check(folder: Path) -> None:
     for path in (wheel, sdist):
         print(f"   dist/{path.name}: {path.stat().st_size / 1024:.0f} KiB")
     heading("metadata (twine check --strict)")
-    told = run(python, "-m", "twine", "--no-color", "check", "--strict", wheel.name, sdist.name, cwd=DIST)
-    print("   " + told.strip().replace("\n", "\n   "))
+    shown = run(python, "-m", "twine", "--no-color", "check", "--strict", wheel.name, sdist.name, cwd=DIST)
+    print("   " + shown.strip().replace("\n", "\n   "))
     heading("contents of the wheel")
     check_wheel(wheel)
-    heading("a wheel out of the sdist")
+    heading("a wheel from the sdist")
     (folder / "sdist").mkdir()
     (folder / "again").mkdir()
     (again,) = build(python, unpack(sdist, folder / "sdist"), folder / "again", "--wheel")
@@ -375,14 +331,8 @@ def check(folder: Path) -> None:
             step()
 
 
-def main(arguments: Sequence[str] = ()) -> int:
-    """Build and check; return the exit code.
-
-    :param arguments: none are known.
-    """
-    if arguments:
-        print(f"No arguments are known, such as {arguments[0]!r}.", file=sys.stderr)
-        return 2
+def main() -> int:
+    """Build and check; return the exit code."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="wts-dist-", ignore_cleanup_errors=True) as folder:
         try:
@@ -398,4 +348,4 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

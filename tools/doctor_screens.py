@@ -35,7 +35,7 @@ def hostname() -> str:
 def svg(screen: str, exit_code: int) -> str:
     """Return a terminal with a command, what it printed, and its exit code."""
     whole = [f"$ {COMMAND}", *screen.splitlines(), "$ echo $?", str(exit_code)]
-    # A long line goes on below, as in any terminal.
+    # A long line wraps, as in any terminal.
     lines = [line[start : start + COLUMNS] for line in whole for start in range(0, len(line), COLUMNS)]
     width = round(COLUMNS * CHARACTER) + 32
     rows = []
@@ -55,11 +55,15 @@ def svg(screen: str, exit_code: int) -> str:
     )
 
 
+def doctor(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the doctor."""
+    command = [sys.executable, *COMMAND.split()[1:]]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 def draw(name: str, environment: dict[str, str]) -> None:
     """Run the doctor, and draw what it prints."""
-    done = subprocess.run(
-        [sys.executable, *COMMAND.split()[1:]], env=environment, capture_output=True, text=True, check=False
-    )
+    done = doctor(environment)
     (IMAGES / f"doctor-{name}.svg").write_text(svg(done.stdout, done.returncode), "utf-8")
     print(f"doctor-{name}.svg, exit code {done.returncode}\n{done.stdout}")
 
@@ -90,12 +94,7 @@ def main() -> None:
         triggerer = subprocess.Popen([*airflow, "triggerer"], env=environment, stdout=subprocess.DEVNULL)
         try:
             environment["AIRFLOW_CONN_WTS_DEFAULT"] = connection(emulator)
-            while (
-                "alive, on"
-                not in subprocess.run(
-                    [sys.executable, *COMMAND.split()[1:]], env=environment, capture_output=True, text=True, check=False
-                ).stdout
-            ):
+            while "alive, on" not in doctor(environment).stdout:
                 time.sleep(1)
             draw("good", environment)
         finally:

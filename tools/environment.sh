@@ -4,7 +4,7 @@
 # or, as a user has it, with that Airflow and a built wheel of this project, and what the wheel itself asks for:
 #   tools/environment.sh <airflow version> <folder> <wheel>
 # Paths are absolute, or begin at this project.
-# The versions of all packages stand in requirements/. PYTHON=... chooses the Python.
+# The versions of all packages are in requirements/. PYTHON=... chooses the Python.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,12 +1,12 @@
 """Change the code that keeps customers safe in one place at a time, and list the changes that no test notices.
 
-``make mutants`` takes 400 of all possible changes, by a seed. For each of them it runs the tests that come by the
-changed statement, the fastest first, until one fails, in a copy of the tree. Changes that no user could notice are in
-``mutants_equivalent.txt``, each with its reason, and are left out.
+``make mutants`` takes 400 of all possible changes, by a seed. For each of them it runs the tests that reach the changed
+statement, the fastest first, until one fails, in a copy of the tree. Changes that no user could notice are in
+``mutants_equivalent.txt``, each with its reason, and are skipped.
 
-Which tests come by a statement is measured first. Each run of tests is a fork of this process, which has imported all
-that they need but the package. A run that uses ten times the processor time of all tests is in a loop, which counts as
-noticed. One that takes ten times as long without using it is counted apart: the machine may be slow.
+Which tests reach a statement is measured first. Each run of tests is a fork of this process, which has imported all
+that they need except the package. A run that uses ten times the processor time of all tests is in a loop, which counts
+as noticed. One that takes ten times as long without using it is counted separately: the machine may be slow.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Finder(ast.NodeVisitor):
         self.visit(ast.parse(self.source))
 
     def add(self, node: ast.expr | ast.stmt, becomes: str, what: str) -> None:
-        """Note that a node becomes something else."""
+        """Record that a node becomes something else."""
         name = f"{self.file} {self.function}: {self.lines[node.lineno - 1].decode().strip()}  [{what}]"
         self.names[name] += 1
         name += f" #{self.names[name]}" if self.names[name] > 1 else ""
@@ -125,7 +125,7 @@ class Finder(ast.NodeVisitor):
         return self.source[slice(*self.span(node))].decode()
 
     def visit(self, node: ast.AST) -> None:
-        """Note what becomes of a node, and of what is in it."""
+        """Record the changes of a node and of what is in it."""
         if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.If) and self.text(node.test) == "TYPE_CHECKING"):
             return
         if isinstance(node, ast.Expr) and (isinstance(node.value, ast.Constant) or _LOGS.search(self.text(node))):
@@ -159,7 +159,7 @@ class Finder(ast.NodeVisitor):
             self.add(node.test, f"(not ({self.text(node.test)}))", "condition negated")
 
     def swap(self, node: ast.expr, operator: ast.AST, left: ast.expr, right: ast.expr) -> None:
-        """Put another operator between two expressions."""
+        """Replace the operator between two expressions."""
         if pair := _OPERATORS.get(type(operator)):
             becomes = f"({self.text(left)} {pair[1]} {self.text(right)})"
             self.add(node, becomes, f"{pair[0]} becomes {pair[1]}")
@@ -190,7 +190,7 @@ class Finder(ast.NodeVisitor):
 
 
 def equivalents() -> dict[str, str]:
-    """Return the names of changes that nobody can notice, each with its reason."""
+    """Return the names of changes that no user can notice, each with its reason."""
     blocks = Path(__file__).with_name("mutants_equivalent.txt").read_text(encoding="utf-8").split("\n\n")
     named = [block.strip().split("\n", 1) for block in blocks if not block.startswith("#") and block.strip()]
     return {name: " ".join(reason.split()) for name, reason in named}
@@ -201,7 +201,7 @@ WHOLE: dict[str, Ran] = {}
 TREE = ROOT
 
 
-#: What a watched file begins with: a process of a test notes its lines where that test finds them.
+#: The beginning of a watched file: a process that a test starts writes its lines to a file that the test reads.
 _HEARD = """
 def _heard():
     import builtins, os
@@ -210,16 +210,16 @@ def _heard():
             seen.add(line)
             with open(os.environ["WTS_LINES"], "a") as file:
                 file.write(f"{line} ")
-    if hasattr(builtins, "_come_by"):
-        os.register_at_fork(after_in_child=lambda: setattr(builtins, "_come_by", note))
-        return lambda line: builtins._come_by(line)
+    if hasattr(builtins, "_ran_line"):
+        os.register_at_fork(after_in_child=lambda: setattr(builtins, "_ran_line", note))
+        return lambda line: builtins._ran_line(line)
     return note if "WTS_LINES" in os.environ else id
-_come_by = _heard()
+_ran_line = _heard()
 """
 
 
 class Watched(ast.NodeTransformer):
-    """Lets each statement in a function say its line before it is run."""
+    """Makes each statement in a function report its line before it runs."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Put a call before the statements of each block."""
@@ -231,13 +231,13 @@ class Watched(ast.NodeTransformer):
         return node
 
     def with_its_line(self, statement: ast.stmt) -> list[ast.stmt]:
-        """Return a statement, and before it what says its line."""
+        """Return a statement, and before it the report of its line."""
         is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        return [*([] if is_text else ast.parse(f"_come_by({statement.lineno})").body), statement]
+        return [*([] if is_text else ast.parse(f"_ran_line({statement.lineno})").body), statement]
 
     @classmethod
     def source(cls, path: Path) -> str:
-        """Return a whole file so."""
+        """Return the source of a file that reports its lines."""
         module = ast.parse(path.read_text())
         first = next(
             number for number, one in enumerate(module.body) if not isinstance(one, (ast.Expr, ast.ImportFrom))
@@ -248,7 +248,7 @@ class Watched(ast.NodeTransformer):
 
 
 class Chosen:
-    """A plugin of pytest: the tests by name, in this order; without names all, and which lines each of them runs."""
+    """A plugin of pytest that runs the named tests in this order, or all tests, and records the lines of each."""
 
     def __init__(self, names: list[str] | None) -> None:
         self.names = names
@@ -257,11 +257,11 @@ class Chosen:
         self.failed = ""
         self.run = set[int]()
         # Watched files find them there.
-        vars(builtins)["_come_by"] = self.come_by
+        vars(builtins)["_ran_line"] = self.ran_line
         self.notes = Path(tempfile.gettempdir(), "lines.txt")
         os.environ["WTS_LINES"] = str(self.notes)
 
-    def come_by(self, line: int) -> None:
+    def ran_line(self, line: int) -> None:
         """Note a line."""
         self.run.add(line)
 
@@ -296,7 +296,7 @@ class Measured(NamedTuple):
     failed: str
 
     def tests_of(self, mutant: Mutant, seconds: float) -> list[str]:
-        """Return the names of the tests that come by a change, the fastest first, as many as take so many seconds."""
+        """Return the names of the tests that reach a change, the fastest first, up to a total of so many seconds."""
         at = mutant.statement
         names = sorted((one for one in self.seconds if not at or at in self.lines[one]), key=self.seconds.__getitem__)
         begins = accumulate((self.seconds[one] for one in names), initial=0.0)
@@ -357,7 +357,7 @@ def _run_tests(tree: Path, file: str, names: list[str] | None) -> None:
 
 
 def measured(tree: Path, file: str) -> Ran:
-    """Run all tests of a file, and import what they did, but for the package and the tests."""
+    """Run all tests of a file, and import what they imported, except the package and the tests."""
     path = tree / PACKAGE / file
     source = path.read_bytes()
     path.write_text(Watched.source(path))
@@ -383,9 +383,9 @@ def fate(mutant: Mutant, most_seconds: float) -> tuple[str, str]:
     try:
         path.write_bytes(source[: mutant.start] + mutant.becomes + source[mutant.end :])
         if not (names := whole.measured.tests_of(mutant, most_seconds)):
-            return "survived", "no test comes by"
+            return "survived", "no test reaches it"
         seconds = sum(whole.measured.seconds.values())
-        # The first of them are from a file or two, which are read sooner than all.
+        # The first of them are from one or two files, which load faster than all.
         for part in filter(None, (names[:QUICK], names[QUICK:])):
             ran = run_tests(TREE, mutant.file, part, 60 + 10 * seconds, 20 + 10 * whole.processor)
             if not ran.passed:
@@ -420,7 +420,7 @@ def main() -> int:
     files, known, begun = options.only or list(TESTS), equivalents(), time.monotonic()
     everything = [mutant for file in files for mutant in Finder(file).found]
     if gone := [name for name in known if name.split()[0] in files and name not in {one.name for one in everything}]:
-        print("In mutants_equivalent.txt, and not in the code any more:", *gone, sep="\n  ")
+        print("In mutants_equivalent.txt, but no longer in the code:", *gone, sep="\n  ")
     taken = [mutant for mutant in everything if mutant.name not in known]
     taken = random.Random(options.seed).sample(taken, min(options.count, len(taken)))
     # Airflow reads its settings when it is imported.

@@ -22,10 +22,7 @@ _SNIPPET = re.compile(r"(<!-- example_dags/\S+ \w+ -->\n).*?(<!-- end -->)", re.
 
 
 def english(page: Path) -> tuple[Path, str]:
-    """Return the English page of a translated one, and its digest as it was when it was translated.
-
-    :param page: the translated page.
-    """
+    """Return the English page of a translated one, and its digest as it was when it was translated."""
     source = _SOURCE.search(page.read_text("utf-8"))
     if source is None:
         raise SystemExit(f"{page}: the last line must name the English page: <!-- English: ../page.md new -->")
@@ -33,18 +30,12 @@ def english(page: Path) -> tuple[Path, str]:
 
 
 def digest(page: Path) -> str:
-    """Return the digest of a page, without its snippets of example DAGs.
-
-    :param page: the page.
-    """
+    """Return the digest of a page, without its snippets of example DAGs."""
     return hashlib.sha256(_SNIPPET.sub(r"\1\2", page.read_text("utf-8")).encode()).hexdigest()[:12]
 
 
 def lagging(pages: Path = PAGES) -> dict[Path, Path]:
-    """Return the pages that lag behind, with the English page of each.
-
-    :param pages: the folder of the translated pages.
-    """
+    """Return the pages that lag behind, with the English page of each."""
     found = {page: english(page) for page in sorted(pages.glob("*.md"))}
     return {page: source for page, (source, known) in found.items() if digest(source) != known}
 
