@@ -1,7 +1,7 @@
 """Make ``airflow_provider_wts/api/contract/*.json`` from the YAML contracts in ``docs/wts-api``.
 
-JSON loads in a millisecond, YAML in half a second. Prose is left out; what may be repeated is written in, because it
-is our reading of the operation and no schema says it.
+JSON loads in a millisecond, YAML in half a second. Prose is omitted; what may be repeated is added, because it
+is our reading of the operation, which no schema holds.
 
 Run: ``python tools/generate_contract.py`` (``--check`` only compares).
 """

@@ -160,7 +160,7 @@ def _markdown(described: object, *bases: type) -> Iterator[str]:
 
 
 def _defaults(function: Any) -> dict[str, str]:
-    """Return what stands behind the name of each parameter."""
+    """Return what follows the name of each parameter."""
     shown = {}
     for parameter in inspect.signature(inspect.unwrap(function)).parameters.values() if callable(function) else ():
         default = parameter.default
