@@ -1,9 +1,7 @@
 """A person approves a campaign before it goes out.
 
-Needs Airflow 3.1: the run stops at "Required Actions" until somebody approves or rejects, and the manager is told over
-WhatsApp that it waits. After a rejection nothing is sent.
-
-It needs a connection ``wts_default``, and a template; the parameters say which.
+The run stops at "Required Actions" until somebody approves or rejects, and WhatsApp notifies the manager. After a
+rejection, nothing is sent. Needs Airflow 3.1, a connection ``wts_default``, and the template that the parameters name.
 """
 
 from __future__ import annotations
@@ -40,14 +38,16 @@ if ApprovalOperator is not None:
         params={
             "template": Param("saudacao", type="string", title="Template", description="Name of the template."),
             "channel": Param("WhatsApp principal", type="string", title="Channel", description="Channel to send from."),
-            "manager": Param("+55 11 99999-0003", type="string", title="Manager", description="Who is told."),
+            "manager": Param(
+                "+55 11 99999-0003", type="string", title="Manager", description="Who gets the request for approval."
+            ),
             "customers": Param(CUSTOMERS, type="array", title="Customers"),
         },
     ):
 
         @task
         def pick_customers(params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-            """Pick who gets the message; in earnest this is a query of the warehouse."""
+            """Pick who gets the message; in production, query the data warehouse."""
             return list((params or {})["customers"])
 
         customers = pick_customers()
@@ -57,7 +57,7 @@ if ApprovalOperator is not None:
             task_id="approve",
             subject="Send {{ params.template }} to {{ ti.xcom_pull(task_ids='pick_customers') | length }} customers?",
             body="Channel: {{ params.channel }}. Run: {{ run_id }}",
-            # Nobody answers: nobody is written to.
+            # If nobody answers, nothing is sent.
             defaults="Reject",
             response_timeout=timedelta(hours=8),
             notifiers=[
@@ -76,7 +76,7 @@ if ApprovalOperator is not None:
             task_id="send",
             template="{{ params.template }}",
             channel="{{ params.channel }}",
-            # An approval of yesterday does not cover tonight.
+            # Yesterday's approval does not cover tonight.
             send_window="08:00-20:00 America/Sao_Paulo",
         ).expand_kwargs(
             customers.map(lambda customer: {"to": customer["phone"], "parameters": {"nome": customer["name"]}})

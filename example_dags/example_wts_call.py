@@ -1,6 +1,6 @@
-"""Any operation of the API by its name: make the tags that a campaign needs, and keep an inventory of the webhooks.
+"""Call any operation of the API by its name: create the tags that a campaign needs, list portfolios and webhooks.
 
-It needs a connection ``wts_default``. The defaults fit the local WTS Chat service:
+Needs a connection ``wts_default``. The defaults suit the local WTS Chat service:
 ``python -m airflow_provider_wts.emulator``.
 """
 
@@ -19,7 +19,7 @@ with DAG(
     tags=["example", "wts"],
     doc_md=__doc__,
     params={
-        "tags": Param(["VIP", "Black Friday 2026", "Não perturbe"], type="array", title="Tags that there have to be"),
+        "tags": Param(["VIP", "Black Friday 2026", "Não perturbe"], type="array", title="Required tags"),
     },
 ):
     # [START call_read]
@@ -28,12 +28,12 @@ with DAG(
 
     @task
     def missing_tags(there_are: list[dict[str, Any]], params: dict[str, Any] | None = None) -> list[dict[str, str]]:
-        """Say which tags have to be made, as the API takes them."""
+        """Return the tags to create, as the API expects them."""
         known = {tag["name"] for tag in there_are}
         return [{"name": name} for name in (params or {})["tags"] if name not in known]
 
     # [START call_write]
-    # Checked against the API's contract before it goes out.
+    # Checked against the API's contract before it is sent.
     create_tags = WtsCallOperator.partial(task_id="create_tags", operation_id="create_tag").expand(
         body=missing_tags(list_tags.output)
     )

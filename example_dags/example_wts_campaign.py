@@ -1,13 +1,13 @@
-"""A campaign in three tasks: a query picks customers, they get a chatbot, and a table says what came of it.
+"""A campaign in three tasks: query customers, start a chatbot for each, and write the outcomes to a table.
 
-It needs a connection ``wts_default``, a published chatbot, and a connection ``warehouse`` of a database: any that
-Airflow has a hook for, such as SQLite with ``apache-airflow-providers-sqlite``. There, two tables are read::
+Needs a connection ``wts_default``, a published chatbot, and a connection ``warehouse`` to any database that Airflow has
+a hook for, such as SQLite with ``apache-airflow-providers-sqlite``. It reads two tables::
 
     CREATE TABLE invoices (id INTEGER, name TEXT, phone TEXT, amount NUMERIC, due_on DATE, paid_on DATE);
     CREATE TABLE opt_outs (phone TEXT);
 
-Before Airflow 3.3, set ``[wts] ledger_path``, too. The other defaults fit the local WTS Chat service,
-``python -m airflow_provider_wts.emulator``, whose customers answer at once: set ``refresh_interval`` lower there.
+Before Airflow 3.3, also set ``[wts] ledger_path``. The other defaults suit the local WTS Chat service,
+``python -m airflow_provider_wts.emulator``, whose customers reply immediately: set a lower ``refresh_interval`` there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ with DAG(
     dag_id="example_wts_campaign",
     schedule=None,
     catchup=False,
-    # The table that the query makes belongs to one run at a time.
+    # Only one run at a time may use the table that the query creates.
     max_active_runs=1,
     tags=["example", "wts"],
     doc_md=__doc__,
@@ -67,7 +67,7 @@ with DAG(
         row_session_metadata={"fatura": "{{ row.invoice }}", "valor": "{{ row.amount }}"},
         suppression_sql="SELECT phone FROM opt_outs",
         suppression_conn_id="warehouse",
-        # One in ten gets no message: their replies show what the campaign itself does.
+        # One in ten gets no message, to measure the effect of the campaign.
         holdout=0.1,
         results_path="{{ params.folder }}/results-{{ run_id }}.jsonl",
         on_bad_row="skip",
@@ -81,7 +81,7 @@ with DAG(
     outcome = WtsCampaignOutcomeOperator(
         task_id="outcome",
         campaign=send.output,
-        # After two days, or when nine conversations in ten are over.
+        # Stop after two days, or when 90% of the conversations are over.
         until=timedelta(days=2),
         needed=0.9,
         refresh_interval=timedelta(minutes=15),

@@ -1,7 +1,7 @@
-"""Send a chatbot to some customers, wait until each conversation is over, and sum up what they answered.
+"""Start a chatbot for some customers, wait until the conversations are over, and summarize the answers.
 
-It needs a connection ``wts_default`` and a published chatbot; the parameters say which. The defaults fit the local
-WTS Chat service: ``python -m airflow_provider_wts.emulator``.
+Needs a connection ``wts_default``, and the published chatbot that the parameters name. The defaults suit the local WTS
+Chat service: ``python -m airflow_provider_wts.emulator``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ with DAG(
             "resposta",
             type="string",
             title="Answer",
-            description="Name under which the chatbot keeps the answer in the session's metadata.",
+            description="Name under which the chatbot stores the answer in the session's metadata.",
         ),
         "customers": Param(
             CUSTOMERS,
@@ -48,7 +48,7 @@ with DAG(
     # [START pick_customers]
     @task
     def pick_customers(params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Pick who gets the chatbot; in earnest this is a query of the warehouse."""
+        """Pick who gets the chatbot; in production, query the data warehouse."""
         return [customer for customer in (params or {})["customers"] if customer["amount"] > 0]
 
     # [END pick_customers]
@@ -88,7 +88,7 @@ with DAG(
     def sum_up(
         customers: list[dict[str, Any]], sessions: list[dict[str, Any]], params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Say for each customer what came of it."""
+        """Return the outcome for each customer."""
         outcomes = []
         for customer, session in zip(customers, sessions, strict=True):
             began, ended = (datetime.fromisoformat(session[name]) for name in ("createdAt", "endAt"))

@@ -1,7 +1,7 @@
-"""Keep the contacts of WTS Chat in step with the warehouse: save what is new, tag who pays late, bring the tagged home.
+"""Sync contacts with the data warehouse: save changed customers, tag late payers, and list the tagged contacts.
 
-It needs a connection ``wts_default`` and the tags and custom fields that the parameters name. The defaults fit the
-local WTS Chat service: ``python -m airflow_provider_wts.emulator``.
+Needs a connection ``wts_default``, and the tags and custom fields that the parameters name. The defaults suit the local
+WTS Chat service: ``python -m airflow_provider_wts.emulator``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ with DAG(
             f"file://{tempfile.gettempdir()}/wts-example",
             type="string",
             title="Folder",
-            description="Where the list goes: any address that ObjectStoragePath takes.",
+            description="Folder for the list: any ObjectStoragePath.",
         ),
         "customers": Param(
             CUSTOMERS,
@@ -48,7 +48,7 @@ with DAG(
 
     @task
     def changed_customers(params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Say who changed since the last run; in earnest this is a query of the warehouse."""
+        """Return who changed since the last run; in production, query the data warehouse."""
         return [
             {"name": row["name"], "phone_number": row["phone"], "custom_fields": {"Plano": row["plan"]}}
             for row in (params or {})["customers"]
@@ -56,11 +56,11 @@ with DAG(
 
     @task
     def late_payers(params: dict[str, Any] | None = None) -> list[str]:
-        """Say who pays late."""
+        """Return who pays late."""
         return [row["phone"] for row in (params or {})["customers"] if row["days_late"] > 0]
 
     # [START save_contacts]
-    # 100 contacts a request; those that exist are updated, and lose nothing that is not given here.
+    # 100 contacts per request. Existing contacts are updated; fields that are not given stay as they are.
     save_contacts = WtsSaveContactsOperator(task_id="save_contacts", contacts=changed_customers())
     # [END save_contacts]
 
@@ -71,7 +71,7 @@ with DAG(
     # [END tag_late_payers]
 
     # [START list_contacts]
-    # Any number of contacts, with flat memory: they go to a file, and XCom holds the manifest.
+    # Any number of contacts in constant memory: they go to a file, and XCom holds the manifest.
     list_late_payers = WtsListContactsOperator(
         task_id="list_late_payers",
         tags="{{ params.late_tag }}",
@@ -82,7 +82,7 @@ with DAG(
 
     @task
     def say(manifest: dict[str, Any]) -> str:
-        """Say what is in the file."""
+        """Return a summary of the file."""
         return f"{manifest['items']} contacts are in {manifest['path']}."
 
     save_contacts >> tag_late_payers >> list_late_payers

@@ -1,9 +1,9 @@
-"""Tell people over WhatsApp that a run takes too long.
+"""Alert people over WhatsApp when a run takes too long.
 
-Airflow 3.1 and later: a deadline alert. Airflow 2.11: a service level that was missed. Airflow 3.0 has neither.
+This uses a deadline alert on Airflow 3.1 and later, and a missed SLA on Airflow 2.11. Airflow 3.0 has neither.
 
-It needs a connection ``wts_default`` and a template. The notifier of a deadline runs in the triggerer, where of the
-DAG's context only ``dag_run`` and ``deadline`` are there for its templates.
+Needs a connection ``wts_default`` and a WhatsApp template. The notifier of a deadline alert runs in the triggerer, and
+its Jinja templates see only ``dag_run`` and ``deadline``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LIMIT = timedelta(hours=1)
 
 
 def told_when_late() -> dict[str, Any]:
-    """Return the DAG's arguments that tell people, in the way of this Airflow."""
+    """Return the DAG arguments for the alert, depending on the Airflow version."""
     # [START deadline]
     if DeadlineAlert is not None:
         late = AsyncCallback(WtsNotifier, kwargs=MESSAGE)
@@ -46,7 +46,7 @@ def told_when_late() -> dict[str, Any]:
 
 
 try:
-    # Gone in Airflow 3.
+    # Removed in Airflow 3.
     import airflow.models.slamiss as _slamiss  # noqa: F401
 except ImportError:
     HAS_SLA = False
@@ -65,6 +65,6 @@ with DAG(
 
     @task
     def close_the_books() -> None:
-        """Do what must not take too long."""
+        """Do work that has a deadline."""
 
     close_the_books()

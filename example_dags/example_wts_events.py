@@ -1,9 +1,9 @@
 """A customer who writes and gets no answer starts a run.
 
-Needs Airflow 3: a watcher looks at the account's conversations, and each message of a customer is an event. The run
-waits a little, and where nobody has answered until then, it leaves a note for the team in the conversation.
+A watcher polls the account's conversations, and each customer message becomes an event. The run waits a little. If
+nobody has answered by then, it leaves a note for the team in the conversation.
 
-It needs a connection ``wts_default``. In earnest, let ``patience`` be some minutes.
+Needs Airflow 3 and a connection ``wts_default``. In production, set ``patience`` to several minutes.
 """
 
 from __future__ import annotations
@@ -44,15 +44,17 @@ if Asset is not None:
         dag_id="example_wts_events",
         schedule=[customer_messages],
         catchup=False,
-        # No max_active_runs: up to Airflow 3.3.2, events that come while a run is held back wait for the next event.
+        # No max_active_runs: up to Airflow 3.3.2, events that arrive while a run is delayed wait for the next event.
         tags=["example", "wts"],
         doc_md=__doc__,
-        params={"patience": Param(5, type="integer", title="Patience", description="Seconds until a note is left.")},
+        params={
+            "patience": Param(5, type="integer", title="Patience", description="Seconds to wait before leaving a note.")
+        },
     ):
         # [START read_events]
         @task
         def waiting_customers(triggering_asset_events: Any = None) -> list[str]:
-            """Take the conversations out of the events; a run that was started by hand has none."""
+            """Return the conversations of the events; a manual run has none."""
             events = [event for events in (triggering_asset_events or {}).values() for event in events]
             messages = [message for event in events for message in event.extra["payload"]["events"]]
             return sorted({message["session_id"] for message in messages})
@@ -61,7 +63,7 @@ if Asset is not None:
 
         @task
         def leave_notes(session_ids: list[str], params: dict[str, Any] | None = None) -> list[str]:
-            """Wait a little, and leave a note where the customer still has the last word."""
+            """Wait a little, then leave a note if nobody has answered."""
             time.sleep((params or {})["patience"] if session_ids else 0)
             hook = WtsHook()
             unanswered = []

@@ -1,7 +1,7 @@
-"""Bring the conversations of a day home, and sum up how they ended.
+"""Export the conversations of a day, and count how they ended.
 
-It needs a connection ``wts_default``. In earnest, give the DAG a schedule and leave the bounds out: then each run
-exports its data interval, and loads it into the warehouse as an upsert by ``id``.
+Needs a connection ``wts_default``. In production, give the DAG a schedule and omit the bounds: each run then exports
+its data interval. Load the rows into the data warehouse as an upsert by ``id``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ with DAG(
             f"file://{tempfile.gettempdir()}/wts-conversations",
             type="string",
             title="Folder",
-            description="Where the files go, such as s3://aws_default@bucket/conversations.",
+            description="Folder for the files, such as s3://aws_default@bucket/conversations.",
         ),
         "hours": Param(24, type="integer", minimum=1, title="Hours", description="How far back the export goes."),
     },
@@ -35,7 +35,7 @@ with DAG(
 
     @task
     def bounds(params: dict[str, Any] | None = None) -> dict[str, str]:
-        """Say from when to when; kept as a task's result, so that all tries export the same."""
+        """Return the bounds; as the result of a task, they are the same for all tries."""
         now = datetime.now(UTC)
         return {"after": (now - timedelta(hours=(params or {})["hours"])).isoformat(), "before": now.isoformat()}
 
@@ -53,7 +53,7 @@ with DAG(
     # [START load]
     @task
     def load(exported: dict[str, Any]) -> dict[str, int]:
-        """Read the files; in production this loads them into the warehouse."""
+        """Read the files; in production, load them into the data warehouse."""
         manifest = json.loads(ObjectStoragePath(exported["manifest"]).read_text())
         statuses: Counter[str] = Counter()
         for name in manifest["files"]:

@@ -1,7 +1,7 @@
-"""An order left the warehouse: tell the customer, send the receipt, and see what became of the message.
+"""An order has shipped: notify the customer, send the receipt, and check the delivery of the message.
 
-Free text reaches a customer on an official WhatsApp channel only within 24 hours of the customer's last message;
-outside of that, use a template. It needs a connection ``wts_default``. The defaults fit the local WTS Chat service:
+On an official WhatsApp channel, free text reaches a customer only within 24 hours of the customer's last message; after
+that, use a template. Needs a connection ``wts_default``. The defaults suit the local WTS Chat service:
 ``python -m airflow_provider_wts.emulator``.
 """
 
@@ -28,7 +28,7 @@ with DAG(
     params={
         "phone": Param("+55 11 99999-0001", type="string", title="Customer", description="Number or @handle."),
         "order": Param("A-1043", type="string", title="Order"),
-        "channel": Param("WhatsApp principal", type="string", title="Channel", description="Name of an own channel."),
+        "channel": Param("WhatsApp principal", type="string", title="Channel", description="Channel to send from."),
         "receipt": Param(
             "https://example.com/receipts/A-1043.pdf",
             type="string",
@@ -43,7 +43,7 @@ with DAG(
         to="{{ params.phone }}",
         channel="{{ params.channel }}",
         text="Seu pedido {{ params.order }} saiu para entrega.",
-        # A retry or a catch-up that comes too late says nothing any more.
+        # A retry or a catch-up that comes too late sends nothing.
         not_after="{{ dag_run.start_date + macros.timedelta(hours=6) }}",
         retries=3,
     )
@@ -60,7 +60,7 @@ with DAG(
     # [END send_file]
 
     # [START wait_for_delivery]
-    # QUEUED and SENT prove nothing yet; DELIVERED and READ do.
+    # QUEUED and SENT do not prove delivery; DELIVERED and READ do.
     wait_for_delivery = WtsMessageStatusSensor(
         task_id="wait_for_delivery",
         message_id="{{ ti.xcom_pull(task_ids='send_text')['id'] }}",

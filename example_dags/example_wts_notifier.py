@@ -1,7 +1,7 @@
-"""Tell people over WhatsApp what became of a task and of a DAG.
+"""Notify people over WhatsApp of the outcome of a task and a DAG.
 
-It needs a connection ``wts_default``; the parameter says who is told. On an official WhatsApp channel a text reaches
-only who wrote within the last 24 hours, so people are told by a template.
+Needs a connection ``wts_default``; the parameters name the recipients. On an official WhatsApp channel, a text reaches
+only people who wrote within the last 24 hours, so this DAG uses a template.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ with DAG(
     doc_md=__doc__,
     on_failure_callback=tell_on_call,
     params={
-        "on_call": Param(ON_CALL, type="string", title="On call", description="Who is told."),
+        "on_call": Param(ON_CALL, type="string", title="On call", description="Who gets the notifications."),
         "channel": Param("WhatsApp principal", type="string", title="Channel", description="Channel to send from."),
     },
 ):
@@ -44,7 +44,7 @@ with DAG(
         )
     )
     def close_the_books() -> None:
-        """Do what people want to hear of."""
+        """Do something worth a notification."""
 
     # [END task]
 

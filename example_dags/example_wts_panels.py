@@ -1,6 +1,6 @@
-"""A lead from the web shop becomes a card: create it, note where it came from, move it on, win it, list what is open.
+"""A lead from the web shop becomes a card: create it, add a note, move it, win it, and list the open cards.
 
-It needs a connection ``wts_default``, and the panel that the parameters name. The defaults fit the local WTS Chat
+Needs a connection ``wts_default``, and the panel that the parameters name. The defaults suit the local WTS Chat
 service: ``python -m airflow_provider_wts.emulator``.
 """
 
@@ -24,7 +24,7 @@ with DAG(
     tags=["example", "wts"],
     doc_md=__doc__,
     params={
-        "panel": Param("Funil de vendas", type="string", title="Panel", description="Title, key or id."),
+        "panel": Param("Funil de vendas", type="string", title="Panel", description="Title, key or ID."),
         "phone": Param("+55 11 99999-0001", type="string", title="Customer", description="Phone number of a contact."),
         "amount": Param(12500.0, type="number", title="Amount"),
     },

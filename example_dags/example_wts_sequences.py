@@ -1,6 +1,6 @@
-"""After the sale: put buyers into a sequence of messages, see who is in it, take out who returned the goods.
+"""After the sale: add buyers to a sequence of messages, list its contacts, and remove whoever returned the goods.
 
-It needs a connection ``wts_default``, and the sequence that the parameters name. The defaults fit the local WTS Chat
+Needs a connection ``wts_default``, and the sequence that the parameters name. The defaults suit the local WTS Chat
 service: ``python -m airflow_provider_wts.emulator``.
 """
 
@@ -23,21 +23,21 @@ with DAG(
     tags=["example", "wts"],
     doc_md=__doc__,
     params={
-        "sequence": Param("Pós-venda", type="string", title="Sequence", description="Name or id of a sequence."),
+        "sequence": Param("Pós-venda", type="string", title="Sequence", description="Name or ID of a sequence."),
         "buyers": Param(
             ["+55 11 99999-0001", "(11) 99999-0002", "11999990003"], type="array", title="Buyers: phone numbers"
         ),
-        "returned": Param("(11) 99999-0002", type="string", title="Who returned the goods: phone number"),
+        "returned": Param("(11) 99999-0002", type="string", title="Returned goods: phone number"),
     },
 ):
 
     @task
     def pick_buyers(params: dict[str, Any] | None = None) -> list[str]:
-        """Say who bought; in earnest this is a query of the warehouse."""
+        """Return the buyers; in production, query the data warehouse."""
         return list((params or {})["buyers"])
 
     # [START add_to_sequence]
-    # A sequence writes to whom it is given, so each request goes out exactly once, however often the task runs.
+    # A sequence messages its contacts, so each contact is added exactly once, however often the task runs.
     add_buyers = WtsAddToSequenceOperator(
         task_id="add_buyers", sequence="{{ params.sequence }}", phones=pick_buyers(), retries=3
     )

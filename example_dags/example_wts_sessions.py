@@ -1,7 +1,7 @@
-"""A customer asks for a person: start a conversation, brief the team, hand it over, close it, list what was closed.
+"""A customer asks for a person: start a session, leave a note, transfer it, complete it, and list sessions.
 
-It needs a connection ``wts_default``, and the chatbot, department and user that the parameters name. The defaults fit
-the local WTS Chat service: ``python -m airflow_provider_wts.emulator``.
+Needs a connection ``wts_default``, and the chatbot, department and user that the parameters name. The defaults suit the
+local WTS Chat service: ``python -m airflow_provider_wts.emulator``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ with DAG(
     doc_md=__doc__,
     params={
         "phone": Param("+55 11 99999-0003", type="string", title="Customer", description="Phone number."),
-        "channel": Param("WhatsApp principal", type="string", title="Channel", description="Name of an own channel."),
+        "channel": Param("WhatsApp principal", type="string", title="Channel", description="Channel to send from."),
         "chatbot": Param("Falar com atendente", type="string", title="Chatbot", description="Name or key."),
-        "department": Param("Financeiro", type="string", title="Department", description="Name or id."),
-        "user": Param("Bruno Lima", type="string", title="User", description="Name, e-mail address or id."),
+        "department": Param("Financeiro", type="string", title="Department", description="Name or ID."),
+        "user": Param("Bruno Lima", type="string", title="User", description="Name, email address or ID."),
     },
 ):
     start_conversation = WtsSendChatbotOperator(

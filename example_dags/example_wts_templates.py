@@ -1,7 +1,7 @@
 """Send an invoice: upload the file once, send it with an approved template, and schedule a reminder.
 
-A template is what may open a conversation on an official WhatsApp channel. It needs a connection ``wts_default``, and
-scheduled messages enabled for the account. The defaults fit the local WTS Chat service:
+On an official WhatsApp channel, only a template can open a conversation. Needs a connection ``wts_default``, and
+scheduling enabled for the account. The defaults suit the local WTS Chat service:
 ``python -m airflow_provider_wts.emulator``.
 """
 
@@ -28,10 +28,10 @@ with DAG(
     doc_md=__doc__,
     params={
         "phone": Param("(11) 99999-0002", type="string", title="Customer", description="Phone number."),
-        "channel": Param("WhatsApp principal", type="string", title="Channel", description="Name of an own channel."),
+        "channel": Param("WhatsApp principal", type="string", title="Channel", description="Channel to send from."),
         "template": Param("cobranca", type="string", title="Template", description="Name of an approved template."),
         "invoice_template": Param(
-            "fatura", type="string", title="Template of the invoice", description="An approved one with a document."
+            "fatura", type="string", title="Invoice template", description="An approved template with a document."
         ),
         "parameters": Param(
             {"nome": "Diego", "valor": "R$ 80,00", "data": "10/12"},
@@ -49,7 +49,7 @@ with DAG(
 
     @task
     def make_invoice(params: dict[str, Any] | None = None) -> str:
-        """Make the file. Tasks on other machines do not see it: there, write to object storage."""
+        """Create the file. If tasks run on several machines, write to object storage instead."""
         folder = Path(tempfile.gettempdir(), "wts-example")
         folder.mkdir(exist_ok=True)
         invoice = folder / "invoice.pdf"
@@ -62,9 +62,9 @@ with DAG(
         to="{{ params.phone }}",
         channel="{{ params.channel }}",
         template="{{ params.invoice_template }}",
-        # Checked against the template before anything goes out.
+        # Checked against the template before anything is sent.
         parameters="{{ params.parameters | tojson }}",
-        # Uploaded first; also an address in object storage, such as s3://aws_default@bucket/invoices/118.pdf.
+        # Uploaded first; may also be in object storage, such as s3://aws_default@bucket/invoices/118.pdf.
         file=make_invoice(),
         session_metadata={"run": "{{ run_id }}"},
     )
@@ -83,7 +83,7 @@ with DAG(
 
     @task
     def wait_for_payment() -> None:
-        """Look whether it is paid; in earnest this is a sensor on the bank's file."""
+        """Check whether the invoice is paid; in production, use a sensor on the bank's file."""
 
     # [START cancel_scheduled_message]
     cancel_reminder = WtsCancelScheduledMessageOperator(
