@@ -208,8 +208,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         if not self.mark_session:
             return None
         if parameters.missing(start["session_id"]):
-            return InSession(recipient=str(start["to"]), by_metadata=True)
-        return InSession(session_id=str(start["session_id"]), by_metadata=True)
+            return InSession(recipient=str(start["to"]))
+        return InSession(session_id=str(start["session_id"]))
 
     def _wait_on(self, session: SessionV2, left: float) -> NoReturn:
         """Wait on for a session that only the list of sessions shows as completed."""

@@ -611,7 +611,7 @@ class Ledger:
     def _begin_page(self, page: Page) -> None:
         # At most one page may be without its receipts.
         self._write_unwritten()
-        if page.number >= self._header.get("pages", 0) or not self._pages_begun:
+        if not self._pages_begun or page.number >= self._header["pages"]:
             self._header["pages"] = self._reserved()
             self._header["finished"] = False
             self._write()

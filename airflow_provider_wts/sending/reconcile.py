@@ -374,7 +374,7 @@ class InSession(NamedTuple):
 
     recipient: str = ""
     session_id: str | None = None
-    by_metadata: bool = False
+    by_metadata: bool = True
     by_sender: bool = False
     is_message: bool = False
     changed: list[dict[str, Any]] | None = None

@@ -522,6 +522,27 @@ def test_the_rest_of_a_request_is_waited_for_while_more_of_it_shows(
     assert moment.waits == waits
 
 
+class SlowQueue(Queue):
+    """An API that has done what it accepted before only after a while, and shows what it does a little later."""
+
+    def run(self, call: Any) -> Any:
+        return {"status": "SENT" if self.moment.now > 1007.0 else "QUEUED"} if call == "status" else super().run(call)
+
+
+def test_what_was_accepted_behind_a_queue_has_time_to_show_when_the_queue_has_moved_on(
+    moment: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 60.0)
+    sends = Sends(1)
+    kind = SimpleNamespace(traces=Traces(True, False), request_size=1, status_call=lambda send_id: "status")
+    queue = SlowQueue(moment, sends, pace=50.0, shown=1)
+    queue.timeout = 60.0
+    requests = [Unanswered(sends.sends, whole=True)]
+    found = search_for_many(queue, kind, requests, SINCE, recent=["before"], settled_after=0.0)  # type: ignore[arg-type]
+    assert findings([*found.values()]) == [Finding.FOUND]
+    assert moment.waits == [5.0, 5.0, 60.0]
+
+
 class Requests(Sends):
     """Requests that went out in order, each to four people whom the API does not know."""
 
