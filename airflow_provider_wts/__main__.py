@@ -11,8 +11,8 @@ def main() -> int:
     """Run the command that the arguments name, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_wts")
     commands = parser.add_subparsers(required=True, metavar="doctor")
-    doctor = commands.add_parser("doctor", help="check all that a send needs, and say what to do")
-    doctor.add_argument("conn_id", nargs="?", default="wts_default", help="id of the connection (wts_default)")
+    doctor = commands.add_parser("doctor", help="check everything that a send needs, and suggest fixes")
+    doctor.add_argument("conn_id", nargs="?", default="wts_default", help="ID of the connection (default: wts_default)")
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
     args = parser.parse_args()
     return run(args.conn_id, as_json=args.json)

@@ -16,53 +16,53 @@ HOOK_NAME = "WTS Chat"
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "channel": {
         "label": "Channel",
-        "description": "Channel to send from where a task names none: its name, id, number or @handle. "
+        "description": "Channel to send from if a task does not name one: its name, ID, number or @handle. "
         "Example: +55 11 4000-1234",
         "schema": {"type": ["string", "null"]},
     },
     "timeout": {
         "label": "Timeout",
-        "description": "Seconds for one request, the answer included. Default: 60",
+        "description": "Seconds for one request, including the response. Default: 60",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "rate_limit_percent": {
         "label": "Rate limit percent",
-        "description": "Part of the account's rate limits that this Airflow may use, 1 to 100. Default: 100",
+        "description": "Percentage of the account's rate limits that this Airflow may use, 1 to 100. Default: 100",
         "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
     },
     "rate_limit_conn_id": {
         "label": "Rate limit connection",
-        "description": "Id of a Redis connection through which all workers share the rate limits. Without it every "
-        "process counts alone.",
+        "description": "ID of a Redis connection through which all workers share the rate limits. Without it, each "
+        "process keeps its own count.",
         "schema": {"type": ["string", "null"]},
     },
     "rate_limit_key": {
         "label": "Rate limit key",
-        "description": "A name for the account, the same in all connections to it: they then count its requests "
-        "together. Without it every token counts apart. Example: loja-centro",
+        "description": "A name for the account. Connections with the same key share their rate limits. Without it, "
+        "each token has its own. Example: loja-centro",
         "schema": {"type": ["string", "null"]},
     },
     "send_limit_is_separate": {
         "label": "Sends count apart",
-        "description": "Sends count against their own limit only, and not against the account's, too. Set it if WTS "
-        "Chat said so: it is not documented.",
+        "description": "Sends count only against their own limit, not against the account's. This is not documented; "
+        "set it only if WTS Chat confirmed it.",
         "schema": {"type": ["boolean", "null"], "default": False},
     },
     "allow_http": {
         "label": "Allow http",
-        "description": "Allow a base URL without TLS that is not on this machine. The token then travels in the "
-        "clear, also to a proxy that the environment names; for test networks only.",
+        "description": "Allow a base URL without TLS on another machine. The token then travels unencrypted, also "
+        "to a proxy of the environment; for test networks only.",
         "schema": {"type": ["boolean", "null"], "default": False},
     },
     "allowed_recipients": {
         "label": "Allowed recipients",
-        "description": "For staging: send to these numbers and @handles and to nobody else, separated by commas. "
-        "Empty: no restriction. Example: +55 11 99999-8888, @maria.silva",
+        "description": "For staging: send only to these numbers and @handles, separated by commas. Empty: no "
+        "restriction. Example: +55 11 99999-8888, @maria.silva",
         "schema": {"type": ["string", "null"]},
     },
     "ca_bundle": {
         "label": "CA bundle",
-        "description": "Path, on the workers, of a file with certificate authorities. Example: /etc/ssl/company.pem",
+        "description": "Path of a CA bundle file on the workers. Example: /etc/ssl/company.pem",
         "schema": {"type": ["string", "null"]},
     },
 }
@@ -133,8 +133,8 @@ PROVIDER_INFO: dict[str, Any] = {
             "description": "Settings of the WTS Chat provider.",
             "options": {
                 "allowed_files": {
-                    "description": "Folders and addresses, separated by commas, out of which files may be sent to "
-                    "customers. An address without a path allows its whole scheme. Links and '..' are followed "
+                    "description": "Folders and addresses, separated by commas, from which files may be sent to "
+                    "customers. An address without a path allows its whole scheme. Links and '..' are resolved "
                     "first. Empty: any file that the worker can read.",
                     "version_added": "0.2.0",
                     "type": "string",
@@ -142,25 +142,26 @@ PROVIDER_INFO: dict[str, Any] = {
                     "default": "",
                 },
                 "ledger_path": {
-                    "description": "Folder, as any ObjectStoragePath, where tasks keep what they sent, so that a "
-                    "retry sends nothing twice. Empty: Airflow's task state store on 3.3 and later, and no ledger "
-                    "below.",
+                    "description": "Folder, at any ObjectStoragePath, for the ledger of what tasks sent, by which a "
+                    "retry resends only what did not go out. Empty: Airflow's task state store on Airflow 3.3 and "
+                    "later, and no ledger before Airflow 3.3.",
                     "version_added": "0.1.0",
                     "type": "string",
                     "example": "s3://my-bucket/wts-ledger",
                     "default": "",
                 },
                 "deployment": {
-                    "description": "Name of this Airflow among those that share ledger_path. Empty: made from the "
-                    "address of Airflow's API, base_url.",
+                    "description": "Name that distinguishes this Airflow from others that share ledger_path. Empty: "
+                    "derived from the base_url of Airflow's API.",
                     "version_added": "0.2.0",
                     "type": "string",
                     "example": "production",
                     "default": "",
                 },
                 "effect_lag": {
-                    "description": "Seconds that WTS Chat may take to show what a request did. A send whose answer was "
-                    "lost is made again only after so long, or after the timeout of the request if that is longer.",
+                    "description": "Seconds that WTS Chat may take to show the effect of a request. A send whose "
+                    "response was lost is repeated only after this time, or after the timeout of the request if that "
+                    "is longer.",
                     "version_added": "0.2.0",
                     "type": "float",
                     "example": "300",
@@ -177,9 +178,9 @@ PROVIDER_INFO: dict[str, Any] = {
                     "default": "",
                 },
                 "results_path": {
-                    "description": "Folder, as any ObjectStoragePath, for the results of campaigns that name no "
-                    "results_path: a file for each task instance. Empty: only the first recipients who were not "
-                    "reached are named, in the log and in the XCom.",
+                    "description": "Folder, at any ObjectStoragePath, for the results of campaigns without "
+                    "results_path: one file per task instance. Empty: only the first recipients who were not "
+                    "reached are named, in the log and in XCom.",
                     "version_added": "0.2.0",
                     "type": "string",
                     "example": "s3://my-bucket/wts-results",
