@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 from uuid import uuid4
 
 from airflow_provider_wts.api.addresses import readable
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.campaigns.attempts import (
     MANIFEST,
@@ -29,7 +29,7 @@ from airflow_provider_wts.campaigns.sent import SentCampaign, result_rows
 from airflow_provider_wts.hooks.output_files import is_local, json_line, make_folder, output_file, publish, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airflow.sdk import ObjectStoragePath
     from airflow.sdk.types import Logger
@@ -132,8 +132,9 @@ class ResultsFile:
     def __enter__(self) -> ResultsFile:
         if self._table is not None:
             self._table.check("This try sent nothing.")
-        make_folder(self._path)
-        self._open_part()
+        with self._writing():
+            make_folder(self._path)
+            self._open_part()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
@@ -213,22 +214,32 @@ class ResultsFile:
         :raises WtsInvalidRequestError: when another task of the run writes its results here, too.
         :raises WtsError: when it cannot be written.
         """
-        if self._part_size > _PART_SIZE and self._file is not None:
-            self._file.close()
-            self._open_part()
-        try:
+        with self._writing():
+            if self._part_size > _PART_SIZE and self._file is not None:
+                self._file.close()
+                self._open_part()
             self._refuse_takeover(f"Nothing more was sent. The outcomes so far are in {self.partial_address}.")
             write_whole(place(self._attempt.pending_address), b"".join([*map(json_line, lines), *self._tail]))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what the disk or the object store raises into an error that says what it means."""
+        try:
+            yield
         except OSError as error:
-            raise WtsError(
-                f"{self._attempt.pending_address} cannot be written: {error}. Nothing more was sent. A retry continues "
-                "from here."
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> WtsError:
+        return WtsError(
+            f"results_path: the results cannot be written to {quoted(self.address)}: {reason_of(error)}. Nothing more "
+            "was sent. A retry continues from here."
+        )
 
     def save(self) -> None:
         """Flush the lines so far, if they are on a disk."""
         if self._file is not None and self._is_local:
-            self._file.flush()
+            with self._writing():
+                self._file.flush()
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line."""
@@ -242,8 +253,9 @@ class ResultsFile:
         """Make the outcomes so far outlive this process, and return where they are."""
         self.save()
         if self._file is not None and not self._is_local:
-            self._file.close()
-            self._open_part()
+            with self._writing():
+                self._file.close()
+                self._open_part()
         parts = len(self._parts) - (not self._is_local)
         return {"address": self.partial_address, "parts": parts, "begin": self._outcomes_begin, "end": self._size}
 
@@ -294,17 +306,18 @@ class ResultsFile:
         """
         if self._file is None:
             return
-        self._refuse_takeover(f"The results of this task are in {self.partial_address}.")
-        self._file.close()
-        whole = self._parts[0]
-        if len(self._parts) > 1:
-            whole = part_of(self.partial_address, len(self._parts))
-            with cast("IO[bytes]", whole.open("wb")) as file:  # type: ignore[no-untyped-call]
-                _copy(self._parts, file.write, begin=0, end=self._size)
-        publish(whole, self._path)
-        self._file = None
-        manifest = {**manifest, "complete": True, "attempts": [self._attempt.name]}
-        write_whole(place(self.manifest_address), json.dumps(manifest, indent=2).encode())
+        with self._writing():
+            self._refuse_takeover(f"The results of this task are in {self.partial_address}.")
+            self._file.close()
+            whole = self._parts[0]
+            if len(self._parts) > 1:
+                whole = part_of(self.partial_address, len(self._parts))
+                with cast("IO[bytes]", whole.open("wb")) as file:  # type: ignore[no-untyped-call]
+                    _copy(self._parts, file.write, begin=0, end=self._size)
+            publish(whole, self._path)
+            self._file = None
+            manifest = {**manifest, "complete": True, "attempts": [self._attempt.name]}
+            write_whole(place(self.manifest_address), json.dumps(manifest, indent=2).encode())
         remove([*(part for part in self._parts if part != whole), place(unfinished_manifest(self.address))])
         for attempt in (*self._earlier, self._attempt):
             attempt.remove()
@@ -323,7 +336,11 @@ class ResultsFile:
 
     def _append(self, data: bytes) -> None:
         if self._file is not None:
-            self._write(data)
+            # Once per recipient, so without a context manager.
+            try:
+                self._write(data)
+            except OSError as error:
+                raise self._unwritable(error) from error
             self._size += len(data)
             if not self._is_local:
                 self._tail.append(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,9 +44,7 @@ def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath
             )
         make_folder(path)
         if is_local(path):
-            # Raises if the file system does not allow such a name.
-            with suppress(FileNotFoundError):
-                os.lstat(path.path)
+            _check_local(path)
     return path
 
 
@@ -154,6 +153,15 @@ def _place(text: str) -> ObjectStoragePath:
     path = ObjectStoragePath(text)
     path.fs  # noqa: B018  # raises if the scheme is unknown
     return path
+
+
+def _check_local(path: ObjectStoragePath) -> None:
+    """Refuse a name that the file system cannot have, a device, which would be replaced, and a read-only folder."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(path.path).st_mode):
+            raise ValueError("it is a device or another special file")
+    if not os.access(Path(path.path).parent, os.W_OK | os.X_OK):
+        raise PermissionError("this user may not write to its folder")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import threading
 import uuid
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from tries import number, numbers
 
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.campaigns import run as run_module
 from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.campaigns.results import Progress, Result, ResultsFile
@@ -917,6 +919,49 @@ def test_a_task_that_began_at_the_same_time_with_the_same_file_is_noticed(
     assert not results.exists()
     (partial,) = [file for file in tmp_path.glob("results.jsonl.*.part")] if sent else [None]
     assert partial is None or len(lines(partial)) == sent
+
+
+def test_a_full_disk_ends_the_try_with_its_reason_and_the_next_one_continues(
+    wts_connection: Emulator, stateful_context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "results.jsonl"
+    open_part = ResultsFile._open_part
+
+    def on_a_full_disk(self: Any) -> None:
+        open_part(self)
+        self._file.close()
+        self._file = Path("/dev/full").open("wb")  # noqa: SIM115  # the code closes it
+        self._write = self._file.write
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultsFile, "_open_part", on_a_full_disk)
+        with pytest.raises(WtsError, match=r"results_path: .*results\.jsonl': No space left.*A retry continues"):
+            text(recipients=numbers(3), results_path=str(results)).execute(stateful_context)
+    stateful_context["ti"].try_number = 2
+    text(recipients=numbers(3), results_path=str(results)).execute(stateful_context)
+    assert [line["status"] for line in lines(results)] == ["sent"] * 3
+    assert len(wts_connection.sends) == 3
+
+
+@pytest.mark.parametrize(("is_pipe", "words"), [(True, "a device or another special file"), (False, "may not write")])
+def test_a_place_that_cannot_hold_the_results_is_refused(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_pipe: bool,
+    words: str,
+) -> None:
+    """A device would be replaced by the file, such as /dev/null for everybody on the machine."""
+    results = tmp_path / "results.jsonl"
+    if is_pipe:
+        os.mkfifo(results)
+    else:
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(AirflowFailException, match=f"results_path: .* cannot be written to: .*{words}"):
+        text(recipients=numbers(1), results_path=str(results)).execute(context)
+    assert wts_connection.sends == []
+    assert results.is_fifo() == is_pipe
 
 
 def test_the_results_of_an_earlier_run_are_replaced(
