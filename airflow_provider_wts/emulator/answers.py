@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from airflow_provider_wts.api.contract import Operation, operations, resolve
 from airflow_provider_wts.emulator.state import Account, Contact, Record
@@ -37,10 +37,7 @@ class Request:
         return frozenset(name.lower() for name in names)
 
     def shows(self, *names: str) -> bool:
-        """Return whether a detail is in the answer.
-
-        :param names: names of the detail, one of which must be asked for.
-        """
+        """Return whether a detail is in the answer: one of its names must be asked for."""
         if self.account.switches.details_not_asked == "always":
             return True
         details = self.details
@@ -108,15 +105,16 @@ def answer(
     :param whole: whether all details are in the answer, asked for or not.
     :param values: what is not kept in the record, or differs from it; a function makes its value when it is shown.
     """
-    switches, shown = request.account.switches, {}
+    shown: dict[str, Any] = {}
     known = {**_known(request.account, record), **values}
-    for name, schema in _declared(request.operation.operation_id, part).items():
+    for name, schema, empty, nullable in _declared(request.operation.operation_id, part):
         if name not in details or whole or request.shows(*details[name]):
-            given = known.get(name)
-            value = _part(request, schema, given() if callable(given) else given)
-            if value is not None or _is_nullable(schema):
+            value = known.get(name)
+            if not isinstance(value, str):
+                value = _value(request, schema, value, empty)
+            if value is not None or nullable:
                 shown[name] = value
-        elif switches.details_not_asked == "null":
+        elif request.account.switches.details_not_asked == "null":
             shown[name] = None
     return shown
 
@@ -124,37 +122,63 @@ def answer(
 def _known(account: Account, record: Record) -> dict[str, Any]:
     known = {**account.stamped(record), **record.values}
     if isinstance(record, Contact):
-        known["tagsId"], known["tagsName"] = record["tagIds"], account.tags.names(record["tagIds"])
+        known["tagsId"], known["tagsName"] = record["tagIds"], lambda: account.tags.names(record["tagIds"])
         # Some answers write these in lower case.
         known["phonenumber"], known["phonenumberFormatted"] = record["phoneNumber"], record["phoneNumberFormatted"]
     return known
 
 
-def _part(request: Request, schema: Mapping[str, Any], value: Any) -> Any:
-    """Return a property of an answer: another object as the contract declares it, or an empty value for nothing."""
-    schema = resolve(request.operation.service, schema)
-    if isinstance(value, Record):
-        known = _known(request.account, value)
-        return {name: _part(request, one, known.get(name)) for name, one in schema["properties"].items()}
-    if isinstance(value, list) and value and isinstance(value[0], Record):
-        return [_part(request, schema["items"], one) for one in value]
-    return _EMPTY.get(str(schema.get("type"))) if value is None else value
+def _value(request: Request, schema: Mapping[str, Any], value: Any, empty: Any = None) -> Any:
+    """Return the value of a property: another object, or several, as the contract declares them."""
+    if value is None:
+        return empty
+    if isinstance(value, (str, dict, int, float)):
+        return value
+    if callable(value):
+        return _value(request, schema, value(), empty)
+    if isinstance(value, list):
+        return [_value(request, schema["items"], one) for one in value]
+    known, declared = _known(request.account, value), _referred(request.operation.service, schema["$ref"])
+    return {name: _value(request, one, known.get(name), nothing) for name, one, nothing, _ in declared}
+
+
+class _Property(NamedTuple):
+    """A property of an answer, and its value if nothing is set."""
+
+    name: str
+    schema: Mapping[str, Any]
+    empty: Any
+    nullable: bool
 
 
 @cache
-def _declared(operation_id: str, part: str) -> Mapping[str, Any]:
-    """Return the schemas of the properties of the objects that an operation answers with."""
-    operation = operations()[operation_id]
-    schema = _declared(operation_id, "")[part] if part else resolve(operation.service, operation.answer_schema or {})
+def _declared(operation_id: str, part: str) -> list[_Property]:
+    """Return the properties of the objects that an operation answers with."""
+    service = operations()[operation_id].service
+    schema = resolve(service, operations()[operation_id].answer_schema or {})
+    if part:
+        schema = next(one.schema for one in _declared(operation_id, "") if one.name == part)
     while "items" in schema or {"items", "results"} & schema.get("properties", {}).keys():
         properties = schema.get("properties", {})
-        schema = resolve(operation.service, schema.get("items") or properties.get("items") or properties["results"])
-    found: Mapping[str, Any] = schema.get("properties", {})
-    return found
+        schema = resolve(service, schema.get("items") or properties.get("items") or properties["results"])
+    return _properties(schema)
 
 
-def _is_nullable(schema: Mapping[str, Any]) -> bool:
-    return "null" in schema.get("type", ()) or {"type": "null"} in schema.get("anyOf", ())
+@cache
+def _referred(service: str, pointer: str) -> list[_Property]:
+    return _properties(resolve(service, {"$ref": pointer}))
+
+
+def _properties(schema: Mapping[str, Any]) -> list[_Property]:
+    return [
+        _Property(
+            name,
+            one,
+            _EMPTY.get(str(one.get("type"))),
+            "null" in one.get("type", ()) or {"type": "null"} in one.get("anyOf", ()),
+        )
+        for name, one in schema.get("properties", {}).items()
+    ]
 
 
 MOST_NESTED = 64

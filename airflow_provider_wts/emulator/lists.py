@@ -137,23 +137,30 @@ def keeps(
     :param filters: for each filter the property that must have the value, or one of the values, in any case.
     :param texts: for each filter the properties that are searched for the text.
     """
-    values = [(of, _folded(given[name])) for name, of in filters.items() if given.get(name) not in (None, [], "")]
+    asked = {name: given[name] for name in filters if given.get(name) not in (None, [], "")}
+    values = [
+        (filters[name], {str(one).casefold() for one in (wanted if isinstance(wanted, list) else [wanted])})
+        for name, wanted in asked.items()
+    ]
     searched = [(names, given[name].casefold()) for name, names in texts.items() if given.get(name)]
 
     def keep(record: Record) -> bool:
-        return all(
-            not wanted.isdisjoint(_folded(record[of] if isinstance(of, str) else of(record))) for of, wanted in values
-        ) and all(
-            text in " ".join(str(record[name]) for name in names if record[name]).casefold() for names, text in searched
-        )
+        for of, wanted in values:
+            if not _is_among(record[of] if isinstance(of, str) else of(record), wanted):
+                return False
+        for names, text in searched:
+            if text not in " ".join(str(record[name]) for name in names if record[name]).casefold():
+                return False
+        return True
 
     return keep if values or searched else None
 
 
-def _folded(values: Any) -> frozenset[str]:
-    """Return one value, or those of a list, for comparing without case."""
-    several = values if isinstance(values, list) else [values]
-    return frozenset(str(one).casefold() for one in several if one is not None)
+def _is_among(value: Any, wanted: set[str]) -> bool:
+    """Return whether a value, or one of several, is among those wanted, in any case."""
+    if isinstance(value, list):
+        return any(_is_among(one, wanted) for one in value)
+    return value is not None and str(value).casefold() in wanted
 
 
 def _settings(request: Request) -> dict[str, Any]:

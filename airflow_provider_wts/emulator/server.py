@@ -560,10 +560,7 @@ class _Server(uvicorn.Server):
 
 
 class RunningServer:
-    """A server in a thread.
-
-    :param port: port, 0 = a free one.
-    """
+    """A server in a thread; its port 0 is a free one."""
 
     def __init__(self, service: Service, host: str, port: int, names: Sequence[str] = ()) -> None:
         self._service = service

@@ -54,10 +54,7 @@ class RateLimits:
         return None
 
     def _wait(self, now: int, passed: deque[int], most: int, length: int) -> int:
-        """Return the ticks until one more request may pass, 0 = now.
-
-        :param passed: the times of the requests that passed, at most as many as the limit.
-        """
+        """Return the ticks until one more request may pass after those that did, 0 = now."""
         fixed = self._switches.window == "fixed"
         begin = now - now % length if fixed else now - length + 1
         while passed and passed[0] < begin:

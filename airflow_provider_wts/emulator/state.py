@@ -59,10 +59,7 @@ class Contact(Record):
 
 @dataclass(slots=True, eq=False)
 class Message(Record):
-    """A message of a session.
-
-    :param send_id: the send that made it.
-    """
+    """A message of a session, and the send that made it."""
 
     callback_url: str | None = None
     send_id: str | None = None

@@ -70,10 +70,7 @@ def _target(request: Request, item: Mapping[str, Any]) -> tuple[Session | None, 
 
 
 def _accept(request: Request, bot: Chatbot, item: Mapping[str, Any]) -> Send:
-    """Queue the start of a bot, and plan its processing.
-
-    :param item: the body, or the entry of a batch.
-    """
+    """Queue the start of a bot, by the body or an entry of a batch, and plan its processing."""
     account = request.account
     session, _ = _target(request, item)
     to = conversation.address_of(session) if session is not None else item["to"]

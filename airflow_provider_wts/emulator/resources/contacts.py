@@ -90,7 +90,7 @@ def _filter(request: Request) -> dict[str, Any]:
         request,
         account.contacts,
         _show,
-        keep if plain or custom or metadata or phone is not None else None,
+        keep if custom or metadata or phone is not None else plain,
         among=[exact] if exact is not None else None,
         created=date_bounds(request, "createdAt", body.get("createdAt") or {}),
         updated=date_bounds(request, "updatedAt", body.get("updatedAt") or {}),

@@ -10,6 +10,7 @@ from airflow_provider_wts.emulator.answers import Request, answer, handles
 from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.state import Account, Record
 
+_TYPES = {"STRING": str, "TEXT": str, "INTEGER": int, "FLOAT": int | float, "BOOLEAN": bool}
 _TIME = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -37,10 +38,7 @@ def arranged(request: Request, fields: Sequence[Record]) -> list[dict[str, Any]]
 
 
 def accepted_values(account: Account, given: Mapping[str, Any], panel_id: str | None = None) -> dict[str, Any]:
-    """Return the values that the service keeps: unknown keys and wrong types are dropped silently.
-
-    :param panel_id: the panel of a card; ``None`` = fields of contacts.
-    """
+    """Return the values that the service keeps, of a card or of a contact: the others are dropped silently."""
     fields = {field["key"]: field for field in account.custom_fields if field["scopeId"] == panel_id}
     return {
         key: value for key, value in given.items() if key in fields and (value is None or _fits(fields[key], value))
@@ -50,14 +48,8 @@ def accepted_values(account: Account, given: Mapping[str, Any], panel_id: str | 
 def _fits(field: Record, value: Any) -> bool:
     options = {text for option in field["options"] for text in (option["id"], option["name"])}
     match field["type"]:
-        case "STRING" | "TEXT":
-            return isinstance(value, str)
-        case "INTEGER":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case "FLOAT":
-            return isinstance(value, (int, float)) and not isinstance(value, bool)
-        case "BOOLEAN":
-            return isinstance(value, bool)
+        case "STRING" | "TEXT" | "INTEGER" | "FLOAT" | "BOOLEAN" as kind:
+            return isinstance(value, _TYPES[kind]) and isinstance(value, bool) == (kind == "BOOLEAN")
         case "SINGLESELECT":
             return isinstance(value, str) and value in options
         case "MULTISELECT":

@@ -78,18 +78,12 @@ def take_upload(account: Account, identifier: str, content: bytes, *, authorized
 
 
 def message_files(account: Account, references: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the files of a message.
-
-    :param references: file IDs or public URLs.
-    """
+    """Return the files of a message by their IDs or public URLs."""
     return [_message_file(account, reference) for reference in references]
 
 
 def message_file(account: Account, reference: str | None) -> dict[str, Any] | None:
-    """Return the file of a message as ``PublicFileDTO``, if it has one.
-
-    :param reference: a file ID or public URL.
-    """
+    """Return the file of a message by its ID or public URL, if it has one."""
     return _message_file(account, reference) if reference else None
 
 

@@ -133,10 +133,7 @@ def _accept_template(request: Request, item: Mapping[str, Any]) -> Send:
 
 
 def _accept(request: Request, item: Mapping[str, Any], content: conversation.Content, *, delay: float = 0) -> Send:
-    """Check a send, queue it, and plan its processing.
-
-    :param item: the body, or the entry of a batch.
-    """
+    """Check a send, the body or an entry of a batch; queue it, and plan its processing."""
     options = request.body.get("options") or {}
     account = request.account
     session: Session | None = None

@@ -88,8 +88,7 @@ def _list(request: Request) -> dict[str, Any]:
             and all(str(session["metadata"].get(name)) == wanted for name, wanted in metadata.items())
         )
 
-    filtered = plain or visible or dates or metadata
-    return listed(request, account.sessions, show_session, keep if filtered else None, among=among)
+    return listed(request, account.sessions, show_session, keep if visible or dates or metadata else plain, among=among)
 
 
 @handles("get_session")
