@@ -1,9 +1,9 @@
-"""Phone numbers and handles: how they are read and spelled, and which of them mean the same person.
+"""Phone numbers and handles: how they are parsed and spelled, and which of them mean the same person.
 
 WTS Chat stores ``+<country code>|<national number>``, such as ``+55|11999998888``. What else it accepts is not
-documented, so every number is sent in that form. People write numbers in many ways. What can mean one number only is
-read; everything else is refused, because a guess may reach a stranger. A number without a country code is Brazilian.
-``docs/addresses.md`` lists what a cell may hold and what becomes of it.
+documented, so every number is sent in that form. People write numbers in many ways. A text that can mean only one
+number is parsed; anything else is refused, because a guess may reach a stranger. A number without a country code is
+Brazilian. ``docs/addresses.md`` lists what a cell may contain, and the result.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ T = TypeVar("T")
 
 EXAMPLE = "+55 11 99999-8888"
 
-# A list or an object that was turned into text.
+# A list or an object that was converted to text.
 _BRACKETED = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 _HANDLE = re.compile(r"@[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", re.ASCII)
 
-# Area codes of Anatel's numbering plan. A mobile number has nine digits and begins with 9, or is an older one of eight.
+# Area codes of Anatel's numbering plan. A mobile number has nine digits and begins with 9, or is an older eight-digit
+# one.
 _BRAZILIAN = re.compile(
     r"(?:[14689][1-9]|2[12478]|3[1-578]|5[1345]|7[134579])(?:9[0-9]{8}|[2-9][0-9]{7})",
 )
@@ -42,9 +43,9 @@ _CARRIERS = frozenset(["12", "14", "15", "21", "22", "23", "25", "31", "41", "43
 _SEPARATED = re.compile(r"[0-9 ().\-]*[0-9][0-9 ().\-]*")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+")
 _DECIMAL = re.compile(r"([0-9]+)\.([0-9]{1,3})")
-# A number of a data frame that was put into a text: "(11.0) 98888-7777", "11 988887777.0".
-_TRACE_OF_FLOAT = re.compile(r"[^.]*[0-9]\.0{1,2}(?:[ )][^.]*)?")
-# Excel's mark of text, quotes, and the formula ="..." by which exports keep leading zeros.
+# A float of a data frame inside a text: "(11.0) 98888-7777", "11 988887777.0".
+_FLOAT_INSIDE = re.compile(r"[^.]*[0-9]\.0{1,2}(?:[ )][^.]*)?")
+# Excel's text marker, quotes, and the formula ="..." which exports use to keep leading zeros.
 _QUOTED = re.compile(r"=\"(.*)\"|\"(.*)\"|['\u2018\u2019`\u00b4](.*?)['\u2018\u2019`\u00b4]?")
 _SCHEME = re.compile(r"(?:tel|whatsapp):(?!//)", re.IGNORECASE)
 _LINK = re.compile(
@@ -53,29 +54,29 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _LINKED_NUMBER = re.compile(r"\+?[1-9][0-9]{7,14}", re.ASCII)
-# "0xx11", "0**11": the carrier is left to the reader.
+# "0xx11", "0**11": a placeholder for the carrier.
 _ANY_CARRIER = re.compile(r"(\(?)0 ?(?:xx|\*\*) ?", re.IGNORECASE)
 _SLASH_AFTER_AREA_CODE = re.compile(r"(\(?0?[1-9][0-9]\)?) ?/ ?(?=[0-9])")
 _PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
 
-# Zeros at the end of a float of which a spreadsheet showed six digits or fewer, as in 5.51199E+12.
+# Trailing zeros of a float that a spreadsheet showed with at most six digits, as in 5.51199E+12.
 _ROUNDED = re.compile(r"[0-9]*0{6}")
 _LARGEST_EXACT = 2**53
 
-# Digits at the end of a number that all spellings of it share.
+# Final digits of a number that all its spellings share.
 _ENDING = 8
 
-#: Countries in which one person's number is written in two ways: the pattern of the longer form, of the shorter one,
-#: and how to write each of them. WhatsApp knows people by either, whatever is dialled.
+#: Countries in which a person's number has two forms: the patterns of the longer and the shorter form, and the formats
+#: of both. WhatsApp may know a person by either form, whichever is dialled.
 #:
-#: - Brazil's mobile numbers got a ninth digit between 2012 and 2016 (Anatel, Resolução 553/2010). It was put in front
-#:   of numbers that began with 6 to 9; later ones, such as 91234-5678, have no form without it.
+#: - Brazil's mobile numbers got a ninth digit between 2012 and 2016 (Anatel, Resolução 553/2010). It was added before
+#:   numbers that began with 6 to 9; later ones, such as 91234-5678, have no form without it.
 #: - Mexico dialled 1 before a mobile number from abroad until August 2019 (IFT, Plan Técnico Fundamental de
 #:   Numeración).
 #: - Argentina's mobile numbers have a 9 after the country code when they are dialled from abroad (ENACOM, Plan
 #:   Fundamental de Numeración Nacional).
 #:
-#: WhatsApp's own ids differ from what is dialled in just these places: Meta's "Phone numbers" page of the WhatsApp
+#: WhatsApp's own IDs differ from what is dialled in exactly these places: Meta's "Phone numbers" page of the WhatsApp
 #: Business Platform (Brazil, Mexico), WhatsApp's FAQ about the international format (Argentina, Mexico), and the phone
 #: normalizers of chatwoot/chatwoot (all three).
 _TWO_FORMS = {
@@ -92,29 +93,28 @@ _OLD_MEXICAN = re.compile(r"521[2-9][0-9]{9}")
 _STORED = re.compile(r"\+[1-9]\d{0,2}\|\d+", re.ASCII)
 
 
-# Reading --------------------------------------------------------------------------------------------------------------
+# Parsing --------------------------------------------------------------------------------------------------------------
 
 
 def recipient(value: object, *, name: str = "to") -> str:
-    """Return a phone number as WTS Chat stores it, or a handle without its blanks.
+    """Return a phone number as WTS Chat stores it, or a handle without surrounding spaces.
 
     :param value: a phone number in any usual spelling, or an ``@handle``.
-    :param name: the field's name, for the error.
+    :param name: the parameter's name, for errors.
     :return: ``+<country code>|<national number>`` or ``@handle``.
     :raises WtsInvalidRequestError: when it is neither, or may be more than one number.
     """
     text = _cleaned(value) if isinstance(value, str) else ""
     if _BRACKETED.fullmatch(text) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
         raise WtsInvalidRequestError(
-            f"{name}: {quoted(value)} is a {_kind(value)}, and one recipient is expected. Nothing was sent. "
-            "For many, use the batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
+            f"{name}: {quoted(value)} is a {_kind(value)}, but must be one recipient. Nothing was sent. For many "
+            "recipients, use the batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
         )
     if not is_handle(text):
         return number(value, name=name)
     if text[1:].isdecimal() and len(text) > _ENDING:
         raise WtsInvalidRequestError(
-            f"{name}: {quoted(value)} is a handle of digits alone. Leave out the @ of a phone number. "
-            f"Example: {EXAMPLE!r}."
+            f"{name}: {quoted(value)} is a handle of digits only. Write a phone number without @. Example: {EXAMPLE!r}."
         )
     refuse_handle_of_nobody(text, name=name)
     if _HANDLE.fullmatch(text):
@@ -127,16 +127,14 @@ _NOBODY = frozenset(["none", "null", "nan", "nat", "<na>", "undefined"])
 
 
 def refuse_handle_of_nobody(text: str, *, name: str) -> None:
-    """Refuse the ``@`` that a template wrote before a missing value.
+    """Refuse an ``@`` that a template wrote before a missing value.
 
-    :param text: what may be a handle.
-    :param name: the field's name, for the error.
-    :raises WtsInvalidRequestError: when it is nobody's handle.
+    :param text: a text that may be a handle.
+    :param name: the parameter's name, for errors.
+    :raises WtsInvalidRequestError: when it is one before a missing value.
     """
     if is_handle(text) and text[1:].strip().lower() in _NOBODY:
-        raise WtsInvalidRequestError(
-            f"{name}: {quoted(text)} is the @ of a handle before a missing value. Example: '@maria.silva'."
-        )
+        raise WtsInvalidRequestError(f"{name}: {quoted(text)} is an @ before a missing value. Example: '@maria.silva'.")
 
 
 def number(value: object, *, name: str = "phone") -> str:
@@ -144,12 +142,12 @@ def number(value: object, *, name: str = "phone") -> str:
 
     :param value: a phone number in any usual spelling; without a country code it is Brazilian. A value of a numeric
         type counts as its digits, if these are a Brazilian number.
-    :param name: the field's name, for the error.
+    :param name: the parameter's name, for errors.
     :return: ``+<country code>|<national number>``.
     :raises WtsInvalidRequestError: when it is not a number, or may be more than one.
     """
     if is_missing(_cleaned(value) if isinstance(value, str) else value):
-        raise WtsInvalidRequestError(f"{name}: is empty: {quoted(value)} came. Example: {EXAMPLE!r}.")
+        raise WtsInvalidRequestError(f"{name}: is empty ({quoted(value)}). Example: {EXAMPLE!r}.")
     try:
         return _text_number(value) if isinstance(value, str) else _typed_number(value)
     except _NotANumber as error:
@@ -157,10 +155,7 @@ def number(value: object, *, name: str = "phone") -> str:
 
 
 def looks_like_number(text: str) -> bool:
-    """Whether a text is written like a phone number rather than like a name.
-
-    :param text: what the user wrote.
-    """
+    """Whether a text looks like a phone number rather than a name."""
     cleaned = _cleaned(text)
     if _LINK.fullmatch(cleaned) or _SCHEME.match(cleaned):
         return True
@@ -169,19 +164,19 @@ def looks_like_number(text: str) -> bool:
 
 
 class _NotANumber(Exception):
-    """What is wrong with a value, as the end of a sentence that begins with it."""
+    """What is wrong with a value; completes a sentence that begins with the value."""
 
 
 _NO_NUMBER = "is not a valid phone number; begin with + and the country code for a number outside Brazil"
-_LOST = "came as a number, so its plus sign and leading zeros are lost, and it is not a Brazilian one; give it as text"
-_ROUNDED_OFF = "lost digits: spreadsheets shorten long numbers so; format the column as text and export it again"
+_LOST = "is a number without a plus sign or leading zeros, and not a Brazilian phone number; give it as text"
+_ROUNDED_OFF = "lost digits: spreadsheets shorten long numbers; format the column as text and export it again"
 
 
 def _typed_number(value: object) -> str:
-    """Read a value of a numeric type; its digits are all that is left of what was written."""
+    """Parse a value of a numeric type, of which only the digits are left."""
     kind = type(value).__name__
     if isinstance(value, bool) or kind.startswith("bool"):
-        raise _NotANumber("is not a phone number but a truth value")
+        raise _NotANumber("is a boolean, not a phone number")
     if isinstance(value, Integral):
         return _bare_digits(str(int(value)))
     if isinstance(value, Decimal):
@@ -191,7 +186,7 @@ def _typed_number(value: object) -> str:
             raise _NotANumber(f"is in scientific notation and {_ROUNDED_OFF}")
         return _bare_digits(str(int(value)))
     if not isinstance(value, float):
-        # Single and half precision hold seven digits and three.
+        # Single and half precision keep seven and three digits.
         narrow = "float" in kind
         raise _NotANumber(_ROUNDED_OFF if narrow else f"is not text but {kind}")
     if not value.is_integer():
@@ -228,8 +223,8 @@ def _text_number(value: str) -> str:
         if decimal[2].strip("0"):
             raise _NotANumber("is a fraction")
         return _bare_float(decimal[1])
-    if _TRACE_OF_FLOAT.fullmatch(text):
-        raise _NotANumber("has a part that was a fraction, so its digits are uncertain; give it as text")
+    if _FLOAT_INSIDE.fullmatch(text):
+        raise _NotANumber("contains a decimal number, so its digits are uncertain; give it as text")
     if piped := _PIPED.fullmatch(text):
         if not text.startswith(("+", "55|")):
             raise _NotANumber(_NO_NUMBER)
@@ -238,7 +233,7 @@ def _text_number(value: str) -> str:
 
 
 def _written(text: str) -> str:
-    """Read digits with separators, with or without a plus sign."""
+    """Parse digits with separators, with or without a plus sign."""
     text = _ANY_CARRIER.sub(r"\g<1>0", text, count=1)
     text = _SLASH_AFTER_AREA_CODE.sub(r"\1 ", text, count=1)
     signed = re.match(r"\(? ?\+", text)
@@ -258,8 +253,8 @@ def _written(text: str) -> str:
         found = _without_prefix(digits, groups)
     if found.startswith("+55|") and _ends_oddly(groups):
         raise _NotANumber(
-            "ends with a group of digits that no Brazilian number has: a digit is missing or too many, or it has an "
-            "extension"
+            "ends with a group of digits that no Brazilian number has: a digit is missing, there is one too many, or "
+            "it has an extension"
         )
     return found
 
@@ -276,13 +271,13 @@ def _without_prefix(digits: str, groups: list[str]) -> str:
 
 
 def _ends_oddly(groups: list[str]) -> bool:
-    """Whether the last digits of a number are not grouped as Brazil does: 98888-7777, 8888-7777, 98 888 77 77."""
+    """Whether the last digits are not grouped as in Brazil: 98888-7777, 8888-7777, 98 888 77 77."""
     before, last = map(len, groups[-2:]) if len(groups) > 1 else (0, 4)
     return (before >= 4 and last in (2, 3)) or (before == 4 and last == 5)
 
 
 def _with_country_code(digits: str, country_code: str | None = None) -> str:
-    """Read a number whose first digits are its country code."""
+    """Parse a number that begins with its country code."""
     import phonenumbers
 
     if digits.startswith("55") and country_code in (None, "55"):
@@ -291,7 +286,7 @@ def _with_country_code(digits: str, country_code: str | None = None) -> str:
             return found
         raise _NotANumber(_NO_NUMBER)
     if _OLD_MEXICAN.fullmatch(digits) and country_code in (None, "52"):
-        # Not dialled any more, but that is how WhatsApp knows many people.
+        # No longer dialled, but WhatsApp still knows many people by it.
         return f"+52|{digits[2:]}"
     try:
         parsed = phonenumbers.parse(f"+{digits}", None)
@@ -303,20 +298,20 @@ def _with_country_code(digits: str, country_code: str | None = None) -> str:
         raise _NotANumber(_NO_NUMBER)
     if _brazilian(digits) and not phonenumbers.is_valid_number(parsed):
         raise _NotANumber(
-            f"is not a valid number of country code {parsed.country_code}, and looks like a Brazilian one without +55"
+            f"is not a valid number of country code {parsed.country_code}, but looks like a Brazilian one without +55"
         )
     return f"+{parsed.country_code}|{phonenumbers.national_significant_number(parsed)}"
 
 
 def _after_zero(digits: str) -> str | None:
-    """Read what is dialled within Brazil: 0 and the area code, or 0, a carrier's code and the area code."""
+    """Parse what is dialled within Brazil: 0, optionally a carrier's code, and the area code."""
     if not digits.startswith("0"):
         return None
     return _brazilian(digits[1:]) or (_brazilian(digits[3:]) if digits[1:3] in _CARRIERS else None)
 
 
 def _with_zeros(digits: str) -> str:
-    """Read a number that begins with zeros: they are dialled in front of it, or pad it to a width."""
+    """Parse a number with leading zeros, which are either dialled or padding."""
     bare = digits.lstrip("0")
     with_code = _brazilian(bare[2:]) if bare.startswith("55") else None
     if digits.startswith("000"):
@@ -324,14 +319,14 @@ def _with_zeros(digits: str) -> str:
     if digits.startswith("00"):
         if _brazilian(bare) or not (with_code or _is_valid_abroad(bare)):
             raise _NotANumber(
-                "begins with two zeros, which are the prefix of a country code or pad the number; begin with +"
+                "begins with two zeros, which may be the prefix of a country code or padding; begin with +"
             )
         return _with_country_code(bare)
     found = _after_zero(digits) or with_code
     if not found:
         raise _NotANumber(_NO_NUMBER)
     if not _brazilian(bare) and not with_code and _is_valid_abroad(bare):
-        raise _NotANumber("begins with 0 and a carrier's code, or with 0 and a country code; begin with +")
+        raise _NotANumber("may begin with 0 and a carrier's code, or with 0 and a country code; begin with +")
     return found
 
 
@@ -344,13 +339,13 @@ def _is_valid_abroad(digits: str) -> bool:
         parsed = phonenumbers.parse(f"+{digits}", None)
     except phonenumbers.NumberParseException:
         return False
-    # What the library would change, such as a zero after the country code, is not certain.
+    # If the library would change it (a zero after the country code), the number is ambiguous.
     as_written = f"{parsed.country_code}{phonenumbers.national_significant_number(parsed)}" == digits
     return as_written and phonenumbers.is_valid_number(parsed)
 
 
 def _linked(link: re.Match[str]) -> str:
-    """Read the number of a link to WhatsApp, which has its country code and no plus sign."""
+    """Parse the number in a WhatsApp link, which has its country code without a plus sign."""
     from urllib.parse import unquote
 
     text = link[1]
@@ -363,14 +358,14 @@ def _linked(link: re.Match[str]) -> str:
     digits = text.removeprefix("+")
     if text == digits and not digits.startswith("55"):
         if _brazilian(digits):
-            raise _NotANumber("is a link whose number looks like a Brazilian one without 55")
+            raise _NotANumber("is a link with what looks like a Brazilian number without 55")
         if not _is_valid_abroad(digits):
-            raise _NotANumber("is a link whose number is not valid")
+            raise _NotANumber("is a link with an invalid number")
     return _with_country_code(digits)
 
 
 def _cleaned(text: str) -> str:
-    """Return a text without what nobody sees, in plain characters: digits of any script, dashes, full-width signs."""
+    """Return a text in ASCII (digits of any script, dashes, full-width characters) without invisible characters."""
     if not text.isascii():
         text = "".join(map(_plain, text))
     text = text.strip()
@@ -401,34 +396,22 @@ def _digits(text: object) -> str:
 
 
 def is_handle(text: str) -> bool:
-    """Whether an address is a handle rather than a phone number.
-
-    :param text: an address.
-    """
+    """Whether an address is a handle rather than a phone number."""
     return text.startswith("@")
 
 
 def is_address(recipient: str) -> bool:
-    """Whether a recipient is a number or handle as WTS Chat spells it, rather than the id of a session or card.
-
-    :param recipient: the recipient of a send.
-    """
+    """Whether a recipient is a number or handle as WTS Chat spells it, rather than the ID of a session or card."""
     return recipient.startswith(("+", "@"))
 
 
 def user_of(handle: object) -> str:
-    """Return the user of a handle, with or without its ``@``; empty if there is none.
-
-    :param handle: as WTS Chat or a person wrote it.
-    """
+    """Return the user name of a handle with or without ``@``; empty if there is none."""
     return "" if is_missing(handle) else str(handle).strip().removeprefix("@")
 
 
 def handle_of(user: object) -> str:
-    """Return the handle of a user, with its ``@``; empty if there is none.
-
-    :param user: as WTS Chat or a person wrote it, with or without the ``@``.
-    """
+    """Return the handle, with ``@``, of a user name with or without it; empty if there is none."""
     return f"@{found}" if (found := user_of(user)) else ""
 
 
@@ -436,7 +419,7 @@ def handle_of(user: object) -> str:
 
 
 def spellings(address: str) -> list[str]:
-    """Return an address as it is written, and a number that one person has in two forms also in the other.
+    """Return an address, and the other form of a number that has two.
 
     Which of the two the API stores is not documented.
 
@@ -452,12 +435,12 @@ def spellings(address: str) -> list[str]:
     return [address]
 
 
-# Each row of a campaign asks for it again and again.
+# Cached, because each row of a campaign needs it several times.
 @lru_cache(maxsize=1024)
 def identity_of(address: str) -> str:
-    """Return what stays the same however a person's address is spelled. What is no address is only put in lower case.
+    """Return a text that is the same for all spellings of a person's address. Other texts are only lower-cased.
 
-    :param address: phone number or handle in any spelling, or the id of a session or card.
+    :param address: phone number or handle in any spelling, or the ID of a session or card.
     """
     text = address.strip()
     if not _STORED.fullmatch(text):
@@ -473,48 +456,38 @@ def identity_of(address: str) -> str:
 
 
 def hash_of(address: str, key: bytes) -> str:
-    """Return a keyed hash of a person, in hexadecimal: the same one for all spellings of an address.
+    """Return a keyed hash of a person, in hexadecimal, which is the same for all spellings of an address.
 
     :param address: phone number or handle.
-    :param key: without it, nobody can find out by trial whose hash it is.
+    :param key: a secret, without which nobody can find the person by trial.
     """
     return hmac.new(key, identity_of(address).encode(), hashlib.sha256).hexdigest()
 
 
 def same_person(one: str, other: str) -> bool:
-    """Whether two addresses are one person's.
-
-    :param one: phone number or handle.
-    :param other: phone number or handle.
-    """
+    """Whether two phone numbers or handles belong to the same person."""
     return identity_of(one) == identity_of(other)
 
 
 def readable(text: str) -> str:
-    """Return a text with its phone numbers as people write them: ``+55 11 99999-8888``, not ``+55|11999998888``.
-
-    :param text: an address as the API spells it, or a text with some in it.
-    """
+    """Format the phone numbers in a text as people write them: ``+55 11 99999-8888``, not ``+55|11999998888``."""
     text = re.sub(r"\+55\|(\d{2})(\d{4,5})(\d{4})\b", r"+55 \1 \2-\3", text)
     return re.sub(r"(\+\d+)\|(?=\d)", r"\1 ", text)
 
 
 def ending_of(address: str) -> str:
-    """Return what an address shares with every other one that may be the same person's.
+    """Return the part of an address that all spellings share, even if they cannot be parsed.
 
-    Of a number these are the last eight digits: spellings of a country that is not known here differ before them.
+    For a number, these are the last eight digits, because the forms of a country's numbers differ before them.
 
-    :param address: phone number or handle, as anybody spells it.
+    :param address: phone number or handle, in any spelling.
     """
     text = address.strip()
     return text.lower() if is_handle(text) else _digits(text)[-_ENDING:]
 
 
 def addresses_in(record: Mapping[str, object]) -> Iterator[str]:
-    """Return the number and the handle that a contact shows, or the details of a session's contact, as stored.
-
-    :param record: as the API answered it.
-    """
+    """Return the stored number and handle of a contact, or of the contact's details in a session."""
     for name in ("phoneNumber", "phonenumber"):
         if not is_missing(record.get(name)):
             yield str(record[name]).strip()
@@ -524,17 +497,14 @@ def addresses_in(record: Mapping[str, object]) -> Iterator[str]:
 
 
 def endings_in(record: Mapping[str, object]) -> set[str]:
-    """Return :func:`ending_of` each address that a record of the API shows.
-
-    :param record: as the API answered it.
-    """
+    """Return :func:`ending_of` each address in a contact, or in the contact's details of a session."""
     return {ending for address in addresses_in(record) if (ending := ending_of(address))}
 
 
 def may_be(record: Mapping[str, object], address: str) -> bool | None:
-    """Whether a record of the API may be about the person at an address; ``None`` = it shows no such address.
+    """Whether a record may be about the person with an address; ``None`` if it shows no address of that kind.
 
-    :param record: a contact, or the details of a session's contact.
+    :param record: a contact, or the contact's details in a session.
     :param address: phone number or handle.
     """
     shown = [ending_of(one) for one in addresses_in(record) if is_handle(one) is is_handle(address)]
@@ -542,34 +512,32 @@ def may_be(record: Mapping[str, object], address: str) -> bool | None:
 
 
 class People(Generic[T]):
-    """What is known about people, found under every spelling of their addresses.
+    """A mapping from people to values, which finds people under every spelling of their addresses.
 
-    A contact whose stored number cannot be read is found by the end of it: better to take a stranger for that contact
-    than to overlook the contact.
+    A contact whose stored number cannot be parsed is found by the last digits. It is better to mistake a stranger for
+    that contact than to miss the contact.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, T] = {}
 
     def add(self, record: Mapping[str, object], value: T) -> bool:
-        """Note something about a contact; what was noted first stays.
+        """Add a contact with a value, unless it already has one.
 
-        :param record: the contact, as the API answered it.
-        :param value: what is known.
-        :return: whether the contact can be found: ``False`` where its number has too few digits to be anybody's.
+        :return: whether the contact can be found; ``False`` if the number has too few digits.
         """
         keys = [_identity_or_ending(address) for address in addresses_in(record)]
         for key in keys:
             self._known.setdefault(key, value)
-        return all(len(key) >= len(_unread("")) + _ENDING for key in keys if not is_handle(key))
+        return all(len(key) >= len(_ending_key("")) + _ENDING for key in keys if not is_handle(key))
 
     def get(self, address: str) -> T | None:
-        """Return what is known about a person, or ``None``.
+        """Return the value of a person, or ``None``.
 
         :param address: phone number or handle, as WTS Chat spells it.
         """
         found = self._known.get(identity_of(address))
-        return found if found is not None else self._known.get(_unread(address))
+        return found if found is not None else self._known.get(_ending_key(address))
 
     def __contains__(self, address: str) -> bool:
         return self.get(address) is not None
@@ -582,10 +550,10 @@ def _identity_or_ending(stored: str) -> str:
     try:
         return identity_of(recipient(stored))
     except WtsInvalidRequestError:
-        return stored.lower() if is_handle(stored) else _unread(stored)
+        return stored.lower() if is_handle(stored) else _ending_key(stored)
 
 
-def _unread(address: str) -> str:
+def _ending_key(address: str) -> str:
     return f"...{ending_of(address)}"
 
 

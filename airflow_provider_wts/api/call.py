@@ -1,8 +1,8 @@
 """One API call as data.
 
-A :class:`Call` names an operation of the contract and holds what goes into its path, query and body. Nothing is sent
-here: :class:`~airflow_provider_wts.api.client.WtsClient` performs a call. A body holds exactly what the caller set:
-what was not given is left out, and ``None``, ``False``, ``0``, ``""`` and ``[]`` go out as they are.
+A :class:`Call` names an operation of the contract, with its path, query and body. It sends nothing:
+:class:`~airflow_provider_wts.api.client.WtsClient` performs a call. The body contains exactly what the caller set:
+unset values are omitted, but ``None``, ``False``, ``0``, ``""`` and ``[]`` go out as they are.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Call(Generic[T]):
 
     :param operation_id: the operation's name in the contract, such as ``send_chatbot``.
     :param path: values of the path parameters by name.
-    :param query: values of the query parameters by their exact name; a list is sent as a repeated name.
-    :param body: the JSON body; :data:`UNSET` sends none.
-    :param acts_again: a second identical request acts again, also where the contract says that the operation leaves the
-        state that the first one left: what is in this body starts something.
+    :param query: values of the query parameters by their exact name; a list repeats the name.
+    :param body: the JSON body; :data:`UNSET` for none.
+    :param acts_again: whether this body starts something, so that a second identical request would act again even
+        though the contract calls the operation idempotent.
     :raises WtsInvalidRequestError: when the contract has no such operation.
     """
 
-    # A plain class: a DAG file imports this module, and making a dataclass takes longer than all the rest of it.
+    # Not a dataclass: a DAG file imports this module, and creating one takes longer than the rest of it.
     def __init__(
         self,
         operation_id: str,
@@ -51,12 +51,12 @@ class Call(Generic[T]):
         self.acts_again = acts_again
 
     def __repr__(self) -> str:
-        # No values: they are personal data.
+        # Without values, which may be personal data.
         return f"Call({self.operation_id!r})"
 
     @cached_property
     def operation(self) -> Operation:
-        """The operation as the contract describes it, with the effect that it has with this body."""
+        """The operation in the contract, with the effect that it has with this body."""
         from dataclasses import replace
 
         from airflow_provider_wts.api.contract import operations
@@ -76,7 +76,7 @@ class Call(Generic[T]):
     def url_path(self) -> str:
         """The path with its values filled in and percent-encoded.
 
-        :raises WtsInvalidRequestError: when a path value is missing or empty; an empty one would call another path.
+        :raises WtsInvalidRequestError: when a path value is missing or empty, which would call another path.
         """
         path = self.operation.path
         for parameter in self.operation.parameters:
@@ -85,12 +85,12 @@ class Call(Generic[T]):
             value = self._text("path parameter", parameter.name, self.path.get(parameter.name, ""))
             if not value.strip():
                 raise WtsInvalidRequestError(
-                    f"{self.operation_id}: the path needs {parameter.name!r}, and it is missing or empty.",
+                    f"{self.operation_id}: the path parameter {parameter.name!r} is missing or empty.",
                     operation_id=self.operation_id,
                 )
             if value in (".", ".."):
                 raise WtsInvalidRequestError(
-                    f"{self.operation_id}: {parameter.name!r} is a relative path segment, which is not an id.",
+                    f"{self.operation_id}: {parameter.name!r} is a relative path segment, not an ID.",
                     operation_id=self.operation_id,
                 )
             path = path.replace("{" + parameter.name + "}", quote(value, safe=""))
@@ -98,10 +98,10 @@ class Call(Generic[T]):
 
     @cached_property
     def query_pairs(self) -> list[tuple[str, str]]:
-        """The query as name and value pairs, ready to be encoded; ``None`` is left out.
+        """The query as name and value pairs, ready to be encoded; ``None`` is omitted.
 
-        Lists repeat their name. An object goes as ``name[key]``, which the vendor's framework usually reads; the API's
-        documents do not say.
+        Lists repeat their name. An object becomes ``name[key]``, which the vendor's framework usually parses; the API
+        does not document it.
 
         :raises WtsInvalidRequestError: when a value cannot be written in a query.
         """
@@ -117,7 +117,7 @@ class Call(Generic[T]):
         return pairs
 
     def _text(self, what: str, name: str, value: object) -> str:
-        """Write one value as it is written in an address."""
+        """Return a value as text for an address."""
         if value is None or value is UNSET:
             return ""
         wire = wire_value(value, f"{self.operation_id}: {what} {name!r}")
@@ -131,16 +131,16 @@ class Call(Generic[T]):
             text.encode()
         except UnicodeEncodeError:
             raise WtsInvalidRequestError(
-                f"{self.operation_id}: {what} {name!r} holds half a character (a lone surrogate).",
+                f"{self.operation_id}: {what} {name!r} contains half a character (a lone surrogate).",
                 operation_id=self.operation_id,
             ) from None
         return text
 
     @cached_property
     def content(self) -> bytes | None:
-        """The body as UTF-8 JSON, or ``None`` where the call has none.
+        """The body as UTF-8 JSON, or ``None`` without a body.
 
-        :raises WtsInvalidRequestError: when the body holds something that JSON cannot express.
+        :raises WtsInvalidRequestError: when the body contains something that JSON cannot express.
         """
         if self.body is UNSET:
             return None
@@ -155,12 +155,12 @@ class Call(Generic[T]):
 
     @property
     def json_body(self) -> Any:
-        """The body as it goes out, as plain JSON values; ``None`` where the call has none."""
+        """The body as plain JSON values, or ``None`` without a body."""
         return None if self.content is None else json.loads(self.content)
 
     @property
     def repeatable(self) -> bool:
-        """Whether a second identical request does no harm: it reads, or leaves the state that the first one left."""
+        """Whether a second identical request does no harm: it only reads, or is idempotent."""
         return self.operation.effect != "once"
 
     @property
@@ -170,19 +170,19 @@ class Call(Generic[T]):
 
     @property
     def asked_id(self) -> str | None:
-        """The id of the one thing that the call reads; ``None`` if it does not read one by its id."""
+        """The ID of the object that the call reads; ``None`` if it does not read one by ID."""
         if self.reads and self.operation.path.endswith(("/{id}", "/{id}/status")):
             return str(self.path.get("id"))
         return None
 
     @property
     def sender_id(self) -> str | None:
-        """The caller's own id of the one send that the call makes; ``None`` if it has none."""
+        """The caller's own ID of the send that the call makes, or ``None``."""
         value = self.body.get("senderId") if isinstance(self.body, Mapping) else None
         return value if isinstance(value, str) else None
 
     def problems(self) -> list[str]:
-        """Say what does not fit the contract: one sentence each, without quoting a value."""
+        """Return what does not match the contract: one sentence each, without quoting values."""
         from airflow_provider_wts.api.contract.check import check_request
 
         content = self.content
@@ -199,13 +199,13 @@ class Call(Generic[T]):
         )
 
     def checked(self) -> Call[T]:
-        """Return this call when it fits the contract.
+        """Return this call if it matches the contract.
 
         :raises WtsInvalidRequestError: naming every problem.
         """
         if problems := self.problems():
             raise WtsInvalidRequestError(
-                f"{self.operation_id}: the request does not fit the contract: {'; '.join(problems)}.",
+                f"{self.operation_id}: the request does not match the API's contract: {'; '.join(problems)}.",
                 operation_id=self.operation_id,
             )
         return self
@@ -213,14 +213,14 @@ class Call(Generic[T]):
     def at_page(self, number: int, size: int | None = None) -> Call[T]:
         """Return the same call for one page of its list.
 
-        :param number: page number, counted from 1.
-        :param size: items per page, 1 to 100; ``None`` leaves the size as it is.
+        :param number: page number, from 1.
+        :param size: items per page, 1 to 100; ``None`` keeps the call's own size.
         :raises WtsInvalidRequestError: when the operation is not paged.
         """
         place = self.operation.page_number_in
         if place is None:
             raise WtsInvalidRequestError(
-                f"{self.operation_id} is not paged: it answers everything at once.", operation_id=self.operation_id
+                f"{self.operation_id} is not paged: it returns everything at once.", operation_id=self.operation_id
             )
         where, name = place
         size_name = "pageSize" if where == "body" else "PageSize"

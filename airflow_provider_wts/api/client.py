@@ -1,4 +1,4 @@
-"""The client: performs a call with authentication, a deadline, the account's budget, retries and readable errors."""
+"""The client: performs calls with authentication, deadlines, rate limits, retries and readable errors."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://api.wts.chat"
 
-#: Seconds for one attempt. The vendor's synchronous sends wait up to 25 s themselves.
+#: Seconds for one attempt. WTS Chat's synchronous sends themselves wait up to 25 s.
 DEFAULT_TIMEOUT = 60.0
 SYNCHRONOUS_WAIT = 25.0
 _SYNCHRONOUS = {"send_message_sync", "send_session_message_sync"}
 
-#: Seconds for one attempt when the wait that it belongs to is over.
+#: Seconds for one attempt after :meth:`WtsClient.wait_until`.
 SHORT_TIMEOUT = 10.0
 
-#: Seconds for which a call is tried again, by what happened.
+#: Seconds for which a call is retried, by what happened.
 UNREACHABLE_BUDGET = 5.0
 NOT_SENT_BUDGET = 60.0
 UNKNOWN_BUDGET = 60.0
@@ -65,29 +65,28 @@ RATE_LIMIT_WAIT = 300.0
 
 
 class Observer(Protocol):
-    """Is told what a client does, by all threads that use it. It must not raise."""
+    """Receives events from all threads that use a client. It must not raise."""
 
     def requested(self, operation_id: str, outcome: str) -> None:
-        """Take the outcome of one request: ``rate_limited``, or the name of an :class:`Outcome`."""
+        """Handle the outcome of a request: ``rate_limited``, or the name of an :class:`Outcome`."""
 
     def waited(self, limit: str, seconds: float) -> None:
-        """Take the seconds of a wait for a rate limit: for our ``own`` count, or after a 429 of the ``server``."""
+        """Handle a wait for a rate limit: for our ``own`` count, or after a 429 from the ``server``."""
 
 
 class WtsClient:
-    """Performs calls of the WTS Chat API. One client serves many threads.
+    """Performs calls of the WTS Chat API. It is thread-safe.
 
-    :param token: the account's API token; a pasted ``Bearer`` in front of it is dropped.
-    :param base_url: address of the API; white-label hosts are welcome.
-    :param timeout: seconds for one attempt, the answer included.
+    :param token: the account's API token; a leading ``Bearer`` is removed.
+    :param base_url: address of the API, also of a white-label host.
+    :param timeout: seconds for one attempt, including the answer.
     :param ca_bundle: path of a file with certificate authorities.
-    :param allow_http: allow an address without TLS that is not on this machine.
-    :param budget: the account's rate limits; without it one of this process, with the whole limits.
-    :param rate_limit_wait: seconds for which a 429 is waited out within a call.
-    :param sleep: how to wait between attempts; tests give their own.
-    :param user_agent: value of the ``User-Agent`` header.
-    :param observer: is told about each request and each wait for a limit.
-    :raises WtsInvalidRequestError: when the token or the base URL cannot be right.
+    :param allow_http: whether to allow addresses without TLS outside this machine.
+    :param budget: the account's rate limits; by default, the full limits, counted by this process.
+    :param rate_limit_wait: seconds for which a call retries after a 429.
+    :param sleep: waits between attempts.
+    :param observer: receives each request and each wait for a limit.
+    :raises WtsInvalidRequestError: when the token or the base URL is invalid.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class WtsClient:
         self._user_agent = user_agent
         self._observer = observer
         self._transport = self._transport_to(self.base_url)
-        #: What the server's clock said in its last answer (``Date``), where it said anything.
+        #: The server's time in its last answer (``Date``), if any.
         self.server_date: datetime | None = None
         self._dated_at = 0.0
 
@@ -129,69 +128,67 @@ class WtsClient:
 
     @property
     def longest_timeout(self) -> float:
-        """Seconds that one attempt of any call may take."""
+        """Maximum seconds for one attempt of any call."""
         return self.timeout + SYNCHRONOUS_WAIT
 
     def timeout_of(self, call: Call[Any]) -> float:
-        """Return the seconds that one attempt of a call may take."""
+        """Return the maximum seconds for one attempt of a call."""
         return self.longest_timeout if call.operation_id in _SYNCHRONOUS else self.timeout
 
     def perform(self, call: Call[T], *, before_write: Callable[[], None] | None = None) -> T:
-        """Perform a call, trying again where that is safe.
+        """Perform a call, and retry it if that is safe.
 
-        :param call: what to call.
-        :param before_write: called before each write of a request, the last one included, when all waiting is over and
-            the connection is open; what it raises ends the call, and is raised. Without its last byte, no request has
-            an effect.
-        :return: the answer, parsed; ``None`` where the operation answers nothing.
-        :raises WtsInvalidRequestError: when the call cannot become a request. Nothing was sent.
-        :raises WtsRejectedError: when the API refuses.
-        :raises WtsNotSentError: when nothing reached the API for a while.
-        :raises WtsRateLimitError: when the rate limit was not free within ``rate_limit_wait``.
-        :raises WtsUnknownOutcomeError: when a send got no usable answer, or a call that may be repeated got none
-            in all its attempts.
+        :param before_write: called before each write of a request, including the last one, when all waiting is over
+            and the connection is open. An exception it raises ends the call: a request has no effect without its last
+            byte.
+        :return: the parsed answer; ``None`` if the operation returns nothing.
+        :raises WtsInvalidRequestError: when the call is not a valid request. Nothing was sent.
+        :raises WtsRejectedError: when the API refuses it.
+        :raises WtsNotSentError: when nothing reached the API, even with retries.
+        :raises WtsRateLimitError: when the rate limit did not reset within ``rate_limit_wait``.
+        :raises WtsUnknownOutcomeError: when a send got no usable answer, or a repeatable call got none in all its
+            attempts.
         """
         retries = _Retries(call, self._rate_limit_wait, self._waits_until)
         try:
-            judgement: Verdict = Retrying(
+            verdict: Verdict = Retrying(
                 retry=retries.again,
                 wait=retries,
                 stop=retries.exhausted,
                 sleep=self._sleep,
                 before_sleep=retries.announce,
-                retry_error_callback=_judgement,
+                retry_error_callback=_verdict,
             )(self._attempt, call, retries, before_write)
         finally:
             self._report_wait("server", retries.waited_for_server)
-        if judgement.error is not None:
-            raise retries.final(judgement.error) from None
-        value: T = judgement.value
+        if verdict.error is not None:
+            raise retries.final(verdict.error) from None
+        value: T = verdict.value
         return value
 
     def perform_once(self, call: Call[T]) -> T:
-        """Perform a call in one attempt, for somebody who waits for the answer.
+        """Perform a call without retries.
 
-        :param call: what to call.
-        :return: the answer, parsed; ``None`` where the operation answers nothing.
+        :return: the parsed answer; ``None`` if the operation returns nothing.
         :raises WtsError: as :meth:`perform`.
         """
-        judgement = self._attempt(call, _Retries(call, 0.0, self._waits_until))
-        if judgement.error is not None:
-            raise judgement.error
-        value: T = judgement.value
+        verdict = self._attempt(call, _Retries(call, 0.0, self._waits_until))
+        if verdict.error is not None:
+            raise verdict.error
+        value: T = verdict.value
         return value
 
     def pages(self, call: Call[T], *, page_size: int | None = PAGE_SIZE) -> Iterator[T]:
-        """Walk the pages of a list; a page that fails is tried again as a page.
+        """Iterate over the pages of a list, retrying each page by itself.
 
-        The API promises no snapshot: rows move between the pages while these are read. So a list of more than one page
-        is read again until a pass shows nothing new.
+        The API guarantees no snapshot: rows may move between pages during the read. So a list of several pages is read
+        again until a pass shows nothing new.
 
         :param call: a call of a paged operation.
-        :param page_size: items per page, 1 to 100; ``None`` leaves it to the call.
-        :return: the pages, as the API sends them, each with the items that no page before it had.
+        :param page_size: items per page, 1 to 100; ``None`` for the call's own page size.
+        :return: the pages, as the API sends them, but without items of earlier pages.
         :raises WtsInvalidRequestError: when the operation is not paged.
-        :raises WtsIncompleteListError: at the end, when the list cannot be shown to be complete.
+        :raises WtsIncompleteListError: at the end, when the list may be incomplete.
         :raises WtsRejectedError: when the server returns another page than the requested one.
         :raises WtsError: as :meth:`perform`.
         """
@@ -199,11 +196,9 @@ class WtsClient:
         return listed
 
     def items(self, call: Call[Any], *, page_size: int | None = PAGE_SIZE) -> Iterator[Any]:
-        """Walk the items of a list, paged or not, each once.
+        """Iterate over the items of a list, paged or not, each once.
 
-        :param call: a call of an operation that lists something.
         :param page_size: items per page, 1 to 100.
-        :return: the items, one after the other.
         :raises WtsIncompleteListError: as :meth:`pages`.
         :raises WtsError: as :meth:`perform`.
         """
@@ -215,9 +210,9 @@ class WtsClient:
             yield from page["items"]
 
     def now(self) -> datetime:
-        """Return the server's time, by the ``Date`` of its last answer; this machine's time before there is one.
+        """Return the server's time, from the ``Date`` of its last answer; before the first, this machine's time.
 
-        It is never ahead of the server's clock, and behind it by up to a second and the time of one request.
+        It is never ahead of the server's clock, and at most a second plus the time of one request behind it.
         """
         if self.server_date is None:
             return datetime.now(UTC)
@@ -227,9 +222,9 @@ class WtsClient:
         return PagedList(self.perform, call, page_size=page_size, now=self.now, sleep=self._sleep)
 
     def put_content(self, url: str, file: IO[bytes], size: int, *, mime_type: str | None = None) -> None:
-        """Put the content of a file to the address that ``get_file_upload_url`` answered, once and block by block.
+        """Stream the content of a file to the address from ``get_file_upload_url``, without retries.
 
-        The address is another host's: the token does not go there, and the account's limits do not count.
+        The address is on another host: it does not get the token, and the account's limits do not apply.
 
         :param url: ``urlUpload``.
         :param file: the file, open for reading, at its beginning.
@@ -237,7 +232,7 @@ class WtsClient:
         :param mime_type: the MIME type that the API was given.
         :raises WtsNotSentError: when the storage was not reached.
         :raises WtsUnknownOutcomeError: when it gave no usable answer; starting the upload over does no harm.
-        :raises WtsRejectedError: when it refuses the content, or its address is none for a file.
+        :raises WtsRejectedError: when it refuses the content, or the address is invalid.
         """
         from airflow_provider_wts.api.files import Content, put_content
 
@@ -248,18 +243,18 @@ class WtsClient:
             transport.close()
 
     def problem_of_shared_limits(self) -> str | None:
-        """Say what is wrong with the Redis server of the rate limits, without its address; ``None``: nothing."""
+        """Return what is wrong with the Redis server of the rate limits, without its address, or ``None``."""
         return self._budget.problem_of_redis()
 
     def stop_at(self, until: float) -> None:
-        """Let no request and no wait of this client go on after a time, whatever it is for.
+        """Stop all requests and waits of this client at a time.
 
         :param until: the time, by ``time.monotonic``.
         """
         self._until = until
 
     def wait_until(self, until: float) -> None:
-        """Wait for no limit and for no further attempt after a time, and then for each answer a few seconds only.
+        """After a time, do not wait for limits or retries, and wait only a few seconds for each answer.
 
         :param until: the time, by ``time.monotonic``.
         """
@@ -271,10 +266,10 @@ class WtsClient:
 
     @contextmanager
     def ended_by(self, check: Callable[[], None], sleep: Callable[[float], None]) -> Iterator[None]:
-        """Let something end the calls of this client before a request and while they wait. Nothing was sent then.
+        """Let callbacks end the calls of this client, before a request or during a wait, when nothing has been sent.
 
-        :param check: called before each request; what it raises ends the call.
-        :param sleep: waits so many seconds for a limit or between attempts; what it raises ends the call.
+        :param check: called before each request; an exception it raises ends the call.
+        :param sleep: waits for a limit or between attempts; an exception it raises ends the call.
         """
         before = self._check, self._sleep
         self._check, self._sleep = check, sleep
@@ -339,30 +334,30 @@ class WtsClient:
             self.server_date, self._dated_at = date, time.monotonic()
         if reply.status == 400 and _is_plain_text(reply.body) and self._transport.speaks_tls():
             return judge_plain_request_to_tls(operation, urlsplit(self.base_url).netloc)
-        judgement = judge_reply(operation, self._auth.hide(reply), call.asked_id, call.sender_id)
-        if judgement.outcome is Outcome.UNKNOWN:
-            # It may have been the answer to another request. Then those that follow on this connection are, too.
+        verdict = judge_reply(operation, self._auth.hide(reply), call.asked_id, call.sender_id)
+        if verdict.outcome is Outcome.UNKNOWN:
+            # This may be the answer to another request, and so may all later ones on this connection.
             self._transport.close()
-        if judgement.error is not None:
-            self._auth.hide_in(judgement.error)
-        return judgement
+        if verdict.error is not None:
+            self._auth.hide_in(verdict.error)
+        return verdict
 
 
 def _nothing() -> None: ...
 
 
 class _Retries(wait_base):
-    """The retry policy of one call, in the terms of tenacity: how long, and until when.
+    """The retry policy of one call, for tenacity.
 
-    Each class of failure has a time budget of its own, counted from the start of the call.
+    Each class of failure has its own time budget, counted from the start of the call.
     """
 
     def __init__(self, call: Call[Any], rate_limit_wait: float, until: float) -> None:
         self._call = call
         self._until = until
         self._rate_limit_wait = rate_limit_wait
-        # Waiting for our own budget is no failure, so it does not use up the time for retries. Nor does waiting out
-        # a 429 use up the time for other failures.
+        # Waiting for our own rate limit is not a failure, so it does not count against the retry budgets. Nor does
+        # waiting after a 429 count against those of other failures.
         self.waited_for_budget = 0.0
         self.waited_for_server = 0.0
         self._slept = 0.0
@@ -371,16 +366,16 @@ class _Retries(wait_base):
         self._uncertain = False
 
     def again(self, state: RetryCallState) -> bool:
-        judgement = _judgement(state)
-        if judgement.outcome is Outcome.UNKNOWN:
+        verdict = _verdict(state)
+        if verdict.outcome is Outcome.UNKNOWN:
             self._uncertain = True
             return self._call.repeatable
-        if judgement.outcome is Outcome.ODD:
+        if verdict.outcome is Outcome.ODD:
             return True
-        return judgement.outcome is Outcome.NOT_SENT and getattr(judgement.error, "passing", True)
+        return verdict.outcome is Outcome.NOT_SENT and getattr(verdict.error, "passing", True)
 
     def exhausted(self, state: RetryCallState) -> bool:
-        error = _judgement(state).error
+        error = _verdict(state).error
         waited = self._slept
         if isinstance(error, WtsRateLimitError):
             budget, waited = self._rate_limit_wait, self.waited_for_server
@@ -394,10 +389,10 @@ class _Retries(wait_base):
         return spent + state.upcoming_sleep > budget or time.monotonic() + state.upcoming_sleep >= self._until
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        error = _judgement(retry_state).error
+        error = _verdict(retry_state).error
         spread = 0.75 + 0.5 * int.from_bytes(os.urandom(2)) / 0xFFFF
         if isinstance(error, WtsRateLimitError):
-            # Asking sooner than WTS Chat says is useless; many workers asking at the same time is, too.
+            # Retrying earlier than WTS Chat says is pointless, and so is retrying with many workers at the same time.
             self._refusals += 1
             least = error.retry_after * (1 + (spread - 0.75) / 2)
             return min(least * 2.0 ** (self._refusals - 1), max(60.0, least))
@@ -405,22 +400,22 @@ class _Retries(wait_base):
         return min(0.5 * 2.0 ** (self._failures - 1), 15.0) * spread
 
     def announce(self, state: RetryCallState) -> None:
-        """Say in the log what happened and when the next attempt comes."""
-        error = _judgement(state).error
+        """Log what happened, and when the next attempt comes."""
+        error = _verdict(state).error
         if isinstance(error, WtsRateLimitError):
             self.waited_for_server += state.upcoming_sleep
         else:
             self._slept += state.upcoming_sleep
-        log.warning("%s Trying again in %.1f s.", error, state.upcoming_sleep)
+        log.warning("%s Retrying in %.1f s.", error, state.upcoming_sleep)
 
     def final(self, error: WtsError) -> WtsError:
-        """Return what to raise, with a word where an earlier attempt may have done what this one did not."""
+        """Return the error to raise, with a note if an earlier attempt may have taken effect."""
         if self._uncertain and not isinstance(error, WtsUnknownOutcomeError):
             error.add_note("An earlier attempt of this call got no answer; it may have taken effect.")
         return error
 
 
-#: No token holds them; they come along when one is copied from code or from a message.
+#: Quotes that are often copied along with a token from code or a message.
 _QUOTES = "\"'`\u00b4\u2018\u2019\u201c\u201d"
 
 
@@ -431,10 +426,9 @@ def _bare(text: str) -> str:
 
 
 def checked_token(token: str) -> str:
-    """Return a token that can be in a header, without a pasted ``Bearer`` and without quotes around it.
+    """Return a token without a leading ``Bearer`` and surrounding quotes.
 
-    :param token: what the user typed.
-    :raises WtsInvalidRequestError: when nothing is left, or it holds what no token holds. Never quotes it.
+    :raises WtsInvalidRequestError: when it is empty or has invalid characters. The error never quotes it.
     """
     token = _bare(token)
     while (words := token.split(maxsplit=1)) and words[0].lower() == "bearer":
@@ -446,8 +440,7 @@ def checked_token(token: str) -> str:
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise WtsInvalidRequestError(
-            "The WTS Chat API token holds a space, a line break or another character that no token has. Paste it "
-            "again, alone."
+            "The WTS Chat API token contains a space, a line break or another invalid character. Paste only the token."
         )
     return token
 
@@ -455,9 +448,9 @@ def checked_token(token: str) -> str:
 def checked_base_url(base_url: str, *, allow_http: bool) -> str:
     """Return a base URL without a trailing slash.
 
-    :param base_url: scheme, host, and port and path where there are any.
-    :param allow_http: allow an address without TLS that is not on this machine.
-    :raises WtsInvalidRequestError: when it is no base URL, or would send the token unencrypted over a network.
+    :param base_url: scheme and host, with optional port and path.
+    :param allow_http: whether to allow addresses without TLS outside this machine.
+    :raises WtsInvalidRequestError: when it is not a valid base URL, or would send the token unencrypted over a network.
     """
     try:
         parts = urlsplit(base_url.strip())
@@ -466,13 +459,13 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
         raise WtsInvalidRequestError(f"The base URL cannot be read: {error}.") from None
     example = f"Example: {DEFAULT_BASE_URL}."
     if parts.username is not None or parts.password is not None:
-        raise WtsInvalidRequestError(f"The base URL holds a user name or password. {example}")
+        raise WtsInvalidRequestError(f"The base URL must not contain a user name or password. {example}")
     address = base_url.strip()
     if parts.scheme not in ("http", "https") or not host or not address.isprintable() or set(address) & set(" \\"):
         raise WtsInvalidRequestError(f"The base URL {quoted(base_url)} is not an http(s) address. {example}")
     if parts.query or parts.fragment:
-        # Not quoted: people paste tokens there.
-        raise WtsInvalidRequestError(f"The base URL has a query or fragment. {example}")
+        # Not quoted, because people paste tokens there.
+        raise WtsInvalidRequestError(f"The base URL must not have a query or fragment. {example}")
     try:
         host.encode("idna")
     except UnicodeError:
@@ -487,11 +480,11 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
 
 
 def checked_upload_url(url: str, *, allow_http: bool) -> str:
-    """Return an address for the content of a file, which may be a customer's.
+    """Return an address for the content of a file.
 
-    :param url: what the API answered. Never quoted: it is a secret as long as it lives.
-    :param allow_http: allow an address without TLS that is not on this machine.
-    :raises WtsRejectedError: when it is none, or would send the content unencrypted over a network.
+    :param url: the API's answer. It is never quoted, because it is a secret while it is valid.
+    :param allow_http: whether to allow addresses without TLS outside this machine.
+    :raises WtsRejectedError: when it is invalid, or would send the content unencrypted over a network.
     """
     try:
         parts = urlsplit(url)
@@ -501,7 +494,7 @@ def checked_upload_url(url: str, *, allow_http: bool) -> str:
     secure = parts.scheme == "https" or (parts.scheme == "http" and (allow_http or is_loopback(host or "")))
     if not host or not secure:
         raise WtsRejectedError(
-            f"upload: the address that WTS Chat gave for the content is not an https address"
+            f"upload: the address that WTS Chat returned for the content is not an https address"
             f"{f', on {host}' * bool(host)}. Nothing was sent there.",
             operation_id="upload",
         )
@@ -510,7 +503,7 @@ def checked_upload_url(url: str, *, allow_http: bool) -> str:
 
 def _out_of_time(operation_id: str) -> WtsNotSentError:
     return WtsNotSentError(
-        f"{operation_id}: the time for this was over before the request could go out. Nothing was sent.",
+        f"{operation_id}: the deadline passed before the request could go out. Nothing was sent.",
         operation_id=operation_id,
     )
 
@@ -519,7 +512,7 @@ def _is_plain_text(body: bytes) -> bool:
     return not body.lstrip().startswith((b"{", b"["))
 
 
-def _judgement(state: RetryCallState) -> Verdict:
-    assert state.outcome is not None  # noqa: S101  # tenacity asks only after an attempt
-    judgement: Verdict = state.outcome.result()
-    return judgement
+def _verdict(state: RetryCallState) -> Verdict:
+    assert state.outcome is not None  # noqa: S101  # tenacity only asks after an attempt
+    verdict: Verdict = state.outcome.result()
+    return verdict

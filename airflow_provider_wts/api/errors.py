@@ -1,17 +1,17 @@
-"""What can go wrong with a call, by what the caller can do about it.
+"""The errors of calls, by what the caller can do about them.
 
 ``WtsError``
-    ``WtsInvalidRequestError``: refused here, before anything was sent. Change the input.
-        ``WtsNameError``: a name that matches nothing, or more than one thing.
-    ``WtsRejectedError``: the API refused. The same request will be refused again.
-        ``WtsAuthenticationError``: the token is refused.
-        ``WtsNotFoundError``: what the request names does not exist.
-    ``WtsNotSentError``: nothing reached the API, so trying again later is safe.
-        ``WtsUnreachableError``: the address itself is wrong: no such host, nothing listens, a bad certificate.
-        ``WtsRateLimitError``: the account's limit is used up.
-    ``WtsUnknownOutcomeError``: the request was sent and no usable answer came: it may have taken effect.
-        ``WtsUnexpectedAnswerError``: an answer came that is not what the contract promises.
-    ``WtsIncompleteListError``: a list was read, and cannot be shown to be complete.
+    ``WtsInvalidRequestError``: refused by this provider before anything was sent. Change the input.
+        ``WtsNameError``: a name matches nothing, or more than one thing.
+    ``WtsRejectedError``: the API refused the request, and would refuse it again.
+        ``WtsAuthenticationError``: the API refused the token.
+        ``WtsNotFoundError``: something in the request does not exist.
+    ``WtsNotSentError``: nothing reached the API, so a later retry is safe.
+        ``WtsUnreachableError``: the address is wrong: no such host, nothing listening, an untrusted certificate.
+        ``WtsRateLimitError``: the account's rate limit is used up.
+    ``WtsUnknownOutcomeError``: the request was sent, but got no usable answer. It may have taken effect.
+        ``WtsUnexpectedAnswerError``: the answer does not match the API's contract.
+    ``WtsIncompleteListError``: a list was read, but may be incomplete.
 """
 
 from __future__ import annotations
@@ -23,48 +23,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The most characters of a value and of a reason in an error or in a line of the log, and the most values of a list.
-_LONGEST, _LONGEST_REASON, _MOST = 200, 600, 5
+#: Maximum length of a value and of a reason in an error or log line, and maximum values of a list.
+_MAX_LENGTH, _MAX_REASON, _MAX_VALUES = 200, 600, 5
 
-# The account's own token is hidden wherever it is; this is the form of any account's.
+# The form of any account's token. The account's own token is hidden everywhere.
 _TOKEN = re.compile("pn_[A-Za-z0-9_-]{16,}")
 
 
 def without_tokens(text: str) -> str:
-    """Return a text without what has the form of a token: people paste tokens into fields that are no secrets.
-
-    :param text: words that are not ours.
-    """
+    """Mask everything that looks like a token, because people paste tokens into fields that are not secret."""
     return _TOKEN.sub("***", text)
 
 
 def quoted(*values: object) -> str:
-    """Return values as errors and lines of the log show them: text in quotes, and shortened if it is long.
-
-    :param values: the values.
-    """
-    return ", ".join(
-        [_shortened(without_tokens(repr(value))) for value in values[:_MOST]] + ["..."] * (len(values) > _MOST)
-    )
+    """Return values for errors and log lines: text in quotes, and long values shortened."""
+    shown = [_shortened(without_tokens(repr(value))) for value in values[:_MAX_VALUES]]
+    return ", ".join(shown + ["..."] * (len(values) > _MAX_VALUES))
 
 
 def reason_of(error: object) -> str:
-    """Return what another library says went wrong: without the file that the operating system names, and shortened.
-
-    :param error: its error, or what to say.
-    """
-    return _shortened(without_tokens(str(getattr(error, "strerror", None) or error)), _LONGEST_REASON)
+    """Return the message of another library's error, shortened, and without the file name of an ``OSError``."""
+    return _shortened(without_tokens(str(getattr(error, "strerror", None) or error)), _MAX_REASON)
 
 
-def _shortened(text: str, longest: int = _LONGEST) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 50]}...{text[-40:]}"
+def _shortened(text: str, limit: int = _MAX_LENGTH) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 50]}...{text[-40:]}"
 
 
 class WtsError(Exception):
-    """The root of everything that this provider raises about the API.
+    """Base class of all errors that this provider raises about the API.
 
-    :param message: what happened and what to do next; holds no token, phone number or message text.
-    :param operation_id: the operation that was called, where one was.
+    :param message: what happened and what to do next; without tokens, phone numbers or message texts.
+    :param operation_id: the operation that was called, if any.
     """
 
     def __init__(self, message: str, *, operation_id: str | None = None) -> None:
@@ -73,16 +63,16 @@ class WtsError(Exception):
 
 
 class WtsInvalidRequestError(WtsError, ValueError):
-    """The input cannot become a valid request. Nothing was sent."""
+    """The input is not a valid request. Nothing was sent."""
 
 
 @contextmanager
 def needs_extra(parameter: str, package: str, extra: str, instead: str = "") -> Iterator[None]:
-    """Import a package that an extra installs, or say which one.
+    """Turn a failed import into an error that names the extra to install.
 
-    :param parameter: what needs it, for the error.
-    :param instead: what to do without it, at the end of the sentence.
-    :raises WtsInvalidRequestError: when it is not installed, or damaged.
+    :param parameter: the parameter that needs the package.
+    :param instead: an alternative, at the end of the error's last sentence.
+    :raises WtsInvalidRequestError: when the package cannot be imported.
     """
     try:
         yield
@@ -104,8 +94,8 @@ class WtsRejectedError(WtsError):
     :param operation_id: the operation that was called.
     :param status: HTTP status of the answer.
     :param key: the API's machine-readable code, such as ``ENTITY_NOT_FOUND``.
-    :param text: the API's own words, in Portuguese.
-    :param short_id: the short id of the error, which the vendor's support asks for.
+    :param text: the API's own message, in Portuguese.
+    :param short_id: the error's short ID, which WTS Chat's support asks for.
     """
 
     def __init__(
@@ -130,19 +120,19 @@ class WtsAuthenticationError(WtsRejectedError):
 
 
 class WtsNotFoundError(WtsRejectedError):
-    """What the request names does not exist in this account."""
+    """Something in the request does not exist in this account."""
 
 
 class WtsNotSentError(WtsError):
-    """No byte of the request reached the API, or the API says that it did nothing. Trying again later is safe."""
+    """No byte of the request reached the API, or the API reports that it did nothing. A later retry is safe."""
 
 
 class WtsUnreachableError(WtsNotSentError):
-    """The address leads nowhere: no such host, nothing listens there, or its certificate is not trusted.
+    """The address cannot be reached: no such host, nothing listening, or an untrusted certificate.
 
     :param message: what happened and what to do next.
     :param operation_id: the operation that was called.
-    :param passing: whether another try in a few seconds makes sense; not so for a certificate.
+    :param passing: whether a retry in a few seconds may help; not so for a certificate.
     """
 
     def __init__(self, message: str, *, operation_id: str | None = None, passing: bool = True) -> None:
@@ -151,11 +141,11 @@ class WtsUnreachableError(WtsNotSentError):
 
 
 class WtsRateLimitError(WtsNotSentError):
-    """The account's rate limit is used up, and waiting for it took longer than allowed.
+    """The account's rate limit is used up, and did not reset in the time allowed for waiting.
 
     :param message: what happened and what to do next.
     :param operation_id: the operation that was called.
-    :param retry_after: seconds after which another try makes sense.
+    :param retry_after: seconds until a retry makes sense.
     """
 
     def __init__(self, message: str, *, operation_id: str | None = None, retry_after: float) -> None:
@@ -164,11 +154,11 @@ class WtsRateLimitError(WtsNotSentError):
 
 
 class WtsUnknownOutcomeError(WtsError):
-    """The request was sent, and no usable answer came. It may have taken effect.
+    """The request was sent, but got no usable answer. It may have taken effect.
 
     :param message: what happened and what to do next.
     :param operation_id: the operation that was called.
-    :param status: HTTP status, where an answer began.
+    :param status: HTTP status, if an answer began.
     :param repeatable: whether making the same call again does no harm.
     """
 
@@ -186,11 +176,11 @@ class WtsUnknownOutcomeError(WtsError):
 
 
 class WtsUnexpectedAnswerError(WtsUnknownOutcomeError):
-    """The answer has another shape than the contract promises: a field of another type, or none that is needed.
+    """The answer does not match the API's contract: a field has another type, or a required one is missing.
 
     :param message: what happened and what to do next.
     :param operation_id: the operation that was called.
-    :param field: the field that is wrong or missing, where it is one.
+    :param field: the field that is wrong or missing, if it is a single one.
     :param status: HTTP status.
     :param repeatable: whether making the same call again does no harm.
     """
@@ -209,4 +199,4 @@ class WtsUnexpectedAnswerError(WtsUnknownOutcomeError):
 
 
 class WtsIncompleteListError(WtsError):
-    """A list was read several times, and rows may still be missing: it kept changing, or shows less than its count."""
+    """A list was read several times, but rows may be missing: it kept changing, or has fewer rows than its count."""

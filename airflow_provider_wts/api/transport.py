@@ -1,10 +1,10 @@
-"""HTTP over one ``requests.Session`` per thread, with two things that ``requests`` does not report or do.
+"""HTTP with one ``requests.Session`` per thread, and two features that ``requests`` lacks.
 
-It knows whether a byte of the request was written. Exception types do not show it: a TLS error or a dropped connection
-may come before or after the server acted. So the connection connects first and then notes the first write.
+It reports whether a byte of the request was written. Exception types do not show this: a TLS error or dropped
+connection may come before or after the server acted. So a connection connects first, and then records the first write.
 
-It keeps deadlines. The timeouts of ``requests`` bound the wait for each packet, so a server that drips bytes keeps a
-caller for ever. A watchdog shuts the socket when the deadline of the whole exchange passes.
+It enforces deadlines. The timeouts of ``requests`` apply to each packet, so a server that drips bytes can block a
+caller forever. A watchdog shuts down the socket at the deadline of the whole exchange.
 """
 
 from __future__ import annotations
@@ -46,29 +46,29 @@ if TYPE_CHECKING:
 
     from urllib3.poolmanager import PoolManager
 
-#: Seconds after which a send no longer trusts an idle connection, since the server may be closing it just now.
+#: Seconds after which a send does not use an idle connection, because the server may be closing it.
 IDLE_LIMIT_OF_SENDS = 1.0
 
-#: Longest answer that is read, in bytes. A page of 100 contacts has about 200 KB.
+#: Maximum size of an answer in bytes. A page of 100 contacts has about 200 KB.
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 CONNECT_TIMEOUT = 10.0
 
-#: Seconds after which the system drops what the other side did not confirm. It would send it again for minutes, also
-#: for a process that is gone: after the search for the message has concluded that nothing was sent.
+#: Seconds after which the operating system gives up on unacknowledged data. Otherwise, it would retransmit for minutes,
+#: even for a process that is gone, and after a reconciliation has concluded that nothing was sent.
 UNCONFIRMED = 15.0
 
-#: Seconds for finding out whether TLS is spoken where a request without it failed.
+#: Seconds to probe for TLS after a request without TLS failed.
 _PROBE_TIMEOUT = 3.0
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 _CHUNK = 64 * 1024
 
-#: Bytes of a body that are written at a time.
-_PIECE = 16 * 1024
+#: Bytes of a body to write at a time.
+_BLOCK = 16 * 1024
 
-#: Tokens of fewer characters are not looked for in answers, where they would be found in other words.
+#: Minimum length of tokens to hide in answers; shorter ones would also match other words.
 _SHORTEST_HIDDEN = 8
 
 _ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
@@ -80,8 +80,8 @@ class Reply:
     """A complete answer.
 
     :param status: HTTP status.
-    :param headers: answer headers; names are looked up without regard to case.
-    :param body: the whole body, decoded from its transfer and content encoding.
+    :param headers: answer headers, with case-insensitive names.
+    :param body: the body without transfer and content encoding.
     """
 
     status: int
@@ -90,13 +90,13 @@ class Reply:
 
 
 class ExchangeFailed(Exception):
-    """No complete answer came.
+    """There was no complete answer.
 
-    :param cause: what ``requests`` or the socket raised. Its text may hold the address with personal data in it.
+    :param cause: the exception of ``requests`` or the socket. Its text may contain the URL, with personal data.
     :param written: whether a byte of the request may have been written.
-    :param status: HTTP status, where an answer began.
+    :param status: HTTP status, if an answer began.
     :param late: whether the deadline ended the exchange.
-    :param connected: whether something took the connection.
+    :param connected: whether a connection was established.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class ExchangeFailed(Exception):
 
 
 class AnswerTooLargeError(Exception):
-    """The answer is longer than any real one."""
+    """The answer exceeds :data:`MAX_ANSWER_BYTES`."""
 
 
 class BearerToken(AuthBase):
-    """Sets the token after everything else, so that neither ``.netrc`` nor a session header replaces it."""
+    """Sets the token last, so that neither ``.netrc`` nor a session header replaces it."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -134,15 +134,13 @@ class BearerToken(AuthBase):
         return request
 
     def hide(self, reply: Reply) -> Reply:
-        """Return an answer without the token, where a server echoed it: in its body and headers, in any spelling.
+        """Mask the token in an answer that echoes it, in body and headers, and in any encoding.
 
-        Before anything is parsed or cut: what is left of a token that was cut would be found no more.
-
-        :param reply: the answer.
+        Call it before anything is parsed or truncated: part of a token would not be found.
         """
         body = reply.body
         if _ESCAPED_ASCII.search(body):
-            # JSON may write any character as an escape, and parsing would bring the token back.
+            # JSON may escape any character, and parsing would restore the token.
             body = _ESCAPE.sub(_unescaped, body)
         for spelling in self._spellings:
             if spelling in body:
@@ -156,7 +154,7 @@ class BearerToken(AuthBase):
         return value
 
     def hide_in(self, error: Exception) -> None:
-        """Take the token out of an error, where a server echoed it."""
+        """Mask the token in an error."""
         error.args = tuple(self._hidden(value) for value in error.args)
         for name, value in vars(error).items():
             setattr(error, name, self._hidden(value))
@@ -169,27 +167,27 @@ class BearerToken(AuthBase):
 
 
 def _spellings_of(token: str) -> list[bytes]:
-    """Return how a token may appear in an answer: as it is, in an address, in JSON, in HTML and in base64."""
+    """Return how a token may appear in an answer: plain, URL-encoded, in JSON, in HTML and in base64."""
     quoted = [quote(token, safe=""), "".join(f"%{ord(character):02X}" for character in token)]
     spellings = {token, token.replace("/", "\\/"), html.escape(token), *quoted}
     spellings |= {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in quoted}
     for before in range(3):
-        # Three ways to cut what comes before into groups of three bytes; the ends depend on the neighbours.
+        # Base64 encodes groups of three bytes, so there are three alignments. Omit the ends, which depend on neighbors.
         coded = base64.b64encode(b"\0" * before + token.encode())
         whole = coded[(before * 8 + 5) // 6 : len(coded.rstrip(b"=")) - (1 if (before + len(token)) % 3 else 0)]
         spellings |= {whole.decode(), whole.decode().replace("+", "-").replace("/", "_")}
-    # The longest first: a shorter one may be a part of it.
+    # Longest first, because a shorter one may be part of it.
     return sorted((text.encode() for text in spellings), key=len, reverse=True)
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
     character = bytes([int(found[1], 16)]) if found[1] else b""
-    # A quote or a backslash means something else without its escape.
+    # A quote or backslash must stay escaped.
     return character if character not in (b"", b'"', b"\\", b"\x7f") else found[0]
 
 
 class _Exchange:
-    """What is known about the request that a thread is making."""
+    """The state of the request that a thread is making."""
 
     __slots__ = (
         "_before_write",
@@ -217,10 +215,10 @@ class _Exchange:
         self.lock = threading.Lock()
 
     def write(self) -> None:
-        """Note that bytes of the request are about to be written, if they may be.
+        """Record that bytes of the request are about to be written, if they may be.
 
-        A process may be stopped between two writes, and come back when another one has taken over. Without its last
-        byte the request has no effect.
+        A process may be suspended between two writes, and resume when another one has taken over. Without its last
+        byte, the request has no effect.
         """
         if self._before_write is not None:
             try:
@@ -234,37 +232,37 @@ class _Exchange:
         self.written = True
 
     def watch(self, sock: socket.socket | None) -> None:
-        """Name the socket that the watchdog has to shut."""
+        """Set the socket that the watchdog must shut down."""
         with self.lock:
             self.sock = sock
             if self.late:
                 self._shut()
 
     def expire(self) -> None:
-        """Wake whoever waits for this exchange: called by the watchdog."""
+        """End this exchange; called by the watchdog."""
         with self.lock:
             if not self.finished:
                 self.late = True
                 self._shut()
 
     def finish(self) -> None:
-        """Forget the socket, which may belong to the next exchange from now on."""
+        """Release the socket, which the next exchange may use."""
         with self.lock:
             self.finished = True
             self.sock = None
 
     def _shut(self) -> None:
-        # TLS inside the TLS of a proxy is no socket, but holds one.
+        # For TLS through a proxy's TLS, this is not a socket but wraps one.
         sock = getattr(self.sock, "socket", self.sock)
         if sock is not None:
-            # Whatever goes wrong here must not end the watchdog's thread: it serves all exchanges.
+            # No error here may end the watchdog's thread, which serves all exchanges.
             with contextlib.suppress(Exception):
-                # Not SSLSocket.shutdown: it drops the TLS state under the feet of the thread that reads.
+                # Not SSLSocket.shutdown, which discards the TLS state while another thread reads.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Watchdog:
-    """One thread that ends exchanges at their deadline."""
+    """A thread that ends exchanges at their deadlines."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -314,7 +312,7 @@ logging.getLogger("urllib3.connection").addFilter(_is_not_ours)
 
 
 def _after_fork() -> None:
-    # Airflow forks its task processes: threads do not come along, and a lock may have been held.
+    # Airflow forks its task processes. Threads do not survive a fork, and a lock may have been held.
     global _watchdog, _local
     _watchdog = _Watchdog()
     _local = threading.local()
@@ -323,14 +321,14 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-#: A status without an answer behind it: the connection speaks another protocol from then on.
+#: No answer follows this status, because the connection switches to another protocol.
 _SWITCHING_PROTOCOLS = 101
 
 
 class _FinalResponse(PlainResponse):
-    """The answer behind all interim ones. ``http.client`` knows 100 alone, and takes any other 1xx for the answer.
+    """Skips all interim answers. ``http.client`` only skips 100, and mistakes any other 1xx for the final answer.
 
-    Then the real one would still be on its way, and be taken for the answer to the next request.
+    The real answer would then be mistaken for that to the next request.
     """
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -339,8 +337,8 @@ class _FinalResponse(PlainResponse):
         return version, 100 if interim else status, reason
 
 
-class _NotingMixin:
-    """A connection that connects first, then notes that a byte of the request is about to be written."""
+class _RecordingMixin:
+    """A connection that connects first, and then records that a byte of the request is about to be written."""
 
     response_class: Any = _FinalResponse
     sock: socket.socket | None
@@ -364,13 +362,13 @@ class _NotingMixin:
             return super()._new_conn()  # type: ignore[misc,no-any-return]
         sock = self._connected(exchange)
         exchange.connected = True
-        # The TLS handshake takes the socket over, and a duplicate is the only handle left while it lasts.
+        # The TLS handshake takes over the socket, so the watchdog needs a duplicate.
         self.__dict__["_handshake"] = sock.dup()
         exchange.watch(self.__dict__["_handshake"])
         return sock
 
     def _connected(self, exchange: _Exchange) -> socket.socket:
-        """Connect to one of the host's addresses, as urllib3 does, which would grant the timeout to each of them."""
+        """Connect to one of the host's addresses. Unlike in urllib3, the timeout applies to all of them together."""
         host, port = self._dns_host, self.port  # type: ignore[attr-defined]
         try:
             found = socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
@@ -379,7 +377,7 @@ class _NotingMixin:
         problem: OSError = OSError("the host has no address")
         until = min(time.monotonic() + CONNECT_TIMEOUT, exchange.deadline)
         for place, (family, kind, protocol, _, address) in enumerate(found):
-            # What is left is shared, so that one dead address does not use it up.
+            # Share the remaining time, so that one dead address does not use it up.
             share = (until - time.monotonic()) / min(len(found) - place, 2)
             if share <= 0:
                 break
@@ -411,26 +409,26 @@ class _NotingMixin:
             return
         if not exchange.written:
             exchange.watch(self.sock)
-        # A long body may wait for the other side in the middle.
-        for piece in _pieces(data) if isinstance(data, bytes) else (data,):
+        # Writing a long body may block partway.
+        for block in _blocks(data) if isinstance(data, bytes) else (data,):
             exchange.write()
-            super().send(piece)  # type: ignore[misc]
+            super().send(block)  # type: ignore[misc]
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    yield from (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
+def _blocks(data: bytes) -> Iterator[bytes]:
+    yield from (data[start : start + _BLOCK] for start in range(0, len(data), _BLOCK))
 
 
-class _NotingHTTPConnection(_NotingMixin, HTTPConnection):
+class _RecordingHTTPConnection(_RecordingMixin, HTTPConnection):
     pass
 
 
-class _NotingHTTPSConnection(_NotingMixin, HTTPSConnection):
+class _RecordingHTTPSConnection(_RecordingMixin, HTTPSConnection):
     pass
 
 
 class _FreshPoolMixin:
-    """A pool that hands a send no connection that has been idle for a while."""
+    """A pool that does not give a send a connection that has been idle for a while."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)  # type: ignore[misc]
@@ -451,48 +449,45 @@ class _FreshPoolMixin:
 
 
 class _HTTPPool(_FreshPoolMixin, HTTPConnectionPool):
-    ConnectionCls = _NotingHTTPConnection
+    ConnectionCls = _RecordingHTTPConnection
 
 
 class _HTTPSPool(_FreshPoolMixin, HTTPSConnectionPool):
-    ConnectionCls = _NotingHTTPSConnection
+    ConnectionCls = _RecordingHTTPSConnection
 
 
-class _NotingAdapter(HTTPAdapter):
-    """The adapter of ``requests`` over pools of noting connections; it never repeats a request."""
+class _RecordingAdapter(HTTPAdapter):
+    """The adapter of ``requests`` with pools of recording connections; it never retries."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        _use_noting_pools(self.poolmanager)
+        _use_our_pools(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return _use_noting_pools(super().proxy_manager_for(*args, **kwargs))
+        return _use_our_pools(super().proxy_manager_for(*args, **kwargs))
 
 
-def _use_noting_pools(manager: PoolManager) -> PoolManager:
+def _use_our_pools(manager: PoolManager) -> PoolManager:
     manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
     return manager
 
 
 class _NoCookies(RequestsCookieJar):
-    """The API needs no cookies, and a load balancer's would tie all calls to one of its servers."""
+    """Drops cookies: the API needs none, and a load balancer's would bind all calls to one server."""
 
     def extract_cookies(self, *args: Any, **kwargs: Any) -> None:
         return None
 
 
 class _Session(requests.Session):
-    """A session that leaves redirects alone; the usual one reads their bodies and trips over bad locations."""
+    """A session that ignores redirects; the usual one reads their bodies, and fails on invalid locations."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address stays on this machine. A name does if all that it resolves to does.
-
-    :param host: name or IP address.
-    """
+    """Whether a host name or IP address is on this machine; for a name, all its addresses must be."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -502,10 +497,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _proxies_to(base_url: str) -> dict[str, str]:
-    """Return the environment's proxies: none for this machine, where the token would go to them in the clear.
+    """Return the environment's proxies, but none for this machine: the proxy would get the token unencrypted.
 
-    :param base_url: where the API is.
-    :raises WtsInvalidRequestError: when the proxy is of a kind that is not supported.
+    :raises WtsInvalidRequestError: when that kind of proxy is not supported.
     """
     found: dict[str, str] = dict(get_environ_proxies(base_url))
     # As curl reads it. requests takes the name before a port for a scheme.
@@ -545,14 +539,14 @@ def _is_address(proxy: str) -> bool:
 
 
 def _speaks_tls(host: str, port: int) -> bool:
-    # Nothing is sent over it, so whose certificate it is does not matter.
+    # Nothing is sent, so the certificate does not matter.
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with socket.create_connection((host, port), timeout=_PROBE_TIMEOUT) as sock:
             context.wrap_socket(sock, server_hostname=host).close()
     except ssl.SSLError as error:
-        # One that wants a client's certificate, or refuses this name, speaks TLS as well.
+        # An alert, for example about a missing client certificate, is also TLS.
         return "ALERT" in (error.reason or "")
     except (OSError, ValueError):
         return False
@@ -568,25 +562,23 @@ def _writes_first(host: str, port: int) -> bool:
 
 
 class Transport:
-    """Makes single HTTP exchanges with one host; nothing is repeated here and no redirect is followed.
+    """Makes single HTTP exchanges with one host, without retries or redirects.
 
-    :param base_url: address of the API, with scheme.
-    :param user_agent: value of the ``User-Agent`` header.
-    :param ca_bundle: path of a file with certificate authorities; without it the environment's
-        (``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``), else those that ``requests`` brings.
+    :param ca_bundle: path of a file with certificate authorities. Default: that of the environment
+        (``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``), or else that of ``requests``.
     """
 
     def __init__(self, base_url: str, *, user_agent: str, ca_bundle: str | None = None) -> None:
         self._user_agent = user_agent
         from_environment = next((name for name in _CA_VARIABLES if os.environ.get(name)), None)
         self._verify: str | bool = ca_bundle or (os.environ[from_environment] if from_environment else True)
-        #: What names the certificate authorities, for errors.
+        #: Where the certificate authorities are configured, for errors.
         self.ca_source = (
             f"the environment variable {from_environment}"
             if from_environment and not ca_bundle
             else "the connection's CA bundle"
         )
-        # Read once: requests would look through the environment again at every call.
+        # Read once: requests would search the environment in every call.
         self._proxies = _proxies_to(base_url)
         proxy = select_proxy(base_url, self._proxies)
         #: How requests go to the host, for errors.
@@ -609,20 +601,18 @@ class Transport:
         fresh: bool,
         before_write: Callable[[], None] | None = None,
     ) -> Reply:
-        """Send one request and read its whole answer.
+        """Send one request and read its complete answer.
 
-        :param method: HTTP method.
         :param url: address without query.
-        :param query: query as name and value pairs.
-        :param headers: headers beside the usual ones.
+        :param query: name and value pairs.
+        :param headers: additional headers.
         :param content: body as bytes or as a binary file.
-        :param auth: what authenticates the request, if anything does.
-        :param timeout: seconds for the whole exchange, connecting included.
-        :param fresh: take no connection that has been idle for over a second.
-        :param before_write: called before each write, when the connection is open; what it raises is raised, and the
-            request is not completed.
-        :return: the complete answer, whatever its status.
-        :raises ExchangeFailed: when no complete answer came.
+        :param timeout: seconds for the whole exchange, including the connection.
+        :param fresh: whether to avoid connections that have been idle for over a second.
+        :param before_write: called before each write, when the connection is open. An exception it raises is raised,
+            and the request is not completed.
+        :return: the answer, with any status.
+        :raises ExchangeFailed: when there was no complete answer.
         """
         exchange = _Exchange(time.monotonic() + timeout, fresh=fresh, before_write=before_write)
         status: int | None = None
@@ -660,7 +650,7 @@ class Transport:
                 response.close()
 
     def speaks_tls(self) -> bool:
-        """Whether what listens at an address without TLS wants TLS. Asked once, after an exchange failed."""
+        """Whether the server at an address without TLS expects TLS. It is probed once, after an exchange failed."""
         parts = urlsplit(self._base_url)
         if parts.scheme != "http" or select_proxy(self._base_url, self._proxies):
             return False
@@ -669,9 +659,9 @@ class Transport:
         return self._speaks_tls
 
     def answers_before_tls(self, failure: ExchangeFailed) -> bool:
-        """Whether what listens writes before it is spoken to, as mail and SSH servers do and none with TLS does.
+        """Whether the server writes first, as mail and SSH servers do, but none with TLS does.
 
-        :param failure: what ended an exchange; asked once, where a handshake ended without a word about TLS.
+        It is probed once, after a failed exchange.
         """
         parts = urlsplit(self._base_url)
         if parts.scheme != "https" or select_proxy(self._base_url, self._proxies) or not failure.connected:
@@ -696,7 +686,7 @@ class Transport:
             session.cookies = _NoCookies()
             session.headers["User-Agent"] = self._user_agent
             session.headers["Accept"] = "application/json"
-            adapter = _NotingAdapter(pool_connections=4, pool_maxsize=4, max_retries=0)
+            adapter = _RecordingAdapter(pool_connections=4, pool_maxsize=4, max_retries=0)
             session.mount("https://", adapter)
             session.mount("http://", adapter)
             self._sessions.session = session

@@ -693,7 +693,7 @@ class TestDiscretion:
         with suppress(WtsError):
             impatient.perform(Call("get_contact_by_phone", {"phone": TO}))
         told = " ".join(r.getMessage() for r in caplog.records if r.name.startswith("airflow_provider_wts"))
-        assert "Trying again" in told
+        assert "Retrying in" in told
         assert TOKEN not in told
         assert "99999" not in told
 

@@ -298,14 +298,14 @@ def test_the_system_drops_what_nobody_confirms_before_a_search_concludes_that_it
     client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bounds: list[int] = []
-    connected = transport._NotingMixin._connected
+    connected = transport._RecordingMixin._connected
 
     def noting(*args: Any) -> socket.socket:
         made = connected(*args)
         bounds.append(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
         return made
 
-    monkeypatch.setattr(transport._NotingMixin, "_connected", noting)
+    monkeypatch.setattr(transport._RecordingMixin, "_connected", noting)
     with RawServer(http()) as server:
         client_of(server.url).perform(READ)
     assert 0 < bounds[0] < reconcile.DEFAULT_EFFECT_LAG * 1000
@@ -334,8 +334,8 @@ class TestInternalsOfUrllib3:
     def test_every_request_goes_through_what_is_overridden(self, monkeypatch: pytest.MonkeyPatch) -> None:
         passed: list[str] = []
         for owner, name in (
-            (transport._NotingMixin, "_new_conn"),
-            (transport._NotingMixin, "send"),
+            (transport._RecordingMixin, "_new_conn"),
+            (transport._RecordingMixin, "send"),
             (transport._FreshPoolMixin, "_get_conn"),
             (transport._FreshPoolMixin, "_put_conn"),
         ):

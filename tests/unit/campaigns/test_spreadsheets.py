@@ -312,7 +312,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "months as names": ("a.csv", f"to;nome;01/12/2026\n{ANA};Ana;1\n".encode(), {}, TWO[:1]),
     # JSON Lines
     "one name twice in an object": ("a.jsonl", f'{{"to": "{ANA}", "to": "{BIA}"}}\n'.encode(), {}, {1: "'to' twice"}),
-    "JSON over several lines": ("a.jsonl", b'[\n{"to": 1}\n]', {}, {1: "JSON", 2: "to: 1 came as a number", 3: "JSON"}),
+    "JSON over several lines": ("a.jsonl", b'[\n{"to": 1}\n]', {}, {1: "JSON", 2: "to: 1 is a number", 3: "JSON"}),
     "half a character": ("a.jsonl", f'{{"to": "{ANA}", "nome": "\\ud800"}}\n'.encode(), {}, {1: "half a character"}),
     "nested without end": ("a.jsonl", b"[" * 100_000, {}, {1: "is not valid JSON"}),
     "a phone number of 5,000 digits": ("a.jsonl", b'{"to": ' + b"1" * 5000 + b"}", {}, {1: "is not valid JSON"}),
@@ -370,7 +370,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {},
         {2: "scientific notation and lost digits"},
     ),
-    "Excel, a truth value for a phone number": ("a.xlsx", excel(["to", "nome"], [True, "A"]), {}, {2: "a truth value"}),
+    "Excel, a truth value for a phone number": ("a.xlsx", excel(["to", "nome"], [True, "A"]), {}, {2: "a boolean"}),
     "Excel, a truth value for a name": ("a.xlsx", excel(["to", "nome"], [ANA, True]), {}, {2: "would write True"}),
     "Excel, a date for a phone number": (
         "a.xlsx",
@@ -382,7 +382,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.xlsx",
         excel(["to", "nome"], [46387, "Ana"]),
         {},
-        {2: "46387 came as a number"},
+        {2: "46387 is a number"},
     ),
     "Excel, a date beyond all dates": ("a.xlsx", formatted(11910000001, "dd/mm/yyyy"), {}, {2: "to: is empty"}),
     "Excel, a format that shows +": ("a.xlsx", formatted(51912345678, "+0"), {}, [("+51|912345678", "Ana")]),

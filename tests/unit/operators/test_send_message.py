@@ -528,7 +528,7 @@ def test_a_handle_with_an_excluded_tag_is_skipped(wts_connection, context, logge
 
 @pytest.mark.parametrize("to", [[TO, "(11) 99999-0002"], f'["{TO}"]', {"to": TO}])
 def test_a_list_in_to_is_refused_and_the_batch_operator_is_named(wts_connection, context, to):
-    with pytest.raises(AirflowFailException, match=r"to: .* one recipient is expected.*WtsSendTextBatchOperator"):
+    with pytest.raises(AirflowFailException, match=r"to: .* must be one recipient.*WtsSendTextBatchOperator"):
         send_text(context, to=to)
 
     assert wts_connection.requests == []
