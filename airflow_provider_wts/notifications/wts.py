@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.call import Call
 
 
-#: Seconds for a whole notification, all recipients and waits included: it holds up the task that calls it.
+#: Seconds for a notification, including all recipients and waits, because the task waits for it.
 DEADLINE = 30.0
 
 
@@ -87,7 +87,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         try:
             super().__call__(*args)
         except Exception:
-            # A mistake in a template, say.
+            # For example, an error in a template.
             self.log.exception("The notification was not sent.")
 
     def __await__(self) -> Generator[Any, None, None]:
@@ -193,5 +193,5 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         return lambda to: sends.send_text(text, to=to, from_=channel or UNSET)
 
     def _failed(self, what: str, error: Exception) -> None:
-        # A traceback says something only where this code is at fault.
+        # A traceback helps only with unexpected errors.
         self.log.error("%s: %s", what, error, exc_info=None if isinstance(error, WtsError) else error)

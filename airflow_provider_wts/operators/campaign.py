@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.rules import Rule
 
 
-#: Requests at a time that an account's limits give work to.
+#: The most parallel requests that an account's limits can use.
 _MOST_PARALLEL = 64
 
 
@@ -236,7 +236,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             if not dry_run:
                 self.refuse_backfill(context)
             policies = {"on_unknown": self.on_unknown, "on_clear": self.on_clear}
-            # Before anything that can wait: whoever opens it last is the one who may send.
+            # Before anything that can wait, because only the try that opens it last may send.
             ledger = Ledger(None, max_tries=0) if dry_run else open_ledger(context, **policies)
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
             if self._per_minute:
@@ -381,7 +381,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         if snapshot is not None:
             rows = snapshot.rows()
         elif parameters.missing(self.recipients_path):
-            # They are in memory, so they are few.
+            # A list is in memory, so it is short.
             return Recipients(checked(recipients.listed(self.recipients), plan))
         else:
             file_format = parameters.filter_choice("recipients_format", self.recipients_format, recipients.FORMATS)
@@ -390,7 +390,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             rows = recipients.in_file(path, file_format or None, encoding=encoding or None, sheet=sheet or None)
             options = [path, file_format, encoding, sheet]
         if checked_rows is not None:
-            # Before the rows are read: a file that changes meanwhile must not count as unchanged.
+            # Before the rows are read, so that a file that changes meanwhile does not count as unchanged.
             source = snapshot.checksum if snapshot is not None else recipients.checksum_of(path)
             found = checked_rows.found([source, *options, *self._what_decides_checks(context)])
             if found is not None:
@@ -533,7 +533,7 @@ class _MessageBatchOperator(WtsBatchOperator):
             "enable_bot": parameters.flag("enable_bot", self.enable_bot),
             "department": parameters.department(self.department),
         }
-        # Looked up last: it may make a request, and a mistake above should make none.
+        # Last, because it may take a request, and an invalid value above should take none.
         options["user"] = parameters.user(self.user, self.hook.names.user)
         return options
 
@@ -711,7 +711,7 @@ class WtsSendTextBatchOperator(_MessageBatchOperator):
     def _text(self, value: Any) -> str:
         found = parameters.needed_text("text", value)
         if len(found) > MOST_TEXT and not self._warned:
-            # Once for all rows: their texts come from one template.
+            # Once for all rows, because their texts come from one template.
             self._warned = True
             warn_if_long(self.log, "text", found, MOST_TEXT)
         return found
@@ -725,7 +725,7 @@ def _metadata(name: str) -> Callable[[Any], Any]:
             return None
         if isinstance(value, str):
             value = parameters.json_text(name, value)
-        # A data file's dates have no zone, and go out as they are written there.
+        # Dates in a data file have no time zone, and are sent as they are written.
         return parameters.metadata(name, with_dates_as_text(without_missing(value)))
 
     return check
@@ -744,7 +744,7 @@ def _file(value: Any) -> str | None:
     return found if is_uuid(found) else encoded_address(found)
 
 
-#: What templates of rows see beside ``row``.
+#: What row templates see besides ``row``.
 _FROM_CONTEXT = (
     "ds",
     "ds_nodash",

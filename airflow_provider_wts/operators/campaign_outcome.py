@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.campaigns.outcomes import RowPolicy
     from airflow_provider_wts.hooks.tables import Table
 
-#: The shortest pause between two passes, and how long Airflow waits for a trigger that is late.
+#: The shortest pause between two passes, and how long Airflow waits for a late trigger.
 _LEAST_INTERVAL = timedelta(seconds=10)
 
 _SLACK = timedelta(hours=1)
@@ -271,7 +271,7 @@ class _Following:
         if self._table is not None:
             written = self.outcomes.write_into(self._table, rows, self._policy)
             self._log.info("%s rows of %s are new or changed.", f"{written:,}", self._table.name)
-        # What nobody read until now is counted here; what was read is at its end.
+        # Rows that nothing has read yet are counted here.
         deque(rows if self._table is None and self._file is None else (), maxlen=0)
         for line in counts.funnel.text():
             self._log.info(line)

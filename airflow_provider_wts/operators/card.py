@@ -601,7 +601,7 @@ class WtsListCardsOperator(WtsListOperator):
         text_filter = parameters.filter_text("text_filter", self.text_filter)
         statuses = parameters.filter_list("statuses", self.statuses, CARD_STATUSES)
         details = parameters.details(self.include_details, _CARD_DETAILS)
-        # Looked up last: a mistake above must not cost a request.
+        # Last, so that an invalid value above takes no request.
         names = self.hook.names
         panel_id = names.panels.panel(panel)
         return panels.list_cards(

@@ -125,7 +125,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             trace=self._trace(start),
             last=not self.wait_for_completion,
         )
-        # What the API answers when it skipped the bot is not documented; it may be nothing.
+        # The response for a skipped bot is not documented, and may be empty.
         session = cast("Session", answer or {})
         if "dry_run" in session:
             return session
@@ -154,7 +154,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         completed = completed_event(self.hook, event)
         if event and event.get("listed") and completed.get("status") != "COMPLETED":
             self._wait_on(completed, time_left(event, self.completion_timeout))
-        # Not before: a clear of a task that failed while it waited goes on waiting.
+        # Not earlier, so that clearing a task that failed while it waited continues the wait.
         self.finish_sending(context)
         return completed
 
@@ -178,19 +178,19 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         }
         if isinstance(start["session_id"], str) and self.hook.connection.allowed_recipients:
             self.session_contact(start["session_id"])
-        # Looked up last: a mistake above must not cost a request.
+        # Last, so that an invalid value above takes no request.
         start["from_"] = self._from()
         start["bot_key"] = self.hook.names.chatbot(parameters.needed_name("chatbot", self.chatbot))
         return start
 
     def _recipient(self) -> str | Unset:
-        # Nothing is what a template leaves where a session is given instead.
+        # A template renders to nothing if a session is given instead.
         return UNSET if parameters.missing(self.to) else self.hook.recipient(self.to)
 
     def _from(self) -> str | Unset:
         channel = parameters.filter_text("channel", self.channel) or None
         if channel is None and not parameters.missing(self.session_id):
-            # The session has a channel of its own.
+            # The session has its own channel.
             return UNSET
         return self.hook.channel(channel) or UNSET
 
@@ -240,7 +240,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             return False
         if not session.get("id"):
             return True
-        # An answer without metadata says nothing, so the session itself is asked.
+        # A response without metadata shows nothing, so read the session itself.
         current: SessionV2 = self.run_call(get_session(str(session.get("id"))))
         return not mark.is_in(current)
 
@@ -326,7 +326,7 @@ def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: flo
             session: SessionV2 | None = _session(hook, wait.session_id)
         except WtsError as error:
             if refuses_token(error):
-                # It may have been replaced in Airflow. If that one is refused, too, the wait is over.
+                # The token may have been replaced in Airflow. If the new one is refused, too, the wait is over.
                 hook = WtsHook(hook.wts_conn_id)
                 session = _session_at_once(hook, wait.session_id)
             elif failed_checks.failed(error):

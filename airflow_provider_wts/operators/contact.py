@@ -148,7 +148,7 @@ class WtsCreateContactOperator(_ContactWriteOperator, RefusesBackfill):
         from airflow_provider_wts.sending.reconcile import ByPhone, Repeatable
 
         phone = contact.get("phone_number")
-        # That there is such a contact says nothing of its sequences, and putting it into one twice may write twice.
+        # An existing contact does not show its sequences, and adding it to one twice may message it twice.
         if not phone or contact.get("sequence_ids"):
             return None
         finds_itself = parameters.flag("upsert", self.upsert) or parameters.flag("get_if_exists", self.get_if_exists)
@@ -433,7 +433,7 @@ class WtsListContactsOperator(WtsListOperator):
             email=parameters.filter_text("email_address", self.email_address),
             origin=origin,
             metadata=_texts("metadata", _filter_object("metadata", self.metadata)),
-            # Looked up last: a mistake above must not cost a request.
+            # Last, so that an invalid value above takes no request.
             tag_ids=contact_fields.ids("tags", tags, self.hook.names.tag),
             portfolio_ids=contact_fields.ids("portfolios", portfolios, self.hook.names.portfolio),
             custom_fields=contact_fields.custom_fields("custom_fields", custom, self.hook.names),
@@ -460,7 +460,7 @@ def _texts(name: str, found: dict[str, Any] | Unset) -> dict[str, str | None] | 
     }
 
 
-#: The most ids in the answer of a task; Airflow keeps it in its database.
+#: The most IDs in the result of a task, because Airflow keeps it in its database.
 _IDS_IN_ANSWER = 1000
 
 
@@ -542,7 +542,7 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
                     self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
                 starting.finish()
             if snapshot is not None:
-                # A clear from now on queries again.
+                # From now on, a clear queries again.
                 self._once(context).finish()
         return saved.answer()
 
@@ -650,7 +650,7 @@ class SaveRules(NamedTuple):
         if isinstance(self.get_if_exists, bool):
             options["get_if_exists"] = self.get_if_exists
         if self.upsert is True:
-            # Left out it means every field, and whether what is not given is then cleared is not documented.
+            # Without it, every field is meant, and it is not documented whether missing fields are then cleared.
             options["upsert_fields"] = self.mask(contact)
             if contact.get("tag_ids", UNSET) is not UNSET:
                 options["upsert_tag_operation"] = contact_fields.upsert_spelling(self.tag_operation)
@@ -726,7 +726,7 @@ def _row(index: int, row: Any) -> dict[str, Any]:
     if garbled := garbled_cell(row):
         raise WtsInvalidRequestError(f"{prefix}.{garbled}. Nothing was saved. Correct it at its source.")
     named = {"email_address" if name == "email" else name: value for name, value in row.items()}
-    # A row comes from data: what is missing in it is not given, and must not clear what the contact has.
+    # A row comes from data, so a missing value counts as not given and must not clear a field.
     filled = {name: _without_missing(value) for name, value in named.items() if not _is_gap(value)}
     checked = contact_fields.checked(given(**filled), prefix=f"{prefix}.")
     if all(parameters.missing(checked.get(field)) for field in contact_fields.IDENTIFIERS):

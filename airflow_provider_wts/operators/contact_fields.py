@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.hooks.names import Names
 
 
-#: Names by which users give a contact's fields.
+#: The fields of a contact, as users name them.
 FIELDS = (
     "name",
     "phone_number",
@@ -36,7 +36,7 @@ FIELDS = (
     "metadata",
 )
 
-#: By any of these the API recognises a contact that exists.
+#: By any of these, the API recognizes an existing contact.
 IDENTIFIERS = ("phone_number", "email_address", "instagram")
 
 DETAILS = ("Tags", "CustomFields", "Portfolios")
@@ -299,7 +299,7 @@ def refuse_twins(rows: Iterable[Mapping[str, Any]]) -> None:
             if parameters.missing(row.get(field)):
                 continue
             text = user_of(row[field])
-            # One person's number may be written in two ways, such as with and without Brazil's ninth digit.
+            # A number may have two spellings, such as with and without Brazil's ninth digit.
             first = seen.setdefault((field, identity_of(text) if field == "phone_number" else text.casefold()), index)
             if first != index:
                 raise WtsInvalidRequestError(

@@ -39,26 +39,26 @@ if TYPE_CHECKING:
     from airflow_provider_wts.hooks.wts import WtsHook
 
 
-#: Names of the state and of the try that holds the export, in the store.
+#: Names in the store: the state, and the try that holds the export.
 STATE = "wts_export"
 
 HOLDER = "wts_export_holder"
 
 _VERSION = 2
 
-#: Sessions in a part file: as many as one request lists.
+#: Sessions per part file: as many as one request lists.
 PART = 100
 
-#: Sessions that are read one at a time to find out whether the list leaves their metadata out.
+#: Sessions read individually to find out whether the list omits metadata.
 SAMPLES = 5
 
-#: A line in the log each so many parts.
+#: Parts per progress line in the log.
 PARTS_PER_LINE = 10
 
-#: Date bounds may include themselves or not, so the list is asked for more, and judged here.
+#: Date bounds may be inclusive or not, so the request asks for more, and the result is filtered here.
 _SLACK = timedelta(seconds=1)
 
-#: How far the clock of a worker may be ahead of WTS Chat's: an interval that ends later than that is in the future.
+#: How far a worker's clock may be ahead of WTS Chat's; an interval that ends later is in the future.
 MOST_SKEW = timedelta(minutes=5)
 
 _EXAMPLE = "'s3://aws_default@bucket/conversations/{{ ds }}'"
@@ -119,10 +119,10 @@ class Export:
         self._try_number = int(context["ti"].try_number or 1)
         self._folder = output_folder("output_path", wanted.output_path, example=_EXAMPLE)
         task = TaskIdentity.of(context["ti"])
-        # Runs may share a folder; each knows its own files by this.
+        # Runs may share a folder; this marks the files of this task.
         self._mark = hashlib.sha256("\0".join(map(str, task)).encode()).hexdigest()[:8]
         self._store = store_of(context, task) or FileStore(str(self._folder / "_state"), task)
-        # Files may outlive a run, and be found by another one under its run id.
+        # Files may outlive a run, and be found by another run with the same run ID.
         self._run = run_identity(context) if isinstance(self._store, FileStore) else None
         self._fence = Fence(self._store, try_number=self._try_number, run=self._run, name=HOLDER)
         self._process = self._fence.process[:8]
@@ -230,7 +230,7 @@ class Export:
             for path in made:
                 self._remove(path)
             raise
-        # Only a clear changes it, and a retry after the end must not be taken for another clear.
+        # Only a clear changes it; a retry after the end must not look like another clear.
         state["max_tries"] = self._max_tries
         try:
             self._store.set(STATE, state)
@@ -272,10 +272,10 @@ class Export:
     def _sessions(self) -> Iterator[dict[str, Any]]:
         """Walk the sessions of the interval, each once."""
         after, before = (datetime.fromisoformat(text) for text in self._wanted[2:4])
-        # What WTS Chat shows late, with a date of the interval before, was in no list of that interval.
+        # A change that WTS Chat showed late is missing from the export of the previous interval.
         after -= timedelta(seconds=self._wanted.overlap)
         found: set[str] = set()
-        # Two lists: whether a message moves the date of a session's change is not documented.
+        # Two lists, because it is not documented whether a message moves a session's update date.
         for kind in ("updated", "last_interaction"):
             bounds: Any = {f"{kind}_after": after - _SLACK, f"{kind}_before": before + _SLACK}
             call = list_sessions(
@@ -290,7 +290,7 @@ class Export:
     def _listed(self, call: Call[Any], end: datetime) -> Iterable[Any]:
         """Read a list after the end of the interval, by WTS Chat's clock."""
         items = self._hook.client.items(call)
-        # Its first answer shows what time it is there. The worker's clock may be ahead.
+        # The first response shows WTS Chat's time. The worker's clock may be ahead.
         first = list(islice(items, 1))
         left = end - self._hook.client.now()
         if left <= timedelta():
@@ -313,7 +313,7 @@ class Export:
                 if isinstance(self._whole(session).get("metadata"), dict):
                     return True
             except WtsNotFoundError:
-                # Deleted since it was listed. If all are, it is unknown, and each session is read.
+                # Deleted since it was listed. If all are, assume that the list hides metadata.
                 continue
             is_shown = True
         return not is_shown
@@ -330,7 +330,7 @@ class Export:
             self._complete(row, metadata_singly=state["metadata_singly"])
         part = self._folder / f"conversations-{self._mark}-{self._process}-{number:05}.{self._wanted.file_format}"
         write_rows(part, rows, self._wanted.file_format)
-        # Before the part is noted: a try that goes on here writes the same rows again, in place of these.
+        # Before the part is recorded: a try that continues here replaces these rows.
         for table, rows_of in zip(self._tables, (session_rows, message_rows), strict=True):
             if table is not None:
                 table.replace(rows_of(rows))
@@ -369,7 +369,7 @@ class Export:
     def _remove_all_but(self, kept: set[str]) -> None:
         """Remove this task's other files, which would be read together with the new ones."""
         left = [file for file in self._own_files() if file.name not in kept]
-        # Checked after they were listed: a successor writes its first file only when this would have failed already.
+        # Checked after listing: a successor writes its first file only once this check fails.
         self._fence.check()
         for file in left:
             self._remove(file)
@@ -382,7 +382,7 @@ class Export:
 
 def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bool:
     dates = [session[name] for name in ("updatedAt", "lastInteractionDate") if session.get(name)]
-    # If that is unknown, it is inside: it was listed.
+    # Without a date, it counts as inside, because it was listed.
     return not dates or any(at.year == 9999 or after <= at < before for at in map(parse_timestamp, dates))
 
 
@@ -419,7 +419,7 @@ _MESSAGE = _Fields(
     objects=("details", "filesIds"),
 )
 
-#: What a column of whole numbers holds.
+#: The bound of an integer column.
 _LARGEST = 2**63
 
 
@@ -515,13 +515,13 @@ def _kinds(fields: _Fields) -> dict[str, str]:
     return {"id": "key", **{_snake(name): kind for names, kind in kinds for name in names if name != "id"}}
 
 
-#: The columns of the tables, and what each holds.
+#: The columns of the tables, and their kinds.
 SESSION_COLUMNS = {**_kinds(_SESSION), "unread_count": "long"}
 
 MESSAGE_COLUMNS = {"session_id": "text", **_kinds(_MESSAGE)}
 
 
-#: Those that show which of two rows of a session or message was read later.
+#: Columns that show which of two rows was read later.
 _DATES_OF_ROWS = {"sessions_table": ("updated_at", "last_interaction_date"), "messages_table": ("updated_at",)}
 
 
@@ -551,7 +551,7 @@ def _timestamp(value: Any) -> datetime | None:
     return found if found is not None and found.year < 9999 else None
 
 
-#: Seconds before the interval that are exported again.
+#: Default seconds before the interval to export again.
 OVERLAP = 120.0
 
 _MOST_OVERLAP = 30 * 24 * 3600.0
@@ -642,10 +642,10 @@ class WtsExportConversationsOperator(WtsOperator):
         from airflow_provider_wts.hooks.tables import table_of
 
         def opened(name: str, columns: Mapping[str, str]) -> Table | None:
-            # One connection serves both; alone it names no table.
+            # One connection serves both tables.
             table = getattr(self, name)
             given = (table, None if parameters.missing(table) else self.tables_conn_id)
-            # A try that goes on has sessions as they were when it was begun.
+            # A try that continues has the sessions as they were when the export started.
             return table_of((name, "tables_conn_id"), given, columns, ("id",), _DATES_OF_ROWS[name])
 
         return opened("sessions_table", SESSION_COLUMNS), opened("messages_table", MESSAGE_COLUMNS)

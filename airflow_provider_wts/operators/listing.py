@@ -246,7 +246,7 @@ class Collector:
         for batch in self._batches():
             found += batch
             size += sum(len(json_line(item)) for item in batch)
-            # What page 1 says saves the requests for a list that will not fit anyway.
+            # The count on page 1 saves the requests for a list that will not fit.
             expected = min(self.total or 0, self.max_items or self.total or 0) if self.page is None else 0
             if max(len(found), expected) > INLINE_ITEMS or size > INLINE_BYTES:
                 raise AirflowFailException(

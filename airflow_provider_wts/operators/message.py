@@ -214,7 +214,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         if not isinstance(found, list):
             raise WtsInvalidRequestError(f"scheduled_message_id: is empty. Example: {example!r}.")
         checked = [parameters.needed_identity("scheduled_message_id", one, example=example) for one in found]
-        # Twice the same id is one message.
+        # A repeated ID is one message.
         return list(dict.fromkeys(checked)) or None
 
 
@@ -334,7 +334,7 @@ class WtsSendFileOperator(_WrittenOperator):
         with task_failures():
             first = is_first_try(context)
             file = OutgoingFile(self.hook, self.file, name=self.file_name, mime_type=self.mime_type, check=first)
-            # The quick sends leave the kind to the platform.
+            # Quick sends leave the kind to WTS Chat.
             kind = None if self.is_quick else file.kind(self.kind)
             self.leaves_kind_open = kind is None
             text = parameters.text("text", self.text)
@@ -427,7 +427,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         self.open_ledger(context)
         with task_failures():
             moment = self._moment()
-            # A later try may find the time past, and that it was scheduled in time.
+            # For a later try, the time may be past although it was scheduled in time.
             first = is_first_try(context)
             if first:
                 _refuse_past(moment)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: A wait for the send window that is shorter than this many seconds is not worth a deferral.
+#: Waits for the send window that are shorter than this (in seconds) are not worth a deferral.
 _SHORT_WAIT = 60.0
 
 
@@ -198,7 +198,7 @@ class WtsSendingOperator(RefusesBackfill):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Airflow's operators have a method dry_run already, so the parameter goes by another name.
+        # Airflow's operators have a method dry_run, so the attribute has another name.
         self.is_dry_run = dry_run
         self.not_after = not_after
         self.send_window = send_window
@@ -245,13 +245,13 @@ class WtsSendingOperator(RefusesBackfill):
             return self._once(context).key(recipient)
 
         def before_send() -> None:
-            # After a wait much may have changed: the window may be shut again, and the customer may have opted out.
+            # After a wait, the window may have closed again, and the customer may have opted out.
             try:
                 while (opening := self._opening(recipient, now := datetime.now(UTC))) > now:
                     self.wait_for(opening)
                 self._take(key(), recipient)
             except AirflowSkipException as skip:
-                # Airflow's own line about a skipped task does not say why.
+                # Airflow's own log line about a skipped task has no reason.
                 self.log.warning("%s", skip)
                 raise
             if prepare is not None:
@@ -393,7 +393,7 @@ class WtsSendingOperator(RefusesBackfill):
             "skipped": skipped,
             "waits_until": opening.isoformat() if opening > now else None,
         }
-        # Whom it would go to and what it says is for the returned value only.
+        # The recipient and the content are only in the returned value, not in the log.
         outcome = skipped or f"{call.method} {call.operation_id} would be called."
         self.log.info("Dry run: nothing is sent. %s", outcome)
         return request
@@ -479,7 +479,7 @@ def time_trigger(timestamp: datetime) -> Any:
 
 _EXAMPLE = "{{ ti.xcom_pull(task_ids='start')['id'] }}"
 
-#: What the quick sends have no property for.
+#: Parameters that quick sends do not support.
 _NOT_QUICK = ("sender_id", "callback_url", "delay_typing", "session_metadata", "kind")
 
 _NOT_QUICK_IN_SESSION = ("channel", "department", "user", "hidden_session", "force_start_session", "enable_bot")
@@ -575,7 +575,7 @@ class WtsMessageOperator(WtsSendingOperator):
         quick = parameters.switch("synchronous", self.synchronous) is True or not parameters.missing(self.reply_bot)
         return quick or self.leaves_kind_open
 
-    #: Whether a file goes out whose kind nobody gave, which only the quick sends take.
+    #: Whether a file of unknown kind is sent, which only quick sends support.
     leaves_kind_open = False
 
     def deliver(
@@ -632,7 +632,7 @@ class WtsMessageOperator(WtsSendingOperator):
     def _channel(self, session_id: str | None) -> str | None:
         channel = parameters.filter_text("channel", self.channel) or None
         if session_id is not None and channel is None:
-            # The session has a channel of its own.
+            # The session has its own channel.
             return None
         return self.hook.channel(channel)
 

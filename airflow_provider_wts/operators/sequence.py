@@ -347,7 +347,7 @@ class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
 
 
 def _by(member: _Member) -> str:
-    # What the API does with ids and numbers in one call is not documented.
+    # Separately, because IDs and numbers in one call are not documented.
     return member.by
 
 

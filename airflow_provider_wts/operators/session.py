@@ -145,7 +145,7 @@ class WtsTransferSessionOperator(_SessionChangeOperator):
             )
         session = self.checked_session()
         stop_bot = self.stops_bot()
-        # Looked up last: a mistake above must not cost a request.
+        # Last, so that an invalid value above takes no request.
         names = self.hook.names
         return sessions.transfer_session(
             session,
@@ -295,7 +295,7 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
-    # The answer is the note; it does not know the address of its session.
+    # The response is the note, which does not contain the session's address.
     operator_extra_links: Sequence[WtsSessionLink] = ()
 
     def __init__(
@@ -442,7 +442,7 @@ class WtsListSessionsOperator(WtsListOperator):
         department = parameters.filter_text("department", self.department)
         user = parameters.filter_text("user", self.user)
         tags = parameters.filter_list("tags", self.tags)
-        # Looked up last: a mistake above must not cost a request.
+        # Last, so that an invalid value above takes no request.
         names = self.hook.names
         filters["department_id"] = looked_up(department, names.department)
         filters["user_id"] = looked_up(user, names.user)

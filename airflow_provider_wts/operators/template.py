@@ -78,7 +78,7 @@ class WtsListTemplatesOperator(WtsListOperator):
             "include_details": parameters.details(self.include_details, ("All", "Params", "File", "Interactive")),
         }
         channel = parameters.filter_text("channel", self.channel)
-        # Looked up last: a mistake above must not cost a request.
+        # Last, so that an invalid value above takes no request.
         filters["channel_id"] = looked_up(channel, self.hook.names.channel_id)
         return templates.list_templates(**filters)
 

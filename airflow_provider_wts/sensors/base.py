@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two attempts of a check that must not wait for the next one.
+#: Seconds between two attempts of the same check.
 _PAUSE = 15.0
 
-#: Seconds for which a check may wait for the rate limit when the time of the whole wait is over.
+#: Seconds that a check may wait for the rate limit after ``timeout``.
 _LAST_WAIT = 10.0
 
 
@@ -69,7 +69,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
 
     not_templated = frozenset({"deferrable"})
     ui_color = "#e3f6ec"
-    #: The entry of the trigger's event that says what it is about.
+    #: The key of the trigger's event that identifies what it is about.
     event_is_about: ClassVar[str] = "session_id"
 
     def __init__(
@@ -83,7 +83,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         self.wts_conn_id = wts_conn_id
         self.deferrable = deferrable
         self._last_words = ""
-        #: When the wait is over, by ``time.monotonic``.
+        #: When the wait ends, by ``time.monotonic``.
         self._ends_at = math.inf
         self._limited_for = 0.0
         use_retry_policy(self)
@@ -170,9 +170,9 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 
         seconds: float = super()._get_next_poke_interval(*args, **kwargs)
-        # No check comes before the limit is free, and the last one when the time is over.
+        # Not before the rate limit resets, and the last check when the time is over.
         seconds = min(max(seconds, self._limited_for), max(self._ends_at - time.monotonic(), 0.0))
-        # As a trigger that fires early: the scheduler may fail a task that comes back while it still books its end.
+        # Not sooner: the scheduler may fail a task that returns while its previous end is still being recorded.
         return max(seconds, EARLIEST_FIRING) if self.reschedule else seconds
 
     def tolerant(self, read: Callable[[], T]) -> T | None:
@@ -195,7 +195,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
                 lasts = isinstance(error, (WtsRejectedError, WtsUnreachableError))
                 if over or not self.reschedule or not lasts:
                     return None
-                # Rescheduled, it would not remember that this failed.
+                # After a reschedule, it would not remember this failure.
                 time.sleep(min(self.poke_interval, _PAUSE))
             else:
                 self.failed_checks.succeeded()
@@ -227,7 +227,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             if not ends_wait(error):
                 raise
             missing = f"{self.subject()} cannot be found. " if says_missing(error) else ""
-            # The text says all; a second traceback would only bury it.
+            # The message is complete; a second traceback would only bury it.
             raise AirflowFailException(f"{missing}{error}") from None
 
     def execute(self, context: Context) -> Any:
@@ -261,13 +261,13 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
 
     def _resumed(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:
-            # Not the sensor's: it skips a task with soft_fail for any error.
+            # Not the base sensor's, which skips a task with soft_fail for any error.
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
-            # Airflow before 3 has no class of its own for that.
+            # Before Airflow 3, there is no specific class.
             if not type(error).__name__.startswith("TaskDeferral") or "timeout" not in str(error).lower():
                 raise
-        # The trigger did not report in time, so nothing was checked at the end.
+        # The trigger did not report in time, so the last check is still missing.
         found = self.last_check(context)
         if found is not None:
             return found.value
@@ -321,7 +321,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         if hasattr(task_instance, "get_first_reschedule_date"):
             first = task_instance.get_first_reschedule_date(context)
         else:
-            # Airflow 2.11 keeps the start of the first check there.
+            # On Airflow 2.11, this is the start of the first check.
             first = getattr(task_instance, "start_date", None)
         return first if isinstance(first, datetime) else None
 
@@ -337,6 +337,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return self._skipped(str(skip.__cause__ or skip))
 
     def _skipped(self, reason: str) -> AirflowSkipException:
-        # Airflow's own line about a skipped task does not say why.
+        # Airflow's own log line about a skipped task has no reason.
         self.log.warning(reason)
         return AirflowSkipException(reason)

@@ -50,7 +50,7 @@ class WtsSessionReplySensor(WtsSensor):
         since = parameters.moment("since", self.since)
         session_id = given_id("session_id", self.session_id)
         session = self.hook.run(get_session(session_id))
-        # Kept for the next check: what the company writes meanwhile must not hide the answer.
+        # Kept for the next check, so that a later message of the company does not hide the reply.
         self.since = since = since or conditions.since_last_message_out(session, self._began_before(context))
         if wrote_after(session_seen(session), since) and (found := conditions.replies(self.hook, session_id, since)):
             return Check(WaitState.REACHED, f"The contact of session {session_id} replied.", found)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from airflow_provider_wts.waiting.conditions import SessionsWait, SessionWait
     from airflow_provider_wts.waiting.deferral import Times
 
-#: Up to so many sessions it takes fewer requests to read each than to list what changed.
+#: Up to this many sessions, reading each takes fewer requests than listing the changed ones.
 _FEW = 5
 
-#: Sessions that a last check reads one by one where the list did not show them.
+#: Sessions that the last check reads individually if the list did not show them.
 _MANY = 300
 
 
@@ -210,7 +210,7 @@ class WtsSessionsSensor(WtsSensor):
         looked = self._looked(sample)
         statuses.update(looked)
         if any(status in over for status in looked.values()):
-            # The list does not show what the session itself shows: how its dates behave is not documented.
+            # The list lags behind the session; how its dates behave is not documented.
             statuses.update(self._looked([session_id for session_id in left if session_id not in looked]))
         return statuses
 

@@ -27,7 +27,7 @@ class WtsWaitTrigger(BaseTrigger):
     :param deadline: date and time (ISO 8601) at which the wait ends unsuccessfully.
     """
 
-    #: The arguments besides these. Airflow stores them all, by these names.
+    #: The other arguments. Airflow stores all of them, by these names.
     arguments: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *, wts_conn_id: str, poll_interval: float, earliest: str, deadline: str) -> None:

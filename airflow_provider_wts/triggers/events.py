@@ -45,17 +45,17 @@ log = logging.getLogger(__name__)
 #: The longest pause after failures, in seconds.
 LONGEST_PAUSE = 900.0
 
-#: The longest that the API may show an event late, in seconds. What was reported is remembered that long.
+#: The longest delay of an event in seconds. Reported events are remembered that long.
 MOST_REACH_BACK = 24 * 3600.0
 
-#: Seconds between two events for Airflow before 3.4. Its scheduler starts a run for the first of two that come close
-#: together, and leaves the second until a third comes (https://github.com/apache/airflow/issues/56050).
+#: Seconds between two asset events before Airflow 3.4. Its scheduler starts a run for the first of two close events,
+#: and leaves the second until a third comes (https://github.com/apache/airflow/issues/56050).
 SPACING = 15.0
 
-#: Airflow 3.4 runs an event trigger in a queue of its own, and starts a run for each event.
+#: Airflow 3.4 has queues for event triggers, and starts a run for each event.
 _IS_AIRFLOW_3_4 = hasattr(BaseEventTrigger, "queue")
 
-#: The most that one event for Airflow holds; it becomes a row of Airflow's database.
+#: The most events in one asset event, which becomes a row in Airflow's database.
 MOST = 200
 
 
@@ -116,7 +116,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments, as plain JSON."""
         names = ["events", "wts_conn_id", "poll_interval"]
-        # Only where it is set: Airflow tells watchers apart by these.
+        # Only if it is set, because Airflow distinguishes watchers by these.
         names += ["reach_back"] * (self.reach_back != OVERLAP.total_seconds())
         return f"{__name__}.WtsSessionEventTrigger", {name: getattr(self, name) for name in names}
 
@@ -141,7 +141,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         position = await self._stored_position()
         kept = position.as_json()
         spacing = _spacing()
-        # Also after a start: the triggerer that died may have reported something just before.
+        # Also after a start: a triggerer that died may have reported something just before.
         next_telling = time.monotonic() + spacing
         async for poll in shared_stream:
             for stretch in await self._without_gap(position, poll.batch):
@@ -150,7 +150,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
             if position.unreported and time.monotonic() >= next_telling:
                 next_telling = time.monotonic() + spacing
                 telling = {"events": position.report(MOST)}
-            # What is not reported yet is found again by a triggerer that starts later.
+            # A triggerer that starts later finds what is not reported yet.
             if (now := position.as_json()) != kept:
                 kept = now
                 poll.when_stored.append(partial(self._store, now))
@@ -163,7 +163,7 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         async def alone() -> AsyncIterator[_Look]:
             last = None
             async for poll in _polls(self.wts_conn_id, self.poll_interval, self._reach_back):
-                # It is unknown when an event is stored. It has had the time between two polls.
+                # It is unknown when an event is stored; assume that one poll interval is enough.
                 if last is not None:
                     await last.stored()
                 last = poll
@@ -272,7 +272,7 @@ async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
     try:
         while True:
             try:
-                # Bound now: the next poll begins elsewhere.
+                # Bound now, because the next poll starts elsewhere.
                 read = partial(changed_sessions, since=since, reach_back=reach_back)
                 batch = await changes.read(read)
             except Exception as error:
@@ -307,7 +307,7 @@ class _SharedLooks:
 
     async def advance(self, batch: Sequence[Any]) -> None:
         for item in batch:
-            # Of a trigger that Airflow gave up, it is unknown what is stored. The others move on with a later poll.
+            # If Airflow gave up on a trigger, it is unknown what is stored. The others move on with a later poll.
             if not item.outcome.failed:
                 await item.broker_payload.stored()
 

@@ -134,7 +134,7 @@ class WtsSessionsTrigger(WtsWaitTrigger):
             yield event
 
     async def _stored(self, place: dict[str, Any]) -> list[str]:
-        # No event is sent before that, and the task may still be storing them.
+        # No event is sent earlier, and the task may still be storing the IDs.
         await asyncio.sleep(max(0.0, (datetime.fromisoformat(self.earliest) - datetime.now(UTC)).total_seconds()))
         failed_checks = FailedChecks()
         thread = BackgroundThread("wts-xcom")
@@ -145,7 +145,7 @@ class WtsSessionsTrigger(WtsWaitTrigger):
                 except WtsError:
                     raise
                 except Exception as error:
-                    # Airflow's API server or database may just be restarting.
+                    # Airflow's API server or database may be restarting.
                     failure = WtsError(f"The session ids cannot be read from Airflow ({type(error).__name__}).")
                 if failed_checks.failed(failure):
                     raise failure
