@@ -192,6 +192,7 @@ def test_what_cannot_be_a_number_is_refused_with_an_example(text: str) -> None:
         ("+55 098 11 99999-8888", "is not a valid phone number"),
         ("0 1 415 555 2671", "is not a valid phone number"),
         ("11 99999-888 8", "ends with a single digit"),
+        ("8", "is not a valid phone number"),
         ("11 98888-777", "a digit is missing"),
         ("+55 11 9 8888-777", "a digit is missing"),
         ("11 9222-11112", "too many"),

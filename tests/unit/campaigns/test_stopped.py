@@ -255,6 +255,8 @@ def test_the_variable_stops_a_try_that_asks_what_became_of_earlier_sends(
         by_status, manifest = left_by(tmp_path)
         assert manifest["stopped"] == "the Airflow Variable 'stop' is set (stop_variable)"
         assert {status: len(rows) for status, rows in by_status.items()} == {"undecided": 16, "not_sent": 104}
+        reasons = {json.loads(line)["reason"] for line in (tmp_path / "results.jsonl").read_text().splitlines()}
+        assert all(reason.endswith(manifest["stopped"]) for reason in reasons)
 
     hanging = service.faults.add("hang", operation_id="send_text", times=None)
     stopped_after(lambda: hanging.hits == 16)

@@ -1029,6 +1029,28 @@ def test_rows_of_csv_with_a_comma_inside(wts_connection: Emulator, context: dict
     assert wts_connection.requests_of("send_text")[0].body["text"] == "Olá, Ana;\ntudo bem?"
 
 
+@pytest.mark.parametrize(("interval", "logged_lines"), [(0, 3), (3600, 0), (None, 0)])
+def test_progress_is_logged_as_often_as_asked(
+    wts_connection: Emulator, context: dict[str, Any], logged: Any, interval: float | None, logged_lines: int
+) -> None:
+    text(recipients=numbers(3), progress_interval=interval).execute(context)
+    assert logged.text("info").count("recipients done;") == logged_lines
+
+
+@pytest.mark.parametrize(("operator", "chunks"), [(text, 4), (chatbot, 2)])
+def test_the_rules_are_asked_before_each_chunk_and_before_two_requests_of_many(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    operator: Any,
+    chunks: int,
+) -> None:
+    permit, asked = run_module.Campaign.permit, []
+    monkeypatch.setattr(run_module.Campaign, "permit", lambda campaign: (asked.append(1), permit(campaign)))
+    assert operator(recipients=numbers(8), chunk_size=2).execute(context)["sent"] == 8
+    assert len(asked) == chunks
+
+
 # Stopped by a person, and runs about the past -------------------------------------------------------------------------
 
 
