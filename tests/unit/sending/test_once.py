@@ -431,6 +431,13 @@ def test_two_lost_answers_in_a_row_leave_the_rest_to_the_next_try(sender: Sender
     assert sender.received == 1
 
 
+def test_two_lost_answers_in_a_row_leave_no_intent(sender: Sender, task: Any) -> None:
+    sender.emulator.faults.add("reset", operation_id="send_chatbot", times=2)
+    with pytest.raises(WtsNotSentError):
+        sender.chatbot(task.next_try())
+    assert intent(task) is None
+
+
 def test_with_resend_two_lost_answers_in_a_row_are_tried_again_later(
     sender: Sender, any_task: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
