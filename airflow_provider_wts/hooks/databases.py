@@ -83,20 +83,33 @@ def is_lasting(error: Exception) -> bool:
 
 
 @contextmanager
+def closed(thing: Any) -> Iterator[Any]:
+    """Close a connection or cursor at the end; after an error, what closing raises does not hide that error.
+
+    :param thing: the connection or cursor.
+    """
+    try:
+        yield thing
+    except BaseException:
+        with suppress(Exception):
+            thing.close()
+        raise
+    thing.close()
+
+
+@contextmanager
 def opened(hook: Any) -> Iterator[Any]:
     """Open a connection without autocommit, and with a character set that has every character; close it at the end."""
-    connection = hook.get_conn()
-    try:
-        if hook.supports_autocommit:
-            hook.set_autocommit(connection, False)
-        # MySQL returns characters that the connection's character set lacks as question marks, and refuses them.
-        if (set_characters := getattr(connection, "set_character_set", None)) is not None:
-            set_characters("utf8mb4")
-        yield connection
-    except BaseException:
-        # On SQLite, closing is not enough while something, such as the traceback, references a statement.
-        with suppress(Exception):
-            connection.rollback()
-        raise
-    finally:
-        connection.close()
+    with closed(hook.get_conn()) as connection:
+        try:
+            if hook.supports_autocommit:
+                hook.set_autocommit(connection, False)
+            # MySQL returns characters that the connection's character set lacks as question marks, and refuses them.
+            if (set_characters := getattr(connection, "set_character_set", None)) is not None:
+                set_characters("utf8mb4")
+            yield connection
+        except BaseException:
+            # On SQLite, closing is not enough while something, such as the traceback, references a statement.
+            with suppress(Exception):
+                connection.rollback()
+            raise

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import unpacked
-from airflow_provider_wts.hooks.databases import cells_of, database_hook, is_lasting, opened, words_of
+from airflow_provider_wts.hooks.databases import cells_of, closed, database_hook, is_lasting, opened, words_of
 from airflow_provider_wts.hooks.postgresql_types import read_exactly
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def columns_and_rows(
     values = _placeholders(parameters, f"{name}_sql_parameters", unsent)
     hook = database_hook(conn_id, parameter=f"{name}_conn_id")
     try:
-        with opened(hook) as connection, closing(_cursor(connection)) as cursor:
+        with opened(hook) as connection, closed(_cursor(connection)) as cursor:
             # Without parameters, a % in the query has no special meaning.
             given = () if values is None else (values,)
             _refuse_several(hook, connection, sql, f"{name}_sql", unsent)

@@ -10,6 +10,7 @@ import pytest
 from databases import database
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.hooks.databases import closed
 from airflow_provider_wts.hooks.queries import columns_and_rows
 
 __all__ = ["database"]
@@ -134,6 +135,20 @@ def test_a_query_that_fails_again_says_what_to_correct(database: Any, sql: str, 
     with pytest.raises(WtsInvalidRequestError, match=r"the query failed: .*Correct the query") as problem:
         list(columns_and_rows(sql.replace("{}", mark), "wts_db", values, name="recipients"))
     assert ("recipients_sql_parameters" in str(problem.value)) == (values is not None)
+
+
+class LostCursor:
+    """As one of PyMySQL whose connection is lost: it reads on when it is closed."""
+
+    def close(self) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'read'")
+
+
+def test_what_closing_a_lost_connection_raises_does_not_hide_why_it_was_lost() -> None:
+    with pytest.raises(OSError, match="Lost connection"), closed(LostCursor()):
+        raise OSError("Lost connection to server during query")
+    with pytest.raises(AttributeError), closed(LostCursor()):
+        pass
 
 
 @pytest.mark.parametrize(
