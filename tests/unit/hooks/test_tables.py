@@ -195,7 +195,7 @@ def test_a_table_that_takes_two_keys_for_one_is_named(table: Table, database: An
         f"CREATE TABLE TABLE_NAME (campaign_id CHAR(36), row_key VARCHAR(255), {columns}, "
         "PRIMARY KEY (campaign_id, row_key)) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
     )
-    with pytest.raises(WtsError, match=r"(?s)outcomes_table: .*two keys for one.*byte by byte.*drop it.*clear"):
+    with pytest.raises(WtsError, match=r"(?s)outcomes_table: .*considers two keys equal.*byte by byte.*drop it.*clear"):
         table.replace([row("a"), row("a ")])
     assert keys(database) == []
 

@@ -687,7 +687,7 @@ def test_rows_that_cannot_all_be_written_leave_the_table_as_it_was(
         return values(self, row)
 
     monkeypatch.setattr(tables.Table, "_values", fails)
-    with pytest.raises(WtsError, match=r"outcomes_table: the rows could not be written .*The table is as it was"):
+    with pytest.raises(WtsError, match=r"outcomes_table: the rows could not be written .*The table is unchanged"):
         follow(campaign, **given)
     assert database("SELECT COUNT(*) FROM TABLE_NAME WHERE NOT replied") == [(5,)]
 
