@@ -36,7 +36,7 @@ from airflow_provider_wts.api.outcome import (
     judge_server_without_tls,
 )
 from airflow_provider_wts.api.pagination import PAGE_SIZE, PagedList
-from airflow_provider_wts.api.transport import BearerToken, ExchangeFailed, Transport, is_loopback
+from airflow_provider_wts.api.transport import BearerToken, ExchangeFailed, Transport, is_address, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -466,10 +466,8 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
     if parts.query or parts.fragment:
         # Not quoted, because people paste tokens there.
         raise WtsInvalidRequestError(f"The base URL must not have a query or fragment. {example}")
-    try:
-        host.encode("idna")
-    except UnicodeError:
-        raise WtsInvalidRequestError(f"The host {quoted(host)} in the base URL is not a host name. {example}") from None
+    if not is_address(address):
+        raise WtsInvalidRequestError(f"The host {quoted(host)} in the base URL is not a host name. {example}")
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise WtsInvalidRequestError(
             f"The base URL {quoted(base_url)} would send the token unencrypted. Use https, or set allow_http in the "

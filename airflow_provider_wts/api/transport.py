@@ -517,7 +517,7 @@ def _proxies_to(base_url: str) -> dict[str, str]:
             f"The proxy that {_source_of(proxy)} names is a {scheme} proxy. This provider supports http and https "
             f"proxies only. Nothing was sent. Name another proxy, or add {host} to NO_PROXY."
         )
-    if not _is_address(proxy):
+    if not is_address(proxy):
         raise WtsInvalidRequestError(
             f"The proxy that {_source_of(proxy)} names is not an address of a proxy. Nothing was sent. Correct it, or "
             f"add {host} to NO_PROXY. Example: http://proxy.example.com:3128"
@@ -531,9 +531,14 @@ def _source_of(proxy: str) -> str:
     return f"the environment variable {names[0]}" if names else "the environment"
 
 
-def _is_address(proxy: str) -> bool:
+def is_address(url: str) -> bool:
+    """Whether an address names a host as requests are made to it.
+
+    :param url: the address, with scheme.
+    """
     try:
-        return bool((parse_url(proxy).host or "").encode("idna"))
+        # The first refuses letters that the second maps to others, and the second labels that are too long.
+        return bool((parse_url(url).host or "").encode("idna"))
     except ValueError:
         return False
 

@@ -755,6 +755,7 @@ class TestBaseUrl:
             ("http://localhost:8000", "http://localhost:8000"),
             ("http://127.0.0.1", "http://127.0.0.1"),
             ("http://[::1]:80", "http://[::1]:80"),
+            ("https://atenção.example", "https://atenção.example"),
         ],
     )
     def test_is_taken_without_its_last_slash(self, typed: str, taken: str) -> None:
@@ -778,6 +779,8 @@ class TestBaseUrl:
             "https://" + "a" * 64 + ".example",
             "https://[::1",
             "https://api\x00.example",
+            "https://127\u30020.0.1",
+            "https://\uff11\uff12\uff17.0.0.1",
         ],
     )
     def test_that_cannot_be_one_is_refused_without_its_secrets(self, typed: str) -> None:
