@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
+from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.sends import SendOptions
 from airflow_provider_wts.api.window import Window
 from airflow_provider_wts.api.wire import Missing, body_of, query_of
@@ -119,6 +120,19 @@ _OPTIONS = ("enable_bot", "hidden_session", "force_start_session")
 
 #: Statuses of a send that did not reach its recipient.
 FAILED_STATUSES = ("FAILED", "DELETED")
+
+
+def failure_of(answer: Any) -> str | None:
+    """Return in words how a message failed at once, although WTS Chat accepted it; ``None`` if it did not.
+
+    :param answer: the answer of a send.
+    """
+    if not isinstance(answer, dict) or answer.get("status") not in FAILED_STATUSES:
+        return None
+    reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"
+    reason = without_personal_data(str(reason))
+    return f"WTS Chat accepted message {answer.get('id')}, but it failed: {reason}"
+
 
 #: Statuses of a message, as the API documents them. The order of the progress is not documented; it is inferred.
 MESSAGE_STATUSES = (

@@ -134,7 +134,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
 
     def _prepared(self, until: float) -> tuple[Callable[[str], dict[str, Any]], list[str]]:
         """Return a function that sends, and the recipients, after checking what is the same for all of them."""
-        from airflow_provider_wts.api import parameters
+        from airflow_provider_wts.api import messages, parameters
 
         self.refuse_vanished()
         given = [name for name in ("text", "template", "chatbot") if not parameters.missing(getattr(self, name))]
@@ -146,7 +146,10 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         build = self._call(hook, hook.channel(parameters.filter_text("channel", self.channel) or None))
 
         def send(to: str) -> dict[str, Any]:
-            return dict(hook.run(build(hook.recipient(to))) or {})
+            answer = dict(hook.run(build(hook.recipient(to))) or {})
+            if failure := messages.failure_of(answer):
+                raise WtsError(f"{failure}.")
+            return answer
 
         return send, recipients
 

@@ -12,8 +12,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_wts.api import messages, parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
-from airflow_provider_wts.api.messages import FAILED_STATUSES
-from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.base import WtsOperator
@@ -266,7 +264,7 @@ class WtsSendingOperator(RefusesBackfill):
                     # Without an intent, it certainly did not go out.
                     self._settle_send(key(), is_unsent=self._once(context).ledger.entry(key()) is None)
             raise
-        self._settle_send(key(), is_unsent=isinstance(answer, dict) and answer.get("status") in FAILED_STATUSES)
+        self._settle_send(key(), is_unsent=messages.failure_of(answer) is not None)
         return answer
 
     def open_ledger(self, context: Context) -> None:
@@ -608,12 +606,9 @@ class WtsMessageOperator(WtsSendingOperator):
         )
         if not isinstance(answer, dict) or "dry_run" in answer:
             return answer
-        status = answer.get("status")
-        self.log.info("Message %s is %s.", answer.get("id"), status)
-        if status in FAILED_STATUSES:
-            reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"
-            reason = without_personal_data(str(reason))
-            raise AirflowFailException(f"WTS Chat accepted message {answer.get('id')}, but it failed: {reason}")
+        self.log.info("Message %s is %s.", answer.get("id"), answer.get("status"))
+        if failure := messages.failure_of(answer):
+            raise AirflowFailException(failure)
         return answer
 
     def session_channel(self, session_id: str) -> str | None:

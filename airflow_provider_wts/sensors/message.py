@@ -35,6 +35,8 @@ class WtsSessionReplySensor(WtsSensor):
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
 
+    event_is_about = "since"
+
     def __init__(self, *, session_id: str, since: datetime | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.session_id = session_id
@@ -78,12 +80,12 @@ class WtsSessionReplySensor(WtsSensor):
         """Return what the contact wrote."""
         from airflow_provider_wts.waiting import conditions
 
-        since = datetime.fromisoformat(event["since"])
-        found = self.result(lambda: conditions.replies(self.hook, event["session_id"], since))
+        session_id, since = conditions.given_id("session_id", self.session_id), datetime.fromisoformat(event["since"])
+        found = self.result(lambda: conditions.replies(self.hook, session_id, since))
         if not found:
             self.log.warning(
                 "The contact of session %s wrote at %s, but the list of messages does not show it.",
-                event["session_id"],
+                session_id,
                 event.get("last_message_in"),
             )
         return found

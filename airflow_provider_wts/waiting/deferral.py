@@ -26,6 +26,16 @@ MAX_IN_ARGUMENTS = 100
 IDS_KEY = "wts_session_ids"
 
 
+#: Entries of an event that are dates and times.
+_TIMES = ("since", "deadline")
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("message", "session_id", "message_id", *_TIMES), str),
+    "counts": Mapping,
+    "retry_after": (int, float),
+}
+
+
 class Times(TypedDict):
     """The arguments of a trigger about time.
 
@@ -104,10 +114,24 @@ def checked_event(event: Any, about: str) -> Mapping[str, Any]:
     :param about: name of the entry with the subject of the event.
     :raises WtsError: when it is anything else, because an unknown event must not count as success.
     """
-    known = ("reached", "failed", "timeout", "error")
-    if not isinstance(event, Mapping) or event.get("outcome") not in known or not event.get(about):
+    if not isinstance(event, Mapping) or not _fits(event, about):
         raise WtsError(
             "The trigger sent an event that this version does not understand. The triggerer may have another version "
             "of airflow-provider-wts. Nothing is lost: clear the task to wait again."
         )
     return event
+
+
+def _fits(event: Mapping[str, Any], about: str) -> bool:
+    if event.get("outcome") not in ("reached", "failed", "timeout", "error") or not event.get(about):
+        return False
+    given = {name: value for name, value in event.items() if value is not None}
+    kinds = all(isinstance(given[name], kind) for name, kind in _KINDS.items() if name in given)
+    return "message" in given and kinds and all(_is_time(given[name]) for name in _TIMES if name in given)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

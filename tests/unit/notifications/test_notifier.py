@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseNotifier
 
+from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.notifications.wts import WtsNotifier
 
 if TYPE_CHECKING:
@@ -245,6 +246,19 @@ def test_an_unknown_outcome_is_not_sent_again(
     wts_connection.advance(1)
     assert len(errors) == 1
     assert len(wts_connection.received(PHONES[0])) == 1
+
+
+@pytest.mark.usefixtures("wts_connection")
+def test_a_message_that_failed_at_once_notified_nobody(
+    dag_context: dict[str, Any], errors: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(
+        [{"id": "m1", "status": "FAILED", "failedReason": "fora da janela"}, {"id": "m2", "status": "QUEUED"}]
+    )
+    monkeypatch.setattr(WtsHook, "run", lambda hook, call: next(answers))
+    WtsNotifier(to=PHONES, text="Olá")(dag_context)
+    assert [PHONES[0] in line and "fora da janela" in line for line in errors] == [True]
+    assert told[-1] == f"Notified 1 of 2 recipients: {PHONES[1]}."
 
 
 def test_there_is_no_default_recipient() -> None:

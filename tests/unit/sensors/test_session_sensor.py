@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from session_waits import AIRFLOW_3, end, sensor
 
 from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError, WtsUnreachableError
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
+from airflow_provider_wts.sensors.message import WtsSessionReplySensor
 from airflow_provider_wts.sensors.session import WtsSessionSensor, WtsSessionsSensor
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 
@@ -241,6 +243,35 @@ def test_no_other_event_is_a_success(
 def test_a_lost_event_is_no_success(context: dict[str, Any], session_id: str) -> None:
     with pytest.raises(WtsError, match="does not understand"):
         sensor(session_id).execute_complete(context, None)
+
+
+DAMAGED: dict[str, tuple[Any, ...]] = {
+    "outcome": (None, "", 1, [], "finished"),
+    "message": (None, 1, ["m"]),
+    "deadline": ("", "soon", 5, "2026-11-22", {}),
+    "session_id": (None, "", 5, ["x"]),
+    "counts": (None, {}, 1.5, True, "x", [1]),
+    "since": (None, "", "x", 0, "2026-11-22", []),
+    "retry_after": ("x", [1], {}),
+}
+RESUMED: dict[str, Any] = {
+    "session": sensor,
+    "sessions": lambda session_id: WtsSessionsSensor(task_id="wait", session_ids=[session_id]),
+    "reply": lambda session_id: WtsSessionReplySensor(task_id="wait", session_id=session_id),
+}
+
+
+@pytest.mark.parametrize("outcome", ["reached", "failed", "timeout", "error"])
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("resumed", RESUMED.values(), ids=RESUMED.keys())
+def test_a_damaged_event_is_never_a_python_exception(
+    context: dict[str, Any], session_id: str, resumed: Any, name: str, outcome: str
+) -> None:
+    times = {"deadline": "2026-11-22T10:00:00+00:00", "since": "2026-11-22T09:00:00+00:00"}
+    whole = {**event(session_id), **times, "counts": {"COMPLETED": 1}, "listed": True, "outcome": outcome}
+    for value in DAMAGED[name]:
+        with contextlib.suppress(WtsError, AirflowException, TaskDeferred):
+            resumed(session_id).execute_complete(context, {**whole, name: value})
 
 
 def test_a_blip_does_not_end_the_wait(
