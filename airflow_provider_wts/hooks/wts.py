@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from airflow_provider_wts import __version__
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.client import WtsClient
     from airflow_provider_wts.api.types import FileV2
+    from airflow_provider_wts.api.wire import Missing
     from airflow_provider_wts.hooks.connection import WtsConnection
     from airflow_provider_wts.hooks.names import Names
 
@@ -245,14 +247,14 @@ class WtsHook(BaseHook):
             )
         return spelled
 
-    def channel(self, channel: str | None) -> str | None:
+    def channel(self, channel: Missing[str]) -> str | None:
         """Return the number or handle to send from.
 
-        :param channel: name, ID, number or ``@handle`` of a channel; ``None`` for the connection's channel.
+        :param channel: name, ID, number or ``@handle`` of a channel; if blank, the connection's channel.
         :return: the value of ``from``; ``None`` if neither names a channel.
         :raises WtsNameError: when none or several channels match.
         """
-        chosen = channel or self.connection.channel
+        chosen = parameters.filter_text("channel", channel) or self.connection.channel
         return self.names.channel(chosen) if chosen else None
 
     def test_connection(self) -> tuple[bool, str]:

@@ -143,7 +143,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         recipients = self._recipients()
         hook = WtsHook(self.wts_conn_id)
         hook.client.stop_at(until)
-        build = self._call(hook, hook.channel(parameters.filter_text("channel", self.channel) or None))
+        build = self._call(hook, hook.channel(self.channel))
 
         def send(to: str) -> dict[str, Any]:
             answer = dict(hook.run(build(hook.recipient(to))) or {})

@@ -313,9 +313,6 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         """
         return round(messages / self._per_minute, 1) if self._per_minute else None
 
-    def _channel(self) -> str | None:
-        return self.hook.channel(parameters.filter_text("channel", self.channel) or None)
-
     @cached_property
     def _per_minute(self) -> int | None:
         per_minute = parameters.whole("max_per_minute", self.max_per_minute, least=1)
@@ -468,7 +465,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         name = parameters.needed_name("chatbot", self.chatbot)
         flags = bot_flags(self)
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = self._channel()
+        channel = self.hook.channel(self.channel)
         return ChatbotKind(
             self.hook.names.chatbot(name),
             channel,
@@ -587,7 +584,7 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
 
         name = parameters.needed_name("template", self.template)
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = templates.needed_channel(self._channel())
+        channel = templates.needed_channel(self.hook.channel(self.channel))
         options = self._session_options()
         self._details = self.hook.names.template_details(name, channel)
         if self._details is not None:
@@ -687,14 +684,13 @@ class WtsSendTextBatchOperator(_MessageBatchOperator):
 
         parallelism = parameters.whole("parallelism", self.parallelism, least=1, most=_MOST_PARALLEL)
         callback_url = parameters.url("callback_url", self.callback_url)
-        return TextKind(
-            self._channel(), self._session_options(), parallelism=int(parallelism or 1), callback_url=callback_url
-        )
+        channel, options = self.hook.channel(self.channel), self._session_options()
+        return TextKind(channel, options, parallelism=int(parallelism or 1), callback_url=callback_url)
 
     def recipient_rules(self, *, alone: bool) -> list[Rule]:
         """Return the rules about recipients."""
         rules = super().recipient_rules(alone=alone)
-        return [*rules, *reply_window(self, self.outside_24h, self._channel(), alone=alone)]
+        return [*rules, *reply_window(self, self.outside_24h, self.hook.channel(self.channel), alone=alone)]
 
     def row_templates(self) -> dict[str, Any]:
         """Return the templates of rows, by parameter."""

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_wts.api import chatbots, directory, parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset
+from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
@@ -168,7 +168,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
                 "to: is empty, and so is session_id. Nothing was sent. Give one of them. Example: '+55 11 99999-8888'."
             )
         start: BotStart = {
-            "to": self._recipient(),
+            "to": UNSET if parameters.missing(self.to) else self.hook.recipient(self.to),
             "session_id": parameters.identity("session_id", self.session_id),
             **bot_flags(self),  # type: ignore[typeddict-item]  # the other keys come last
             "session_metadata": parameters.metadata("session_metadata", self.session_metadata),
@@ -179,20 +179,11 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         if isinstance(start["session_id"], str) and self.hook.connection.allowed_recipients:
             self.session_contact(start["session_id"])
         # Last, so that an invalid value above takes no request.
-        start["from_"] = self._from()
+        # A session has its own channel.
+        if parameters.missing(self.session_id) or not parameters.missing(self.channel):
+            start["from_"] = self.hook.channel(self.channel) or UNSET
         start["bot_key"] = self.hook.names.chatbot(parameters.needed_name("chatbot", self.chatbot))
         return start
-
-    def _recipient(self) -> str | Unset:
-        # A template renders to nothing if a session is given instead.
-        return UNSET if parameters.missing(self.to) else self.hook.recipient(self.to)
-
-    def _from(self) -> str | Unset:
-        channel = parameters.filter_text("channel", self.channel) or None
-        if channel is None and not parameters.missing(self.session_id):
-            # The session has its own channel.
-            return UNSET
-        return self.hook.channel(channel) or UNSET
 
     def _marked(self, start: BotStart, mark: Mark) -> BotStart:
         marked = start.copy()

@@ -426,15 +426,15 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         """Schedule it."""
         self.open_ledger(context)
         with task_failures():
-            moment = self._moment()
+            when = self._when()
             # For a later try, the time may be past although it was scheduled in time.
             first = is_first_try(context)
             if first:
-                _refuse_past(moment)
+                _refuse_past(when)
             schedule, file = self._schedule(check_file=first)
             to = self.hook.recipient(self.to)
             self._look_up(schedule, has_file=file is not None)
-        schedule["scheduling"] = moment
+        schedule["scheduling"] = when
 
         def build(mark: Mark) -> Call[Any]:
             if file is not None:
@@ -446,14 +446,14 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             context, recipient=to, build=build, trace=None, prepare=upload, place="the scheduled messages"
         )
         if "dry_run" not in answer:
-            self.log.info("Scheduled message %s for %s.", answer.get("id"), moment)
+            self.log.info("Scheduled message %s for %s.", answer.get("id"), when)
         return answer
 
-    def _moment(self) -> str:
-        moment = parameters.filter_timestamp("scheduling", self.scheduling)
-        if not isinstance(moment, str):
+    def _when(self) -> str:
+        when = parameters.filter_timestamp("scheduling", self.scheduling)
+        if not isinstance(when, str):
             raise WtsInvalidRequestError("scheduling: is empty. Example: '2026-12-24T10:00:00-03:00'.")
-        return moment
+        return when
 
     def _schedule(self, *, check_file: bool) -> tuple[dict[str, Any], OutgoingFile | None]:
         if parameters.missing(self.template) == parameters.missing(self.chatbot):
@@ -474,7 +474,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         return schedule, file
 
     def _look_up(self, schedule: dict[str, Any], *, has_file: bool) -> None:
-        channel = self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        channel = self.hook.channel(self.channel)
         if channel is not None:
             schedule["from_"] = channel
         if parameters.missing(self.template):
@@ -494,22 +494,22 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
 
     def _opening(self, recipient: str, now: datetime) -> datetime:
         """Return ``now``, or skip the task if the scheduled time is not allowed."""
-        moment = self._moment()
-        _refuse_past(moment)
-        planned = datetime.fromisoformat(moment)
+        when = self._when()
+        _refuse_past(when)
+        planned = datetime.fromisoformat(when)
         window, not_after, _ = self.send_times()
         if not_after is not None and planned > not_after:
-            raise AirflowSkipException(f"Nothing was scheduled: {moment} is after not_after, {not_after.isoformat()}.")
+            raise AirflowSkipException(f"Nothing was scheduled: {when} is after not_after, {not_after.isoformat()}.")
         if window and window.next_opening(planned) > planned:
-            raise AirflowSkipException(f"Nothing was scheduled: {moment} is outside of send_window.")
+            raise AirflowSkipException(f"Nothing was scheduled: {when} is outside of send_window.")
         self._refuse_excluded(recipient, "scheduled")
         return now
 
 
-def _refuse_past(moment: str) -> None:
-    if datetime.fromisoformat(moment) <= datetime.now(UTC):
+def _refuse_past(when: str) -> None:
+    if datetime.fromisoformat(when) <= datetime.now(UTC):
         raise WtsInvalidRequestError(
-            f"scheduling: {moment} is in the past. Nothing was scheduled. Give a future date and time."
+            f"scheduling: {when} is in the past. Nothing was scheduled. Give a future date and time."
         )
 
 

@@ -559,7 +559,9 @@ class WtsMessageOperator(WtsSendingOperator):
             "department": parameters.department(self.department),
         }
         to, session_id = self._destination()
-        channel = self._channel(session_id)
+        # A session has its own channel.
+        own = session_id is not None and parameters.missing(self.channel)
+        channel = None if own else self.hook.channel(self.channel)
         options["user"] = parameters.user(self.user, self.hook.names.user)
         reply_bot = parameters.filter_text("reply_bot", self.reply_bot)
         bot_key = self.hook.names.chatbot(reply_bot) if isinstance(reply_bot, str) else None
@@ -624,13 +626,6 @@ class WtsMessageOperator(WtsSendingOperator):
             self.session_contact(session_id)
         return None, session_id
 
-    def _channel(self, session_id: str | None) -> str | None:
-        channel = parameters.filter_text("channel", self.channel) or None
-        if session_id is not None and channel is None:
-            # The session has its own channel.
-            return None
-        return self.hook.channel(channel)
-
     def _refuse_what_quick_sends_lack(self) -> None:
         asked = "synchronous" if parameters.missing(self.reply_bot) else "reply_bot"
         if asked == "synchronous" and parameters.switch("synchronous", self.synchronous) is not True:
@@ -667,7 +662,7 @@ class WtsFreeMessageOperator(WtsMessageOperator):
         """Return the rules about recipients."""
         rules = super().recipient_rules(alone=alone)
         session_id = None if parameters.missing(self.session_id) else str(self.session_id).strip()
-        channel = None if session_id else self.hook.channel(parameters.filter_text("channel", self.channel) or None)
+        channel = None if session_id else self.hook.channel(self.channel)
         return [*rules, *reply_window(self, self.outside_24h, channel, alone=alone, session_id=session_id)]
 
 
