@@ -169,6 +169,9 @@ class Fence:
     :param name: name of the holder in the store.
     """
 
+    #: When this try took over. Other tries can act for one more lease, and no longer.
+    held_at: clock.Reading
+
     def __init__(self, store: Store, *, try_number: int, run: RunIdentity | None = None, name: str = HOLDER) -> None:
         self._store = store
         self._try_number = try_number
@@ -178,8 +181,6 @@ class Fence:
         self._checked: clock.Reading | None = None
         self._taken_over = False
         self._lock = threading.Lock()
-        #: When this try took over. Other tries can act for one more lease, and no longer.
-        self.held_at = clock.now()
 
     def hold(self, *, first: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
         """Take over.

@@ -486,7 +486,7 @@ class SessionSearch:
         self._without_contact: list[dict[str, Any]] = []
         self._gap = ""
 
-    def search(self, requests: Sequence[Unanswered], *, shared: bool, at_a_time: int = 0) -> dict[str, Found]:
+    def search(self, requests: Sequence[Unanswered], *, shared: bool, at_a_time: int) -> dict[str, Found]:
         """Search for all sends, and return the findings by key.
 
         :param shared: whether requests of this kind contain many sends.

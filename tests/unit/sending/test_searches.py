@@ -394,7 +394,7 @@ class Sends:
     def search(self, api: Api, *, by_sender: bool = False, **unanswered: Any) -> list[Found]:
         traces = Traces(by_metadata=not by_sender, by_sender=by_sender)
         search = SessionSearch(api, traces, SINCE)  # type: ignore[arg-type]
-        found = search.search([Unanswered(self.sends, **{"whole": True, **unanswered})], shared=True)
+        found = search.search([Unanswered(self.sends, **{"whole": True, **unanswered})], shared=True, at_a_time=0)
         return [found[send.mark.key] for send in self.sends]
 
     def session_of(self, number: int, **more: Any) -> dict[str, Any]:
