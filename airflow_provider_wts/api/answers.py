@@ -1,11 +1,11 @@
-"""Answers of the API: parsed, and compared with the contract. The one place that checks their shape.
+"""Parses answers of the API, and validates them against the contract. No other module checks their shape.
 
-The check is lenient, since the contract is not always right about what may be absent: a field may be missing or null,
-unknown fields and unknown values of an enum are kept. A field of another JSON type is not WTS Chat's answer. Not
-``jsonschema``: that takes longer for a page of 100 items than the request itself.
+The check is lenient, because the contract is not always right about optional fields: a field may be missing or null,
+and unknown fields and enum values are kept. But a field with another JSON type means that this is not an answer of WTS
+Chat. ``jsonschema`` would take longer for a page of 100 items than the request itself.
 
-WTS Chat's spelling of an enum's values differs from place to place. Here they become the contract's, so that a status
-is compared in one spelling everywhere else.
+WTS Chat spells enum values differently in different places. They are normalized to the contract's spelling here, so
+that other code can compare statuses.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.api.contract import Operation
 
-#: Levels of objects and lists in an answer. Code that walks through values fails at about 1,000.
-MOST_LEVELS = 100
+#: Maximum nesting in an answer. Recursive code fails at about 1,000 levels.
+MAX_LEVELS = 100
 
-#: Fields of errors that most other answers lack.
+#: Fields of errors that most other answers do not have.
 _OF_ERRORS = ("key", "error", "httpStatusCode")
 
-#: What the API's whole numbers fit into.
+#: The API's integers are below this.
 _LARGEST = 2**63
-_MOST_DIGITS = 20
+_MAX_DIGITS = 20
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -52,63 +52,55 @@ _WORDS: dict[type, str] = {
     type(None): "null",
 }
 
-# A backslash escape of half a character or of NUL, or the former as bytes.
+# An escape of half a character or of NUL, or half a character as bytes.
 _NOT_FOR_FILES = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)|\xed[\xa0-\xbf]")
 
 
 def parsed(body: bytes) -> Any:
-    """Parse a body as strict JSON: no NaN.
+    """Parse a body as strict JSON, without NaN.
 
-    A number that 64 bits do not hold becomes its text: people put barcodes into metadata, and no column takes it. Half
-    a character (a lone surrogate) and NUL become U+FFFD: no file takes the one, and PostgreSQL not the other.
+    A number that does not fit into 64 bits becomes text: people put barcodes into metadata, and no database column
+    fits it. Half a character (a lone surrogate) and NUL become U+FFFD, because files and PostgreSQL cannot store them.
 
     :raises ValueError: when it is not JSON.
     :raises RecursionError: when it is nested too deep.
     """
     value = _DECODER.decode(body.decode("utf-8-sig", "surrogatepass"))
-    # The plain search for two bytes saves most answers the other one, which takes longer than parsing them.
+    # Search for two bytes first: the regular expression takes longer than parsing.
     suspect = (b"\\u" in body or b"\xed" in body) and _NOT_FOR_FILES.search(body)
     return _for_files(value) if suspect else value
 
 
 def problem_of(operation: Operation, value: Any) -> str | None:
-    """Say where an answer has another shape than the contract promises: the field, what it is, and what it must be.
+    """Return where an answer does not match the contract: the field, its type, and the expected one.
 
-    :param operation: the operation that was called.
-    :param value: the answer, parsed.
-    :return: a clause that quotes no value, or ``None`` if the answer fits.
+    :param value: the parsed answer.
+    :return: a clause that quotes no value, or ``None`` if the answer matches.
     """
     if operation.answer_schema is None:
         return None
     shape = _shape_of(operation.operation_id)
     is_nothing = isinstance(value, dict) and not value.get("id") and "id" in shape.properties
     if is_nothing and any(value.get(name) and name not in shape.properties for name in _OF_ERRORS):
-        return "it is an error, although its HTTP status says that all went well"
+        return "it is an error, although its HTTP status means success"
     return None if _fits(shape, value, 1) else _first_problem(shape, value, "", 1)
 
 
 def respell(operation: Operation, value: Any) -> Any:
-    """Return an answer that fits the contract, with the values of its enums as the contract spells them.
-
-    :param operation: the operation that was called.
-    :param value: the answer, parsed; it is changed.
-    """
+    """Normalize the enum values of a valid answer to the contract's spelling; it is changed in place."""
     return value if operation.answer_schema is None else _respelled(_shape_of(operation.operation_id), value)
 
 
 def required(answer: Any, field: str, operation_id: str) -> Any:
-    """Return a field of an answer that the caller cannot do without.
+    """Return a required field of an answer, or of an object inside it.
 
-    :param answer: the answer, or an object inside it.
-    :param field: the name of the field.
-    :param operation_id: the operation that was called, for the error.
     :raises WtsUnexpectedAnswerError: when the field is missing or empty.
     """
     value = answer.get(field) if isinstance(answer, dict) else None
     if value is None or value == "":
         raise WtsUnexpectedAnswerError(
-            f"{operation_id}: WTS Chat's answer has no {field!r}, and the task cannot go on without it. If this "
-            "happens again, report it to WTS Chat's support.",
+            f"{operation_id}: WTS Chat's answer has no {field!r}, and the task cannot continue without it. If this "
+            "persists, report it to WTS Chat's support.",
             operation_id=operation_id,
             field=field,
             repeatable=True,
@@ -117,10 +109,10 @@ def required(answer: Any, field: str, operation_id: str) -> Any:
 
 
 class _Shape(NamedTuple):
-    """What the contract says about a value, as far as it is checked.
+    """The parts of a JSON schema that are checked.
 
-    ``spellings``: the values of an enum, by themselves and by what all of their spellings have in common. ``enums``:
-    the properties that are enums or may hold some.
+    ``spellings``: the values of an enum, by exact and by normalized spelling. ``enums``: the properties that are enums
+    or may contain some.
     """
 
     types: frozenset[type]
@@ -145,7 +137,7 @@ def _compiled(service: str, schema: Mapping[str, Any], known: dict[str, _Shape])
     if reference in known:
         return known[reference]
     schema = resolve(service, schema)
-    # Filled in after it is known by its name, since schemas may hold themselves.
+    # Register it by name before filling it in, because schemas may be recursive.
     shape = _Shape(_types_of(service, schema), {}, [], {}, {})
     if reference is not None:
         known[reference] = shape
@@ -183,7 +175,7 @@ def _types_of(service: str, schema: Mapping[str, Any]) -> frozenset[type]:
 
 def _fits(shape: _Shape, value: Any, level: int) -> bool:
     kind = type(value)
-    if kind not in shape.types or level > MOST_LEVELS:
+    if kind not in shape.types or level > MAX_LEVELS:
         return False
     if kind is dict:
         properties = shape.properties
@@ -191,7 +183,7 @@ def _fits(shape: _Shape, value: Any, level: int) -> bool:
             if member is None:
                 continue
             known = properties.get(name, _ANYTHING)
-            # Most fields are text, and a call for each would take longer than parsing them.
+            # Most fields are text. A function call for each would take longer than parsing.
             if type(member) is str:
                 if str not in known.types:
                     return False
@@ -205,7 +197,7 @@ def _fits(shape: _Shape, value: Any, level: int) -> bool:
 
 def _respelled(shape: _Shape, value: Any) -> Any:
     if isinstance(value, str):
-        # Almost always it is the contract's spelling already, which is cheaper to look up.
+        # The exact spelling is almost always right, and cheaper to look up.
         return shape.spellings.get(value) or shape.spellings.get(_folded(value), value)
     if isinstance(value, list) and shape.items:
         return [_respelled(shape.items[0], member) for member in value]
@@ -226,8 +218,8 @@ def _first_problem(shape: _Shape, value: Any, place: str, level: int) -> str | N
     if kind not in shape.types:
         wanted = sorted(_WORDS[one] for one in shape.types if one is not type(None))
         return f"{where} is {_WORDS[kind]}, not {' or '.join(wanted)}"
-    if level > MOST_LEVELS:
-        return f"the answer has more than {MOST_LEVELS} levels"
+    if level > MAX_LEVELS:
+        return f"the answer has more than {MAX_LEVELS} levels"
     members: list[tuple[_Shape, Any, str]] = []
     if kind is dict:
         members = [
@@ -252,8 +244,8 @@ def _for_files(value: Any) -> Any:
 
 
 def _whole(text: str) -> int | str:
-    # Python refuses to read thousands of digits.
-    if len(text) > _MOST_DIGITS:
+    # Python refuses to parse thousands of digits.
+    if len(text) > _MAX_DIGITS:
         return text
     number = int(text)
     return number if -_LARGEST <= number < _LARGEST else text

@@ -1,8 +1,8 @@
-"""The account's rate limits, kept on our side, so that the API never has to refuse.
+"""The account's rate limits, enforced on our side, so that the API does not need to refuse requests.
 
 WTS Chat counts 1,000 requests in 5 minutes and 200 in 5 seconds for an account, and 1,000 in 2 minutes for the send
-family. Whether sends count against both is not documented: both are assumed unless configured otherwise. Windows are
-moving ones, which are right under either reading of the API's own windows.
+family. Whether sends count against both is not documented; by default, they do. Windows are sliding, which is safe
+whether the API's own windows are fixed or sliding.
 """
 
 from __future__ import annotations
@@ -26,20 +26,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Part of every limit that stays unused: clocks differ, and requests bunch up on their way.
+#: Share of every limit that is not used, because clocks differ and requests bunch up in transit.
 MARGIN = 0.03
 
-#: Seconds of waiting that are worth a line in the log.
-_WORTH_A_LINE = 1.0
+#: Seconds of waiting from which on it is logged.
+_LOGGED_WAIT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many requests in so many seconds.
+    """A maximum number of requests in a window.
 
-    :param requests: how many.
     :param seconds: length of the window.
-    :param name: what is counted; limits of the same numbers and different names count apart.
+    :param name: what is counted; limits with different names count separately.
     """
 
     requests: int
@@ -50,25 +49,25 @@ class Limit:
 ACCOUNT_LIMITS = (Limit(1000, 300, "wts-account"), Limit(200, 5, "wts-account"))
 SEND_LIMITS = (Limit(1000, 120, "wts-send"),)
 
-#: Seconds for which a Redis server that does not answer is left alone.
+#: Seconds for which a Redis server that does not answer is not used.
 _REDIS_PAUSE = 30.0
 
-#: Seconds in which a Redis server has to answer.
+#: Seconds in which a Redis server must answer.
 _REDIS_TIMEOUT = 2.0
 
 
 class _Counter(Protocol):
-    """Counts requests in moving windows."""
+    """Counts requests in sliding windows."""
 
     def take(self, account: str, limits: Sequence[Limit]) -> float:
-        """Count one request against all limits and return 0, or count nothing and return the seconds to wait."""
+        """Count a request against all limits and return 0, or count nothing and return the seconds to wait."""
 
 
 class _Memory:
     """Counts for this process, against all limits or none.
 
-    Not the memory storage of ``limits``: that starts a thread at nearly every hit, and takes from one limit what the
-    next one refuses.
+    The memory storage of ``limits`` does not fit: it starts a thread at nearly every hit, and counts against one limit
+    even if the next one refuses.
     """
 
     def __init__(self) -> None:
@@ -81,7 +80,7 @@ class _Memory:
             now = time.monotonic()
             windows = [self._times.setdefault((account, limit), deque(maxlen=limit.requests)) for limit in limits]
             for limit, times in zip(limits, windows, strict=True):
-                # The oldest of as many requests as are allowed; when it leaves the window, another one may come.
+                # When the oldest request of a full window leaves it, another one may go out.
                 if len(times) == limit.requests:
                     wait = max(wait, times[0] + limit.seconds - now)
             if wait <= 0:
@@ -90,17 +89,17 @@ class _Memory:
         return max(wait, 0.0)
 
     def after_fork(self) -> None:
-        """Take a new lock: another thread of the parent may have held the old one."""
+        """Create a new lock, because another thread of the parent process may have held the old one."""
         self._lock = threading.Lock()
 
 
-# All clients of one process count together: hooks and pollers come and go, the account stays.
+# Shared by all clients of a process: hooks and pollers come and go, but the account stays.
 _memory = _Memory()
 os.register_at_fork(after_in_child=_memory.after_fork)
 
 
-# KEYS: one list of times for each limit, newest first. ARGV: requests and microseconds of each. The server's clock
-# counts, since those of workers differ. Nothing is taken from one limit if another one refuses.
+# KEYS: one list of times per limit, newest first. ARGV: requests and microseconds of each limit. The server's clock
+# applies, because workers' clocks differ. Nothing counts against one limit if another one refuses.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -126,14 +125,13 @@ return math.ceil(wait)
 
 
 def redis_client(url: str, options: Mapping[str, Any], setting: str) -> Any:
-    """Return a client of a Redis server, which answers soon or not at all.
+    """Return a client of a Redis server, with short timeouts.
 
-    :param url: where the server is.
-    :param options: what the client is made with beside the URL, such as ``ssl_ca_certs``.
-    :param setting: the parameter or extra that needs it, for the error.
+    :param options: further arguments of the client, such as ``ssl_ca_certs``.
+    :param setting: the parameter or extra that needs it, for errors.
     :raises WtsInvalidRequestError: when the package ``redis`` is not installed.
     """
-    with needs_extra(setting, "redis", "redis", f", or leave {setting} out"):
+    with needs_extra(setting, "redis", "redis", f", or omit {setting}"):
         from redis import Redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -147,7 +145,7 @@ def redis_client(url: str, options: Mapping[str, Any], setting: str) -> Any:
 
 
 class _Redis:
-    """Counts in a Redis server for all workers, and in this process alone while that server does not answer."""
+    """Counts in a Redis server for all workers, or only in this process while that server does not answer."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self._client = redis_client(url, options, "rate_limit_conn_id")
@@ -156,7 +154,7 @@ class _Redis:
         self._again_at = 0.0
 
     def problem(self) -> str | None:
-        """Say what is wrong with the server; ``None`` where it takes what a count needs."""
+        """Return what is wrong with the server, or ``None`` if it can count."""
         try:
             self._take_from(keys=[f"wts-limit:{{test}}:{os.getpid()}"], args=[1, 1_000_000])
         except Exception as error:
@@ -166,8 +164,8 @@ class _Redis:
         return None
 
     def take(self, account: str, limits: Sequence[Limit]) -> float:
-        """Count one request, or return the seconds to wait."""
-        # One thread at a time waits for a server that may be frozen; once it is, the others do not wait at all.
+        """Count a request, or return the seconds to wait."""
+        # Only one thread at a time waits for a server that may be frozen; if it is, the others do not wait at all.
         if time.monotonic() >= self._again_at and self._lock.acquire(timeout=_REDIS_TIMEOUT * 2):
             try:
                 if time.monotonic() >= self._again_at:
@@ -175,10 +173,10 @@ class _Redis:
             except Exception as error:
                 if not is_of_redis(error):
                     raise
-                # Sends must not stop for this: the API still refuses what is too much, and that is waited out.
+                # This must not stop sends: the API refuses what exceeds the limits, and the client retries that.
                 self._again_at = time.monotonic() + _REDIS_PAUSE
                 log.warning(
-                    "The Redis server of the rate limits does not answer (%s). For %.0f s this process counts alone.",
+                    "The Redis server of the rate limits does not answer (%s). For %.0f s, this process counts alone.",
                     type(error).__name__,
                     _REDIS_PAUSE,
                 )
@@ -187,20 +185,20 @@ class _Redis:
         return _memory.take(account, limits)
 
     def _take(self, account: str, limits: Sequence[Limit]) -> float:
-        # The braces keep the keys of an account on one server of a cluster.
+        # The braces make a Redis Cluster keep all keys of an account on one node.
         keys = [f"wts-limit:{{{account}}}:{limit.name}:{limit.seconds}" for limit in limits]
         numbers = [number for limit in limits for number in (limit.requests, limit.seconds * 1_000_000)]
         return float(self._take_from(keys=keys, args=numbers)) / 1_000_000
 
 
 def is_of_redis(error: Exception) -> bool:
-    """Whether an error says that a Redis server cannot be used."""
+    """Whether an error means that a Redis server cannot be used."""
     from redis.exceptions import RedisError
 
     return isinstance(error, (RedisError, OSError))
 
 
-# All clients of one process know together that a server does not answer.
+# Shared by all clients of a process, so that all know when a server does not answer.
 _servers: dict[tuple[str, str], _Redis] = {}
 _servers_lock = threading.Lock()
 
@@ -223,15 +221,15 @@ os.register_at_fork(after_in_child=_forget_servers)
 
 
 class Budget:
-    """Waits until the account's limits allow one more request.
+    """Waits until the account's limits allow another request.
 
-    :param account: what the limits belong to, such as a hash of base URL and token. See :func:`account_key`.
-    :param percent: part of the limits that may be used here, 1 to 100.
-    :param redis_url: URL of a Redis server that counts for all workers; without it this process counts alone, as it
-        does while the server does not answer.
-    :param redis_options: what the client of Redis is made with beside the URL, such as ``ssl_ca_certs``.
-    :param send_limit_is_separate: whether requests of the send family count against their own limit only.
-    :raises WtsInvalidRequestError: when Redis is asked for and its package is not installed.
+    :param account: identifies the account; see :func:`account_key`.
+    :param percent: share of the limits that may be used, 1 to 100.
+    :param redis_url: URL of a Redis server that counts for all workers. Without it, or while it does not answer, this
+        process counts alone.
+    :param redis_options: further arguments of the Redis client, such as ``ssl_ca_certs``.
+    :param send_limit_is_separate: whether sends count only against their own limit.
+    :raises WtsInvalidRequestError: when the package for Redis is needed but not installed.
     """
 
     def __init__(
@@ -251,17 +249,15 @@ class Budget:
         self._limits_of_sends = send_limits if send_limit_is_separate else account_limits + send_limits
 
     def problem_of_redis(self) -> str | None:
-        """Say what is wrong with the Redis server, without its address; ``None`` where nothing is, or there is none."""
+        """Return what is wrong with the Redis server, without its address; ``None`` if nothing, or without a server."""
         return None if self._redis is None else self._redis.problem()
 
     def acquire(
         self, operation: Operation, *, most: float = math.inf, sleep: Callable[[float], None] = time.sleep
     ) -> float:
-        """Wait for room in every limit that the operation counts against, and take it.
+        """Wait until the operation's limits allow another request, and count it.
 
-        :param operation: the operation about to be called.
-        :param most: seconds to wait at most.
-        :param sleep: how to wait.
+        :param most: maximum seconds to wait.
         :return: seconds waited.
         :raises WtsRateLimitError: when the wait would take longer.
         """
@@ -276,7 +272,7 @@ class Budget:
                     operation_id=operation.operation_id,
                     retry_after=wait,
                 )
-            if waited < _WORTH_A_LINE <= waited + wait:
+            if waited < _LOGGED_WAIT <= waited + wait:
                 log.info("Waiting about %.0f s for the account's rate limit.", wait)
             sleep(wait)
             waited += wait
@@ -284,11 +280,9 @@ class Budget:
 
 
 def account_key(base_url: str, token: str, *, name: str | None = None) -> str:
-    """Return what the limits of an account are kept under; it shows neither the address nor the token.
+    """Return a key for the account, which reveals neither the address nor the token.
 
-    :param base_url: address of the API.
-    :param token: the account's token.
-    :param name: a name for the account, in place of base URL and token: one account may have several of both.
+    :param name: a name for the account, instead of base URL and token, of which an account may have several.
     """
     return hashlib.sha256((f"\0{name}" if name else f"{base_url}\0{token}").encode()).hexdigest()[:32]
 

@@ -1,4 +1,4 @@
-"""Calls about chatbots: list them, start them."""
+"""Calls that list and start chatbots."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class BotMessage(TypedDict, total=False):
 
 
 class BotOptions(TypedDict, total=False):
-    """What holds for all recipients of a chatbot batch; each is as in :class:`BotStart`."""
+    """Options for all recipients of a chatbot batch, as in :class:`BotStart`."""
 
     skip_if_bot_in_execution: Missing[bool]
     skip_if_in_progress: Missing[bool]
@@ -57,14 +57,14 @@ _OPTIONS = BotOptions.__optional_keys__
 
 
 class BotStart(BotMessage, BotOptions, total=False):
-    """What starts a bot; everything may be left out, and the API needs ``bot_key`` and ``to`` or ``session_id``.
+    """The start of a bot; all optional, but the API needs ``bot_key``, and ``to`` or ``session_id``.
 
-    ``bot_key``: key of the bot, which is not its id. ``from_``: number or ``@handle`` of an own channel. ``to``:
+    ``bot_key``: key of the bot, not its ID. ``from_``: number or ``@handle`` of a channel of the account. ``to``:
     recipient, number or ``@handle``. ``session_id``: session to run the bot in. ``skip_if_bot_in_execution``: do
     nothing while another bot runs. ``skip_if_in_progress``: do nothing while a session is in progress.
-    ``force_start_session``: end the session in progress and open another. ``hidden_session``: hide a new session
-    until the contact answers. ``session_metadata``: kept with the session. ``contact_metadata``: kept with the contact.
-    ``sender_id``: the caller's own id. ``callback_url``: called when the bot starts or fails.
+    ``force_start_session``: end the session in progress, and open a new one. ``hidden_session``: hide a new session
+    until the contact replies. ``session_metadata``, ``contact_metadata``: stored with the session or contact.
+    ``sender_id``: the caller's own ID. ``callback_url``: called when the bot starts or fails.
     """
 
     bot_key: Missing[str]
@@ -72,7 +72,7 @@ class BotStart(BotMessage, BotOptions, total=False):
 
 
 def send_chatbot(**start: Unpack[BotStart]) -> Call[Session]:
-    """Start a bot for a recipient or in a session, at once; answers the session.
+    """Start a bot for a recipient or in a session immediately; returns the session.
 
     :param start: see :class:`BotStart`.
     """
@@ -80,7 +80,7 @@ def send_chatbot(**start: Unpack[BotStart]) -> Call[Session]:
 
 
 def queue_chatbot(**start: Unpack[BotStart]) -> Call[RespSendMessage]:
-    """Put the start of a bot in the queue; answers the dispatch, whose status can be asked for.
+    """Queue the start of a bot; returns the send, whose status can be read.
 
     :param start: see :class:`BotStart`.
     """
@@ -94,11 +94,11 @@ def queue_chatbot_batch(
     from_: Missing[str] = UNSET,
     **options: Unpack[BotOptions],
 ) -> Call[RespSendMessages]:
-    """Put the start of a bot in the queue for many recipients; answers one result for each.
+    """Queue the start of a bot for many recipients; returns one result per recipient.
 
-    :param bot_key: key of the bot, which is not its id.
-    :param messages: the recipients; the vendor names no maximum, 100 is safe. See :class:`BotMessage`.
-    :param from_: id, number or ``@handle`` of an own channel.
+    :param bot_key: key of the bot, not its ID.
+    :param messages: the recipients. No maximum is documented; 100 is safe. See :class:`BotMessage`.
+    :param from_: ID, number or ``@handle`` of a channel of the account.
     :param options: see :class:`BotOptions`.
     """
     return Call(
@@ -112,8 +112,8 @@ def queue_chatbot_batch(
 
 
 def get_queued_chatbot_status(send_id: str) -> Call[RespSendMessage]:
-    """Read the outcome of the queued start of a bot.
+    """Read the status of a queued start of a bot.
 
-    :param send_id: the id that the start answered.
+    :param send_id: the ID that the start returned.
     """
     return Call("get_queued_chatbot_status", path={"id": send_id})

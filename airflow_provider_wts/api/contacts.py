@@ -1,4 +1,4 @@
-"""Calls about contacts: the people whom an account writes to."""
+"""Calls about contacts: the people to whom an account sends messages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class ContactFields(TypedDict, total=False):
-    """What a new contact holds; everything may be left out.
+    """The fields of a new contact; all optional.
 
     ``name``, ``email``, ``instagram``: texts of at most 255 characters. ``phone_number``: as WTS Chat spells it.
-    ``annotation``: free text. ``tag_ids``, ``portfolio_ids``: win over ``tag_names`` and ``portfolio_names``.
-    ``sequence_ids``: sequences to put the contact into. ``custom_fields``: values by key; the API drops unknown keys
+    ``annotation``: free text. ``tag_ids``, ``portfolio_ids``: take precedence over ``tag_names``, ``portfolio_names``.
+    ``sequence_ids``: sequences to add the contact to. ``custom_fields``: values by key; the API drops unknown keys
     silently. ``metadata``: merged by key; ``None`` removes a key.
     """
 
@@ -42,9 +42,9 @@ _KEPT = ContactFields.__optional_keys__
 
 
 class SaveOptions(TypedDict, total=False):
-    """What happens where the contact exists.
+    """What happens if the contact exists.
 
-    ``upsert``: update it. ``upsert_fields``: only these (``Name``, ``Tags``, ...); left out: every field.
+    ``upsert``: update it. ``upsert_fields``: only these (``Name``, ``Tags``, ...); by default, all fields.
     ``upsert_tag_operation``: ``INSERTIFNOTEXISTS``, ``DELETEIFEXISTS`` or ``REPLACEALL``, which is the API's default.
     ``get_if_exists``: return it and change nothing.
     """
@@ -59,15 +59,15 @@ _OPTIONS = SaveOptions.__optional_keys__
 
 
 class ContactCreation(ContactFields, SaveOptions, total=False):
-    """A new contact, and what happens where it exists; see :class:`ContactFields` and :class:`SaveOptions`."""
+    """A new contact, and what happens if it exists; see :class:`ContactFields` and :class:`SaveOptions`."""
 
 
 class ContactChanges(ContactFields, total=False):
-    """What changes in a contact; see :class:`ContactFields`.
+    """Changes to a contact; see :class:`ContactFields`.
 
-    ``status``: ``ACTIVE``, ``ARCHIVED`` or ``BLOCKED``. ``picture_url``: address of its picture. ``utm``: where it
-    came from. ``tags_operation``: ``InsertIfNotExists`` (the API's default), ``DeleteIfExists`` or ``ReplaceAll``.
-    ``fields``: names of what to change; left out, they follow from what is given.
+    ``status``: ``ACTIVE``, ``ARCHIVED`` or ``BLOCKED``. ``picture_url``: address of its picture. ``utm``: its origin.
+    ``tags_operation``: ``InsertIfNotExists`` (the API's default), ``DeleteIfExists`` or ``ReplaceAll``. ``fields``:
+    names of the fields to change; inferred from the given ones if omitted.
     """
 
     status: Missing[str]
@@ -86,24 +86,24 @@ def create_contact(**contact: Unpack[ContactCreation]) -> Call[Contact]:
 
 
 def batch_save_contacts(items: Sequence[Mapping[str, Any]], **options: Unpack[SaveOptions]) -> Call[list[Contact]]:
-    """Save 1 to 100 contacts; one that matches a phone number, Instagram user or e-mail address is updated.
+    """Save 1 to 100 contacts; those with an existing phone number, Instagram user or e-mail address are updated.
 
-    :param items: the contacts, each made by :func:`contact_item`.
-    :param options: what happens where one exists; see :class:`SaveOptions`.
+    :param items: the contacts, each from :func:`contact_item`.
+    :param options: what happens if one exists; see :class:`SaveOptions`.
     """
     return Call("batch_save_contacts", body={"items": list(items), **body_of(SaveOptions, options, options=_OPTIONS)})
 
 
 def contact_item(contact: ContactFields) -> dict[str, Any]:
-    """Return a contact as it is in a body.
+    """Return a contact in the form of a body.
 
-    :param contact: see :class:`ContactFields`; other keys are left aside.
+    :param contact: see :class:`ContactFields`; other keys are ignored.
     """
     return body_of(ContactFields, {name: value for name, value in contact.items() if name in _KEPT})
 
 
 def update_contact(contact_id: str, **changes: Unpack[ContactChanges]) -> Call[Contact]:
-    """Update a contact; what is not given stays as it is.
+    """Update only the given fields of a contact.
 
     :param changes: see :class:`ContactChanges`.
     """
@@ -112,9 +112,8 @@ def update_contact(contact_id: str, **changes: Unpack[ContactChanges]) -> Call[C
 
 
 def update_contact_by_phone(phone: str, **changes: Unpack[ContactChanges]) -> Call[Contact]:
-    """Update a contact found by its phone number; what is not given stays as it is.
+    """Update only the given fields of the contact with a phone number.
 
-    :param phone: the contact's number.
     :param changes: see :class:`ContactChanges`.
     """
     body = _changes(changes)
@@ -130,9 +129,8 @@ def get_contact(contact_id: str, *, include_details: Sequence[str] | Unset = UNS
 
 
 def get_contact_by_phone(phone: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[Contact]:
-    """Read the contact that has a phone number.
+    """Read the contact with a phone number.
 
-    :param phone: the contact's number.
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``.
     """
     return Call("get_contact_by_phone", path={"phone": phone}, query=given(IncludeDetails=include_details))
@@ -152,14 +150,13 @@ def list_contacts(
 
 
 class ContactFilters(Window, total=False):
-    """Which contacts a list answers; everything may be left out, and what is given must all hold.
+    """Filters of a list of contacts; all optional. A contact must match all of them.
 
-    ``status``: ``ACTIVE`` (the API's default), ``ARCHIVED`` or ``BLOCKED``. ``text_filter``: text to look for.
-    ``name``: the contact's name. ``phone_number``: the contact's number. ``email``: its e-mail address. ``instagram``:
-    its Instagram user. ``tag_ids``: its tags; wins over ``tag_names``, its tags by name. ``portfolio_ids``: its
-    portfolios; wins over ``portfolio_names``, its portfolios by name. ``origin``: ``CREATED_BY_USER``,
-    ``CREATED_FROM_HUB`` or ``IMPORTED``. ``custom_fields``: values of custom fields by key. ``metadata``: values of
-    metadata by key; texts. ``include_details``: ``Tags``, ``CustomFields``, ``Portfolios``.
+    ``status``: ``ACTIVE`` (the API's default), ``ARCHIVED`` or ``BLOCKED``. ``text_filter``: text to search for.
+    ``instagram``: the Instagram user. ``tag_ids``, ``portfolio_ids``: take precedence over ``tag_names``,
+    ``portfolio_names``. ``origin``: ``CREATED_BY_USER``, ``CREATED_FROM_HUB`` or ``IMPORTED``. ``custom_fields``:
+    values of custom fields by key. ``metadata``: text values of metadata by key. ``include_details``: ``Tags``,
+    ``CustomFields``, ``Portfolios``.
     """
 
     status: Missing[str]
@@ -179,7 +176,7 @@ class ContactFilters(Window, total=False):
 
 
 def filter_contacts(**filters: Unpack[ContactFilters]) -> Call[ContactPage]:
-    """List the contacts that match all filters, paged through the body.
+    """List contacts with filters, paged; the filters are in the body.
 
     :param filters: see :class:`ContactFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
         on creation and update, and the order.
@@ -196,8 +193,7 @@ def update_contact_tags(
 ) -> Call[Contact]:
     """Change the tags of a contact.
 
-    :param tag_ids: the tags; wins over ``tag_names``.
-    :param tag_names: the tags by name.
+    :param tag_ids: takes precedence over ``tag_names``.
     :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``.
     """
     body = given(tagIds=tag_ids, tagNames=tag_names, operation=operation)
@@ -211,11 +207,9 @@ def update_contact_tags_by_phone(
     tag_names: Missing[Sequence[str]] = UNSET,
     operation: str | Unset = UNSET,
 ) -> Call[Contact]:
-    """Change the tags of the contact that has a phone number.
+    """Change the tags of the contact with a phone number.
 
-    :param phone: the contact's number.
-    :param tag_ids: the tags; wins over ``tag_names``.
-    :param tag_names: the tags by name.
+    :param tag_ids: takes precedence over ``tag_names``.
     :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``.
     """
     body = given(tagIds=tag_ids, tagNames=tag_names, operation=operation)
@@ -223,18 +217,12 @@ def update_contact_tags_by_phone(
 
 
 def starts_sequence(body: object) -> bool:
-    """Whether a contact is put into a sequence, which then writes to it: doing that twice may write twice.
-
-    :param body: the body of a call.
-    """
+    """Whether a call's body adds a contact to a sequence, which sends messages: a second call may send them twice."""
     return isinstance(body, Mapping) and bool(body.get("sequenceIds"))
 
 
 def changed_fields(body: Mapping[str, Any]) -> list[str]:
-    """Return the names by which an update says what to change; they are not those of the properties.
-
-    :param body: properties of an update.
-    """
+    """Return the names in ``fields`` of an update for the properties of its body."""
     return field_mask(body, _MASKS)
 
 
@@ -243,7 +231,7 @@ _MASKS = {"tagIds": "Tags", "tagNames": "Tags", "portfolioIds": "Portfolio", "po
 
 def _changes(changes: ContactChanges) -> dict[str, Any]:
     body = body_of(ContactChanges, changes, options=("tags_operation",))
-    # Whether a property without its name changes anything is not documented, so both always go out.
+    # Whether a property has an effect if ``fields`` does not list it is not documented, so both always go out.
     return {"fields": changed_fields(body), **body}
 
 

@@ -1,4 +1,4 @@
-"""Calls about who and what an account has: channels, departments, agents, tags, portfolios, custom fields."""
+"""Calls about an account's setup: channels, departments, agents, tags, portfolios, custom fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def list_departments() -> Call[list[DepartmentV2]]:
 
 
 def list_agents() -> Call[list[Agent]]:
-    """List the account's users; one answer, not paged. Other calls name a user by ``userId``, not by ``id``."""
+    """List the account's users; one answer, not paged. Other calls refer to a user by ``userId``, not by ``id``."""
     return Call("list_agents")
 
 

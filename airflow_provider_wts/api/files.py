@@ -1,4 +1,4 @@
-"""Calls about files: an upload takes three steps, the second of which goes to a storage outside the API."""
+"""Calls about files. An upload has three steps, the second of which goes to a storage outside the API."""
 
 from __future__ import annotations
 
@@ -26,37 +26,35 @@ if TYPE_CHECKING:
 def get_file_upload_url(
     name: str, file_type: str = "UNDEFINED", *, mime_type: str | Unset = UNSET
 ) -> Call[UrlUploadFileV2]:
-    """Begin an upload; answers where the content goes, and the id that ends the upload.
+    """Begin an upload; returns the address for the content, and the ID for :func:`save_file`.
 
     :param name: file name with its extension.
-    :param file_type: ``IMAGE``, ``AUDIO``, ``VIDEO``, ``PDF``, ``EXCEL``, ``WORD``, ``DOCUMENT``, or ``UNDEFINED``,
-        which leaves it to the platform. Images and videos are transformed to suit the channels; documents are not.
-    :param mime_type: MIME type; left out, the platform derives it.
+    :param file_type: ``IMAGE``, ``AUDIO``, ``VIDEO``, ``PDF``, ``EXCEL``, ``WORD``, ``DOCUMENT``, or ``UNDEFINED``
+        to leave it to the platform, which converts images and videos for the channels, but not documents.
+    :param mime_type: MIME type; inferred by the platform if omitted.
     """
     return Call("get_file_upload_url", query=given(Type=file_type, Name=name, MimeType=mime_type))
 
 
 def save_file(temp_file_id: str) -> Call[FileV2]:
-    """End an upload; answers the file with its permanent id.
+    """End an upload; returns the file with its permanent ID.
 
-    :param temp_file_id: what :func:`get_file_upload_url` answered.
+    :param temp_file_id: from :func:`get_file_upload_url`.
     """
     return Call("save_file", body={"tempFileId": temp_file_id})
 
 
 _STEP = "upload"
 
-#: The slowest link that an upload is given time for, in bytes per second.
+#: The minimum speed that the timeout of an upload allows for, in bytes per second.
 SLOWEST_LINK = 50_000
 
-#: Statuses of a storage that is busy or slow; S3 answers a stalled upload with 400.
+#: Temporary errors of a storage; S3 answers a stalled upload with 400.
 _PASSING = {400, 408, 425, 429, 500, 502, 503, 504}
 
 
 class Content:
-    """A file that is read while it is sent, block by block, and whose length is known before.
-
-    Object storages take no upload of unknown length.
+    """Streams a file of known length, because object stores refuse uploads of unknown length.
 
     :param file: the file, open for reading, at its beginning.
     :param size: its length in bytes.
@@ -76,16 +74,16 @@ class Content:
             yield block
 
     def read(self, size: int = -1) -> bytes:
-        """Read on; never more than was promised, since what grows meanwhile would not be announced.
+        """Read the next block, but never beyond the announced length, even if the file grows.
 
-        :param size: the most bytes to read.
+        :param size: maximum bytes to read.
         """
         try:
             block = self._file.read(self._left if size < 0 else min(size, self._left))
             if not block and self._left:
-                raise EOFError("it became shorter while it was sent")
+                raise EOFError("it became shorter during the upload")
         except Exception as error:
-            # Noted, because whoever sends it takes this for a failure of the network.
+            # Recorded, because the HTTP library reports this as a network error.
             self.problem = error
             raise
         self._left -= len(block)
@@ -93,12 +91,10 @@ class Content:
 
 
 def put_content(transport: Transport, url: str, content: Content, *, mime_type: str | None, timeout: float) -> None:
-    """Put the content of a file to the address that the API gave for it, once.
+    """Upload the content of a file to the address from the API, without retries.
 
-    :param transport: makes the exchange.
-    :param url: ``urlUpload`` of ``get_file_upload_url``; it is a secret as long as it lives.
-    :param content: the file.
-    :param mime_type: the MIME type that the API was given; the address may be valid for it only.
+    :param url: ``urlUpload`` of ``get_file_upload_url``; it is a secret while it is valid.
+    :param mime_type: the MIME type that the API was given; the address may only be valid for it.
     :param timeout: seconds for a small file; a large one gets more.
     :raises WtsNotSentError: when the storage was not reached.
     :raises WtsUnknownOutcomeError: when it gave no usable answer. Starting the upload over does no harm.
@@ -113,7 +109,7 @@ def put_content(transport: Transport, url: str, content: Content, *, mime_type: 
             url,
             headers={"Content-Type": mime_type} if mime_type else None,
             content=content,
-            # Nothing authenticates but the address itself: two ways at once are refused, and the token is the API's.
+            # The address itself authenticates. A second method would be refused, and the token is for the API only.
             auth=None,
             timeout=timeout + len(content) / SLOWEST_LINK,
             fresh=True,
@@ -126,7 +122,7 @@ def put_content(transport: Transport, url: str, content: Content, *, mime_type: 
 
 def _unreadable(problem: Exception) -> WtsError:
     return WtsUnknownOutcomeError(
-        f"{_STEP}: the file could not be read to its end ({type(problem).__name__}: {problem}).",
+        f"{_STEP}: the file could not be read completely ({type(problem).__name__}: {problem}).",
         operation_id=_STEP,
         repeatable=True,
     )
@@ -155,10 +151,10 @@ def _failure(failure: ExchangeFailed, host: str) -> WtsError:
 
 
 def _refusal(reply: Reply, host: str) -> WtsError:
-    # The storage's own text is XML with request ids, and may quote the address.
-    words = f"{_STEP}: the file storage {host} answers HTTP {reply.status}"
+    # Without the storage's own text, which is XML with request IDs, and may quote the address.
+    words = f"{_STEP}: the file storage {host} answered HTTP {reply.status}"
     if reply.status in _PASSING:
         return WtsUnknownOutcomeError(
             f"{words}. Starting over does no harm.", operation_id=_STEP, status=reply.status, repeatable=True
         )
-    return WtsRejectedError(f"{words} and does not take the content.", operation_id=_STEP, status=reply.status)
+    return WtsRejectedError(f"{words} and refused the content.", operation_id=_STEP, status=reply.status)

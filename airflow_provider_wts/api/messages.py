@@ -1,7 +1,7 @@
-"""Calls about messages: read them, and the older quick sends.
+"""Calls that read messages, and the older quick sends.
 
-The quick sends do what the send family (:mod:`airflow_provider_wts.api.sends`) cannot: wait for the channel's answer,
-and name a bot that takes over when the contact answers. They take no ``senderId``.
+The quick sends have two features that the send family (:mod:`airflow_provider_wts.api.sends`) lacks: they can wait for
+the channel's answer, and name a bot that takes over when the contact replies. They have no ``senderId``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class QuickContent(TypedDict, total=False):
-    """What a quick send says; the API needs ``text``, ``template_id`` or a file.
+    """The content of a quick send; the API needs ``text``, ``template_id`` or a file.
 
     ``text``: the text, or the caption of a file. ``template_id``: the template. ``parameters``: values by the name of
-    the template's variable. ``file_url``: public address of a file. ``file_id``: id of an uploaded file. ``ref_id``:
-    id of the message that is replied to.
+    the template's variable. ``file_url``: public address of a file. ``file_id``: ID of an uploaded file. ``ref_id``:
+    ID of the message to reply to.
     """
 
     text: Missing[str]
@@ -39,7 +39,7 @@ class QuickContent(TypedDict, total=False):
 class QuickSend(QuickContent, SendOptions, total=False):
     """A quick send to a number: :class:`QuickContent`, :class:`~airflow_provider_wts.api.sends.SendOptions`, and more.
 
-    ``from_``: number of an own channel. ``bot_key``: key of the bot that takes over when the contact answers.
+    ``from_``: number of a channel of the account. ``bot_key``: key of the bot that takes over when the contact replies.
     """
 
     from_: Missing[str]
@@ -47,7 +47,7 @@ class QuickSend(QuickContent, SendOptions, total=False):
 
 
 def send_message(to: str, **send: Unpack[QuickSend]) -> Call[QuickMessage]:
-    """Queue a message to a number; the contact is created where there is none.
+    """Queue a message to a number; the contact is created if it does not exist.
 
     :param to: phone number of the recipient.
     :param send: see :class:`QuickSend`.
@@ -56,7 +56,7 @@ def send_message(to: str, **send: Unpack[QuickSend]) -> Call[QuickMessage]:
 
 
 def send_message_sync(to: str, **send: Unpack[QuickSend]) -> Call[Message]:
-    """Send a message to a number and wait for the channel, 25 s at most; then its last known state is answered.
+    """Send a message to a number, wait up to 25 s for the channel, and return its last known state.
 
     :param to: phone number of the recipient.
     :param send: see :class:`QuickSend`.
@@ -73,7 +73,7 @@ def send_session_message(session_id: str, **content: Unpack[QuickContent]) -> Ca
 
 
 def send_session_message_sync(session_id: str, **content: Unpack[QuickContent]) -> Call[Message]:
-    """Send a message in a session and wait for the channel, 25 s at most; then its last known state is answered.
+    """Send a message in a session, wait up to 25 s for the channel, and return its last known state.
 
     :param content: see :class:`QuickContent`.
     """
@@ -81,18 +81,12 @@ def send_session_message_sync(session_id: str, **content: Unpack[QuickContent]) 
 
 
 def get_message(message_id: str) -> Call[Message]:
-    """Read a message.
-
-    :param message_id: its id.
-    """
+    """Read a message."""
     return Call("get_message", path={"id": message_id})
 
 
 def get_message_status(message_id: str) -> Call[MessageQuickSend]:
-    """Read the status of a message.
-
-    :param message_id: its id.
-    """
+    """Read the status of a message."""
     return Call("get_message_status", path={"id": message_id})
 
 
@@ -105,7 +99,7 @@ def list_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage
 
 
 def list_session_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage]:
-    """List the messages of a session, paged; another address of the same list.
+    """List the messages of a session, paged; the same list at another address.
 
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
@@ -121,9 +115,8 @@ _OPTIONS = ("enable_bot", "hidden_session", "force_start_session")
 #: Statuses of a send that did not reach its recipient.
 FAILED_STATUSES = ("FAILED", "DELETED")
 
-
 def failure_of(answer: Any) -> str | None:
-    """Return in words how a message failed at once, although WTS Chat accepted it; ``None`` if it did not.
+    """Return how a message that WTS Chat accepted failed immediately; ``None`` if it did not.
 
     :param answer: the answer of a send.
     """
@@ -134,7 +127,7 @@ def failure_of(answer: Any) -> str | None:
     return f"WTS Chat accepted message {answer.get('id')}, but it failed: {reason}"
 
 
-#: Statuses of a message, as the API documents them. The order of the progress is not documented; it is inferred.
+#: The documented statuses of a message. Their order is inferred.
 MESSAGE_STATUSES = (
     *("PROCESSING", "SAVED", "QUEUED", "SENT", "DELIVERED", "READ"),
     *("FAILED", "DELETED", "WAIT_REPLY"),

@@ -1,14 +1,14 @@
-"""What became of one attempt, and what follows from it.
+"""The outcome of one attempt.
 
-Every attempt is judged once, here. Five things can have happened:
+Every attempt is classified once, here:
 
-- **answered**: the API did it, and this is its answer.
-- **rejected**: the API refused. Asking again brings the same refusal.
-- **odd**: something else than the API answered a call that may be repeated: a redirect, or a web page. A gateway does
-  that while the API is being restarted, and a wrong base URL does it forever. It is asked again for a while. To a
-  send, 302 and 303 are *unknown*, and the rest *rejected*.
-- **not sent**: nothing took effect. Any call may be made again.
-- **unknown**: it may have taken effect. A call that may be repeated is; a send is not.
+- **answered**: the API performed the call, and returned its answer.
+- **rejected**: the API refused the call, and would refuse it again.
+- **odd**: a repeatable call was answered by something other than the API: a redirect, or a web page. A gateway does
+  that while the API restarts; with a wrong base URL, it happens forever. The call is retried for a while. For a send,
+  302 and 303 are *unknown*, and the rest *rejected*.
+- **not sent**: nothing took effect. Any call may be retried.
+- **unknown**: the call may have taken effect. A repeatable call is retried; a send is not.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(Enum):
-    """What became of an attempt."""
+    """The outcome of an attempt."""
 
     ANSWERED = "answered"
     REJECTED = "rejected"
@@ -57,11 +57,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An attempt, judged.
+    """The classification of an attempt.
 
-    :param outcome: its outcome.
-    :param value: the answer, parsed, where the outcome is ``ANSWERED``.
-    :param error: what to raise where it is anything else.
+    :param value: the parsed answer, if the outcome is ``ANSWERED``.
+    :param error: the error to raise otherwise.
     """
 
     outcome: Outcome
@@ -69,13 +68,13 @@ class Verdict:
     error: WtsError | None = None
 
 
-#: Keys of refusals that come with status 500. INFERRED from what integrators saw; other keys stay unknown.
+#: Prefixes of the keys of refusals with status 500. INFERRED from integrators' reports; other keys mean unknown.
 _BUSINESS_KEY_PREFIXES = ("FORM_ERROR", "ENTITY_")
 
-#: A redirect that a server may give after it did what it was asked to. The others mean that it did nothing.
-_ANSWERS_ELSEWHERE = (302, 303)
+#: Redirects that a server may return after performing a request. The others mean that it did nothing.
+_REDIRECTS_AFTER_SUCCESS = (302, 303)
 
-#: Seconds to wait after a 429 that does not say how long, before backing off further.
+#: Seconds to wait after a 429 without ``Retry-After``, before backing off further.
 DEFAULT_RETRY_AFTER = 5.0
 
 _REFUSING_ERRNOS = {errno.ECONNREFUSED}
@@ -84,17 +83,15 @@ _REFUSING_ERRNOS = {errno.ECONNREFUSED}
 def judge_reply(
     operation: Operation, reply: Reply, asked_id: str | None = None, sender_id: str | None = None
 ) -> Verdict:
-    """Judge a complete answer.
+    """Classify a complete answer.
 
-    :param operation: the operation that was called.
-    :param reply: what came back.
-    :param asked_id: the id of what was asked for, if it is one thing.
-    :param sender_id: the caller's own id of a send, if it has one.
+    :param asked_id: the ID of the object that was requested, if any.
+    :param sender_id: the caller's own ID of a send, if any.
     """
     status = reply.status
     if 200 <= status < 300:
         return _judge_success(operation, reply, asked_id, sender_id)
-    if status in _ANSWERS_ELSEWHERE and operation.effect == "once":
+    if status in _REDIRECTS_AFTER_SUCCESS and operation.effect == "once":
         return _unknown(operation, f"HTTP {status}. {_redirect_words(reply).removesuffix('.')}", status)
     if 300 <= status < 400:
         return _odd(operation, _rejected(operation, reply, WtsRejectedError, _redirect_words(reply)))
@@ -109,20 +106,20 @@ def judge_reply(
     envelope = _envelope(reply)
     key = _text(envelope.get("key"))
     if _is_page_of_a_gateway(operation, reply):
-        # The API's refusals are JSON. What a page says is about the gateway, and not about what the call names.
-        return _odd(operation, _rejected(operation, reply, WtsRejectedError, "Something refuses the request."))
+        # The API's refusals are JSON. A web page comes from a gateway, and shows nothing about the request's objects.
+        return _odd(operation, _rejected(operation, reply, WtsRejectedError, "Something refused the request."))
     if status in (401, 403):
         return _rejected(
             operation,
             reply,
             WtsAuthenticationError,
-            "The API refuses the token. Check the token in the Airflow connection; in WTS Chat it is under "
+            "The API refused the token. Check the token in the Airflow connection; in WTS Chat, it is under "
             "Ajustes > Integrações > Integração via API.",
         )
     if status == 404:
-        return _rejected(operation, reply, WtsNotFoundError, "Nothing was found. Check the ids in the request.")
+        return _rejected(operation, reply, WtsNotFoundError, "Nothing was found. Check the IDs in the request.")
     if 400 <= status < 500 and status != 408:
-        return _rejected(operation, reply, WtsRejectedError, "The API refuses the request.")
+        return _rejected(operation, reply, WtsRejectedError, "The API refused the request.")
     if status == 500 and key is not None and key.startswith(_BUSINESS_KEY_PREFIXES):
         missing = key == "ENTITY_NOT_FOUND" or (
             key == "FORM_ERROR" and operation.operation_id == "get_contact_by_phone"
@@ -131,7 +128,7 @@ def judge_reply(
             operation,
             reply,
             WtsNotFoundError if missing else WtsRejectedError,
-            "Something that the request names was not found." if missing else "The API refuses the request.",
+            "Something in the request was not found." if missing else "The API refused the request.",
         )
     return _unknown(operation, f"HTTP {status}{_quote(envelope)}", status)
 
@@ -142,12 +139,10 @@ def judge_failure(
     host: str = "the WTS Chat host",
     ca_source: str = "the connection's CA bundle",
 ) -> Verdict:
-    """Judge an attempt that brought no complete answer.
+    """Classify an attempt without a complete answer.
 
-    :param operation: the operation that was called.
-    :param failure: what ended it.
-    :param host: where the request went to, for the error.
-    :param ca_source: what names the certificate authorities, for the error.
+    :param host: where the request went, for errors.
+    :param ca_source: where the certificate authorities are configured, for errors.
     """
     reason = reason_of(failure)
     if failure.written:
@@ -184,11 +179,9 @@ def judge_failure(
 
 
 def judge_server_without_tls(operation: Operation, host: str, reason: str) -> Verdict:
-    """Judge an attempt to speak TLS with something that does not.
+    """Classify an attempt to speak TLS with a server that does not.
 
-    :param operation: the operation that was called.
-    :param host: where the request was to go.
-    :param reason: what shows it.
+    :param reason: the evidence for that.
     """
     return _unreachable(
         operation,
@@ -197,23 +190,16 @@ def judge_server_without_tls(operation: Operation, host: str, reason: str) -> Ve
 
 
 def judge_plain_request_to_tls(operation: Operation, host: str) -> Verdict:
-    """Judge a request without TLS to a port that wants TLS: it was no request to whatever is there.
-
-    :param operation: the operation that was called.
-    :param host: where the request went to.
-    """
+    """Classify a request without TLS to a port with TLS, where it had no effect."""
     return _unreachable(
         operation,
-        f"{host} speaks TLS, and the connection's base URL begins with http://. Nothing was sent. Change the base URL "
+        f"{host} speaks TLS, but the connection's base URL begins with http://. Nothing was sent. Change the base URL "
         "to https://.",
     )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read ``Retry-After`` as seconds; ``None`` where it is missing or makes no sense.
-
-    :param headers: the answer's headers.
-    """
+    """Return ``Retry-After`` in seconds, or ``None`` if it is missing or invalid."""
     value = headers.get("Retry-After")
     if value is None:
         return None
@@ -221,19 +207,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         seconds = float(value)
     except ValueError:
         try:
-            moment = email.utils.parsedate_to_datetime(value)
+            date = email.utils.parsedate_to_datetime(value)
         except (TypeError, ValueError, OverflowError):
             return None
-        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+        seconds = ((date if date.tzinfo else date.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
     # A NaN fails the comparison, too.
     return min(seconds, 3600.0) if seconds > 0 else None
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """Read ``Date``, the server's clock; ``None`` where it is missing or cannot be read.
-
-    :param headers: the answer's headers.
-    """
+    """Return ``Date``, the server's time, or ``None`` if it is missing or invalid."""
     try:
         date = email.utils.parsedate_to_datetime(headers.get("Date") or "")
     except (TypeError, ValueError, OverflowError):
@@ -245,36 +228,36 @@ def _judge_success(operation: Operation, reply: Reply, asked_id: str | None, sen
     body = reply.body.strip()
     schema = operation.answer_schema
     if schema is None:
-        # These answers are empty by contract, so only a page of something else on the way can be wrong.
+        # These answers are empty by contract, so only a web page from something in between can be wrong.
         return _unreadable(operation, reply, body) if body.startswith(b"<") else Verdict(Outcome.ANSWERED)
     try:
         value = parsed(body)
     except (ValueError, RecursionError):
         return _unreadable(operation, reply, body)
     if value is None and operation.effect == "once":
-        # The API has dealt with it and shows nothing, as it may where it skipped a bot. Sending again would be worse.
+        # The API handled it without showing a result, as it may after skipping a bot. Sending again would be worse.
         return Verdict(Outcome.ANSWERED)
     if problem := problem_of(operation, value):
         return _unexpected(operation, problem, reply.status)
     if asked_id is not None and _is_about_another(value, asked_id):
-        return _unexpected(operation, "'id' is not the one that was asked for", reply.status)
+        return _unexpected(operation, "'id' is not the requested one", reply.status)
     if sender_id is not None and _is_of_another_send(value, sender_id):
-        return _unexpected(operation, "'senderId' is not the one of the request", reply.status)
+        return _unexpected(operation, "'senderId' is not that of the request", reply.status)
     return Verdict(Outcome.ANSWERED, respell(operation, value))
 
 
 def _is_about_another(answer: Any, asked_id: str) -> bool:
-    """Whether an answer is about something else than what was asked for, as a cache may mix them up."""
+    """Whether an answer is about another object than the requested one, for example because of a cache."""
     if not isinstance(answer, dict) or not answer.get("id") or not is_uuid(asked_id):
         return False
-    # Sends are asked for by the sender's id, too, and agents by that of their user.
+    # Sends can also be requested by senderId, and agents by userId.
     return asked_id.lower() not in [str(answer.get(name)).lower() for name in ("id", "senderId", "userId")]
 
 
 def _is_of_another_send(answer: Any, sender_id: str) -> bool:
-    """Whether an answer is about another send than the request, whose ``senderId`` it repeats."""
+    """Whether an answer has the ``senderId`` of another send."""
     found = answer.get("senderId") if isinstance(answer, dict) else None
-    # Ids of another form are not ours, and WTS Chat may write them in another way.
+    # IDs in another format are not ours, and WTS Chat may write them differently.
     both = isinstance(found, str) and is_uuid(found) and is_uuid(sender_id)
     return both and str(found).lower() != sender_id.lower()
 
@@ -287,28 +270,30 @@ def _parsed(body: bytes) -> Any:
 
 
 def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Verdict:
-    # What begins as JSON and is none has lost its end on the way.
+    # A body that begins like JSON but is invalid was truncated in transit.
     if operation.effect == "once" or not body or body.startswith((b"{", b"[")):
         return _unknown(operation, f"HTTP {reply.status} with a body that is not a WTS Chat answer", reply.status)
     rejected = _rejected(
         operation,
         reply,
         WtsRejectedError,
-        "The answer is a web page, not WTS Chat's API." if body.startswith(b"<") else "The answer is not WTS Chat's.",
+        "The answer is a web page, not one of the API."
+        if body.startswith(b"<")
+        else "The answer is not one of the API.",
         advice=" This is not a WTS Chat server: check the base URL of the connection.",
     )
     return _odd(operation, rejected)
 
 
 def _unexpected(operation: Operation, problem: str, status: int) -> Verdict:
-    """Judge an answer of another shape: whatever it says, it does not say what the outcome of the request is."""
+    """Classify an answer that does not match the contract, and so does not show the outcome of the request."""
     name, repeatable = operation.operation_id, operation.effect != "once"
-    words = f"{name}: WTS Chat's answer does not fit the API's contract: {problem}."
+    words = f"{name}: WTS Chat's answer does not match the API's contract: {problem}."
     if repeatable:
-        words += " Repeating this call does no harm. If this goes on, check the base URL of the connection."
+        words += " Repeating this call does no harm. If this persists, check the base URL of the connection."
     else:
         words += (
-            " The request may have taken effect, so it is not sent again automatically. Check in WTS Chat whether it "
+            " The request may have taken effect, so it is not resent automatically. Check in WTS Chat whether it "
             "arrived before you repeat it."
         )
     field = problem.split("'")[1] if problem.startswith("'") else None
@@ -337,10 +322,10 @@ def _rejected(
     identity = envelope.get("id")
     short_id = _text(identity.get("shortValue")) if isinstance(identity, dict) else None
     if not advice and reply.status >= 400 and _is_web_page(reply):
-        advice = " It came as a web page: if this goes on, check whether the base URL leads to a WTS Chat server."
+        advice = " It came as a web page: if this persists, check whether the base URL leads to a WTS Chat server."
     message = f"{operation.operation_id}: {words}{advice} HTTP {reply.status}{_quote(envelope)}"
     if short_id:
-        message += f" (id for WTS Chat's support: {short_id})"
+        message += f" (ID for WTS Chat's support: {short_id})"
     return Verdict(
         Outcome.REJECTED,
         error=kind(
@@ -367,24 +352,24 @@ def _unknown(operation: Operation, what: str, status: int | None) -> Verdict:
     name = operation.operation_id
     repeatable = operation.effect != "once"
     if repeatable:
-        words = f"{name}: no usable answer came: {what}. Repeating this call does no harm."
+        words = f"{name}: got no usable answer: {what}. Repeating this call does no harm."
     else:
         words = (
-            f"{name}: the request went out, and then: {what}. It may have taken effect, so it is not resent "
-            "automatically. Check in WTS Chat whether it arrived before you repeat it."
+            f"{name}: the request was sent, but got no usable answer: {what}. It may have taken effect, so it is not "
+            "resent automatically. Check in WTS Chat whether it arrived before you repeat it."
         )
     error = WtsUnknownOutcomeError(words, operation_id=name, status=status, repeatable=repeatable)
     return Verdict(Outcome.UNKNOWN, error=error)
 
 
 def _envelope(reply: Reply) -> Mapping[str, Any]:
-    """Return the error body, or nothing where it is none: gateways answer with HTML, text or an empty body."""
+    """Return the error body, or nothing if it is not one: gateways answer with HTML, text or an empty body."""
     value = _parsed(reply.body)
     return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str | None:
-    """Return the API's words, without personal data."""
+    """Return the API's text without personal data."""
     return without_personal_data(value) if isinstance(value, str) and value else None
 
 
@@ -398,7 +383,7 @@ def _redirect_words(reply: Reply) -> str:
     location = reply.headers.get("Location", "")
     try:
         parts = urlsplit(location)
-        # Only the host, never path and query: they may repeat what was sent.
+        # Only the host: path and query may repeat what was sent.
         where = f"{parts.scheme or 'https'}://{parts.hostname}" if parts.hostname else "another path"
     except ValueError:
         where = "somewhere"
@@ -406,7 +391,7 @@ def _redirect_words(reply: Reply) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Walk from an error to what caused it, through wrappers that keep it only as an argument."""
+    """Iterate over an error and its causes, including those that a wrapper has only as an argument."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -422,13 +407,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _is_nowhere(error: BaseException) -> bool:
     if isinstance(error, socket.gaierror):
-        # EAI_AGAIN is a resolver that does not answer just now: that passes.
+        # EAI_AGAIN is a temporary failure of the resolver.
         return error.errno not in (socket.EAI_AGAIN,)
     return isinstance(error, OSError) and error.errno in _REFUSING_ERRNOS
 
 
 def _is_ca_file_error(error: BaseException) -> bool:
-    # The library distinguishes files that hold no certificate from a handshake that fails.
+    # OpenSSL distinguishes files without a certificate from a failed handshake.
     if isinstance(error, ssl.SSLError) and error.library in ("X509", "PEM"):
         return True
     return isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)) or (
@@ -439,15 +424,12 @@ def _is_ca_file_error(error: BaseException) -> bool:
 def _speaks_no_tls(error: BaseException) -> bool:
     if not isinstance(error, ssl.SSLError) or error.library != "SSL" or isinstance(error, ssl.SSLCertVerificationError):
         return False
-    # An alert is TLS, and a connection that ends may have been cut.
+    # An alert is TLS, and an EOF may be a dropped connection.
     return bool(error.reason) and "ALERT" not in error.reason and "EOF" not in error.reason
 
 
 def reason_of(failure: ExchangeFailed) -> str:
-    """Say what happened without the text of ``requests``, which quotes the address and so a phone number.
-
-    :param failure: what ended an exchange.
-    """
+    """Return what happened, without the text of ``requests``, which quotes the URL and so possibly a phone number."""
     if failure.late:
         return "the deadline passed"
     if isinstance(failure.cause, AnswerTooLargeError):

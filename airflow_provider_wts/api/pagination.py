@@ -1,9 +1,9 @@
-"""A list of the API, read page by page until it is complete by id.
+"""Lists of the API, read page by page until they are complete.
 
-The API promises no snapshot. What is deleted or moved while the pages are read shifts a row onto a page that was read
-already, and that row is on none of the pages. No bound and no count shows it. So a list of more than one page is read
-again, backward and forward in turn, until a pass shows nothing new, and if rows visibly come and go, two in a row.
-Forward, only a shift towards the front hides a row; backward, only one towards the end. A list of one page is one
+The API guarantees no snapshot. If a row is deleted or moved during the read, another row may shift to a page that has
+already been read, and so be missed, without any count or bound showing it. So a list of several pages is read again,
+backward and forward in turn, until a pass shows nothing new, or two consecutive passes if rows visibly come and go.
+Forward, only a shift towards the front hides a row; backward, only one towards the end. A list of one page takes one
 request.
 """
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 100
 
-#: How often a list is read, at most.
-MOST_PASSES = 6
+#: Maximum passes over a list.
+MAX_PASSES = 6
 
-#: Pages in a row that show nothing new, after which a pass ends although WTS Chat says that there is more.
-MOST_BARREN_PAGES = 3
+#: Consecutive pages without new rows after which a pass ends, even if WTS Chat reports more pages.
+MAX_BARREN_PAGES = 3
 
-#: Seconds before a list is read again that shows less than WTS Chat counts: counts and rows may be stored apart.
+#: Seconds before another pass if a list has fewer rows than WTS Chat counts, because counts may be stored separately.
 SETTLE_SECONDS = 2.0
 
-#: A date in a row may be rounded.
+#: Dates in rows may be rounded.
 _ROUNDING = timedelta(seconds=1)
 
 
@@ -50,9 +50,8 @@ class PagedList:
 
     :param perform: performs a call.
     :param call: a call of a paged operation.
-    :param page_size: rows per page, 1 to 100; ``None`` leaves it to the call.
+    :param page_size: rows per page, 1 to 100; ``None`` for the call's own page size.
     :param now: returns the server's time.
-    :param sleep: how to wait.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class PagedList:
         self._begin: datetime | None = None
         self._keys: set[str] = set()
         self._pass = _Pass()
-        # Whether the pass before showed that the list changes, or did not find its end.
+        # Whether the previous pass showed that the list changes, or did not find its end.
         self._changing = False
         self._passes = self._proofs = self._fruitless = 0
         #: Whether the passes so far show that the list is complete.
@@ -90,23 +89,23 @@ class PagedList:
         return len(self._keys)
 
     def pages(self) -> Iterator[dict[str, Any]]:
-        """Walk the pages, each with the rows that no page before it showed.
+        """Iterate over the pages, each with the rows that no earlier page had.
 
-        :raises WtsIncompleteListError: at the end, if the list cannot be shown to be complete.
+        :raises WtsIncompleteListError: at the end, if the list may be incomplete.
         :raises WtsRejectedError: when the server returns another page than the requested one.
         :raises WtsError: what ``perform`` raises.
         """
-        while self._passes < MOST_PASSES and self._fruitless < 2:
+        while self._passes < MAX_PASSES and self._fruitless < 2:
             yield from self.read_pass()
             if self.complete:
                 return
         raise self.incomplete()
 
     def read_pass(self, *, apart: bool = False) -> Iterator[dict[str, Any]]:
-        """Read the list once, and walk the pages that show new rows; afterwards, :attr:`complete` is up to date.
+        """Read the list once, and iterate over the pages with new rows; afterwards, :attr:`complete` is up to date.
 
-        :param apart: whether time passed since the pass before, so that its last page is read again, too.
-        :raises WtsError: as :meth:`pages`, apart from the list being incomplete.
+        :param apart: whether time has passed since the previous pass, so that its last page must be read again, too.
+        :raises WtsError: as :meth:`pages`, except for an incomplete list.
         """
         number, self._passes = self._passes, self._passes + 1
         if self._is_hidden():
@@ -119,32 +118,32 @@ class PagedList:
                 yield {**page, "items": rows}
         self._fruitless += self._is_hidden()
         self._proofs = self._proofs + 1 if number and not self._pass.missed else 0
-        # While rows come and go, a pass may hide the same row as the one before it.
+        # While rows come and go, a pass may miss the same row as the previous one.
         proven = self._proofs > self._pass.moved if number else self._pass.requests == 1
         self.complete = proven and not self._pass.is_short(self.known)
 
     def _is_hidden(self) -> bool:
-        """Whether the last pass did not show what WTS Chat counts, and nothing new."""
+        """Whether the last pass showed fewer rows than WTS Chat counts, and no new ones."""
         return self._pass.is_short(self.known) and not self._pass.fresh
 
     def incomplete(self) -> WtsIncompleteListError:
-        """Return the error of a list that cannot be shown to be complete."""
+        """Return the error for a list that may be incomplete."""
         return WtsIncompleteListError(self._problem(), operation_id=self._call.operation_id)
 
     def _problem(self) -> str:
         name, count = self._call.operation_id, self._pass.least_total
         if count is not None and self.known < count:
-            what = f"WTS Chat counts {count:,} rows and shows {self.known:,}"
+            what = f"WTS Chat counts {count:,} rows, but lists {self.known:,}"
         elif self._pass.endless:
-            what = "WTS Chat says that there are more pages, and they show only rows that it showed before"
+            what = "WTS Chat reports more pages, but they only have rows that it listed before"
         else:
             what = f"the list changed each of the {self._passes} times that it was read"
         return f"{name}: {what}. The list may be incomplete. Try again later, or list less, such as a shorter interval."
 
     def read(self, number: int) -> dict[str, Any]:
-        """Return one page alone.
+        """Return one page.
 
-        :param number: its number, counted from 1.
+        :param number: its number, from 1.
         :raises WtsError: what ``perform`` raises.
         """
         page = self._read(number)
@@ -161,9 +160,9 @@ class PagedList:
             before = len(self._pass.keys)
             yield page
             barren = 0 if len(self._pass.keys) > before else barren + 1
-            if not self._goes_on(page, number, barren=barren > 0):
+            if not self._has_more(page, number, barren=barren > 0):
                 return
-            if barren == MOST_BARREN_PAGES or self._is_made_up(page, number):
+            if barren == MAX_BARREN_PAGES or self._is_endless(page, number):
                 self._pass.endless = self._pass.endless or bool(_rows_of(page))
                 return
             number += 1
@@ -171,39 +170,39 @@ class PagedList:
     def _backward(self, *, apart: bool) -> Iterator[dict[str, Any]]:
         last = self.last_page
         if apart or self._changing or self.number != last:
-            # Others may be behind it by now.
+            # There may be more pages after it by now.
             yield from self._forward(last)
         for number in range(last - 1, 0, -1):
             page = self._page(number)
             if page is not None:
                 yield page
 
-    def _goes_on(self, page: Mapping[str, Any], number: int, *, barren: bool) -> bool:
-        """Whether there are more pages, by all that the page says: it may be wrong about being the last one."""
+    def _has_more(self, page: Mapping[str, Any], number: int, *, barren: bool) -> bool:
+        """Whether there are more pages, by all fields of the page, any of which may be wrong about the end."""
         more, pages, total = page.get("hasMorePages"), _count(page, "totalPages"), _count(page, "totalItems")
         if (pages is not None and number < pages) or (total is not None and self.known < total):
             return True
         counted = pages is not None or total is not None
         if isinstance(more, bool):
             return more and not (barren and counted)
-        # If nothing says where the end is, it is a page that shows nothing new.
+        # If no field shows the end, it is a page without new rows.
         return not counted and not barren
 
-    def _is_made_up(self, page: Mapping[str, Any], number: int) -> bool:
-        """Whether this is far more than there can be: a list that makes its rows up would never end."""
+    def _is_endless(self, page: Mapping[str, Any], number: int) -> bool:
+        """Whether the pass has found far more rows than there can be, so that it might never end."""
         pages, total = _count(page, "totalPages"), _count(page, "totalItems")
         if pages is None or total is None:
             return False
         return number > 2 * pages + 10 and len(self._pass.keys) > 2 * total + 10 * PAGE_SIZE
 
     def _page(self, number: int) -> dict[str, Any] | None:
-        """Read a page; ``None`` if it is behind the end, and the server refuses such pages."""
+        """Read a page; ``None`` if it is after the end, and the server refuses such pages."""
         try:
             page = self._read(number)
         except WtsAuthenticationError:
             raise
         except WtsRejectedError:
-            # The list may have become shorter since.
+            # The list may have become shorter.
             if number == 1 or (_count(self._read(1), "totalPages") or number) >= number:
                 raise
             return None
@@ -224,7 +223,7 @@ class PagedList:
             self.total = total
             self._pass.least_total = total if self._pass.least_total is None else min(self._pass.least_total, total)
         elif pages is not None and number < pages and not _rows_of(page):
-            # Others are promised behind this page, and no count says whether rows are missing here.
+            # There should be more pages, and no count shows whether this empty page is missing rows.
             self._pass.endless = True
         if got is not None and got != number and (pages is None or number <= pages):
             raise WtsRejectedError(
@@ -236,7 +235,7 @@ class PagedList:
     # The rows of a page ----------------------------------------------------------------------------------------------
 
     def _fresh(self, page: Mapping[str, Any]) -> list[Any]:
-        """Return the rows of a page that were not seen before."""
+        """Return the new rows of a page."""
         rows = []
         for row in _rows_of(page):
             key = self._key(row)
@@ -253,13 +252,13 @@ class PagedList:
         identity = row.get("id") if isinstance(row, Mapping) else None
         if isinstance(identity, (str, int)):
             return str(identity)
-        # Rows without an id may be equal, and are all kept.
+        # Rows without an ID may be equal, and are all kept.
         content = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
         self._pass.nameless[content] += 1
         return f"{content} {self._pass.nameless[content]}"
 
     def _is_new(self, row: Any) -> bool:
-        """Whether a row was made or changed after the list was begun, which is why no pass before showed it."""
+        """Whether a row was created or changed after the read began, so that no earlier pass could show it."""
         if not isinstance(row, Mapping) or self._begin is None:
             return False
         dates = [
@@ -269,28 +268,25 @@ class PagedList:
 
 
 class _Pass:
-    """What one pass over a list showed."""
+    """The results of one pass over a list."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.keys: set[str] = set()
         self.nameless: Counter[str] = Counter()
-        #: The least count that a page named: what came meanwhile may be on a page that was read before.
+        #: The lowest count of any page; rows added later may be on pages that were read before.
         self.least_total: int | None = None
-        #: Whether it showed rows that no pass before it did.
+        #: Whether it showed rows that no earlier pass had.
         self.fresh = False
-        #: Whether some of them were there all the time.
+        #: Whether earlier passes missed some of them.
         self.missed = False
         #: Whether rows visibly came, went or moved during it.
         self.moved = False
-        #: Whether it was ended although WTS Chat said that there is more.
+        #: Whether it ended although WTS Chat reported more pages.
         self.endless = False
 
     def is_short(self, known: int) -> bool:
-        """Whether WTS Chat says that there are more rows than are known.
-
-        :param known: rows found so far.
-        """
+        """Whether WTS Chat reports more rows than are known."""
         return self.endless or (self.least_total is not None and known < self.least_total)
 
 

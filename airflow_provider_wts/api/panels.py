@@ -1,4 +1,4 @@
-"""Calls about panels, which are boards with steps, the cards on them, and the notes on a card."""
+"""Calls about panels (boards with steps), their cards, and the notes on a card."""
 
 from __future__ import annotations
 
@@ -47,22 +47,21 @@ def list_panels(
 def get_panel(panel_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[Panel]:
     """Read a panel.
 
-    :param panel_id: its id.
     :param include_details: ``Tags``, ``Steps``, ``StepsFields``, ``StepsCardCount``, ``Cards``.
     """
     return Call("get_panel", path={"id": panel_id}, query=given(IncludeDetails=include_details))
 
 
 def list_panel_custom_fields(panel_id: str, *, nested_list: bool | Unset = UNSET) -> Call[list[CustomField]]:
-    """List the custom fields that the cards of a panel have; one answer, not paged.
+    """List the custom fields of a panel's cards; one answer, not paged.
 
-    :param nested_list: put fields inside their groups; without it the list is flat.
+    :param nested_list: whether fields are inside their groups; otherwise the list is flat.
     """
     return Call("list_panel_custom_fields", path={"id": panel_id}, query=given(NestedList=nested_list))
 
 
 def list_panel_lost_reasons(panel_id: str, **window: Unpack[Window]) -> Call[PanelCardResultPage]:
-    """List the reasons for which a card of a panel can be lost, paged.
+    """List the reasons for losing a card of a panel, paged.
 
     :param panel_id: a panel of type ``SALES``.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
@@ -86,7 +85,7 @@ def list_cards(
     :param step_id: filter by step.
     :param contact_id: filter by contact.
     :param responsible_user_id: filter by responsible user.
-    :param text_filter: text to look for in the card's texts.
+    :param text_filter: text to search for in the card's texts.
     :param statuses: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``.
     :param include_details: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``, ``Contacts``,
         ``CustomFields``, ``LostReason``.
@@ -110,13 +109,12 @@ def list_cards(
 
 
 class CardContent(TypedDict, total=False):
-    """What a card holds; everything may be left out, and ``None`` clears.
+    """The content of a card; all optional, and ``None`` clears a field.
 
-    ``description``: up to 8,000 characters. ``position``: place inside the step, 0 or more. ``due_date``: aware
-    datetime. ``responsible_user_id``: user in charge. ``tag_ids``, ``tag_names``: tags; the names are ignored where ids
-    are given. ``contact_ids``: contacts. ``session_id``: session that the card is about. ``monetary_amount``: value.
-    ``custom_fields``: values by the key of the field; a key that the panel does not know is ignored by the API.
-    ``metadata``: merged key by key; a key set to ``None`` is removed.
+    ``description``: up to 8,000 characters. ``position``: position in the step, 0 or more. ``due_date``: aware
+    datetime. ``tag_ids``: takes precedence over ``tag_names``. ``session_id``: session that the card is about.
+    ``custom_fields``: values by key; the API ignores keys that the panel does not have. ``metadata``: merged by key;
+    ``None`` removes a key.
     """
 
     description: Missing[str]
@@ -133,9 +131,9 @@ class CardContent(TypedDict, total=False):
 
 
 class NewCard(CardContent, total=False):
-    """A card to create: its content, and what every card must have.
+    """A card to create: its content, and the required fields.
 
-    ``step_id``: step that the card goes into; it decides the panel. ``title``: 1 to 500 characters.
+    ``step_id``: the card's step, which also determines the panel. ``title``: 1 to 500 characters.
     """
 
     step_id: Required[str]
@@ -143,11 +141,11 @@ class NewCard(CardContent, total=False):
 
 
 class CardChange(CardContent, total=False):
-    """What changes in a card: its content, and where it is and its status.
+    """Changes to a card: its content, step and status.
 
     ``step_id``: step to move the card to. ``title``: up to 500 characters. ``status``: ``OPEN``, ``WON``, ``LOST`` or
-    ``ARCHIVED``. ``lost_reason_id``: why it is lost, beside the status ``LOST``. ``upsert_tag_operation``: what
-    happens to the tags: ``InsertIfNotExists``, ``DeleteIfExists``, or ``ReplaceAll``, which is the API's default.
+    ``ARCHIVED``. ``lost_reason_id``: why it is lost, with the status ``LOST``. ``upsert_tag_operation``: what happens
+    to the tags: ``InsertIfNotExists``, ``DeleteIfExists``, or ``ReplaceAll``, which is the API's default.
     """
 
     step_id: Missing[str]
@@ -157,8 +155,8 @@ class CardChange(CardContent, total=False):
     upsert_tag_operation: Missing[str]
 
 
-#: What ``fields`` calls a property where that is not its own name with a capital. Tag names and the lost reason have no
-#: entry of their own: they belong to the tags and to the status.
+#: Irregular names in ``fields``. Tag names and the lost reason have none of their own, because they belong to the tags
+#: and the status.
 _MASKS = {"tagNames": "TagIds", "lostReasonId": "Status"}
 
 
@@ -173,7 +171,6 @@ def create_card(**card: Unpack[NewCard]) -> Call[PanelCardV2]:
 def get_card(card_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[PanelCardV2]:
     """Read a card.
 
-    :param card_id: its id.
     :param include_details: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``, ``Contacts``,
         ``CustomFields``, ``LostReason``.
     """
@@ -181,9 +178,8 @@ def get_card(card_id: str, *, include_details: Sequence[str] | Unset = UNSET) ->
 
 
 def update_card(card_id: str, **change: Unpack[CardChange]) -> Call[PanelCardV2]:
-    """Change a card: what is given, and nothing else. ``fields`` names exactly that.
+    """Change only the given fields of a card, which are also listed in ``fields`` of the body.
 
-    :param card_id: its id.
     :param change: see :class:`CardChange`.
     """
     body = body_of(CardChange, change, options=("upsert_tag_operation",))
@@ -197,18 +193,17 @@ def duplicate_card(
     archive_original_card: bool | Unset = UNSET,
     fields: Missing[Sequence[str]] = UNSET,
 ) -> Call[PanelCardV2]:
-    """Copy a card; a second call makes a second copy.
+    """Copy a card; a second call creates a second copy.
 
-    :param card_id: the card to copy.
-    :param copy_to_step_id: step that the copy goes into, of any panel; without it the card's own.
-    :param archive_original_card: archive the card that was copied.
+    :param copy_to_step_id: the copy's step, of any panel; by default the card's own.
+    :param archive_original_card: archive the original.
     :param fields: what to copy: ``All``, ``Amount``, ``DueDate``, ``Tags``, ``MonetaryAmount``, ``Contacts``,
-        ``ResponsibleUser``, ``CustomFields``, ``Notes``; everything when empty.
+        ``ResponsibleUser``, ``CustomFields``, ``Notes``; everything if empty.
     """
     return Call(
         "duplicate_card",
         path={"id": card_id},
-        # Also when it is empty: whether the service takes a request without a body is not documented.
+        # Even if it is empty: whether the API accepts a request without a body is not documented.
         body=given(
             copyToStepId=copy_to_step_id,
             options=given_or_left_out(archiveOriginalCard=archive_original_card, fields=fields),
@@ -236,7 +231,7 @@ def create_card_note(
 
 
 def delete_card_note(card_id: str, note_id: str) -> Call[None]:
-    """Delete a note of a card; answers nothing."""
+    """Delete a note of a card; returns nothing."""
     return Call("delete_card_note", path={"cardId": card_id, "noteId": note_id})
 
 

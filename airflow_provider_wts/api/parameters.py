@@ -1,6 +1,6 @@
-"""Rendered parameters, read and checked before anything is sent.
+"""Parses and validates rendered parameters before anything is sent.
 
-The first argument of each is the name of the parameter, for the error.
+The first argument of each function is the parameter's name, for errors.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.sends import DepartmentReference, UserReference
 
 
-#: Seconds of "typing..." that the API takes at most.
-MOST_TYPING = 25
+#: Maximum seconds of "typing...".
+MAX_TYPING = 25
 
 
 def needed_text(name: str, value: Any) -> str:
-    """Return the text of a message as it is, blanks at its ends included.
+    """Return the text of a message as it is, including surrounding spaces.
 
-    :param value: the text.
-    :raises WtsInvalidRequestError: when nothing is in it.
+    :raises WtsInvalidRequestError: when it is blank.
     """
     found = text(name, value)
     if not isinstance(found, str) or not found.strip():
@@ -57,14 +56,14 @@ def delay_typing(value: Any) -> int | Unset | None:
     :param value: a whole number from 0 to 25, or its text.
     :raises WtsInvalidRequestError: when it is something else.
     """
-    return whole("delay_typing", value, least=0, most=MOST_TYPING)
+    return whole("delay_typing", value, least=0, most=MAX_TYPING)
 
 
 def department(value: Any) -> DepartmentReference | Unset:
-    """Return a department as sends name it; the API takes the name itself, so nothing is looked up.
+    """Return a department in the form of sends. The API also accepts a name, so nothing is looked up.
 
-    :param value: name or id.
-    :raises WtsInvalidRequestError: when it is blank or no text.
+    :param value: name or ID.
+    :raises WtsInvalidRequestError: when it is not text.
     """
     found = named("department", value)
     if not isinstance(found, str):
@@ -73,11 +72,11 @@ def department(value: Any) -> DepartmentReference | Unset:
 
 
 def user(value: Any, lookup: Callable[[str], str]) -> UserReference | Unset:
-    """Return a user as sends name one: by id, e-mail address or phone number; a name is looked up.
+    """Return a user in the form of sends: by ID, e-mail address or phone number; a name is looked up.
 
-    :param value: name, id, e-mail address or phone number.
-    :param lookup: finds the id of a name.
-    :raises WtsInvalidRequestError: when it is blank or no text.
+    :param value: name, ID, e-mail address or phone number.
+    :param lookup: returns the ID for a name.
+    :raises WtsInvalidRequestError: when it is not text.
     """
     from airflow_provider_wts.api.addresses import looks_like_number, number
 
@@ -94,16 +93,16 @@ def user(value: Any, lookup: Callable[[str], str]) -> UserReference | Unset:
 
 
 def classification(name: str, value: Any) -> dict[str, Any] | Unset:
-    """Return what a session is classified as.
+    """Return the classification of a session.
 
     :param value: an object with ``category``, ``description`` and ``amount``, or the object as JSON text.
-    :raises WtsInvalidRequestError: when it is no such object.
+    :raises WtsInvalidRequestError: when it is not such an object.
     """
     if value is UNSET:
         return value
     if value is None:
         raise WtsInvalidRequestError(
-            f"{name}: the API does not take null here. To clear it, give its parts: "
+            f"{name}: the API does not accept null here. To clear it, set its parts: "
             """{"category": "UNDEFINED", "description": None, "amount": None}."""
         )
     found: Mapping[str, Any] = metadata(name, value) or {}
@@ -126,71 +125,68 @@ def classification(name: str, value: Any) -> dict[str, Any] | Unset:
 
 
 def filter_text(name: str, value: Any) -> str | Unset:
-    """Return the text of a filter; ``None`` and blank text mean: no filter.
+    """Return the text of a filter; ``None`` and blank text mean no filter.
 
-    :param value: the text.
-    :raises WtsInvalidRequestError: when it is no text.
+    :raises WtsInvalidRequestError: when it is not text.
     """
     return UNSET if missing(value) else str(text(name, value)).strip()
 
 
 def filter_choice(name: str, value: Any, choices: Iterable[str]) -> str | Unset:
-    """Return the word of a filter; ``None`` and blank text mean: no filter.
+    """Return the choice of a filter; ``None`` and blank text mean no filter.
 
-    :param value: one of the words, in any case.
-    :param choices: the contract's words.
-    :raises WtsInvalidRequestError: when it is another one.
+    :param value: one of the choices, in any case.
+    :raises WtsInvalidRequestError: when it is not one of them.
     """
     return UNSET if missing(value) else str(choice(name, value, choices))
 
 
 def filter_identity(name: str, value: Any) -> str | Unset:
-    """Return the id of a filter; ``None`` and blank text mean: no filter.
+    """Return the ID of a filter; ``None`` and blank text mean no filter.
 
-    :param value: a UUID, as text or as itself.
-    :raises WtsInvalidRequestError: when it is no UUID.
+    :raises WtsInvalidRequestError: when it is not a UUID.
     """
     return UNSET if missing(value) else str(identity(name, value))
 
 
 def filter_list(name: str, value: Any, choices: Iterable[str] | None = None) -> list[str] | Unset:
-    """Return the list of a filter; ``None`` and blank text mean: no filter.
+    """Return the list of a filter; ``None`` and blank text mean no filter.
 
     :param value: a list, a list as JSON text, or one item.
-    :param choices: the contract's words, where only those are good.
-    :raises WtsInvalidRequestError: when an item is another one, or the list is empty: that would not filter at all.
+    :param choices: the valid items; any by default.
+    :raises WtsInvalidRequestError: when an item is invalid, or the list is empty, which would not filter at all.
     """
     if missing(value):
         return UNSET
     found = texts(name, value) if choices is None else choices_of(name, value, choices)
     if not found:
         raise WtsInvalidRequestError(
-            f"{name}: is an empty list, which would list everything. Leave it out if you want everything."
+            f"{name}: is an empty list, which would list everything. Omit it if you want everything."
         )
     return found
 
 
 def filter_identities(name: str, value: Any) -> list[str] | Unset:
-    """Return the ids of a filter; ``None`` and blank text mean: no filter.
+    """Return the IDs of a filter; ``None`` and blank text mean no filter.
 
-    :param value: a list, a list as JSON text, or one id.
-    :raises WtsInvalidRequestError: when an item is no UUID, or the list is empty.
+    :param value: a list, a list as JSON text, or one ID.
+    :raises WtsInvalidRequestError: when an item is not a UUID, or the list is empty.
     """
     found = filter_list(name, value)
     return found if found is UNSET else identities(name, found) or UNSET
 
 
 def filter_timestamp(name: str, value: Any) -> str | Unset:
-    """Return a date and time as the API takes it, in UTC; blank text and ``None`` mean: not given.
+    """Return a date and time in the API's format, in UTC; ``None`` and blank text mean no filter.
 
-    :param value: as :func:`~airflow_provider_wts.api.parameters.timestamp` takes it.
-    :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
+    :param value: as in :func:`timestamp`.
+    :raises WtsInvalidRequestError: when it is not valid, or has no time zone.
     """
     return UNSET if missing(value) else str(timestamp(name, value))
 
 
 def switch(name: str, value: Any) -> bool | Unset:
-    """Return a yes/no that the API takes no ``null`` for: ``None`` and blank text leave it out.
+    """Return a boolean for which the API does not accept ``null``; ``None`` and blank text omit it.
 
     :param value: ``True``, ``False``, or their text.
     :raises WtsInvalidRequestError: when it is neither.
@@ -199,10 +195,10 @@ def switch(name: str, value: Any) -> bool | Unset:
 
 
 def details(value: Any, choices: Iterable[str]) -> list[str] | Unset:
-    """Return the details to add to an answer; none at all is fine.
+    """Return the details to add to an answer, if any.
 
     :param value: a list, a list as JSON text, or one detail.
-    :param choices: the details that the operation knows.
+    :param choices: the operation's details.
     :raises WtsInvalidRequestError: when a detail is unknown.
     """
     if missing(value):
@@ -213,15 +209,15 @@ def details(value: Any, choices: Iterable[str]) -> list[str] | Unset:
 def items(name: str, value: Any) -> Missing[list[Any]]:
     """Return a list parameter; a single text, number or object is a list of one.
 
-    :param value: a list, a list as JSON text, or one item. A text is never taken apart into its letters.
-    :raises WtsInvalidRequestError: when it is text that looks like a list and is no JSON, or an iterator.
+    :param value: a list, a list as JSON text, or one item. Text is never split into its letters.
+    :raises WtsInvalidRequestError: when it is text that looks like a list but is not JSON, or an iterator.
     """
     if value is None:
         return value
     if is_missing(value):
         return UNSET
     if isinstance(value, Iterator):
-        # Whoever reads it second finds nothing.
+        # A second iteration would find nothing.
         raise WtsInvalidRequestError(f"{name}: must be a list, not {type(value).__name__}. Example: list(...).")
     if isinstance(value, str):
         if value.lstrip()[0] not in "[{":
@@ -236,7 +232,7 @@ def texts(name: str, value: Any) -> Missing[list[str]]:
     """Return a list of texts; a single text is a list of one.
 
     :param value: a list, a list as JSON text, or one text.
-    :raises WtsInvalidRequestError: when an item is blank or no text.
+    :raises WtsInvalidRequestError: when an item is blank or not text.
     """
     found = items(name, value)
     if not isinstance(found, list):
@@ -245,11 +241,10 @@ def texts(name: str, value: Any) -> Missing[list[str]]:
 
 
 def choices_of(name: str, value: Any, choices: Iterable[str]) -> Missing[list[str]]:
-    """Return a list of the contract's words; a single word is a list of one.
+    """Return a list of choices; a single one is a list of one.
 
-    :param value: a list, a list as JSON text, or one word, in any case.
-    :param choices: the contract's words.
-    :raises WtsInvalidRequestError: when one is unknown; lists the known ones.
+    :param value: a list, a list as JSON text, or one choice, in any case.
+    :raises WtsInvalidRequestError: when one is not valid; it lists the valid ones.
     """
     found = texts(name, value)
     if not isinstance(found, list):
@@ -259,10 +254,10 @@ def choices_of(name: str, value: Any, choices: Iterable[str]) -> Missing[list[st
 
 
 def identities(name: str, value: Any) -> Missing[list[str]]:
-    """Return a list of ids; a single id is a list of one.
+    """Return a list of IDs; a single ID is a list of one.
 
-    :param value: a list, a list as JSON text, or one id.
-    :raises WtsInvalidRequestError: when an item is no UUID.
+    :param value: a list, a list as JSON text, or one ID.
+    :raises WtsInvalidRequestError: when an item is not a UUID.
     """
     found = texts(name, value)
     if not isinstance(found, list):
@@ -274,31 +269,30 @@ def urls(name: str, value: Any, *, most: int | None = None) -> Missing[list[str]
     """Return a list of addresses; a single address is a list of one.
 
     :param value: a list, a list as JSON text, or one http(s) address.
-    :param most: the most addresses; ``None`` = no bound.
-    :raises WtsInvalidRequestError: when an item is no address, or there are too many.
+    :param most: maximum number of addresses; ``None`` for no limit.
+    :raises WtsInvalidRequestError: when an item is not an address, or there are too many.
     """
     found = texts(name, value)
     if not isinstance(found, list):
         return found
     if most is not None and len(found) > most:
-        raise WtsInvalidRequestError(f"{name}: has {len(found)} addresses; the API takes at most {most}.")
+        raise WtsInvalidRequestError(f"{name}: has {len(found)} addresses; the API accepts at most {most}.")
     return [str(url(f"{name}[{index}]", item)) for index, item in enumerate(found)]
 
 
 def _text(name: str, value: Any) -> str:
     if is_missing(value):
         raise WtsInvalidRequestError(
-            f"{name}: is blank: {quoted(value)} came. Nothing was sent. Leave it out of the list."
+            f"{name}: must not be blank, but is {quoted(value)}. Nothing was sent. Remove it from the list."
         )
     return str(text(name, value)).strip()
 
 
 def needed_identity(name: str, value: Any, *, example: str) -> str:
-    """Return an id that must be there.
+    """Return a required ID.
 
-    :param value: a UUID, as text or as itself.
-    :param example: a good value, for the error.
-    :raises WtsInvalidRequestError: when it is missing or no UUID.
+    :param example: an example value, for errors.
+    :raises WtsInvalidRequestError: when it is missing, or not a UUID.
     """
     found = identity(name, value)
     if not isinstance(found, str):
@@ -307,23 +301,21 @@ def needed_identity(name: str, value: Any, *, example: str) -> str:
 
 
 def needed_name(name: str, value: Any) -> str:
-    """Return a name or id that must be there.
+    """Return a required name or ID.
 
-    :param value: a name or an id.
-    :raises WtsInvalidRequestError: when it is missing or no text.
+    :raises WtsInvalidRequestError: when it is missing, or not text.
     """
     found = text(name, value)
     if not isinstance(found, str) or missing(found):
-        raise WtsInvalidRequestError(f"{name}: is empty. Give a name or an id.")
+        raise WtsInvalidRequestError(f"{name}: is empty. Give a name or an ID.")
     return found.strip()
 
 
 def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
-    """Return one of the contract's words that must be there.
+    """Return a required choice.
 
-    :param value: the word, in any case.
-    :param choices: the contract's words.
-    :raises WtsInvalidRequestError: when it is missing or another one; lists the valid ones.
+    :param value: one of the choices, in any case.
+    :raises WtsInvalidRequestError: when it is missing, or not one of them; it lists the valid ones.
     """
     words = tuple(choices)
     if missing(value):
@@ -332,10 +324,9 @@ def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def named(name: str, value: Any) -> Missing[str]:
-    """Return a name or id; ``None`` clears.
+    """Return a name or ID; ``None`` clears it.
 
-    :param value: a name or an id.
-    :raises WtsInvalidRequestError: when it is no text.
+    :raises WtsInvalidRequestError: when it is not text.
     """
     found = text(name, value)
     if not isinstance(found, str):
@@ -346,27 +337,27 @@ def named(name: str, value: Any) -> Missing[str]:
 _YES, _NO = {"true", "yes", "1"}, {"false", "no", "0"}
 
 _NATIVE = (
-    "A template writes an object or a list as Python does, such as {'a': None}. End it with '| tojson', or set "
+    "A template renders objects and lists as Python code, such as {'a': None}. End it with '| tojson', or set "
     "render_template_as_native_obj=True on the DAG. Example: {{ params.x | tojson }}."
 )
 
 _OBJECT = """{"invoice": "2026-118", "amount": 149.9}"""
 
-# How forms of other tools hold an object: a list of these.
+# Forms of other tools represent an object as a list of these.
 _PAIR = {"key", "value"}
 
 
-#: Whether a parameter says nothing: not given, ``None``, blank text, NaN, or their text.
+#: Whether a parameter has no value: not given, ``None``, blank text, NaN, or their text.
 missing = is_missing
 
 
 def _cleared(value: Any) -> Unset | None:
-    """Return what is left of a missing value: ``None`` clears what it names, and all else is not given."""
+    """Return ``None``, which clears a field, for ``None``; any other missing value is not given."""
     return None if value is None else UNSET
 
 
 def flag(name: str, value: Any) -> Missing[bool]:
-    """Return a yes/no parameter.
+    """Return a boolean parameter.
 
     :param value: ``True``, ``False``, or their text.
     :raises WtsInvalidRequestError: when it is neither.
@@ -380,14 +371,14 @@ def flag(name: str, value: Any) -> Missing[bool]:
         return True
     if text in _NO:
         return False
-    raise WtsInvalidRequestError(f"{name}: {quoted(value)} is neither true nor false. Example: True.")
+    raise WtsInvalidRequestError(f"{name}: {quoted(value)} must be true or false. Example: True.")
 
 
 def text(name: str, value: Any) -> Missing[str]:
     """Return a text parameter.
 
-    :param value: text, or a number or id in its place; blank text stays, since it clears a field.
-    :raises WtsInvalidRequestError: when it is a list, an object or something else.
+    :param value: text, a number or a UUID; blank text is kept, because it clears a field.
+    :raises WtsInvalidRequestError: when it is anything else.
     """
     if isinstance(value, str):
         refuse_control_characters(name, value)
@@ -400,28 +391,26 @@ def text(name: str, value: Any) -> Missing[str]:
     raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.")
 
 
-#: All of them but tabulators and the ends of lines.
+#: All except tabs and line breaks.
 _CONTROL_CHARACTER = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def refuse_control_characters(name: str, value: str) -> None:
-    """Refuse a text with characters that nobody writes, such as NUL, BEL and ESC: it is damaged.
+    """Refuse text with control characters, such as NUL, BEL and ESC, because it is damaged.
 
-    :param value: the text.
     :raises WtsInvalidRequestError: naming the first of them.
     """
     if found := _CONTROL_CHARACTER.search(value):
         raise WtsInvalidRequestError(
-            f"{name}: holds the control character U+{ord(found[0]):04X} at position {found.start() + 1}, which is no "
-            f"text. Nothing was sent. Remove it. Example: {{{{ params.x | replace({found[0]!r}, '') }}}}."
+            f"{name}: contains the control character U+{ord(found[0]):04X} at position {found.start() + 1}. Nothing "
+            f"was sent. Remove it. Example: {{{{ params.x | replace({found[0]!r}, '') }}}}."
         )
 
 
 def identity(name: str, value: Any) -> Missing[str]:
-    """Return an id parameter.
+    """Return an ID parameter.
 
-    :param value: a UUID, as text or as itself.
-    :raises WtsInvalidRequestError: when it is no UUID.
+    :raises WtsInvalidRequestError: when it is not a UUID.
     """
     if is_missing(value):
         return _cleared(value)
@@ -437,8 +426,8 @@ def metadata(name: str, value: Any) -> dict[str, Any] | Unset | None:
     """Return a metadata parameter; numbers, booleans and nested values are kept as they are.
 
     :param value: an object, a list of ``{"key": ..., "value": ...}``, or one of them as JSON text.
-    :raises WtsInvalidRequestError: when it is something else; or when a value inside is missing in a way that nobody
-        writes on purpose, such as NaN or ``"None"``, or cannot be written as JSON.
+    :raises WtsInvalidRequestError: when it is something else, or a value inside is NaN, ``"None"`` or similar, which
+        nobody writes on purpose, or cannot be written as JSON.
     """
     if is_missing(value):
         return _cleared(value)
@@ -449,11 +438,11 @@ def metadata(name: str, value: Any) -> dict[str, Any] | Unset | None:
 
 
 def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
-    """Return an object, also where it came as a list of keys and values.
+    """Return an object, which may be given as a list of keys and values.
 
     :param value: an object, or a list of ``{"key": ..., "value": ...}``.
-    :param example: a good value, for the error.
-    :raises WtsInvalidRequestError: when it is neither, or a key is no text or there twice.
+    :param example: an example value, for errors.
+    :raises WtsInvalidRequestError: when it is neither, or a key is not text, or occurs twice.
     """
     if isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) and one.keys() == _PAIR for one in value):
         if (twice := _twice([one["key"] for one in value])) is not None:
@@ -467,13 +456,12 @@ def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
 
 
 def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
-    """Refuse values that a template or a data frame left where one is missing, and those that are no text or no JSON.
+    """Refuse missing values from a template or data frame, at any depth, and values that are not valid text or JSON.
 
-    ``None`` is no such value: it clears what it names.
+    ``None`` is accepted, because it clears a field.
 
-    :param name: where the value is, for the error.
-    :param value: the value, at any depth.
-    :param texts: whether text counts, too, such as ``"nan"`` and ``"None"``.
+    :param name: where the value is, for errors.
+    :param texts: whether to refuse text such as ``"nan"`` and ``"None"``, too.
     :raises WtsInvalidRequestError: naming where it is.
     """
     if value is None or isinstance(value, bool):
@@ -488,8 +476,8 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
             refuse_missing_inside(f"{name}[{index}]", one, texts=texts)
     elif is_missing(value) and (not isinstance(value, str) or (texts and visible(value))):
         raise WtsInvalidRequestError(
-            f"{name}: has no value: {quoted(value)} came. Nothing was sent. Leave it out, or give None to clear it. "
-            "Example: {{ params.x or none }}."
+            f"{name}: has no value ({quoted(value)}). Nothing was sent. Omit it, or set None to clear it. Example: "
+            "{{ params.x or none }}."
         )
     elif not isinstance(value, (str, int, float)):
         try:
@@ -501,17 +489,16 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
 def url(name: str, value: Any) -> Missing[str]:
     """Return a URL parameter.
 
-    :param value: an http(s) address.
-    :raises WtsInvalidRequestError: when it is none: it has no host, an impossible one or port, or a blank inside.
+    :raises WtsInvalidRequestError: when it is not a valid http(s) address.
     """
     address = UNSET if value is not None and missing(value) else text(name, value)
     if not isinstance(address, str):
         return address
     address = address.strip()
     if not _is_http_address(address):
-        blank = " Write a blank in it as %20." if any(map(str.isspace, address)) else ""
+        space = " Write a space as %20." if any(map(str.isspace, address)) else ""
         raise WtsInvalidRequestError(
-            f"{name}: {quoted(address)} is not an http(s) address.{blank} Example: 'https://example.com/hook'."
+            f"{name}: {quoted(address)} is not an http(s) address.{space} Example: 'https://example.com/hook'."
         )
     return address
 
@@ -527,12 +514,12 @@ def _is_http_address(address: str) -> bool:
 
 
 def number(name: str, value: Any, *, least: float = -math.inf, most: float = math.inf) -> Missing[float]:
-    """Return a number, whole where it is whole. ``0`` is a number as any other.
+    """Return a number; an integer if it is one.
 
     :param value: a number, or its text with a decimal point.
-    :param least: the smallest good value.
-    :param most: the largest good value.
-    :raises WtsInvalidRequestError: when it is no number within the bounds.
+    :param least: the minimum.
+    :param most: the maximum.
+    :raises WtsInvalidRequestError: when it is not a number within the bounds.
     """
     if is_missing(value):
         return _cleared(value)
@@ -544,7 +531,7 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
 
 
 def _float(value: Any) -> float:
-    """Return a value as a number; NaN if it is none."""
+    """Return a value as a number, or NaN."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -555,9 +542,9 @@ def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int 
     """Return a whole number.
 
     :param value: a number, or its text.
-    :param least: the smallest good value.
-    :param most: the largest good value; ``None`` = no bound.
-    :raises WtsInvalidRequestError: when it is no whole number within the bounds.
+    :param least: the minimum.
+    :param most: the maximum; ``None`` for none.
+    :raises WtsInvalidRequestError: when it is not a whole number within the bounds.
     """
     if is_missing(value):
         return _cleared(value)
@@ -569,11 +556,10 @@ def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int 
 
 
 def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) -> Missing[str]:
-    """Return one of the contract's words, whatever the case it was written in.
+    """Return one of the contract's choices, given in any case.
 
-    :param value: what the user wrote.
-    :param choices: the contract's words; or what users may write, in lower case, and the word that goes out.
-    :raises WtsInvalidRequestError: when it is another one; lists the valid ones.
+    :param choices: the choices; or a mapping from what users may write, in lower case, to the choices.
+    :raises WtsInvalidRequestError: when it is not one of them; it lists the valid ones.
     """
     if is_missing(value):
         return _cleared(value)
@@ -588,11 +574,11 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
 
 
 def timestamp(name: str, value: Any) -> Missing[str]:
-    """Return a date and time as the API takes it, in UTC; ``None`` goes out and clears.
+    """Return a date and time in the API's format, in UTC; ``None`` clears a field.
 
-    :param value: an aware datetime, or ISO 8601 text with an offset, such as what ``{{ data_interval_start }}``
-        renders to.
-    :raises WtsInvalidRequestError: when it is neither, or has no time zone: the API would read it as another time.
+    :param value: an aware datetime, or ISO 8601 text with an offset, such as the rendered
+        ``{{ data_interval_start }}``.
+    :raises WtsInvalidRequestError: when it is neither, or has no time zone, so that the API might misread it.
     """
     if is_missing(value):
         return _cleared(value)
@@ -615,33 +601,29 @@ def timestamp(name: str, value: Any) -> Missing[str]:
 
 
 def bounded_text(name: str, value: Any, *, most: int) -> Missing[str]:
-    """Return a text that is not too long; an empty one goes out as it is.
+    """Return a text that is not too long.
 
-    :param value: the text.
-    :param most: the most characters.
-    :raises WtsInvalidRequestError: when it is longer, or no text.
+    :param most: maximum length.
+    :raises WtsInvalidRequestError: when it is longer, or not text.
     """
     found = text(name, value)
     if isinstance(found, str) and len(found) > most:
-        raise WtsInvalidRequestError(f"{name}: has {len(found)} characters; the API takes at most {most}.")
+        raise WtsInvalidRequestError(f"{name}: has {len(found)} characters; the API accepts at most {most}.")
     return found
 
 
 class KeyTwiceError(ValueError):
-    """One object has a key twice: it is unknown which value is meant.
-
-    :param key: the key.
-    """
+    """An object has a key twice, so it is unknown which value is meant."""
 
     def __init__(self, key: Any) -> None:
         super().__init__(f"has the key {quoted(key)} twice")
 
 
 def read_json(text: str, *, parse_float: Callable[[str], Any] = exact_number) -> Any:
-    """Return what a JSON text says, with all digits of its numbers.
+    """Parse JSON, keeping all digits of its numbers.
 
-    :param parse_float: reads numbers with a fraction.
-    :raises KeyTwiceError: when one object has a key twice.
+    :param parse_float: parses numbers with a fraction.
+    :raises KeyTwiceError: when an object has a key twice.
     :raises ValueError: when it is not JSON.
     """
     try:
@@ -658,15 +640,15 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _twice(keys: list[Any]) -> Any:
-    """Return the first key that is there twice; ``None`` if there is none."""
+    """Return the first key that occurs twice, or ``None``."""
     return next((key for index, key in enumerate(keys) if key in keys[:index]), None)
 
 
 def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] = exact_number) -> Any:
-    """Return what a JSON text says.
+    """Parse a parameter's JSON text.
 
-    :param parse_float: reads numbers with a fraction.
-    :raises WtsInvalidRequestError: when it is not JSON, or one object has a key twice.
+    :param parse_float: parses numbers with a fraction.
+    :raises WtsInvalidRequestError: when it is not JSON, or an object has a key twice.
     """
     try:
         return read_json(text, parse_float=parse_float)
@@ -677,18 +659,18 @@ def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] = exact
 
 
 def unpacked(name: str, value: Any) -> Any:
-    """Return the list or object that a rendered template wrote as JSON, and everything else as it is.
+    """Parse a list or object that a template rendered as JSON; return anything else as it is.
 
-    :raises WtsInvalidRequestError: when it looks like one and is not JSON.
+    :raises WtsInvalidRequestError: when it looks like one but is not JSON.
     """
     return json_text(name, value) if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") else value
 
 
 def moment(name: str, value: Any) -> datetime | None:
-    """Return a date and time, or ``None`` where none is given.
+    """Return a date and time, or ``None`` if none is given.
 
-    :param value: as :func:`timestamp` takes it.
-    :raises WtsInvalidRequestError: when it cannot be read, or has no time zone.
+    :param value: as in :func:`timestamp`.
+    :raises WtsInvalidRequestError: when it is not valid, or has no time zone.
     """
     found = timestamp(name, value)
     return datetime.fromisoformat(found) if isinstance(found, str) else None

@@ -1,4 +1,4 @@
-"""The API's words without personal data, for errors, logs and events: they outlive the customer's consent."""
+"""Removes personal data from the API's texts, because errors, logs and events outlive the customer's consent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from airflow_provider_wts.api.errors import without_tokens
 
-# Eight digits and more, in the usual spellings; not those of a UUID.
+# Eight digits or more, in the usual spellings, but not those of a UUID.
 _PHONE = re.compile(
     r"(?<![\w-])(?![0-9a-fA-F]{8}-[0-9a-fA-F]{4}-)\+?\(?\d(?:[ ().|-]{0,2}\d){3,}[ ().|-]{0,2}(\d{4})(?![\w-])"
 )
@@ -19,7 +19,7 @@ _PARTICLES = re.compile(_PARTICLE)
 _NAMES = re.compile(rf"(?<!\w){_NAME}(?: (?:{_PARTICLE} )*{_NAME})+")
 _PEOPLE = "contato|contact|cliente|customer|usuário|usuario|user|destinatário|destinatario|recipient|nome|name|para|to"
 _AFTER_A_WORD = re.compile(rf"\b((?i:{_PEOPLE})s?:? +[\"']?)({_NAME}(?: (?:{_PARTICLE} )*{_NAME})*)")
-#: Words with capitals that are in reasons of Meta and WTS Chat, and in no name.
+#: Capitalized words in texts of Meta and WTS Chat that are not part of a name.
 _NO_NAMES = re.compile(
     r"(?i:message|messages|undeliverable|account|business|template|whatsapp|meta|facebook|instagram|messenger|error|user"
     r"|user's|unsupported|payment|issue|rate|limit|spam|media|number|phone|mensagem|erro|modelo|conta|canal|número"
@@ -31,12 +31,9 @@ _NO_NAMES = re.compile(
 
 
 def without_personal_data(text: str) -> str:
-    """Return a text in which numbers are shortened to their end, and names, e-mail addresses and handles are left out.
+    """Shorten numbers to their last digits and names to initials, and remove e-mail addresses, handles and tokens.
 
-    So are tokens. A name is what is written like one: several words with capitals or in capitals, or one after a word
-    such as ``contact``.
-
-    :param text: the API's words.
+    A name is anything that looks like one: several capitalized words, or one after a word such as ``contact``.
     """
     text = _EMAIL.sub("…@…", _PHONE.sub(r"…\1", without_tokens(text)))
     text = _HANDLE.sub("@…", text)

@@ -1,4 +1,4 @@
-"""Calls about scheduled messages: a template or a bot at a future date and time."""
+"""Calls about scheduled messages: templates or bots at a future date and time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class Schedule(TypedDict, total=False):
-    """What is scheduled; everything may be left out, and ``scheduling`` and a template or bot are needed in practice.
+    """A scheduled message; all optional, but ``scheduling`` and a template or bot are needed in practice.
 
-    ``from_``: phone number of an own channel. ``department``: in charge of the session. ``scheduled_type``:
-    ``TEMPLATE`` or ``CHATBOT``. ``template_id``: the template. ``bot_key``: key of the bot. ``scheduling``: an aware
-    datetime. ``hidden_session``: hide a new session until the contact answers. ``parameters``: values by the name of
-    the template's variable. ``file_url``, ``file_id``: file of a template with media.
+    ``from_``: phone number of a channel of the account. ``department``: the session's department.
+    ``scheduled_type``: ``TEMPLATE`` or ``CHATBOT``. ``template_id``: the template. ``bot_key``: key of the bot.
+    ``scheduling``: an aware datetime. ``hidden_session``: hide a new session until the contact replies.
+    ``parameters``: values by the name of the template's variable. ``file_url``, ``file_id``: file of a template with
+    media.
     """
 
     from_: Missing[str]
@@ -49,27 +50,21 @@ def create_scheduled_message(to: str, **schedule: Unpack[Schedule]) -> Call[ReqS
 
 
 def cancel_scheduled_message(scheduled_message_id: str) -> Call[None]:
-    """Cancel a scheduled message that is not sent yet; answers nothing.
-
-    :param scheduled_message_id: its id.
-    """
+    """Cancel a scheduled message that has not been sent; returns nothing."""
     return Call("cancel_scheduled_message", path={"id": scheduled_message_id})
 
 
 def batch_cancel_scheduled_messages(scheduled_message_ids: Sequence[str]) -> Call[list[ScheduledMessage]]:
-    """Cancel many scheduled messages; what happens to those that are sent already is not documented.
-
-    :param scheduled_message_ids: their ids.
-    """
+    """Cancel many scheduled messages; what happens to those already sent is not documented."""
     return Call("batch_cancel_scheduled_messages", body=list(scheduled_message_ids))
 
 
 class ScheduledFilters(Window, total=False):
-    """Which scheduled messages a list answers; everything may be left out, and what is given must all hold.
+    """Filters of a list of scheduled messages; all optional. A message must match all of them.
 
     ``scheduled_after``, ``scheduled_before``: bounds on the date and time of sending. ``status``: such as
     ``SCHEDULED``. ``scheduled_type``: ``TEMPLATE`` or ``CHATBOT``. ``from_``, ``to``: numbers. ``user``,
-    ``department``: their ids. ``include_details``: ``Contact``, ``Channel``, ``User``, ``Department``, ``Template``,
+    ``department``: their IDs. ``include_details``: ``Contact``, ``Channel``, ``User``, ``Department``, ``Template``,
     ``Chatbot``.
     """
 

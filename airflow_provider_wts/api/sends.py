@@ -1,7 +1,7 @@
-"""Calls of the send family ``/send/*``: each accepts one message, queues it, and answers at once.
+"""Calls of the send family ``/send/*``: each accepts a message, queues it, and returns immediately.
 
-The older quick sends are in :mod:`airflow_provider_wts.api.messages`. What only they can do is to wait for the
-channel's answer, and to name a bot that takes over when the contact answers.
+The older quick sends are in :mod:`airflow_provider_wts.api.messages`. Only they can wait for the channel's answer, and
+name a bot that takes over when the contact replies.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ class UserReference(TypedDict, total=False):
 
 
 class SendOptions(TypedDict, total=False):
-    """What happens to the session; everything may be left out.
+    """Options for the session; all optional.
 
-    ``enable_bot``: wake the channel's bot when the contact answers; counts only when the send opens a session.
-    ``hidden_session``: hide the session until the contact answers; counts only when the send opens it.
-    ``force_start_session``: end the session in progress and open another. ``department``, ``user``: in charge of it.
+    ``enable_bot``: start the channel's bot when the contact replies; only applies if the send opens a session.
+    ``hidden_session``: hide the session until the contact replies; only applies if the send opens it.
+    ``force_start_session``: end the session in progress, and open a new one. ``department``, ``user``: whom to assign
+    the session to.
     """
 
     enable_bot: Missing[bool]
@@ -51,11 +52,12 @@ _OPTIONS = SendOptions.__optional_keys__
 
 
 class SendTo(SendOptions, total=False):
-    """Whom a message goes to and how; everything may be left out, and the API needs ``to`` or ``session_id``.
+    """Recipient and options of a message; all optional, but the API needs ``to`` or ``session_id``.
 
-    ``to``: recipient, a number or ``@handle``. ``from_``: number or ``@handle`` of an own channel. ``session_id``:
-    session to write into. ``ref_id``: id of the message that is replied to. ``delay_typing``: seconds of "typing...",
-    25 at most. ``callback_url``: called when the message goes out or fails. ``sender_id``: the caller's own id.
+    ``to``: recipient, a number or ``@handle``. ``from_``: number or ``@handle`` of a channel of the account.
+    ``session_id``: session to send to. ``ref_id``: ID of the message to reply to. ``delay_typing``: seconds of
+    "typing...", at most 25. ``callback_url``: called when the message goes out or fails. ``sender_id``: the caller's
+    own ID.
     """
 
     to: Missing[str]
@@ -68,11 +70,11 @@ class SendTo(SendOptions, total=False):
 
 
 class SendTemplate(SendOptions, total=False):
-    """What may be left out when a template is sent.
+    """Optional parameters for sending a template.
 
     ``parameters``: values by the name of the template's variable. ``file_id_or_url``: file of a template with media.
-    ``session_id``: session to write into. ``session_metadata``: kept with the session. ``callback_url``: called when
-    the message goes out or fails. ``sender_id``: the caller's own id.
+    ``session_id``: session to send to. ``session_metadata``: stored with the session. ``callback_url``: called when
+    the message goes out or fails. ``sender_id``: the caller's own ID.
     """
 
     parameters: Missing[Mapping[str, str | None]]
@@ -84,7 +86,7 @@ class SendTemplate(SendOptions, total=False):
 
 
 class TemplateMessage(TypedDict, total=False):
-    """One recipient of a template batch; only ``to`` is needed. The rest is as in :class:`SendTemplate`."""
+    """One recipient of a template batch; only ``to`` is required. The rest is as in :class:`SendTemplate`."""
 
     to: str
     parameters: Missing[Mapping[str, str | None]]
@@ -105,7 +107,7 @@ def send_text(text: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
 def send_image(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
     """Send an image.
 
-    :param file_id_or_url: id of an uploaded file, or public address.
+    :param file_id_or_url: ID of an uploaded file, or public address.
     :param text: caption.
     :param send: see :class:`SendTo`.
     """
@@ -113,9 +115,9 @@ def send_image(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpac
 
 
 def send_audio(file_id_or_url: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
-    """Send an audio file; it has no caption.
+    """Send an audio file, without a caption.
 
-    :param file_id_or_url: id of an uploaded file, or public address.
+    :param file_id_or_url: ID of an uploaded file, or public address.
     :param send: see :class:`SendTo`.
     """
     return Call("send_audio", body=_media(file_id_or_url, send))
@@ -124,7 +126,7 @@ def send_audio(file_id_or_url: str, **send: Unpack[SendTo]) -> Call[RespSendMess
 def send_video(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
     """Send a video.
 
-    :param file_id_or_url: id of an uploaded file, or public address.
+    :param file_id_or_url: ID of an uploaded file, or public address.
     :param text: caption.
     :param send: see :class:`SendTo`.
     """
@@ -134,7 +136,7 @@ def send_video(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpac
 def send_document(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
     """Send a document.
 
-    :param file_id_or_url: id of an uploaded file, or public address.
+    :param file_id_or_url: ID of an uploaded file, or public address.
     :param text: caption.
     :param send: see :class:`SendTo`.
     """
@@ -144,8 +146,8 @@ def send_document(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Un
 def send_template(to: str, from_: str, template_id: str, **send: Unpack[SendTemplate]) -> Call[RespSendMessage]:
     """Send a template to one recipient.
 
-    :param to: recipient, a number or ``@handle``; the API needs it in a session, too.
-    :param from_: number or ``@handle`` of an own channel; the API needs it here.
+    :param to: recipient, a number or ``@handle``; required even with ``session_id``.
+    :param from_: number or ``@handle`` of a channel of the account; required here.
     :param send: see :class:`SendTemplate`.
     """
     body = body_of(SendTemplate, send, options=_OPTIONS)
@@ -155,10 +157,10 @@ def send_template(to: str, from_: str, template_id: str, **send: Unpack[SendTemp
 def send_template_batch(
     from_: str, template_id: str, messages: Sequence[TemplateMessage], **options: Unpack[SendOptions]
 ) -> Call[RespSendMessages]:
-    """Send a template to many recipients; answers one result for each.
+    """Send a template to many recipients; returns one result per recipient.
 
-    :param from_: number or ``@handle`` of an own channel.
-    :param messages: the recipients, 100 at most; see :class:`TemplateMessage`.
+    :param from_: number or ``@handle`` of a channel of the account.
+    :param messages: the recipients, at most 100; see :class:`TemplateMessage`.
     :param options: see :class:`SendOptions`.
     """
     return Call(
@@ -175,7 +177,7 @@ def send_template_batch(
 def get_sent_message_status(send_id: str) -> Call[RespSendMessage]:
     """Read the status of a message of the send family.
 
-    :param send_id: the id that the send answered.
+    :param send_id: the ID that the send returned.
     """
     return Call("get_sent_message_status", path={"id": send_id})
 
@@ -195,9 +197,9 @@ def media_call(kind: str, reference: str, text: Missing[str], send: SendTo) -> C
     """Return the call of the send family for a file.
 
     :param kind: one of :data:`KINDS`.
-    :param reference: address or id.
+    :param reference: address or ID of the file.
     :param text: caption.
-    :param send: where it goes, and how.
+    :param send: see :class:`SendTo`.
     """
     if kind == "audio":
         return send_audio(reference, **send)
@@ -205,22 +207,16 @@ def media_call(kind: str, reference: str, text: Missing[str], send: SendTo) -> C
     return call(reference, text=text, **send)
 
 
-#: Characters that WhatsApp shows of a text, and of the caption of a file. The API names no limit.
-MOST_TEXT, MOST_CAPTION = 4096, 1024
+#: WhatsApp's maximum length of a text, and of a file's caption. The API documents no limit.
+MAX_TEXT, MAX_CAPTION = 4096, 1024
 
 
-def warn_if_long(log: Any, name: str, value: object, most: int) -> None:
-    """Warn about a text that is longer than WhatsApp shows.
-
-    :param log: where the warning goes.
-    :param name: the parameter's name.
-    :param value: the text, or nothing.
-    :param most: the most characters.
-    """
-    if isinstance(value, str) and len(value) > most:
+def warn_if_long(log: Any, name: str, value: object, limit: int) -> None:
+    """Warn about a text that is too long for WhatsApp."""
+    if isinstance(value, str) and len(value) > limit:
         log.warning(
-            "%s: has %s characters, and WhatsApp takes %s. WTS Chat names no limit, so it is sent as it is.",
+            "%s: has %s characters, but WhatsApp accepts %s. WTS Chat documents no limit, so it is sent as it is.",
             name,
             f"{len(value):,}",
-            f"{most:,}",
+            f"{limit:,}",
         )

@@ -1,4 +1,4 @@
-"""Calls about sequences, which are timed series of messages, and the contacts that run through them."""
+"""Calls about sequences (timed series of messages), and their contacts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_sequences(
     """List the account's sequences, paged.
 
     :param name: filter by name.
-    :param contact_id: only sequences that this contact is in.
+    :param contact_id: filter by contact.
     :param include_details: ``ContactExecutingCount``, ``ExecutionStats``.
     :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
@@ -67,10 +67,7 @@ def list_sequence_contacts(
 def add_sequence_contact(
     sequence_id: str, *, contact_id: Missing[str] = UNSET, phone_number: Missing[str] = UNSET
 ) -> Call[SequenceContact]:
-    """Add a contact to a sequence; one of ``contact_id`` and ``phone_number`` names it.
-
-    :param phone_number: the contact's number.
-    """
+    """Add a contact to a sequence, by either ``contact_id`` or ``phone_number``."""
     body = given(contactId=contact_id, phoneNumber=phone_number)
     return Call("add_sequence_contact", path={"id": sequence_id}, body=body)
 
@@ -78,11 +75,7 @@ def add_sequence_contact(
 def add_sequence_contacts_batch(
     sequence_id: str, *, contact_ids: Missing[Several[str]] = UNSET, phone_numbers: Missing[Several[str]] = UNSET
 ) -> Call[SequenceContactPage]:
-    """Add many contacts to a sequence.
-
-    :param contact_ids: the contacts by id.
-    :param phone_numbers: the contacts by number.
-    """
+    """Add many contacts to a sequence, by ``contact_ids`` or ``phone_numbers``."""
     body = given(contactIds=contact_ids, phoneNumbers=phone_numbers)
     return Call("add_sequence_contacts_batch", path={"id": sequence_id}, body=body)
 
@@ -90,10 +83,7 @@ def add_sequence_contacts_batch(
 def remove_sequence_contact(
     sequence_id: str, *, contact_id: Missing[str] = UNSET, phone_number: Missing[str] = UNSET
 ) -> Call[None]:
-    """Remove a contact from a sequence; one of ``contact_id`` and ``phone_number`` names it.
-
-    :param phone_number: the contact's number.
-    """
+    """Remove a contact from a sequence, by either ``contact_id`` or ``phone_number``."""
     body = given(contactId=contact_id, phoneNumber=phone_number)
     return Call("remove_sequence_contact", path={"id": sequence_id}, body=body)
 
@@ -101,10 +91,6 @@ def remove_sequence_contact(
 def remove_sequence_contacts_batch(
     sequence_id: str, *, contact_ids: Missing[Several[str]] = UNSET, phone_numbers: Missing[Several[str]] = UNSET
 ) -> Call[None]:
-    """Remove many contacts from a sequence.
-
-    :param contact_ids: the contacts by id.
-    :param phone_numbers: the contacts by number.
-    """
+    """Remove many contacts from a sequence, by ``contact_ids`` or ``phone_numbers``."""
     body = given(contactIds=contact_ids, phoneNumbers=phone_numbers)
     return Call("remove_sequence_contacts_batch", path={"id": sequence_id}, body=body)

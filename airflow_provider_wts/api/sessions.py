@@ -18,20 +18,19 @@ if TYPE_CHECKING:
 def get_session(session_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[SessionV2]:
     """Read a session.
 
-    :param session_id: its id.
     :param include_details: details to add, such as ``ContactDetails``.
     """
     return Call("get_session", path={"id": session_id}, query=given(includeDetails=include_details))
 
 
 class SessionFilters(Window, total=False):
-    """Which sessions a list answers; everything may be left out, and what is given must all hold.
+    """Filters of a list of sessions; all optional. A session must match all of them.
 
     ``status``: statuses, such as ``IN_PROGRESS``. ``department_id``, ``user_id``, ``contact_id``: whose sessions.
     ``tag_ids``, ``tag_names``: tags of the contact. ``channel_ids``: channels. ``ended_after``, ``ended_before``,
     ``active_after``, ``active_before``, ``last_interaction_after``, ``last_interaction_before``: aware datetimes.
-    ``metadata``: pairs that the session's metadata holds; the client refuses it, since how an object goes
-    into a query is not documented. ``session_type``: ``INDIVIDUAL`` or ``GROUP``.
+    ``metadata``: key-value pairs in the session's metadata; the client refuses it, because the form of an object in a
+    query is not documented. ``session_type``: ``INDIVIDUAL`` or ``GROUP``.
     ``include_details``: ``AgentDetails``, ``DepartmentsDetails``, ``ContactDetails``, ``ChannelTypeDetails``,
     ``ClassificationDetails``, ``ChannelDetails``.
     """
@@ -54,7 +53,7 @@ class SessionFilters(Window, total=False):
     include_details: Sequence[str] | Unset
 
 
-#: Names in the query that are not those of the parameters.
+#: Irregular names in the query.
 _FILTERS = {
     "tag_ids": "TagsId",
     "tag_names": "TagsName",
@@ -97,13 +96,13 @@ def complete_session(
 ) -> Call[Session]:
     """Complete a session.
 
-    :param reactivate_on_new_message: open it again when the contact writes.
+    :param reactivate_on_new_message: reopen it when the contact writes.
     :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     return Call(
         "complete_session",
         path={"id": session_id},
-        # Also when it is empty: whether the service takes a request without a body is not documented.
+        # Even if it is empty: whether the API accepts a request without a body is not documented.
         body=given(reactivateOnNewMessage=reactivate_on_new_message, stopBotInExecution=stop_bot_in_execution),
     )
 
@@ -116,11 +115,11 @@ def transfer_session(
     new_user_id: Missing[str] = UNSET,
     stop_bot_in_execution: bool | Unset = UNSET,
 ) -> Call[Session]:
-    """Hand a session to a department or a user.
+    """Transfer a session to a department or a user.
 
     :param transfer_type: ``DEPARTMENT`` or ``USER``.
-    :param new_department_id: department that takes over, for ``DEPARTMENT``.
-    :param new_user_id: user who takes over, for ``USER``.
+    :param new_department_id: the new department, for ``DEPARTMENT``.
+    :param new_user_id: the new user, for ``USER``.
     :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     return Call(
@@ -136,7 +135,7 @@ def transfer_session(
 
 
 def assign_session_user(session_id: str, user_id: str, *, stop_bot_in_execution: bool | Unset = UNSET) -> Call[Session]:
-    """Put a user in charge of a session.
+    """Assign a session to a user.
 
     :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
@@ -160,13 +159,13 @@ def update_session(
     fields: Sequence[str] = (),
     stop_bot_in_execution: bool | Unset = UNSET,
 ) -> Call[Session]:
-    """Change a session: what is given, and nothing else. ``fields`` of the body names exactly that.
+    """Change only the given fields of a session, which are also listed in ``fields`` of the body.
 
     :param end_at: when it ended, an aware datetime.
     :param classification: ``category`` (``UNDEFINED``, ``WON``, ``LOST``, ``INFO``, ``OTHER``), ``description`` and
         ``amount``.
-    :param metadata: data kept with the session.
-    :param fields: further names, of :data:`FIELDS_WITHOUT_VALUE`.
+    :param metadata: data stored with the session.
+    :param fields: additional names, from :data:`FIELDS_WITHOUT_VALUE`.
     :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     changes = given(
@@ -200,7 +199,7 @@ def create_session_note(
 
     :param text: the note.
     :param file_urls: public addresses of files.
-    :param file_ids: ids of files that were uploaded.
+    :param file_ids: IDs of uploaded files.
     """
     return Call(
         "create_session_note",
@@ -209,13 +208,13 @@ def create_session_note(
     )
 
 
-#: Names that the mask of :func:`update_session` takes and that have no property.
+#: Names in ``fields`` of :func:`update_session` that are not fields of the body.
 FIELDS_WITHOUT_VALUE = ("Autocomplete", "ReactivateDisabled")
 
-#: Statuses of a session, as the API documents them.
+#: The documented statuses of a session.
 SESSION_STATUSES = ("UNDEFINED", "STARTED", "PENDING", "IN_PROGRESS", "COMPLETED", "HIDDEN")
 
-#: What the calls that read sessions add if it is asked for.
+#: Details that calls can add to sessions.
 SESSION_DETAILS = (
     *("AgentDetails", "DepartmentsDetails", "ContactDetails"),
     *("ChannelTypeDetails", "ClassificationDetails", "ChannelDetails"),

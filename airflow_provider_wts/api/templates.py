@@ -1,4 +1,4 @@
-"""WhatsApp templates: the calls about them, and the parameters that fill one in."""
+"""WhatsApp templates: the calls about them, and their parameters."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 
 class TemplateFilters(Window, total=False):
-    """Which templates a list answers; everything may be left out, and what is given must all hold.
+    """Filters of a list of templates; all optional. A template must match all of them.
 
-    ``archived``: whether they are archived. ``name``: their name. ``searchable_text``: text to search for.
-    ``channel_id``: their channel. ``approved_only``: only those that may be sent. ``template_type``: their use:
+    ``searchable_text``: text to search for. ``approved_only``: only those that may be sent. ``template_type``: its use:
     ``QUICKREPLY``, ``ATTENDANCE``, ``CAMPAIGN``, ``SEQUENCE``, ``SCHEDULEDMESSAGE``, ``AUTHENTICATION``.
     ``include_details``: ``All``, ``Params``, ``File``, ``Interactive``.
     """
@@ -48,30 +47,30 @@ def list_templates(**filters: Unpack[TemplateFilters]) -> Call[TemplatePage]:
 
 
 def needed_channel(channel: str | None) -> str:
-    """Return the channel that a template goes out from.
+    """Return the channel, which a template requires.
 
     :raises WtsInvalidRequestError: when there is none.
     """
     if channel is None:
         raise WtsInvalidRequestError(
-            "channel: a template needs the channel to send from. Nothing was sent. Set it here or in the connection. "
-            "Example: '+55 11 4000-1234'."
+            "channel: is required to send a template. Nothing was sent. Set it here or in the connection. Example: "
+            "'+55 11 4000-1234'."
         )
     return channel
 
 
 _EXAMPLE = """{"nome": "Maria", "valor": "149,90"}"""
 
-# Meta refuses values of templates with a line break, a tab, or more than four spaces in a row.
+# Meta refuses template parameters with a line break, a tab, or more than four consecutive spaces.
 _REFUSED_BLANKS = re.compile(r"\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*|\s{5,}")
 
 
 def template_parameters(name: str, value: Any) -> dict[str, str] | Unset | None:
-    """Return the values of a template's variables. The API takes text, so numbers become text.
+    """Return the values of a template's variables. Numbers become text, as the API expects.
 
-    Meta refuses line breaks, tabs and more than four spaces in a row: each becomes one space.
+    Line breaks, tabs and more than four consecutive spaces, which Meta refuses, each become one space.
 
-    :param name: the parameter's name, for the error.
+    :param name: the parameter's name, for errors.
     :param value: values by the name of the variable, a list of ``{"key": ..., "value": ...}``, or one as JSON text.
     :raises WtsInvalidRequestError: when it is neither, or a value is empty, or neither text nor a number.
     """
@@ -80,7 +79,7 @@ def template_parameters(name: str, value: Any) -> dict[str, str] | Unset | None:
     if isinstance(value, str):
         if not value.strip():
             return UNSET
-        # Numbers stay as they are written: 149.90 must not become 149.9 in front of a customer.
+        # Numbers stay as they are written: a customer must not see 149.9 instead of 149.90.
         value = json_text(name, value, parse_float=str)
     if isinstance(value, Mapping):
         value = {_variable(name, key): one for key, one in value.items()}
@@ -89,9 +88,9 @@ def template_parameters(name: str, value: Any) -> dict[str, str] | Unset | None:
 
 
 def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] | Unset | None) -> None:
-    """Refuse parameters that do not fit a template.
+    """Refuse parameters that do not match a template.
 
-    :param template: the template, as the list shows it.
+    :param template: the template from the list.
     :param given: values by the name of the variable.
     :raises WtsInvalidRequestError: when a variable has no value, or there is no such variable.
     """
@@ -101,7 +100,7 @@ def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] 
         # The list does not show the variables.
         return
     values_ = given or {}
-    # A variable that is given as null has no value.
+    # null counts as no value.
     absent = [name for name in known if values_.get(name) is None]
     extra = [name for name in values_ if name not in known]
     if not absent and not extra:
@@ -113,9 +112,9 @@ def check_template(template: Mapping[str, Any], given: Mapping[str, str | None] 
 
 
 def filled_template(template: Mapping[str, Any], given: Mapping[str, str | None] | Unset | None) -> str:
-    """Return the text of a template with its variables filled in, for the log.
+    """Return the text of a template with its variables replaced, for the log.
 
-    :param template: the template, as the list shows it.
+    :param template: the template from the list.
     :param given: values by the name of the variable.
     """
     text = str(template.get("text") or "")
@@ -124,43 +123,42 @@ def filled_template(template: Mapping[str, Any], given: Mapping[str, str | None]
     return text
 
 
-#: Statuses of templates, as the contract has them, with which none may be sent.
+#: The contract's statuses with which a template must not be sent.
 _NOT_SENDABLE = frozenset(("draft", "disapproved", "inrevision", "paused", "disabled", "deleted"))
-#: Files of templates. "UNDEFINED" is a template without one; no value leaves it open.
+#: File types of templates. "UNDEFINED" means no file; without a value, it is unknown.
 _MEDIA = frozenset(("image", "video", "document"))
 
 
 def check_sendable(template: Mapping[str, Any]) -> None:
-    """Refuse a template that is known not to be approved. One whose status is unknown is sent.
+    """Refuse a template that is known not to be approved.
 
-    :param template: the template, as the list shows it.
+    :param template: the template from the list.
     :raises WtsInvalidRequestError: when it is not approved.
     """
     status = template.get("status")
     if isinstance(status, str) and status.replace("_", "").lower() in _NOT_SENDABLE:
         raise WtsInvalidRequestError(
-            f"template: {quoted(template.get('name'))} is not approved, its status is {quoted(status)}. Nothing was "
+            f"template: {quoted(template.get('name'))} is not approved; its status is {quoted(status)}. Nothing was "
             "sent. Wait for its approval in WTS Chat, or send another template."
         )
 
 
 def check_media(template: Mapping[str, Any], *, has_file: bool) -> None:
-    """Refuse a template with media without its file, and a file on a template that has none.
+    """Refuse a template with media without a file, and a text template with a file.
 
-    :param template: the template, as the list shows it.
+    :param template: the template from the list.
     :param has_file: whether a file is given.
-    :raises WtsInvalidRequestError: when it is one of both.
+    :raises WtsInvalidRequestError: when the file is missing or unexpected.
     """
     kind = str(template.get("fileType") or "").lower()
     if kind in _MEDIA and not has_file:
         raise WtsInvalidRequestError(
-            f"file: template {quoted(template.get('name'))} needs one of the kind {kind}. Nothing was sent. Example: "
-            "'https://example.com/invoice.pdf'"
+            f"file: template {quoted(template.get('name'))} requires a file of the type {kind}. Nothing was sent. "
+            "Example: 'https://example.com/invoice.pdf'"
         )
     if kind == "undefined" and has_file:
         raise WtsInvalidRequestError(
-            f"file: template {quoted(template.get('name'))} is a text and takes none. Nothing was sent. Leave the file "
-            "out."
+            f"file: template {quoted(template.get('name'))} is a text without a file. Nothing was sent. Omit the file."
         )
 
 

@@ -1,4 +1,4 @@
-"""What most lists take besides their own filters: bounds on the dates of an object, and an order."""
+"""The parameters that most lists have besides their own filters: date bounds and an order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Window(TypedDict, total=False):
-    """Which objects a list answers by their dates, and in which order; everything may be left out.
+    """Date bounds and order of a list; all optional.
 
     ``created_after``, ``created_before``: bounds on the creation. ``updated_after``, ``updated_before``: bounds on the
     last update. Bounds are aware datetimes; whether they are inclusive is not documented. ``order_by``: field to sort

@@ -1,4 +1,4 @@
-"""How values are written in requests and read in answers: what was set, times, UUIDs, missing values."""
+"""The representation of values in requests and answers: unset values, times, UUIDs, missing values."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ Unset: TypeAlias = Literal[_Unset.UNSET]
 
 UNSET: Final = _Unset.UNSET
 
-#: A parameter that may be left out, or set to ``None`` to send ``null``.
+#: A parameter that may be omitted, or set to ``None`` to send ``null``.
 Missing: TypeAlias = T | Unset | None
 
-#: Digits that a number of double precision keeps in any case, and a difference that a calculation makes.
-_EXACT_DIGITS, _UNSEEN = 15, Decimal("0.000001")
+#: Digits that a float always keeps, and the difference below which two numbers are equal apart from rounding errors.
+_EXACT_DIGITS, _ROUNDING = 15, Decimal("0.000001")
 
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -51,21 +51,21 @@ def given(**values: object) -> dict[str, Any]:
 
     A trailing underscore in a name is dropped, so that ``from_=`` becomes ``from``.
 
-    :param values: values by their name on the wire; those that are :data:`UNSET` are left out.
+    :param values: values by their name on the wire; those that are :data:`UNSET` are omitted.
     """
     return {name.removesuffix("_"): value for name, value in values.items() if value is not UNSET}
 
 
 def given_or_left_out(**values: object) -> dict[str, Any] | Unset:
-    """Return the values that were set, or :data:`UNSET` when none was: for an object inside a body."""
+    """Return the values that were set, or :data:`UNSET` if there are none, for an object inside a body."""
     return given(**values) or UNSET
 
 
 def utc(timestamp: datetime) -> str:
-    """Write a timestamp as the API expects it: ISO 8601 in UTC with ``Z``.
+    """Format a timestamp as the API expects it: ISO 8601 in UTC with ``Z``.
 
     :param timestamp: an aware datetime.
-    :raises WtsInvalidRequestError: when it is naive, since the API would read it as another time.
+    :raises WtsInvalidRequestError: when it is naive, because the API would misread it.
     """
     if timestamp.tzinfo is None or timestamp.utcoffset() is None:
         raise WtsInvalidRequestError(
@@ -80,10 +80,7 @@ def utc(timestamp: datetime) -> str:
 
 
 def parse_timestamp(text: Any) -> datetime:
-    """Read a timestamp as the API writes it, with 0 to 7 digits of a fraction.
-
-    :param text: the timestamp; one that cannot be read is taken for the end of time.
-    """
+    """Parse a timestamp of the API, with 0 to 7 fractional digits; an invalid one becomes the latest possible time."""
     try:
         parsed = datetime.fromisoformat(str(text))
     except ValueError:
@@ -92,10 +89,10 @@ def parse_timestamp(text: Any) -> datetime:
 
 
 def json_value(value: object) -> object:
-    """Turn what JSON does not know into what the API expects: timestamps, dates, enums, sets and mappings.
+    """Convert types that JSON does not have to what the API expects: timestamps, dates, enums, sets and mappings.
 
-    :raises TypeError: when JSON has no word for it.
-    :raises ValueError: when it is a number that JSON does not have.
+    :raises TypeError: when JSON cannot express it.
+    :raises ValueError: when it is a number that JSON cannot express.
     """
     if value is UNSET:
         raise TypeError("a value inside was not given")
@@ -108,7 +105,7 @@ def json_value(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (set, frozenset)):
-        # In a stable order, so that the same request is the same bytes.
+        # In a stable order, so that equal requests are identical.
         return sorted(value, key=str)
     if isinstance(value, UUID):
         return str(value)
@@ -123,37 +120,31 @@ def _json_number(value: Decimal) -> float:
     if value == value.to_integral_value():
         return int(value)
     if loses_digits(value):
-        raise ValueError(f"{value} has more digits than a number of JSON keeps; give it as text, or round it")
+        raise ValueError(f"{value} has more digits than a JSON number keeps; give it as text, or round it")
     return float(value)
 
 
 def loses_digits(value: Decimal) -> bool:
-    """Whether a number of double precision lacks digits that count, such as the cents of an amount.
-
-    :param value: the number as it was written.
-    """
-    return abs(Decimal(repr(float(value))) - value) > _UNSEEN
+    """Whether a float would lose significant digits of a number, such as the cents of an amount."""
+    return abs(Decimal(repr(float(value))) - value) > _ROUNDING
 
 
 def exact_number(text: str) -> float | Decimal:
-    """Read a number with a fraction or an exponent, so that all of its digits are kept.
-
-    :param text: the number, as JSON has it.
-    """
+    """Parse a JSON number with a fraction or an exponent, keeping all its digits."""
     found = float(text)
     has_more = len(text) > _EXACT_DIGITS and found - found == 0 and loses_digits(Decimal(text))
     return Decimal(text) if has_more else found
 
 
 def wire_value(value: object, where: str) -> object:
-    """Turn a path or query value into its JSON form, lists item by item.
+    """Convert a path or query value to JSON, lists item by item.
 
-    :param where: what it is, for the error.
-    :raises WtsInvalidRequestError: when it has none.
+    :param where: what the value is, for errors.
+    :raises WtsInvalidRequestError: when JSON cannot express it.
     """
     if isinstance(value, (list, tuple, set, frozenset)):
         return [wire_value(item, where) for item in value if _is_set(item)]
-    # An enum may be text or a number, too, and would then go out as its name.
+    # Not enums, which may also be text or numbers, and would go out as their names.
     if isinstance(value, (str, int, dict)) and not isinstance(value, Enum):
         return value
     if isinstance(value, float) and value - value == 0:
@@ -168,34 +159,34 @@ def _is_set(value: object) -> bool:
     return value is not None and value is not UNSET
 
 
-# How Python and pandas write a value that is missing, and so what a template makes of it.
+# How Python and pandas write a missing value, and so how templates render it.
 _MISSING_TEXTS = frozenset({"", "None", "null", "nan", "NaN", "NaT", "<NA>"})
 
 _MISSING_TYPES = frozenset({"NAType", "NaTType"})
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value is missing: not given, ``None``, NaN and its relatives of pandas, blank text, or their text."""
+    """Whether a value is missing: not given, ``None``, NaN, ``NaT`` or ``NA`` of pandas, blank text, or their text."""
     if isinstance(value, str):
         return visible(value) in _MISSING_TEXTS
     return value is UNSET or value is None or is_nan(value)
 
 
 def visible(text: str) -> str:
-    """Return a text without blanks around it and without characters that nobody sees, such as direction marks."""
+    """Return a text without surrounding spaces and invisible characters, such as direction marks."""
     if not text.isascii():
         text = "".join(character for character in text if unicodedata.category(character) != "Cf")
     return text.strip()
 
 
 def is_nan(value: object) -> bool:
-    """Whether a value is a missing one of a data frame: NaN of any kind of number, ``NaT``, ``NA``."""
+    """Whether a value is a data frame's missing value: NaN of any numeric type, ``NaT``, ``NA``."""
     if type(value).__name__ in _MISSING_TYPES:
         return True
     if isinstance(value, (str, bytes, int)) or not hasattr(value, "__float__"):
         return False
     try:
-        # Only what is not a number differs from itself. An array answers with an array.
+        # Only NaN differs from itself. An array returns an array.
         return bool(value != value)  # noqa: PLR0124
     except ArithmeticError:
         # A signalling NaN.
@@ -205,12 +196,12 @@ def is_nan(value: object) -> bool:
 
 
 def query_of(shape: Any, values: Mapping[str, object], names: Mapping[str, str] = _NO_NAMES) -> dict[str, Any]:
-    """Return the values that were set, under their names in a query: ``created_after`` is ``CreatedAt.After``.
+    """Return the values that were set, by their names in a query: ``created_after`` is ``CreatedAt.After``.
 
-    :param shape: the ``TypedDict`` that describes the values.
+    :param shape: the ``TypedDict`` of the values.
     :param values: values by the parameter's name.
-    :param names: names in the query that differ from the parameter's.
-    :raises TypeError: when there is no such parameter, as Python does for any function.
+    :param names: irregular names in the query.
+    :raises TypeError: when there is no such parameter, as in any Python function.
     """
     if unknown := values.keys() - shape.__required_keys__ - shape.__optional_keys__:
         raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
@@ -220,14 +211,13 @@ def query_of(shape: Any, values: Mapping[str, object], names: Mapping[str, str] 
 def body_of(
     shape: Any, values: Mapping[str, object], names: Mapping[str, str] = _NO_NAMES, **objects: Collection[str]
 ) -> dict[str, Any]:
-    """Return the values that were set, under their names in a body: ``template_id`` is ``templateId``.
+    """Return the values that were set, by their names in a body: ``template_id`` is ``templateId``.
 
-    :param shape: the ``TypedDict`` that describes the values.
+    :param shape: the ``TypedDict`` of the values.
     :param values: values by the parameter's name.
-    :param names: names in the body that differ from the parameter's. Of ``createdAt.after``, the first part is an
-        object inside the body.
-    :param objects: objects inside the body, and the parameters that each holds. An empty one is left out.
-    :raises TypeError: when there is no such parameter, as Python does for any function.
+    :param names: irregular names in the body. In ``createdAt.after``, the first part is an object inside the body.
+    :param objects: objects inside the body, and the parameters that each contains. An empty one is omitted.
+    :raises TypeError: when there is no such parameter, as in any Python function.
     """
     inside = {parameter: f"{name}." for name, parameters in objects.items() for parameter in parameters}
     named = {name: inside.get(name, "") + (names.get(name) or _camel_case(name)) for name in values}
@@ -242,12 +232,12 @@ def body_of(
 
 
 def field_mask(body: Mapping[str, object], names: Mapping[str, str] = _NO_NAMES) -> list[str]:
-    """Return what ``fields`` of an update calls the properties of its body: their names with a capital.
+    """Return the names of a body's properties for ``fields`` of an update: their names, capitalized.
 
-    :param names: what it calls those that it calls otherwise.
+    :param names: irregular names.
     """
     properties = [name for name in body if name not in ("fields", "options")]
-    # A dictionary, since it keeps the order and drops what comes twice.
+    # A dict removes duplicates and keeps the order.
     return list(dict.fromkeys(names.get(name) or name[0].upper() + name[1:] for name in properties))
 
 
@@ -260,15 +250,12 @@ def _camel_case(name: str) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID in its usual spelling.
-
-    :param text: what the user wrote.
-    """
+    """Whether a text is a UUID in its usual spelling."""
     try:
         return str(uuid.UUID(text)) == text.strip().lower()
     except (ValueError, AttributeError, TypeError):
         return False
 
 
-#: Clocks of workers and of the API differ, and date bounds are not documented: everything this much older is read too.
+#: How much earlier to read, because clocks of workers and the API differ, and date bounds are not documented.
 CLOCK_SLACK = timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""Values of PostgreSQL that drivers lose or leave as they are: endless dates, months, digits of JSON, some arrays."""
+"""PostgreSQL values that drivers change or do not convert: infinite dates, months, digits in JSON, some arrays."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from airflow_provider_wts.hooks.databases import cells_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: Dates and times, each with its array. Python has no endless ones, and none before or after its years.
+#: Type codes of dates and times, with their arrays. Python has no infinite dates, and fewer years.
 _DATES = {1082: 1182, 1114: 1115, 1184: 1185}
 
-#: Intervals, and their array. Python has no months: drivers take 30 days for one.
+#: Type codes of intervals and their array. Python has no months; drivers count 30 days for one.
 _INTERVAL, _INTERVALS = 1186, 1187
 
-#: Arrays of types that people make, such as enumerations: drivers give their text.
+#: Arrays of custom types, such as enums, which drivers return as text.
 _ARRAYS = """
 SELECT one.typname, one.oid, several.oid
 FROM pg_catalog.pg_type AS several JOIN pg_catalog.pg_type AS one ON one.typarray = several.oid
@@ -28,14 +28,14 @@ WHERE one.typtype IN ('b', 'd', 'e')
 """
 
 
-#: JSON with all digits of its numbers.
+#: Parses JSON, keeping all digits of its numbers.
 _READ_JSON = partial(json.loads, parse_float=exact_number)
 
 
 def read_exactly(connection: Any, driver: str) -> None:
-    """Let a connection read such values as PostgreSQL writes them, and every array as a list.
+    """Make a connection return such values as PostgreSQL writes them, and every array as a list.
 
-    :param connection: the connection, in whose transaction nothing was done yet.
+    :param connection: a connection whose transaction has not begun.
     :param driver: ``psycopg2`` or ``psycopg``.
     """
     try:
@@ -43,7 +43,7 @@ def read_exactly(connection: Any, driver: str) -> None:
             cursor.execute(_ARRAYS)
             arrays = [cells_of(row) for row in cursor.fetchall()]
     except Exception:
-        # Databases that only speak like PostgreSQL.
+        # The database may only be compatible with PostgreSQL.
         connection.rollback()
         arrays = []
     (_read_with_psycopg2 if driver == "psycopg2" else _read_with_psycopg)(connection, arrays)

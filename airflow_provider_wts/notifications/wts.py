@@ -192,7 +192,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
                 to, sender, template_id, parameters=filling, session_metadata=metadata
             )
         text = parameters.needed_text("text", self.text)
-        sends.warn_if_long(self.log, "text", text, sends.MOST_TEXT)
+        sends.warn_if_long(self.log, "text", text, sends.MAX_TEXT)
         return lambda to: sends.send_text(text, to=to, from_=channel or UNSET)
 
     def _failed(self, what: str, error: Exception) -> None:

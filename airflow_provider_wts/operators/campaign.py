@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, c
 from airflow_provider_wts import __version__
 from airflow_provider_wts.api import parameters, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
-from airflow_provider_wts.api.sends import MOST_TEXT, warn_if_long
+from airflow_provider_wts.api.sends import MAX_TEXT, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_uuid
 from airflow_provider_wts.hooks.context import TaskIdentity
 from airflow_provider_wts.hooks.errors import task_failures
@@ -706,10 +706,10 @@ class WtsSendTextBatchOperator(_MessageBatchOperator):
 
     def _text(self, value: Any) -> str:
         found = parameters.needed_text("text", value)
-        if len(found) > MOST_TEXT and not self._warned:
+        if len(found) > MAX_TEXT and not self._warned:
             # Once for all rows, because their texts come from one template.
             self._warned = True
-            warn_if_long(self.log, "text", found, MOST_TEXT)
+            warn_if_long(self.log, "text", found, MAX_TEXT)
         return found
 
 

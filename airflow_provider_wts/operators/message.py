@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_wts.api import messages, parameters, scheduled, sends, templates
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.sends import MOST_CAPTION, MOST_TEXT, media_call, warn_if_long
+from airflow_provider_wts.api.sends import MAX_CAPTION, MAX_TEXT, media_call, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, given
 from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.errors import task_failures
@@ -269,7 +269,7 @@ class WtsSendTextOperator(_WrittenOperator):
         self.open_ledger(context)
         with task_failures():
             text = parameters.needed_text("text", self.text)
-            warn_if_long(self.log, "text", text, MOST_TEXT)
+            warn_if_long(self.log, "text", text, MAX_TEXT)
             reply_to, delay = self.reply()
             envelope = self.envelope()
         self.log.debug("The text is: %s", text)
@@ -342,7 +342,7 @@ class WtsSendFileOperator(_WrittenOperator):
                 raise WtsInvalidRequestError(
                     "text: an audio file has no caption. Nothing was sent. Send the text in another task."
                 )
-            warn_if_long(self.log, "text", text, MOST_CAPTION)
+            warn_if_long(self.log, "text", text, MAX_CAPTION)
             reply_to, delay = self.reply()
             envelope = self.envelope()
 

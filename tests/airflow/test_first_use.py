@@ -91,7 +91,7 @@ def test_a_bot_and_a_session_go_by_id(send, fast_emulator):
         ({"to": PHONE}, "chatbot: is empty"),
         ({"chatbot": "Cobrança"}, "to: is empty, and so is session_id"),
         ({"chatbot": "Cobrança", "to": PHONE, "from": "Vendas"}, "There is no channel 'Vendas'"),
-        ({"chatbot": "Cobrança", "to": PHONE, "force_start_session": "talvez"}, "neither true nor false"),
+        ({"chatbot": "Cobrança", "to": PHONE, "force_start_session": "talvez"}, "must be true or false"),
     ],
 )
 def test_a_mistake_in_the_run_is_named_and_nothing_is_sent(send, fast_emulator, conf, told):

@@ -150,12 +150,12 @@ def test_what_is_not_given_is_not_sent(function, needed, optional):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (contacts.create_contact(name="x" * 256), "body.name does not fit maxLength"),
+        (contacts.create_contact(name="x" * 256), "body.name does not match maxLength"),
         (contacts.create_contact(tag_ids=["VIP"]), "body.tagIds[0] is not a valid uuid"),
         (contacts.create_contact(upsert_tag_operation="ReplaceAll"), "body.options.upsertTagOperation must be one of"),
         (contacts.create_contact(upsert_fields=["name"]), "body.options.upsertFields[0] must be one of"),
-        (contacts.batch_save_contacts([]), "body.items does not fit minItems"),
-        (contacts.batch_save_contacts([{}] * 101), "body.items does not fit maxItems"),
+        (contacts.batch_save_contacts([]), "body.items does not match minItems"),
+        (contacts.batch_save_contacts([{}] * 101), "body.items does not match maxItems"),
         (contacts.batch_save_contacts([{"phone": "1"}]), "body.items[0] has 'phone'"),
         (contacts.update_contact("7"), "path parameter 'id' is not a valid uuid"),
         (

@@ -138,7 +138,7 @@ def test_with_an_unknown_name_it_is_refused(operation: Operation, where: str) ->
     call = valid(operation)
     if where == "body" and not isinstance(call.body, dict):
         call = Call(call.operation_id, call.path, call.query, {})
-    with pytest.raises(WtsInvalidRequestError, match=r"unknown|not in the contract|takes no body|not of type"):
+    with pytest.raises(WtsInvalidRequestError, match=r"unknown|not in the contract|has no body|not of type"):
         changed(call, where, "noSuchName", "x").checked()
 
 

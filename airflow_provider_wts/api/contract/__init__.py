@@ -1,7 +1,7 @@
-"""The WTS Chat API as data: 109 operations of three services, read from the JSON files beside this module.
+"""The WTS Chat API as data: 109 operations of three services, from the JSON files beside this module.
 
-The files are made from ``docs/wts-api/*.yaml`` by ``tools/generate_contract.py``. Loading all three costs a few
-milliseconds and happens on first use.
+``tools/generate_contract.py`` generates the files from ``docs/wts-api/*.yaml``. They are loaded on first use, which
+takes a few milliseconds.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Effect = Literal["read", "idempotent", "once"]
 class Parameter:
     """One path or query parameter of an operation.
 
-    :param name: its exact name on the wire; query names are PascalCase, and a misspelt one is ignored by the API.
+    :param name: its exact name on the wire; query names are PascalCase, and the API ignores a misspelled one.
     :param location: ``path`` or ``query``.
-    :param required: whether the contract demands it.
-    :param schema: its JSON schema, with references left in.
+    :param required: whether the contract requires it.
+    :param schema: its JSON schema, with references unresolved.
     """
 
     name: str
@@ -41,16 +41,16 @@ class Parameter:
 class Operation:
     """One operation of the contract.
 
-    :param operation_id: its name, unique over the three services.
+    :param operation_id: its name, unique across the three services.
     :param service: ``chat``, ``core`` or ``crm``.
     :param method: HTTP method, upper case.
     :param path: path template, such as ``/chat/v2/session/{id}``.
     :param parameters: its path and query parameters.
-    :param body_schema: JSON schema of the request body, ``None`` where there is no body.
-    :param body_required: whether a request without a body breaks the contract.
-    :param answer_schema: JSON schema of the answer with status 200, ``None`` where the answer is empty.
-    :param effect: what a second identical request does: ``read`` changes nothing, ``idempotent`` leaves the state
-        that the first one left, ``once`` acts again (a second message, a second card).
+    :param body_schema: JSON schema of the request body; ``None`` without a body.
+    :param body_required: whether the contract requires a body.
+    :param answer_schema: JSON schema of the answer with status 200; ``None`` if the answer is empty.
+    :param effect: ``read`` changes nothing, ``idempotent`` has no further effect the second time, ``once`` acts again
+        each time (a second message, a second card).
     :param send_limit: whether it also counts against the limit of the send family (1,000 requests in 2 minutes).
     :param summary: a line for people.
     """
@@ -74,7 +74,7 @@ class Operation:
 
     @property
     def page_number_in(self) -> tuple[Literal["query", "body"], str] | None:
-        """Where the page number goes (``query`` or ``body``, and its name), or ``None`` where nothing is paged."""
+        """Where the page number goes (``query`` or ``body``, and its name), or ``None`` if it is not paged."""
         for parameter in self.parameters:
             if parameter.name in ("PageNumber", "Page"):
                 return "query", parameter.name
@@ -83,7 +83,7 @@ class Operation:
         return None
 
     def parameter(self, name: str) -> Parameter | None:
-        """Return the path or query parameter of that exact name."""
+        """Return the path or query parameter with this exact name."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
 
@@ -99,10 +99,9 @@ def document(service: str) -> Mapping[str, Any]:
 
 
 def resolve(service: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow ``$ref`` until a schema or parameter is there itself.
+    """Resolve a schema or parameter that may be a reference.
 
-    :param service: the service whose document holds the reference.
-    :param schema: a schema or parameter object, a reference or not.
+    :param service: the service whose document has the reference.
     """
     while "$ref" in schema:
         node: Any = document(service)

@@ -1,7 +1,7 @@
-"""Checks requests and answers against the contract with plain ``jsonschema``.
+"""Validates requests and answers against the contract with ``jsonschema``.
 
-Apart from :mod:`airflow_provider_wts.api.contract`, because ``jsonschema`` takes longer to import than all of our own
-modules together, and most tasks never check a request at run time.
+It is separate from :mod:`airflow_provider_wts.api.contract`, because ``jsonschema`` takes longer to import than all our
+modules together, and most tasks never validate a request at run time.
 """
 
 from __future__ import annotations
@@ -72,14 +72,12 @@ def _is_double(value: object) -> bool:
 def check_request(
     operation: Operation, path: Mapping[str, object], query: Mapping[str, object], body: object, *, has_body: bool
 ) -> list[str]:
-    """Say what in a request does not fit the contract.
+    """Return what in a request does not match the contract.
 
-    :param operation: the operation that the request calls.
     :param path: path parameters by name.
-    :param query: query parameters by name, with values typed as the contract types them.
-    :param body: the JSON body, checked if ``has_body``.
-    :param has_body: whether the request has a body.
-    :return: one sentence per problem, without the values, which may be personal data; empty when all is well.
+    :param query: query parameters by name, with values of the contract's types.
+    :param body: the JSON body, which is checked if ``has_body``.
+    :return: one sentence per problem, without values, which may be personal data.
     """
     problems: list[str] = []
     for location, given in (("path", path), ("query", query)):
@@ -92,7 +90,7 @@ def check_request(
             elif parameter.required:
                 problems.append(f"{location} parameter {name!r} is missing")
     if has_body and operation.body_schema is None:
-        problems.append("the operation takes no body")
+        problems.append("the operation has no body")
     elif has_body and operation.body_schema is not None:
         problems += _problems(operation, operation.body_schema, body, "body")
     elif operation.body_required:
@@ -101,10 +99,9 @@ def check_request(
 
 
 def check_answer(operation: Operation, body: object) -> list[str]:
-    """Say what in an answer with status 200 does not fit the contract; undeclared properties are no problem.
+    """Return what in an answer with status 200 does not match the contract, except for undeclared properties.
 
-    :param operation: the operation that was called.
-    :param body: the answer, parsed.
+    :param body: the parsed answer.
     :return: one sentence per problem.
     """
     if operation.answer_schema is None:
@@ -136,7 +133,7 @@ def _problems(operation: Operation, schema: Mapping[str, Any], value: Any, where
 
 
 def _words(error: jsonschema.ValidationError) -> str:
-    """Say what is wrong without quoting the value."""
+    """Return what is wrong, without quoting the value."""
     wanted: Any = error.validator_value
     instance: Any = error.instance
     schema: Any = error.schema
@@ -155,4 +152,4 @@ def _words(error: jsonschema.ValidationError) -> str:
         case "format":
             return f"is not a valid {wanted}"
         case _:
-            return f"does not fit {error.validator}: {wanted}"
+            return f"does not match {error.validator}: {wanted}"

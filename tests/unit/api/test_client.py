@@ -462,7 +462,7 @@ class TestKeepAlive:
         with RawServer(answer[first], answer[first] + answer[second], answer[second]) as server:
             client = client_of(server.url)
             assert client.perform(send[first])
-            with pytest.raises(WtsUnexpectedAnswerError, match="'senderId' is not the one of the request"):
+            with pytest.raises(WtsUnexpectedAnswerError, match="'senderId' is not that of the request"):
                 client.perform(send[second])
             assert client.perform(send[second])["senderId"] == second.upper()
             assert server.connections == 2
@@ -827,7 +827,7 @@ class TestPages:
     ) -> None:
         with (
             RawServer(self.page(number, [{"id": "a"}], hasMorePages=True)) as server,
-            pytest.raises((WtsRejectedError, WtsIncompleteListError), match=r"page 2|only rows that it showed before"),
+            pytest.raises((WtsRejectedError, WtsIncompleteListError), match=r"page 2|only have rows that it listed"),
         ):
             list(client_of(server.url).items(SESSIONS))
 

@@ -96,7 +96,7 @@ def test_another_shape_than_the_contract_promises_is_unknown_and_names_the_field
         assert judged.outcome is Outcome.UNKNOWN
         assert isinstance(judged.error, WtsUnexpectedAnswerError)
         assert judged.error.repeatable is repeatable
-        assert f"{operation.operation_id}: WTS Chat's answer does not fit" in str(judged.error)
+        assert f"{operation.operation_id}: WTS Chat's answer does not match" in str(judged.error)
         assert problem in str(judged.error)
 
 
@@ -156,7 +156,7 @@ def test_an_answer_about_what_was_asked_for_is_taken(answer: Any) -> None:
 def test_an_answer_about_something_else_than_was_asked_for_is_none() -> None:
     judged = judge_reply(SESSION, reply(200, {"id": "7c9e6679-7425-40de-944b-e07fc1f90ae7"}), ASKED)
     assert judged.outcome is Outcome.UNKNOWN
-    assert "'id' is not the one that was asked for" in str(judged.error)
+    assert "'id' is not the requested one" in str(judged.error)
 
 
 @pytest.mark.parametrize("body", [b'{"id": NaN}', b'{"a": Infinity}', b'{"a": 01}'])
@@ -226,7 +226,7 @@ def test_a_refusal_tells_key_text_and_the_id_that_support_asks_for() -> None:
     assert isinstance(error, WtsRejectedError)
     assert (error.status, error.key, error.text, error.short_id) == (500, "FORM_ERROR", "Canal inválido", "AB12")
     assert str(error) == (
-        "send_text: The API refuses the request. HTTP 500, FORM_ERROR: Canal inválido (id for WTS Chat's support: AB12)"
+        "send_text: The API refused the request. HTTP 500, FORM_ERROR: Canal inválido (ID for WTS Chat's support: AB12)"
     )
 
 
@@ -401,8 +401,8 @@ def test_a_web_page_that_refuses_is_a_gateway_and_passes_for_what_may_be_repeate
         (b"", Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is not a WTS Chat answer"),
         (b'{"items": [', Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is not a WTS Chat answer"),
         (b"[1, ", Outcome.UNKNOWN, Outcome.UNKNOWN, "HTTP 200 with a body that is not a WTS Chat answer"),
-        (b" <html>", Outcome.UNKNOWN, Outcome.ODD, "The answer is a web page, not WTS Chat's API."),
-        (b"welcome", Outcome.UNKNOWN, Outcome.ODD, "The answer is not WTS Chat's."),
+        (b" <html>", Outcome.UNKNOWN, Outcome.ODD, "The answer is a web page, not one of the API."),
+        (b"welcome", Outcome.UNKNOWN, Outcome.ODD, "The answer is not one of the API."),
     ],
 )
 def test_a_success_that_cannot_be_read_never_counts_as_sent_or_not_sent(
@@ -428,7 +428,7 @@ def test_nothing_is_no_answer_to_a_question() -> None:
     ("answer", "field"), [(b'{"id": 5}', "id"), (b'{"status": {}}', "status"), (b"[]", None), (b"5", None)]
 )
 def test_an_unexpected_answer_names_its_field_and_status(answer: bytes, field: str | None) -> None:
-    for operation, words in ((SESSION, "Repeating this call does no harm"), (START, "not sent again")):
+    for operation, words in ((SESSION, "Repeating this call does no harm"), (START, "not resent")):
         error = judge_reply(operation, reply(201, answer)).error
         assert isinstance(error, WtsUnexpectedAnswerError)
         assert (error.field, error.status, error.operation_id) == (field, 201, operation.operation_id)
@@ -465,15 +465,15 @@ def test_an_unknown_outcome_says_whether_the_call_may_be_repeated(operation: Any
     ],
 )
 def test_a_refusal_quotes_the_first_words_that_the_api_gives(body: Any, quoted: str) -> None:
-    assert str(judge_reply(SEND, reply(400, body)).error).endswith(f"The API refuses the request. {quoted}")
+    assert str(judge_reply(SEND, reply(400, body)).error).endswith(f"The API refused the request. {quoted}")
 
 
 @pytest.mark.parametrize(
     ("operation", "status", "key", "words"),
     [
-        (SEND, 500, "ENTITY_NOT_FOUND", "Something that the request names was not found."),
-        (SEND, 500, "ENTITY_ERROR_SAVE", "The API refuses the request."),
-        (READ, 404, None, "Nothing was found. Check the ids in the request."),
+        (SEND, 500, "ENTITY_NOT_FOUND", "Something in the request was not found."),
+        (SEND, 500, "ENTITY_ERROR_SAVE", "The API refused the request."),
+        (READ, 404, None, "Nothing was found. Check the IDs in the request."),
     ],
 )
 def test_what_was_not_found_is_said(operation: Any, status: int, key: str | None, words: str) -> None:

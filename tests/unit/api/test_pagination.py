@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsIncompleteListError, WtsRejectedError
-from airflow_provider_wts.api.pagination import MOST_PASSES, PagedList
+from airflow_provider_wts.api.pagination import MAX_PASSES, PagedList
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,7 +274,7 @@ def test_pages_in_a_circle_end() -> None:
         page = account(Call(call.operation_id, None, {**call.query, "PageNumber": number}))
         return without("totalItems", "totalPages", "pageNumber")({**page, "hasMorePages": True})
 
-    with pytest.raises(WtsIncompleteListError, match="only rows that it showed before"):
+    with pytest.raises(WtsIncompleteListError, match="only have rows that it listed before"):
         listed(perform)
     assert len(account.asked) < 50
 
@@ -342,5 +342,5 @@ def test_a_list_that_never_stands_still_is_given_up() -> None:
     def perform(call: Call[Any]) -> Any:
         return {"items": [row(next(made)) for _ in range(10)], "hasMorePages": call.query["PageNumber"] == 1}
 
-    with pytest.raises(WtsIncompleteListError, match=f"changed each of the {MOST_PASSES} times"):
+    with pytest.raises(WtsIncompleteListError, match=f"changed each of the {MAX_PASSES} times"):
         listed(perform)

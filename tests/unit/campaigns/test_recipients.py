@@ -223,7 +223,7 @@ def test_an_amount_whose_cents_a_number_does_not_keep_is_not_sent_without_them(t
     (tmp_path / "a.jsonl").write_text('{"x": 12345678901234567.89}\n')
     (row,) = recipients.in_file(str(tmp_path / "a.jsonl"))
     cell = row.values["x"] if is_file else Decimal("12345678901234567.89")
-    with pytest.raises(WtsInvalidRequestError, match=r"data.x: .* has more digits than a number of JSON keeps"):
+    with pytest.raises(WtsInvalidRequestError, match=r"data.x: .* has more digits than a JSON number keeps"):
         metadata_of(cell)
     assert filled("{{ row.x | as_br }}", x=cell) == "12.345.678.901.234.567,89"
     for name in ("money", "number"):

@@ -126,7 +126,7 @@ def test_a_deadline_alert_awaits_it(wts_connection: Emulator, errors: list[str])
         ({"to": "nobody", "text": "a"}, "did not reach nobody"),
         ({"to": PHONES[0], "text": "{{ broken"}, "was not sent"),
         ({"to": PHONES[0], "text": "a", "wts_conn_id": "missing"}, "was not sent"),
-        ({"to": PHONES[0], "template": "saudacao"}, "channel: a template needs the channel"),
+        ({"to": PHONES[0], "template": "saudacao"}, "channel: is required to send a template"),
         ({"to": PHONES[0], "chatbot": "Nenhum"}, "Nenhum"),
         ({"to": PHONES[0], "template": "em_revisao", "channel": CHANNEL}, "is not approved"),
         ({"to": PHONES[0], "template": "saudacao", "channel": CHANNEL, "parameters": {"nome": ""}}, "has no value"),

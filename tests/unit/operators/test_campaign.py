@@ -318,8 +318,8 @@ def test_a_parquet_file(wts_connection: Emulator, context: dict[str, Any], tmp_p
     ("given", "words"),
     [
         ({"template": "em_revisao"}, "'em_revisao' is not approved"),
-        ({"template": "oferta"}, "file: template 'oferta' needs one of the kind image"),
-        ({"template": "pesquisa", "row_file": "https://example.com/a.png"}, "is a text and takes none"),
+        ({"template": "oferta"}, "file: template 'oferta' requires a file of the type image"),
+        ({"template": "pesquisa", "row_file": "https://example.com/a.png"}, "is a text without a file"),
         ({"row_parameters": {"nome": " "}}, r"parameters\['nome'\]: has no value"),
         ({"row_parameters": {"nome": "{{ row.nome }}"}}, "'nome' has no value"),
     ],
@@ -352,7 +352,7 @@ def test_a_text_longer_than_whatsapp_takes_is_warned_about_once(
     wts_connection: Emulator, context: dict[str, Any], logged: Any
 ) -> None:
     text(recipients=numbers(3), row_text="a" * 4097).execute(context)
-    assert logged.text("warning").count("text: has 4,097 characters, and WhatsApp takes 4,096") == 1
+    assert logged.text("warning").count("text: has 4,097 characters, but WhatsApp accepts 4,096") == 1
 
 
 def test_a_missing_value_in_metadata_is_null(wts_connection: Emulator, context: dict[str, Any]) -> None:

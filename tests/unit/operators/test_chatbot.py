@@ -216,7 +216,7 @@ REFUSALS = [
     ({"session_metadata": "[1, 2]"}, "session_metadata: must be an object, not list"),
     ({"session_metadata": "{oops"}, "session_metadata: is not valid JSON"),
     ({"contact_metadata": 5}, "contact_metadata: must be an object, not int"),
-    ({"force_start_session": "maybe"}, "force_start_session: 'maybe' is neither true nor false"),
+    ({"force_start_session": "maybe"}, "force_start_session: 'maybe' must be true or false"),
     ({"force_start_session": True, "skip_if_in_progress": True}, "force_start_session: contradicts"),
     ({"callback_url": "example.com/hook"}, "callback_url: "),
 ]
@@ -236,7 +236,7 @@ def test_a_wrong_token_fails_at_once_and_does_not_show_it(
 ) -> None:
     connection = {"conn_type": "wts", "host": emulator.url, "password": "pn_wrong_secret"}
     monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps(connection))
-    with pytest.raises(AirflowFailException, match="The API refuses the token") as caught:
+    with pytest.raises(AirflowFailException, match="The API refused the token") as caught:
         operator().execute(context)
     assert "pn_wrong_secret" not in str(caught.value)
 

@@ -653,7 +653,7 @@ def test_parquet_has_columns_with_types(
         ({"output_path": "nowhere://x/y"}, "cannot be written to"),
         ({"output_path": "/etc/hostname"}, "output_path: '/etc/hostname' is a file"),
         ({"output_path": "/etc/hostname/out"}, "cannot be written to: Not a directory"),
-        ({"output_path": "/tmp/a\0b"}, r"output_path: holds the control character U\+0000"),
+        ({"output_path": "/tmp/a\0b"}, r"output_path: contains the control character U\+0000"),
         ({"output_path": "/tmp/" + "x" * 300}, "cannot be written to: File name too long"),
         ({"overlap": -1}, "overlap"),
         ({"overlap": "soon"}, "overlap"),

@@ -215,7 +215,7 @@ def test_an_incomplete_list_can_be_allowed_and_is_marked(account, context, tmp_p
     manifest = run(context, output_path=str(path), allow_incomplete="true")
 
     assert (manifest["items"], manifest["total_items"], manifest["complete"]) == (250, 953, False)
-    assert "WTS Chat counts 953 rows and shows 250" in logged.text("warning")
+    assert "WTS Chat counts 953 rows, but lists 250" in logged.text("warning")
 
 
 def test_a_contact_that_is_deleted_between_two_pages_hides_no_other(account, context, spoil):
@@ -442,11 +442,11 @@ IMPOSSIBLE = [
     ({"max_items": 2.5}, "max_items: 2.5"),
     ({"page": 0}, "page: 0 is not a whole number of at least 1"),
     ({"page": 2, "max_items": 5}, "page: cannot be combined with max_items"),
-    ({"allow_incomplete": "perhaps"}, "allow_incomplete: 'perhaps' is neither true nor false"),
+    ({"allow_incomplete": "perhaps"}, "allow_incomplete: 'perhaps' must be true or false"),
     ({"output_path": "/tmp"}, "output_path: '/tmp' is a folder"),
     ({"output_path": "file:///tmp"}, "output_path: 'file:///tmp' is a folder"),
     ({"output_path": "."}, r"output_path: '\.' is a folder"),
-    ({"output_path": "/tmp/a\0b.jsonl"}, r"output_path: holds the control character U\+0000"),
+    ({"output_path": "/tmp/a\0b.jsonl"}, r"output_path: contains the control character U\+0000"),
     ({"output_path": "/tmp/" + "x" * 300}, "cannot be written to: File name too long"),
     ({"output_path": "/tmp/" + "x/" * 3000 + "a"}, "cannot be written to: File name too long"),
     ({"output_path": "/dev/null/contacts.jsonl"}, "cannot be written to: (Not a directory|File exists)"),

@@ -477,7 +477,7 @@ def test_a_text_longer_than_whatsapp_takes_is_warned_about(wts_connection, conte
     given = {"file": "https://example.com/a.png", "kind": "image"} if operator is WtsSendFileOperator else {}
     for length in (most, most + 1):
         operator(task_id="send", to="+55 11 91000-0001", text="a" * length, **given).execute(context)
-    assert logged.text("warning").count(f"text: has {most + 1:,} characters, and WhatsApp takes {most:,}") == 1
+    assert logged.text("warning").count(f"text: has {most + 1:,} characters, but WhatsApp accepts {most:,}") == 1
 
 
 # What the platform's n8n node can express, and what holds a send back -------------------------------------------------

@@ -395,7 +395,7 @@ IMPOSSIBLE = [
     (WtsAddToSequenceOperator, {"phones": "['1']"}, "tojson"),
     (WtsAddToSequenceOperator, {"contact_ids": ["7"]}, r"contact_ids\[0\]: '7' is not a valid ID"),
     (WtsRemoveFromSequenceOperator, {"contact_id": "7"}, "contact_id: '7' is not a valid ID"),
-    (WtsRemoveFromSequenceOperator, {"phones": [None]}, r"phones\[0\]: is blank"),
+    (WtsRemoveFromSequenceOperator, {"phones": [None]}, r"phones\[0\]: must not be blank"),
     (WtsListSequenceContactsOperator, {"sequence": None}, "sequence: is empty"),
     (WtsListSequenceContactsOperator, {"phone": "x"}, "phone: 'x' is not a valid phone number"),
     (WtsListSequenceContactsOperator, {"contact_id": "x"}, "contact_id: 'x' is not a valid ID"),

@@ -295,7 +295,7 @@ IMPOSSIBLE: list[tuple[type[WtsOperator], dict[str, Any], str]] = [
     (
         WtsCompleteSessionOperator,
         {"session_id": SOME_ID, "reactivate_on_new_message": "maybe"},
-        "reactivate_on_new_message: 'maybe' is neither",
+        "reactivate_on_new_message: 'maybe' must be",
     ),
     (WtsTransferSessionOperator, {"session_id": SOME_ID}, "department, user: both are empty"),
     (WtsTransferSessionOperator, {"session_id": SOME_ID, "department": None, "user": " "}, "both are empty"),
@@ -314,7 +314,7 @@ IMPOSSIBLE: list[tuple[type[WtsOperator], dict[str, Any], str]] = [
     (
         WtsUpdateSessionOperator,
         {"session_id": SOME_ID, "classification": None},
-        "classification: the API does not take null",
+        "classification: the API does not accept null",
     ),
     (WtsUpdateSessionOperator, {"session_id": SOME_ID, "fields": ["UserId"]}, "fields: 'UserId' has no value"),
     (WtsUpdateSessionOperator, {"session_id": SOME_ID, "fields": ["User"]}, "fields: 'User' is not a valid value"),

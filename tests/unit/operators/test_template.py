@@ -167,9 +167,9 @@ def with_media(emulator, *names):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"template": "oferta"}, "file: template 'oferta' needs one of the kind image"),
+        ({"template": "oferta"}, "file: template 'oferta' requires a file of the type image"),
         ({"template": "pesquisa", "file": "https://example.com/a.png"}, "file: template 'pesquisa' is a text"),
-        ({"template": "em_revisao"}, "'em_revisao' is not approved, its status is 'InRevision'"),
+        ({"template": "em_revisao"}, "'em_revisao' is not approved; its status is 'InRevision'"),
     ],
 )
 def test_a_template_that_meta_would_refuse_is_refused_before_it_is_sent(
@@ -464,7 +464,7 @@ def test_a_moment_inside_the_window_is_scheduled_at_any_time_of_day(wts_connecti
         (WtsSendTemplateOperator, {"template": None}, "template: is empty"),
         (WtsSendTemplateOperator, {"to": None}, "to, session_id: give exactly one"),
         (WtsSendTemplateOperator, {"session_id": SOME_ID}, "to, session_id: give exactly one"),
-        (WtsSendTemplateOperator, {"channel": None}, "channel: a template needs the channel"),
+        (WtsSendTemplateOperator, {"channel": None}, "channel: is required to send a template"),
         (WtsSendTemplateOperator, {"parameters": [1]}, "parameters: must be an object, not list"),
         (WtsSendTemplateOperator, {"parameters": "nome=Carla"}, "parameters: is not valid JSON"),
         (WtsSendTemplateOperator, {"parameters": {"a": ["b"]}}, "parameters['a']: must be text"),

@@ -83,7 +83,7 @@ def test_the_end_of_another_session_ends_no_wait(
     wts_connection.advance(24 * 3600)
     sessions = wts_connection.state.sessions._by_id
     monkeypatch.setitem(sessions, session_id, sessions[str(other["id"])])
-    with pytest.raises(WtsError, match="'id' is not the one that was asked for"):
+    with pytest.raises(WtsError, match="'id' is not the requested one"):
         sensor(session_id).execute(context)
 
 
@@ -111,7 +111,7 @@ def test_a_refused_token_fails_the_task_with_soft_fail_too(
     wts_connection: Emulator, context: dict[str, Any], session_id: str
 ) -> None:
     wts_connection.faults.add("status", status=401, times=None)
-    with pytest.raises(AirflowFailException, match="refuses the token"):
+    with pytest.raises(AirflowFailException, match="refused the token"):
         sensor(session_id, soft_fail=True).execute(context)
 
 
@@ -299,7 +299,7 @@ def test_a_timeout_names_the_error_if_no_check_succeeded(
     wts_connection: Emulator, context: dict[str, Any], session_id: str
 ) -> None:
     wts_connection.faults.add("status", status=503, operation_id="get_session", times=None)
-    with pytest.raises(AirflowSensorTimeout, match=r"get_session: no usable answer came: HTTP 503.*timeout is 0 s"):
+    with pytest.raises(AirflowSensorTimeout, match=r"get_session: got no usable answer: HTTP 503.*timeout is 0 s"):
         sensor(session_id, timeout=0).execute(context)
 
 
