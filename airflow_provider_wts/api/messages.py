@@ -115,6 +115,7 @@ _OPTIONS = ("enable_bot", "hidden_session", "force_start_session")
 #: Statuses of a send that did not reach its recipient.
 FAILED_STATUSES = ("FAILED", "DELETED")
 
+
 def failure_of(answer: Any) -> str | None:
     """Return how a message that WTS Chat accepted failed immediately; ``None`` if it did not.
 
