@@ -272,7 +272,9 @@ def _without_prefix(digits: str, groups: list[str]) -> str:
 
 def _ends_oddly(groups: list[str]) -> bool:
     """Whether the last digits are not grouped as in Brazil: 98888-7777, 8888-7777, 98 888 77 77."""
-    before, last = map(len, groups[-2:]) if len(groups) > 1 else (0, 4)
+    if len(groups) < 2:
+        return False
+    before, last = map(len, groups[-2:])
     return (before >= 4 and last in (2, 3)) or (before == 4 and last == 5)
 
 

@@ -343,7 +343,7 @@ class Batch:
                 if self._delivery.halted:
                     raise HeldBack(self.stopped)
                 with self.interruptible():
-                    found = self._ask(unanswered, page.intent, settled_after=self._lag)
+                    found = self._ask(unanswered, page.intent, settled_after=self._lag, at_a_time=0)
             except (HeldBack, Terminated) as end:
                 self.stopped = str(end)
                 for key in (key for key, entry in page.sends.items() if not entry.is_done):
@@ -364,7 +364,7 @@ class Batch:
             )
 
     def _ask(
-        self, unanswered: list[Unanswered], since: datetime, *, settled_after: float, at_a_time: int = 0
+        self, unanswered: list[Unanswered], since: datetime, *, settled_after: float, at_a_time: int
     ) -> dict[str, Found]:
         return reconcile.search_for_many(
             self._hook,

@@ -25,6 +25,7 @@ from airflow_provider_wts.api.addresses import (
     looks_like_number,
     may_be,
     number,
+    readable,
     recipient,
     same_person,
     spellings,
@@ -564,3 +565,16 @@ def test_an_error_shows_a_long_value_in_part() -> None:
         with pytest.raises(WtsInvalidRequestError) as caught:
             read("@/" * 500)
         assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("to +55|11999998888: failed", "to +55 11 99999-8888: failed"),
+        ("+55|1132221111", "+55 11 3222-1111"),
+        ("+1|4155552671 and +55|11999998888", "+1 4155552671 and +55 11 99999-8888"),
+        ("a|b, +|1", "a|b, +|1"),
+    ],
+)
+def test_a_text_shows_numbers_as_people_write_them(text: str, shown: str) -> None:
+    assert readable(text) == shown
