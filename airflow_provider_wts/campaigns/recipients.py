@@ -11,7 +11,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import date, datetime, time
 from decimal import Decimal
 from io import BufferedReader, RawIOBase, TextIOWrapper
@@ -25,7 +25,7 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.sandbox import SandboxedEnvironment, safe_range
 
 from airflow_provider_wts.api.addresses import identity_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted, reason_of
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.parameters import KeyTwiceError, read_json
 from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns.frames import frame_rows, parquet_rows
@@ -33,6 +33,7 @@ from airflow_provider_wts.campaigns.garbled import garbled_cell
 from airflow_provider_wts.campaigns.missing import clock_time, is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
 from airflow_provider_wts.campaigns.shown_number import ShownNumber
+from airflow_provider_wts.hooks.output_files import file_problem
 from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
@@ -828,11 +829,25 @@ def in_file(
         )
     if encoding is not None:
         _check_encoding(encoding)
-    if known == "parquet":
+    return _readable(path, _rows_of(place, known, encoding or "utf-8", sheet))
+
+
+def _rows_of(place: ObjectStoragePath, file_format: str, encoding: str, sheet: str | None) -> Iterator[Row]:
+    if file_format == "parquet":
         return _parquet(place)
-    if known == "xlsx":
+    if file_format == "xlsx":
         return _excel(place, sheet)
-    return (_csv if known == "csv" else _json_lines)(place, encoding or "utf-8")
+    return (_csv if file_format == "csv" else _json_lines)(place, encoding)
+
+
+def _readable(path: str, rows: Iterator[Row]) -> Iterator[Row]:
+    """Iterate over the rows of a file; what its file system raises becomes an error that names the parameter."""
+    try:
+        yield from rows
+    except WtsError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from error
 
 
 def _csv(place: ObjectStoragePath, encoding: str) -> Iterator[Row]:
@@ -968,20 +983,26 @@ def _open(place: ObjectStoragePath) -> IO[bytes]:
     return cast("IO[bytes]", place.open("rb"))  # type: ignore[no-untyped-call]
 
 
+def _unreadable(path: str, error: Exception) -> WtsError:
+    said = f"recipients_path: {quoted(path)} cannot be read: {reason_of(error)}. Nothing was sent."
+    return file_problem(said, _EXAMPLE, error)
+
+
 def _place(path: str) -> ObjectStoragePath:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     try:
         place = ObjectStoragePath(path)
-        found = place.is_file()
+        if not (found := place.is_file()):
+            # File systems of object stores call it missing, too, if they cannot be asked.
+            with suppress(FileNotFoundError):
+                place.stat()
     except PermissionError as error:
         raise WtsInvalidRequestError(
             f"recipients_path: no permission to read {quoted(path)}: {reason_of(error)}."
         ) from None
-    except (OSError, ValueError, ImportError) as error:
-        raise WtsInvalidRequestError(
-            f"recipients_path: {quoted(path)} cannot be read: {reason_of(error)}. {_EXAMPLE}"
-        ) from None
+    except Exception as error:
+        raise _unreadable(path, error) from None
     if not found:
         raise WtsInvalidRequestError(
             f"recipients_path: there is no file {quoted(path)}, as seen from this worker. {_EXAMPLE}"

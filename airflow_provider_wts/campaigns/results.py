@@ -168,7 +168,7 @@ class ResultsFile:
             self._write_unfinished_manifest()
         except WtsError:
             raise
-        except (OSError, ValueError) as error:
+        except Exception as error:
             raise WtsError(f"{self.manifest_address} cannot be written: {error}. Nothing was sent.") from error
 
     def check_place(self, task: TaskIdentity) -> None:
@@ -176,9 +176,12 @@ class ResultsFile:
 
         :raises WtsInvalidRequestError: when one has.
         """
-        # If it cannot be read now, begin() raises before the first request.
-        with suppress(OSError):
-            self._refuse_another_task(latest_manifest(self.address), task._asdict(), "This try sent nothing.")
+        try:
+            known = latest_manifest(self.address)
+        except Exception:
+            # begin() raises before the first request.
+            return
+        self._refuse_another_task(known, task._asdict(), "This try sent nothing.")
 
     def _refuse_takeover(self, consequence: str) -> None:
         """Refuse to continue if another task of the run wrote its manifest here when this one did, too."""
@@ -226,10 +229,12 @@ class ResultsFile:
         """Turn what the disk or the object store raises into an error that says what it means."""
         try:
             yield
-        except OSError as error:
+        except WtsError:
+            raise
+        except Exception as error:
             raise self._unwritable(error) from error
 
-    def _unwritable(self, error: OSError) -> WtsError:
+    def _unwritable(self, error: Exception) -> WtsError:
         return WtsError(
             f"results_path: the results cannot be written to {quoted(self.address)}: {reason_of(error)}. Nothing more "
             "was sent. A retry continues from here."

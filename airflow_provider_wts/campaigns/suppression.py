@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.addresses import People, hash_of, identity_of, recipient
 from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_contact
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRejectedError, quoted
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsRejectedError, quoted
 from airflow_provider_wts.api.wire import is_missing, is_uuid
 from airflow_provider_wts.campaigns import recipients
 from airflow_provider_wts.hooks.contacts import contacts_at
@@ -178,7 +178,7 @@ def rows_of_file(path: str) -> Iterator[Row]:
     """Iterate over the rows of a list in a file.
 
     :param path: as in ``recipients_path``.
-    :raises WtsInvalidRequestError: when it cannot be read.
+    :raises WtsError: when it cannot be read.
     """
     try:
         for row in recipients.in_file(path):
@@ -188,12 +188,12 @@ def rows_of_file(path: str) -> Iterator[Row]:
                     "Add a first line with the name of the column. Example: to"
                 )
             yield row
-    except WtsInvalidRequestError as error:
+    except WtsError as error:
         said = str(error).partition(": ")[2]
         # That advice names parameters of recipients, which do not apply here.
         for pattern, advice in _ADVICE:
             said = pattern.sub(advice, said)
-        raise WtsInvalidRequestError(f"suppression_path: {said}") from None
+        raise type(error)(f"suppression_path: {said}") from None
 
 
 def rows_of_query(sql: str, conn_id: str, parameters: Any = None) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 _LOCAL = ("", "file", "local")
+
+#: Errors of a disk or of a file system in the network that may be over for the next try.
+_TEMPORARY = frozenset([errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EAGAIN, errno.EBUSY, errno.EMFILE])
 
 #: ASCII with escapes, so that no reader can mistake the encoding, or a character for the end of a line. Created once,
 #: because ``json.dumps`` would create one per line.
@@ -171,8 +175,19 @@ def _refused(parameter: str, text: str, example: str) -> Iterator[None]:
         yield
     except WtsError:
         raise
-    except (OSError, ValueError, ImportError) as error:
-        raise WtsInvalidRequestError(
-            f"{parameter}: {quoted(text)} cannot be written to: {reason_of(error)}. Nothing was read. Example: "
-            f"{example}."
-        ) from None
+    except Exception as error:
+        said = f"{parameter}: {quoted(text)} cannot be written to: {reason_of(error)}. Nothing was read."
+        raise file_problem(said, f"Example: {example}.", error) from None
+
+
+def file_problem(said: str, advice: str, error: Exception) -> WtsError:
+    """Return an error about a file, which ends the task only if another try would meet it again.
+
+    :param said: what happened.
+    :param advice: what to correct then.
+    :param error: what a file system raised: libraries of object stores have errors of their own.
+    """
+    is_temporary = isinstance(error, (ConnectionError, TimeoutError)) or getattr(error, "errno", None) in _TEMPORARY
+    if isinstance(error, (OSError, ValueError, ImportError)) and not is_temporary:
+        return WtsInvalidRequestError(f"{said} {advice}")
+    return WtsError(f"{said} A retry checks it again.")

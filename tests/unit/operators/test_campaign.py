@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import threading
@@ -941,6 +942,56 @@ def test_a_full_disk_ends_the_try_with_its_reason_and_the_next_one_continues(
     text(recipients=numbers(3), results_path=str(results)).execute(stateful_context)
     assert [line["status"] for line in lines(results)] == ["sent"] * 3
     assert len(wts_connection.sends) == 3
+
+
+class NoCredentialsError(Exception):
+    """As libraries of object stores have them."""
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        (NoCredentialsError("Unable to locate credentials"), False),
+        (ConnectionResetError("Connection reset"), False),
+        (OSError(errno.EIO, "Input/output error"), False),
+        (PermissionError(errno.EACCES, "Access Denied"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("step", ["info", "_open"])
+@pytest.mark.parametrize("name", ["recipients_path", "suppression_path"])
+def test_what_an_object_store_raises_names_the_parameter(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    object_store: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    step: str,
+    error: Exception,
+    is_final: bool,
+) -> None:
+    def raises(*_: Any, **__: Any) -> Any:
+        raise error
+
+    if step == "_open":
+        object_store.pipe(f"/in/{name}.csv", f"to\n{number(1)}\n".encode())
+    monkeypatch.setattr(object_store, step, raises)
+    given = {"recipients": numbers(1)} if name == "suppression_path" else {"row_text": "Olá"}
+    with pytest.raises(AirflowFailException if is_final else WtsError, match=rf"{name}: .*{error.args[-1]}"):
+        text(**given, **{name: f"memory://in/{name}.csv"}).execute(context)
+    assert wts_connection.sends == []
+
+
+def test_an_object_store_that_takes_no_results_is_named_before_anything_is_sent(
+    wts_connection: Emulator, context: dict[str, Any], object_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*_: Any, **__: Any) -> Any:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr(object_store, "_open", raises)
+    with pytest.raises(WtsError, match=r"results_path: .*results\.jsonl.*credentials.*A retry"):
+        text(recipients=numbers(1), results_path="memory://out/results.jsonl").execute(context)
+    assert wts_connection.sends == []
 
 
 @pytest.mark.parametrize(("is_pipe", "words"), [(True, "a device or another special file"), (False, "may not write")])
