@@ -55,7 +55,7 @@ _SECTIONS: tuple[tuple[str, str, dict[str, tuple[str, ...]]], ...] = (
     ),
     (
         "Triggers",
-        "The first one is for `AssetWatcher`, on Airflow 3. Sensors and operators make the others; a DAG needs none of "
+        "The first one is for `AssetWatcher`, on Airflow 3. Sensors and operators create the others; a DAG needs none of "
         "them.",
         {"triggers.events": (), "triggers.session": (), "triggers.message": ()},
     ),
