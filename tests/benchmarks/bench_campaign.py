@@ -182,11 +182,11 @@ def _table(took: dict[str, float], calls: dict[str, int], refused: int) -> Table
         f"A chatbot for {RECIPIENTS:,} customers",
         ("way", "measured for", "requests", "seconds", f"for {RECIPIENTS:,}", "ratio", "target"),
         f"Airflow 3 with scheduler, LocalExecutor (4 processes) and SQLite; {LATENCY * 1000:.0f} ms latency, "
-        "documented limits; what the batch queues is started after the measurement only, since a real service has "
-        "cores of its own. The batch is one task, by Airflow's own times: once as the very first task of this Airflow, "
-        "whose API server then loads what it needs, and once more. The mapped tasks are counted from the first start "
-        f"to the last end and extrapolated from {MAPPED}; with {RECIPIENTS:,} of them, the limit of 1,000 requests in "
-        "5 minutes and the scheduler's own work would come on top.",
+        "documented limits. The queued chatbots start only after the measurement, because a real service has its own "
+        "cores. The batch is one task, by Airflow's own times: once as the very first task of this Airflow, whose API "
+        "server is still loading, and once more. The mapped tasks are measured from the first start to the last end, "
+        f"and extrapolated from {MAPPED}; with {RECIPIENTS:,} of them, the limit of 1,000 requests in 5 minutes and "
+        "the scheduler's own work would add to that.",
     )
     batch = took["batch"]
     one_task = "`WtsSendChatbotBatchOperator`, one task"

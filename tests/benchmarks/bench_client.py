@@ -65,9 +65,9 @@ def main() -> Table:
     table = Table(
         "CPU time of a call",
         ("call", "requests.Session, µs", "WtsClient, µs", "ratio", "target"),
-        f"Loopback with keep-alive. {ROUNDS} rounds of {CALLS} calls each, the two taking turns; the middle of the "
-        "rounds' CPU times, and of their ratios. The client's part holds the building of the call, the rate limits, "
-        "the deadline's watchdog, the judgement of the answer and the retry policy.",
+        f"Loopback with keep-alive. Medians of the CPU times and their ratios over {ROUNDS} rounds of {CALLS} calls "
+        "each, alternating between the two. The client's part includes building the call, the rate limits, the "
+        "deadline's watchdog, classifying the answer and the retry policy.",
     )
     with emulator_process(switches={"rate_limits": False}) as service:
         for name, (ours, plain) in pairs(service).items():

@@ -78,17 +78,17 @@ def main() -> Table:
     missing = expected - len(sessions) + SESSIONS * MESSAGES - len(messages)
     least = 2 * SESSIONS // 100 + SESSIONS
     table = Table(
-        "2,000 conversations with 20,000 messages, exported by a task that is killed on the way",
+        "2,000 conversations with 20,000 messages, exported by a task that is killed partway",
         ("what", "measured", "target"),
         f"`WtsExportConversationsOperator`, killed with SIGKILL after {parts} of {SESSIONS // 100} parts, and run "
         "again as the next try after Airflow's usual five minutes. A run without a kill needs "
         f"{least:,} requests: one for the messages of each conversation, and the list of sessions twice, to be sure "
-        f"that nothing moved. Plain paging has no way to go on. The clocks of emulator and limits run {SPEED:.0f} "
-        "times faster.",
+        f"that nothing moved. Plain paging cannot continue after a kill. The clocks of the emulator and the limits "
+        f"run {SPEED:.0f} times faster.",
     )
     table.add("sessions, messages", f"{len(sessions):,}, {len(messages):,}", f"{SESSIONS:,}, {SESSIONS * MESSAGES:,}")
-    table.add("rows that came twice", repeated, "0")
-    table.add("rows that are missing", missing, "0")
+    table.add("duplicate rows", repeated, "0")
+    table.add("missing rows", missing, "0")
     table.add("requests of both tries", answers["total"], f"≤ {least + 100 + 2:,} (one part read twice)")
     table.add("requests of the second try", answers["total"] - before, "")
     table.add("refused with 429", answers.get("429", 0), "0")

@@ -47,9 +47,9 @@ def main() -> Table:
     table = Table(
         "Import of all operator, sensor and notifier modules",
         ("provider", "modules named", "modules added in all", "CPU, ms", "ours / theirs", "target"),
-        "The modules that the providers name as theirs, after `airflow.sdk`, which every DAG file imports; fresh "
-        f"processes with warm bytecode, the least of {ROUNDS} "
-        "runs in turns. Airflow reads a DAG file again and again, each time in a fresh process.",
+        "The modules in each provider's metadata, imported after `airflow.sdk`, which every DAG file imports. Fresh "
+        f"processes with warm bytecode, the minimum of {ROUNDS} alternating runs. Airflow parses a DAG file again and "
+        "again, each time in a fresh process.",
     )
     ours = least(found[OURS])
     targets = {OURS: f"< {import_cost.BUDGET_MS:.0f} ms", TOGETHER: "≤ 0.1"}

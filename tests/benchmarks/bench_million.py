@@ -63,13 +63,13 @@ def main() -> Table:
             "CPU / rows alone", "peak memory, MiB", "ledger, MB", "read of it, %", "requests",
         ),
         "`WtsSendChatbotBatchOperator` with a CSV file, two metadata templates, a results file and a ledger in files, "
-        "against a service that takes everything and only counts, with the rate limits switched off: the real ones "
-        "let 100 requests, 10,000 recipients, out in 30 seconds. *Rows alone* parses, renders and encodes the same "
-        "rows in a process of its own, and does nothing with them. The second try goes on after SIGKILL between two "
-        "chunks at half; if a kill hits requests in progress, the wait of `[wts] effect_lag` comes before. *read of "
-        "it* is the part of the first try's ledger that the second one read. Targets for the most recipients: at most "
-        f"{MOST_MEMORY} MiB more than for the fewest, {MOST_CPU} times the CPU of the rows, {MOST_READ} % of the "
-        f"ledger, the first send within {MOST_WAIT} s.",
+        "against a service that accepts everything and only counts, with the rate limits switched off; the real limits "
+        "allow 100 requests, so 10,000 recipients, in 30 seconds. *Rows alone* parses, renders and encodes the same "
+        "rows in a separate process, and does nothing with them. The second try continues after a SIGKILL between two "
+        "chunks, halfway; if a kill hits requests in progress, it first waits for `[wts] effect_lag`. *read of it* is "
+        "the part of the first try's ledger that the second try read. Targets for the largest campaign: at most "
+        f"{MOST_MEMORY} MiB more than for the smallest, {MOST_CPU} times the CPU of the rows, {MOST_READ} % of the "
+        f"ledger, and the first send within {MOST_WAIT} s.",
     )  # fmt: skip
     least: dict[str, float] = {}
     for count in SIZES:

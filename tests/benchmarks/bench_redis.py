@@ -93,8 +93,8 @@ def main() -> Table | None:
     table = Table(
         f"{WORKERS} worker processes share the limits through Redis",
         ("what", "measured", "limit", "share used", "target"),
-        f"Real limits, real clocks, {SECONDS:.0f} s in which every worker calls as fast as it may. 3 % of each limit "
-        "stay unused on purpose: clocks differ, and requests bunch up on their way.",
+        f"Real limits and clocks, {SECONDS:.0f} s in which every worker calls as fast as it may. 3 % of each limit "
+        "deliberately stay unused, because clocks differ and requests bunch up on their way.",
     )
     table.add("calls of each worker", ", ".join(map(str, sorted(calls))), "", "", "")
     table.add("requests within 5 minutes", used, LIMIT, used / LIMIT, "0.9 to 1")

@@ -69,10 +69,10 @@ def main() -> Table:
         f"{TEXTS:,} texts in one task",
         ("reading of the limits", "binding limit", "clocks", "least in a window", "share of the limit", "429", "sent",
          "minutes", "target"),
-        "`WtsSendTextBatchOperator`, 100 ms latency. The clocks of the emulator and of the rate limiter run faster "
-        "together, as fast as the machine keeps up; all times are those of these clocks. A window is as long as the "
-        "limit's, counted from the first send; the last, unfinished one is left out. 3 % of each limit stay unused on "
-        "purpose.",
+        "`WtsSendTextBatchOperator`, 100 ms latency. The clocks of the emulator and the rate limiter run faster, in "
+        "step, as fast as the machine keeps up; all times are by these clocks. Windows are as long as the limit's, "
+        "starting with the first send; the last, incomplete one is omitted. 3 % of each limit deliberately stay "
+        "unused.",
     )  # fmt: skip
     for name, (account_wide, seconds) in READINGS.items():
         speed = speed_for(seconds)

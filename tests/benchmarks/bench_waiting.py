@@ -41,9 +41,9 @@ def main() -> Table:
     table = Table(
         f"{WAITERS:,} deferred sensors in one triggerer",
         ("what", "WtsSessionSensor", "HttpSensor (deferred)", "HttpSensor / ours", "target"),
-        f"{WAITERS:,} `WtsSessionTrigger`s in one event loop, as a triggerer has it, a poll every {SWEEP:.0f} s. "
-        "HttpSensor makes a request for each waiter and look. Memory and CPU are what comes on top of a process with "
-        f"the same number of triggers that only sleep ({idle['memory']:.0f} MiB and {idle['cpu']:.1%} of a core).",
+        f"{WAITERS:,} `WtsSessionTrigger`s in one event loop, as in a triggerer, with a poll every {SWEEP:.0f} s. "
+        "HttpSensor makes one request per waiter and poll. Memory and CPU are the difference to a process with the "
+        f"same number of triggers that only sleep ({idle['memory']:.0f} MiB and {idle['cpu']:.1%} of a core).",
     )
     per_sweep = quiet[0] / max(quiet[1], 1)
     table.add("requests of a sweep without changes", per_sweep, WAITERS, WAITERS / per_sweep, "≤ 2")

@@ -26,9 +26,9 @@ LONGEST = 3600
 HEAD = """\
 # Benchmarks
 
-`make bench` measures all of this again, `make bench BENCH=waiting` one of them. The ratios compare what ran in the same
-run on the same machine; a busy machine makes times longer, and ratios less so. The WTS Chat service is the local
-emulator, in a process of its own, with the documented limits unless a table says otherwise.
+`make bench` repeats all measurements, and `make bench BENCH=waiting` one of them. The ratios compare runs on the same
+machine at the same time; a busy machine affects times more than ratios. The WTS Chat service is the local emulator, in
+its own process, with the documented limits unless stated otherwise.
 """
 
 
