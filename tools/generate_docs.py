@@ -55,8 +55,8 @@ _SECTIONS: tuple[tuple[str, str, dict[str, tuple[str, ...]]], ...] = (
     ),
     (
         "Triggers",
-        "The first one is for `AssetWatcher`, on Airflow 3. Sensors and operators create the others; a DAG needs none of "
-        "them.",
+        "The first one is for `AssetWatcher`, on Airflow 3. Operators and sensors create the others; a DAG needs none "
+        "of them.",
         {"triggers.events": (), "triggers.session": (), "triggers.message": ()},
     ),
     ("Hook", "", {"hooks.wts": ()}),
