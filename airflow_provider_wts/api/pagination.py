@@ -128,9 +128,6 @@ class PagedList:
 
     def incomplete(self) -> WtsIncompleteListError:
         """Return the error for a list that may be incomplete."""
-        return WtsIncompleteListError(self._problem(), operation_id=self._call.operation_id)
-
-    def _problem(self) -> str:
         name, count = self._call.operation_id, self._pass.least_total
         if count is not None and self.known < count:
             what = f"WTS Chat counts {count:,} rows, but lists {self.known:,}"
@@ -138,7 +135,10 @@ class PagedList:
             what = "WTS Chat reports more pages, but they only have rows that it listed before"
         else:
             what = f"the list changed each of the {self._passes} times that it was read"
-        return f"{name}: {what}. The list may be incomplete. Try again later, or list less, such as a shorter interval."
+        return WtsIncompleteListError(
+            f"{name}: {what}. The list may be incomplete. Try again later, or list less, such as a shorter interval.",
+            operation_id=name,
+        )
 
     def read(self, number: int) -> dict[str, Any]:
         """Return one page.

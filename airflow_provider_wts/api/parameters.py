@@ -666,7 +666,7 @@ def unpacked(name: str, value: Any) -> Any:
     return json_text(name, value) if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") else value
 
 
-def moment(name: str, value: Any) -> datetime | None:
+def optional_datetime(name: str, value: Any) -> datetime | None:
     """Return a date and time, or ``None`` if none is given.
 
     :param value: as in :func:`timestamp`.

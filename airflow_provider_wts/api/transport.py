@@ -307,7 +307,7 @@ def _is_not_ours(record: logging.LogRecord) -> bool:
     return getattr(_local, "exchange", None) is None
 
 
-# Headers that it cannot read it logs as they are, and the address, which may hold a phone number.
+# It logs invalid headers, and the address, which may contain a phone number.
 logging.getLogger("urllib3.connection").addFilter(_is_not_ours)
 
 
@@ -502,7 +502,7 @@ def _proxies_to(base_url: str) -> dict[str, str]:
     :raises WtsInvalidRequestError: when that kind of proxy is not supported.
     """
     found: dict[str, str] = dict(get_environ_proxies(base_url))
-    # As curl reads it. requests takes the name before a port for a scheme.
+    # As in curl. requests would mistake the host before a port for a scheme.
     proxies = {name: proxy if "://" in proxy else f"http://{proxy}" for name, proxy in found.items()}
     proxy = select_proxy(base_url, proxies)
     if not proxy:
@@ -511,7 +511,7 @@ def _proxies_to(base_url: str) -> dict[str, str]:
         return {}
     host = urlsplit(base_url).hostname
     scheme = proxy.partition("://")[0].lower()
-    # Not quoted: it may hold a password.
+    # Not quoted, because it may contain a password.
     if scheme not in ("http", "https"):
         raise WtsInvalidRequestError(
             f"The proxy that {_source_of(proxy)} names is a {scheme} proxy. This provider supports http and https "
@@ -519,8 +519,8 @@ def _proxies_to(base_url: str) -> dict[str, str]:
         )
     if not is_address(proxy):
         raise WtsInvalidRequestError(
-            f"The proxy that {_source_of(proxy)} names is not an address of a proxy. Nothing was sent. Correct it, or "
-            f"add {host} to NO_PROXY. Example: http://proxy.example.com:3128"
+            f"The proxy that {_source_of(proxy)} names is not a valid address. Nothing was sent. Correct it, or add "
+            f"{host} to NO_PROXY. Example: http://proxy.example.com:3128"
         )
     return proxies
 

@@ -1,1 +1,1 @@
-"""Many sends in one task: where the recipients come from, and what each of them gets."""
+"""Many sends in one task: the recipients, and what each of them gets."""

@@ -226,7 +226,7 @@ class ResultsFile:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn what the disk or the object store raises into an error that says what it means."""
+        """Turn an error of the disk or object store into a ``WtsError``."""
         try:
             yield
         except WtsError:

@@ -1,4 +1,4 @@
-"""A number with zeros in front of it that only the format of its cell shows, as people keep postcodes and documents."""
+"""A number whose leading zeros come only from its cell's format, as in postal codes and document numbers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Self
 
 
 class ShownNumber(int):
-    """A number that is written with zeros in front; as a phone number and in calculations it has none.
+    """A number with leading zeros as text, but not as a phone number or in calculations.
 
-    :param number: the number.
-    :param width: how many digits it has with its zeros.
+    :param width: number of digits, including the leading zeros.
     """
 
     _width: int

@@ -340,7 +340,7 @@ def _sheet_rows(sheet: Any, file: Any) -> Iterator[Cells]:
 
 
 def _problems_of_rows(sheet: Any, file: Any) -> dict[int, str]:
-    """Return what is wrong with rows that openpyxl does not show when it reads row by row, by their numbers."""
+    """Return the problems of rows, by number, that openpyxl does not report in read-only mode."""
     problems: dict[int, str] = {}
     number = 0
     with zipfile.ZipFile(file) as archive, archive.open(sheet._worksheet_path) as source:
@@ -378,7 +378,7 @@ def _cell_value(cell: Any) -> Any:
         # Excel has no dates without a time; the cell's format shows that none is meant.
         return value.date()
     if isinstance(value, time) and re.search("[dDyY]", _WORDS.sub("", number_format)):
-        # Zero, which a formula gives for an empty cell, is the day before Excel's first one: 00/01/1900.
+        # Zero, which a formula returns for an empty cell, is the day before Excel's first one: 00/01/1900.
         return None
     if isinstance(value, str) and "_x" in value:
         return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), value)
@@ -409,7 +409,7 @@ def _as_shown(number: int, number_format: str) -> float | str:
 
 
 def _with_zeros(number: int, number_format: str) -> int:
-    """Return a number with the zeros in front of it that its format shows, as in ``00000-000``."""
+    """Return a number with the leading zeros that its format shows, as in ``00000-000``."""
     digits = _WORDS.sub("", _part_for(number, number_format)) if "00" in number_format else ""
     width = digits.count("0")
     return ShownNumber(number, width) if _ZEROS.fullmatch(digits) and len(str(number)) < width else number

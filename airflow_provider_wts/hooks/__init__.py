@@ -1,1 +1,1 @@
-"""Where an Airflow connection becomes a client of the WTS Chat API."""
+"""Turns an Airflow connection into a client of the WTS Chat API."""

@@ -251,7 +251,7 @@ class SendTimes(NamedTuple):
                 f"outside_window: {quoted(outside_window)} must be 'wait' or 'skip'. Nothing was sent."
             )
         window = None if is_missing(send_window) else SendWindow.read(send_window)
-        return cls(window, parameters.moment("not_after", not_after), outside_window == "wait")
+        return cls(window, parameters.optional_datetime("not_after", not_after), outside_window == "wait")
 
     def opening(self, now: datetime) -> datetime:
         """Return when a send may go out: ``now``, or when the window opens.
@@ -402,16 +402,13 @@ class Exclusions(Rule):
                     self._exclude(contact, Refusal("exclude_tags", _HAS_TAG))
 
     def _paced(self, call: Call[Any]) -> Any:
-        self._pace()
-        return self._hook.run(call)
-
-    def _pace(self) -> None:
-        """Wait until one more request fits into the share of the rate limit."""
+        """Wait until one more request fits into the share of the rate limit, and perform a call."""
         limit = ACCOUNT_LIMITS[0]
         most = max(1, int(limit.requests * _SHARE * self._hook.connection.rate_limit_percent / 100))
         if len(self._requests) >= most:
             self._sleep(max(0.0, self._requests.popleft() + limit.seconds - self._clock()))
         self._requests.append(self._clock())
+        return self._hook.run(call)
 
     def _exclude(self, contact: dict[str, Any], refusal: Refusal) -> None:
         identity = str(contact.get("id") or sorted(addresses_in(contact)))

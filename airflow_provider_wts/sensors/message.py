@@ -49,7 +49,7 @@ class WtsSessionReplySensor(WtsSensor):
         from airflow_provider_wts.waiting import conditions
         from airflow_provider_wts.waiting.conditions import WaitState, given_id, session_seen, wrote_after
 
-        since = parameters.moment("since", self.since)
+        since = parameters.optional_datetime("since", self.since)
         session_id = given_id("session_id", self.session_id)
         session = self.hook.run(get_session(session_id))
         # Kept for the next check, so that a later message of the company does not hide the reply.
@@ -68,7 +68,7 @@ class WtsSessionReplySensor(WtsSensor):
         return WtsSessionReplyTrigger(
             wts_conn_id=self.wts_conn_id,
             session_id=given_id("session_id", self.session_id),
-            since=(parameters.moment("since", self.since) or datetime.now(UTC)).isoformat(),
+            since=(parameters.optional_datetime("since", self.since) or datetime.now(UTC)).isoformat(),
             **times,
         )
 

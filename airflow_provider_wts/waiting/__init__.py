@@ -1,1 +1,1 @@
-"""Waiting for what a conversation does: what ends a wait, shared by sensors, triggers and operators."""
+"""Waits for events in a conversation, shared by sensors, triggers and operators."""

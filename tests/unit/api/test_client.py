@@ -1167,7 +1167,7 @@ class TestProxies:
         self, proxy: str, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("https_proxy", proxy)
-        with pytest.raises(WtsInvalidRequestError, match="https_proxy names is not an address") as caught:
+        with pytest.raises(WtsInvalidRequestError, match="https_proxy names is not a valid address") as caught:
             client_of("https://api.wts.test")
         assert "secret" not in str(caught.value)
 

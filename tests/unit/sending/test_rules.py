@@ -142,18 +142,18 @@ def test_every_opening_lies_in_the_window_and_none_is_passed_over(
 
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_without_not_after_there_is_no_deadline(value: Any) -> None:
-    assert parameters.moment("not_after", value) is None
+    assert parameters.optional_datetime("not_after", value) is None
 
 
 @pytest.mark.parametrize("value", ["2026-12-24T18:00:00-03:00", " 2026-12-24T21:00:00Z ", at("2026-12-24T18:00")])
 def test_not_after_is_a_datetime_or_its_text(value: Any) -> None:
-    assert parameters.moment("not_after", value) == at("2026-12-24T18:00")
+    assert parameters.optional_datetime("not_after", value) == at("2026-12-24T18:00")
 
 
 @pytest.mark.parametrize("value", ["tomorrow", "2026-12-24T18:00:00", datetime(2026, 12, 24), date(2026, 12, 24), 5])
 def test_not_after_without_a_time_or_a_zone_is_refused(value: Any) -> None:
     with pytest.raises(WtsInvalidRequestError):
-        parameters.moment("not_after", value)
+        parameters.optional_datetime("not_after", value)
 
 
 # Whom to spare --------------------------------------------------------------------------------------------------------
