@@ -26,12 +26,15 @@ _FINAL_MYSQL = frozenset(
         *(1049, 1052, 1054, 1060, 1065, 1103, 1305),
         *(1267, 1271, 1273, 1292, 1300, 1364, 1366),
         *(1055, 1111, 1136, 1241, 1242, 1248, 1582, 1630),
-        *(1071, 1118, 1347, 1348, 1471, 1644, 3819),
+        *(1071, 1118, 1347, 1348, 1471, 1644, 3819, 4025),
     ]
 )
 
 #: SQLite's: about a name or the syntax, a file that is read-only or not a database, and values that do not fit.
 _FINAL_SQLITE = frozenset([1, 8, 18, 20, 23, 25, 26])
+
+#: What each database calls it that a key is there already.
+_KEY_SQLITE, _KEY_MYSQL, _KEY_POSTGRESQL = (1555, 2067), (1062, 1586), "23505"
 
 
 def database_hook(conn_id: str, *, parameter: str) -> Any:
@@ -70,6 +73,18 @@ def words_of(error: Exception) -> str:
     # PostgreSQL puts the statement and the whole row into the following lines.
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return reason_of(without_personal_data(" ".join(first.split())))
+
+
+def is_of_key(error: Exception) -> bool:
+    """Whether a row was refused because another one has its key, and not by another rule of the table.
+
+    :param error: an ``IntegrityError`` of a driver.
+    """
+    if (code := getattr(error, "sqlite_errorcode", None)) is not None:
+        return code in _KEY_SQLITE
+    if error.args and isinstance(error.args[0], int):
+        return error.args[0] in _KEY_MYSQL
+    return (getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)) in (None, _KEY_POSTGRESQL)
 
 
 def is_lasting(error: Exception) -> bool:

@@ -245,6 +245,14 @@ def test_a_text_may_be_as_long_as_a_customer_makes_it(table: Table, database: An
     assert database("SELECT name FROM TABLE_NAME") == [("😀" * 70_000,)]
 
 
+@pytest.mark.parametrize("rule", ["INTEGER NOT NULL", "INTEGER DEFAULT 0 CHECK (other > 0)"])
+def test_a_rule_of_the_table_refuses_its_rows_again(table: Table, database: Any, rule: str) -> None:  # noqa: F811
+    columns = ", ".join(f"{name} VARCHAR(100)" for name in COLUMNS)
+    database.write(f"CREATE TABLE TABLE_NAME ({columns}, other {rule})")
+    with pytest.raises(WtsInvalidRequestError, match=r"(?s)outcomes_table: the rows could not .*Change the table"):
+        table.replace([row("a")])
+
+
 def test_a_row_that_the_database_refuses_is_not_in_the_error(table: Table, database: Any) -> None:  # noqa: F811
     table.replace([])
     database.write("ALTER TABLE TABLE_NAME ADD COLUMN other INTEGER CHECK (other IS NOT NULL)")
