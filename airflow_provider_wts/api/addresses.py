@@ -503,7 +503,7 @@ def endings_in(record: Mapping[str, object]) -> set[str]:
     return {ending for address in addresses_in(record) if (ending := ending_of(address))}
 
 
-def may_be(record: Mapping[str, object], address: str) -> bool | None:
+def may_match(record: Mapping[str, object], address: str) -> bool | None:
     """Whether a record may be about the person with an address; ``None`` if it shows no address of that kind.
 
     :param record: a contact, or the contact's details in a session.

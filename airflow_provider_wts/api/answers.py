@@ -86,9 +86,9 @@ def problem_of(operation: Operation, value: Any) -> str | None:
     return None if _fits(shape, value, 1) else _first_problem(shape, value, "", 1)
 
 
-def respell(operation: Operation, value: Any) -> Any:
+def normalize_enums(operation: Operation, value: Any) -> Any:
     """Normalize the enum values of a valid answer to the contract's spelling; it is changed in place."""
-    return value if operation.answer_schema is None else _respelled(_shape_of(operation.operation_id), value)
+    return value if operation.answer_schema is None else _normalized(_shape_of(operation.operation_id), value)
 
 
 def required(answer: Any, field: str, operation_id: str) -> Any:
@@ -195,16 +195,16 @@ def _fits(shape: _Shape, value: Any, level: int) -> bool:
     return True
 
 
-def _respelled(shape: _Shape, value: Any) -> Any:
+def _normalized(shape: _Shape, value: Any) -> Any:
     if isinstance(value, str):
         # The exact spelling is almost always right, and cheaper to look up.
         return shape.spellings.get(value) or shape.spellings.get(_folded(value), value)
     if isinstance(value, list) and shape.items:
-        return [_respelled(shape.items[0], member) for member in value]
+        return [_normalized(shape.items[0], member) for member in value]
     if isinstance(value, dict):
         for name, one in shape.enums.items():
             if value.get(name):
-                value[name] = _respelled(one, value[name])
+                value[name] = _normalized(one, value[name])
     return value
 
 

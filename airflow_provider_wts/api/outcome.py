@@ -23,7 +23,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_wts.api.answers import parsed, problem_of, respell
+from airflow_provider_wts.api.answers import normalize_enums, parsed, problem_of
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
@@ -243,7 +243,7 @@ def _judge_success(operation: Operation, reply: Reply, asked_id: str | None, sen
         return _unexpected(operation, "'id' is not the requested one", reply.status)
     if sender_id is not None and _is_of_another_send(value, sender_id):
         return _unexpected(operation, "'senderId' is not that of the request", reply.status)
-    return Verdict(Outcome.ANSWERED, respell(operation, value))
+    return Verdict(Outcome.ANSWERED, normalize_enums(operation, value))
 
 
 def _is_about_another(answer: Any, asked_id: str) -> bool:

@@ -14,7 +14,7 @@ from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.messages import list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.hooks.contacts import contacts_at
-from airflow_provider_wts.waiting.conditions import says_missing
+from airflow_provider_wts.waiting.conditions import reports_missing
 from airflow_provider_wts.waiting.session_changes import OVERLAP, ChangedSessions, check_each
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class OutcomeSweep:
         """Read the sessions that changed since, and return the list, which shows where the next one begins."""
         changed = ChangedSessions(self._hook.client, since - OVERLAP, details)
         for session in changed:
-            self._outcomes.see_session(session)
+            self._outcomes.add_session(session)
         return changed
 
     def messages(self) -> None:
@@ -107,10 +107,10 @@ class OutcomeSweep:
         try:
             answer: Any = self._hook.run(Call(send.traces["status_operation"], path={"id": send.api_id}))
         except WtsError as error:
-            self.unknown_sends += says_missing(error)
+            self.unknown_sends += reports_missing(error)
             raise
         if isinstance(answer, dict) and answer:
-            self._outcomes.see_send(send.key, answer)
+            self._outcomes.add_status(send.key, answer)
 
     def _look_up(self, send: SentRow) -> None:
         """Read the status of a send, which names its session; failing that, search the sessions of its contact."""
@@ -121,7 +121,7 @@ class OutcomeSweep:
             try:
                 self._see_status(send)
             except WtsError as error:
-                if not says_missing(error):
+                if not reports_missing(error):
                     raise
         if not self._outcomes.is_found(send.key) and self._outcomes.message_status(send.key) not in _WAITS:
             self._search_contact(send)
@@ -146,7 +146,7 @@ class OutcomeSweep:
         if send.traces["by_metadata"] and not isinstance(session.get("metadata"), dict):
             self._read(session_id)
         else:
-            self._outcomes.see_session(session)
+            self._outcomes.add_session(session)
         if send.traces["by_sender"] and not self._outcomes.is_found(send.key):
             self._left -= 1
             messages = self._hook.client.items(list_messages(session_id, created_after=send.sent_at - _SLACK))
@@ -157,4 +157,4 @@ class OutcomeSweep:
         self._left -= 1
         self._outcomes.ask(session_id.lower())
         session: Any = self._hook.run(get_session(session_id, include_details=DETAILS))
-        self._outcomes.see_session({**session, "id": session_id}, alone=True)
+        self._outcomes.add_session({**session, "id": session_id}, alone=True)

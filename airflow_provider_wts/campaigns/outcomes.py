@@ -321,7 +321,7 @@ class Outcomes:
 
     # Input -----------------------------------------------------------------------------------------------------------
 
-    def see_session(self, session: Mapping[str, Any], *, alone: bool = False) -> None:
+    def add_session(self, session: Mapping[str, Any], *, alone: bool = False) -> None:
         """Record a session from an answer or an event.
 
         :param alone: whether it was fetched by ID, so that no other call shows more of it.
@@ -358,7 +358,7 @@ class Outcomes:
                 if self._one("SELECT 1 FROM sent.line WHERE person = ?", person):
                     self._db.execute("INSERT OR REPLACE INTO contact VALUES (?, ?)", [contact, person])
 
-    def see_send(self, key: str, answer: Mapping[str, Any]) -> None:
+    def add_status(self, key: str, answer: Mapping[str, Any]) -> None:
         """Record the status of a send from the API's answer."""
         known, changed = self._one("SELECT updated FROM message WHERE key = ?", key), _stamp(_changed(answer))
         if known is None or changed >= known[0]:

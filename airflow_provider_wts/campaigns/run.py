@@ -32,7 +32,7 @@ from airflow_provider_wts.hooks.termination import Terminated, Termination
 from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.key import Mark, campaign_id, send_key
 from airflow_provider_wts.sending.ledger import deployment
-from airflow_provider_wts.sending.reconcile import Finding, Found, Unanswered
+from airflow_provider_wts.sending.reconcile import Finding, SearchResult, Unanswered
 from airflow_provider_wts.sending.resend import UnknownOutcome
 from airflow_provider_wts.sending.rules import HeldBack, Rules
 
@@ -334,7 +334,7 @@ class Batch:
 
     def _deliver(self, sends: list[Send], page: Page) -> None:
         """Make the requests of a chunk; reconcile those without an answer, and make them once more."""
-        left, found = sends, dict[str, Found]()
+        left, found = sends, dict[str, SearchResult]()
         for _ in range(2):
             unanswered = self._delivery.attempt(left, page, self._unknown_since)
             if not self._delivery.halted and not unanswered:
@@ -365,7 +365,7 @@ class Batch:
 
     def _ask(
         self, unanswered: list[Unanswered], since: datetime, *, settled_after: float, at_a_time: int
-    ) -> dict[str, Found]:
+    ) -> dict[str, SearchResult]:
         return reconcile.search_for_many(
             self._hook,
             self._kind,
@@ -377,7 +377,7 @@ class Batch:
             sleep=self._pause,
         )
 
-    def _take(self, found: Mapping[str, Found], sends: list[Send], page: Page) -> list[Send]:
+    def _take(self, found: Mapping[str, SearchResult], sends: list[Send], page: Page) -> list[Send]:
         """Record what WTS Chat shows, and return the sends that may go out again."""
         again = []
         for send in sends:
@@ -723,8 +723,8 @@ class Campaign(Batch):
 
     def patience(self) -> float | None:
         """Return for how many seconds to wait for requests in progress, or ``None`` if more requests may begin."""
-        if self._termination.ordered:
-            self.stopped, self._termination.obeyed = self._termination.reason, True
+        if self._termination.requested:
+            self.stopped, self._termination.honored = self._termination.reason, True
             return _PATIENCE_OF_AIRFLOW
         try:
             self._stop.check()
@@ -741,7 +741,7 @@ class Campaign(Batch):
             with self._termination.interruptible():
                 yield
         except Terminated:
-            self._termination.obeyed = True
+            self._termination.honored = True
             raise
         finally:
             self._is_interruptible = before
@@ -835,7 +835,7 @@ class Campaign(Batch):
             # An alias, or something that is not an asset, has no such event.
             with suppress(KeyError, TypeError, AttributeError):
                 events[outlet].extra.update({name: one for name, one in summary.items() if name != "not_reached"})
-        if problem or self._termination.obeyed or self._has_skipped_all():
+        if problem or self._termination.honored or self._has_skipped_all():
             # execute() will not return it.
             self._context["ti"].xcom_push(key="return_value", value=summary)
         counts = ", ".join(f"{count:,} {name}" for name, count in self._progress.counts.items())
@@ -863,7 +863,7 @@ class Campaign(Batch):
         return bool(self.stopped) and not counts["sent"] and not counts["failed"]
 
     def _end(self, summary: dict[str, Any], problem: str) -> dict[str, Any]:
-        if self._termination.obeyed:
+        if self._termination.honored:
             self._log.warning("Stopped before everybody got a message: %s.", self.stopped)
             return summary
         if problem:

@@ -19,7 +19,7 @@ from airflow_provider_wts.hooks.contacts import contacts_at
 from airflow_provider_wts.hooks.queries import columns_and_rows
 from airflow_provider_wts.sending.clock import seconds
 from airflow_provider_wts.sending.rules import FRESH_FOR, Refusal, Rule
-from airflow_provider_wts.waiting.conditions import says_missing
+from airflow_provider_wts.waiting.conditions import reports_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -158,7 +158,7 @@ class Suppression(Rule):
                 contact: Any = self._hook.run(get_contact(contact_id))
                 self._contacts[contact_id] = contact
             except WtsRejectedError as error:
-                if not says_missing(error):
+                if not reports_missing(error):
                     raise
                 problems.append(f"Contact {contact_id} is not in WTS Chat, so its number is unknown; list the number.")
         for contact_id in contact_ids:

@@ -66,7 +66,7 @@ def cells_of(row: Any) -> Sequence[Any]:
     return list(row.values()) if isinstance(row, Mapping) else row
 
 
-def words_of(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """Return a database's error message, without the rows that it quotes."""
     if isinstance(error, LookupError):
         return f"a placeholder has no value ({reason_of(error)})"
@@ -87,7 +87,7 @@ def is_of_key(error: Exception) -> bool:
     return (getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)) in (None, _KEY_POSTGRESQL)
 
 
-def is_lasting(error: Exception) -> bool:
+def is_permanent(error: Exception) -> bool:
     """Whether a retry would fail with the same error."""
     if _FINAL & {kind.__name__ for kind in type(error).__mro__}:
         return True

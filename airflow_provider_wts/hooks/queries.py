@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import unpacked
-from airflow_provider_wts.hooks.databases import cells_of, closed, database_hook, is_lasting, opened, words_of
+from airflow_provider_wts.hooks.databases import cells_of, closed, database_hook, is_permanent, opened, message_of
 from airflow_provider_wts.hooks.postgresql_types import read_exactly
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def columns_and_rows(
     except _LostDigits as lost:
         raise lost.problem(f"{name}_sql", unsent) from None
     except Exception as error:
-        said = f"{name}_sql: the query failed: {words_of(error).rstrip('.')}. {unsent}"
-        if not is_lasting(error):
+        said = f"{name}_sql: the query failed: {message_of(error).rstrip('.')}. {unsent}"
+        if not is_permanent(error):
             raise WtsError(said) from error
         advice = "Correct the query."
         if values is not None:

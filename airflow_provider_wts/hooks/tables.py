@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import missing
-from airflow_provider_wts.hooks.databases import cells_of, database_hook, is_lasting, is_of_key, opened, words_of
+from airflow_provider_wts.hooks.databases import cells_of, database_hook, is_permanent, is_of_key, opened, message_of
 from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ class Table:
 
     def _problem(self, error: Exception, consequence: str) -> WtsError:
         name = f"{self._parameter}: the rows could not be written to {quoted(self.name)}"
-        said = f"{name}: {words_of(error).rstrip('.')}. {consequence}"
+        said = f"{name}: {message_of(error).rstrip('.')}. {consequence}"
         is_refused = "IntegrityError" in {kind.__name__ for kind in type(error).__mro__}
         if is_refused and is_of_key(error):
             key = ", ".join(self._key)
@@ -301,7 +301,7 @@ class Table:
                 f"considers two keys equal, or has another key: its key must be {key}, compared byte by byte. "
                 "Change the table, or drop it, so that it is created again; then clear the task."
             )
-        if is_refused or is_lasting(error):
+        if is_refused or is_permanent(error):
             return WtsInvalidRequestError(
                 f"{said} Change the table, or drop it, so that it is created again, or change the privileges of the "
                 "connection's user; then clear the task."

@@ -33,9 +33,9 @@ class Termination:
 
     def __init__(self) -> None:
         #: Whether the signal has arrived.
-        self.ordered = False
+        self.requested = False
         #: Whether to pass the signal on to Airflow at the end.
-        self.obeyed = False
+        self.honored = False
         self._interruptible = False
         self._before: Any = None
 
@@ -49,7 +49,7 @@ class Termination:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
             self._before = None
-            if self.obeyed:
+            if self.honored:
                 signal.raise_signal(signal.SIGTERM)
 
     @property
@@ -62,7 +62,7 @@ class Termination:
         """Let the signal raise :class:`Terminated` in code that may take long."""
         before, self._interruptible = self._interruptible, True
         try:
-            if self.ordered:
+            if self.requested:
                 raise Terminated
             yield
         finally:
@@ -72,7 +72,7 @@ class Termination:
         if os.getpid() != self._process:
             # This is a fork of the task.
             os._exit(128 + number)
-        self.ordered = True
+        self.requested = True
         if self._interruptible and not _is_in_supervisor_call(frame):
             raise Terminated
 

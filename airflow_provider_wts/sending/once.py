@@ -21,7 +21,7 @@ from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending import reconcile
 from airflow_provider_wts.sending.key import Mark, send_key
 from airflow_provider_wts.sending.ledger import OnClear, OnUnknown, open_ledger
-from airflow_provider_wts.sending.reconcile import Finding, Found
+from airflow_provider_wts.sending.reconcile import Finding, SearchResult
 from airflow_provider_wts.sending.resend import UnknownOutcome
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Once:
             repeatable=True,
         )
 
-    def _ask(self, send: _Send, since: datetime, settled_after: float, *, since_clear: bool) -> Found:
+    def _ask(self, send: _Send, since: datetime, settled_after: float, *, since_clear: bool) -> SearchResult:
         """Reconcile a send; raise if its outcome is unknown and it must not go out again."""
         found = reconcile.search_for_one(
             self._hook, send.trace, send.mark, since, settled_after, unconfirmed=send.unconfirmed

@@ -13,7 +13,7 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from airflow_provider_wts.api.addresses import ending_of, endings_in, is_handle, may_be
+from airflow_provider_wts.api.addresses import ending_of, endings_in, is_handle, may_match
 from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import (
     WtsError,
@@ -124,7 +124,7 @@ class Finding(Enum):
     UNDECIDED = "undecided"
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """The result of a search.
 
     :param answer: the API's answer to the send as far as WTS Chat shows it, if it was found.
@@ -136,17 +136,17 @@ class Found(NamedTuple):
     reason: str = ""
 
 
-_ABSENT = Found(Finding.ABSENT)
+_ABSENT = SearchResult(Finding.ABSENT)
 
 
-def _undecided(reason: object) -> Found:
-    return Found(Finding.UNDECIDED, reason=str(reason))
+def _undecided(reason: object) -> SearchResult:
+    return SearchResult(Finding.UNDECIDED, reason=str(reason))
 
 
 class Trace(Protocol):
     """Where a kind of send leaves its marker."""
 
-    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
+    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> SearchResult:
         """Search for a send by its marker; it was sent no earlier than ``since``."""
 
 
@@ -204,13 +204,13 @@ class SentInRequests(Protocol):
 
 
 def reconcile(
-    search: Callable[[bool], dict[str, Found]],
+    search: Callable[[bool], dict[str, SearchResult]],
     settled_after: float,
     *,
     unconfirmed: str,
     interval: float = float("inf"),
     sleep: Callable[[float], None] | None = None,
-) -> dict[str, Found]:
+) -> dict[str, SearchResult]:
     """Search until all sends are found, or until those that are not can no longer take effect.
 
     :param search: searches once. Its argument is whether this is the last search, when absence means something.
@@ -242,7 +242,7 @@ def reconcile(
 
 def search_for_one(
     hook: WtsHook, trace: Trace | None, mark: Mark, since: datetime, settled_after: float, *, unconfirmed: str
-) -> Found:
+) -> SearchResult:
     """Reconcile one send.
 
     :param trace: where the send leaves its marker; ``None`` if it leaves none.
@@ -252,7 +252,7 @@ def search_for_one(
     if trace is None:
         return _undecided(_NO_MARKER)
 
-    def search(is_last: bool) -> dict[str, Found]:
+    def search(is_last: bool) -> dict[str, SearchResult]:
         try:
             return {mark.key: trace.search(hook, mark, since)}
         except (WtsRejectedError, WtsIncompleteListError) as error:
@@ -272,7 +272,7 @@ def search_for_many(
     settled_after: float,
     at_a_time: int = 0,
     sleep: Callable[[float], None] | None = None,
-) -> dict[str, Found]:
+) -> dict[str, SearchResult]:
     """Reconcile the sends of some requests, and return the findings by key.
 
     :param since: they were sent no earlier than this.
@@ -283,7 +283,7 @@ def search_for_many(
     sleep = sleep or clock.sleep
     queue = _Queue(hook, kind, list(recent), sleep)
 
-    def search(is_last: bool) -> dict[str, Found]:
+    def search(is_last: bool) -> dict[str, SearchResult]:
         is_past = not is_last or queue.is_past_recent()
         found = sweep()
         if is_last and not queue.recent and any(one.finding is Finding.ABSENT for one in found.values()):
@@ -293,9 +293,9 @@ def search_for_many(
         if not is_past:
             behind = _undecided("WTS Chat has not yet processed what it accepted before")
             found = {key: behind if one.finding is Finding.ABSENT else one for key, one in found.items()}
-        return queue.with_the_rest(requests, since, found) if is_last else found
+        return queue.wait_for_rest(requests, since, found) if is_last else found
 
-    def sweep() -> dict[str, Found]:
+    def sweep() -> dict[str, SearchResult]:
         shared = kind.request_size > 1
         return SessionSearch(hook, kind.traces, since).search(requests, shared=shared, at_a_time=at_a_time)
 
@@ -303,7 +303,7 @@ def search_for_many(
     return reconcile(search, settled_after, unconfirmed=unconfirmed, sleep=sleep)
 
 
-def _unreported(error: WtsError) -> Found:
+def _unreported(error: WtsError) -> SearchResult:
     return _undecided(f"WTS Chat did not report it ({error})")
 
 
@@ -338,9 +338,9 @@ class _Queue(NamedTuple):
                 log.info("WTS Chat did not report the progress of its queue: %s", error)
         return False
 
-    def with_the_rest(
-        self, requests: Sequence[Unanswered], since: datetime, found: dict[str, Found]
-    ) -> dict[str, Found]:
+    def wait_for_rest(
+        self, requests: Sequence[Unanswered], since: datetime, found: dict[str, SearchResult]
+    ) -> dict[str, SearchResult]:
         """Wait for the rest of accepted requests, as long as more of their sends appear."""
         begun = moved = clock.now()
         sends = [send for request in requests for send in request.sends]
@@ -379,14 +379,14 @@ class InSession(NamedTuple):
     is_message: bool = False
     changed: list[dict[str, Any]] | None = None
 
-    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
+    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> SearchResult:
         """Search the sessions that the send may have touched."""
         since = since - CLOCK_SLACK
         sessions, gap = self._sessions(hook, since)
         touched = hidden = fetched = 0
         for session in sessions:
             if self.by_metadata and mark.is_in(session):
-                return Found(Finding.FOUND, self._answer(hook, session, mark, since))
+                return SearchResult(Finding.FOUND, self._answer(hook, session, mark, since))
             written = False
             # A send to a session may go to one that has ended; a send to a recipient does not.
             ended = self.session_id is None and _ended(session, since)
@@ -397,7 +397,7 @@ class InSession(NamedTuple):
                     continue
                 message, others = _message_of(hook, session, mark.key, since)
                 if message is not None:
-                    return Found(Finding.FOUND, _as_sent(message, session))
+                    return SearchResult(Finding.FOUND, _as_sent(message, session))
                 written = bool(others)
             touched += written or _touched(session, since)
             hidden += not self.by_sender and not _shows_metadata(session) and not ended
@@ -450,7 +450,7 @@ class InSession(NamedTuple):
         details = session.get("contactDetails")
         if not isinstance(details, dict):
             return not contact_ids or session.get("contactId") is None
-        shown = may_be(details, self.recipient)
+        shown = may_match(details, self.recipient)
         if shown is not None:
             return shown
         # An Instagram contact shows no number, so it cannot be the one that was looked up by number.
@@ -479,14 +479,14 @@ class SessionSearch:
         self._hook = hook
         self._traces = traces
         self._since = since
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, SearchResult] = {}
         self._fetched = 0
         # Sessions that may belong to one of the recipients, by the ending of their address.
         self._candidates: dict[str, list[dict[str, Any]]] = {}
         self._without_contact: list[dict[str, Any]] = []
         self._gap = ""
 
-    def search(self, requests: Sequence[Unanswered], *, shared: bool, at_a_time: int) -> dict[str, Found]:
+    def search(self, requests: Sequence[Unanswered], *, shared: bool, at_a_time: int) -> dict[str, SearchResult]:
         """Search for all sends, and return the findings by key.
 
         :param shared: whether requests of this kind contain many sends.
@@ -509,7 +509,7 @@ class SessionSearch:
                 self._found |= dict.fromkeys(absent, _undecided(ACCEPTED))
         return self._found
 
-    def seen(self, sends: Iterable[SentTo]) -> dict[str, Found]:
+    def seen(self, sends: Iterable[SentTo]) -> dict[str, SearchResult]:
         """Search only the changed sessions, and return the sends found there."""
         by_key = {send.mark.key: send for send in sends}
         self._walk(by_key)
@@ -556,7 +556,7 @@ class SessionSearch:
                 self._fetched += 1
                 message, _ = _message_of(self._hook, session, key, self._since - CLOCK_SLACK)
                 if message is not None:
-                    self._found[key] = Found(Finding.FOUND, _as_sent(message, session))
+                    self._found[key] = SearchResult(Finding.FOUND, _as_sent(message, session))
 
     def _decide(self, requests: Sequence[Unanswered], at_a_time: int) -> None:
         """Decide on the sends that were not found in the changed sessions, request by request."""
@@ -594,7 +594,7 @@ class SessionSearch:
                 return False
         return True
 
-    def _check(self, send: SentTo) -> Found:
+    def _check(self, send: SentTo) -> SearchResult:
         """Search for one send, in the changed sessions and those of its contact."""
         if self._fetched >= MAX_FETCHED_OF_MANY:
             return _undecided("too many recipients are left to check each of them")
@@ -644,8 +644,8 @@ def _message_of(
     return None, others
 
 
-def _found_in(session: Mapping[str, Any]) -> Found:
-    return Found(Finding.FOUND, {"sessionId": session.get("id")})
+def _found_in(session: Mapping[str, Any]) -> SearchResult:
+    return SearchResult(Finding.FOUND, {"sessionId": session.get("id")})
 
 
 def _as_sent(message: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:
@@ -683,7 +683,7 @@ class InCards(NamedTuple):
 
     panel_id: Callable[[], str]
 
-    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
+    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> SearchResult:
         """Search the panel's cards that were created since."""
         from airflow_provider_wts.api.panels import CARD_STATUSES, get_card, list_cards
 
@@ -700,7 +700,7 @@ class InCards(NamedTuple):
                     break
                 card = hook.run(get_card(str(required(card, "id", "list_cards"))))
             if mark.is_in(card):
-                return Found(Finding.FOUND, card)
+                return SearchResult(Finding.FOUND, card)
             hidden = hidden or (not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since)
         if hidden:
             return _undecided("a card that was created since then does not show its metadata")
@@ -710,7 +710,7 @@ class InCards(NamedTuple):
 class Repeatable:
     """For calls that need no marker: a second identical call has no further effect."""
 
-    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
+    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> SearchResult:
         """Report absence, so that the call is made again."""
         return _ABSENT
 
@@ -723,7 +723,7 @@ class ByPhone(NamedTuple):
 
     phone: str
 
-    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> Found:
+    def search(self, hook: WtsHook, mark: Mark, since: datetime) -> SearchResult:
         """Look up the contact."""
         contacts = contacts_at(hook, self.phone)
-        return Found(Finding.FOUND, contacts[0]) if contacts else _ABSENT
+        return SearchResult(Finding.FOUND, contacts[0]) if contacts else _ABSENT

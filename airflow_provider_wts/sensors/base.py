@@ -209,7 +209,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         :raises AirflowFailException: when that token is refused, too, or what the sensor waits for does not exist.
         :raises WtsError: when it failed in another way.
         """
-        from airflow_provider_wts.waiting.conditions import ends_wait, refuses_token, says_missing
+        from airflow_provider_wts.waiting.conditions import ends_wait, refuses_token, reports_missing
 
         until = max(self._ends_at, time.monotonic() + _LAST_WAIT)
         try:
@@ -226,7 +226,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         except WtsError as error:
             if not ends_wait(error):
                 raise
-            missing = f"{self.subject()} cannot be found. " if says_missing(error) else ""
+            missing = f"{self.subject()} cannot be found. " if reports_missing(error) else ""
             # The message is complete; a second traceback would only bury it.
             raise AirflowFailException(f"{missing}{error}") from None
 

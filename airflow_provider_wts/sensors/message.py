@@ -47,14 +47,16 @@ class WtsSessionReplySensor(WtsSensor):
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.api.sessions import get_session
         from airflow_provider_wts.waiting import conditions
-        from airflow_provider_wts.waiting.conditions import WaitState, given_id, session_seen, wrote_after
+        from airflow_provider_wts.waiting.conditions import WaitState, given_id, session_snapshot, wrote_after
 
         since = parameters.optional_datetime("since", self.since)
         session_id = given_id("session_id", self.session_id)
         session = self.hook.run(get_session(session_id))
         # Kept for the next check, so that a later message of the company does not hide the reply.
         self.since = since = since or conditions.since_last_message_out(session, self._began_before(context))
-        if wrote_after(session_seen(session), since) and (found := conditions.replies(self.hook, session_id, since)):
+        if wrote_after(session_snapshot(session), since) and (
+            found := conditions.replies(self.hook, session_id, since)
+        ):
             return Check(WaitState.REACHED, f"The contact of session {session_id} replied.", found)
         words = f"The contact of session {session_id} has not replied since {since.isoformat()}."
         return Check(WaitState.WAITING, words)
@@ -136,7 +138,7 @@ class WtsMessageStatusSensor(WtsSensor):
 
         wait = self._wait()
         answer, self._found_id_of = messages.read_status(self.hook.run, wait.message_id, wait.id_of)
-        verdict, words = wait.verdict(messages.message_seen(answer))
+        verdict, words = wait.verdict(messages.message_snapshot(answer))
         return Check(verdict, words, answer)
 
     def trigger(self, context: Context, times: Times) -> WtsMessageStatusTrigger:

@@ -215,13 +215,13 @@ class WtsSessionsSensor(WtsSensor):
         return statuses
 
     def _looked(self, session_ids: list[str]) -> dict[str, str]:
-        from airflow_provider_wts.waiting.conditions import session_seen
+        from airflow_provider_wts.waiting.conditions import session_snapshot
         from airflow_provider_wts.waiting.session_changes import poll_sessions
 
         looked = poll_sessions(self.hook.run, session_ids)
         if looked.failed and not looked.seen:
             raise next(iter(looked.failed.values()))
-        return {session_id: session_seen(session).status for session_id, session in looked.seen.items()}
+        return {session_id: session_snapshot(session).status for session_id, session in looked.seen.items()}
 
 
 def _counts(wait: SessionsWait, statuses: dict[str, str]) -> dict[str, int]:

@@ -99,12 +99,12 @@ def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | 
         try:
             return _checked(read(get_sent_message_status(message_id)), message_id, "get_sent_message_status"), "send"
         except WtsRejectedError as error:
-            if id_of == "send" or not says_missing(error):
+            if id_of == "send" or not reports_missing(error):
                 raise
     return _checked(read(get_message_status(message_id)), message_id, "get_message_status"), "message"
 
 
-def message_seen(answer: Mapping[str, Any]) -> Snapshot:
+def message_snapshot(answer: Mapping[str, Any]) -> Snapshot:
     """Return the snapshot of a message. The two status calls name the reason differently."""
     reason = answer.get("failedReason") or answer.get("failureReason") or ""
     # The snapshot goes into an event, which Airflow's database stores.
@@ -313,7 +313,7 @@ def refuses_token(error: BaseException) -> bool:
     return isinstance(error, WtsAuthenticationError) and error.status == 401
 
 
-def says_missing(error: BaseException) -> bool:
+def reports_missing(error: BaseException) -> bool:
     """Whether the API itself, and not a gateway, reports that a session or message does not exist."""
     # The API answers with its own envelope, and may report a missing object as a 500.
     if not isinstance(error, WtsRejectedError) or not (error.key or error.short_id):
@@ -323,7 +323,7 @@ def says_missing(error: BaseException) -> bool:
 
 def ends_wait(error: BaseException) -> bool:
     """Whether an error of a check ends the wait immediately: the object does not exist, or cannot be read at all."""
-    return refuses_token(error) or says_missing(error) or isinstance(error, WtsInvalidRequestError)
+    return refuses_token(error) or reports_missing(error) or isinstance(error, WtsInvalidRequestError)
 
 
 class FailedChecks:
@@ -413,6 +413,6 @@ def wrote_after(seen: Snapshot, since: datetime) -> bool:
     return bool(seen.last_in) and parse_timestamp(seen.last_in) > since
 
 
-def session_seen(session: Mapping[str, Any]) -> Snapshot:
+def session_snapshot(session: Mapping[str, Any]) -> Snapshot:
     """Return the snapshot of a session as the API answered it."""
     return Snapshot(str(session.get("status") or ""), str(session.get("lastMessageIn") or ""))

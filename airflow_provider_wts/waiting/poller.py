@@ -25,7 +25,7 @@ from airflow_provider_wts.waiting.conditions import (
     FailedChecks,
     WaitState,
     refuses_token,
-    session_seen,
+    session_snapshot,
 )
 from airflow_provider_wts.waiting.reader import BackgroundReader
 from airflow_provider_wts.waiting.session_changes import (
@@ -239,7 +239,7 @@ class Poller:
         self._sessions.note_checked(chosen, checked.seen, checked.failed)
         if by_list:
             self._compare_with_list(checked.seen)
-        self._sessions.report({session_id: session_seen(session) for session_id, session in checked.seen.items()})
+        self._sessions.report({session_id: session_snapshot(session) for session_id, session in checked.seen.items()})
         return checked
 
     async def _check_messages(self, calls: int, *, all_due: bool) -> SingleChecks:
@@ -262,7 +262,7 @@ class Poller:
     def _compare_with_list(self, checked: Mapping[str, Mapping[str, Any]]) -> None:
         """Distrust the list if it missed a change that a single check shows. The next list must show newer changes."""
         for session_id, session in checked.items():
-            seen = session_seen(session)
+            seen = session_snapshot(session)
             missed = any(
                 subscription.interesting(seen) and not subscription.knows(session_id, seen)
                 for subscription in self._sessions.waiting_for(session_id)

@@ -17,11 +17,11 @@ from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.waiting.conditions import (
     NOT_FOUND,
     Snapshot,
-    message_seen,
+    message_snapshot,
     read_status,
     refuses_token,
-    says_missing,
-    session_seen,
+    reports_missing,
+    session_snapshot,
 )
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def poll_messages(read: Callable[[Call[Any]], Any], messages: Mapping[str, str |
     :raises WtsAuthenticationError: when the token is refused.
     """
     return check_each(
-        lambda message_id: message_seen(read_status(read, message_id, messages[message_id])[0]),
+        lambda message_id: message_snapshot(read_status(read, message_id, messages[message_id])[0]),
         messages,
         Snapshot(NOT_FOUND),
     )
@@ -332,7 +332,7 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, max_pa
         for page, sessions in pages_of_sessions(client, list_sessions(updated_after=since, status=list(statuses))):
             calls += 1
             for session_id, session in sessions:
-                seen[session_id] = session_seen(session)._replace(listed=True)
+                seen[session_id] = session_snapshot(session)._replace(listed=True)
                 latest = max(latest, changed(session, "updatedAt", now=_now_of_cursor(client)))
             if whole_number(page.get("totalPages")) > max_pages or calls > MAX_PASSES * max_pages:
                 return Sweep(seen, None, calls)
@@ -460,7 +460,7 @@ def check_each(check: Callable[[str], Any], ids: Iterable[str], missing: Any) ->
         except WtsError as error:
             if refuses_token(error):
                 raise
-            if says_missing(error):
+            if reports_missing(error):
                 log.warning("%s cannot be found: %s", one, error)
                 seen[one] = missing
             else:

@@ -23,7 +23,7 @@ from airflow_provider_wts.api.addresses import (
     identity_of,
     is_address,
     looks_like_number,
-    may_be,
+    may_match,
     number,
     readable,
     recipient,
@@ -424,7 +424,7 @@ PAIRS = [
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_two_spellings_are_one_person(one: str, other: str) -> None:
     assert same_person(one, other)
-    assert may_be({"phonenumber": one, "instagram": one.removeprefix("@")}, other)
+    assert may_match({"phonenumber": one, "instagram": one.removeprefix("@")}, other)
 
 
 @pytest.mark.parametrize(
@@ -502,14 +502,14 @@ def test_a_contact_with_a_number_of_nobody_is_reported() -> None:
     ],
 )
 def test_whose_record_it_may_be(shown: dict[str, Any], answer: bool | None) -> None:
-    assert may_be(shown, "+55|11988887777") is answer
+    assert may_match(shown, "+55|11988887777") is answer
 
 
 def test_a_handle_of_another_is_not_taken_for_this_one() -> None:
-    assert may_be({"phonenumber": "+55|11988887777", "instagram": "maria"}, "@Maria") is True
-    assert may_be({"phonenumber": "+55|11988887777", "instagram": "jose"}, "@maria") is False
-    assert may_be({"phonenumber": "+55|11988887777"}, "@maria") is None
-    assert may_be({"phonenumber": "-"}, "+55|11988887777") is None
+    assert may_match({"phonenumber": "+55|11988887777", "instagram": "maria"}, "@Maria") is True
+    assert may_match({"phonenumber": "+55|11988887777", "instagram": "jose"}, "@maria") is False
+    assert may_match({"phonenumber": "+55|11988887777"}, "@maria") is None
+    assert may_match({"phonenumber": "-"}, "+55|11988887777") is None
 
 
 def test_what_a_record_shows() -> None:

@@ -107,9 +107,9 @@ def test_the_rows_are_the_same_in_whatever_order_sessions_and_statuses_come(
     with outcomes(sent) as known:
         for one in news * 2:
             if isinstance(one, tuple):
-                known.see_send(*one)
+                known.add_status(*one)
             else:
-                known.see_session(one)
+                known.add_session(one)
         found = [rows(known)[number(index)] for index in range(4)]
     shown = ("replied", "completed_at", "existing_session", "marked_sessions", "later_sessions", "message_status")
     assert [tuple(row[name] for name in shown) for row in found] == [
@@ -124,7 +124,7 @@ def test_the_rows_are_the_same_in_whatever_order_sessions_and_statuses_come(
 
 def test_an_end_before_the_send_is_no_end_of_it(campaign: Any, outcomes: Any) -> None:
     with outcomes(campaign(line(0))) as known:
-        known.see_session(marked(0, -900, changed=1, status="COMPLETED", endAt=at(-800)))
+        known.add_session(marked(0, -900, changed=1, status="COMPLETED", endAt=at(-800)))
         row = rows(known)[number(0)]
     assert (row["session_status"], row["completed_at"], row["final"]) == ("COMPLETED", None, False)
 
@@ -132,10 +132,10 @@ def test_an_end_before_the_send_is_no_end_of_it(campaign: Any, outcomes: Any) ->
 def test_what_was_kept_is_known_to_the_next_process_and_not_to_another_campaign(campaign: Any, outcomes: Any) -> None:
     sent = campaign(line(0))
     with outcomes(sent) as known:
-        known.see_session(marked(0, 5))
+        known.add_session(marked(0, 5))
         known.cursor = BEGUN + timedelta(hours=1)
         known.keep()
-        known.see_session(marked(0, 5, changed=60, lastMessageIn=at(60)))
+        known.add_session(marked(0, 5, changed=60, lastMessageIn=at(60)))
     with outcomes(sent) as known:
         assert known.cursor == BEGUN + timedelta(hours=1)
         assert (rows(known)[number(0)]["session_id"], rows(known)[number(0)]["replied"]) == (session(0, 0)["id"], False)
@@ -150,7 +150,7 @@ def test_a_file_that_holds_something_else_starts_over(
 ) -> None:
     (tmp_path / "o.state.db").write_bytes(left)
     with outcomes(campaign(line(0))) as known:
-        known.see_session(marked(0, 5))
+        known.add_session(marked(0, 5))
         assert rows(known)[number(0)]["session_id"] == session(0, 0)["id"]
 
 
@@ -165,7 +165,7 @@ def test_a_file_that_holds_something_else_starts_over(
 )
 def test_an_entry_that_only_looks_like_a_marker_is_none(campaign: Any, outcomes: Any, metadata: Any) -> None:
     with outcomes(campaign(line(0), line(1))) as known:
-        known.see_session(session(0, 5, metadata=metadata))
+        known.add_session(session(0, 5, metadata=metadata))
         assert {row["session_id"] for row in rows(known).values()} == {None}
 
 
@@ -173,9 +173,9 @@ def test_somebody_held_out_is_seen_by_what_the_contact_does(campaign: Any, outco
     nobody = {"send_key": None, "sent_at": None, "id": None, "status": "holdout", "reason": "holdout"}
     with outcomes(campaign(line(0), *(line(index, **nobody) for index in (1, 2, 3)))) as known:
         details = [{"contactDetails": {"phonenumber": number(index)}} for index in range(4)]
-        known.see_session(marked(0, 5, **details[0]))
-        known.see_session(session(1, 5, lastMessageIn=at(7), **details[1]))
-        known.see_session(session(2, -900, changed=1, lastMessageIn=at(-800), **details[2]))
+        known.add_session(marked(0, 5, **details[0]))
+        known.add_session(session(1, 5, lastMessageIn=at(7), **details[1]))
+        known.add_session(session(2, -900, changed=1, lastMessageIn=at(-800), **details[2]))
         found = rows(known)
     columns = ("session_id", "replied", "last_reply_at", "later_sessions", "final")
     assert [tuple(found[number(index)][name] for name in columns) for index in (1, 2, 3)] == [
@@ -190,14 +190,14 @@ def test_what_is_kept_holds_no_number_and_another_key_starts_over(campaign: Any,
     sent = campaign(line(0), line(1, **nobody))
     seen = session(1, 5, lastMessageIn=at(7), contactDetails={"phonenumber": number(1)})
     with outcomes(sent) as known:
-        known.see_session(seen)
+        known.add_session(seen)
         known.keep()
     assert b"9100000" not in (tmp_path / "o.state.db").read_bytes()
     with outcomes(sent) as known:
         assert rows(known)[number(1)]["replied"] is True
     with outcomes(sent, key=b"another") as known:
         assert known.cursor == known.begun
-        known.see_session(seen)
+        known.add_session(seen)
         assert rows(known)[number(1)]["replied"] is True
 
 
@@ -218,7 +218,7 @@ def test_memory_does_not_grow_with_the_campaign(campaign: Any, outcomes: Any) ->
         tracemalloc.start()
         with outcomes(sent) as known:
             for index in range(count):
-                known.see_session(marked(index, 5))
+                known.add_session(marked(index, 5))
             known.keep()
             assert sum(row["replied"] is False for row in known.rows(POLICY, BEGUN)) == count
             assert len(known.unsettled(200)) == 200

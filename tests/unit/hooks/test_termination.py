@@ -32,7 +32,7 @@ def signals() -> Iterator[list[int]]:
 def test_a_signal_waits_until_it_may_end_something(signals: list[int]) -> None:
     with Termination() as termination:
         signal.raise_signal(signal.SIGTERM)
-        assert termination.ordered
+        assert termination.requested
         with pytest.raises(Terminated), termination.interruptible():
             pytest.fail("It began, though the task is to end.")
     assert signals == []
@@ -62,7 +62,7 @@ def test_what_is_inside_of_it_may_be_interrupted_too_and_so_may_the_rest(signals
 def test_airflow_gets_the_signal_at_the_end_if_the_task_obeyed_it(signals: list[int]) -> None:
     with Termination() as termination:
         signal.raise_signal(signal.SIGTERM)
-        termination.obeyed = True
+        termination.honored = True
         assert signals == []
     assert signals == [signal.SIGTERM]
     signal.raise_signal(signal.SIGTERM)

@@ -23,7 +23,7 @@ from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsError, WtsUnknownOutcomeError
 from airflow_provider_wts.sending import clock, ledger, reconcile
 from airflow_provider_wts.sending.once import Once
-from airflow_provider_wts.sending.reconcile import Finding, Found
+from airflow_provider_wts.sending.reconcile import Finding, SearchResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -154,11 +154,11 @@ class World:
             raise WtsUnknownOutcomeError("no answer", operation_id="send_text")
         return {"id": call.key}
 
-    def search(self, hook: Any, mark: Any, since: Any) -> Found:
+    def search(self, hook: Any, mark: Any, since: Any) -> SearchResult:
         shown = (mark.key, self.now)
         found = any(key == shown[0] and at <= shown[1] for key, at in self.effects)
         self.step("searches")
-        return Found(Finding.FOUND, {"id": mark.key}) if found else Found(Finding.ABSENT)
+        return SearchResult(Finding.FOUND, {"id": mark.key}) if found else SearchResult(Finding.ABSENT)
 
     # What must hold --------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.sending import clock, ledger
 from airflow_provider_wts.sending.ledger import HEADER
 from airflow_provider_wts.sending.once import Once
-from airflow_provider_wts.sending.reconcile import Finding, Found, InSession, effect_lag
+from airflow_provider_wts.sending.reconcile import Finding, InSession, SearchResult, effect_lag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -458,10 +458,10 @@ def test_absence_is_concluded_only_when_the_grace_is_over(
     now, looks = [1000.0], []
 
     class Slow:
-        def search(self, hook: Any, mark: Any, since: Any) -> Found:
+        def search(self, hook: Any, mark: Any, since: Any) -> SearchResult:
             looks.append(now[0])
             now[0] += 4.0
-            return Found(Finding.ABSENT)
+            return SearchResult(Finding.ABSENT)
 
     def sleep(seconds: float) -> None:
         now[0] += max(0.0, seconds)
@@ -494,9 +494,9 @@ class Absent:
         # The rest of a difference would else never pass.
         self.now += max(0.001, seconds)
 
-    def search(self, hook: Any, mark: Any, since: Any) -> Found:
+    def search(self, hook: Any, mark: Any, since: Any) -> SearchResult:
         self.searched.append(self.now)
-        return Found(Finding.ABSENT)
+        return SearchResult(Finding.ABSENT)
 
 
 @pytest.mark.parametrize("busy", [0.0, 100.0, 1000.0])

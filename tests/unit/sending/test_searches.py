@@ -14,10 +14,10 @@ from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.key import Mark
 from airflow_provider_wts.sending.reconcile import (
     Finding,
-    Found,
     InCards,
     InSession,
     Repeatable,
+    SearchResult,
     SessionSearch,
     Traces,
     Unanswered,
@@ -99,10 +99,10 @@ class Absent:
         self.moment, self.seconds, self.found_at = moment, seconds, found_at
         self.searched: list[float] = []
 
-    def search(self, hook: Any, mark: Mark, since: datetime) -> Found:
+    def search(self, hook: Any, mark: Mark, since: datetime) -> SearchResult:
         self.searched.append(self.moment.now - 1000.0)
         self.moment.now += self.seconds
-        return Found(Finding.FOUND if len(self.searched) == self.found_at else Finding.ABSENT)
+        return SearchResult(Finding.FOUND if len(self.searched) == self.found_at else Finding.ABSENT)
 
 
 def test_one_send_is_searched_for_less_and_less_often_until_its_absence_means_something(
@@ -391,7 +391,7 @@ class Sends:
             for number in range(count)
         ]
 
-    def search(self, api: Api, *, by_sender: bool = False, **unanswered: Any) -> list[Found]:
+    def search(self, api: Api, *, by_sender: bool = False, **unanswered: Any) -> list[SearchResult]:
         traces = Traces(by_metadata=not by_sender, by_sender=by_sender)
         search = SessionSearch(api, traces, SINCE)  # type: ignore[arg-type]
         found = search.search([Unanswered(self.sends, **{"whole": True, **unanswered})], shared=True, at_a_time=0)
@@ -402,7 +402,7 @@ class Sends:
         return session(number, contactDetails=details, **more)
 
 
-def findings(found: list[Found]) -> list[Finding]:
+def findings(found: list[SearchResult]) -> list[Finding]:
     return [one.finding for one in found]
 
 
