@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import unpacked
-from airflow_provider_wts.hooks.databases import cells_of, closed, database_hook, is_permanent, opened, message_of
+from airflow_provider_wts.hooks.databases import cells_of, closed, database_hook, is_permanent, message_of, opened
 from airflow_provider_wts.hooks.postgresql_types import read_exactly
 
 if TYPE_CHECKING:

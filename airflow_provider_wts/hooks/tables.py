@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import missing
-from airflow_provider_wts.hooks.databases import cells_of, database_hook, is_permanent, is_of_key, opened, message_of
+from airflow_provider_wts.hooks.databases import cells_of, database_hook, is_of_key, is_permanent, message_of, opened
 from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
