@@ -548,7 +548,8 @@ def message_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _timestamp(value: Any) -> datetime | None:
     found = parse_timestamp(value) if value else None
-    return found if found is not None and found.year < 9999 else None
+    # Year 1 is how .NET writes a date that is missing, and in UTC it may be none at all.
+    return found if found is not None and 1 < found.year < 9999 else None
 
 
 #: Default seconds before the interval to export again.

@@ -702,6 +702,16 @@ def test_sessions_and_messages_go_into_tables_and_a_second_run_changes_no_count(
     assert json.loads(contact)["id"] == session.contact.id
 
 
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+03:00", "2026-13-01", ""])
+def test_a_date_that_is_none_is_missing_in_the_table(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, spoil: Any, date: str
+) -> None:
+    fill(wts_connection, 2, talking=0)
+    spoil(lambda page: {**page, "items": [{**item, "endAt": date} for item in page["items"]]})
+    export(sessions_table=database.table, tables_conn_id="wts_db", include_messages=False).execute(context)
+    assert [tuple(row) for row in database("SELECT end_at FROM TABLE_NAME")] == [(None,), (None,)]
+
+
 def test_tables_are_made_though_there_is_no_session_yet(
     wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any
 ) -> None:
