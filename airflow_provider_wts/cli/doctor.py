@@ -112,7 +112,7 @@ def _airflow() -> Found:
     if release < (3, 3):
         return (
             OK,
-            f"{found}: without a task state store and without retry policies",
+            f"{found}: no task state store, no retry policies",
             "Set [wts] ledger_path, so that a retry knows what was sent. A rate limit is retried after retry_delay.",
         )
     return OK, found
@@ -126,7 +126,7 @@ def _connection(hook: WtsHook) -> Found:
         return (
             WARNING,
             f"{words} Only {len(hook.connection.allowed_recipients)} recipient(s) are allowed.",
-            "Empty 'Allowed recipients' in production.",
+            "Clear 'Allowed recipients' in production.",
         )
     return OK, words
 
@@ -142,9 +142,9 @@ def _channels(hook: WtsHook) -> Found:
 
 def _clock(hook: WtsHook) -> Found:
     apart = abs((hook.client.now() - datetime.now(UTC)).total_seconds())
-    found = f"This machine and WTS Chat are {apart:.0f} s apart."
+    found = f"The clocks of this machine and WTS Chat differ by {apart:.0f} s."
     if apart > CLOCK_SLACK.total_seconds():
-        return PROBLEM, found, "Set this machine's clock, with NTP for example."
+        return PROBLEM, found, "Set this machine's clock, for example with NTP."
     return WARNING if apart > 30 else OK, found, "Set this machine's clock." if apart > 30 else ""
 
 
@@ -154,17 +154,17 @@ def _rate_limits(hook: WtsHook) -> Found:
         return (
             OK,
             f"Each process may use {hook.connection.rate_limit_percent} % of the account's limits.",
-            "If several workers send at a time, name a Redis connection in 'Rate limit connection'.",
+            "If several workers send at the same time, set 'Rate limit connection' to a Redis connection.",
         )
     if problem := hook.client.problem_of_shared_limits():
-        return PROBLEM, f"The Redis server of {conn_id!r} does not answer ({problem})."
+        return PROBLEM, f"The Redis server of {conn_id!r} does not respond ({problem})."
     from airflow_provider_wts.api.transport import is_loopback
 
     server = hook.get_connection(conn_id)
     tls = "rediss" in (server.conn_type, (server.host or "").split("://")[0]) or server.extra_dejson.get("ssl")
     if not tls and not is_loopback((server.host or "localhost").rpartition("://")[2]):
-        return WARNING, f"Redis of {conn_id!r} answers, without TLS.", "Use rediss://."
-    return OK, f"Redis of {conn_id!r} answers{', with TLS' if tls else ''}."
+        return WARNING, f"The Redis server of {conn_id!r} responds, without TLS.", "Use rediss://."
+    return OK, f"The Redis server of {conn_id!r} responds{', with TLS' if tls else ''}."
 
 
 def _templates(hook: WtsHook) -> Found:
@@ -207,7 +207,7 @@ def _ledger() -> Found:
     finally:
         if folder.exists():
             folder.fs.rm(folder.path, recursive=True)
-    return OK, f"{root} can be written to, and a later try takes over from an earlier one."
+    return OK, f"{root} is writable, and a later try takes over from an earlier one."
 
 
 def _state_store() -> Found:
@@ -222,12 +222,12 @@ def _state_store() -> Found:
         return (
             WARNING,
             "This Airflow keeps no ledger: a retry asks WTS Chat before it sends, and a clear never sends again.",
-            f"Set [wts] ledger_path to a folder that all workers reach. Example: file://{tempfile.gettempdir()}/wts",
+            f"Set [wts] ledger_path to a folder that all workers can reach. Example: file://{tempfile.gettempdir()}/wts",
         )
     if conf.getboolean("state_store", "clear_on_success", fallback=False):
         return (
             WARNING,
-            "Airflow's task state store is emptied when a task succeeds.",
+            "Airflow clears the task state store when a task succeeds.",
             "Set [state_store] clear_on_success to False, or set [wts] ledger_path.",
         )
     return OK, "Airflow's task state store."
@@ -241,5 +241,5 @@ def _triggerer() -> Found:
     except Exception as error:
         return WARNING, f"Airflow's database cannot be read here ({type(error).__name__})."
     if job is None or not job.is_alive():
-        return WARNING, "No triggerer is alive.", "Start one, or set deferrable=False: deferred tasks wait."
+        return WARNING, "No triggerer is alive.", "Start one, or set deferrable=False. Deferred tasks wait until then."
     return OK, f"alive, on {job.hostname}"

@@ -113,7 +113,10 @@ def test_templates_that_cannot_be_sent_are_named(connect: Any) -> None:
 
 def test_a_triggerer_that_is_not_there_is_a_warning(connect: Any) -> None:
     assert found()["triggerer"] == Check(
-        "triggerer", "warning", "No triggerer is alive.", "Start one, or set deferrable=False: deferred tasks wait."
+        "triggerer",
+        "warning",
+        "No triggerer is alive.",
+        "Start one, or set deferrable=False. Deferred tasks wait until then.",
     )
 
 
