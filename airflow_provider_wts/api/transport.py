@@ -532,7 +532,7 @@ def _source_of(proxy: str) -> str:
 
 
 def is_address(url: str) -> bool:
-    """Whether an address names a host as requests are made to it.
+    """Whether an address has a valid host.
 
     :param url: the address, with scheme.
     """

@@ -52,7 +52,7 @@ def without_missing(value: Any) -> Any:
 
 
 def with_dates_as_text(value: Any) -> Any:
-    """Return a value with its dates and times as ISO 8601 text, and lengths of time as text, at any depth."""
+    """Convert dates and times to ISO 8601 text, and durations to text, at any depth."""
     if isinstance(value, dict):
         return {key: with_dates_as_text(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -61,7 +61,7 @@ def with_dates_as_text(value: Any) -> Any:
 
 
 def clock_time(value: Any) -> Any:
-    """Return a length of time as a clock shows it, such as ``26:30:00``, and everything else as it is."""
+    """Format a duration as ``26:30:00``; return anything else as it is."""
     if not isinstance(value, timedelta):
         return value
     minutes, seconds = divmod(abs(value), timedelta(minutes=1))

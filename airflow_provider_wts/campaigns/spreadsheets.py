@@ -42,23 +42,23 @@ _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\
 #: Maximum bytes of an Excel file to copy into memory; larger files are copied to disk.
 _EXCEL_MEMORY = 8 * 1024 * 1024
 
-#: From here on, Excel keeps no last digits: it has 15.
+#: From here on, numbers lose digits, because Excel keeps 15.
 _MAX_EXACT = 10**15
 
 #: The smallest number that may be a phone number.
 _MIN_PHONE = 10**7
 
 _CHUNK = 1024 * 1024
-#: The most bytes of a tag, and of a cell with a formula.
+#: Maximum bytes of a tag or a formula cell.
 _LONGEST_TAG = 1 << 16
-#: The beginning of a row, or a cell with a formula whose value is zero or missing: its attributes, and the zero.
+#: The start of a row, or a formula cell whose value is zero or missing.
 _ROW_OR_FORMULA = re.compile(
     rb"(?P<row><(?:\w+:)?row(?:\s[^>]*)?>)|<(?:\w+:)?c(?P<cell>\s[^>]*)?>\s*"
     rb"<(?:\w+:)?f(?:\s[^>]*)?(?:/>|(?<!/)>[^<]*</(?:\w+:)?f>)\s*"
     rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>(?P<zero>0?)</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 _TEXT_CELL = re.compile(rb"\st=[\"']str[\"']")
-#: What a program writes that leaves all formulas to Excel. Some of them write zero for each.
+#: Written by programs that do not calculate formulas. Some of them write zero as the value.
 _NOT_CALCULATED = re.compile(rb"fullCalcOnLoad=[\"'](?:1|true)[\"']")
 _ROW_NUMBER = re.compile(rb"\sr=[\"'](\d+)[\"']")
 _HIDDEN = re.compile(rb"\s(?:hidden=[\"'](?:1|true)|ht=[\"']0(?:\.0*)?)[\"']")
@@ -250,7 +250,7 @@ def _holds_rows(cell: str, delimiter: str, width: int) -> bool:
     if "\n" not in cell and "\r" not in cell:
         return False
     parts = [part for line in cell.splitlines() for part in line.split(delimiter)]
-    # The last cell of a row and the first one of the next are in one cell then.
+    # Such a cell joins the last cell of a row and the first one of the next.
     return cell.count(delimiter) >= max(width - 1, 1) and any(
         looks_like_number(part) or part.strip().startswith("@") for part in parts
     )

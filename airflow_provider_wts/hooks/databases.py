@@ -33,7 +33,7 @@ _FINAL_MYSQL = frozenset(
 #: SQLite's: about a name or the syntax, a file that is read-only or not a database, and values that do not fit.
 _FINAL_SQLITE = frozenset([1, 8, 18, 20, 23, 25, 26])
 
-#: What each database calls it that a key is there already.
+#: How each database reports a duplicate key.
 _KEY_SQLITE, _KEY_MYSQL, _KEY_POSTGRESQL = (1555, 2067), (1062, 1586), "23505"
 
 
@@ -75,8 +75,8 @@ def message_of(error: Exception) -> str:
     return reason_of(without_personal_data(" ".join(first.split())))
 
 
-def is_of_key(error: Exception) -> bool:
-    """Whether a row was refused because another one has its key, and not by another rule of the table.
+def is_duplicate_key(error: Exception) -> bool:
+    """Whether a row was refused because of a duplicate key, not because of another constraint.
 
     :param error: an ``IntegrityError`` of a driver.
     """
@@ -99,7 +99,7 @@ def is_permanent(error: Exception) -> bool:
 
 @contextmanager
 def closed(thing: Any) -> Iterator[Any]:
-    """Close a connection or cursor at the end; after an error, what closing raises does not hide that error.
+    """Close a connection or cursor at the end, without hiding an earlier error behind one of closing.
 
     :param thing: the connection or cursor.
     """

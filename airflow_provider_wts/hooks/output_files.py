@@ -181,7 +181,7 @@ def _refused(parameter: str, text: str, example: str) -> Iterator[None]:
 
 
 def file_problem(said: str, advice: str, error: Exception) -> WtsError:
-    """Return an error about a file, which ends the task only if another try would meet it again.
+    """Return the error for a file, which is final only if a retry would fail, too.
 
     :param said: what happened.
     :param advice: what to correct then.

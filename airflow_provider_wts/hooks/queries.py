@@ -25,13 +25,14 @@ _POSTGRESQL, _MYSQL = {"psycopg2", "psycopg"}, {"pymysql", "MySQLdb", "mysql"}
 #: Their type codes for a column of single precision, or an array of such numbers.
 _SINGLE_POSTGRESQL, _SINGLE_MYSQL = (700, 1021), 4
 
-#: How drivers of MySQL mark a column of bits, which they take for text.
+#: MySQL drivers' type code of a BIT column, which they return as bytes.
 _BITS_MYSQL = 16
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
-#: From here on, single precision leaves out whole numbers, and MySQL, which writes six digits, cents and whole ones.
-_MOST_SINGLE, _MOST_CENTS, _MOST_WRITTEN = 2**24, 10**4, 10**6
+#: From here on, numbers lose digits: integers in single precision, and cents and integers in MySQL, which returns six
+#: digits.
+_MAX_SINGLE, _MAX_CENTS, _MAX_WRITTEN = 2**24, 10**4, 10**6
 
 
 def columns_and_rows(
@@ -165,9 +166,9 @@ def _whole_digits(column: str, cell: Any, *, is_mysql: bool) -> Any:
         return [_whole_digits(column, one, is_mysql=is_mysql) for one in cell]
     if isinstance(cell, float):
         size = abs(cell)
-        if size >= _MOST_SINGLE and not is_mysql:
+        if size >= _MAX_SINGLE and not is_mysql:
             raise _LostDigits(column, "seven")
-        if is_mysql and (size >= _MOST_WRITTEN or (size >= _MOST_CENTS and cell != float(f"{cell:.5g}"))):
+        if is_mysql and (size >= _MAX_WRITTEN or (size >= _MAX_CENTS and cell != float(f"{cell:.5g}"))):
             raise _LostDigits(column, "six")
     return cell
 

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.parameters import missing
-from airflow_provider_wts.hooks.databases import cells_of, database_hook, is_of_key, is_permanent, message_of, opened
+from airflow_provider_wts.hooks.databases import (
+    cells_of,
+    database_hook,
+    is_duplicate_key,
+    is_permanent,
+    message_of,
+    opened,
+)
 from airflow_provider_wts.hooks.temporary import temporary_database
 
 if TYPE_CHECKING:
@@ -247,7 +254,7 @@ class Table:
             # A column without a time zone stores local time.
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
         if self._dialect == "mysql":
-            # A TIMESTAMP takes what the clock shows for a time there, and refuses the hour that a summer begins with.
+            # A TIMESTAMP interprets values as local time, and refuses the hour that daylight saving time skips.
             cursor.execute("SET time_zone = '+00:00'")
 
     def _replace(
@@ -294,7 +301,7 @@ class Table:
         name = f"{self._parameter}: the rows could not be written to {quoted(self.name)}"
         said = f"{name}: {message_of(error).rstrip('.')}. {consequence}"
         is_refused = "IntegrityError" in {kind.__name__ for kind in type(error).__mro__}
-        if is_refused and is_of_key(error):
+        if is_refused and is_duplicate_key(error):
             key = ", ".join(self._key)
             return WtsError(
                 f"{said} If another task wrote the same rows meanwhile, a retry finds them. Otherwise, the table "
