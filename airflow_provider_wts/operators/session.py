@@ -231,52 +231,36 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
     def build_call(self) -> Call[Session]:
         """Return the call."""
         session = self.checked_session()
-        status = parameters.choice("status", self.status, sessions.SESSION_STATUSES)
-        end_at = parameters.timestamp("end_at", self.end_at)
-        number = parameters.text("number", self.number)
-        classification = parameters.classification("classification", self.classification)
-        metadata = parameters.metadata("metadata", self.metadata)
-        stop_bot = self.stops_bot()
-        department, user = parameters.named("department", self.department), parameters.named("user", self.user)
-        changes = {
-            "Status": status,
-            "EndAt": end_at,
-            "Number": number,
-            "DepartmentId": department,
-            "UserId": user,
-            "Classification": classification,
-            "Metadata": metadata,
+        changes: dict[str, Any] = {
+            "status": parameters.choice("status", self.status, sessions.SESSION_STATUSES),
+            "end_at": parameters.timestamp("end_at", self.end_at),
+            "number": parameters.text("number", self.number),
+            "classification": parameters.classification("classification", self.classification),
+            "metadata": parameters.metadata("metadata", self.metadata),
+            "department_id": parameters.named("department", self.department),
+            "user_id": parameters.named("user", self.user),
         }
-        fields = self._further_fields(changes)
+        stop_bot, fields = self.stops_bot(), self._fields_without_value(changes)
         if all(change is UNSET for change in changes.values()) and not fields and stop_bot is not True:
             raise WtsInvalidRequestError("There is nothing to change. Give at least one of the session's fields.")
         names = self.hook.names
-        return sessions.update_session(
-            session,
-            status=status,
-            end_at=end_at,
-            number=number,
-            classification=classification,
-            metadata=metadata,
-            fields=fields,
-            stop_bot_in_execution=stop_bot,
-            department_id=looked_up(department, names.department),
-            user_id=looked_up(user, names.user),
-        )
+        changes["department_id"] = looked_up(changes["department_id"], names.department)
+        changes["user_id"] = looked_up(changes["user_id"], names.user)
+        return sessions.update_session(session, fields=fields, stop_bot_in_execution=stop_bot, **changes)
 
-    def _further_fields(self, changes: Mapping[str, Any]) -> list[str]:
-        """Return the names for ``fields`` that have no value."""
-        known = {name.casefold(): name for name in (*changes, *sessions.FIELDS_WITHOUT_VALUE)}
-        further = []
+    def _fields_without_value(self, changes: Mapping[str, Any]) -> list[str]:
+        known = {name.replace("_", ""): name for name in changes}
+        known |= {name.casefold(): name for name in sessions.FIELDS_WITHOUT_VALUE}
+        found = []
         for text in parameters.texts("fields", self.fields) or ():
             name = str(parameters.choice("fields", text.replace("_", ""), known))
-            if name in sessions.FIELDS_WITHOUT_VALUE:
-                further.append(name)
+            if name not in changes:
+                found.append(name)
             elif changes[name] is UNSET:
                 raise WtsInvalidRequestError(
-                    f"fields: {quoted(name)} has no value. Nothing was changed. Set its parameter; None clears it."
+                    f"fields: {quoted(text)} has no value. Nothing was changed. Set its parameter; None clears it."
                 )
-        return list(dict.fromkeys(further))
+        return list(dict.fromkeys(found))
 
 
 class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
