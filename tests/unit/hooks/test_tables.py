@@ -261,29 +261,43 @@ def test_a_row_that_the_database_refuses_is_not_in_the_error(table: Table, datab
     assert [word for word in ("segredo", "99999") if word in str(problem.value)] == []
 
 
-def test_who_fills_a_table_need_not_be_allowed_to_make_one(
-    table: Table,
-    database: Any,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def as_writer(table: Table, database: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:  # noqa: F811
+    """Let the table be written by another user, who has some privileges for it."""
     if database.kind != "postgresql":
         pytest.skip("The other databases have no second user here")
     table.replace([])
     writer = f"writer_of_{database.table}"
-    database.write(f"CREATE ROLE {writer}", f"GRANT SELECT, INSERT, DELETE ON TABLE_NAME TO {writer}")
+    database.write(f"CREATE ROLE {writer}")
     connect = table._hook.get_conn
 
-    def as_writer() -> Any:
+    def as_them() -> Any:
         connection = connect()
         connection.cursor().execute(f"SET ROLE {writer}")
         connection.commit()
         return connection
 
-    monkeypatch.setattr(table._hook, "get_conn", as_writer)
-    try:
-        assert table.replace([row("a")]) == 1
-    finally:
-        database.write(f"DROP OWNED BY {writer}", f"DROP ROLE {writer}")
+    def become(privileges: str) -> None:
+        database.write(f"GRANT {privileges} ON TABLE_NAME TO {writer}")
+        monkeypatch.setattr(table._hook, "get_conn", as_them)
+
+    yield become
+    database.write(f"DROP OWNED BY {writer}", f"DROP ROLE {writer}")
+
+
+def test_who_fills_a_table_need_not_be_allowed_to_make_one(table: Table, as_writer: Any) -> None:
+    as_writer("SELECT, INSERT, DELETE")
+    table.check("Nothing was sent.")
+    assert table.replace([row("a")]) == 1
+
+
+@pytest.mark.parametrize("privileges", ["SELECT", "SELECT, INSERT", "SELECT, DELETE"])
+def test_who_may_not_write_to_a_table_is_refused_before_there_are_rows(
+    table: Table, as_writer: Any, privileges: str
+) -> None:
+    as_writer(privileges)
+    with pytest.raises(WtsInvalidRequestError, match=r"permission denied.*Nothing was sent.*privileges"):
+        table.check("Nothing was sent.")
 
 
 @pytest.mark.parametrize(
@@ -331,4 +345,4 @@ def test_a_database_that_may_not_be_written_is_named(
     name = f"file:{tmp_path}/db.sqlite?mode=ro"
     monkeypatch.setattr(table._hook, "get_conn", lambda: sqlite3.connect(name, uri=True))
     with pytest.raises(WtsInvalidRequestError, match=r"readonly database.*privileges of the connection's user"):
-        table.replace([row("a")])
+        table.check("Nothing was sent.")
