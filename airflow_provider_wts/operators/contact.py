@@ -237,17 +237,15 @@ class WtsUpdateContactOperator(_ContactWriteOperator, RefusesBackfill):
             if not fields and not given(**{key: changes[key] for key in ("status", "picture_url", "utm")}):
                 raise WtsInvalidRequestError("There is nothing to change. Give at least one of the contact's fields.")
             changes = {**contact_fields.resolved(fields, self.hook.names), **changes}
-            call = (
-                contacts.update_contact(contact_id, **changes)
-                if contact_id is not None
-                else contacts.update_contact_by_phone(phone, **changes)
-            )
+            if contact_id is None:
+                call = contacts.update_contact_by_phone(phone, **changes)
+            else:
+                call = contacts.update_contact(contact_id, **changes)
         if call.repeatable:
             answer = self.run_call(call)
         else:
-            answer = self.run_once(
-                context, recipient=contact_id or phone, build=lambda _: call, trace=None, place="the contact"
-            )
+            recipient = contact_id or phone
+            answer = self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the contact")
         contact_fields.report_dropped(self.log, changes["custom_fields"], answer)
         return answer
 
@@ -416,28 +414,28 @@ class WtsListContactsOperator(WtsListOperator):
         details = parameters.details(self.include_details, contact_fields.DETAILS)
         if all(parameters.missing(getattr(self, name)) for name in _FILTERS):
             return contacts.list_contacts(status=status, include_details=details)
-        number = parameters.filter_text("phone_number", self.phone_number)
-        plain = {
-            name: parameters.filter_text(name, getattr(self, name)) for name in ("text_filter", "name", "instagram")
+        texts = ("text_filter", "name", "instagram")
+        filters: dict[str, Any] = {
+            **{name: parameters.filter_text(name, getattr(self, name)) for name in texts},
+            "phone_number": contact_fields.phone_number(
+                "phone_number", parameters.filter_text("phone_number", self.phone_number)
+            ),
+            "email": parameters.filter_text("email_address", self.email_address),
+            "origin": parameters.filter_choice("origin", self.origin, _ORIGINS),
+            "metadata": _texts("metadata", _filter_object("metadata", self.metadata)),
         }
         tags = parameters.filter_list("tags", self.tags)
         portfolios = parameters.filter_list("portfolios", self.portfolios)
-        origin = parameters.filter_choice("origin", self.origin, _ORIGINS)
         custom = _filter_object("custom_fields", self.custom_fields)
-        if isinstance(number, str):
-            number = str(contact_fields.phone_number("phone_number", number))
+        # Last, so that an invalid value above takes no request.
+        names = self.hook.names
         return contacts.filter_contacts(
             status=status,
             include_details=details,
-            phone_number=number,
-            email=parameters.filter_text("email_address", self.email_address),
-            origin=origin,
-            metadata=_texts("metadata", _filter_object("metadata", self.metadata)),
-            # Last, so that an invalid value above takes no request.
-            tag_ids=contact_fields.ids("tags", tags, self.hook.names.tag),
-            portfolio_ids=contact_fields.ids("portfolios", portfolios, self.hook.names.portfolio),
-            custom_fields=contact_fields.custom_fields("custom_fields", custom, self.hook.names),
-            **plain,
+            tag_ids=contact_fields.ids("tags", tags, names.tag),
+            portfolio_ids=contact_fields.ids("portfolios", portfolios, names.portfolio),
+            custom_fields=contact_fields.custom_fields("custom_fields", custom, names),
+            **filters,
         )
 
 

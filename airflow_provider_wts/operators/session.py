@@ -406,20 +406,12 @@ class WtsListSessionsOperator(WtsListOperator):
 
     def list_call(self) -> Call[SessionV2Page]:
         """Return the call with the filters."""
-        filters: sessions.SessionFilters = {
+        times = [f"{kind}_{side}" for kind in ("ended", "active", "last_interaction") for side in ("after", "before")]
+        filters: dict[str, Any] = {
             "status": parameters.filter_list("status", self.status, sessions.SESSION_STATUSES),
             "contact_id": parameters.filter_identity("contact_id", self.contact_id),
             "channel_ids": parameters.filter_identities("channel_ids", self.channel_ids),
-            "ended_after": parameters.filter_timestamp("ended_after", self.ended_after),
-            "ended_before": parameters.filter_timestamp("ended_before", self.ended_before),
-            "active_after": parameters.filter_timestamp("active_after", self.active_after),
-            "active_before": parameters.filter_timestamp("active_before", self.active_before),
-            "last_interaction_after": parameters.filter_timestamp(
-                "last_interaction_after", self.last_interaction_after
-            ),
-            "last_interaction_before": parameters.filter_timestamp(
-                "last_interaction_before", self.last_interaction_before
-            ),
+            **{name: parameters.filter_timestamp(name, getattr(self, name)) for name in times},
             "session_type": parameters.filter_choice("session_type", self.session_type, ("INDIVIDUAL", "GROUP")),
             "include_details": parameters.details(self.include_details, sessions.SESSION_DETAILS),
         }
