@@ -99,6 +99,26 @@ def test_a_second_attempt_that_fails_takes_back_nothing_but_its_own_sends(
     assert received(emulator, [first, second, third]) == [1, 1, 1]
 
 
+def test_a_resend_that_is_refused_leaves_the_earlier_send_unknown(hook: WtsHook, emulator: Emulator, task: Any) -> None:
+    emulator.switches.sender_id_in_messages = False
+    emulator.faults.add("reset", when="after", operation_id="send_text")
+    emulator.faults.add("status", status=429, operation_id="send_text")
+    campaign, customer = Campaign(hook, task, TextKind(CHANNEL, {}, parallelism=1)), people(1)
+    with pytest.raises(WtsRateLimitError):
+        campaign.run(customer, on_unknown="resend")
+    assert campaign.run(customer) == {"undecided": 1}
+    assert received(emulator, customer) == [1]
+
+
+def test_two_resends_without_an_answer_are_undecided(hook: WtsHook, emulator: Emulator, task: Any) -> None:
+    emulator.switches.sender_id_in_messages = False
+    campaign, customers = Campaign(hook, task, TextKind(CHANNEL, {}, parallelism=1)), people(2)
+    number = customers[0].to.split("|")[1]
+    emulator.faults.add("reset", when="after", operation_id="send_text", body=number, times=2)
+    assert campaign.run(customers, on_unknown="resend") == {"undecided": 1, "sent": 1}
+    assert received(emulator, customers) == [2, 1]
+
+
 def test_a_page_of_which_half_a_request_is_taken_back_tells_no_requests_any_more() -> None:
     page = Page(0, datetime.now().astimezone(), {str(number): LedgerEntry() for number in range(20)}, 10, 0)
     page.retract([str(number) for number in range(10)])
