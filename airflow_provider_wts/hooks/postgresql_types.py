@@ -22,7 +22,7 @@ _INTERVAL, _INTERVALS = 1186, 1187
 
 #: Arrays of custom types, such as enums, which drivers return as text.
 _ARRAYS = """
-SELECT one.typname, one.oid, several.oid
+SELECT one.typname AS name, one.oid AS one, several.oid AS several
 FROM pg_catalog.pg_type AS several JOIN pg_catalog.pg_type AS one ON one.typarray = several.oid
 WHERE one.typtype IN ('b', 'd', 'e')
 """

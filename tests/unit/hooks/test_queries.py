@@ -99,6 +99,19 @@ def test_a_value_of_postgresql_that_python_does_not_have_is_read_as_it_is_there(
         database.write("DROP TYPE kind_of_TABLE_NAME")
 
 
+def test_rows_that_a_connection_gives_as_objects_are_read_as_others(
+    database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if database.kind != "postgresql":
+        pytest.skip("The other drivers here have no such connections")
+    from databases import POSTGRES, Server
+    from psycopg2 import connect, extras
+
+    monkeypatch.setattr(Server, "connect", lambda _: connect(POSTGRES, cursor_factory=extras.RealDictCursor))
+    value = "ARRAY[UUID '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e']"
+    assert rows(f"SELECT {value} AS cell, 1 AS i") == [["cell", "i"], [["5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"], 1]]
+
+
 def test_an_array_of_numbers_that_lost_digits_is_refused(database: Any) -> None:
     if database.kind != "postgresql":
         pytest.skip("The other databases have no arrays")
