@@ -128,10 +128,11 @@ def failure_of(answer: Any) -> str | None:
     return f"WTS Chat accepted message {answer.get('id')}, but it failed: {reason}"
 
 
-#: The documented statuses of a message. Their order is inferred.
+#: The documented statuses of a message.
 MESSAGE_STATUSES = (
     *("PROCESSING", "SAVED", "QUEUED", "SENT", "DELIVERED", "READ"),
     *("FAILED", "DELETED", "WAIT_REPLY"),
 )
 
-_PROGRESS = ("SENT", "DELIVERED", "READ")
+#: The statuses of a delivery in order, which is inferred.
+DELIVERY_STATUSES = ("SENT", "DELIVERED", "READ")

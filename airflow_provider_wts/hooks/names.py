@@ -245,7 +245,7 @@ def match(
         raise WtsInvalidRequestError(f"The {what} is empty. Give its name or ID.")
     exact = [item for item in items if wanted in names_of(item)]
     folded = wanted.casefold()
-    found = exact or [item for item in items if folded in {(name or "").casefold() for name in names_of(item)}]
+    found = exact or [item for item in items if folded in map(_folded, names_of(item))]
     if len(found) == 1:
         return found[0]
     if found:

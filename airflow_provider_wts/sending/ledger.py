@@ -252,12 +252,7 @@ class Fence:
         return found is not None and found.get("holder") == self.process
 
     def _read(self) -> dict[str, Any] | None:
-        found = _read(self._store, self._name)
-        if found is not None and not isinstance(found, dict):
-            raise WtsInvalidRequestError(
-                f"The ledger of this task cannot be read: {self._name} is damaged. {_UNREADABLE}"
-            )
-        return found
+        return _read_object(self._store, self._name)
 
     def _write(self) -> None:
         holder = {"holder": self.process, "try": self._try_number, "run": self._run}
@@ -279,6 +274,13 @@ def _read(store: Store, name: str) -> Any:
         raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
     except Exception as error:
         raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
+
+
+def _read_object(store: Store, name: str) -> dict[str, Any] | None:
+    found = _read(store, name)
+    if found is not None and not isinstance(found, dict):
+        raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {name} is damaged. {_UNREADABLE}")
+    return found
 
 
 def ensure_written(write: Callable[[], None]) -> None:
@@ -672,9 +674,7 @@ class Ledger:
         self._store.set(HEADER, header)
 
     def _writer(self) -> str | None:
-        found = _read(self._store, WRITER)
-        if found is not None and not isinstance(found, dict):
-            raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {WRITER} is damaged. {_UNREADABLE}")
+        found = _read_object(self._store, WRITER)
         return found.get("holder") if found else None
 
     def _write_writer(self) -> None:

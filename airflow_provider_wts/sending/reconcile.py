@@ -24,7 +24,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     quoted,
 )
-from airflow_provider_wts.api.messages import _PROGRESS, FAILED_STATUSES, list_messages
+from airflow_provider_wts.api.messages import DELIVERY_STATUSES, FAILED_STATUSES, list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
 from airflow_provider_wts.hooks import metrics
@@ -76,7 +76,7 @@ QUEUE_WAIT = 300.0
 _QUEUE_INTERVAL = 5.0
 
 #: Statuses of a send that show that it has left the queue; an unknown one does not.
-_OUT_OF_QUEUE = (*_PROGRESS, *FAILED_STATUSES)
+_OUT_OF_QUEUE = (*DELIVERY_STATUSES, *FAILED_STATUSES)
 
 #: Seconds between two searches for the rest of an accepted request, and how long they go on without finding more.
 _REST_INTERVAL = 15.0

@@ -20,7 +20,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     quoted,
 )
-from airflow_provider_wts.api.messages import _PROGRESS, MESSAGE_STATUSES, get_message_status, list_messages
+from airflow_provider_wts.api.messages import DELIVERY_STATUSES, MESSAGE_STATUSES, get_message_status, list_messages
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
 from airflow_provider_wts.api.wire import is_uuid, parse_timestamp
@@ -55,10 +55,10 @@ class MessageWait(NamedTuple):
         :raises WtsInvalidRequestError: naming the invalid parameter.
         """
         target, kind = (str(value or "").strip().upper() for value in (target_status, id_of))
-        if target not in _PROGRESS:
+        if target not in DELIVERY_STATUSES:
             raise WtsInvalidRequestError(
-                f"target_status: {quoted(target_status)} cannot be waited for. It must be one of "
-                f"{', '.join(_PROGRESS)}."
+                f"target_status: {quoted(target_status)} is not a valid value. It must be one of "
+                f"{', '.join(DELIVERY_STATUSES)}."
             )
         if kind not in ("", "SEND", "MESSAGE"):
             raise WtsInvalidRequestError(f"id_of: {quoted(id_of)} is not valid. It must be 'send' or 'message'.")
@@ -78,8 +78,7 @@ class MessageWait(NamedTuple):
             return WaitState.FAILED, f"{words}{': ' * bool(reason)}{reason}."
         if seen is not None and status and status not in MESSAGE_STATUSES:
             warn_of_unknown(status)
-        reached = status in _PROGRESS and _PROGRESS.index(status) >= _PROGRESS.index(self.target_status)
-        if reached:
+        if status in DELIVERY_STATUSES[DELIVERY_STATUSES.index(self.target_status) :]:
             return WaitState.REACHED, f"{words}."
         return WaitState.WAITING, f"{words}, not yet {self.target_status}."
 
