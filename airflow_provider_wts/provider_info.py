@@ -1,7 +1,7 @@
-"""All that Airflow shows of this provider, as one dict.
+"""The provider's metadata for Airflow.
 
-The connection form is here once. Airflow 3 reads it from this dict, and Airflow 2.11 from the hook's methods,
-which derive it from :data:`CONNECTION_FIELDS` and :data:`UI_FIELD_BEHAVIOUR`.
+The connection form is defined once: Airflow 3 reads it from :data:`PROVIDER_INFO`, and Airflow 2.11 from the hook's
+methods, which derive it from :data:`CONNECTION_FIELDS` and :data:`UI_FIELD_BEHAVIOUR`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 CONNECTION_TYPE = "wts"
 HOOK_NAME = "WTS Chat"
 
-# Text, whole number and yes/no only: Airflow 2.11 has widgets for these, and another kind drops the whole form.
-# The examples are in the descriptions, because Airflow 3 drops the placeholders of such fields.
+# Only strings, integers and booleans: Airflow 2.11 has widgets for these, and any other type drops the whole form.
+# Examples are in the descriptions, because Airflow 3 drops the placeholders of extra fields.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "channel": {
         "label": "Channel",

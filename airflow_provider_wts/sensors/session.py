@@ -192,7 +192,7 @@ class WtsSessionsSensor(WtsSensor):
 
         left = list(wait.session_ids)
         if len(left) <= _FEW:
-            return self._looked(left)
+            return self._read_each(left)
         wanted, over = set(left), (*wait.target_status, *wait.failed_status)
         statuses: dict[str, str] = {}
         few = True
@@ -207,21 +207,21 @@ class WtsSessionsSensor(WtsSensor):
             few = swept.cursor is not None
         left = [session_id for session_id in left if session_id not in statuses]
         sample = random.sample(left, self._singles) if few and len(left) > self._singles else left[:_MANY]
-        looked = self._looked(sample)
-        statuses.update(looked)
-        if any(status in over for status in looked.values()):
+        read = self._read_each(sample)
+        statuses.update(read)
+        if any(status in over for status in read.values()):
             # The list lags behind the session; how its dates behave is not documented.
-            statuses.update(self._looked([session_id for session_id in left if session_id not in looked]))
+            statuses.update(self._read_each([session_id for session_id in left if session_id not in read]))
         return statuses
 
-    def _looked(self, session_ids: list[str]) -> dict[str, str]:
+    def _read_each(self, session_ids: list[str]) -> dict[str, str]:
         from airflow_provider_wts.waiting.conditions import session_snapshot
         from airflow_provider_wts.waiting.session_changes import poll_sessions
 
-        looked = poll_sessions(self.hook.run, session_ids)
-        if looked.failed and not looked.seen:
-            raise next(iter(looked.failed.values()))
-        return {session_id: session_snapshot(session).status for session_id, session in looked.seen.items()}
+        read = poll_sessions(self.hook.run, session_ids)
+        if read.failed and not read.seen:
+            raise next(iter(read.failed.values()))
+        return {session_id: session_snapshot(session).status for session_id, session in read.seen.items()}
 
 
 def _counts(wait: SessionsWait, statuses: dict[str, str]) -> dict[str, int]:

@@ -131,9 +131,9 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         :param kwargs: arguments of one of the triggers.
         """
         reach_back = timedelta(seconds=kwargs.get("reach_back", OVERLAP.total_seconds()))
-        return _SharedLooks(kwargs["wts_conn_id"], float(kwargs["poll_interval"]), reach_back)
+        return _SharedPolls(kwargs["wts_conn_id"], float(kwargs["poll_interval"]), reach_back)
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[_Look]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[_Poll]) -> AsyncIterator[TriggerEvent]:
         """Report the events of this trigger, and store the position once Airflow has stored them.
 
         :param shared_stream: what changed, poll by poll.
@@ -142,25 +142,25 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         kept = position.as_json()
         spacing = _spacing()
         # Also after a start: a triggerer that died may have reported something just before.
-        next_telling = time.monotonic() + spacing
+        next_report = time.monotonic() + spacing
         async for poll in shared_stream:
             for stretch in await self._without_gap(position, poll.batch):
                 position.find(stretch, self.events)
-            telling = None
-            if position.unreported and time.monotonic() >= next_telling:
-                next_telling = time.monotonic() + spacing
-                telling = {"events": position.report(MOST)}
+            payload = None
+            if position.unreported and time.monotonic() >= next_report:
+                next_report = time.monotonic() + spacing
+                payload = {"events": position.report(MOST)}
             # A triggerer that starts later finds what is not reported yet.
             if (now := position.as_json()) != kept:
                 kept = now
                 poll.when_stored.append(partial(self._store, now))
-            if telling:
-                yield TriggerEvent(telling)  # type: ignore[no-untyped-call]
+            if payload:
+                yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll and report alone, because Airflow before 3.3 cannot share the polls."""
 
-        async def alone() -> AsyncIterator[_Look]:
+        async def alone() -> AsyncIterator[_Poll]:
             last = None
             async for poll in _polls(self.wts_conn_id, self.poll_interval, self._reach_back):
                 # It is unknown when an event is stored; assume that one poll interval is enough.
@@ -244,7 +244,7 @@ def _spacing() -> float:
     return 0.0 if _IS_AIRFLOW_3_4 and not batched else SPACING
 
 
-class _Look:
+class _Poll:
     """What a poll saw, and what to do once Airflow has stored the events reported of it.
 
     :param batch: what it saw.
@@ -260,7 +260,7 @@ class _Look:
             await do()
 
 
-async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta = OVERLAP) -> AsyncIterator[_Look]:
+async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta = OVERLAP) -> AsyncIterator[_Poll]:
     """Poll the account's sessions, and yield what changed.
 
     It never ends, because Airflow would reopen it every second. After a failure, the pauses grow.
@@ -287,7 +287,7 @@ async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
             else:
                 polls.polled(succeeded=True)
                 since = batch.cursor - reach_back
-                yield _Look(batch)
+                yield _Poll(batch)
                 pause = max(poll_interval, batch.calls * SECONDS_PER_CALL)
             await asyncio.sleep(pause)
     finally:
@@ -295,13 +295,13 @@ async def _polls(wts_conn_id: str, poll_interval: float, reach_back: timedelta =
         polls.ended()
 
 
-class _SharedLooks:
+class _SharedPolls:
     """The polls as Airflow shares them (its ``SharedStreamProducer``, which is there from 3.3 on)."""
 
     def __init__(self, wts_conn_id: str, poll_interval: float, reach_back: timedelta) -> None:
         self._polls = _polls(wts_conn_id, poll_interval, reach_back)
 
-    async def open_stream(self) -> AsyncIterator[tuple[_Look, _Look]]:
+    async def open_stream(self) -> AsyncIterator[tuple[_Poll, _Poll]]:
         async for poll in self._polls:
             yield poll, poll
 
