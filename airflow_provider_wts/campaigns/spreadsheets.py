@@ -213,12 +213,14 @@ def _csv_cells(text: Iterator[str], delimiter: str, skipped: int) -> Iterator[tu
 
 
 def _refuse_other_formats(start: Sequence[str]) -> None:
-    if start and "\0" in start[0]:
-        byte_order = "be" if start[0].startswith("\0") else "le"
+    # With the bytes in the other order, nothing is left that all files have: no end of a line, no sign of ASCII.
+    is_swapped = len(start) == 1 and not any(map(str.isascii, start[0]))
+    if is_swapped or (start and "\0" in start[0]):
+        order = "'utf-16-be'" if start[0].startswith("\0") else "'utf-16-le'"
         raise WtsInvalidRequestError(
             "recipients_path: the file does not have the encoding of recipients_encoding. Nothing was sent. For "
             "Excel's 'Unicode text', set recipients_encoding='utf-16', or without a byte order mark "
-            f"'utf-16-{byte_order}'."
+            f"{'the other one of utf-16-le and utf-16-be' if is_swapped else order}."
         )
     written = next((line for line in start if line.strip()), "").lstrip()
     if found := next((what for begin, what in _NO_CSV if written.startswith(begin)), None):

@@ -158,6 +158,12 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "latin-1": ("a.csv", f"to;nome\n{ANA};João\n".encode("latin-1"), {"encoding": "latin-1"}, [(TWO[0][0], "João")]),
     "cp1252": ("a.csv", f"to;nome\n{ANA};João €\n".encode("cp1252"), {"encoding": "cp1252"}, [(TWO[0][0], "João €")]),
     "UTF-16, Excel's 'Unicode text'": ("a.csv", f"to\tnome\n{ANA}\tJoão\n".encode("utf-16"), {"encoding": "utf-16"}, 1),
+    "UTF-16 in the other byte order": (
+        "a.csv",
+        f"to;nome\n{BODY}".encode("utf-16-le"),
+        {"encoding": "utf-16-be"},
+        "the other one of utf-16-le and utf-16-be",
+    ),
     "UTF-16 without a mark": ("a.csv", f"to;nome\n{BODY}".encode("utf-16-le"), {"encoding": "utf-16-le"}, TWO),
     "gzip": ("a.csv.gz", gzip.compress(f"to;nome\n{BODY}".encode()), {}, TWO),
     "gzip without .gz": ("a.csv", gzip.compress(f"to;nome\n{BODY}".encode()), {}, TWO),
