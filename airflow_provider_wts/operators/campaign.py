@@ -204,7 +204,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         return super().partial(**kwargs)
 
     def message_kind(self, chunk_size: int) -> MessageKind:
-        """Return the kind of message; looks up names.
+        """Look up names, and return the kind of message.
 
         :param chunk_size: recipients per request, if it takes many.
         """

@@ -116,7 +116,7 @@ class WtsCardWriter(WtsOperator):
         return self.own_panel()
 
     def own_panel(self) -> str:
-        """Return the panel to look names up in if the user gave none."""
+        """Return the panel for name lookups if the user gave none."""
         raise NotImplementedError
 
     def checked_content(self) -> panels.CardContent:
@@ -238,7 +238,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         return self.report(content, card)
 
     def own_panel(self) -> str:
-        """Return the panel to look names up in if the user gave none."""
+        """Return the panel for name lookups if the user gave none."""
         return self.panel_names.panel_of_step(parameters.needed_name("step", self.step))
 
     def _trace(self, step_id: str) -> InCards:
@@ -351,7 +351,7 @@ class WtsUpdateCardOperator(WtsCardWriter):
         return parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
 
     def own_panel(self) -> str:
-        """Return the panel to look names up in if the user gave none."""
+        """Return the panel for name lookups if the user gave none."""
         return panel_of_card(self, self._card())
 
 

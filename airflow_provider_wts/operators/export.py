@@ -130,7 +130,7 @@ class Export:
     def run(self) -> dict[str, Any]:
         """Export what is not exported yet, and return the counts.
 
-        :raises WtsError: when another try makes sense; it goes on where this one stopped.
+        :raises WtsError: when a retry may help; it continues where this try stopped.
         """
         self._fence.hold(first=self._begin)
         state = self._known_state()
@@ -444,7 +444,7 @@ def read_rows(path: ObjectStoragePath) -> list[dict[str, Any]]:
 
 
 def need_parquet() -> None:
-    """Say at once where Parquet files cannot be written.
+    """Fail early if Parquet files cannot be written.
 
     :raises WtsInvalidRequestError: when pyarrow is not installed.
     """

@@ -202,7 +202,7 @@ class Collector:
     :param call: the list, paged or not.
     :param log: where progress goes.
     :param page_size: items per page, 1 to 100.
-    :param max_items: end after so many items; ``None`` for all.
+    :param max_items: stop after this many items; ``None`` for all.
     :param page: read this page alone, counted from 1; ``None`` for all.
     :param allow_incomplete: keep what was found if the list cannot be shown to be complete.
     :param now: returns the server's time.

@@ -40,7 +40,7 @@ _SHORT_WAIT = 60.0
 
 
 class SendOnce(TypedDict, total=False):
-    """What :meth:`~airflow_provider_wts.sending.once.Once.send` takes beside the send itself."""
+    """What :meth:`~airflow_provider_wts.sending.once.Once.send` takes besides the send itself."""
 
     before_send: Callable[[], None]
     held_back: float
@@ -540,7 +540,7 @@ class WtsMessageOperator(WtsSendingOperator):
         self.callback_url = callback_url
 
     def envelope(self) -> Envelope:
-        """Return where the message goes and how; what takes an extra request is looked up last.
+        """Return where the message goes and how; lookups that take a request come last.
 
         :raises WtsInvalidRequestError: when the input is invalid, or the connection does not allow the recipient.
         """

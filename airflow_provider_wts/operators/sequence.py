@@ -31,7 +31,7 @@ class _Member(NamedTuple):
 
     :param by: by what it is named: ``contact_id`` or ``phone_number``.
     :param value: its ID, or its number as WTS Chat spells it.
-    :param phone: the number of a contact that is named by its ID, if it was given beside it.
+    :param phone: the number of a contact that is named by its ID, if both were given.
     """
 
     by: str

@@ -53,7 +53,7 @@ class WtsSessionOperator(WtsOperator):
 
 
 class _SessionChangeOperator(WtsSessionOperator):
-    """What changes share: the bot that runs in the session goes on, or stops."""
+    """What changes share: whether the bot that runs in the session continues or stops."""
 
     def __init__(self, *, stop_bot_in_execution: Missing[bool | str] = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -176,7 +176,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return max(seconds, EARLIEST_FIRING) if self.reschedule else seconds
 
     def tolerant(self, read: Callable[[], T]) -> T | None:
-        """Read something from the API; ``None`` if that failed and the wait goes on.
+        """Read something from the API; ``None`` if that failed and the wait continues.
 
         :param read: reads it.
         :raises AirflowFailException: when WTS Chat refuses the token, even after the connection is read again, or what

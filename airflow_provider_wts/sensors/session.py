@@ -37,7 +37,7 @@ class WtsSessionSensor(WtsSensor):
     :param session_id: ID of the session (templated).
     :param target_status: status that ends the wait successfully, or several: ``STARTED``, ``PENDING``, ``IN_PROGRESS``,
         ``COMPLETED``, ``HIDDEN`` (templated).
-    :param failed_status: status that fails the task at once, or several (templated).
+    :param failed_status: status that fails the task immediately, or several (templated).
     :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
         Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
     :return: the session, as ``get_session`` returns it.
