@@ -91,6 +91,14 @@ def normalize_enums(operation: Operation, value: Any) -> Any:
     return value if operation.answer_schema is None else _normalized(_shape_of(operation.operation_id), value)
 
 
+def shows_id(operation: Operation) -> bool:
+    """Return whether the response to an operation shows the ID of one object.
+
+    :param operation: the called operation.
+    """
+    return "id" in _shape_of(operation.operation_id).properties
+
+
 def required(answer: Any, field: str, operation_id: str) -> Any:
     """Return a required field of an answer, or of an object inside it.
 

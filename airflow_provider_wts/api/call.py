@@ -181,6 +181,13 @@ class Call(Generic[T]):
         value = self.body.get("senderId") if isinstance(self.body, Mapping) else None
         return value if isinstance(value, str) else None
 
+    @property
+    def may_skip(self) -> bool:
+        """Whether the call may start nothing, because it says so: what that answers is not documented."""
+        options = self.body.get("options") if isinstance(self.body, Mapping) else None
+        flags = ("skipIfBotInExecution", "skipIfInProgress")
+        return isinstance(options, Mapping) and any(options.get(flag) is True for flag in flags)
+
     def problems(self) -> list[str]:
         """Return what does not match the contract: one sentence each, without quoting values."""
         from airflow_provider_wts.api.contract.check import check_request

@@ -334,7 +334,7 @@ class WtsClient:
             self.server_date, self._dated_at = date, time.monotonic()
         if reply.status == 400 and _is_plain_text(reply.body) and self._transport.speaks_tls():
             return judge_plain_request_to_tls(operation, urlsplit(self.base_url).netloc)
-        verdict = judge_reply(operation, self._auth.hide(reply), call.asked_id, call.sender_id)
+        verdict = judge_reply(operation, self._auth.hide(reply), call.asked_id, call.sender_id, may_skip=call.may_skip)
         if verdict.outcome is Outcome.UNKNOWN:
             # This may be the answer to another request, and so may all later ones on this connection.
             self._transport.close()

@@ -112,8 +112,22 @@ def _quick_send(to: str, send: QuickSend) -> dict[str, Any]:
 
 _OPTIONS = ("enable_bot", "hidden_session", "force_start_session")
 
+#: The statuses of a delivery in order, which is inferred.
+DELIVERY_STATUSES = ("SENT", "DELIVERED", "READ")
+
 #: Statuses of a send that did not reach its recipient.
 FAILED_STATUSES = ("FAILED", "DELETED")
+
+
+def shows_outcome(answer: Any) -> bool:
+    """Return whether an answer says what happened to a send, or shows what was created.
+
+    :param answer: the answer of one send. It may be an error, or hold nothing.
+    """
+    if not isinstance(answer, dict):
+        return False
+    status, reason = answer.get("status"), answer.get("failedReason") or answer.get("failureReason")
+    return status in (*DELIVERY_STATUSES, *FAILED_STATUSES) or (bool(answer.get("id") or status) and not reason)
 
 
 def failure_of(answer: Any) -> str | None:
@@ -133,6 +147,3 @@ MESSAGE_STATUSES = (
     *("PROCESSING", "SAVED", "QUEUED", "SENT", "DELIVERED", "READ"),
     *("FAILED", "DELETED", "WAIT_REPLY"),
 )
-
-#: The statuses of a delivery in order, which is inferred.
-DELIVERY_STATUSES = ("SENT", "DELIVERED", "READ")

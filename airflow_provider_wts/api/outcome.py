@@ -23,7 +23,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_wts.api.answers import normalize_enums, parsed, problem_of
+from airflow_provider_wts.api.answers import normalize_enums, parsed, problem_of, shows_id
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
@@ -35,6 +35,7 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
+from airflow_provider_wts.api.messages import shows_outcome
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFailed, Reply
 from airflow_provider_wts.api.wire import is_uuid
@@ -81,16 +82,22 @@ _REFUSING_ERRNOS = {errno.ECONNREFUSED}
 
 
 def judge_reply(
-    operation: Operation, reply: Reply, asked_id: str | None = None, sender_id: str | None = None
+    operation: Operation,
+    reply: Reply,
+    asked_id: str | None = None,
+    sender_id: str | None = None,
+    *,
+    may_skip: bool = False,
 ) -> Verdict:
     """Classify a complete answer.
 
     :param asked_id: the ID of the object that was requested, if any.
     :param sender_id: the caller's own ID of a send, if any.
+    :param may_skip: whether the request allows to do nothing.
     """
     status = reply.status
     if 200 <= status < 300:
-        return _judge_success(operation, reply, asked_id, sender_id)
+        return _judge_success(operation, reply, asked_id, sender_id, may_skip=may_skip)
     if status in _REDIRECTS_AFTER_SUCCESS and operation.effect == "once":
         return _unknown(operation, f"HTTP {status}. {_redirect_words(reply).removesuffix('.')}", status)
     if 300 <= status < 400:
@@ -224,7 +231,9 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _judge_success(operation: Operation, reply: Reply, asked_id: str | None, sender_id: str | None) -> Verdict:
+def _judge_success(
+    operation: Operation, reply: Reply, asked_id: str | None, sender_id: str | None, *, may_skip: bool
+) -> Verdict:
     body = reply.body.strip()
     schema = operation.answer_schema
     if schema is None:
@@ -234,16 +243,19 @@ def _judge_success(operation: Operation, reply: Reply, asked_id: str | None, sen
         value = parsed(body)
     except (ValueError, RecursionError):
         return _unreadable(operation, reply, body)
-    if value is None and operation.effect == "once":
+    if value is None and operation.effect == "once" and (may_skip or not shows_id(operation)):
         # The API handled it without showing a result, as it may after skipping a bot. Sending again would be worse.
         return Verdict(Outcome.ANSWERED)
     if problem := problem_of(operation, value):
         return _unexpected(operation, problem, reply.status)
+    value = normalize_enums(operation, value)
+    if operation.effect == "once" and not may_skip and shows_id(operation) and not shows_outcome(value):
+        return _unexpected(operation, "it does not show what happened to the request", reply.status)
     if asked_id is not None and _is_about_another(value, asked_id):
         return _unexpected(operation, "'id' is not the requested one", reply.status)
     if sender_id is not None and _is_of_another_send(value, sender_id):
         return _unexpected(operation, "'senderId' is not that of the request", reply.status)
-    return Verdict(Outcome.ANSWERED, normalize_enums(operation, value))
+    return Verdict(Outcome.ANSWERED, value)
 
 
 def _is_about_another(answer: Any, asked_id: str) -> bool:

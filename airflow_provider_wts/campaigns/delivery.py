@@ -17,7 +17,7 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
-from airflow_provider_wts.api.messages import FAILED_STATUSES
+from airflow_provider_wts.api.messages import FAILED_STATUSES, shows_outcome
 from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending.ledger import receipt_of
 from airflow_provider_wts.sending.reconcile import Unanswered
@@ -228,11 +228,6 @@ def _has_failed(answer: Mapping[str, Any]) -> bool:
     return answer.get("status") in FAILED_STATUSES
 
 
-def _shows_outcome(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer about a send says what happened to it; an error in its place does not."""
-    return _has_failed(answer) or (bool(answer.get("id") or answer.get("status")) and not answer.get("failedReason"))
-
-
 def _named(answers: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the answers that name their send, by its key, without those that contradict each other."""
     named: dict[str, list[Mapping[str, Any]]] = {}
@@ -250,8 +245,8 @@ def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dic
     """
     if any(answer.get("senderId") for answer in answers):
         named = _named(answers)
-        return {send.mark.key: found for send in sends if _shows_outcome(found := named.get(send.mark.key, {}))}
-    if len(answers) != len(sends) or not all(map(_shows_outcome, answers)):
+        return {send.mark.key: found for send in sends if shows_outcome(found := named.get(send.mark.key, {}))}
+    if len(answers) != len(sends) or not all(map(shows_outcome, answers)):
         return {}
     if len(sends) == 1:
         return {sends[0].mark.key: answers[0]}

@@ -24,7 +24,15 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     WtsUnreachableError,
 )
-from airflow_provider_wts.api.outcome import Outcome, date_of, judge_failure, judge_reply, reason_of, retry_after
+from airflow_provider_wts.api.outcome import (
+    Outcome,
+    Verdict,
+    date_of,
+    judge_failure,
+    judge_reply,
+    reason_of,
+    retry_after,
+)
 from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFailed, Reply
 
 SEND, READ, WRITE, SILENT, SESSION, START, SYNC, BATCH = (
@@ -49,8 +57,8 @@ def envelope(key: Any = None, text: Any = None, **more: Any) -> dict[str, Any]:
     ("operation", "answer", "value"),
     [
         (SEND, {"id": "x"}, {"id": "x"}),
-        (SEND, {}, {}),
-        (SEND, None, None),
+        (SEND, {"status": "QUEUED"}, {"status": "QUEUED"}),
+        (BATCH, None, None),
         (READ, [], []),
         (READ, [{"new": 1}], [{"new": 1}]),
         (SILENT, b"", None),
@@ -108,8 +116,8 @@ def test_another_shape_than_the_contract_promises_is_unknown_and_names_the_field
         (SEND, {"status": "WaitReply"}, {"status": "WAIT_REPLY"}),
         (
             SEND,
-            {"status": "Of tomorrow", "failedReason": "failed"},
-            {"status": "Of tomorrow", "failedReason": "failed"},
+            {"status": "Of tomorrow", "statusUrl": "failed"},
+            {"status": "Of tomorrow", "statusUrl": "failed"},
         ),
         (BATCH, {"results": [{"status": "Failed"}]}, {"results": [{"status": "FAILED"}]}),
         (SESSION, {"status": "in_progress"}, {"status": "IN_PROGRESS"}),
@@ -137,6 +145,31 @@ def test_an_error_that_comes_as_a_success_is_none(operation: Any, answer: Any) -
     judged = judge_reply(operation, reply(200, answer))
     assert judged.outcome is Outcome.UNKNOWN
     assert isinstance(judged.error, WtsUnexpectedAnswerError)
+
+
+NOTHING_SHOWN: dict[str, Any] = {
+    "null": None,
+    "nothing": {},
+    "another answer": {"success": False, "message": "não"},
+    "problem details": {"title": "Bad Request", "detail": "to"},
+    "wrapped": {"data": {"id": "x", "status": "SENT"}},
+    "a reason without a status": {"id": "x", "failedReason": "Número inválido"},
+    "a status of tomorrow with a reason": {"id": "x", "status": "REJECTED", "failedReason": "Bloqueado"},
+}
+
+
+@pytest.mark.parametrize("answer", NOTHING_SHOWN.values(), ids=NOTHING_SHOWN.keys())
+@pytest.mark.parametrize("operation", [SEND, SYNC])
+def test_a_success_that_does_not_show_what_happened_is_unknown_to_a_send(operation: Any, answer: Any) -> None:
+    judged = judge_reply(operation, reply(200, answer))
+    assert judged.outcome is Outcome.UNKNOWN
+    assert isinstance(judged.error, WtsUnexpectedAnswerError)
+
+
+@pytest.mark.parametrize("answer", [None, {}])
+def test_a_chatbot_that_may_be_skipped_may_show_nothing(answer: Any) -> None:
+    assert judge_reply(START, reply(200, answer), may_skip=True) == Verdict(Outcome.ANSWERED, answer)
+    assert judge_reply(START, reply(200, answer)).outcome is Outcome.UNKNOWN
 
 
 ASKED = "0f8fad5b-d9cb-469f-a165-70867728950e"

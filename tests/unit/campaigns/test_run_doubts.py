@@ -70,10 +70,10 @@ def slow_queue(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[
 def with_answers(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], operation_id: str) -> None:
     """Let the platform answer an operation in another way."""
 
-    def other(operation: Any, reply: Any, *more: Any) -> Any:
+    def other(operation: Any, reply: Any, *more: Any, **named: Any) -> Any:
         if operation.operation_id == operation_id and reply.status == 200:
             reply = Reply(200, reply.headers, json.dumps(change(json.loads(reply.body))).encode())
-        return judge_reply(operation, reply, *more)
+        return judge_reply(operation, reply, *more, **named)
 
     monkeypatch.setattr(client, "judge_reply", other)
 
