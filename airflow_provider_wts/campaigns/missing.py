@@ -9,15 +9,14 @@ from typing import Any
 
 from airflow_provider_wts.api import wire
 
-#: How other programs write a missing value: databases and their tools, PostgreSQL for an infinite date; Excel (English,
-#: Portuguese) and Google Sheets if a formula failed.
+#: How other programs write a missing value: databases and their tools; Excel (English, Portuguese) and Google Sheets if
+#: a formula failed.
 _WRITTEN = frozenset(
     [
         *("NAN", "null", "NULL", "\\N", "N/A", "n/a", "#N/A", "#N/D", "#REF!", "#VALUE!", "#VALOR!", "#DIV/0!"),
         *("(null)", "(NULL)", "<null>", "<NULL>", "[NULL]", "undefined", "-nan", "-NaN", "1.#QNAN", "[object Object]"),
         *("#NUM!", "#NÚM!", "#NAME?", "#NOME?", "#NULL!", "#NULO!", "#ERROR!", "#ERRO!", "#SPILL!", "#DESPEJAR!"),
         *("#CALC!", "#CÁLC!", "#FIELD!", "#CAMPO!", "#BLOCKED!", "#BUSY!", "#CONNECT!", "#UNKNOWN!", "#GETTING_DATA"),
-        *("infinity", "-infinity"),
     ]
 )
 

@@ -20,6 +20,9 @@ _DATES = {1082: 1182, 1114: 1115, 1184: 1185}
 #: Type codes of intervals and their array. Python has no months; drivers count 30 days for one.
 _INTERVAL, _INTERVALS = 1186, 1187
 
+#: What counts as no date: NULL, and an infinite one, which no message can name.
+_ENDLESS = (None, "infinity", "-infinity")
+
 #: Arrays of custom types, such as enums, which drivers return as text.
 _ARRAYS = """
 SELECT one.typname AS name, one.oid AS one, several.oid AS several
@@ -55,7 +58,7 @@ def _read_with_psycopg2(connection: Any, arrays: Sequence[Sequence[Any]]) -> Non
     def exact(known: Any) -> Callable[[str | None, Any], Any]:
         def read(text: str | None, cursor: Any) -> Any:
             try:
-                return text if text is None or text.endswith("infinity") else known(text, cursor)
+                return None if text in _ENDLESS else known(text, cursor)
             except wrong:
                 return text
 
@@ -84,7 +87,8 @@ def _read_with_psycopg(connection: Any, arrays: Sequence[Sequence[Any]]) -> None
             try:
                 return known.load(self, data)
             except wrong:
-                return bytes(data).decode()
+                text = bytes(data).decode()
+                return None if text in _ENDLESS else text
 
         return type(known.__name__, (known,), {"load": load})
 
