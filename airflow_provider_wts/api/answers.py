@@ -80,9 +80,12 @@ def problem_of(operation: Operation, value: Any) -> str | None:
     if operation.answer_schema is None:
         return None
     shape = _shape_of(operation.operation_id)
-    is_nothing = isinstance(value, dict) and not value.get("id") and "id" in shape.properties
-    if is_nothing and any(value.get(name) and name not in shape.properties for name in _OF_ERRORS):
-        return "it is an error, although its HTTP status means success"
+    if isinstance(value, dict) and shape.properties:
+        # Errors share some of their fields with objects that have an ID, but not that.
+        shown = ("id",) if "id" in shape.properties else shape.properties
+        is_error = any(value.get(name) and name not in shape.properties for name in _OF_ERRORS)
+        if is_error and not any(value.get(name) for name in shown):
+            return "it is an error, although its HTTP status means success"
     return None if _fits(shape, value, 1) else _first_problem(shape, value, "", 1)
 
 

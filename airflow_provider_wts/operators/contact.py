@@ -532,11 +532,11 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
                 snapshot.keep()
             saved = _Saved()
             for chunk in plain:
-                saved.add(self.hook.run(_save(chunk, rules)))
+                saved.add(self.hook.run(_save(chunk, rules)), chunk)
                 self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
             if starting is not None:
                 for group in starting.groups:
-                    saved.add(starting.send(group, lambda chunk: _save(chunk, rules)))
+                    saved.add(starting.send(group, lambda chunk: _save(chunk, rules)), group.members)
                     self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
                 starting.finish()
             if snapshot is not None:
@@ -584,7 +584,10 @@ class _Saved:
         self.calls = 0
         self._ids: list[str | None] = []
 
-    def add(self, answer: list[Contact] | None) -> None:
+    def add(self, answer: list[Contact] | None, rows: list[ContactFields]) -> None:
+        from airflow_provider_wts.sending.membership import warn_of_missing
+
+        warn_of_missing(sum(bool(contact.get("id")) for contact in answer or []), [_name(row) for row in rows])
         self.calls += 1
         self.count += len(answer or [])
         self._ids += [contact.get("id") for contact in answer or []]

@@ -268,7 +268,7 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
 
     def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         """Add contacts, each exactly once across all tries."""
-        from airflow_provider_wts.sending.membership import SequenceMembers
+        from airflow_provider_wts.sending.membership import SequenceMembers, warn_of_missing
 
         def build(chunk: list[_Member]) -> Call[Any]:
             named: Any = {f"{chunk[0].by}s": [member.value for member in chunk]}
@@ -284,7 +284,10 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
         if self._snapshot is not None:
             self._snapshot.keep()
         for count, group in enumerate(adding.groups, start=1):
-            adding.send(group, build)
+            answer = adding.send(group, build) or {}
+            # The response is the first page of all of them.
+            shown = max(len(answer.get("items") or ()), answer.get("totalItems") or 0)
+            warn_of_missing(shown, [member.value for member in group.members])
             self.log.info("Call %s of %s: %s contacts.", count, len(adding.groups), len(group.members))
         adding.finish()
         return len(adding.groups)

@@ -8,6 +8,7 @@ group go into new ones.
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from airflow_provider_wts.api.addresses import readable
@@ -15,7 +16,7 @@ from airflow_provider_wts.api.errors import WtsUnknownOutcomeError
 from airflow_provider_wts.sending.ledger import ensure_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.sending.once import Once
@@ -25,8 +26,23 @@ T = TypeVar("T")
 
 Answer = TypeVar("Answer")
 
+log = logging.getLogger(__name__)
+
 #: Maximum contacts per call. The API documents no limit for sequences; its other batch calls take 100.
 SIZE = 100
+
+
+def warn_of_missing(shown: int, names: Sequence[str]) -> None:
+    """Warn if a response shows fewer contacts than its request had. What that means is not documented.
+
+    :param shown: contacts in the response.
+    :param names: names of the contacts in the request.
+    """
+    if shown < len(names):
+        named = ", ".join(map(readable, names))
+        log.warning(
+            "WTS Chat's response shows %s of %s contacts. Check these in WTS Chat: %s", shown, len(names), named
+        )
 
 
 class MemberGroup(NamedTuple, Generic[T]):

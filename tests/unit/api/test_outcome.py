@@ -35,11 +35,11 @@ from airflow_provider_wts.api.outcome import (
 )
 from airflow_provider_wts.api.transport import AnswerTooLargeError, ExchangeFailed, Reply
 
-SEND, READ, WRITE, SILENT, SESSION, START, SYNC, BATCH = (
+SEND, READ, WRITE, SILENT, SESSION, START, SYNC, BATCH, SEQUENCE = (
     operations()[name]
     for name in (
         *("send_text", "list_channels", "complete_session", "delete_tag", "get_session", "send_chatbot"),
-        *("send_message_sync", "send_template_batch"),
+        *("send_message_sync", "send_template_batch", "add_sequence_contacts_batch"),
     )
 )
 
@@ -131,7 +131,7 @@ def test_a_documented_value_comes_out_as_documented_however_it_is_spelled(
     assert judge_reply(operation, reply(200, answer)).value == value
 
 
-@pytest.mark.parametrize("operation", [SEND, SYNC, START, WRITE, SESSION])
+@pytest.mark.parametrize("operation", [SEND, SYNC, START, WRITE, SESSION, BATCH, SEQUENCE])
 @pytest.mark.parametrize(
     "answer",
     [

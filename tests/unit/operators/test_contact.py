@@ -287,6 +287,15 @@ def test_email_is_left_to_airflow(context):
 # Many contacts --------------------------------------------------------------------------------------------------------
 
 
+def test_rows_that_the_response_does_not_show_are_named(wts_connection, context, monkeypatch, caplog):
+    rows = [{"phone_number": "+55 11 97777-0001", "name": "Ana"}, {"phone_number": "+55 11 97777-0002", "name": "Bia"}]
+    monkeypatch.setattr(WtsHook, "run", lambda hook, call: [{"id": "c1"}])
+
+    assert run(WtsSaveContactsOperator, context, contacts=rows)["saved"] == 1
+    assert "shows 1 of 2 contacts" in caplog.text
+    assert "+55 11 97777-0002" in caplog.text
+
+
 def test_contacts_are_saved_in_chunks_of_100(wts_connection, context):
     rows = [{"phone_number": f"+55 11 97777-{number:04}", "name": f"Nome {number}"} for number in range(250)]
 

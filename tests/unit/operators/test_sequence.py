@@ -113,6 +113,21 @@ def test_many_contacts_go_out_100_at_a_time(wts_connection, context):
     assert members(wts_connection) == 250
 
 
+@pytest.mark.parametrize("answer", [{"items": [{"id": "m1"}], "totalItems": 1}, {"items": None}, {}, None], ids=str)
+def test_contacts_that_the_response_does_not_show_are_named(wts_connection, context, monkeypatch, caplog, answer):
+    monkeypatch.setattr(WtsHook, "run", lambda hook, call, **more: answer)
+
+    run(WtsAddToSequenceOperator, context, sequence=SOME_ID, phones=[CARLA, DIEGO])
+    assert "of 2 contacts" in caplog.text
+    assert readable(CARLA) in caplog.text
+    assert readable(DIEGO) in caplog.text
+
+
+def test_a_response_that_shows_one_page_of_all_contacts_is_complete(wts_connection, context, caplog):
+    run(WtsAddToSequenceOperator, context, sequence="Pós-venda", phones=NUMBERS[:30])
+    assert "Check these" not in caplog.text
+
+
 def test_ids_and_numbers_go_out_apart(wts_connection, context):
     ids = [id_of(CARLA)]
 
