@@ -388,7 +388,7 @@ class Progress:
         self._begun = self._logged_at = time.monotonic()
 
     def skip(self, row: SkippedRow) -> None:
-        """Record a row without a recipient."""
+        """Record a row that nothing is sent to."""
         self._bad_rows += row.status == "bad_row"
         line = {"line": row.line, "to": None, "status": row.status, "reason": row.reason}
         line |= {"row_key": row.key} if row.key else {}

@@ -65,8 +65,8 @@ _HIDDEN = re.compile(rb"\s(?:hidden=[\"'](?:1|true)|ht=[\"']0(?:\.0*)?)[\"']")
 
 _HIDDEN_ROW = "is hidden in the spreadsheet, by a filter or by hand. Show it, or delete it"
 _FORMULA_ALONE = (
-    "holds a formula without its value: the program that wrote the file did not calculate it. Open the file in Excel "
-    "or LibreOffice and save it again"
+    "contains a formula without its value: the program that wrote the file did not calculate it. Open the file in "
+    "Excel or LibreOffice and save it again"
 )
 
 #: A date in a header, such as the month of a column, has as many digits as a phone number.

@@ -356,13 +356,13 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.xlsx",
         excel(["to", "nome"], [ANA, "Ana"], ["=A1", "=B1"]),
         {},
-        {3: "holds a formula without its value"},
+        {3: "contains a formula without its value"},
     ),
     "Excel, zero for each formula that was not calculated": (
         "a.xlsx",
         edited(excel(["to", "nome"], [ANA, "=B1"]), b"<v />", b"<v>0</v>"),
         {},
-        {2: "holds a formula without its value"},
+        {2: "contains a formula without its value"},
     ),
     "Excel, a formula that gives an empty text": (
         "a.xlsx",
