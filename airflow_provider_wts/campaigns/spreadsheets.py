@@ -182,7 +182,8 @@ def csv_rows(text: IO[str]) -> Iterator[Cells]:
             header = Header(cells or [], last)
         elif cells:
             values, problem = header.values(list(map(_unwrapped, cells)))
-            if any(_holds_rows(cell, delimiter, header.width) or _QUOTE_AFTER_SPACE.fullmatch(cell) for cell in cells):
+            joined = any(_holds_rows(cells, place, delimiter, header.width) for place in range(len(cells)))
+            if joined or any(map(_QUOTE_AFTER_SPACE.fullmatch, cells)):
                 problem = _misquoted(first, last)
             yield last, values, problem
     if header is None:
@@ -245,17 +246,23 @@ def _misquoted(first: int, last: int) -> str:
     return f"{rows}has a quote in the wrong place: {_QUOTES}"
 
 
-def _holds_rows(cell: str, delimiter: str, width: int) -> bool:
-    """Whether a cell contains whole rows of the file, because its quote is closed in another row."""
+def _holds_rows(cells: Sequence[str], place: int, delimiter: str, width: int) -> bool:
+    """Whether a cell contains rows of the file, because its quote is closed in another row."""
+    if "\n" not in cells[place] and "\r" not in cells[place]:
+        return False
+    lines = [line.split(delimiter) for line in cells[place].splitlines()]
+    if any(len(line) >= width and any(map(_looks_like_recipient, line)) for line in lines[1:]):
+        return True
+    # The rest of one row and the beginning of another one; a text of several lines has other numbers of parts.
+    first, last = lines[0], lines[-1]
+    fits = len(first) == width - place and len(last) == width - (len(cells) - place - 1)
+    return fits and any(map(_looks_like_recipient, (*first[1:], *last[:-1])))
+
+
+def _looks_like_recipient(text: str) -> bool:
     from airflow_provider_wts.api.addresses import looks_like_number
 
-    if "\n" not in cell and "\r" not in cell:
-        return False
-    parts = [part for line in cell.splitlines() for part in line.split(delimiter)]
-    # Such a cell joins the last cell of a row and the first one of the next.
-    return cell.count(delimiter) >= max(width - 1, 1) and any(
-        looks_like_number(part) or part.strip().startswith("@") for part in parts
-    )
+    return text.strip().startswith("@") or looks_like_number(text)
 
 
 def _delimiter(lines: list[str]) -> str:

@@ -243,6 +243,18 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "a formula of two texts": ("a.csv", f'to;nome\n{ANA};="A"&"na"\n'.encode(), {}, [(TWO[0][0], '="A"&"na"')]),
     "quotes inside a cell": ("a.csv", f'to;nome\n{ANA};Ana "Nina"\n'.encode(), {}, [(TWO[0][0], 'Ana "Nina"')]),
     "a line break inside a cell": ("a.csv", f'to;nome\n{ANA};"Ana\nS."\n'.encode(), {}, [(TWO[0][0], "Ana\nS.")]),
+    "a text of several lines, with a phone number and delimiters": (
+        "a.csv",
+        f'to,nome\n{ANA},"Oi, tudo bem?\nLigue para:\n(11) 4000-1234"\n'.encode(),
+        {},
+        [(TWO[0][0], "Oi, tudo bem?\nLigue para:\n(11) 4000-1234")],
+    ),
+    "a text of several lines in the first column, with a handle and a delimiter": (
+        "a.csv",
+        f'nome;to\n"Oi; siga\n@loja";{ANA}\n'.encode(),
+        {},
+        [(TWO[0][0], "Oi; siga\n@loja")],
+    ),
     "NUL in a cell": ("a.csv", f"to;nome\n{ANA};A\0na\n".encode(), {}, {2: "nome: 'A\\x00na' is not readable text"}),
     "NULs at the end": ("a.csv", f"to;nome\n{ANA};Ana\n".encode() + b"\0" * 512, {}, {3: "has 1 column, the header 2"}),
     "UTF-8, taken for cp1252": (
