@@ -180,7 +180,7 @@ class Poller:
         for group, check in ((self._sessions, self._check_sessions), (self._messages, self._check_messages)):
             if not len(group):
                 continue
-            checked = await check(calls, all_due=bool(errors))
+            checked = await check(calls, all_due=bool(errors), token_works=learned)
             calls += checked.calls
             learned = learned or bool(checked.seen)
             errors += checked.failed.values()
@@ -223,7 +223,7 @@ class Poller:
             self._check_expected(swept, statuses)
         return swept.calls
 
-    async def _check_sessions(self, calls: int, *, all_due: bool) -> SingleChecks:
+    async def _check_sessions(self, calls: int, *, all_due: bool, token_works: bool) -> SingleChecks:
         waiting = len(self._sessions)
         if self._cursor is None:
             self._cursor = self._new_since
@@ -235,21 +235,25 @@ class Poller:
             count = max(1, min(math.ceil(waiting * interval / TURN), share, count))
         chosen = self._sessions.next_in_turn(count)
         # Without retries: the next turn is the retry.
-        checked = await self._reader.read(lambda client: poll_sessions(client.perform_once, self._wanted(chosen)))
+        checked = await self._reader.read(
+            lambda client: poll_sessions(client.perform_once, self._wanted(chosen), token_works=token_works)
+        )
         self._sessions.note_checked(chosen, checked.seen, checked.failed)
         if by_list:
             self._compare_with_list(checked.seen)
         self._sessions.report({session_id: session_snapshot(session) for session_id, session in checked.seen.items()})
         return checked
 
-    async def _check_messages(self, calls: int, *, all_due: bool) -> SingleChecks:
+    async def _check_messages(self, calls: int, *, all_due: bool, token_works: bool) -> SingleChecks:
         chosen = self._messages.next_in_turn(MAX_SINGLE_CHECKS)
         kinds = {
             message_id: next((one.id_of for one in self._messages.waiting_for(message_id) if one.id_of), None)
             for message_id in chosen
         }
         checked = await self._reader.read(
-            lambda client: poll_messages(client.perform_once, {one: kinds[one] for one in self._wanted(chosen)})
+            lambda client: poll_messages(
+                client.perform_once, {one: kinds[one] for one in self._wanted(chosen)}, token_works=token_works
+            )
         )
         self._messages.note_checked(chosen, checked.seen, checked.failed)
         self._messages.report(checked.seen)

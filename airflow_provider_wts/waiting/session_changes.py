@@ -256,17 +256,21 @@ class Position:
 _NAMES = {wire: name for name, wire in _EVENT_FIELDS.items()}
 
 
-def poll_messages(read: Callable[[Call[Any]], Any], messages: Mapping[str, str | None]) -> SingleChecks:
+def poll_messages(
+    read: Callable[[Call[Any]], Any], messages: Mapping[str, str | None], *, token_works: bool = False
+) -> SingleChecks:
     """Read messages one at a time; an error about one does not affect the others.
 
     :param read: performs a call.
     :param messages: the IDs, and whether each belongs to a ``send`` or a ``message``, if known.
+    :param token_works: see :func:`check_each`.
     :raises WtsAuthenticationError: when the token is refused.
     """
     return check_each(
         lambda message_id: message_snapshot(read_status(read, message_id, messages[message_id])[0]),
         messages,
         Snapshot(NOT_FOUND),
+        token_works=token_works,
     )
 
 
@@ -424,10 +428,13 @@ def whole_number(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) -> SingleChecks:
+def poll_sessions(
+    read: Callable[[Call[Any]], Any], session_ids: Iterable[str], *, token_works: bool = False
+) -> SingleChecks:
     """Read sessions one at a time; an error about one does not affect the others.
 
     :param read: performs a call.
+    :param token_works: see :func:`check_each`.
     :raises WtsAuthenticationError: when the token is refused.
     """
 
@@ -441,25 +448,33 @@ def poll_sessions(read: Callable[[Call[Any]], Any], session_ids: Iterable[str]) 
             )
         return session
 
-    return check_each(check, session_ids, {"status": NOT_FOUND})
+    return check_each(check, session_ids, {"status": NOT_FOUND}, token_works=token_works)
 
 
-def check_each(check: Callable[[str], Any], ids: Iterable[str], missing: Any) -> SingleChecks:
+def check_each(
+    check: Callable[[str], Any], ids: Iterable[str], missing: Any, *, token_works: bool = False
+) -> SingleChecks:
     """Check sessions or messages one at a time; an error about one does not affect the others.
 
     :param missing: the result for one that does not exist.
+    :param token_works: whether the API has just accepted the token. Then, a 401 is an answer about one ID.
     :raises WtsAuthenticationError: when the token is refused.
     """
     seen: dict[str, Any] = {}
     failed: dict[str, WtsError] = {}
     in_a_row = calls = 0
+    refused: WtsError | None = None
     for one in ids:
         calls += 1
         try:
             seen[one] = check(one)
         except WtsError as error:
-            if refuses_token(error):
-                raise
+            if refuses_token(error) and not token_works:
+                # The next one shows whether it is about the token.
+                if refused is not None:
+                    raise
+                refused, failed[one] = error, error
+                continue
             if reports_missing(error):
                 log.warning("%s cannot be found: %s", one, error)
                 seen[one] = missing
@@ -470,4 +485,7 @@ def check_each(check: Callable[[str], Any], ids: Iterable[str], missing: Any) ->
                     break
                 continue
         in_a_row = 0
+        token_works = True
+    if refused is not None and not token_works:
+        raise refused
     return SingleChecks(seen, failed, calls)

@@ -244,7 +244,10 @@ def test_a_list_that_only_answers_oddly_delays_and_ends_no_wait(service: Service
     assert {told["outcome"] for told in ends().values()} == {"reached"}
 
 
-@pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES.keys())
+ABOUT_ONE = {**FAILURES, "401 of the API": envelope(401, "ERROR_UNAUTHORIZED")}
+
+
+@pytest.mark.parametrize("answer", ABOUT_ONE.values(), ids=ABOUT_ONE.keys())
 def test_what_one_session_is_answered_concerns_its_own_wait(service: Service, answer: Answer) -> None:
     service.listed = lambda ids: [one for one in ids if one != BAD]
     service.spoil = lambda path, session_id: answer if session_id == BAD else None
