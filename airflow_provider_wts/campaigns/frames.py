@@ -100,8 +100,11 @@ def _exact_cell(cell: Any, kind: Any, name: str, parameter: str) -> Any:
     if isinstance(cell, dict):
         fields = {field.name: getattr(field, "dtype", None) or field.type for field in getattr(kind, "fields", kind)}
         return {key: _exact_cell(one, fields[key], name, parameter) for key, one in cell.items()}
+    if isinstance(cell, tuple):
+        # An entry of a map.
+        return cell[0], _exact_cell(cell[1], kind, name, parameter)
     if isinstance(cell, list):
-        inner = getattr(kind, "inner", None) or kind.value_type
+        inner = getattr(kind, "inner", None) or getattr(kind, "item_type", None) or kind.value_type
         return [_exact_cell(one, inner, name, parameter) for one in cell]
     return _exact_number(cell, name, parameter) if str(kind) in _SINGLE else cell
 

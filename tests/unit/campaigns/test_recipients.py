@@ -673,15 +673,22 @@ def test_numbers_of_single_precision_inside_of_a_cell_are_read_as_they_were_writ
     def rows(number: float) -> list[Any]:
         single = pyarrow.float32()
         kind = pyarrow.list_(
-            pyarrow.struct([("float", pyarrow.float64()), ("single", single), ("all", pyarrow.list_(single))])
+            pyarrow.struct(
+                [
+                    ("float", pyarrow.float64()),
+                    ("single", single),
+                    ("all", pyarrow.list_(single)),
+                    ("map", pyarrow.map_(pyarrow.string(), single)),
+                ]
+            )
         )
-        cell = [{"float": 123456789.12, "single": 149.9, "all": [None, number]}]
+        cell = [{"float": 123456789.12, "single": 149.9, "all": [None, number], "map": [("a", number)]}]
         table = pyarrow.table({"x": pyarrow.array([cell, None], kind)})
         parquet.write_table(table, tmp_path / "a.parquet")
         found = recipients.in_file(str(tmp_path / "a.parquet")) if is_file else recipients.listed(table)
         return [row.values["x"] for row in found]
 
-    assert rows(0.1) == [[{"float": 123456789.12, "single": 149.9, "all": [None, 0.1]}], None]
+    assert rows(0.1) == [[{"float": 123456789.12, "single": 149.9, "all": [None, 0.1], "map": [("a", 0.1)]}], None]
     with pytest.raises(WtsInvalidRequestError, match="the column 'x' has single precision"):
         rows(11999990001.0)
 
