@@ -139,7 +139,7 @@ def failure_of(answer: Any) -> str | None:
         return None
     reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"
     reason = without_personal_data(str(reason))
-    return f"WTS Chat accepted message {answer.get('id')}, but it failed: {reason}"
+    return f"WTS Chat accepted message {answer.get('id')}, but its status is {answer['status']}: {reason}"
 
 
 #: The documented statuses of a message.

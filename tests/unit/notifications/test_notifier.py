@@ -248,16 +248,15 @@ def test_an_unknown_outcome_is_not_sent_again(
     assert len(wts_connection.received(PHONES[0])) == 1
 
 
+@pytest.mark.parametrize("status", ["FAILED", "DELETED"])
 @pytest.mark.usefixtures("wts_connection")
 def test_a_message_that_failed_at_once_notified_nobody(
-    dag_context: dict[str, Any], errors: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch
+    dag_context: dict[str, Any], errors: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
-    answers = iter(
-        [{"id": "m1", "status": "FAILED", "failedReason": "fora da janela"}, {"id": "m2", "status": "QUEUED"}]
-    )
+    answers = iter([{"id": "m1", "status": status, "failedReason": "fora da janela"}, {"id": "m2", "status": "QUEUED"}])
     monkeypatch.setattr(WtsHook, "run", lambda hook, call: next(answers))
     WtsNotifier(to=PHONES, text="Olá")(dag_context)
-    assert [PHONES[0] in line and "fora da janela" in line for line in errors] == [True]
+    assert [PHONES[0] in line and f"{status}: fora da janela" in line for line in errors] == [True]
     assert told[-1] == f"Notified 1 of 2 recipients: {PHONES[1]}."
 
 
