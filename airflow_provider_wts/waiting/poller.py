@@ -186,6 +186,8 @@ class Poller:
             errors += checked.failed.values()
             failed.append((group, checked.failed))
         if errors and not learned:
+            # Beside other failures, a 401 shows nothing about the token; the next poll does.
+            errors.sort(key=refuses_token)
             raise next((error for error in errors if isinstance(error, WtsRateLimitError)), errors[0])
         for group, failures in failed:
             # A request that never reached the API shows nothing about a session.

@@ -486,6 +486,6 @@ def check_each(
                 continue
         in_a_row = 0
         token_works = True
-    if refused is not None and not token_works:
+    if refused is not None and not token_works and len(failed) == 1:
         raise refused
     return SingleChecks(seen, failed, calls)

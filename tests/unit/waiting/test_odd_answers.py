@@ -244,6 +244,23 @@ def test_a_list_that_only_answers_oddly_delays_and_ends_no_wait(service: Service
     assert {told["outcome"] for told in ends().values()} == {"reached"}
 
 
+def test_a_401_about_one_session_ends_no_other_wait_while_the_rest_fails(service: Service) -> None:
+    left = [len(FEW)]
+
+    def spoil(path: str, session_id: str | None) -> Answer | None:
+        left[0] -= 1
+        if session_id == BAD:
+            return envelope(401, "ERROR_UNAUTHORIZED")
+        return (502, HTML, PAGE) if left[0] >= 0 else None
+
+    service.spoil = spoil
+    service.listed = lambda ids: [one for one in ids if one != BAD]
+    service.status[BAD] = "STARTED"
+    told = ends()
+    assert told.pop(BAD)["outcome"] == "error"
+    assert {one["outcome"] for one in told.values()} == {"reached"}
+
+
 ABOUT_ONE = {**FAILURES, "401 of the API": envelope(401, "ERROR_UNAUTHORIZED")}
 
 
