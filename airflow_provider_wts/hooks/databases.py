@@ -69,7 +69,8 @@ def cells_of(row: Any) -> Sequence[Any]:
 def message_of(error: Exception) -> str:
     """Return a database's error message, without the rows that it quotes."""
     if isinstance(error, LookupError):
-        return f"a placeholder has no value ({reason_of(error)})"
+        # Its text is only the key.
+        return f"{type(error).__name__} {reason_of(error)}"
     # PostgreSQL puts the statement and the whole row into the following lines.
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return reason_of(without_personal_data(" ".join(first.split())))

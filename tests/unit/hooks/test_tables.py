@@ -319,6 +319,15 @@ def test_a_connection_that_leads_to_no_database_is_named(
         table_of(("results_table", "results_conn_id"), ("results", "wts_db"), COLUMNS, ["row_key"])
 
 
+def test_an_error_that_is_only_a_key_is_named(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect() -> None:
+        raise KeyError("host")
+
+    monkeypatch.setattr(table._hook, "get_conn", connect)
+    with pytest.raises(WtsInvalidRequestError, match=r"could not be written to .*: KeyError 'host'"):
+        table.check("Nothing was read.")
+
+
 def test_a_table_of_other_columns_is_named(table: Table, database: Any) -> None:  # noqa: F811
     database.write("CREATE TABLE TABLE_NAME (x INTEGER)")
     with pytest.raises(WtsInvalidRequestError, match=r"(?s)outcomes_table: the rows could not be .*Change the.*clear"):
