@@ -395,6 +395,15 @@ def text(name: str, value: Any) -> Missing[str]:
 _CONTROL_CHARACTER = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
+#: A colour, for example, as terminals read it.
+_TERMINAL_SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")
+
+
+def without_control_characters(value: Any) -> Any:
+    """Return a text without control characters and what terminals read with them; other values as they are."""
+    return _CONTROL_CHARACTER.sub("", _TERMINAL_SEQUENCE.sub("", value)) if isinstance(value, str) else value
+
+
 def refuse_control_characters(name: str, value: str) -> None:
     """Refuse text with control characters, such as NUL, BEL and ESC, because it is damaged.
 

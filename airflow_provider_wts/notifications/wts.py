@@ -184,14 +184,18 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
             )
         if not parameters.missing(self.template):
             sender = templates.needed_channel(channel)
-            filling = templates.template_parameters("parameters", self.parameters or UNSET)
+            given = self.parameters
+            if isinstance(given, dict):
+                given = {name: parameters.without_control_characters(value) for name, value in given.items()}
+            filling = templates.template_parameters("parameters", given or UNSET)
             template_id = checked_template(
                 hook.names, str(self.template), sender, filling, has_file=False, check=True, log=self.log
             )
             return lambda to: sends.send_template(
                 to, sender, template_id, parameters=filling, session_metadata=metadata
             )
-        text = parameters.needed_text("text", self.text)
+        # The text of an exception may have colours, and an alert must not be lost for them.
+        text = parameters.needed_text("text", parameters.without_control_characters(self.text))
         sends.warn_if_long(self.log, "text", text, sends.MAX_TEXT)
         return lambda to: sends.send_text(text, to=to, from_=channel or UNSET)
 

@@ -78,6 +78,23 @@ def test_a_template_is_filled_in(wts_connection: Emulator, dag_context: dict[str
     assert request.body["sessionMetadata"] == {"dag": "billing"}
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"text": "Olá {{ exception }}, tudo bem?"},
+        {"template": "saudacao", "parameters": {"nome": "{{ exception }}"}, "channel": CHANNEL},
+    ],
+    ids=["text", "template"],
+)
+def test_colours_and_damaged_characters_of_an_exception_lose_no_alert(
+    wts_connection: Emulator, dag_context: dict[str, Any], given: dict[str, Any]
+) -> None:
+    error = ValueError("\x1b[31mtable\x1b[0m\x00 is\x07 \x1b[1;4mlocked\x1b[m")
+    WtsNotifier(to=PHONES[0], **given)({**dag_context, "exception": error})
+    wts_connection.advance(1)
+    assert [one.text for one in wts_connection.received(PHONES[0])] == ["Olá table is locked, tudo bem?"]
+
+
 def test_a_chatbot_is_started(wts_connection: Emulator, dag_context: dict[str, Any]) -> None:
     WtsNotifier(to=PHONES[0], chatbot="Cobrança")(dag_context)
     assert [one.kind for one in wts_connection.received(PHONES[0])] == ["chatbot"]
