@@ -82,7 +82,7 @@ class TaskProcess:
 
     def end(self) -> dict[str, Any]:
         """Wait for its end, and return what it told."""
-        assert self._told.poll(120), "It did not end."
+        assert self._told.poll(250), "It did not end."
         told: dict[str, Any] = json.loads(self._told.recv())
         self._process.join(120)
         assert self._process.exitcode == 0

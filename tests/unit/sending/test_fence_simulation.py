@@ -123,7 +123,7 @@ class World:
 
     def play(self) -> World:
         self.go_on(0)
-        assert self.over.acquire(timeout=30), "The simulation hangs."
+        assert self.over.acquire(timeout=120), "The simulation hangs."
         return self
 
     # What a try sees -------------------------------------------------------------------------------------------------
