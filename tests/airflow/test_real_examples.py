@@ -36,7 +36,7 @@ HASTE = {
     "example_wts_deadline": {
         "LIMIT = timedelta(hours=1)": "LIMIT = timedelta(seconds=5)",
         # The run is late until somebody was told.
-        '"""Do what must not take too long."""': "import os, time\n\n"
+        '"""Do work that has a deadline."""': "import os, time\n\n"
         "        while not os.path.exists(os.environ['AIRFLOW_HOME'] + '/told'):\n"
         "            time.sleep(0.5)",
     },
