@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from airflow_provider_wts.api import contacts, parameters
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsUnknownOutcomeError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, is_missing, parse_timestamp, visible
 from airflow_provider_wts.campaigns.garbled import garbled_cell
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
@@ -532,7 +532,7 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
                 snapshot.keep()
             saved = _Saved()
             for chunk in plain:
-                saved.add(self.hook.run(_save(chunk, rules)), chunk)
+                saved.add(self._save_chunk(_save(chunk, rules), rules), chunk)
                 self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
             if starting is not None:
                 for group in starting.groups:
@@ -543,6 +543,24 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
                 # From now on, a clear queries again.
                 self._once(context).finish()
         return saved.answer()
+
+    def _save_chunk(self, call: Call[list[Contact]], rules: SaveRules) -> list[Contact]:
+        """Save contacts; again after a lost answer, if that finds or updates what the first request saved."""
+        try:
+            return self.hook.run(call)
+        except WtsUnknownOutcomeError:
+            if True not in (rules.upsert, rules.get_if_exists):
+                raise
+            self.log.warning("batch_save_contacts: got no usable answer. Saving the same contacts again.")
+        try:
+            return self.hook.run(call)
+        except WtsUnknownOutcomeError as error:
+            raise WtsUnknownOutcomeError(
+                "batch_save_contacts: two attempts got no usable answer. A retry saves the same contacts again, which "
+                "does no harm.",
+                operation_id=call.operation_id,
+                repeatable=True,
+            ) from error
 
     def _contacts(self, snapshot: Snapshot | None) -> Iterator[ContactFields]:
         rows = contact_rows(self.contacts if snapshot is None else [row.values for row in snapshot.rows()])

@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from operator_runs import run, sent
 
+from airflow_provider_wts.api.errors import WtsUnknownOutcomeError
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators import contact as module
 from airflow_provider_wts.operators.contact import (
@@ -403,6 +404,31 @@ def in_sequence(emulator) -> list[str]:
         for item in request.body["items"]
         if item.get("sequenceIds") and request.status != 400
     ]
+
+
+ANA = {"name": "Ana", "phone_number": "+55|11977770001"}
+
+
+@pytest.mark.parametrize("rules", [{}, {"get_if_exists": True}], ids=["upsert", "get_if_exists"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_rows_whose_answer_is_lost_are_saved_again(wts_connection, context, when, rules):
+    wts_connection.faults.add("reset", when=when, operation_id="batch_save_contacts")
+    assert run(WtsSaveContactsOperator, context, contacts=[ANA], **rules)["saved"] == 1
+    assert len([one for one in wts_connection.state.contacts if one["phoneNumber"] == ANA["phone_number"]]) == 1
+
+
+def test_rows_whose_answer_is_lost_twice_are_left_to_a_retry(wts_connection, context):
+    wts_connection.faults.add("reset", operation_id="batch_save_contacts", times=2)
+    with pytest.raises(WtsUnknownOutcomeError, match="A retry saves the same contacts again"):
+        run(WtsSaveContactsOperator, context, contacts=[ANA])
+    assert run(WtsSaveContactsOperator, context, contacts=[ANA])["saved"] == 1
+
+
+def test_rows_that_must_be_new_are_not_saved_again_when_the_answer_is_lost(wts_connection, context):
+    wts_connection.faults.add("reset", when="after", operation_id="batch_save_contacts")
+    with pytest.raises(AirflowFailException, match="batch_save_contacts: the request was sent"):
+        run(WtsSaveContactsOperator, context, contacts=[ANA], upsert=False)
+    assert len(wts_connection.requests_of("batch_save_contacts")) == 1
 
 
 def test_rows_with_sequences_are_saved_once_over_all_tries(wts_connection, context, ledger):
