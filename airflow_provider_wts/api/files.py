@@ -6,7 +6,6 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.errors import (
     WtsError,
     WtsNotSentError,
@@ -129,6 +128,7 @@ def _unreadable(problem: Exception) -> WtsError:
 
 
 def _failure(failure: ExchangeFailed, host: str) -> WtsError:
+    from airflow_provider_wts.api.contract import operations
     from airflow_provider_wts.api.outcome import judge_failure, reason_of
 
     reason = reason_of(failure)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.sends import SendOptions
 from airflow_provider_wts.api.window import Window
 from airflow_provider_wts.api.wire import Missing, body_of, query_of
@@ -135,6 +134,8 @@ def failure_of(answer: Any) -> str | None:
 
     :param answer: the answer of a send.
     """
+    from airflow_provider_wts.api.personal_data import without_personal_data
+
     if not isinstance(answer, dict) or answer.get("status") not in FAILED_STATUSES:
         return None
     reason = answer.get("failedReason") or answer.get("failureReason") or "no reason was given"

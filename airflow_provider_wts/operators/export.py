@@ -26,7 +26,6 @@ from airflow_provider_wts.hooks.context import TaskIdentity, run_identity, same_
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.output_files import json_line, output_folder, write_whole
 from airflow_provider_wts.operators.base import WtsOperator
-from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -109,6 +108,8 @@ class Export:
         log: Logger,
         tables: tuple[Table | None, Table | None] = (None, None),
     ) -> None:
+        from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
+
         if wanted.file_format == "parquet":
             need_parquet()
         self._hook = hook

@@ -21,7 +21,6 @@ from airflow_provider_wts.api.errors import (
     quoted,
 )
 from airflow_provider_wts.api.messages import DELIVERY_STATUSES, MESSAGE_STATUSES, get_message_status, list_messages
-from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
 from airflow_provider_wts.api.wire import is_uuid, parse_timestamp
 
@@ -105,6 +104,8 @@ def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | 
 
 def message_snapshot(answer: Mapping[str, Any]) -> Snapshot:
     """Return the snapshot of a message. The two status calls name the reason differently."""
+    from airflow_provider_wts.api.personal_data import without_personal_data
+
     reason = answer.get("failedReason") or answer.get("failureReason") or ""
     # The snapshot goes into an event, which Airflow's database stores.
     return Snapshot(str(answer.get("status") or ""), reason=without_personal_data(str(reason)))

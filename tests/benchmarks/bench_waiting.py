@@ -29,6 +29,8 @@ def main() -> Table:
     from emulator_process import emulator_process
     from report import Table
 
+    from airflow_provider_wts.waiting.poller import SECONDS_PER_CALL
+
     idle = _triggerer("idle", [], {})[-1]
     with emulator_process(switches={"rate_limits": False, "recorded_requests": 200_000}) as service:
         session_ids = _open_sessions(service)
@@ -43,19 +45,21 @@ def main() -> Table:
         ("what", "WtsSessionSensor", "HttpSensor (deferred)", "HttpSensor / ours", "target"),
         f"{WAITERS:,} `WtsSessionTrigger`s in one event loop, as in a triggerer, with a poll every {SWEEP:.0f} s. "
         "HttpSensor makes one request per waiter and poll. Memory and CPU are the difference to a process with the "
-        f"same number of triggers that only sleep ({idle['memory']:.0f} MiB and {idle['cpu']:.1%} of a core).",
+        f"same number of triggers that only sleep ({idle['memory']:.0f} MiB and {idle['cpu']:.1%} of a core). "
+        "What the list of changed sessions leaves of a poll's share of the rate limit checks sessions one at a time.",
     )
     per_sweep = quiet[0] / max(quiet[1], 1)
-    table.add("requests of a sweep without changes", per_sweep, WAITERS, WAITERS / per_sweep, "≤ 2")
-    bound = CHANGED / 100 + 2
-    table.add(f"requests of the largest sweep ({CHANGED} changes in all)", max(after), WAITERS, WAITERS / max(after),
+    share = int(SWEEP / SECONDS_PER_CALL)
+    table.add("requests of a poll without changes", per_sweep, WAITERS, WAITERS / per_sweep, f"≤ {share}")
+    bound = share + CHANGED / 100
+    table.add(f"requests of the largest poll ({CHANGED} changes in all)", max(after), WAITERS, WAITERS / max(after),
               f"≤ {bound:.0f}")  # fmt: skip
     table.add("completions seen", f"{len(delays)} of {CHANGED}", "", "", "all")
     table.add("longest delay, in sweeps", max(delays, default=0.0) / SWEEP, "", "", "≤ 2")
     table.add("memory above idle triggers, MiB", memory, "", "", "≤ 30")
     table.add("CPU above idle triggers, % of a core", cpu * 100, "", "", "≤ 5")
-    table.check(f"waiting: {per_sweep:.1f} requests in a quiet sweep ≤ 2", per_sweep <= 2)
-    table.check(f"waiting: {max(after)} requests in the largest sweep ≤ {bound:.0f}", max(after) <= bound)
+    table.check(f"waiting: {per_sweep:.1f} requests in a quiet poll ≤ {share}", per_sweep <= share)
+    table.check(f"waiting: {max(after)} requests in the largest poll ≤ {bound:.0f}", max(after) <= bound)
     table.check(f"waiting: {len(delays)} of {CHANGED} completions seen", len(delays) == CHANGED)
     table.check("waiting: seen within two sweeps", max(delays, default=0.0) <= 2 * SWEEP)
     table.check(f"waiting: {memory:.0f} MiB ≤ 30", memory <= 30)
