@@ -11,13 +11,12 @@ from airflow_provider_wts.api import chatbots, directory, parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators.campaign import WtsSendChatbotBatchOperator, bot_flags
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
-from airflow_provider_wts.waiting.conditions import FailedChecks, SessionWait, WaitState, ends_wait, refuses_token
-from airflow_provider_wts.waiting.deferral import checked_event, time_left, times_of_deferral
+from airflow_provider_wts.waiting.conditions import FailedChecks, SessionWait, WaitState, read_for
+from airflow_provider_wts.waiting.deferral import checked_event, error_of, time_left, times_of_deferral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,7 +139,10 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             )
             self.log.warning(reason)
             raise AirflowSkipException(reason)
-        completed = self._completed(session)
+        wait = SessionWait.of(session.get("id"), "COMPLETED", ())
+        if self.deferrable:
+            self._defer(wait, self.completion_timeout)
+        completed = self._completed(wait)
         self.finish_sending(context)
         return completed
 
@@ -151,9 +153,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         :return: the session as it is at the end.
         """
         self.open_ledger(context)
-        completed = completed_event(self.hook, event)
-        if event and event.get("listed") and completed.get("status") != "COMPLETED":
-            self._wait_on(completed, time_left(event, self.completion_timeout))
+        completed = self._resumed(checked_event(event, "session_id"))
         # Not earlier, so that clearing a task that failed while it waited continues the wait.
         self.finish_sending(context)
         return completed
@@ -202,12 +202,26 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             return InSession(recipient=str(start["to"]))
         return InSession(session_id=str(start["session_id"]))
 
-    def _wait_on(self, session: SessionV2, left: float) -> NoReturn:
-        """Wait on for a session that only the list of sessions shows as completed."""
-        self.log.warning("The list of sessions shows session %s as completed, but it is not.", session.get("id"))
-        if left <= 0:
-            raise AirflowFailException(_too_late(str(session.get("id")), session.get("status")))
-        self._defer(SessionWait.of(session.get("id"), "COMPLETED", ()), left)
+    def _completed(self, wait: SessionWait) -> SessionV2:
+        """Wait on the worker."""
+        deadline = time.monotonic() + self.completion_timeout
+        failed_checks = FailedChecks()
+        status = None
+        while True:
+            try:
+                session = self._session(wait.session_id)
+            except WtsError as error:
+                if failed_checks.failed(error):
+                    raise
+            else:
+                failed_checks.succeeded()
+                status = session.get("status")
+                if wait.verdict(session)[0] is WaitState.REACHED:
+                    return session
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise AirflowFailException(_too_late(wait.session_id, status))
+            time.sleep(min(self.poll_interval, left))
 
     def _defer(self, wait: SessionWait, timeout: float) -> NoReturn:
         from airflow_provider_wts.triggers.session import WtsSessionTrigger
@@ -217,11 +231,34 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self.defer(trigger=trigger, method_name="execute_complete", timeout=longest)
         raise AssertionError("defer() does not return")
 
-    def _completed(self, session: Session) -> SessionV2:
-        wait = SessionWait.of(session.get("id"), "COMPLETED", ())
-        if self.deferrable:
-            self._defer(wait, self.completion_timeout)
-        return wait_until_completed(self.hook, wait, poll_interval=self.poll_interval, timeout=self.completion_timeout)
+    def _resumed(self, event: Mapping[str, Any]) -> SessionV2:
+        """Return the session that the trigger waited for; wait on if only the list of sessions shows its end."""
+        wait, outcome, status = SessionWait(event["session_id"]), event["outcome"], event.get("status")
+        if outcome == "failed":
+            raise error_of(event)
+        try:
+            session = self._session(wait.session_id)
+        except WtsError:
+            if outcome == "reached":
+                raise
+        else:
+            status = session.get("status")
+            if status == "COMPLETED" or (outcome == "reached" and not event.get("listed")):
+                return session
+        if outcome == "error":
+            raise error_of(event)
+        left = 0.0
+        if outcome == "reached":
+            self.log.warning("The list of sessions shows session %s as completed, but it is not.", wait.session_id)
+            left = time_left(event, self.completion_timeout)
+        if left <= 0:
+            raise AirflowFailException(_too_late(wait.session_id, status))
+        self._defer(wait, left)
+
+    def _session(self, session_id: str) -> SessionV2:
+        from airflow_provider_wts.api.sessions import get_session
+
+        return read_for(self, lambda: self.hook.run(get_session(session_id)), lambda: f"Session {session_id}")
 
     def _was_skipped(self, session: Session, start: BotStart, mark: Mark) -> bool:
         from airflow_provider_wts.api.sessions import get_session
@@ -297,90 +334,6 @@ class WtsListChannelsOperator(WtsListOperator):
         """Return the call with the filter."""
         types = ("All", "Whatsapp", "Messenger", "Instagram")
         return directory.list_channels(channel_type=parameters.filter_choice("channel_type", self.channel_type, types))
-
-
-def wait_until_completed(hook: WtsHook, wait: SessionWait, *, poll_interval: float, timeout: float) -> SessionV2:
-    """Wait on the worker.
-
-    :param wait: what is waited for.
-    :param poll_interval: polling interval in seconds.
-    :param timeout: seconds for the whole wait.
-    :return: the session as it is at the end.
-    :raises AirflowFailException: when the time is over, or the API refuses to report it.
-    :raises WtsError: when the API could not be asked several times in a row.
-    """
-    deadline = time.monotonic() + timeout
-    failed_checks = FailedChecks()
-    status = None
-    while True:
-        try:
-            session: SessionV2 | None = _session(hook, wait.session_id)
-        except WtsError as error:
-            if refuses_token(error):
-                # The token may have been replaced in Airflow. If the new one is refused, too, the wait is over.
-                hook = WtsHook(hook.wts_conn_id)
-                session = _session_at_once(hook, wait.session_id)
-            elif failed_checks.failed(error):
-                raise
-            else:
-                session = None
-        if session is not None:
-            failed_checks.succeeded()
-            status = session.get("status")
-            if wait.verdict(session)[0] is WaitState.REACHED:
-                return session
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise AirflowFailException(_too_late(wait.session_id, status))
-        time.sleep(min(poll_interval, left))
-
-
-def completed_event(hook: WtsHook, event: Any) -> SessionV2:
-    """Return the session that a trigger waited for.
-
-    :param event: what the trigger sent.
-    :return: the session as it is at the end.
-    :raises AirflowFailException: when it did not complete in time, or the API refuses to report it.
-    :raises WtsError: when the API could not be asked several times in a row, or the event makes no sense.
-    """
-    event = checked_event(event, "session_id")
-    session_id, status, words = event["session_id"], event.get("status"), str(event["message"])
-    if event["outcome"] == "failed":
-        raise AirflowFailException(words)
-    try:
-        session = _session_at_once(hook, session_id)
-    except WtsError:
-        if event["outcome"] == "reached":
-            raise
-    else:
-        status = session.get("status")
-        if event["outcome"] == "reached" or SessionWait(session_id).verdict(session)[0] is WaitState.REACHED:
-            return session
-    if event["outcome"] == "timeout":
-        raise AirflowFailException(_too_late(session_id, status))
-    if event.get("final"):
-        raise AirflowFailException(words)
-    raise WtsError(words)
-
-
-def _session(hook: WtsHook, session_id: str) -> SessionV2:
-    from airflow_provider_wts.api.sessions import get_session
-
-    try:
-        return hook.run(get_session(session_id))
-    except WtsError as error:
-        if refuses_token(error) or not ends_wait(error):
-            raise
-        raise AirflowFailException(f"Session {session_id} cannot be found. {error}") from None
-
-
-def _session_at_once(hook: WtsHook, session_id: str) -> SessionV2:
-    try:
-        return _session(hook, session_id)
-    except WtsError as error:
-        if not refuses_token(error):
-            raise
-        raise AirflowFailException(str(error)) from None
 
 
 def _too_late(session_id: str, status: str | None) -> str:

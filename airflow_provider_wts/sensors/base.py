@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError, WtsRejectedError, WtsUnreachableError
+from airflow_provider_wts.api.errors import WtsError, WtsRejectedError, WtsUnreachableError
 from airflow_provider_wts.hooks.errors import use_retry_policy
 from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
@@ -209,26 +209,9 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         :raises AirflowFailException: when that token is refused, too, or what the sensor waits for does not exist.
         :raises WtsError: when it failed in another way.
         """
-        from airflow_provider_wts.waiting.conditions import ends_wait, refuses_token, reports_missing
+        from airflow_provider_wts.waiting.conditions import read_for
 
-        until = max(self._ends_at, time.monotonic() + _LAST_WAIT)
-        try:
-            try:
-                self.hook.client.wait_until(until)
-                return read()
-            except WtsError as error:
-                if not refuses_token(error):
-                    raise
-                self.log.warning("%s The connection %r is read again.", error, self.wts_conn_id)
-            self.__dict__.pop("hook", None)
-            self.hook.client.wait_until(until)
-            return read()
-        except WtsError as error:
-            if not ends_wait(error):
-                raise
-            missing = f"{self.subject()} cannot be found. " if reports_missing(error) else ""
-            # The message is complete; a second traceback would only bury it.
-            raise AirflowFailException(f"{missing}{error}") from None
+        return read_for(self, read, self.subject, until=max(self._ends_at, time.monotonic() + _LAST_WAIT))
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class."""
@@ -281,19 +264,14 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         :raises AirflowFailException: when the wait failed.
         :raises WtsError: when the API could not be asked several times in a row.
         """
+        from airflow_provider_wts.waiting.deferral import error_of
+
         self._last_words = str(event["message"])
-        if event["outcome"] == "failed":
-            raise AirflowFailException(self._last_words)
-        found = self.last_check(context)
-        if found is not None:
+        if event["outcome"] != "failed" and (found := self.last_check(context)) is not None:
             return found.value
         if event["outcome"] == "timeout":
             raise AirflowSensorTimeout(self._too_late())
-        if event.get("final"):
-            raise AirflowFailException(str(event["message"]))
-        if (seconds := event.get("retry_after")) is not None:
-            raise WtsRateLimitError(str(event["message"]), retry_after=seconds)
-        raise WtsError(str(event["message"]))
+        raise error_of(event)
 
     def last_check(self, context: Context) -> Check | None:
         """Check once more, and return the result if the wait is over.

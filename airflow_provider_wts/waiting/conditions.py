@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.hooks.wts import WtsHook
 
+
+T = TypeVar("T")
 
 _FAILED = ("FAILED", "DELETED")
 
@@ -324,6 +328,38 @@ def reports_missing(error: BaseException) -> bool:
 def ends_wait(error: BaseException) -> bool:
     """Whether an error of a check ends the wait immediately: the object does not exist, or cannot be read at all."""
     return refuses_token(error) or reports_missing(error) or isinstance(error, WtsInvalidRequestError)
+
+
+def read_for(task: Any, read: Callable[[], T], subject: Callable[[], str], *, until: float | None = None) -> T:
+    """Read something for a task that waits. If the token is refused, read its connection again, and retry once.
+
+    :param task: the operator or sensor, with its cached ``hook``.
+    :param subject: returns what it waits for, in words.
+    :param until: how long a request may wait for the rate limit, by ``time.monotonic``.
+    :raises AirflowFailException: when that token is refused, too, or what the task waits for does not exist.
+    :raises WtsError: when it failed in another way.
+    """
+
+    def attempt() -> T:
+        if until is not None:
+            task.hook.client.wait_until(until)
+        return read()
+
+    try:
+        try:
+            return attempt()
+        except WtsError as error:
+            if not refuses_token(error):
+                raise
+            task.log.warning("%s The connection %r is read again.", error, task.wts_conn_id)
+        task.__dict__.pop("hook", None)
+        return attempt()
+    except WtsError as error:
+        if not ends_wait(error):
+            raise
+        missing = f"{subject()} cannot be found. " if reports_missing(error) else ""
+        # The message is complete; a second traceback would only bury it.
+        raise AirflowFailException(f"{missing}{error}") from None
 
 
 class FailedChecks:

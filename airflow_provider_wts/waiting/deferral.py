@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_provider_wts.api.errors import WtsError, quoted
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -120,6 +122,19 @@ def checked_event(event: Any, about: str) -> Mapping[str, Any]:
             "of airflow-provider-wts. Nothing is lost: clear the task to wait again."
         )
     return event
+
+
+def error_of(event: Mapping[str, Any]) -> Exception:
+    """Return the error for an event about a wait that failed.
+
+    :param event: the validated event.
+    """
+    words = str(event["message"])
+    if event["outcome"] == "failed" or event.get("final"):
+        return AirflowFailException(words)
+    if (seconds := event.get("retry_after")) is not None:
+        return WtsRateLimitError(words, retry_after=seconds)
+    return WtsError(words)
 
 
 def _fits(event: Mapping[str, Any], about: str) -> bool:

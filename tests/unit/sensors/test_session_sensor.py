@@ -370,17 +370,34 @@ def test_a_session_that_was_completed_itself_and_opened_again_is_a_success(
     assert sensor(session_id).execute_complete(context, told)["status"] == "STARTED"
 
 
+def test_a_chatbot_task_that_waited_in_the_triggerer_uses_a_token_that_was_replaced_meanwhile(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = chatbot_task()
+    assert task.hook.client
+    rotate_token(wts_connection, monkeypatch)
+    wts_connection.advance(24 * 3600)
+    assert task.execute_complete(context, listed_event(session_id, seconds=600))["status"] == "COMPLETED"
+
+
+def limited(call: Any) -> Any:
+    raise WtsError("the limit is used up")
+
+
 @pytest.mark.skipif(
     not hasattr(WtsSessionSensor(task_id="x", session_id="x"), "retry_policy"),
     reason="this Airflow has no retry policies",
 )
-def test_a_wait_that_the_rate_limit_ended_is_tried_again_when_the_limit_is_free(context: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["sensor", "operator"])
+def test_a_wait_that_the_rate_limit_ended_is_tried_again_when_the_limit_is_free(
+    wts_connection: Emulator, context: dict[str, Any], kind: str
+) -> None:
     told = {
         **{"outcome": "error", "session_id": str(UUID(int=7)), "status": None, "final": False},
         **{"message": "list_sessions: the account's rate limit is used up.", "retry_after": 77.0},
     }
-    waiting = sensor(str(UUID(int=7)))
-    waiting.last_check = lambda context: None  # type: ignore[method-assign]
+    waiting: Any = sensor(str(UUID(int=7))) if kind == "sensor" else chatbot_task()
+    waiting.hook.run = limited
     with pytest.raises(WtsRateLimitError) as raised:
         waiting.execute_complete(context, told)
     assert waiting.retry_policy.evaluate(raised.value, 1, 3).retry_delay == timedelta(seconds=77)
