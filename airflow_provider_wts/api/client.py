@@ -452,16 +452,17 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> str:
     :param allow_http: whether to allow addresses without TLS outside this machine.
     :raises WtsInvalidRequestError: when it is not a valid base URL, or would send the token unencrypted over a network.
     """
+    example = f"Example: {DEFAULT_BASE_URL}."
     try:
         parts = urlsplit(base_url.strip())
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise WtsInvalidRequestError(f"The base URL cannot be read: {error}.") from None
-    example = f"Example: {DEFAULT_BASE_URL}."
+        raise WtsInvalidRequestError(f"The base URL cannot be read: {error}. {example}") from None
     if parts.username is not None or parts.password is not None:
         raise WtsInvalidRequestError(f"The base URL must not contain a user name or password. {example}")
     address = base_url.strip()
-    if parts.scheme not in ("http", "https") or not host or not address.isprintable() or set(address) & set(" \\"):
+    is_http = parts.scheme in ("http", "https") and host not in ("http", "https")
+    if not is_http or not host or not address.isprintable() or set(address) & set(" \\"):
         raise WtsInvalidRequestError(f"The base URL {quoted(base_url)} is not an http(s) address. {example}")
     if parts.query or parts.fragment:
         # Not quoted, because people paste tokens there.

@@ -136,7 +136,8 @@ def _base_url(host: str | None, port: int | str | None, schema: str | None) -> s
     base_url = (host or "").strip().rstrip("/") or DEFAULT_BASE_URL
     # For a connection URI, Airflow stores the path as the schema; otherwise, the schema may be http or https.
     path = (schema or "").strip().strip("/")
-    if "://" not in base_url:
+    # An address whose host is missing must not become the host "https".
+    if "://" not in base_url and not base_url.lower().startswith(("http:", "https:")):
         scheme, path = (path.lower(), "") if path.lower() in ("http", "https") else ("https", path)
         base_url = f"{scheme}://{base_url}"
     base_url = _with_brackets(base_url) + (f"/{path}" if path.lower() not in ("", "http", "https") else "")

@@ -101,11 +101,27 @@ class TestTestConnection:
         assert "cannot be reached (Connection refused)" in words
         assert "base URL" in words
 
-    @pytest.mark.parametrize("host", ["http://example.com", "ftp://x", "https://", "https://a..b", "https://u:p@host"])
+    @pytest.mark.parametrize("host", ["http://example.com", "ftp://x", "https://a..b", "https://u:p@host"])
     def test_an_address_that_cannot_be_one(self, host: str, hook_of: Callable[..., WtsHook]) -> None:
         works, words = hook_of(host=host).test_connection()
         assert not works
         assert "base URL" in words
+
+    @pytest.mark.parametrize("port", [0, 443])
+    @pytest.mark.parametrize(
+        "host",
+        [
+            *("https://", "http://", "https:///x", "http://:80", "https", "https:/api.wts.chat", "https:api.wts.chat"),
+            *("https://https://api.wts.chat", "https://api.wts.chat:99999", "https://api.wts.chat:443:443"),
+        ],
+    )
+    def test_an_address_without_a_host_or_with_an_impossible_port(
+        self, host: str, port: int, hook_of: Callable[..., WtsHook]
+    ) -> None:
+        works, words = hook_of(host=host, port=port).test_connection()
+        assert not works
+        assert words.startswith("The base URL ")
+        assert words.endswith("Example: https://api.wts.chat.")
 
     @pytest.mark.parametrize(
         ("answer", "said"),
