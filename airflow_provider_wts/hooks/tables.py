@@ -94,7 +94,10 @@ _SNAPSHOTS = {
 #: Decimals of an amount.
 _DIGITS = 4
 
-_NAME = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*){0,2}")
+#: A part of a table's name, and one in quotes, which has no character that could end them or begin a placeholder.
+_PART = r"""[A-Za-z_][\w$]*|"[^"`\\%\0-\x1f]+"|`[^"`\\%\0-\x1f]+`"""
+
+_NAME = re.compile(rf"(?:{_PART})(?:\.(?:{_PART})){{0,2}}")
 
 
 def table_of(
@@ -136,7 +139,8 @@ class Table:
     """A table of a database.
 
     :param conn_id: the Airflow connection of the database.
-    :param name: the table's name, optionally with its schema.
+    :param name: the table's name, optionally with its schema; exact, in double quotes or backticks, or as the database
+        reads it without quotes.
     :param columns: the kind of each column, by name.
     :param key: the columns of the primary key.
     :param parameters: the names of the parameters for the table and the connection, for errors.
@@ -157,7 +161,8 @@ class Table:
         parameter, connection = parameters
         if not _NAME.fullmatch(name):
             raise WtsInvalidRequestError(
-                f"{parameter}: {quoted(name)} is not a valid table name. Example: 'crm.outcomes'"
+                f"{parameter}: {quoted(name)} is not a valid table name. Put a name with other characters into quotes. "
+                "Example: 'crm.outcomes', or '\"CRM\".\"Outcomes of 2026\"'"
             )
         self._hook = database_hook(conn_id, parameter=connection)
         self.name = name
@@ -166,6 +171,7 @@ class Table:
         self._key_places, self._date_places = ([list(columns).index(name) for name in some] for some in (key, dates))
         self._parameter = parameter
         self._dialect = str(self._hook.dialect_name).partition("+")[0].replace("mariadb", "mysql")
+        self._table = _safe(name, self._dialect)
 
     def check(self, unsent: str) -> None:
         """Create the table if it is missing, and check its columns and who may write to it, before there are any rows.
@@ -178,8 +184,8 @@ class Table:
             columns = ", ".join(self._columns)
             self._probe(cursor, columns)
             # A statement that changes no row needs the same privileges as one that does.
-            cursor.execute(f"INSERT INTO {self.name} ({columns}) SELECT {columns} FROM {self.name} WHERE 1 = 0")  # noqa: S608  # names that were checked
-            cursor.execute(f"DELETE FROM {self.name} WHERE 1 = 0")  # noqa: S608  # as above
+            cursor.execute(f"INSERT INTO {self._table} ({columns}) SELECT {columns} FROM {self._table} WHERE 1 = 0")  # noqa: S608  # names that were checked
+            cursor.execute(f"DELETE FROM {self._table} WHERE 1 = 0")  # noqa: S608  # as above
 
     def replace(
         self, rows: Iterable[Mapping[str, Any]], *, whole: Sequence[Any] = (), unless: Collection[str] = ()
@@ -293,7 +299,7 @@ class Table:
         if self._dialect == "sqlite":
             connection.create_aggregate("wts_digest", 1, _Digest)
         texts = join.join(cell.format(name) for name in self._columns if name not in unless)
-        cursor.execute(f"SELECT {seal.format(texts)} FROM {self.name} WHERE {self._of_whole(whole)}", tuple(whole))  # noqa: S608  # names that were checked
+        cursor.execute(f"SELECT {seal.format(texts)} FROM {self._table} WHERE {self._of_whole(whole)}", tuple(whole))  # noqa: S608  # names that were checked
         (row,) = cursor.fetchall()
         count, has_text, digest = cells_of(row)
         return f"{count}:{digest}" if count == has_text else None
@@ -334,7 +340,7 @@ class Table:
         keys = list(keys)
         exact, loose = set(keys), {_loose(key): key for key in keys}
         for where, values in self._conditions(keys):
-            cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self.name} WHERE {where}", values)  # noqa: S608  # names that were checked
+            cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._table} WHERE {where}", values)  # noqa: S608  # names that were checked
             for cells in map(cells_of, cursor.fetchall()):
                 key = self._key_of(cells)
                 if key in exact:
@@ -351,11 +357,11 @@ class Table:
     def _surplus(self, cursor: Any, whole: Sequence[Any], keys: _Keys) -> list[tuple[Any, ...]]:
         """Return the keys in the table that are not ours."""
         names, where = ", ".join(self._key), self._of_whole(whole)
-        cursor.execute(f"SELECT COUNT(*) FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
+        cursor.execute(f"SELECT COUNT(*) FROM {self._table} WHERE {where}", tuple(whole))  # noqa: S608  # as above
         (row,) = cursor.fetchall()
         if cells_of(row)[0] == len(keys):
             return []
-        cursor.execute(f"SELECT {names} FROM {self.name} WHERE {where}", tuple(whole))  # noqa: S608  # as above
+        cursor.execute(f"SELECT {names} FROM {self._table} WHERE {where}", tuple(whole))  # noqa: S608  # as above
         found = map(cells_of, cursor.fetchall())
         return [key for cells in found if (key := tuple(map(_plain, cells))) not in keys]
 
@@ -374,12 +380,12 @@ class Table:
 
     def _delete(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> None:
         for where, values in self._conditions(keys):
-            cursor.execute(f"DELETE FROM {self.name} WHERE {where}", values)  # noqa: S608  # as above
+            cursor.execute(f"DELETE FROM {self._table} WHERE {where}", values)  # noqa: S608  # as above
 
     def _insert(self, cursor: Any, batch: Sequence[tuple[Any, ...]]) -> None:
         if not batch:
             return
-        into = f"INSERT INTO {self.name} ({', '.join(self._columns)}) VALUES "  # noqa: S608  # as above
+        into = f"INSERT INTO {self._table} ({', '.join(self._columns)}) VALUES "  # noqa: S608  # as above
         row = f"({', '.join([self._hook.placeholder] * len(self._columns))})"
         if self._dialect in _MULTI_ROW:
             cursor.execute(into + ", ".join([row] * len(batch)), tuple(value for values in batch for value in values))
@@ -407,7 +413,7 @@ class Table:
         ]
         try:
             cursor.execute(
-                f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self._key)}))"
+                f"CREATE TABLE IF NOT EXISTS {self._table} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self._key)}))"
             )
         except Exception:
             # Another task may have created it meanwhile, which PostgreSQL notices too late for IF NOT EXISTS.
@@ -426,7 +432,7 @@ class Table:
         return True
 
     def _probe(self, cursor: Any, columns: str) -> None:
-        cursor.execute(f"SELECT {columns} FROM {self.name} WHERE 1 = 0")  # noqa: S608  # names that were checked
+        cursor.execute(f"SELECT {columns} FROM {self._table} WHERE 1 = 0")  # noqa: S608  # names that were checked
         cursor.fetchall()
 
     def _values(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -447,6 +453,21 @@ class Table:
         if self._dialect == "sqlite":
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         return value.astimezone(UTC) if self._dialect == "postgresql" else value.astimezone(UTC).replace(tzinfo=None)
+
+
+def _safe(name: str, dialect: str) -> str:
+    """Return a table's name in the quotes of its database, which a reserved word needs; the same table as without."""
+    if dialect not in _TYPES:
+        return name
+    mark = "`" if dialect == "mysql" else '"'
+
+    def exact(part: str) -> str:
+        if part[0] in '"`':
+            return f"{mark}{part[1:-1]}{mark}"
+        # PostgreSQL reads a name without quotes in lower case, but only its ASCII letters.
+        return f"{mark}{part.lower() if dialect == 'postgresql' else part}{mark}" if part.isascii() else part
+
+    return ".".join(map(exact, re.findall(_PART, name)))
 
 
 class _Digest:

@@ -240,6 +240,76 @@ def test_a_date_of_mysql_is_the_same_time_wherever_the_server_is(
     assert [float(one) for (one,) in database("SELECT UNIX_TIMESTAMP(at) FROM TABLE_NAME")] == [BEGUN.timestamp()]
 
 
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ('"Mixed TABLE_NAME"', "Mixed TABLE_NAME"),
+        ("`Mixed TABLE_NAME`", "Mixed TABLE_NAME"),
+        ("`órder-TABLE_NAME`", "órder-TABLE_NAME"),
+        ('"a.TABLE_NAME"', "a.TABLE_NAME"),
+    ],
+)
+def test_a_name_may_be_exact(database: Any, name: str, there: str) -> None:  # noqa: F811
+    name, mark = name.replace("TABLE_NAME", database.table), "`" if database.kind == "mariadb" else '"'
+    table = table_of(("outcomes_table", "outcomes_conn_id"), (name, "wts_db"), COLUMNS, ("campaign_id", "row_key"))
+    assert table is not None
+    try:
+        table.check("Nothing was sent.")
+        assert [table.replace([row("a")], whole=[ONE]) for _ in range(2)] == [1, 0]
+        assert database(f"SELECT row_key FROM {mark}{there}{mark}") == [("a",)]
+    finally:
+        database.write(f"DROP TABLE IF EXISTS {mark}{there}{mark}")
+
+
+def test_a_name_may_be_a_reserved_word(database: Any) -> None:  # noqa: F811
+    schema = "main" if database.kind == "sqlite" else f"schema_of_{database.table}"
+    if database.kind != "sqlite":
+        database.write(f"CREATE SCHEMA {schema}")
+    given = (f"{schema}.order", "wts_db")
+    table = table_of(("outcomes_table", "outcomes_conn_id"), given, COLUMNS, ("campaign_id", "row_key"))
+    assert table is not None
+    try:
+        table.check("Nothing was sent.")
+        assert [table.replace([row("a")], whole=[ONE]) for _ in range(2)] == [1, 0]
+    finally:
+        if database.kind != "sqlite":
+            database.write(f"DROP SCHEMA {schema} {'CASCADE' * (database.kind == 'postgresql')}")
+
+
+def test_a_name_without_quotes_is_read_as_the_database_reads_it(table: Table, database: Any) -> None:  # noqa: F811
+    if database.kind == "mariadb":
+        pytest.skip("It has another table for each case")
+    table.replace([row("a")])
+    given = (database.table.upper(), "wts_db")
+    again = table_of(("outcomes_table", "outcomes_conn_id"), given, COLUMNS, ("campaign_id", "row_key"))
+    assert again is not None
+    assert again.replace([row("a")]) == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            'x; DROP TABLE "y"',
+            '"x" y',
+            '"x"; DROP TABLE y',
+            '"x""y"',
+            '"x\\"',
+            '"x` y"',
+            '"%s"',
+            '"x',
+            'x"',
+            '""',
+            '"\n"',
+        ),
+        *("a.b.c.d", "a..b", "1a", "a b", "[a]", "a--", "`a``b`", '"a\0"', '"a".'),
+    ],
+)
+def test_a_name_that_could_be_more_than_a_name_is_refused(database: Any, name: str) -> None:  # noqa: F811
+    with pytest.raises(WtsInvalidRequestError, match="is not a valid table name"):
+        Table("wts_db", name, COLUMNS, ("campaign_id", "row_key"), parameters=("outcomes_table", "outcomes_conn_id"))
+
+
 def test_a_text_may_be_as_long_as_a_customer_makes_it(table: Table, database: Any) -> None:  # noqa: F811
     table.replace([row("a", name="😀" * 70_000)])
     assert database("SELECT name FROM TABLE_NAME") == [("😀" * 70_000,)]
