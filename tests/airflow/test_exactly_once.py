@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow_version import AIRFLOW_VERSION
+from cryptography.fernet import Fernet
 from whole_airflow import WholeAirflow, tell
 
 from airflow_provider_wts.emulator.running import Emulator
@@ -236,5 +237,15 @@ def places_with(airflow: WholeAirflow, words: str) -> set[str]:
             f'SELECT 1 AS one FROM "{table["name"]}" AS line WHERE strpos(line::text, %s) > 0 LIMIT 1', words
         )
     }
+    if any(words in kwargs for kwargs in kwargs_of_triggers(airflow)):
+        found.add("trigger")
     files = (path for path in airflow.home.rglob("*") if path.is_file())
     return found | {str(path.relative_to(airflow.home)) for path in files if words.encode() in path.read_bytes()}
+
+
+def kwargs_of_triggers(airflow: WholeAirflow) -> list[str]:
+    """Return the kwargs of the waiting triggers as text; Airflow 2.11 encrypts them."""
+    assert airflow.database is not None
+    stored = [row["kwargs"] for row in airflow.database.rows("SELECT kwargs FROM trigger")]
+    fernet = Fernet(airflow.environment["AIRFLOW__CORE__FERNET_KEY"])
+    return [text if text.startswith("{") else fernet.decrypt(text.encode()).decode() for text in stored]
