@@ -7,8 +7,7 @@ On the command line: ``python -m airflow_provider_wts.emulator``. In Python::
     with Emulator() as emulator:
         requests.get(f"{emulator.url}/chat/v1/channel", headers={"Authorization": f"Bearer {emulator.token}"})
 
-``emulator.url`` in a browser shows what customers see. Under pytest the fixture ``wts_emulator`` gives a fresh one. It
-needs the extra ``airflow-provider-wts[emulator]``.
+``emulator.url`` in a browser shows what customers see. Under pytest the fixture ``wts_emulator`` gives a fresh one.
 """
 
 from __future__ import annotations

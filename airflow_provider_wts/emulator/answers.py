@@ -44,6 +44,19 @@ class Request:
         return bool(details) and ("all" in details or any(name.lower() in details for name in names))
 
 
+@dataclass(frozen=True)
+class Answer:
+    """An answer before it goes over the wire.
+
+    :param headers: headers other than those of the body.
+    """
+
+    status: int
+    body: bytes
+    headers: Sequence[tuple[str, str]] = ()
+    content_type: str = "application/json; charset=utf-8"
+
+
 class Empty:
     """An answer without a body."""
 
@@ -183,6 +196,12 @@ def _properties(schema: Mapping[str, Any]) -> list[_Property]:
 
 MOST_NESTED = 64
 """How deep a body may be nested: the limit of .NET, which the service runs on."""
+
+
+def is_json(content_type: str | None) -> bool:
+    """Return whether a ``Content-Type`` is that of JSON."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind in ("application/json", "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def as_json(answer: object) -> bytes:

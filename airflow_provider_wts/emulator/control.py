@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_wts.emulator.answers import as_json, read_json
+from airflow_provider_wts.emulator.answers import Answer, as_json, read_json
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.faults import Answer
 from airflow_provider_wts.emulator.page import page_data
 from airflow_provider_wts.emulator.service import Service
 
@@ -36,7 +35,8 @@ class Control:
         """Answer a control call."""
         name = path.removeprefix("/_emulator").strip("/")
         try:
-            result = self._do(method, name, read_json(raw) if raw else {})
+            with self._service.account.lock:
+                result = self._do(method, name, read_json(raw) if raw else {})
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Refusal) as problem:
             text = problem.text if isinstance(problem, Refusal) else str(problem)
             return Answer(400, as_json({"problem": text}))

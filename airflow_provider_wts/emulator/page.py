@@ -17,8 +17,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from airflow_provider_wts.api.contract import operations
+from airflow_provider_wts.emulator.answers import Answer
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.faults import Answer
 from airflow_provider_wts.emulator.service import RecordedRequest, Service
 from airflow_provider_wts.emulator.state import PREVIEW, Account, Message, Session
 
@@ -53,7 +53,7 @@ _HEADERS = [
 
 def html_page() -> Answer:
     """Return the page."""
-    return Answer(200, _html(), list(_HEADERS), "text/html; charset=utf-8")
+    return Answer(200, _html(), _HEADERS, "text/html; charset=utf-8")
 
 
 @cache

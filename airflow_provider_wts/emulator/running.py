@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator.switches import Switches
     from airflow_provider_wts.emulator.webhooks import Post
 
-MISSING_PACKAGES = (
-    "The emulator needs uvicorn, which is not installed. "
-    "Install the extra: pip install 'airflow-provider-wts[emulator]'"
-)
 DEFAULT_TOKEN = "pn_emulator"  # noqa: S105 - it opens nothing
 
 
@@ -61,12 +57,8 @@ class Emulator:
 
     def start(self) -> Emulator:
         """Start listening, and return the emulator."""
-        try:
-            from airflow_provider_wts.emulator.server import RunningServer
-        except ModuleNotFoundError as problem:
-            if problem.name is not None and problem.name.partition(".")[0] in ("uvicorn", "h11"):
-                raise ModuleNotFoundError(MISSING_PACKAGES, name=problem.name) from problem
-            raise
+        from airflow_provider_wts.emulator.server import RunningServer
+
         self._server = RunningServer(self.service, self._host, self._port, self._names)
         self._server.start()
         return self
