@@ -9,6 +9,7 @@ import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_wts.emulator.clock import Agenda, Clock
@@ -103,7 +104,6 @@ class Send(Record):
     message: Message | None = None
 
 
-T = TypeVar("T")
 RecordT = TypeVar("RecordT", bound=Record)
 
 
@@ -127,20 +127,18 @@ ALWAYS = Bounds()
 
 
 class Table(Generic[RecordT]):
-    """All records of one kind, indexed by ID, and ordered by creation and by change without sorting each time.
+    """All records of one kind, indexed by ID, and ordered by creation and by change.
 
-    Timestamps only grow, so a new or changed record goes to the end of its order. The order of change keeps the
-    record's older places until there are more of them than records.
+    Timestamps only grow, so a new or changed record goes to the end of its order; only older ones make it sort.
     """
 
     def __init__(self) -> None:
-        self._by_id: dict[str, RecordT] = {}
-        self._created: list[RecordT] = []
-        self._updated: list[tuple[int, RecordT]] = []
+        self._created: dict[str, RecordT] = {}
+        self._changed: dict[str, RecordT] = {}
         self._sorted = True
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._created)
 
     def __iter__(self) -> Iterator[RecordT]:
         return iter(self.by_creation())
@@ -149,7 +147,7 @@ class Table(Generic[RecordT]):
         """Return the record with that id, if there is one."""
         if not isinstance(identifier, str):
             return None
-        return self._by_id.get(identifier) or self._by_id.get(identifier.lower())
+        return self._created.get(identifier) or self._created.get(identifier.lower())
 
     def names(self, identifiers: Iterable[str]) -> list[str]:
         """Return the names of the records with these ids, without those that are gone."""
@@ -157,11 +155,9 @@ class Table(Generic[RecordT]):
 
     def add(self, record: RecordT) -> RecordT:
         """Take a record in and return it."""
-        if self._created and (record.created < self._created[-1].created or record.updated < self._updated[-1][0]):
-            self._sorted = False
-        self._by_id[record.id] = record
-        self._created.append(record)
-        self._updated.append((record.updated, record))
+        self._sorted &= next(reversed(self._created.values()), record).created <= record.created
+        self._created[record.id] = record
+        self.touch(record, record.updated)
         return record
 
     def touch(self, record: RecordT, ticks: int) -> None:
@@ -169,58 +165,43 @@ class Table(Generic[RecordT]):
 
         :param ticks: the new time of change, later than all others.
         """
-        if self._updated and ticks < self._updated[-1][0]:
-            self._sorted = False
         record.updated = ticks
-        self._updated.append((ticks, record))
-        if len(self._updated) > 2 * len(self._by_id) + 64:
-            self._updated = self._current(self._updated)
+        self._changed.pop(record.id, None)
+        self._sorted &= next(reversed(self._changed.values()), record).updated <= ticks
+        self._changed[record.id] = record
 
     def remove(self, record: RecordT) -> None:
         """Take a record out."""
-        del self._by_id[record.id]
-        self._created.remove(record)
-        self._updated = self._current(self._updated)
+        del self._created[record.id], self._changed[record.id]
 
     def by_creation(self) -> Sequence[RecordT]:
-        """Return all records, oldest first; the list is the table's own."""
-        self._sort()
-        return self._created
+        """Return all records, oldest first."""
+        return self.created_in(ALWAYS)
 
-    def created_in(self, bounds: Bounds) -> Sequence[RecordT]:
+    def created_in(self, bounds: Bounds) -> list[RecordT]:
         """Return the records created in a range of time, oldest first."""
         self._sort()
-        if bounds == ALWAYS:
-            return self._created
-        return _within(self._created, bounds, _creation)
+        return _within(list(self._created.values()), bounds, _CREATION)
 
     def updated_in(self, bounds: Bounds) -> list[RecordT]:
         """Return the records changed last in a range of time, in the order of change."""
         self._sort()
-        return [record for ticks, record in self._current(_within(self._updated, bounds, _change))]
-
-    def _current(self, entries: list[tuple[int, RecordT]]) -> list[tuple[int, RecordT]]:
-        return [(ticks, one) for ticks, one in entries if one.updated == ticks and one.id in self._by_id]
+        return _within(list(self._changed.values()), bounds, _CHANGE)
 
     def _sort(self) -> None:
         if not self._sorted:
-            self._created.sort(key=_creation)
-            self._updated = sorted(self._current(self._updated), key=_change)
+            self._created = {record.id: record for record in sorted(self._created.values(), key=_CREATION)}
+            self._changed = {record.id: record for record in sorted(self._changed.values(), key=_CHANGE)}
             self._sorted = True
 
 
-def _creation(record: Record) -> int:
-    return record.created
+_CREATION, _CHANGE = attrgetter("created"), attrgetter("updated")
 
 
-def _change(entry: tuple[int, Record]) -> int:
-    return entry[0]
-
-
-def _within(entries: list[T], bounds: Bounds, time_of: Callable[[T], int]) -> list[T]:
-    first = 0 if bounds.first is None else bisect_left(entries, bounds.first, key=time_of)
-    last = len(entries) if bounds.last is None else bisect_right(entries, bounds.last, key=time_of)
-    return entries[first:last]
+def _within(records: list[RecordT], bounds: Bounds, time_of: Callable[[RecordT], int]) -> list[RecordT]:
+    first = 0 if bounds.first is None else bisect_left(records, bounds.first, key=time_of)
+    last = len(records) if bounds.last is None else bisect_right(records, bounds.last, key=time_of)
+    return records[first:last]
 
 
 def named(records: Iterable[RecordT], name: str, key: str = "name") -> RecordT | None:
