@@ -9,10 +9,9 @@ from airflow_provider_wts.emulator import bots, conversation, webhooks
 from airflow_provider_wts.emulator.answers import Request, handles
 from airflow_provider_wts.emulator.crud import Resource, merged
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.phones import is_handle, stored_phone
-from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, update_send
+from airflow_provider_wts.emulator.resources.sends import answer_batch, new_send, show_send, target_of, update_send
 from airflow_provider_wts.emulator.resources.sessions import show_session, write_metadata
-from airflow_provider_wts.emulator.state import Account, Chatbot, Record, Send, Session
+from airflow_provider_wts.emulator.state import Account, Chatbot, Send, Session
 
 Resource(
     "chatbot",
@@ -55,27 +54,10 @@ def _queue_batch(request: Request) -> dict[str, Any]:
     return answer_batch(request, lambda item: _accept(request, bot, item))
 
 
-def _target(request: Request, item: Mapping[str, Any]) -> tuple[Session | None, Record]:
-    """Return the session that an item names, and the channel; whatever is wrong with them is refused here."""
-    account, to = request.account, item.get("to")
-    if item.get("sessionId"):
-        session = account.need(account.sessions, item["sessionId"], "A sessão")
-        return session, session.channel
-    if not to:
-        raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
-    channel = account.channel_of(request.body.get("from"), to)
-    if not is_handle(to):
-        stored_phone(to, account.switches)
-    return None, channel
-
-
 def _accept(request: Request, bot: Chatbot, item: Mapping[str, Any]) -> Send:
     """Queue the start of a bot, by the body or an entry of a batch, and plan its processing."""
     account = request.account
-    session, _ = _target(request, item)
-    to = conversation.address_of(session) if session is not None else item["to"]
-    if not is_handle(to):
-        to = stored_phone(to, account.switches)
+    session, to, _ = target_of(request, item)
     send = new_send(request, to, item, session)
 
     def process() -> None:
@@ -102,38 +84,31 @@ def _dispatch(
 ) -> tuple[Session, str | None]:
     """Start a bot, or skip; return the session, and why it was skipped."""
     account, options = request.account, request.body.get("options") or {}
-    session, channel = _target(request, item)
+    session, to, channel = target_of(request, item)
+    contact = conversation.contact_for(account, to) if session is None else session.contact
+    current = session or conversation.open_session_of(account, contact, channel)
+    reason = _reason_to_skip(account, current, options) if current is not None else None
+    if current is not None and reason is not None:
+        return current, reason
     if session is None:
-        contact = conversation.contact_for(account, item["to"])
-        current = conversation.open_session_of(account, contact, channel)
-    else:
-        contact, current = session.contact, session
-    force = bool(options.get("forceStartSession"))
-    if current is not None:
-        reason = _reason_to_skip(account, current, options, force=force)
-        if reason is not None:
-            return current, reason
-        if force and session is None:
-            conversation.complete(account, current, stop_bot=True)
-            current = None
-    if current is None:
-        hidden = bool(options.get("hiddenSession"))
         department = account.departments.find(bot["defaultDepartmentId"])
-        current = conversation.open_session(account, contact, channel, hidden=hidden, department=department)
-    write_metadata(account, current, item.get("sessionMetadata"))
+        given = {**options, "department": department and {"id": department.id}, "user": None}
+        session = conversation.session_for_send(account, contact, channel, given)
+    write_metadata(account, session, item.get("sessionMetadata"))
     if item.get("contactMetadata") is not None:
         reading = account.switches.contact_metadata_of_send
         contact["metadata"] = merged(contact["metadata"], item["contactMetadata"], reading)
         account.touch(account.contacts, contact)
-    bots.start(account, current, bot, item, send_id=send_id)
-    return current, None
+    bots.start(account, session, bot, item, send_id=send_id)
+    return session, None
 
 
-def _reason_to_skip(account: Account, session: Session, options: Mapping[str, Any], *, force: bool) -> str | None:
+def _reason_to_skip(account: Account, session: Session, options: Mapping[str, Any]) -> str | None:
     switches = account.switches
     if options.get("skipIfBotInExecution") and session.run is not None:
         return "outro chatbot está em execução."
     in_progress = session["status"] in switches.statuses_in_progress
+    force = options.get("forceStartSession")
     if options.get("skipIfInProgress") and in_progress and (switches.skip_beats_force or not force):
         return "já existe uma sessão em andamento."
     return None

@@ -71,7 +71,7 @@ def answer_batch(request: Request, accept: Callable[[Mapping[str, Any]], Send]) 
     if len(items) > switches.batch_limit:
         raise bad_request([f"no máximo {switches.batch_limit} mensagens"], switches)
     if switches.batch_partial_failure == "all":
-        problems = [problem for problem in (_problem(account, item) for item in items) if problem]
+        problems = [problem for problem in (_problem(request, item) for item in items) if problem]
         if problems:
             raise bad_request(problems, switches)
     sends = []
@@ -87,17 +87,27 @@ def answer_batch(request: Request, accept: Callable[[Mapping[str, Any]], Send]) 
     return {"results": [show_send(request, send) for send in sends]}
 
 
-def _problem(account: Account, item: Mapping[str, Any]) -> str | None:
+def _problem(request: Request, item: Mapping[str, Any]) -> str | None:
     try:
-        if item.get("sessionId"):
-            account.need(account.sessions, item["sessionId"], "A sessão")
-        elif not item.get("to"):
-            return "destinatário ausente"
-        elif not is_handle(item["to"]):
-            stored_phone(item["to"], account.switches)
+        target_of(request, item)
     except Refusal as refusal:
         return refusal.text
     return None
+
+
+def target_of(request: Request, item: Mapping[str, Any]) -> tuple[Session | None, str, Record]:
+    """Return the session that a send names, if it does, its recipient as stored, and the channel; or refuse it.
+
+    :param item: the body, or an entry of a batch.
+    """
+    account, to = request.account, item.get("to")
+    if item.get("sessionId"):
+        session = account.need(account.sessions, item["sessionId"], "A sessão")
+        return session, conversation.address_of(session), session.channel
+    if not to:
+        raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
+    channel = account.channel_of(request.body.get("from"), to)
+    return None, to.strip() if is_handle(to) else stored_phone(to, account.switches), channel
 
 
 @handles("send_text", "send_image", "send_audio", "send_video", "send_document")
@@ -136,17 +146,9 @@ def _accept(request: Request, item: Mapping[str, Any], content: conversation.Con
     """Check a send, the body or an entry of a batch; queue it, and plan its processing."""
     options = request.body.get("options") or {}
     account = request.account
-    session: Session | None = None
     current: Session | None = None
-    if item.get("sessionId"):
-        session = account.need(account.sessions, item["sessionId"], "A sessão")
-        to = conversation.address_of(session)
-        channel = session.channel
-    else:
-        if not item.get("to"):
-            raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
-        channel = account.channel_of(request.body.get("from"), item["to"])
-        to = item["to"].strip() if is_handle(item["to"]) else stored_phone(item["to"], account.switches)
+    session, to, channel = target_of(request, item)
+    if session is None:
         current = conversation.session_before_send(account, to, channel, options)
         if content.template is None and not _may_write(account, current, channel):
             raise Refusal("FORM_ERROR", "Fora da janela de 24 horas: é necessário enviar um template.")
