@@ -534,22 +534,24 @@ class Account:
             **values,
         }
         contact = Contact(identifier or self.new_id(), ticks, ticks, properties)
-        self.contacts.add(contact)
-        self.index_contact(contact)
-        if properties["status"] != "ACTIVE":
-            self.contacts_not_active += 1
-        return contact
+        self._index(contact)
+        self.contacts_not_active += properties["status"] != "ACTIVE"
+        return self.contacts.add(contact)
 
-    def index_contact(self, contact: Contact) -> None:
-        """Make a contact findable by its number, handle and e-mail."""
-        for index, key in self._indexes(contact):
-            index[key] = contact
-
-    def unindex_contact(self, contact: Contact) -> None:
-        """Forget a contact's number, handle and e-mail, before they change."""
+    def change_contact(self, contact: Contact, values: Mapping[str, Any]) -> None:
+        """Change properties of a contact; nothing is checked."""
         for index, key in self._indexes(contact):
             if index.get(key) is contact:
                 del index[key]
+        active = contact["status"] == "ACTIVE"
+        contact.values.update(values)
+        self.contacts_not_active += active - (contact["status"] == "ACTIVE")
+        self._index(contact)
+
+    def _index(self, contact: Contact) -> None:
+        """Make a contact findable by its number, handle and e-mail."""
+        for index, key in self._indexes(contact):
+            index[key] = contact
 
     def _indexes(self, contact: Contact) -> list[tuple[dict[str, Contact], str]]:
         keys = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
@@ -134,26 +133,12 @@ def _tags(request: Request) -> dict[str, Any]:
     return _show(request, contact)
 
 
-@dataclass(frozen=True)
-class _Resolved:
-    """What a write refers to, found before anything is written: a refused request leaves nothing behind."""
-
-    phone: str | None
-    tags: list[str]
-    sequences: list[Record]
-    portfolios: list[Record] | None
-
-
 def _save(account: Account, given: Mapping[str, Any], options: Mapping[str, Any]) -> Contact:
     existing = _existing(account, given)
     if existing is None:
         if not any(given.get(name) for name in ("name", "phoneNumber", "email", "instagram")):
             raise Refusal("FORM_ERROR", "Informe ao menos nome, telefone, e-mail ou Instagram.")
-        resolved = _resolve(account, None, given, "ReplaceAll")
-        contact = account.add_contact({"phoneNumber": resolved.phone})
-        _apply(account, contact, given, resolved)
-        webhooks.emit(account, "CONTACT_NEW", contact)
-        return contact
+        return _write(account, None, given, "ReplaceAll")
     if options.get("upsert"):
         allowed = {name for field in options.get("upsertFields") or _FIELDS for name in _FIELDS[field]}
         operation = options.get("upsertTagOperation") or "ReplaceAll"
@@ -169,52 +154,51 @@ def _existing(account: Account, given: Mapping[str, Any]) -> Contact | None:
     return found or account.contacts_by_email.get((given.get("email") or "").casefold())
 
 
-def _write(account: Account, contact: Contact, given: Mapping[str, Any], tag_operation: str) -> None:
-    """Write properties, and report to the subscribers."""
-    tags_before = contact["tagIds"]
-    _apply(account, contact, given, _resolve(account, contact, given, tag_operation))
-    account.touch(account.contacts, contact)
-    changed = contact["tagIds"] != tags_before
-    webhooks.emit(account, "CONTACT_TAG_UPDATE" if changed else "CONTACT_UPDATE", contact)
+def _write(account: Account, contact: Contact | None, given: Mapping[str, Any], tag_operation: str) -> Contact:
+    """Write properties of a contact, a new one if there is none, and report to the subscribers."""
+    written = _properties(account, contact, given)
+    sequences = [account.need(account.sequences, one, "A sequência") for one in given.get("sequenceIds") or ()]
+    portfolios = _portfolios(account, given)
+    tags: list[str] = contact["tagIds"] if contact else []
+    if "tagIds" in given or "tagNames" in given:
+        wanted = tag_ids(account, given.get("tagIds"), given.get("tagNames"))
+        written["tagIds"] = tags_after(tags, wanted, tag_operation)
+    event = "CONTACT_UPDATE" if written.get("tagIds", tags) == tags else "CONTACT_TAG_UPDATE"
+    if contact is None:
+        contact, event = account.add_contact(written), "CONTACT_NEW"
+    else:
+        account.change_contact(contact, written)
+    for sequence in sequences:
+        SEQUENCE_CONTACTS.add(account, sequence, contact)
+    if portfolios is not None:
+        _set_portfolios(account, contact, portfolios)
+    if event != "CONTACT_NEW":
+        account.touch(account.contacts, contact)
+    webhooks.emit(account, event, contact)
+    return contact
 
 
-def _resolve(account: Account, contact: Contact | None, given: Mapping[str, Any], tag_operation: str) -> _Resolved:
-    phone = contact["phoneNumber"] if contact is not None else None
+def _properties(account: Account, contact: Contact | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties that are written as they will be kept, without tags, or refuse them."""
+    written: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
     if "phoneNumber" in given:
         phone = stored_phone(given["phoneNumber"], account.switches) if given["phoneNumber"] else None
         owner = account.contacts_by_phone.get(address_key(phone)) if phone else None
         if owner not in (None, contact) and account.switches.duplicate_phone == "refuse":
             raise Refusal("ENTITY_ERROR_SAVE", "Já existe um contato com esse telefone.")
+        written |= {"phoneNumber": phone, "phoneNumberFormatted": formatted_phone(phone)}
     if given.get("email") and account.switches.duplicate_email == "refuse":
         owner = account.contacts_by_email.get(given["email"].casefold())
         if owner not in (None, contact):
             raise Refusal("ENTITY_ERROR_SAVE", "Já existe um contato com esse e-mail.")
-    sequences = [account.need(account.sequences, one, "A sequência") for one in given.get("sequenceIds") or ()]
-    portfolios = _portfolios(account, given)
-    tags: list[str] = contact["tagIds"] if contact is not None else []
-    if "tagIds" in given or "tagNames" in given:
-        tags = tags_after(tags, tag_ids(account, given.get("tagIds"), given.get("tagNames")), tag_operation)
-    return _Resolved(phone, tags, sequences, portfolios)
-
-
-def _apply(account: Account, contact: Contact, given: Mapping[str, Any], resolved: _Resolved) -> None:
-    account.unindex_contact(contact)
-    contact["phoneNumber"], contact["tagIds"] = resolved.phone, resolved.tags
-    contact["phoneNumberFormatted"] = formatted_phone(resolved.phone)
-    contact.values.update({name: given[name] for name in _PLAIN if name in given})
     if given.get("status"):
-        account.contacts_not_active += (given["status"] != "ACTIVE") - (contact["status"] != "ACTIVE")
-        contact["status"] = given["status"]
+        written["status"] = given["status"]
     if given.get("customFields"):
         kept = accepted_values(account, given["customFields"])
-        contact["customFields"] = merged(contact["customFields"], kept)
+        written["customFields"] = merged(contact["customFields"] if contact else {}, kept)
     if given.get("metadata"):
-        contact["metadata"] = merged(contact["metadata"], given["metadata"])
-    account.index_contact(contact)
-    for sequence in resolved.sequences:
-        SEQUENCE_CONTACTS.add(account, sequence, contact)
-    if resolved.portfolios is not None:
-        _set_portfolios(account, contact, resolved.portfolios)
+        written["metadata"] = merged(contact["metadata"] if contact else {}, given["metadata"])
+    return written
 
 
 def _set_portfolios(account: Account, contact: Contact, portfolios: list[Record]) -> None:
