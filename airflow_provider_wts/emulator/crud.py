@@ -86,16 +86,8 @@ class Resource:
         return record
 
     def _list(self, request: Request) -> Any:
-        tests = (keeps(request.query, self.filters, self.texts), self.keep(request) if self.keep else None)
-        asked = [test for test in tests if test is not None]
-
-        def keep(record: Record) -> bool:
-            return all(test(record) for test in asked)
-
-        table = self.all(request.account)
-        if request.operation.paged:
-            return listed(request, table, self.show, keep if asked else None)
-        return [self.show(request, record) for record in table if keep(record)]
+        plain, other = keeps(request.query, self.filters, self.texts), self.keep(request) if self.keep else None
+        return listed(request, self.all(request.account), self.show, plain, other)
 
     def _delete(self, request: Request) -> Empty:
         record = self.of(request)
@@ -167,7 +159,7 @@ class Members:
         contact = request.account.contacts.find(member["contactId"])
         return answer(request, member, self.details, contactDetails=contact)
 
-    def _list(self, request: Request) -> dict[str, Any]:
+    def _list(self, request: Request) -> Any:
         keep = self.keep(request) if self.keep else keeps(request.query, self.filters)
         members = self.of(request.account, self.holder.of(request))
         return listed(request, self.table(request.account), self._show, keep, among=members)

@@ -30,23 +30,23 @@ def listed(
     request: Request,
     table: Table[RecordT],
     show: Callable[[Request, RecordT], Any],
-    keep: Callable[[RecordT], bool] | None = None,
-    *,
+    *tests: Callable[[RecordT], bool] | None,
     among: Sequence[RecordT] | None = None,
     created: Bounds | None = None,
     updated: Bounds | None = None,
-) -> dict[str, Any]:
-    """Return the page of a list that the request asks for.
+) -> Any:
+    """Return the page of a list that the request asks for, or the whole list if it has no pages.
 
-    :param keep: the filters other than those by date.
+    :param tests: the filters other than those by date; ``None`` lets everything through.
     :param among: the few records that can match, oldest first; the whole table by default.
     :param created: filter of ``createdAt``; from the query by default, as that of ``updatedAt``.
     """
-    created = date_bounds(request, "CreatedAt") if created is None else created
-    updated = date_bounds(request, "UpdatedAt") if updated is None else updated
-    records = _selected(request, table, keep, among=among, created=created, updated=updated)
-    switches = request.account.switches
-    settings = _settings(request)
+    settings, switches = _settings(request), request.account.switches
+    order = str(settings.get("orderby") or "createdAt")
+    dates = created or date_bounds(request, "CreatedAt"), updated or date_bounds(request, "UpdatedAt")
+    records = _ordered(order.lower(), table, tests, among, dates)
+    if not request.operation.paged:
+        return [show(request, record) for record in records]
     number, size = int(settings.get("pagenumber", settings.get("page", 1))), int(settings.get("pagesize", 15))
     if not 1 <= size <= 100 and switches.page_out_of_range == "refuse":
         raise bad_request(["PageSize: de 1 a 100"], switches)
@@ -58,56 +58,47 @@ def listed(
     ):
         raise Refusal("FORM_ERROR", "A página informada não existe.")
     number = max(number, 1)
-    order, descending = _order(settings)
+    # The newest are first if nothing is asked for.
+    default = "DESCENDING" if order.lower() == "createdat" else "ASCENDING"
+    direction = "DESCENDING" if (settings.get("orderdirection") or default) == "DESCENDING" else "ASCENDING"
     first, end = (number - 1) * size, number * size
-    if descending:
+    if direction == "DESCENDING":
         first, end = max(total - end, 0), max(total - first, 0)
     shown = records[first:end]
-    direction = "DESCENDING" if descending else "ASCENDING"
-    if switches.order_direction_spelling == "short":
-        direction = direction.lower().removesuffix("ending")
     return {
         "pageNumber": number,
         "pageSize": size,
         "orderBy": order,
-        "orderDirection": direction,
+        "orderDirection": _SHORT[direction] if switches.order_direction_spelling == "short" else direction,
         "totalItems": total,
         "totalPages": pages,
         "hasMorePages": number < pages,
-        "items": [show(request, record) for record in (shown[::-1] if descending else shown)],
+        "items": [show(request, record) for record in (shown[::-1] if direction == "DESCENDING" else shown)],
     }
 
 
-def _selected(
-    request: Request,
+def _ordered(
+    order: str,
     table: Table[RecordT],
-    keep: Callable[[RecordT], bool] | None,
-    *,
+    tests: Sequence[Callable[[RecordT], bool] | None],
     among: Sequence[RecordT] | None,
-    created: Bounds,
-    updated: Bounds,
+    dates: tuple[Bounds, Bounds],
 ) -> Sequence[RecordT]:
-    """Return the records of a list in ascending order, without cutting pages."""
-    order, _ = _order(_settings(request))
-    by_change = order.lower() == "updatedat"
-    found: Sequence[RecordT]
-    if among is not None:
-        found = [one for one in among if created.holds(one.created) and updated.holds(one.updated)]
-        if by_change:
-            found = sorted(found, key=attrgetter("updated"))
-    elif updated != ALWAYS or by_change:
-        found = table.updated_in(updated)
-        if created != ALWAYS:
-            found = [one for one in found if created.holds(one.created)]
-        if not by_change:
-            found.sort(key=attrgetter("created"))
-    else:
-        found = table.created_in(created)
-    if keep is not None:
-        found = [one for one in found if keep(one)]
-    if not by_change and order.lower() != "createdat":
-        found = sorted(found, key=lambda one: _comparable(one, order))
-    return found
+    """Return the records of a list in ascending order, without cutting pages.
+
+    :param dates: those of ``createdAt`` and ``updatedAt``.
+    """
+    created, updated = dates
+    changed = among is None and (order == "updatedat" or updated != ALWAYS)
+    if among is None:
+        among = table.updated_in(updated) if changed else table.created_in(created)
+    asked = [test for test in tests if test is not None]
+    if created != ALWAYS or updated != ALWAYS:
+        asked.append(lambda record: created.holds(record.created) and updated.holds(record.updated))
+    found = [record for record in among if all(test(record) for test in asked)] if asked else among
+    if order == ("updatedat" if changed else "createdat"):
+        return found
+    return sorted(found, key=_TIMES.get(order) or (lambda record: _comparable(record, order)))
 
 
 def whole(records: Sequence[Any]) -> dict[str, Any]:
@@ -156,11 +147,21 @@ def keeps(
     return keep if values or searched else None
 
 
+def keeps_metadata(given: Mapping[str, Any]) -> Callable[[Record], bool] | None:
+    """Return what the filter by metadata of a request lets through, ``None`` if it has none."""
+    wanted = given.get("Metadata") or given.get("metadata")
+    return wanted and (lambda record: all(str(record["metadata"].get(name)) == one for name, one in wanted.items()))
+
+
 def _is_among(value: Any, wanted: set[str]) -> bool:
     """Return whether a value, or one of several, is among those wanted, in any case."""
     if isinstance(value, list):
         return any(_is_among(one, wanted) for one in value)
     return value is not None and str(value).casefold() in wanted
+
+
+_SHORT = {"ASCENDING": "asc", "DESCENDING": "desc"}
+_TIMES = {"createdat": attrgetter("created"), "updatedat": attrgetter("updated")}
 
 
 def _settings(request: Request) -> dict[str, Any]:
@@ -169,15 +170,9 @@ def _settings(request: Request) -> dict[str, Any]:
     return {name.lower(): value for name, value in given.items() if value is not None}
 
 
-def _order(settings: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return what a list is ordered by, and whether it descends; newest first if nothing is asked for."""
-    order = str(settings.get("orderby") or "createdAt")
-    direction = settings.get("orderdirection") or ("DESCENDING" if order.lower() == "createdat" else "ASCENDING")
-    return order, direction == "DESCENDING"
-
-
 def _comparable(record: Record, name: str) -> tuple[int, Any]:
-    wanted = {"lastinteractionat": "lastinteractiondate"}.get(name.lower(), name.lower())
+    """Return what orders records by a property, whose name is in lower case."""
+    wanted = {"lastinteractionat": "lastinteractiondate"}.get(name, name)
     value = next((value for key, value in record.values.items() if key.lower() == wanted), None)
     if isinstance(value, (int, float)):
         return 0, value

@@ -127,7 +127,7 @@ def _duplicate(request: Request) -> dict[str, Any]:
 
 
 @handles("list_card_notes")
-def _notes(request: Request) -> dict[str, Any]:
+def _notes(request: Request) -> Any:
     account, card = request.account, CARDS.of(request)
     return listed(request, account.card_notes, answer, lambda note: note["cardId"] == card.id)
 

@@ -9,7 +9,7 @@ from airflow_provider_wts.emulator import webhooks
 from airflow_provider_wts.emulator.answers import Request, answer, details_of, handles
 from airflow_provider_wts.emulator.crud import changes, fields_of, merged
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, required
-from airflow_provider_wts.emulator.lists import Property, date_bounds, keeps, listed
+from airflow_provider_wts.emulator.lists import Property, date_bounds, keeps, keeps_metadata, listed
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
 from airflow_provider_wts.emulator.resources.portfolios import PORTFOLIO_CONTACTS
@@ -55,14 +55,14 @@ def _status(account: Account, wanted: str | None) -> str | None:
 
 
 @handles("list_contacts")
-def _list(request: Request) -> dict[str, Any]:
+def _list(request: Request) -> Any:
     account = request.account
     keep = keeps({"status": _status(account, request.query.get("Status"))}, {"status": "status"})
     return listed(request, account.contacts, _show, keep)
 
 
 @handles("filter_contacts")
-def _filter(request: Request) -> dict[str, Any]:
+def _filter(request: Request) -> Any:
     account, body = request.account, request.body
     given = {**body, "status": _status(account, body.get("status"))}
     for ids, names in (("tagIds", "tagNames"), ("portfolioIds", "portfolioNames")):
@@ -72,24 +72,18 @@ def _filter(request: Request) -> dict[str, Any]:
         "tagNames": lambda contact: account.tags.names(contact["tagIds"]),
         "portfolioNames": lambda contact: account.portfolios.names(contact["portfolioIds"]),
     }
-    plain = keeps(given, filters, _TEXTS)
-    custom, metadata = body.get("customFields") or {}, body.get("metadata") or {}
-    phone = address_key(body["phoneNumber"]) if body.get("phoneNumber") else None
-
-    def keep(contact: Contact) -> bool:
-        return (
-            (plain is None or plain(contact))
-            and (phone is None or (phone != "" and phone in address_key(contact["phoneNumber"] or "")))
-            and all(contact["customFields"].get(key) == value for key, value in custom.items())
-            and all(str(contact["metadata"].get(key)) == value for key, value in metadata.items())
-        )
-
-    exact = account.contacts_by_phone.get(phone) if phone else None
+    custom, phone = body.get("customFields"), address_key(body.get("phoneNumber") or "")
+    exact = account.contacts_by_phone.get(phone)
     return listed(
         request,
         account.contacts,
         _show,
-        keep if custom or metadata or phone is not None else plain,
+        keeps(given, filters, _TEXTS),
+        keeps_metadata(body),
+        custom and (lambda contact: all(contact["customFields"].get(key) == one for key, one in custom.items())),
+        (lambda contact: bool(phone) and phone in address_key(contact["phoneNumber"] or ""))
+        if body.get("phoneNumber")
+        else None,
         among=[exact] if exact is not None else None,
         created=date_bounds(request, "createdAt", body.get("createdAt") or {}),
         updated=date_bounds(request, "updatedAt", body.get("updatedAt") or {}),

@@ -66,7 +66,7 @@ def _show(request: Request, message: Message) -> dict[str, Any]:
 
 
 @handles("list_messages", "list_session_messages", "list_session_notes")
-def _list(request: Request) -> dict[str, Any]:
+def _list(request: Request) -> Any:
     account = request.account
     session = account.need(account.sessions, request.query.get("SessionId") or request.path.get("id"), "A sessão")
     notes, deleted = _is_of_notes(request), account.switches.deleted_messages == "shown"

@@ -28,7 +28,7 @@ def _custom_fields(request: Request) -> list[dict[str, Any]]:
 
 
 @handles("list_panel_lost_reasons")
-def _lost_reasons(request: Request) -> dict[str, Any]:
+def _lost_reasons(request: Request) -> Any:
     account, panel = request.account, PANELS.of(request)
     return listed(request, account.lost_reasons, answer, lambda reason: reason["panelId"] == panel.id)
 

@@ -9,7 +9,7 @@ from airflow_provider_wts.emulator.answers import Request, answer, details_of, h
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
 from airflow_provider_wts.emulator.crud import changes, fields_of, merged
 from airflow_provider_wts.emulator.errors import Refusal
-from airflow_provider_wts.emulator.lists import Property, date_bounds, keeps, listed
+from airflow_provider_wts.emulator.lists import Property, date_bounds, keeps, keeps_metadata, listed
 from airflow_provider_wts.emulator.state import ALWAYS, PREVIEW, Account, Session
 
 _DETAILS = details_of(
@@ -66,13 +66,11 @@ def session_of(request: Request) -> Session:
 
 
 @handles("list_sessions")
-def _list(request: Request) -> dict[str, Any]:
+def _list(request: Request) -> Any:
     account, query = request.account, request.query
-    plain = keeps(query, {**_FILTERS, "TagsName": lambda session: account.tags.names(session.contact["tagIds"])})
     visible = not query.get("Status") and account.switches.unasked_statuses == "visible"
     bounds = {name: date_bounds(request, asked) for name, asked in _DATES.items()}
     dates = [(name, asked) for name, asked in bounds.items() if asked != ALWAYS]
-    metadata = query.get("Metadata") or {}
     among = None
     if query.get("ContactId"):
         contact = account.contacts.find(query["ContactId"])
@@ -80,15 +78,19 @@ def _list(request: Request) -> dict[str, Any]:
     if str(query.get("Type", "INDIVIDUAL")).upper() == "GROUP":
         among = []
 
-    def keep(session: Session) -> bool:
-        return (
-            (plain is None or plain(session))
-            and not (visible and session["status"] in ("HIDDEN", "COMPLETED"))
-            and all(session[name] is not None and asked.holds(parse_ticks(session[name])) for name, asked in dates)
-            and all(str(session["metadata"].get(name)) == wanted for name, wanted in metadata.items())
-        )
+    def dated(session: Session) -> bool:
+        return all(session[name] is not None and asked.holds(parse_ticks(session[name])) for name, asked in dates)
 
-    return listed(request, account.sessions, show_session, keep if visible or dates or metadata else plain, among=among)
+    return listed(
+        request,
+        account.sessions,
+        show_session,
+        keeps(query, {**_FILTERS, "TagsName": lambda session: account.tags.names(session.contact["tagIds"])}),
+        keeps_metadata(query),
+        (lambda session: session["status"] not in ("HIDDEN", "COMPLETED")) if visible else None,
+        dated if dates else None,
+        among=among,
+    )
 
 
 @handles("get_session")
