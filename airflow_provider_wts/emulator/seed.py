@@ -26,11 +26,9 @@ from airflow_provider_wts.emulator.bots import check_steps
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.resources.agents import AGENTS
-from airflow_provider_wts.emulator.resources.cards import add_card, add_card_note
-from airflow_provider_wts.emulator.resources.departments import DEPARTMENTS, join
+from airflow_provider_wts.emulator.resources.agents import AGENTS, DEPARTMENTS, join
 from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
-from airflow_provider_wts.emulator.resources.panels import steps_of
+from airflow_provider_wts.emulator.resources.panels import add_card, add_card_note, steps_of
 from airflow_provider_wts.emulator.resources.tags import NEW_TAG
 from airflow_provider_wts.emulator.state import Account, Behaviour, Chatbot, Record, RecordT, Session, Table, named
 

@@ -9,10 +9,10 @@ from airflow_provider_wts.emulator import bots, conversation
 from airflow_provider_wts.emulator.answers import Later, Request, answer, handles
 from airflow_provider_wts.emulator.errors import Refusal, not_found
 from airflow_provider_wts.emulator.lists import listed
+from airflow_provider_wts.emulator.resources.channels import filled_template
 from airflow_provider_wts.emulator.resources.files import message_file, message_files, message_type
 from airflow_provider_wts.emulator.resources.sends import status_url
 from airflow_provider_wts.emulator.resources.sessions import session_of
-from airflow_provider_wts.emulator.resources.templates import filled_template
 from airflow_provider_wts.emulator.state import Account, Message
 
 

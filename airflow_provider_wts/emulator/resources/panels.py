@@ -1,19 +1,25 @@
-"""Panels with their steps, tags, fields and lost reasons; all of it read-only."""
+"""Panels, read-only with their steps, tags, fields and lost reasons, and their cards with notes."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_wts.emulator.answers import Request, answer, details_of, handles
+from airflow_provider_wts.emulator import webhooks
+from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, details_of, handles
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.crud import Resource
+from airflow_provider_wts.emulator.crud import Resource, changes, fields_of, merged
+from airflow_provider_wts.emulator.errors import bad_request, not_found, required
 from airflow_provider_wts.emulator.lists import listed, whole
-from airflow_provider_wts.emulator.resources.custom_fields import arranged
-from airflow_provider_wts.emulator.state import Account, Record
+from airflow_provider_wts.emulator.resources.custom_fields import accepted_values, arranged
+from airflow_provider_wts.emulator.resources.files import message_files
+from airflow_provider_wts.emulator.resources.messages import check_note
+from airflow_provider_wts.emulator.resources.tags import tags_after
+from airflow_provider_wts.emulator.state import Account, Record, named
 
 _DEFAULT_FIELDS = ("title", "description", "dueDate", "responsibleUser", "tags", "contacts", "monetaryAmount")
-_DETAILS = details_of(
+_PANEL_DETAILS = details_of(
     "tags", overdueCardCount=("PanelCardOverdueCount",), steps=("Steps", "StepsFields", "StepsCardCount", "Cards")
 )
 _STEP_DETAILS = details_of("cards", fields=("StepsFields",)) | dict.fromkeys(
@@ -50,21 +56,21 @@ def is_overdue(account: Account, card: Record) -> bool:
     return bool(due) and card["status"] == "OPEN" and parse_ticks(due) < account.clock.now()
 
 
-def _show(request: Request, panel: Record) -> dict[str, Any]:
+def _show_panel(request: Request, panel: Record) -> dict[str, Any]:
     account = request.account
     steps = steps_of(account, panel.id)
     return answer(
         request,
         panel,
-        _DETAILS,
+        _PANEL_DETAILS,
         stepTitles=[step["title"] for step in steps],
         overdueCardCount=lambda: sum(is_overdue(account, card) for step in steps for card in cards_of(account, step)),
         tags=lambda: [tag for tag in account.panel_tags if tag["panelId"] == panel.id],
-        steps=lambda: [_step(request, step) for step in steps],
+        steps=lambda: [_show_step(request, step) for step in steps],
     )
 
 
-def _step(request: Request, step: Record) -> dict[str, Any]:
+def _show_step(request: Request, step: Record) -> dict[str, Any]:
     account = request.account
     cards = cards_of(account, step)
 
@@ -104,4 +110,266 @@ def _old_card(account: Account, card: Record) -> dict[str, Any]:
     }
 
 
-PANELS = Resource("panel", "O painel", show=_show, filters={"Type": "type"}, texts={"Title": ("title",)})
+PANELS = Resource("panel", "O painel", show=_show_panel, filters={"Type": "type"}, texts={"Title": ("title",)})
+
+
+_FIELDS = fields_of(
+    *("stepId", "title", "description", "position", "dueDate", "responsibleUserId", "contactIds", "sessionId"),
+    *("monetaryAmount", "customFields", "metadata"),
+    TagIds=("tagIds", "tagNames"),
+    Status=("status", "lostReasonId"),
+)
+_DETAILS = details_of(
+    *("panelTitle", "stepTitle", "stepPhase", "responsibleUser", "contacts", "customFields", "lostReason")
+)
+_PLAIN = ("description", "dueDate", "monetaryAmount")
+_COPIES = {
+    "Amount": "monetaryAmount",
+    "MonetaryAmount": "monetaryAmount",
+    "DueDate": "dueDate",
+    "Tags": "tagIds",
+    "Contacts": "contactIds",
+    "ResponsibleUser": "responsibleUserId",
+    "CustomFields": "customFields",
+}
+
+
+def _wanted(request: Request) -> Callable[[Record], bool]:
+    panel = request.account.need(request.account.panels, request.query["PanelId"], "O painel")
+    return lambda card: card["panelId"] == panel.id
+
+
+def _show(request: Request, card: Record) -> dict[str, Any]:
+    account = request.account
+    step, panel = account.panel_steps.find(card["stepId"]), account.panels.find(card["panelId"])
+    agent, reason = account.agent_of_user(card["responsibleUserId"]), account.lost_reasons.find(card["lostReasonId"])
+    contacts = [contact for contact in map(account.contacts.find, card["contactIds"]) if contact is not None]
+    phase = "NONE"
+    if step is not None and (step["isInitial"] or step["isFinal"]):
+        phase = "INITIAL" if step["isInitial"] else "FINAL"
+    return answer(
+        request,
+        card,
+        _DETAILS,
+        whole=request.operation.effect != "read",
+        isOverdue=is_overdue(account, card),
+        panelTitle=panel and panel["title"],
+        stepTitle=step and step["title"],
+        stepPhase=phase,
+        responsibleUser=agent and {"id": agent["userId"], "name": agent["name"]},
+        contacts=contacts,
+        lostReason=reason and {"id": reason.id, "name": reason["description"]},
+    )
+
+
+CARDS = Resource(
+    "card",
+    "O card",
+    show=_show,
+    filters={
+        "StepId": "stepId",
+        "ContactId": "contactIds",
+        "ResponsibleUserId": "responsibleUserId",
+        "Statuses": "status",
+    },
+    texts={"TextFilter": ("title", "description", "key")},
+    keep=_wanted,
+)
+
+
+@handles("create_card")
+def _create(request: Request) -> dict[str, Any]:
+    card = add_card(request.account, request.body)
+    webhooks.emit(request.account, "PANEL_CARD_NEW", card)
+    return _show(request, card)
+
+
+@handles("update_card")
+def _update(request: Request) -> dict[str, Any]:
+    account, card = request.account, CARDS.of(request)
+    named_fields = {str(name).lower() for name in request.body.get("fields") or ()}
+    if "archived" in named_fields:
+        account.violation("update_card: 'Archived' has no property to write; archive a card through its status")
+    operation = (request.body.get("options") or {}).get("upsertTagOperation") or "ReplaceAll"
+    step_before = card["stepId"]
+    _apply(account, card, changes(request, _FIELDS), operation)
+    account.touch(account.cards, card)
+    moved = card["stepId"] != step_before
+    webhooks.emit(account, "PANEL_CARD_STEP_CHANGE" if moved else "PANEL_CARD_UPDATE", card)
+    return _show(request, card)
+
+
+@handles("duplicate_card")
+def _duplicate(request: Request) -> dict[str, Any]:
+    account, body, source = request.account, request.body, CARDS.of(request)
+    options = body.get("options") or {}
+    step = _step(account, body.get("copyToStepId") or source["stepId"])
+    card = _new_card(account, step, source["title"])
+    card["description"] = source["description"]
+    named_fields = set(options.get("fields") or ())
+    everything = not named_fields or "All" in named_fields
+    for name, target in _COPIES.items():
+        if everything or name in named_fields:
+            card[target] = source[target]
+    account.cards.add(card)
+    if everything or "Notes" in named_fields:
+        for note in [one for one in account.card_notes if one["cardId"] == source.id]:
+            account.new(account.card_notes, {**note.values, "cardId": card.id, "panelId": card["panelId"]})
+    if options.get("archiveOriginalCard"):
+        source["status"] = "ARCHIVED"
+        account.touch(account.cards, source)
+    webhooks.emit(account, "PANEL_CARD_NEW", card)
+    return _show(request, card)
+
+
+@handles("list_card_notes")
+def _notes(request: Request) -> Any:
+    account, card = request.account, CARDS.of(request)
+    return listed(request, account.card_notes, answer, lambda note: note["cardId"] == card.id)
+
+
+@handles("create_card_note")
+def _create_note(request: Request) -> dict[str, Any]:
+    account, body, card = request.account, request.body, CARDS.of(request)
+    urls = body.get("fileUrls") or ()
+    if len(urls) > 3:
+        raise bad_request(["no máximo 3 arquivos"], account.switches)
+    if not urls:
+        check_note(account, body.get("text"))
+    note = add_card_note(account, card, body.get("text"), urls)
+    webhooks.emit(account, "PANEL_CARD_NOTE_NEW", note)
+    return answer(request, note)
+
+
+@handles("delete_card_note")
+def _delete_note(request: Request) -> Empty:
+    account, card = request.account, CARDS.of(request)
+    note = account.need(account.card_notes, request.path["noteId"], "A nota")
+    if note["cardId"] != card.id:
+        raise not_found("A nota")
+    account.card_notes.remove(note)
+    return EMPTY
+
+
+def add_card(account: Account, given: Mapping[str, Any], identifier: str | None = None) -> Record:
+    """Create a card.
+
+    :param given: its properties, as ``create_card`` takes them, and ``status`` with ``lostReasonId``.
+    """
+    card = _new_card(account, _step(account, given["stepId"]), given["title"], identifier)
+    properties = {name: value for name, value in given.items() if name not in ("stepId", "title")}
+    _apply(account, card, properties, "ReplaceAll")
+    return account.cards.add(card)
+
+
+def add_card_note(
+    account: Account, card: Record, text: str | None, files: Sequence[str], identifier: str | None = None
+) -> Record:
+    """Create a note of a card.
+
+    :param files: ids or URLs of its files.
+    """
+    values = {
+        "companyId": account.id,
+        "panelId": card["panelId"],
+        "cardId": card.id,
+        "userId": account.user_id(),
+        "text": text,
+        "files": message_files(account, files),
+        "isFromPublicApi": True,
+    }
+    return account.new(account.card_notes, values, identifier)
+
+
+def _step(account: Account, identifier: str) -> Record:
+    return account.need(account.panel_steps, identifier, "A etapa")
+
+
+def _new_card(account: Account, step: Record, title: str, identifier: str | None = None) -> Record:
+    """Return a card that is not in the table yet: what is wrong with the rest of the request leaves nothing behind."""
+    panel = account.need(account.panels, step["panelId"], "O painel")
+    number = 1 + max((one["number"] for one in account.cards if one["panelId"] == panel.id), default=0)
+    stamp = account.clock.stamp()
+    return Record(
+        identifier or account.new_id(),
+        stamp,
+        stamp,
+        {
+            "companyId": account.id,
+            "panelId": panel.id,
+            "stepId": step.id,
+            "position": _last_position(account, step),
+            "title": title,
+            "key": f"{panel['key']}-{number}",
+            "number": number,
+            "tagIds": [],
+            "contactIds": [],
+            "customFields": {},
+            "metadata": {},
+            "status": "OPEN",
+            **dict.fromkeys((*_PLAIN, "sessionId", "responsibleUserId", "lostReasonId")),
+        },
+    )
+
+
+def _last_position(account: Account, step: Record) -> float:
+    return 1.0 + max((float(card["position"]) for card in cards_of(account, step)), default=-1.0)
+
+
+def _apply(account: Account, card: Record, given: Mapping[str, Any], tag_operation: str) -> None:
+    """Write properties of a card; what is refused is found before anything is written."""
+    written: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
+    written |= {name: given[name] for name in ("title", "status") if given.get(name)}
+    panel_id = card["panelId"]
+    if given.get("stepId"):
+        step = _step(account, given["stepId"])
+        panel_id = step["panelId"]
+        written |= {"stepId": step.id, "panelId": panel_id}
+        if step.id != card["stepId"]:
+            written["position"] = _last_position(account, step)
+    if given.get("position") is not None:
+        written["position"] = float(given["position"])
+    written |= _references(account, card, given)
+    if "tagIds" in given or "tagNames" in given:
+        wanted_tags = _tag_ids(account, panel_id, given.get("tagIds"), given.get("tagNames"))
+        written["tagIds"] = tags_after(card["tagIds"], wanted_tags, tag_operation)
+    if given.get("customFields"):
+        kept = accepted_values(account, given["customFields"], panel_id)
+        written["customFields"] = merged(card["customFields"], kept)
+    if given.get("metadata"):
+        written["metadata"] = merged(card["metadata"], given["metadata"])
+    card.values.update(written)
+
+
+def _references(account: Account, card: Record, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties of a card that name other objects."""
+    found: dict[str, Any] = {}
+    if "responsibleUserId" in given:
+        found["responsibleUserId"] = account.user_of({"id": given["responsibleUserId"]})
+    if "sessionId" in given:
+        wanted = given["sessionId"]
+        found["sessionId"] = account.need(account.sessions, wanted, "A sessão").id if wanted else None
+    if "contactIds" in given:
+        found["contactIds"] = [_contact_id(account, one) for one in given["contactIds"] or ()]
+    if given.get("status"):
+        found["lostReasonId"] = None
+    if given.get("lostReasonId") and (given.get("status") or card["status"]) == "LOST":
+        found["lostReasonId"] = account.need(account.lost_reasons, given["lostReasonId"], "O motivo de perda").id
+    return found
+
+
+def _contact_id(account: Account, reference: str) -> str:
+    contact = account.contacts.find(reference)
+    if contact is None:
+        if not reference.strip().removeprefix("+").replace("|", "").isdecimal():
+            raise not_found("O contato")
+        contact = account.contact_named({"phoneNumber": reference})
+    return contact.id
+
+
+def _tag_ids(account: Account, panel_id: str, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
+    tags = {tag.id: tag for tag in account.panel_tags if tag["panelId"] == panel_id}
+    if ids:
+        return [required(tags.get(one.lower()), "A etiqueta").id for one in ids]
+    found = (named(tags.values(), name) for name in names or ())
+    return [tag.id for tag in found if tag is not None]

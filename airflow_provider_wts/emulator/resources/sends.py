@@ -10,9 +10,9 @@ from airflow_provider_wts.emulator import conversation, webhooks
 from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, handles
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found, required
 from airflow_provider_wts.emulator.phones import is_handle, stored_phone
+from airflow_provider_wts.emulator.resources.channels import filled_template
 from airflow_provider_wts.emulator.resources.files import message_file
 from airflow_provider_wts.emulator.resources.sessions import write_metadata
-from airflow_provider_wts.emulator.resources.templates import filled_template
 from airflow_provider_wts.emulator.state import Account, Delivery, Record, RecordT, Send, Session, Table
 
 

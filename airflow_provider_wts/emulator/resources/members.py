@@ -1,4 +1,4 @@
-"""Sequences and the contacts in them."""
+"""Portfolios and sequences, and the contacts in them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,29 @@ from airflow_provider_wts.emulator.crud import Members, Resource
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key
 
-_DETAILS = details_of("contactExecutingCount")
+_DETAILS = details_of("departments", "contactExecutingCount", contactsCount=("ContactCount",))
 
 
-def _show(request: Request, sequence: Record) -> dict[str, Any]:
-    return answer(
-        request, sequence, _DETAILS, contactExecutingCount=lambda: len(SEQUENCE_CONTACTS.of(request.account, sequence))
-    )
+def _show(request: Request, holder: Record) -> dict[str, Any]:
+    """Return a portfolio or a sequence, with the number of contacts in it."""
+
+    def count() -> int:
+        return sum(held == holder.id for held, _ in request.account.memberships)
+
+    return answer(request, holder, _DETAILS, contactsCount=count, contactExecutingCount=count)
+
+
+def _moved(contact: Contact, portfolio: Record, inside: bool) -> None:
+    others = [one for one in contact["portfolioIds"] if one != portfolio.id]
+    contact["portfolioIds"] = [*others, portfolio.id] if inside else others
+
+
+PORTFOLIO_CONTACTS = Members(
+    Resource("portfolio", "A carteira", show=_show),
+    filters={"ContactIds": "contactId"},
+    moved=_moved,
+    unknown=lambda account: account.switches.portfolio_unknown_phone,
+)
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:
