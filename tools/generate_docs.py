@@ -43,7 +43,7 @@ _SECTIONS: tuple[tuple[str, str, dict[str, tuple[str, ...]]], ...] = (
     ("Notifier", "", {"notifications.wts": ()}),
     (
         "What they share",
-        "These bases hold the parameters that many operators and sensors have in common.",
+        "These bases hold the parameters and errors that many operators and sensors have in common.",
         {
             "operators.base": (),
             "operators.sending": (),

@@ -23,6 +23,8 @@ class WtsOperator(RenderedParameters, BaseOperator):
     """Base of the operators that call the WTS Chat API.
 
     :param wts_conn_id: ID of the Airflow connection of type ``wts`` (templated).
+    :raises AirflowFailException: when the input is invalid, or the API refuses.
+    :raises WtsError: when a retry may help.
     """
 
     ui_color = "#e3f6ec"

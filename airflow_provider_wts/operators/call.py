@@ -37,7 +37,6 @@ class WtsCallOperator(WtsOperator):
     :param max_items: with ``paged``: stop after this many items; the log warns if that cuts the list (templated).
     :param output_path: with ``paged``: write the items to this file, one JSON object per line, instead of returning
         them: any ``ObjectStoragePath`` (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the API's answer; with ``paged`` the items, at most 1,000 and 1 MB; with ``output_path`` the manifest.
     :raises AirflowFailException: when the request does not match the contract, the API refuses, or the outcome is
         unknown.

@@ -85,9 +85,6 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     :param recipients_sheet: sheet of an Excel file. Default: the only visible sheet with content (templated).
     :param recipients_sql: query for the recipients, or a ``.sql`` file. It runs once: its rows are stored beside the
         results for later tries. Only a clear that sends again runs it again. Needs the extra ``sql`` (templated).
-    :param recipients_conn_id: ID of the Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the query's placeholders: a list or an object, as the database driver
-        expects it, or its JSON text (templated).
     :param row_to: template of the recipient: phone number in any common format, or ``@handle``.
     :param row_key: template of the key that identifies a row in the results and outcomes, such as ``{{ row.id }}``:
         unique, at most 255 characters, or else the row is bad. Default: the recipient, or ``line:17`` for a bad row.
@@ -120,12 +117,12 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     :param chunk_size: recipients per request, 1 to 100. Two requests are in progress at a time, so twice as many
         recipients may be unconfirmed after a crash.
     :param progress_interval: seconds between two progress lines in the log; ``None`` for none.
-    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``, ``not_after``,
-        ``send_window``, ``outside_window``, ``exclude_tags``, ``exclude_blocked``, ``allow_backfill``, ``on_unknown``,
-        ``on_clear``, ``deferrable``. ``send_window`` and ``not_after`` are checked before each chunk: if the window
-        closes, the campaign waits until it opens, or with ``outside_window="skip"`` ends. Tags and blocks take a few
-        extra requests for the whole campaign. With ``on_unknown="fail"``, the campaign leaves out the unconfirmed
-        recipients, continues with the others, and fails at the end.
+    :param kwargs: see :class:`WtsSendingOperator`: ``dry_run``, ``not_after``, ``send_window``, ``outside_window``,
+        ``exclude_tags``, ``exclude_blocked``, ``allow_backfill``, ``on_unknown``, ``on_clear``, ``deferrable``.
+        ``send_window`` and ``not_after`` are checked before each chunk: if the window closes, the campaign waits until
+        it opens, or with ``outside_window="skip"`` ends. Tags and blocks take a few extra requests for the whole
+        campaign. With ``on_unknown="fail"``, the campaign leaves out the unconfirmed recipients, continues with the
+        others, and fails at the end.
     :return: counts by ``recipients``, ``sent``, ``failed``, ``skipped``, ``holdout``, ``undecided``, ``not_sent``,
         ``bad_rows`` and ``duplicates``; how many recipients each of the ``rules`` refused; ``results_path``,
         ``manifest_path``, why it was ``stopped``, and ``not_reached``: the first 20 recipients who were not reached,
@@ -417,7 +414,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
     """Start a chatbot for many recipients, 100 per request.
 
     Calls ``queue_chatbot_batch``. For the recipients and the shared parameters, from ``recipients`` to
-    ``max_failures``, see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
+    ``max_failures``, see :class:`WtsBatchOperator`.
 
     WTS Chat queues the starts, so a bot that it does not start because of ``skip_if_...`` counts as ``sent``.
 
@@ -503,8 +500,15 @@ def bot_flags(operator: Any) -> BotOptions:
     return cast("BotOptions", flags)
 
 
-class _MessageBatchOperator(WtsBatchOperator):
-    """What templates and texts share: the options of the sessions."""
+class WtsMessageBatchOperator(WtsBatchOperator):
+    """Base of the operators that send a template or a text to many recipients.
+
+    :param department: name or ID of the department that gets the sessions (templated).
+    :param user: name, ID, email address or phone number of the user who gets the sessions (templated).
+    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
+    :param force_start_session: end the session in progress and open a new one (templated).
+    :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
+    """
 
     def __init__(
         self,
@@ -535,23 +539,17 @@ class _MessageBatchOperator(WtsBatchOperator):
         return options
 
 
-class WtsSendTemplateBatchOperator(_MessageBatchOperator):
+class WtsSendTemplateBatchOperator(WtsMessageBatchOperator):
     """Send a template to many recipients, 100 per request.
 
     Calls ``send_template_batch``. For the recipients and the shared parameters, from ``recipients`` to
-    ``max_failures``, see :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`. ``channel`` is required
-    here or in the connection.
+    ``max_failures``, see :class:`WtsBatchOperator`. ``channel`` is required here or in the connection.
 
     :param template: name or ID of the template (templated).
     :param row_parameters: templates of the values, by the name of the WhatsApp template's variable, such as ``{"nome":
         "{{ row.name }}"}``. Every row is checked against the WhatsApp template before anything is sent.
     :param row_file: template of the file for a WhatsApp template with media: public address, or ID of an uploaded file.
     :param row_session_metadata: template of the object stored with the session.
-    :param department: name or ID of the department that gets the sessions (templated).
-    :param user: name, ID, email address or phone number of the user who gets the sessions (templated).
-    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
-    :param force_start_session: end the session in progress and open a new one (templated).
-    :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
     :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that a send can be found after
         a crash, in addition to ``senderId``.
     :return: the counts.
@@ -634,23 +632,17 @@ class WtsSendTemplateBatchOperator(_MessageBatchOperator):
         return filling or None
 
 
-class WtsSendTextBatchOperator(_MessageBatchOperator):
+class WtsSendTextBatchOperator(WtsMessageBatchOperator):
     """Send a text to many recipients, one request each, as fast as the account's limits allow.
 
     Calls ``send_text``: the API has no batch request for texts, so 10,000 texts take over 20 minutes. For the
-    recipients and the shared parameters, from ``recipients`` to ``max_failures``, see
-    :class:`~airflow_provider_wts.operators.campaign.WtsBatchOperator`.
+    recipients and the shared parameters, from ``recipients`` to ``max_failures``, see :class:`WtsBatchOperator`.
 
     On an official WhatsApp channel, a text reaches a contact only within 24 hours of the contact's last message. For
     others, use a template.
 
     :param row_text: template of the text, such as ``"Olá {{ row.name }}!"``; without it, the column ``text``.
     :param parallelism: number of requests in progress at a time, 1 to 64.
-    :param department: name or ID of the department that gets the sessions (templated).
-    :param user: name, ID, email address or phone number of the user who gets the sessions (templated).
-    :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
-    :param force_start_session: end the session in progress and open a new one (templated).
-    :param enable_bot: if this send opens a session, let the channel's bot start when the contact replies (templated).
     :param outside_24h: what to do on an official WhatsApp channel with recipients who have no open conversation, or
         have not written in it in the last 24 hours: ``send`` (default) anyway, which WhatsApp may refuse; ``fail``
         counts them as failed, ``skip`` as skipped. Reads the sessions of those 24 hours, 100 per request (templated).

@@ -79,8 +79,6 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     :param deferrable: wait in the triggerer, without holding a worker slot.
     :return: ``campaign_id`` (a list for several campaigns), ``rows``, ``by_status`` (rows by the status of their
         session, or else of their send), ``final`` (number of final rows), ``path``, ``table``.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
-    :raises WtsError: when a retry may help.
     """
 
     not_templated = frozenset({"refresh_interval", "max_lookups", "rate_limit_percent", "private", "deferrable"})

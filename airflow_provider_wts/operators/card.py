@@ -49,19 +49,20 @@ class WtsCardWriter(WtsOperator):
     Parameters that you leave out are not sent. ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` as they are.
 
     :param panel: title, key or ID of the panel in which names are looked up (templated).
-    :param step: title or ID of a step (templated).
+    :param step: title or ID of the card's step (templated).
     :param title: up to 500 characters (templated).
     :param description: up to 8,000 characters (templated).
     :param position: position within the step, from 0 (templated).
     :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
     :param responsible_user: name, email address or ID of the user in charge (templated).
-    :param tags: names or IDs of tags of the panel (templated).
-    :param tag_names: names of tags, sent as they are (templated).
-    :param contacts: IDs or phone numbers of contacts (templated).
+    :param tags: names or IDs of tags of the panel; one, a list, or the JSON text of a list (templated).
+    :param tag_names: names of tags, sent as they are, without a lookup; instead of ``tags`` (templated).
+    :param contacts: IDs or phone numbers of contacts; one, a list, or the JSON text of a list (templated).
     :param session_id: ID of the card's session (templated).
     :param monetary_amount: value of the card (templated).
-    :param custom_fields: values by the key or name of the panel's custom fields (templated, deep).
-    :param metadata: object stored with the card (templated, deep).
+    :param custom_fields: values by the key or name of the panel's custom fields: an object or its JSON text. An unknown
+        field is refused (templated, deep).
+    :param metadata: object stored with the card, or its JSON text (templated, deep).
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"title", "description", "custom_fields"})
@@ -185,27 +186,13 @@ class WtsCardWriter(WtsOperator):
 class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     """Create a card on a panel.
 
-    Calls ``create_card``. The card carries a marker in its metadata, so that a task that runs again finds it.
-    Parameters that you leave out are not sent. ``None`` is sent as ``null``, and ``0``, ``""`` and ``[]`` as they are.
+    Calls ``create_card``. The card carries a marker in its metadata, so that a task that runs again finds it. For the
+    other parameters, from ``description`` to ``metadata``, see :class:`WtsCardWriter`.
 
     :param step: title or ID of the step for the card; the step determines the panel (templated).
     :param title: title of the card, 1 to 500 characters (templated).
     :param panel: title, key or ID of the panel; required if ``step`` is a title (templated).
-    :param description: up to 8,000 characters (templated).
-    :param position: position within the step, from 0 (templated).
-    :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param responsible_user: name, email address or ID of the user in charge (templated).
-    :param tags: names or IDs of tags of the panel; one, a list, or the JSON text of a list (templated).
-    :param tag_names: names of tags, sent as they are, without a lookup; instead of ``tags`` (templated).
-    :param contacts: IDs or phone numbers of contacts; one, a list, or the JSON text of a list (templated).
-    :param session_id: ID of the card's session (templated).
-    :param monetary_amount: value of the card (templated).
-    :param custom_fields: values by the key or name of the panel's custom fields: an object or its JSON text. An unknown
-        field is refused (templated, deep).
-    :param metadata: object stored with the card, or its JSON text (templated, deep).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the card.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     def __init__(self, *, step: str, title: str, **kwargs: Any) -> None:
@@ -255,35 +242,22 @@ def _marked(content: panels.CardContent, mark: Mark) -> panels.CardContent:
 class WtsUpdateCardOperator(WtsCardWriter):
     """Change, move, close, archive or reopen a card.
 
-    Calls ``update_card``. Only what you give is changed: ``fields`` of the request names it. ``None`` clears, and
-    ``0``, ``""`` and ``[]`` are sent as they are. ``status="ARCHIVED"`` archives a card, and ``status="OPEN"`` restores
-    it.
+    Calls ``update_card``. Only what you give is changed: ``fields`` of the request names it. ``None`` clears.
+    ``status="ARCHIVED"`` archives a card, and ``status="OPEN"`` restores it. For the other parameters, from ``title``
+    to ``custom_fields``, see :class:`WtsCardWriter`.
 
     :param card_id: ID of the card (templated).
     :param step: title or ID of the step to move the card to (templated).
-    :param title: up to 500 characters (templated).
     :param status: ``OPEN``, ``WON``, ``LOST`` or ``ARCHIVED`` (templated).
     :param lost_reason: text or ID of one of the panel's reasons; requires ``status="LOST"`` (templated).
     :param panel: title, key or ID of the panel in which names are looked up. Default: the card's panel, which takes an
         extra request if there is a name to look up (templated).
-    :param description: up to 8,000 characters (templated).
-    :param position: position within the step, from 0 (templated).
-    :param due_date: an aware datetime, or ISO 8601 text with an offset (templated).
-    :param responsible_user: name, email address or ID of the user in charge (templated).
-    :param tags: names or IDs of tags of the panel; one, a list, or the JSON text of a list (templated).
     :param tag_names: names of tags, sent as they are, without a lookup; instead of ``tags``. The API does not document
         whether its field mask covers them (templated).
     :param upsert_tag_operation: how to apply the tags: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``, the
         API's default (templated).
-    :param contacts: IDs or phone numbers of contacts; one, a list, or the JSON text of a list (templated).
-    :param session_id: ID of the card's session (templated).
-    :param monetary_amount: value of the card (templated).
-    :param custom_fields: values by the key or name of the panel's custom fields: an object or its JSON text. An unknown
-        field is refused (templated, deep).
     :param metadata: object merged into the card's metadata by key; ``None`` removes a key (templated, deep).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the card.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(
@@ -369,9 +343,7 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
     :param fields: what to copy: ``All``, ``Amount``, ``DueDate``, ``Tags``, ``MonetaryAmount``, ``Contacts``,
         ``ResponsibleUser``, ``CustomFields``, ``Notes``; one, a list, or the JSON text of a list. Default: everything.
         The API does not document how ``Amount`` differs from ``MonetaryAmount`` (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the copy.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     def __init__(
@@ -459,13 +431,10 @@ def contact_id(operator: WtsOperator, contact: str) -> str:
 class WtsListCardNotesOperator(WtsListOperator):
     """List the notes of a card: all pages, inline or as a file.
 
-    Calls ``list_card_notes``. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_card_notes``. For the shared parameters, see :class:`WtsListOperator`.
 
     :param card_id: ID of the card (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the notes, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(self, *, card_id: str, **kwargs: Any) -> None:
@@ -487,9 +456,7 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
     :param text: the note, up to 8,000 characters; required without files (templated).
     :param file_urls: public addresses of up to 3 files of at most 25 MB each; one, a list, or the JSON text of a list
         (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the note.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -532,8 +499,6 @@ class WtsDeleteCardNoteOperator(WtsOperator):
 
     :param card_id: ID of the card (templated).
     :param note_id: ID of the note (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, card_id: str, note_id: str, **kwargs: Any) -> None:
@@ -555,8 +520,7 @@ class WtsListCardsOperator(WtsListOperator):
     """List the cards of a panel: all pages, inline or as a file.
 
     Calls ``list_cards``. An item must match all filters. The API does not document whether it lists closed and archived
-    cards if ``statuses`` is not given. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    cards if ``statuses`` is not given. For the shared parameters, see :class:`WtsListOperator`.
 
     :param panel: title, key or ID of the panel (templated).
     :param step: title or ID of a step (templated).
@@ -566,9 +530,7 @@ class WtsListCardsOperator(WtsListOperator):
     :param statuses: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``; one, a list, or the JSON text of a list (templated).
     :param include_details: details to add to each card: ``PanelTitle``, ``StepTitle``, ``StepPhase``,
         ``ResponsibleUser``, ``Contacts``, ``CustomFields``, ``LostReason`` (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the cards, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(
@@ -623,9 +585,7 @@ class WtsGetCardOperator(WtsOperator):
     :param card_id: ID of the card (templated).
     :param include_details: details to add: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``,
         ``Contacts``, ``CustomFields``, ``LostReason``; one, a list, or the JSON text of a list (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the card.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, card_id: str, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:

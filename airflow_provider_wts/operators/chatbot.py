@@ -55,8 +55,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     :param completion_timeout: seconds to wait for the session, after which the task fails. Default: one day.
     :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that the send can be found
         after a crash. Without it, a send stays unconfirmed if its response is lost.
-    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
-        ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
+    :param kwargs: see :class:`WtsSendingOperator`: ``dry_run``, ``not_after``, ``send_window``, ``exclude_tags``,
+        ``on_unknown``, ``on_clear``, ``deferrable``.
     :return: the session as ``send_chatbot`` returns it; with ``wait_for_completion``, the completed session.
     :raises AirflowFailException: when the input is invalid, the API refuses, the outcome is unknown, or the
         session does not complete in time.
@@ -277,15 +277,13 @@ class WtsListChatbotsOperator(WtsListOperator):
     """List chatbots: all pages, inline or as a file.
 
     Calls ``list_chatbots``. The API starts a bot by its ``key``, not by its ``id``. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    :class:`WtsListOperator`.
 
     :param name: filter by name (templated).
     :param types: ``Reactive``, ``Automation``; one or a list (templated).
     :param publish_statuses: ``Not_Published``, ``Publishing``, ``Ready``, ``Failed``; one or a list (templated).
     :param automation_usages: ``Api``, ``Manual``, ``Campaign``, ``Sequence``; one or a list (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the bots, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(
@@ -321,9 +319,7 @@ class WtsListChannelsOperator(WtsListOperator):
     Calls ``list_channels``, which returns everything at once, and takes neither date bounds nor an order.
 
     :param channel_type: ``All``, ``Whatsapp``, ``Messenger`` or ``Instagram`` (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the channels, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, channel_type: str | None = None, **kwargs: Any) -> None:

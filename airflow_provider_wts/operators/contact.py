@@ -33,8 +33,26 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.reconcile import Trace
 
 
-class _ContactWriteOperator(WtsOperator):
-    """What creating and updating share: the fields of a contact."""
+class WtsContactWriter(WtsOperator):
+    """Base of the operators that write a contact.
+
+    :param name: the contact's name, at most 255 characters (templated).
+    :param phone_number: phone number in any common format; without a country code, it is taken as Brazilian
+        (templated).
+    :param email_address: email address. The parameter is not called ``email``, because that is Airflow's own
+        (templated).
+    :param instagram: Instagram user (templated).
+    :param annotation: free text (templated).
+    :param tags: names or IDs of tags; one or a list. An unknown name is refused (templated).
+    :param tag_operation: ``add`` to the existing tags (default), ``remove`` from them, or ``replace`` them (templated).
+    :param portfolios: names or IDs of portfolios (templated).
+    :param sequences: names or IDs of sequences to add the contact to. They message the contact, so if the response is
+        lost, the request is not repeated automatically: ``on_unknown`` decides (templated).
+    :param custom_fields: values by key or name: an object or its JSON text. An unknown field is refused, because the
+        API would drop it silently (templated, deep).
+    :param metadata: object stored with the contact, or its JSON text. It is merged by key; ``null`` removes a key
+        (templated, deep).
+    """
 
     prose: ClassVar[frozenset[str]] = frozenset({"name", "annotation", "custom_fields"})
 
@@ -72,39 +90,21 @@ class _ContactWriteOperator(WtsOperator):
         return contact_fields.checked(given(**{field: getattr(self, field) for field in contact_fields.FIELDS}))
 
 
-class WtsCreateContactOperator(_ContactWriteOperator, RefusesBackfill):
+class WtsCreateContactOperator(WtsContactWriter, RefusesBackfill):
     """Create a contact, or update or return an existing one.
 
     Calls ``create_contact``. Parameters that you leave out are not sent. The API does not document what it does if the
-    contact exists and neither ``upsert`` nor ``get_if_exists`` is set.
+    contact exists and neither ``upsert`` nor ``get_if_exists`` is set. For the contact's fields, from ``name`` to
+    ``metadata``, see :class:`WtsContactWriter`; ``tag_operation`` needs ``upsert``. If the response to a request with
+    ``sequences`` is lost, it is not repeated automatically, even with ``upsert`` or ``get_if_exists``.
 
-    :param name: the contact's name, at most 255 characters (templated).
-    :param phone_number: phone number in any common format; without a country code, it is taken as Brazilian
-        (templated).
-    :param email_address: email address. The parameter is not called ``email``, because that is Airflow's own
-        (templated).
-    :param instagram: Instagram user (templated).
-    :param annotation: free text (templated).
-    :param tags: names or IDs of tags; one or a list. An unknown name is refused (templated).
-    :param tag_operation: with ``upsert``: ``add`` to the existing tags (default), ``remove`` from them, or ``replace``
-        them (templated).
-    :param portfolios: names or IDs of portfolios (templated).
-    :param sequences: names or IDs of sequences to add the contact to. They message the contact, so if the response is
-        lost, the request is not repeated automatically, even with ``upsert`` or ``get_if_exists``; ``on_unknown``
-        decides (templated).
-    :param custom_fields: values by key or name: an object or its JSON text. An unknown field is refused, because the
-        API would drop it silently (templated, deep).
-    :param metadata: object stored with the contact, or its JSON text. It is merged by key; ``null`` removes a key
-        (templated, deep).
     :param upsert: update the contact if it exists (templated).
     :param upsert_fields: with ``upsert``: fields that an update may change, such as ``["name", "tags"]``. Default: the
         fields that you give, so that an update clears nothing (templated).
     :param get_if_exists: return the contact unchanged if it exists (templated).
     :param allow_backfill: also add contacts to sequences in backfill runs. By default, the task fails in them if there
         are sequences, because they would message customers about the past (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     def __init__(
@@ -166,38 +166,23 @@ def _who(contact: Mapping[str, Any]) -> str:
     return next(str(contact[name]) for name in ("phone_number", "email", "instagram", "name") if contact.get(name))
 
 
-class WtsUpdateContactOperator(_ContactWriteOperator, RefusesBackfill):
+class WtsUpdateContactOperator(WtsContactWriter, RefusesBackfill):
     """Change a contact; parameters that you leave out change nothing.
 
-    Calls ``update_contact``, or ``update_contact_by_phone``. ``None`` and ``""`` clear a text, ``[]`` a list.
+    Calls ``update_contact``, or ``update_contact_by_phone``. ``None`` and ``""`` clear a text, ``[]`` a list. For the
+    new values, from ``name`` to ``metadata``, see :class:`WtsContactWriter`. To remove all tags, use ``tags=[]`` with
+    ``tag_operation="replace"``. The API does not document whether ``portfolios`` replace the existing ones.
+    ``on_unknown`` and ``on_clear`` have no effect without ``sequences``.
 
     :param contact_id: ID of the contact; give this or ``phone`` (templated).
     :param phone: phone number of the contact, in any common format (templated).
-    :param name: new name, at most 255 characters (templated).
-    :param phone_number: new phone number, in any common format (templated).
-    :param email_address: new email address; not called ``email``, because that is Airflow's own parameter (templated).
-    :param instagram: new Instagram user (templated).
-    :param annotation: free text (templated).
-    :param tags: names or IDs of tags; one or a list. An unknown name is refused (templated).
-    :param tag_operation: ``add`` to the existing tags (default), ``remove`` from them, or ``replace`` them. To remove
-        all tags, use ``tags=[]`` with ``replace`` (templated).
-    :param portfolios: names or IDs of portfolios. The API does not document whether they replace the existing ones
-        (templated).
-    :param sequences: names or IDs of sequences to add the contact to. They message the contact, so if the response is
-        lost, the request is not repeated automatically: ``on_unknown`` decides. ``on_unknown`` and ``on_clear`` have no
-        effect without sequences (templated).
-    :param custom_fields: values by key or name: an object or its JSON text. An unknown field is refused (templated,
-        deep).
-    :param metadata: object or its JSON text. It is merged by key; ``null`` removes a key (templated, deep).
     :param status: ``ACTIVE``, ``ARCHIVED`` or ``BLOCKED`` (templated).
     :param picture_url: URL of the contact's picture (templated).
     :param utm: where the contact came from: an object with ``source``, ``medium``, ``campaign``, ``content``,
         ``headline``, ``term``, ``referralUrl`` (templated, deep).
     :param allow_backfill: also add contacts to sequences in backfill runs. By default, the task fails in them if there
         are sequences, because they would message customers about the past (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is invalid, the contact does not exist, or the API refuses.
     """
 
     def __init__(
@@ -265,9 +250,7 @@ class WtsGetContactOperator(WtsOperator):
     :param contact_id: ID of the contact; give this or ``phone`` (templated).
     :param phone: phone number of the contact, in any common format (templated).
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is invalid, the contact does not exist, or the API refuses.
     """
 
     def __init__(
@@ -302,9 +285,7 @@ class WtsUpdateContactTagsOperator(WtsOperator):
     :param tag_operation: ``add``, ``remove`` or ``replace`` (templated).
     :param contact_id: ID of the contact; give this or ``phone`` (templated).
     :param phone: phone number of the contact, in any common format (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contact.
-    :raises AirflowFailException: when the input is invalid, the contact does not exist, or the API refuses.
     """
 
     def __init__(
@@ -356,7 +337,7 @@ class WtsListContactsOperator(WtsListOperator):
 
     Calls ``list_contacts``, or ``filter_contacts`` if there is a filter other than ``status`` and ``include_details``.
     An item must match all filters. For the shared parameters, from ``created_after`` to ``output_path``, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    :class:`WtsListOperator`.
 
     :param status: ``ACTIVE`` (the API's default), ``ARCHIVED`` or ``BLOCKED`` (templated).
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``; one or a list (templated).
@@ -372,9 +353,7 @@ class WtsListContactsOperator(WtsListOperator):
     :param origin: ``CREATED_BY_USER``, ``CREATED_FROM_HUB`` or ``IMPORTED`` (templated).
     :param custom_fields: values by key or name of the field: an object or its JSON text (templated, deep).
     :param metadata: text or numbers by key: an object or its JSON text (templated, deep).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contacts, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(
@@ -478,9 +457,6 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
     :param recipients_sql: query whose columns have these names, or a ``.sql`` file. Its rows are stored for later
         tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``; without one, a later try runs the query
         again. Needs the extra ``sql`` (templated).
-    :param recipients_conn_id: ID of the Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the query's placeholders: a list or an object, as the database driver
-        expects it, or its JSON text (templated).
     :param upsert: update existing contacts; ``True`` unless ``get_if_exists`` is set. The API does not document whether
         it updates them even if this is ``False`` (templated).
     :param upsert_fields: fields that an update may change, such as ``["name", "tags"]``. Default: the fields of the
@@ -489,7 +465,6 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
     :param get_if_exists: leave existing contacts unchanged (templated).
     :param allow_backfill: also save rows with ``sequences`` in backfill runs. By default, the task fails in them and
         saves nothing if a row has sequences, because they would message customers about the past (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the number of contacts ``saved`` and of ``calls``, and ``contact_ids`` in the order of the API's responses,
         or ``None`` if there are more than 1,000.
     :raises AirflowFailException: when a row is invalid, the API refuses, or the outcome of a call is unknown.

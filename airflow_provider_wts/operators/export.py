@@ -592,10 +592,8 @@ class WtsExportConversationsOperator(WtsOperator):
         SQLite. Needs the extra ``sql`` (templated).
     :param messages_table: table that also gets their messages (templated).
     :param tables_conn_id: ID of the Airflow connection of these tables' database (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: ``path``, ``manifest`` (the file that names the parts), ``file_format``, ``parts``, ``sessions``,
         ``messages``, ``updated_after``, ``updated_before``.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     :raises WtsIncompleteListError: when the list of sessions cannot be shown to be complete; the next try reads
         it again.
     """

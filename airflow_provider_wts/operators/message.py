@@ -48,9 +48,7 @@ class WtsGetMessageOperator(WtsOperator):
     Calls ``get_message``.
 
     :param message_id: ID of the message (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the message.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, message_id: str, **kwargs: Any) -> None:
@@ -78,9 +76,7 @@ class WtsGetMessageStatusOperator(WtsOperator):
     :param id_of: ``send`` for an ID that ``WtsSendTextOperator`` or another send operator returned; ``message`` for a
         message of a session, or a send with ``synchronous`` or ``reply_bot``. If omitted, both are tried, which may
         take an extra request (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: ``id``, ``status`` and more.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, message_id: str, id_of: str | None = None, **kwargs: Any) -> None:
@@ -103,13 +99,10 @@ class WtsGetMessageStatusOperator(WtsOperator):
 class WtsListMessagesOperator(WtsListOperator):
     """List the messages of a session: all pages, inline or as a file.
 
-    Calls ``list_messages``. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_messages``. For the shared parameters, see :class:`WtsListOperator`.
 
     :param session_id: ID of the session (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the messages, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(self, *, session_id: str, **kwargs: Any) -> None:
@@ -137,7 +130,6 @@ class WtsUploadFileOperator(WtsOperator):
         channels, and leaves documents as they are (templated).
     :param file_name: name that the customer sees; the file's own if omitted (templated).
     :param mime_type: MIME type; inferred from the name if omitted (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the file: its lasting ``id``, ``name``, ``type``, ``mimeType``, ``size``.
     :raises AirflowFailException: when the file does not exist or is empty, or the API or the storage refuses.
     """
@@ -177,10 +169,8 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
     cancel a single message that was already sent; what it does with one in a list is not documented.
 
     :param scheduled_message_id: ID of a scheduled message, a list of them, or the JSON text of a list (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: ``None`` for one message, because the API returns nothing; for a list, the messages as the API returns
         them.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, scheduled_message_id: str | Sequence[str], **kwargs: Any) -> None:
@@ -218,8 +208,12 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         return list(dict.fromkeys(checked)) or None
 
 
-class _WrittenOperator(WtsFreeMessageOperator):
-    """What texts and files share: a text, a reply to a message, and "typing..."."""
+class WtsWrittenOperator(WtsFreeMessageOperator):
+    """Base of the operators that send a text or a file.
+
+    :param reply_to: ID of the message that this one replies to (templated).
+    :param delay_typing: seconds of "typing..." before the message, 0 to 25 (templated).
+    """
 
     never_blank: ClassVar[frozenset[str]] = WtsFreeMessageOperator.never_blank | {"text"}
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -236,7 +230,7 @@ class _WrittenOperator(WtsFreeMessageOperator):
         return parameters.identity("reply_to", self.reply_to), parameters.delay_typing(self.delay_typing)
 
 
-class WtsSendTextOperator(_WrittenOperator):
+class WtsSendTextOperator(WtsWrittenOperator):
     """Send a text to a contact or into a session.
 
     Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in a
@@ -246,13 +240,10 @@ class WtsSendTextOperator(_WrittenOperator):
     24 hours of the contact's last message. How WTS Chat refuses is not documented; it may accept the message and fail
     it later.
 
-    For the parameters of all sends, from ``to`` to ``callback_url``, see
-    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`, and for ``outside_24h``,
-    :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`.
+    For the parameters of all sends, from ``to`` to ``callback_url``, see :class:`WtsMessageOperator`, and for
+    ``outside_24h``, :class:`WtsFreeMessageOperator`.
 
     :param text: the text (templated).
-    :param reply_to: ID of the message that this one replies to (templated).
-    :param delay_typing: seconds of "typing..." before the message, 0 to 25 (templated).
     :return: the send as the API returns it; use its ``id`` to read the status.
     :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
         is unconfirmed.
@@ -282,7 +273,7 @@ class WtsSendTextOperator(_WrittenOperator):
         return self.deliver(context, envelope, build, delay=delay)
 
 
-class WtsSendFileOperator(_WrittenOperator):
+class WtsSendFileOperator(WtsWrittenOperator):
     """Send a file to a contact or into a session: an image, an audio file, a video or a document.
 
     Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``. With ``synchronous`` or ``reply_bot``, or
@@ -290,10 +281,9 @@ class WtsSendFileOperator(_WrittenOperator):
     ``send_session_message`` or their ``_sync`` forms, and WTS Chat determines the kind. A local file is uploaded first.
     A retry may upload it again, which does no harm; the message goes out once.
 
-    For the parameters of all sends, from ``to`` to ``callback_url``, see
-    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`, and for ``outside_24h``,
-    :class:`~airflow_provider_wts.operators.sending.WtsFreeMessageOperator`. The WhatsApp restrictions of
-    :class:`WtsSendTextOperator` apply here, too.
+    For the parameters of all sends, from ``to`` to ``callback_url``, see :class:`WtsMessageOperator`, and for
+    ``outside_24h``, :class:`WtsFreeMessageOperator`. The WhatsApp restrictions of :class:`WtsSendTextOperator` apply
+    here, too.
 
     :param file: public http(s) address; or ID of an uploaded file; or local path on the worker, or any
         ``ObjectStoragePath`` such as ``s3://aws_default@bucket/invoices/118.pdf`` (templated).
@@ -302,8 +292,6 @@ class WtsSendFileOperator(_WrittenOperator):
     :param text: caption; an audio file has none (templated).
     :param file_name: name under which a local file is uploaded, which the customer sees (templated).
     :param mime_type: MIME type; inferred from the name if omitted (templated).
-    :param reply_to: ID of the message that this one replies to (templated).
-    :param delay_typing: seconds of "typing..." before the message, 0 to 25 (templated).
     :return: the send as the API returns it; use its ``id`` to read the status.
     :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
         is unconfirmed.
@@ -382,8 +370,8 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         department, and refuses if that one does not serve the channel (templated).
     :param hidden_session: if this send opens a session, keep it hidden until the contact replies (templated).
     :param check_parameters: look up the template, and refuse parameters that do not match it.
-    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
-        ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``.
+    :param kwargs: see :class:`WtsSendingOperator`: ``dry_run``, ``not_after``, ``send_window``, ``exclude_tags``,
+        ``on_unknown``, ``on_clear``.
     :return: the scheduled message; use its ``id`` to cancel it.
     :raises AirflowFailException: when the input is invalid, the API refuses, or it is unconfirmed whether it was
         scheduled.

@@ -28,16 +28,13 @@ if TYPE_CHECKING:
 class WtsListPanelsOperator(WtsListOperator):
     """List panels: all pages, inline or as a file.
 
-    Calls ``list_panels``. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_panels``. For the shared parameters, see :class:`WtsListOperator`.
 
     :param title: filter by title (templated).
     :param panel_type: ``MANAGEMENT`` or ``SALES`` (templated).
     :param include_details: details to add to each panel: ``Tags``, ``Steps``, ``StepsCardCount``,
         ``PanelCardOverdueCount``; one, a list, or the JSON text of a list (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the panels, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(
@@ -72,9 +69,7 @@ class WtsGetPanelOperator(WtsOperator):
     :param include_details: details to add: ``Tags``, ``Steps``, ``StepsFields``, ``StepsCardCount``, ``Cards``; one, a
         list, or the JSON text of a list. Cards have an older format, with ``archived`` instead of ``status``
         (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the panel.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, panel: str, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:

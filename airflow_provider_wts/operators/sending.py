@@ -57,6 +57,7 @@ class WtsOnceOperator(WtsOperator):
         continues. ``continue``: the task never sends again what was sent. ``resend``: the task sends again. Clears can
         be distinguished from retries only with a ledger: Airflow 3.3, or ``[wts] ledger_path``. Without one, ``auto``
         means ``continue`` (templated).
+    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsOperator.never_blank | {"on_clear"}
@@ -504,8 +505,8 @@ class WtsMessageOperator(WtsSendingOperator):
     :param sender_id: your own ID, which the API echoes. It replaces the provider's marker, so a send stays unconfirmed
         if its response is lost (templated).
     :param callback_url: URL that WTS Chat calls when the message goes out or fails (templated).
-    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsSendingOperator`: ``dry_run``,
-        ``not_after``, ``send_window``, ``exclude_tags``, ``on_unknown``, ``on_clear``, ``deferrable``.
+    :param kwargs: see :class:`WtsSendingOperator`: ``dry_run``, ``not_after``, ``send_window``, ``exclude_tags``,
+        ``on_unknown``, ``on_clear``, ``deferrable``.
     """
 
     def __init__(
@@ -649,7 +650,7 @@ class WtsFreeMessageOperator(WtsMessageOperator):
     :param outside_24h: what to do on an official WhatsApp channel if the customer has no open conversation, or has not
         written in it in the last 24 hours: ``send`` (default) anyway, which WhatsApp may refuse; ``fail`` or ``skip``
         the task. Takes a few extra requests (templated).
-    :param kwargs: see :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`.
+    :param kwargs: see :class:`WtsMessageOperator`.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"outside_24h"}

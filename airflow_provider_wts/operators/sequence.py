@@ -54,15 +54,12 @@ class _Member(NamedTuple):
 class WtsListSequencesOperator(WtsListOperator):
     """List sequences: all pages, inline or as a file.
 
-    Calls ``list_sequences``. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_sequences``. For the shared parameters, see :class:`WtsListOperator`.
 
     :param name: filter by name (templated).
     :param contact_id: only sequences that this contact is in (templated).
     :param include_details: ``ContactExecutingCount``, ``ExecutionStats``; one or a list (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the sequences, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(
@@ -90,17 +87,14 @@ class WtsListSequencesOperator(WtsListOperator):
 class WtsListSequenceContactsOperator(WtsListOperator):
     """List the contacts of a sequence: all pages, inline or as a file.
 
-    Calls ``list_sequence_contacts``. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_sequence_contacts``. For the shared parameters, see :class:`WtsListOperator`.
 
     :param sequence: name or ID of the sequence (templated).
     :param name: filter by the contact's name (templated).
     :param contact_id: filter by contact ID (templated).
     :param phone: filter by the contact's number, in any common format (templated).
     :param include_details: ``ContactDetails`` (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the contacts of the sequence, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(
@@ -133,8 +127,16 @@ class WtsListSequenceContactsOperator(WtsListOperator):
         return sequences.list_sequence_contacts(self.hook.names.sequence(sequence), **filters)
 
 
-class _SequenceMembersOperator(WtsOperator):
-    """What adding and removing share: a sequence, and one or more contacts."""
+class WtsSequenceMembersOperator(WtsOperator):
+    """Base of the operators that put contacts into a sequence, or take them out.
+
+    :param sequence: name or ID of the sequence (templated).
+    :param contact_id: ID of one contact; give this, ``phone``, both, or lists (templated).
+    :param phone: phone number of one contact, in any common format. With ``contact_id``, it must be the same contact's;
+        checking that takes an extra request (templated).
+    :param contact_ids: IDs of many contacts: a list or its JSON text; may be combined with ``phones`` (templated).
+    :param phones: phone numbers of many contacts: a list or its JSON text (templated).
+    """
 
     def __init__(
         self,
@@ -158,21 +160,17 @@ class _SequenceMembersOperator(WtsOperator):
         with task_failures():
             members = self._members()
             sequence = parameters.needed_name("sequence", self.sequence)
-            self.check(members)
             if members and members[0].phone:
                 self._refuse_two_people(members[0])
             sequence_id = self.hook.names.sequence(sequence)
             if self._is_single():
-                return self.one(context, sequence_id, members[0])
-            return {"contacts": len(members), "calls": self.many(context, sequence_id, members)}
+                return self._one(context, sequence_id, members[0])
+            return {"contacts": len(members), "calls": self._many(context, sequence_id, members)}
 
-    def check(self, members: list[_Member]) -> None:
-        """Refuse contacts before anything is looked up."""
-
-    def one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
+    def _one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
         raise NotImplementedError
 
-    def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
+    def _many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         """Handle many contacts, and return the number of calls."""
         raise NotImplementedError
 
@@ -207,7 +205,7 @@ class _SequenceMembersOperator(WtsOperator):
             )
 
 
-class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, RefusesBackfill):
+class WtsAddToSequenceOperator(WtsSequenceMembersOperator, WtsQueryOperator, RefusesBackfill):
     """Add one contact or many to a sequence, which then sends them its messages.
 
     Calls ``add_sequence_contact`` for one contact, and ``add_sequence_contacts_batch`` for lists, once per 100
@@ -215,24 +213,17 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
     added once across all tries of the task, even if the list changes between them: with a ledger, a later try adds only
     those whom no earlier try added. If one of several calls fails, the earlier ones have taken effect.
 
-    :param sequence: name or ID of the sequence (templated).
-    :param contact_id: ID of one contact; give this, ``phone``, both, or lists (templated).
-    :param phone: phone number of one contact, in any common format. With ``contact_id``, it must be the same contact's;
-        checking that takes an extra request (templated).
-    :param contact_ids: IDs of many contacts: a list or its JSON text; may be combined with ``phones`` (templated).
+    For the sequence and its contacts, see :class:`WtsSequenceMembersOperator`.
+
     :param phones: phone numbers of many contacts: a list or its JSON text. A Brazilian number with and without the
         ninth digit is the same contact (templated).
     :param recipients_sql: query for many contacts with a column ``contact_id`` or ``phone``, or a ``.sql`` file. Its
         rows are stored for later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``; without one,
         a later try runs the query again. Needs the extra ``sql`` (templated).
-    :param recipients_conn_id: ID of the Airflow connection of its database (templated).
-    :param recipients_sql_parameters: values for the query's placeholders: a list or an object, as the database driver
-        expects it, or its JSON text (templated).
     :param allow_backfill: also add contacts in backfill runs. By default, the task fails in them, because the sequence
         would message customers about the past (templated).
     :param wts_conn_id: ID of the Airflow connection; its ``allowed_recipients`` apply here, too (templated).
     :return: for one contact, its entry in the sequence; for lists, the number of ``contacts`` and of ``calls``.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     _snapshot: Snapshot | None = None
@@ -246,11 +237,8 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
             self._snapshot = self.queried(context, stack)
             return super().execute(context)
 
-    def check(self, members: list[_Member]) -> None:
-        """Hold the connection's ``allowed_recipients``.
-
-        :raises WtsInvalidRequestError: when one contact is not allowed.
-        """
+    def _refuse_others(self, members: list[_Member]) -> None:
+        """Hold the connection's ``allowed_recipients``."""
         single = self._is_single()
         for by, name in (("phone_number", "phone"), ("contact_id", "contact_id")):
             for index, member in enumerate(member for member in members if member.by == by):
@@ -260,14 +248,12 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
                 else:
                     refuse_unless_allowed(self.hook, where, None, contact_id=member.value)
 
-    def one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
-        """Add one contact, exactly once across all tries, because a sequence messages its contacts."""
+    def _one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
         call = sequences.add_sequence_contact(sequence_id, **member.named)
         recipient = f"{member.identity} in sequence {sequence_id}"
         return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the sequence")
 
-    def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
-        """Add contacts, each exactly once across all tries."""
+    def _many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         from airflow_provider_wts.sending.membership import SequenceMembers, warn_of_missing
 
         def build(chunk: list[_Member]) -> Call[Any]:
@@ -299,6 +285,7 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
         unique: dict[str, _Member] = {}
         for member in super()._members() if self._snapshot is None else self._queried(self._snapshot):
             unique.setdefault(member.identity, member)
+        self._refuse_others(list(unique.values()))
         return list(unique.values())
 
     def _queried(self, snapshot: Snapshot) -> Iterator[_Member]:
@@ -310,35 +297,19 @@ class WtsAddToSequenceOperator(_SequenceMembersOperator, WtsQueryOperator, Refus
         return map(_member, snapshot.rows())
 
 
-class WtsRemoveFromSequenceOperator(_SequenceMembersOperator):
+class WtsRemoveFromSequenceOperator(WtsSequenceMembersOperator):
     """Remove one contact or many from a sequence.
 
     Calls ``remove_sequence_contact`` for one contact, and ``remove_sequence_contacts_batch`` for lists, once per 100
-    contacts.
+    contacts. For the parameters, see :class:`WtsSequenceMembersOperator`.
 
-    :param sequence: name or ID of the sequence (templated).
-    :param contact_id: ID of one contact; give this, ``phone``, both, or lists (templated).
-    :param phone: phone number of one contact, in any common format. With ``contact_id``, it must be the same contact's;
-        checking that takes an extra request (templated).
-    :param contact_ids: IDs of many contacts: a list or its JSON text; may be combined with ``phones`` (templated).
-    :param phones: phone numbers of many contacts: a list or its JSON text (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: ``None`` for one contact; for lists, the number of ``contacts`` and of ``calls``.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
-    def one(self, context: Context, sequence_id: str, member: _Member) -> None:
-        """Remove one contact.
-
-        :param context: not used.
-        """
+    def _one(self, context: Context, sequence_id: str, member: _Member) -> None:
         self.run_call(sequences.remove_sequence_contact(sequence_id, **member.named))
 
-    def many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
-        """Remove contacts.
-
-        :param context: not used.
-        """
+    def _many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         from airflow_provider_wts.sending.membership import chunks
 
         parts = list(chunks(members, _by))

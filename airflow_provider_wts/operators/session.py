@@ -52,29 +52,29 @@ class WtsSessionOperator(WtsOperator):
         return session
 
 
-class _SessionChangeOperator(WtsSessionOperator):
-    """What changes share: whether the bot that runs in the session continues or stops."""
+class WtsSessionChangeOperator(WtsSessionOperator):
+    """Base of the operators that change one session.
+
+    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
+    """
 
     def __init__(self, *, stop_bot_in_execution: Missing[bool | str] = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stop_bot_in_execution = stop_bot_in_execution
 
     def stops_bot(self) -> bool | Unset:
+        """Return whether the bot stops."""
         return parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
 
 
-class WtsChangeSessionStatusOperator(_SessionChangeOperator):
+class WtsChangeSessionStatusOperator(WtsSessionChangeOperator):
     """Set the status of a session.
 
     Calls ``change_session_status``. The API does not document which changes it refuses.
 
-    :param session_id: ID of the session (templated).
     :param new_status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN``
         (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, new_status: str, **kwargs: Any) -> None:
@@ -88,18 +88,14 @@ class WtsChangeSessionStatusOperator(_SessionChangeOperator):
         return sessions.change_session_status(session, status, stop_bot_in_execution=self.stops_bot())
 
 
-class WtsCompleteSessionOperator(_SessionChangeOperator):
+class WtsCompleteSessionOperator(WtsSessionChangeOperator):
     """Complete a session.
 
     Calls ``complete_session``.
 
-    :param session_id: ID of the session (templated).
     :param reactivate_on_new_message: reopen the session when the contact writes. By default, a new message of the
         contact does not reopen it (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, reactivate_on_new_message: Missing[bool | str] = UNSET, **kwargs: Any) -> None:
@@ -115,18 +111,14 @@ class WtsCompleteSessionOperator(_SessionChangeOperator):
         )
 
 
-class WtsTransferSessionOperator(_SessionChangeOperator):
+class WtsTransferSessionOperator(WtsSessionChangeOperator):
     """Transfer a session to a department, to a user, or to a user within a department.
 
     Calls ``transfer_session``. The API does not document how this affects the session's status.
 
-    :param session_id: ID of the session (templated).
     :param department: name or ID of the new department (templated).
     :param user: name or ID of the new user; with ``department``, a user within it (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, department: Missing[str] = UNSET, user: Missing[str] = UNSET, **kwargs: Any) -> None:
@@ -156,17 +148,13 @@ class WtsTransferSessionOperator(_SessionChangeOperator):
         )
 
 
-class WtsAssignSessionOperator(_SessionChangeOperator):
+class WtsAssignSessionOperator(WtsSessionChangeOperator):
     """Assign a session to a user.
 
     Calls ``assign_session_user``. The API does not document how this affects the session's status.
 
-    :param session_id: ID of the session (templated).
     :param user: name or ID of the user (templated).
-    :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, user: str, **kwargs: Any) -> None:
@@ -180,13 +168,12 @@ class WtsAssignSessionOperator(_SessionChangeOperator):
         return sessions.assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
 
 
-class WtsUpdateSessionOperator(_SessionChangeOperator):
+class WtsUpdateSessionOperator(WtsSessionChangeOperator):
     """Change a session.
 
     Calls ``update_session``. Only what you give is changed: ``fields`` of the request names it. ``None`` clears a value
     if the API can clear it.
 
-    :param session_id: ID of the session (templated).
     :param status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN`` (templated).
     :param end_at: when the session ended: an aware datetime, or ISO 8601 text with an offset (templated).
     :param number: number of the session (templated).
@@ -200,9 +187,7 @@ class WtsUpdateSessionOperator(_SessionChangeOperator):
         and the API does not document what they do; all other names follow from the parameters. One, a list, or the JSON
         text of a list (templated).
     :param stop_bot_in_execution: also stop the bot that runs in the session; this may be the only change (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(
@@ -269,13 +254,10 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
     Calls ``create_session_note``. A note carries no marker, so only a ledger keeps a task that runs again from adding
     the note again. Without one, the task fails and names what to check.
 
-    :param session_id: ID of the session (templated).
     :param text: the note; required without files (templated).
     :param file_urls: public addresses of files; one, a list, or the JSON text of a list (templated).
     :param file_ids: IDs of files uploaded to WTS Chat; one, a list, or the JSON text of a list (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the note, which is a message of the session.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the outcome is unknown.
     """
 
     prose: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -322,13 +304,10 @@ class WtsGetSessionOperator(WtsSessionOperator):
 
     Calls ``get_session``.
 
-    :param session_id: ID of the session (templated).
     :param include_details: details to add: ``AgentDetails``, ``DepartmentsDetails``, ``ContactDetails``,
         ``ChannelTypeDetails``, ``ClassificationDetails``, ``ChannelDetails``; one, a list, or the JSON text of a list
         (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the session.
-    :raises AirflowFailException: when the input is invalid, or the API refuses.
     """
 
     def __init__(self, *, include_details: Sequence[str] | str | None = None, **kwargs: Any) -> None:
@@ -346,7 +325,7 @@ class WtsListSessionsOperator(WtsListOperator):
 
     Calls ``list_sessions``. An item must match all filters. There is no filter by metadata, because the API does not
     document its format, and ignores filters that it does not know. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    :class:`WtsListOperator`.
 
     :param status: ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED``, ``HIDDEN``, ``UNDEFINED``; one or a list
         (templated).
@@ -364,9 +343,7 @@ class WtsListSessionsOperator(WtsListOperator):
     :param session_type: ``INDIVIDUAL`` or ``GROUP`` (templated).
     :param include_details: details to add to each session: ``AgentDetails``, ``DepartmentsDetails``,
         ``ContactDetails``, ``ChannelTypeDetails``, ``ClassificationDetails``, ``ChannelDetails`` (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the sessions, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 class WtsListTemplatesOperator(WtsListOperator):
     """List templates: all pages, inline or as a file.
 
-    Calls ``list_templates``. For the shared parameters, see
-    :class:`~airflow_provider_wts.operators.listing.WtsListOperator`.
+    Calls ``list_templates``. For the shared parameters, see :class:`WtsListOperator`.
 
     :param name: filter by name (templated).
     :param searchable_text: text to search for in them (templated).
@@ -40,9 +39,7 @@ class WtsListTemplatesOperator(WtsListOperator):
         ``AUTHENTICATION``. The ``type`` in the response uses other words (templated).
     :param include_details: details to add to each template: ``Params``, ``File``, ``Interactive``, ``All``; one or a
         list (templated).
-    :param wts_conn_id: ID of the Airflow connection (templated).
     :return: the templates, or the manifest of the file.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or the list is too large for XCom.
     """
 
     def __init__(
@@ -93,9 +90,8 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     The parameters are checked against the template before anything is sent. The filled-in text is in the log at DEBUG
     only.
 
-    For the parameters of all sends, from ``to`` to ``callback_url``, see
-    :class:`~airflow_provider_wts.operators.sending.WtsMessageOperator`. With ``to``, ``channel`` is required here or in
-    the connection.
+    For the parameters of all sends, from ``to`` to ``callback_url``, see :class:`WtsMessageOperator`. With ``to``,
+    ``channel`` is required here or in the connection.
 
     :param template: name or ID of the template (templated).
     :param parameters: values by the name of the template's variable, an object or its JSON text; numbers become text

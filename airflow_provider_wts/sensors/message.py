@@ -28,8 +28,8 @@ class WtsSessionReplySensor(WtsSensor):
         text, such as ``{{ ti.xcom_pull(task_ids='send')['createdAt'] }}``. Default: the time of the company's last
         message when the sensor first checks. The sensor then misses a reply that a chatbot or an agent has already
         answered, and if rescheduled, compares the worker's clock with WTS Chat's (templated).
-    :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
-        Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
+    :param kwargs: see :class:`WtsSensor`: ``wts_conn_id``, ``deferrable``; and Airflow's ``poke_interval``,
+        ``timeout``, ``mode``, ``soft_fail``.
     :return: what the contact wrote since then, oldest first, as ``list_messages`` returns it.
     :raises AirflowFailException: when the session does not exist, or the API refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
@@ -108,8 +108,8 @@ class WtsMessageStatusSensor(WtsSensor):
     :param target_status: ``SENT``, ``DELIVERED`` (default) or ``READ``; a read message counts as delivered (templated).
     :param id_of: ``send`` for an ID that ``WtsSendTextOperator`` or another send operator returned; ``message`` for a
         message of a session, or a send with ``synchronous`` or ``reply_bot``. If omitted, both are tried (templated).
-    :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
-        Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
+    :param kwargs: see :class:`WtsSensor`: ``wts_conn_id``, ``deferrable``; and Airflow's ``poke_interval``,
+        ``timeout``, ``mode``, ``soft_fail``.
     :return: the status, as the API returns it.
     :raises AirflowFailException: when the message failed (with the reason), was deleted or does not exist, or the API
         refuses.

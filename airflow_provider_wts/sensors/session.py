@@ -38,8 +38,8 @@ class WtsSessionSensor(WtsSensor):
     :param target_status: status that ends the wait successfully, or several: ``STARTED``, ``PENDING``, ``IN_PROGRESS``,
         ``COMPLETED``, ``HIDDEN`` (templated).
     :param failed_status: status that fails the task immediately, or several (templated).
-    :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
-        Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
+    :param kwargs: see :class:`WtsSensor`: ``wts_conn_id``, ``deferrable``; and Airflow's ``poke_interval``,
+        ``timeout``, ``mode``, ``soft_fail``.
     :return: the session, as ``get_session`` returns it.
     :raises AirflowFailException: when the session reaches ``failed_status``, or the API refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first.
@@ -116,8 +116,8 @@ class WtsSessionsSensor(WtsSensor):
     :param needed: ``all`` (default), ``any``, or the share that must reach the status, such as ``0.9`` (templated).
     :param target_status: status that counts as reached, or several (templated).
     :param failed_status: status that fails the task as soon as one session has it, or several (templated).
-    :param kwargs: see :class:`~airflow_provider_wts.sensors.base.WtsSensor`: ``wts_conn_id``, ``deferrable``; and
-        Airflow's ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``.
+    :param kwargs: see :class:`WtsSensor`: ``wts_conn_id``, ``deferrable``; and Airflow's ``poke_interval``,
+        ``timeout``, ``mode``, ``soft_fail``.
     :return: ``{"COMPLETED": 97, "NOT_REACHED": 3}``: sessions by status.
     :raises AirflowFailException: when a session reaches ``failed_status`` or does not exist, or the API refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first; the error shows how many sessions reached the status.

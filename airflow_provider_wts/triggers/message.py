@@ -22,7 +22,7 @@ class WtsSessionReplyTrigger(WtsWaitTrigger):
 
     :param session_id: the session.
     :param since: date and time (ISO 8601) after which a message of the contact counts.
-    :param kwargs: see :class:`~airflow_provider_wts.triggers.base.WtsWaitTrigger`.
+    :param kwargs: see :class:`WtsWaitTrigger`.
     """
 
     arguments = ("session_id", "since")
@@ -62,7 +62,7 @@ class WtsMessageStatusTrigger(WtsWaitTrigger):
     :param message_id: the ID.
     :param id_of: ``send`` or ``message``; ``None`` if it is not known which of the two the ID belongs to.
     :param target_status: ``SENT``, ``DELIVERED`` or ``READ``.
-    :param kwargs: see :class:`~airflow_provider_wts.triggers.base.WtsWaitTrigger`.
+    :param kwargs: see :class:`WtsWaitTrigger`.
     """
 
     arguments = ("message_id", "id_of", "target_status")

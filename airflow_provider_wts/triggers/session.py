@@ -33,7 +33,7 @@ class WtsSessionTrigger(WtsWaitTrigger):
     :param session_id: the session.
     :param target_status: statuses that end the wait successfully.
     :param failed_status: statuses that fail the wait.
-    :param kwargs: see :class:`~airflow_provider_wts.triggers.base.WtsWaitTrigger`.
+    :param kwargs: see :class:`WtsWaitTrigger`.
     """
 
     arguments = ("session_id", "target_status", "failed_status")
@@ -79,7 +79,7 @@ class WtsSessionsTrigger(WtsWaitTrigger):
     :param target_status: statuses that count as reached.
     :param failed_status: statuses that fail the wait.
     :param changed_since: date and time (ISO 8601) from which on the sessions may have changed.
-    :param kwargs: see :class:`~airflow_provider_wts.triggers.base.WtsWaitTrigger`.
+    :param kwargs: see :class:`WtsWaitTrigger`.
     """
 
     arguments = ("session_ids", "session_ids_xcom", "needed", "target_status", "failed_status", "changed_since")
