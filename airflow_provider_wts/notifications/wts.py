@@ -101,8 +101,6 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         """Send to all recipients within 30 s; a failure for one does not stop the others.
 
         If the token is refused or the host cannot be reached, the remaining recipients are not tried.
-
-        :param context: the context of the callback; not used.
         """
         try:
             send, recipients = self._prepared(time.monotonic() + DEADLINE)
@@ -126,10 +124,7 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         )
 
     async def async_notify(self, context: Context) -> None:
-        """Send to all recipients from a thread: the event loop belongs to all triggers.
-
-        :param context: the context of the callback; not used.
-        """
+        """Send to all recipients from a thread: the event loop belongs to all triggers."""
         await asyncio.to_thread(self.notify, context)
 
     def _prepared(self, until: float) -> tuple[Callable[[str], dict[str, Any]], list[str]]:

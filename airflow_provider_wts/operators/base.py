@@ -47,10 +47,7 @@ class WtsOperator(RenderedParameters, BaseOperator):
         end_task()
 
     def build_call(self) -> Call[Any]:
-        """Check the parameters, and return the operator's call; an invalid parameter costs no request.
-
-        :raises WtsInvalidRequestError: when a parameter is invalid.
-        """
+        """Check the parameters, and return the operator's call; an invalid parameter costs no request."""
         raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
@@ -59,12 +56,6 @@ class WtsOperator(RenderedParameters, BaseOperator):
             return self.hook.run(self.build_call())
 
     def run_call(self, call: Call[T]) -> T:
-        """Perform a call; an error that no retry can fix fails the task immediately.
-
-        :param call: what to call.
-        :return: the API's answer, parsed.
-        :raises AirflowFailException: when the API refuses, the base URL leads nowhere, or the outcome is unknown.
-        :raises WtsError: when a retry may help.
-        """
+        """Perform a call; an error that no retry can fix fails the task immediately."""
         with task_failures():
             return self.hook.run(call)

@@ -191,20 +191,13 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """Return a task to be mapped, as Airflow does.
-
-        :param kwargs: parameters of all its task instances.
-        :raises WtsInvalidRequestError: when a template of rows is the output of a task.
-        """
+        """Return a task to be mapped, as Airflow does; the output of a task is no template of rows."""
         for name, value in kwargs.items():
             _refuse_output_of_task(name, value)
         return super().partial(**kwargs)
 
     def message_kind(self, chunk_size: int) -> MessageKind:
-        """Look up names, and return the kind of message.
-
-        :param chunk_size: recipients per request, if it takes many.
-        """
+        """Look up names, and return the kind of message."""
         raise NotImplementedError
 
     def row_templates(self) -> dict[str, Any]:
@@ -289,7 +282,6 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         """Return the rules about who gets a message, in the order in which they are asked.
 
         :param sleep: waits; an exception it raises ends the wait.
-        :raises WtsInvalidRequestError: when one of their parameters is not valid.
         """
         from airflow_provider_wts.sending.pace import Pace
         from airflow_provider_wts.sending.rules import Exclusions
@@ -304,10 +296,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         ]
 
     def minutes_of(self, messages: int) -> float | None:
-        """Return the minutes that this many messages take at least; ``None`` without ``max_per_minute``.
-
-        :param messages: how many.
-        """
+        """Return the minutes that this many messages take at least; ``None`` without ``max_per_minute``."""
         return round(messages / self._per_minute, 1) if self._per_minute else None
 
     @cached_property
@@ -486,10 +475,7 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
 
 
 def bot_flags(operator: Any) -> BotOptions:
-    """Return what happens to the session in which an operator starts a bot.
-
-    :raises WtsInvalidRequestError: when two of its parameters contradict each other.
-    """
+    """Return what happens to the session in which an operator starts a bot."""
     names = ("skip_if_bot_in_execution", "skip_if_in_progress", "force_start_session", "hidden_session")
     flags = {name: parameters.flag(name, getattr(operator, name)) for name in names}
     if flags["force_start_session"] is True and flags["skip_if_in_progress"] is True:
@@ -751,10 +737,7 @@ _FROM_CONTEXT = (
 
 
 def _refuse_output_of_task(name: str, value: Any) -> None:
-    """Refuse the output of a task as a template of rows.
-
-    It would be rendered as text, and this task would not wait for the other one.
-    """
+    """Refuse the output of a task as a template of rows: it would be text, and this task would not wait for it."""
     if name.startswith("row_") and any(XComArg.iter_xcom_references(value)):
         raise WtsInvalidRequestError(
             f"{name}: a template of rows cannot be the output of a task. Put the value into the rows, and write "

@@ -129,10 +129,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
         return _WithinPercent(self.wts_conn_id, percent)
 
     def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Follow the campaigns until the end, and return the counts.
-
-        :param event: of the trigger, after a wait; it says nothing.
-        """
+        """Follow the campaigns until the end, and return the counts; the event after a wait says nothing."""
         with task_failures():
             following = _Following(self)
             with following.outcomes:
@@ -301,10 +298,7 @@ class _Following:
 
 
 class _Counts:
-    """Counts the rows of a pass as they are written.
-
-    :param ended: statuses of a session that has ended.
-    """
+    """Counts the rows of a pass as they are written."""
 
     def __init__(self, ended: Collection[str]) -> None:
         from airflow_provider_wts.campaigns.report import Funnel

@@ -121,10 +121,7 @@ class WtsCardWriter(WtsOperator):
         raise NotImplementedError
 
     def checked_content(self) -> panels.CardContent:
-        """Return the content, checked as far as possible without a request.
-
-        :raises WtsInvalidRequestError: when a parameter is invalid.
-        """
+        """Return the content, checked as far as possible without a request."""
         tags, tag_names = parameters.texts("tags", self.tags), parameters.texts("tag_names", self.tag_names)
         if tags is not UNSET and tag_names is not UNSET:
             raise WtsInvalidRequestError("tag_names: the API ignores it if tags is given, too. Give only one of them.")
@@ -146,11 +143,7 @@ class WtsCardWriter(WtsOperator):
         }
 
     def look_up(self, content: panels.CardContent) -> None:
-        """Replace names by IDs and keys; an ID takes no request.
-
-        :param content: the content, changed in place.
-        :raises WtsNameError: when none or several things have a name.
-        """
+        """Replace names by IDs and keys, in place; an ID takes no request."""
         user, tags, custom = content["responsible_user_id"], content["tag_ids"], content["custom_fields"]
         content["responsible_user_id"] = looked_up(user, self.hook.names.user)
         if isinstance(tags, list):
@@ -162,11 +155,7 @@ class WtsCardWriter(WtsOperator):
             content["contact_ids"] = [contact_id(self, contact) for contact in contacts]
 
     def report(self, content: panels.CardContent, card: PanelCardV2) -> PanelCardV2:
-        """Return the answer, and warn if it lacks a custom field that was sent.
-
-        :param content: what was sent.
-        :param card: the answer.
-        """
+        """Return the answer, and warn if it lacks a custom field that was sent."""
         from airflow_provider_wts.operators.contact_fields import report_dropped
 
         report_dropped(self.log, content["custom_fields"], card)
@@ -176,10 +165,7 @@ class WtsCardWriter(WtsOperator):
         return tag if is_uuid(tag) else self.panel_names.tag(tag, self.panel_id)
 
     def step_id(self, step: str) -> str:
-        """Return the ID of a step.
-
-        :param step: title or ID.
-        """
+        """Return the ID of a step, given by its title or ID."""
         return step if is_uuid(step) else self.panel_names.step(step, self.panel_id)
 
 
@@ -391,10 +377,7 @@ _MOST_POSITION = 2**31 - 1
 
 
 def panel_of_card(operator: WtsOperator, card_id: str) -> str:
-    """Return the panel of a card.
-
-    :param operator: the operator that needs it.
-    """
+    """Return the panel of a card."""
     panel_id = operator.hook.run(panels.get_card(card_id)).get("panelId")
     if not panel_id:
         raise WtsInvalidRequestError(f"panel: WTS Chat did not report the panel of card {card_id}. Set it here.")
@@ -402,24 +385,14 @@ def panel_of_card(operator: WtsOperator, card_id: str) -> str:
 
 
 def checked_contact(name: str, text: str) -> str:
-    """Return an ID as it is, and a phone number in WTS Chat's format.
-
-    :param name: the parameter's name, for the error.
-    :param text: ID, or phone number in any common format.
-    :raises WtsInvalidRequestError: when it is neither.
-    """
+    """Return an ID as it is, and a phone number in WTS Chat's format."""
     from airflow_provider_wts.api.addresses import number
 
     return text if is_uuid(text) else number(text, name=name)
 
 
 def contact_id(operator: WtsOperator, contact: str) -> str:
-    """Return the ID of a contact; a phone number is looked up.
-
-    :param operator: the operator that needs it.
-    :param contact: what :func:`checked_contact` returned.
-    :raises WtsRejectedError: when no contact has the number.
-    """
+    """Return the ID of a contact, given by its ID or by its number, which is looked up."""
     if is_uuid(contact):
         return contact
     from airflow_provider_wts.api.answers import required

@@ -147,11 +147,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         return completed
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SessionV2:
-        """Resume after the trigger.
-
-        :param event: what the trigger sent.
-        :return: the session as it is at the end.
-        """
+        """Resume after the trigger, and return the session as it is at the end."""
         self.open_ledger(context)
         completed = self._resumed(checked_event(event, "session_id"))
         # Not earlier, so that clearing a task that failed while it waited continues the wait.

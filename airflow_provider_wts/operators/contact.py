@@ -610,12 +610,7 @@ class SaveRules(NamedTuple):
     ) -> SaveRules:
         """Check the rendered parameters.
 
-        :param upsert: ``True``, ``False`` or their text.
-        :param upsert_fields: names of fields.
-        :param tag_operation: ``add``, ``remove`` or ``replace``.
-        :param get_if_exists: ``True``, ``False`` or their text.
         :param default: whether the call updates where ``upsert`` is not given.
-        :raises WtsInvalidRequestError: when they are invalid, or contradict each other.
         """
         updates = parameters.flag("upsert", upsert)
         gets = parameters.flag("get_if_exists", get_if_exists)
@@ -634,10 +629,7 @@ class SaveRules(NamedTuple):
         return cls(updates, fields, contact_fields.tag_operation(tag_operation), gets)
 
     def options(self, contact: ContactFields) -> SaveOptions:
-        """Return the options for a contact.
-
-        :param contact: the contact as the API takes it.
-        """
+        """Return the options for a contact."""
         options: SaveOptions = {}
         if isinstance(self.upsert, bool):
             options["upsert"] = self.upsert
@@ -651,27 +643,17 @@ class SaveRules(NamedTuple):
         return options
 
     def group(self, contact: ContactFields) -> Hashable:
-        """Return what contacts of one call have in common: what an update of them may change, and having tags.
-
-        :param contact: the contact as the API takes it.
-        """
+        """Return what contacts of one call have in common: what an update of them may change, and having tags."""
         tagged = contact.get("tag_ids", UNSET) is not UNSET
         return (tagged, *(self.mask(contact) if self.upsert else ()))
 
     def mask(self, contact: ContactFields) -> list[str]:
-        """Return what an update of a contact may change.
-
-        :param contact: the contact as the API takes it.
-        """
+        """Return what an update of a contact may change."""
         return self.fields if isinstance(self.fields, list) else contacts.changed_fields(contacts.contact_item(contact))
 
 
 def contact_rows(value: Any) -> list[dict[str, Any]]:
-    """Return the rows of a batch, checked; nothing is looked up.
-
-    :param value: a list of objects, or the list as JSON text; ``email`` may be used for ``email_address`` in them.
-    :raises WtsInvalidRequestError: naming the row and the field.
-    """
+    """Return the rows of a batch, checked; ``email`` may be used for ``email_address`` in them."""
     rows = parameters.items("contacts", value)
     if not isinstance(rows, list):
         raise WtsInvalidRequestError("contacts: is empty. Give a list of objects; [] saves nothing.")

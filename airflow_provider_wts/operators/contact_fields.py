@@ -2,7 +2,8 @@
 
 It takes two steps, so that an invalid value costs no request: :func:`checked` only checks the values, and
 :func:`resolved` turns names of tags, portfolios, sequences and custom fields into IDs and keys, which may take
-requests.
+requests. An invalid value raises ``WtsInvalidRequestError``, and a name of nothing, or of more than one thing,
+``WtsNameError``; both name the parameter.
 """
 
 from __future__ import annotations
@@ -74,7 +75,6 @@ def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
 
     :param given: values by the names of :data:`FIELDS`.
     :param prefix: where the fields are, for the errors, such as ``contacts[3].``.
-    :raises WtsInvalidRequestError: naming the field.
     """
     readers: dict[str, Callable[[str, Any], Any]] = {
         "name": short_text,
@@ -92,13 +92,7 @@ def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
 
 
 def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> ContactFields:
-    """Return a contact's fields as the API takes them, with names turned into IDs and keys.
-
-    :param fields: what :func:`checked` returned.
-    :param names: looks names up.
-    :param prefix: where the fields are, for the errors.
-    :raises WtsNameError: when a name matches nothing, or more than one thing.
-    """
+    """Return the fields that :func:`checked` returned as the API takes them, with names turned into IDs and keys."""
     from airflow_provider_wts.api.contacts import ContactFields
 
     return ContactFields(
@@ -116,13 +110,7 @@ def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> Co
 
 
 def ids(name: str, texts: Missing[list[str]], look_up: Callable[[str], str]) -> Missing[list[str]]:
-    """Return IDs for names, each ID once.
-
-    :param name: the parameter's name, for the error.
-    :param texts: names or IDs.
-    :param look_up: returns the ID of a name.
-    :raises WtsNameError: when a name matches nothing, or more than one thing.
-    """
+    """Return IDs for names, each ID once."""
     if not isinstance(texts, list):
         return texts
     try:
@@ -132,13 +120,7 @@ def ids(name: str, texts: Missing[list[str]], look_up: Callable[[str], str]) -> 
 
 
 def custom_fields(name: str, fields: Any, names: Names) -> dict[str, Any] | Unset | None:
-    """Return custom field values by key.
-
-    :param name: the parameter's name, for the error.
-    :param fields: values by key or name.
-    :param names: looks names up.
-    :raises WtsNameError: when a field does not exist: the API would drop it silently.
-    """
+    """Return custom field values by key. An unknown field is refused: the API would drop it silently."""
     if not isinstance(fields, Mapping):
         return UNSET if fields is UNSET else None
     from airflow_provider_wts.hooks.names import keyed
@@ -153,12 +135,7 @@ short_text = partial(parameters.bounded_text, most=255)
 
 
 def phone_number(name: str, value: Any) -> Missing[str]:
-    """Return a phone number in WTS Chat's format; blank text stays, because it clears the field.
-
-    :param name: the parameter's name, for the error.
-    :param value: a number in any common format.
-    :raises WtsInvalidRequestError: when it cannot be a phone number.
-    """
+    """Return a phone number in WTS Chat's format; blank text stays, because it clears the field."""
     text = parameters.text(name, value)
     if not isinstance(text, str) or not text.strip():
         return text
@@ -168,12 +145,7 @@ def phone_number(name: str, value: Any) -> Missing[str]:
 
 
 def instagram_user(name: str, value: Any) -> Missing[str]:
-    """Return an Instagram user, with or without its ``@``.
-
-    :param name: the parameter's name, for the error.
-    :param value: the user.
-    :raises WtsInvalidRequestError: when it is an ``@`` before a missing value.
-    """
+    """Return an Instagram user, with or without its ``@``."""
     from airflow_provider_wts.api.addresses import refuse_handle_of_nobody
 
     text = short_text(name, value)
@@ -186,10 +158,6 @@ def email_address(name: str, value: Any) -> Missing[str]:
     """Return an email address; blank text stays, because it clears the field.
 
     Only what no address can contain is refused, because no rule covers all valid addresses.
-
-    :param name: the parameter's name, for the error.
-    :param value: the address.
-    :raises WtsInvalidRequestError: when it has no ``@`` or several, nothing before or after it, or a blank inside.
     """
     text = short_text(name, value)
     if not isinstance(text, str) or not text.strip():
@@ -206,10 +174,7 @@ def email_address(name: str, value: Any) -> Missing[str]:
 def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | None, str]:
     """Return a contact's ID or ``None``, and its phone number or ``""``.
 
-    :param contact_id: the rendered parameter ``contact_id``.
-    :param number: the rendered parameter ``phone``.
     :param both: whether the API takes both together.
-    :raises WtsInvalidRequestError: when neither is given, or both where the API takes one.
     """
     by_id, by_phone = not parameters.missing(contact_id), not parameters.missing(number)
     if by_id and by_phone and not both:
@@ -223,30 +188,18 @@ def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | Non
 
 
 def tag_operation(value: Any) -> str:
-    """Return the tag operation as updates spell it; :func:`upsert_spelling` gives the other spelling.
-
-    :param value: ``add``, ``remove``, ``replace``, or the API's own value in any case.
-    :raises WtsInvalidRequestError: when it is another one.
-    """
+    """Return the tag operation as updates spell it; :func:`upsert_spelling` gives the other spelling."""
     found = parameters.choice("tag_operation", "add" if parameters.missing(value) else value, _TAG_OPERATIONS)
     return str(found)
 
 
 def upsert_spelling(operation: str) -> str:
-    """Return a tag operation as ``create_contact`` and ``batch_save_contacts`` spell it.
-
-    :param operation: the operation, as updates spell it.
-    """
+    """Return a tag operation as ``create_contact`` and ``batch_save_contacts`` spell it."""
     return operation.upper()
 
 
 def mask(name: str, value: Any) -> Missing[list[str]]:
-    """Return the API's names of fields.
-
-    :param name: the parameter's name, for the error.
-    :param value: our names (``phone_number``) or the API's (``PhoneNumber``).
-    :raises WtsInvalidRequestError: when one is unknown.
-    """
+    """Return the API's names of fields (``PhoneNumber``) for ours (``phone_number``) or its own."""
     found = parameters.texts(name, value)
     if not isinstance(found, list):
         return found
@@ -254,12 +207,7 @@ def mask(name: str, value: Any) -> Missing[list[str]]:
 
 
 def utm(value: Any) -> dict[str, Any] | Unset:
-    """Return where a contact came from.
-
-    :param value: an object with ``source``, ``medium``, ``campaign``, ``content``, ``headline``, ``term`` and
-        ``referralUrl``, or its JSON text.
-    :raises WtsInvalidRequestError: when it has other keys.
-    """
+    """Return where a contact came from."""
     found = parameters.metadata("utm", value)
     if found is UNSET:
         return UNSET
@@ -271,12 +219,7 @@ def utm(value: Any) -> dict[str, Any] | Unset:
 
 
 def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: Mapping[str, Any]) -> None:
-    """Warn if the response lacks a custom field that was sent: the API silently drops values of the wrong type.
-
-    :param log: where the warning goes.
-    :param sent: the values sent, by key.
-    :param answer: the contact as the API returns it.
-    """
+    """Warn if the response lacks a custom field that was sent: the API silently drops values of the wrong type."""
     kept = answer.get("customFields") if isinstance(answer, Mapping) else None
     if not isinstance(sent, Mapping) or not isinstance(kept, Mapping):
         return
@@ -286,11 +229,7 @@ def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: 
 
 
 def refuse_twins(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse rows that are the same contact to the API, which does not document which one wins.
-
-    :param rows: what :func:`checked` returned.
-    :raises WtsInvalidRequestError: naming both rows and what they share.
-    """
+    """Refuse rows that are the same contact to the API, which does not document which one wins."""
     from airflow_provider_wts.api.addresses import identity_of, user_of
 
     seen: dict[tuple[str, str], int] = {}

@@ -64,19 +64,7 @@ _EXAMPLE = "'s3://aws_default@bucket/conversations/{{ ds }}'"
 
 
 class Wanted(NamedTuple):
-    """What is exported, and where to; if it changes, the export starts over.
-
-    :param wts_conn_id: the Airflow connection.
-    :param output_path: the folder.
-    :param updated_after: start of the interval (ISO 8601).
-    :param updated_before: end of the interval (ISO 8601).
-    :param file_format: ``jsonl`` or ``parquet``.
-    :param include_messages: whether to read messages.
-    :param include_details: details to add to each session.
-    :param overlap: seconds before the interval that are read again.
-    :param sessions_table: table that also gets the sessions.
-    :param messages_table: table that also gets their messages.
-    """
+    """What is exported, and where to; if it changes, the export starts over."""
 
     wts_conn_id: str
     output_path: str
@@ -91,14 +79,7 @@ class Wanted(NamedTuple):
 
 
 class Export:
-    """An export of one task.
-
-    :param hook: the hook of the task's connection.
-    :param context: the task's context.
-    :param wanted: what is exported.
-    :param log: where progress goes.
-    :param tables: the tables of sessions and messages.
-    """
+    """An export of one task."""
 
     def __init__(
         self,
@@ -129,10 +110,7 @@ class Export:
         self._process = self._fence.process[:8]
 
     def run(self) -> dict[str, Any]:
-        """Export what is not exported yet, and return the counts.
-
-        :raises WtsError: when a retry may help; it continues where this try stopped.
-        """
+        """Export what is not exported yet, and return the counts; a retry continues where this try stopped."""
         self._fence.hold(first=self._begin)
         state = self._known_state()
         if state is None:
@@ -304,10 +282,7 @@ class Export:
         return self._hook.client.items(call)
 
     def _hides_metadata(self, sample: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the list of sessions omits metadata that a session itself shows.
-
-        :param sample: sessions without metadata in the list.
-        """
+        """Whether the list of sessions omits metadata that a session itself shows, given some without it."""
         is_shown = not sample
         for session in sample:
             try:
@@ -425,30 +400,19 @@ _LARGEST = 2**63
 
 
 def write_rows(path: ObjectStoragePath, rows: Sequence[Mapping[str, Any]], file_format: str) -> None:
-    """Write rows to a file; it is there when it is complete.
-
-    :param path: the file.
-    :param rows: sessions with their messages.
-    :param file_format: ``jsonl`` or ``parquet``.
-    """
+    """Write sessions with their messages to a file; it is there when it is complete."""
     content = _parquet_file(rows) if file_format == "parquet" else b"".join(map(json_line, rows))
     write_whole(path, content)
 
 
 def read_rows(path: ObjectStoragePath) -> list[dict[str, Any]]:
-    """Read a JSON Lines file.
-
-    :param path: the file.
-    """
+    """Read a JSON Lines file."""
     with cast("IO[bytes]", path.open("rb")) as file:  # type: ignore[no-untyped-call]
         return [json.loads(row) for row in file.read().splitlines()]
 
 
 def need_parquet() -> None:
-    """Fail early if Parquet files cannot be written.
-
-    :raises WtsInvalidRequestError: when pyarrow is not installed.
-    """
+    """Fail early if Parquet files cannot be written."""
     _parquet()
 
 
@@ -527,19 +491,13 @@ _DATES_OF_ROWS = {"sessions_table": ("updated_at", "last_interaction_date"), "me
 
 
 def session_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Return sessions as rows of a table.
-
-    :param rows: the sessions.
-    """
+    """Return sessions as rows of a table."""
     for row in rows:
         yield {_snake(name): value for name, value in _session({**row, "messages": ()}).items() if name != "messages"}
 
 
 def message_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Return the messages of sessions as rows of a table. One without an ID cannot be found again, and is left out.
-
-    :param rows: the sessions.
-    """
+    """Return the messages of sessions as rows of a table. One without an ID cannot be found again, and is left out."""
     for row in rows:
         for message in row.get("messages") or ():
             if message.get("id"):

@@ -159,9 +159,7 @@ class WtsListOperator(WtsOperator):
 def narrowed(call: Call[Any], shared: Mapping[str, str]) -> Call[Any]:
     """Return a list call with bounds and order, in its query or in its body, wherever the contract has them.
 
-    :param call: the list.
-    :param shared: values of the shared parameters that were given, by the parameter's name.
-    :raises WtsInvalidRequestError: when the operation has no such parameter; left out, it would list something else.
+    What the operation does not take is refused, because it would list something else.
     """
     if call.operation.page_number_in == ("body", "pageNumber"):
         body = call.body if isinstance(call.body, Mapping) else {}
@@ -198,14 +196,10 @@ EXAMPLE = "'s3://aws_default@bucket/contacts/{{ ds }}.jsonl'"
 class Collector:
     """Walks one list.
 
-    :param run: performs a call, with the client's own retries.
-    :param call: the list, paged or not.
-    :param log: where progress goes.
     :param page_size: items per page, 1 to 100.
     :param max_items: stop after this many items; ``None`` for all.
     :param page: read this page alone, counted from 1; ``None`` for all.
     :param allow_incomplete: keep what was found if the list cannot be shown to be complete.
-    :param now: returns the server's time.
     """
 
     # Not a dataclass: creating one takes longer than importing the rest of the module.
@@ -237,10 +231,7 @@ class Collector:
         self._listed = PagedList(self._perform, call, page_size=self.page_size, now=now)
 
     def inline(self) -> list[Any]:
-        """Return the items.
-
-        :raises AirflowFailException: when they are too many or too large for XCom; none is dropped silently.
-        """
+        """Return the items, unless they are too many or too large for XCom; none is dropped silently."""
         found: list[Any] = []
         size = 0
         for batch in self._batches():
@@ -258,14 +249,7 @@ class Collector:
         return found
 
     def to_file(self, output_path: str) -> dict[str, Any]:
-        """Write the items as JSON Lines, and return what was written.
-
-        :param output_path: the file, any ``ObjectStoragePath``. It is there when it is complete.
-        :return: the manifest: path, items, pages, bytes, total_items as the API counts them, whether max_items cut the
-            list, and whether the file holds all of it.
-        :raises WtsInvalidRequestError: when the address cannot be a file, before anything is read.
-        :raises WtsError: when the list cannot be read or shown to be complete; a file of that name is left as it was.
-        """
+        """Write the items as JSON Lines, and return the manifest; if that fails, an existing file is left as it was."""
         path = output_file("output_path", output_path, example=EXAMPLE)
         with whole_file(path, "output_path", example=EXAMPLE) as file:
             size = self._write(file)

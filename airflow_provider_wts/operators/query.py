@@ -47,10 +47,7 @@ class WtsQueryOperator(WtsOnceOperator):
         self.recipients_sql_parameters = recipients_sql_parameters
 
     def query(self) -> Query | None:
-        """Return the query for the recipients; ``None`` if they do not come from one.
-
-        :raises WtsInvalidRequestError: when a part of it is missing.
-        """
+        """Return the query for the recipients; ``None`` if they do not come from one."""
         from airflow_provider_wts.campaigns.query import Query
 
         given = {
@@ -74,11 +71,8 @@ class WtsQueryOperator(WtsOnceOperator):
     ) -> Snapshot:
         """Run a query, unless an earlier try ran it, and return its rows.
 
-        :param ledger: the ledger of the task.
         :param results: address of the results, if any: the rows are stored beside them.
         :param lasting: whether later tries must find the rows as they are.
-        :raises WtsInvalidRequestError: when they could not.
-        :raises WtsError: when the query fails.
         """
         from airflow_provider_wts.campaigns.query import Snapshot
         from airflow_provider_wts.campaigns.results import default_address
@@ -99,10 +93,7 @@ class WtsQueryOperator(WtsOnceOperator):
         return Snapshot(query, ledger, address if ledger.is_kept else None)
 
     def queried(self, context: Context, stack: ExitStack) -> Snapshot | None:
-        """Return the rows of the query; ``None`` if there is none. Later tries read them again if they have a place.
-
-        :param stack: where the rows are let go.
-        """
+        """Return the rows of the query; ``None`` if there is none. Later tries read them again if they have a place."""
         query = self.query()
         if query is None:
             return None

@@ -70,11 +70,7 @@ class WtsOnceOperator(WtsOperator):
         self.on_clear = on_clear
 
     def open_ledger(self, context: Context) -> None:
-        """Open the ledger of this task. Call it first in ``execute``: from then on no earlier try can send.
-
-        :raises AirflowFailException: when a policy cannot be kept.
-        :raises WtsError: when a later try has taken over, or the ledger fails.
-        """
+        """Open the ledger of this task. Call it first in ``execute``: from then on no earlier try can send."""
         with task_failures():
             self.refuse_vanished()
             self._open(context)
@@ -93,9 +89,7 @@ class WtsOnceOperator(WtsOperator):
         :param recipient: phone number or handle in the API's format, or the ID of a session or card.
         :param build: builds the call, with the marker if the API takes one.
         :param trace: where the send leaves its marker; ``None`` if it leaves none.
-        :param options: as :meth:`~airflow_provider_wts.sending.once.Once.send` takes them.
         :return: the API's response, of this or an earlier try.
-        :raises AirflowFailException: when the API refuses, or the outcome is unknown.
         """
         with task_failures():
             self.refuse_vanished()
@@ -131,10 +125,7 @@ class RefusesBackfill(WtsOnceOperator):
         self.allow_backfill = allow_backfill
 
     def refuse_backfill(self, context: Context) -> None:
-        """Refuse to send in a run of a backfill, unless that is allowed.
-
-        :raises WtsInvalidRequestError: when it is not.
-        """
+        """Refuse to send in a run of a backfill, unless that is allowed."""
         kind = getattr(context.get("dag_run"), "run_type", None)
         is_backfill = str(getattr(kind, "value", kind)) == "backfill"
         if is_backfill and parameters.flag("allow_backfill", self.allow_backfill) is not True:
@@ -221,18 +212,11 @@ class WtsSendingOperator(RefusesBackfill):
         prepare: Callable[[], None] | None = None,
         **options: Unpack[SendOnce],
     ) -> Any:
-        """Message a customer exactly once, if and when the rules allow it.
+        """Message a customer exactly once, if and when the rules allow it; otherwise as :meth:`run_once`.
 
-        :param recipient: phone number or handle in the API's format, or the ID of a session.
-        :param build: builds the call, with the marker if the API takes one.
-        :param trace: where the send leaves its marker; ``None`` if it leaves none.
         :param prepare: called right before the send for repeatable preparation, such as an upload; then ``build`` is
             called again.
-        :param options: as :meth:`~airflow_provider_wts.sending.once.Once.send` takes them.
         :return: the API's response, of this or an earlier try; under ``dry_run`` the request.
-        :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the
-            send back.
-        :raises AirflowFailException: when the API refuses, or the outcome is unknown.
         """
         with task_failures():
             self.refuse_vanished()
@@ -286,10 +270,7 @@ class WtsSendingOperator(RefusesBackfill):
         return parameters.flag("exclude_blocked", self.exclude_blocked) is True
 
     def send_times(self) -> SendTimes:
-        """Return when this task may send.
-
-        :raises WtsInvalidRequestError: when one of its parameters is not valid.
-        """
+        """Return when this task may send."""
         from airflow_provider_wts.sending.rules import SendTimes
 
         return SendTimes.read(self.send_window, self.not_after, self.outside_window)
@@ -298,7 +279,6 @@ class WtsSendingOperator(RefusesBackfill):
         """Return the rules about recipients, besides tags and blocks.
 
         :param alone: whether there is only one recipient.
-        :raises WtsInvalidRequestError: when one of their parameters is not valid.
         """
         rules = [*self._suppressions(alone=alone)]
         if not parameters.missing(self.max_per_contact):
@@ -338,17 +318,11 @@ class WtsSendingOperator(RefusesBackfill):
         return Rules(self.recipient_rules(alone=True))
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Continue when the send window has opened.
-
-        :param event: what the trigger sent; not used.
-        """
+        """Continue when the send window has opened; the event says nothing."""
         return self.execute(context)
 
     def session_contact(self, session_id: str) -> str:
-        """Return the number or handle of the contact of a session.
-
-        :raises WtsInvalidRequestError: when the session does not show it, or the connection does not allow it.
-        """
+        """Return the number or handle of the contact of a session, if the connection allows it."""
         from airflow_provider_wts.api.addresses import addresses_in
 
         address = next(addresses_in(self.session_of(session_id).get("contactDetails") or {}), None)
@@ -446,12 +420,7 @@ class WtsSendingOperator(RefusesBackfill):
     def wait_for(
         self, opening: datetime, *, may_defer: bool = True, sleep: Callable[[float], None] | None = None
     ) -> None:
-        """Wait until the send window opens: in the triggerer if ``deferrable``, else on the worker.
-
-        :param opening: when it opens.
-        :param may_defer: whether the task may leave its worker.
-        :param sleep: how to wait on the worker.
-        """
+        """Wait until the send window opens: in the triggerer if ``deferrable``, else on the worker."""
         seconds = (opening - datetime.now(UTC)).total_seconds()
         self.log.info("The send window opens at %s, in %.0f s.", opening.isoformat(), seconds)
         if may_defer and self.deferrable and seconds > _SHORT_WAIT:
@@ -464,10 +433,7 @@ class WtsSendingOperator(RefusesBackfill):
 
 
 def time_trigger(timestamp: datetime) -> Any:
-    """Return a trigger that fires at a time.
-
-    :param timestamp: the time.
-    """
+    """Return a trigger that fires at a time."""
     try:
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
     except ImportError:
@@ -541,10 +507,7 @@ class WtsMessageOperator(WtsSendingOperator):
         self.callback_url = callback_url
 
     def envelope(self) -> Envelope:
-        """Return where the message goes and how; lookups that take a request come last.
-
-        :raises WtsInvalidRequestError: when the input is invalid, or the connection does not allow the recipient.
-        """
+        """Return where the message goes and how; lookups that take a request come last."""
         if parameters.missing(self.to) == parameters.missing(self.session_id):
             raise WtsInvalidRequestError(
                 "to, session_id: give exactly one of them. Nothing was sent. Example: to='+55 11 99999-8888'."
@@ -591,13 +554,9 @@ class WtsMessageOperator(WtsSendingOperator):
     ) -> Any:
         """Send, and fail if the API immediately reports that the message failed.
 
-        :param envelope: where the message goes.
-        :param build: builds the call.
         :param file: its file, uploaded if necessary, unless an earlier try sent it.
         :param delay: seconds of "typing..." before the message.
         :param by_metadata: whether the marker is in the session's metadata.
-        :return: the API's response; under ``dry_run`` the request.
-        :raises AirflowFailException: when the message failed.
         """
         answer = self.send_once(
             context,
@@ -672,12 +631,9 @@ def reply_window(
 ) -> list[Rule]:
     """Return the rule about the 24 hours after a customer's last message, if set.
 
-    :param operator: the task.
     :param outside: ``send``, ``fail`` or ``skip``.
     :param channel: number or handle to send from; ``None``: WTS Chat picks one.
-    :param alone: whether there is only one recipient.
     :param session_id: the session that a single message goes into, if given.
-    :raises WtsInvalidRequestError: when it cannot be applied.
     """
     if parameters.needed_choice("outside_24h", outside, ("send", "fail", "skip")) == "send":
         return []
@@ -705,13 +661,8 @@ class Envelope(NamedTuple):
     """Where a message goes, and how.
 
     :param to: recipient, as the API spells it; ``None`` for a message into a session.
-    :param session_id: the session; ``None`` for a message to a recipient.
     :param channel: number or handle to send from; ``None`` leaves it to the platform or to the session.
-    :param options: options of the session.
-    :param sender_id: the user's own ID.
-    :param callback_url: called when the message goes out or fails.
     :param bot_key: key of the bot that takes over when the contact answers.
-    :param synchronous: whether to wait for the channel's answer.
     :param kind_open: whether a file goes out without its kind.
     """
 
@@ -736,12 +687,7 @@ class Envelope(NamedTuple):
         return str(self.session_id or self.to)
 
     def send_to(self, mark: Mark, *, reply_to: Missing[str] = UNSET, delay: Missing[int] = UNSET) -> SendTo:
-        """Return the options of a send besides its content.
-
-        :param mark: gives the ``senderId``, unless the user set one.
-        :param reply_to: ID of the message to reply to.
-        :param delay: seconds of "typing...".
-        """
+        """Return the options of a send besides its content; its mark is the ``senderId``, unless the user set one."""
         common = {"callback_url": self.callback_url, "ref_id": reply_to, "delay_typing": delay}
         send = cast("SendTo", {**self.options, **common})
         send["sender_id"] = mark.key if self.sender_id is UNSET else self.sender_id
@@ -754,10 +700,7 @@ class Envelope(NamedTuple):
         return send
 
     def quick_call(self, content: QuickContent) -> Call[Any]:
-        """Return the call of the quick sends.
-
-        :param content: what the message says.
-        """
+        """Return the call of the quick sends."""
         if self.session_id is not None:
             if self.synchronous:
                 return messages.send_session_message_sync(self.session_id, **content)

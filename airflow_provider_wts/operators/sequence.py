@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 
 class _Member(NamedTuple):
-    """A contact for a sequence.
-
-    :param by: by what it is named: ``contact_id`` or ``phone_number``.
-    :param value: its ID, or its number as WTS Chat spells it.
-    :param phone: the number of a contact that is named by its ID, if both were given.
-    """
+    """A contact for a sequence, by ``contact_id`` or ``phone_number``; ``phone`` is for one with both."""
 
     by: str
     value: str

@@ -38,10 +38,7 @@ class WtsSessionOperator(WtsOperator):
         self.session_id = session_id
 
     def checked_session(self) -> str:
-        """Return the ID of the session.
-
-        :raises WtsInvalidRequestError: when it is missing or not a UUID.
-        """
+        """Return the ID of the session."""
         return parameters.needed_identity("session_id", self.session_id, example=_EXAMPLE)
 
     def execute(self, context: Context) -> Any:

@@ -42,12 +42,7 @@ _LAST_WAIT = 10.0
 
 
 class Check(NamedTuple):
-    """What a check of a sensor found.
-
-    :param verdict: whether the wait is over.
-    :param words: a sentence about it.
-    :param value: what the task returns at the end of the wait.
-    """
+    """What a check of a sensor found: whether the wait is over, a sentence about it, and what the task returns."""
 
     verdict: WaitState
     words: str
@@ -109,28 +104,18 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return "What the task waits for"
 
     def trigger(self, context: Context, times: Times) -> WtsWaitTrigger:
-        """Return the trigger that continues the wait.
-
-        :param times: when it checks.
-        """
+        """Return the trigger that continues the wait."""
         raise NotImplementedError
 
     def leave_worker(self, context: Context, timeout: float | None = None) -> None:
-        """Defer to the trigger of this sensor.
-
-        :param timeout: seconds left for the whole wait; ``None`` for all of them.
-        """
+        """Defer to the trigger of this sensor, for all of the wait unless fewer seconds are left."""
         from airflow_provider_wts.waiting.deferral import times_of_deferral
 
         times, longest = times_of_deferral(self.poke_interval, self.timeout if timeout is None else timeout)
         self.defer(trigger=self.trigger(context, times), method_name="execute_complete", timeout=longest)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Resume after the trigger.
-
-        :param event: what the trigger sent.
-        :return: as the task.
-        """
+        """Resume after the trigger."""
         from airflow_provider_wts.waiting.deferral import checked_event
 
         checked = checked_event(event, self.event_is_about)
@@ -138,16 +123,10 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return self.reached(context, checked) if checked["outcome"] == "reached" else self.end(context, checked)
 
     def take_back(self, context: Context, event: Mapping[str, Any]) -> None:
-        """Take from an event what the rest of the task needs, however the wait ended.
-
-        :param event: the event, checked.
-        """
+        """Take from an event what the rest of the task needs, however the wait ended."""
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Return the result of a wait whose target the trigger saw.
-
-        :param event: the event, checked.
-        """
+        """Return the result of a wait whose target the trigger saw."""
         return self.result(lambda: self.check(context)).value
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -176,13 +155,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return max(seconds, EARLIEST_FIRING) if self.reschedule else seconds
 
     def tolerant(self, read: Callable[[], T]) -> T | None:
-        """Read something from the API; ``None`` if that failed and the wait continues.
-
-        :param read: reads it.
-        :raises AirflowFailException: when WTS Chat refuses the token, even after the connection is read again, or what
-            the sensor waits for does not exist.
-        :raises WtsError: when it failed several times in a row.
-        """
+        """Read something from the API; ``None`` if that failed and the wait continues."""
         while True:
             try:
                 answer = self.result(read)
@@ -203,12 +176,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
                 return answer
 
     def result(self, read: Callable[[], T]) -> T:
-        """Read something. If the token is refused, read the connection again and retry once.
-
-        :param read: reads it.
-        :raises AirflowFailException: when that token is refused, too, or what the sensor waits for does not exist.
-        :raises WtsError: when it failed in another way.
-        """
+        """Read something. If the token is refused, read the connection again and retry once."""
         from airflow_provider_wts.waiting.conditions import read_for
 
         return read_for(self, read, self.subject, until=max(self._ends_at, time.monotonic() + _LAST_WAIT))
@@ -226,11 +194,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             raise self._unless_too_late(skip) from None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the trigger, or after Airflow's own timeout of the deferral.
-
-        :param next_method: the method to resume with.
-        :param next_kwargs: its arguments.
-        """
+        """Resume after the trigger, or after Airflow's own timeout of the deferral."""
         try:
             return self._resumed(next_method, next_kwargs, context)
         except AirflowSensorTimeout as error:
@@ -257,13 +221,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         raise AirflowSensorTimeout(self._too_late())
 
     def end(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Return the result of an event, or raise its error unless one last check shows that the wait is over.
-
-        :param event: the event, checked.
-        :raises AirflowSensorTimeout: when ``timeout`` has passed.
-        :raises AirflowFailException: when the wait failed.
-        :raises WtsError: when the API could not be asked several times in a row.
-        """
+        """Return the result of an event, or raise its error unless one last check shows that the wait is over."""
         from airflow_provider_wts.waiting.deferral import error_of
 
         self._last_words = str(event["message"])
@@ -274,10 +232,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         raise error_of(event)
 
     def last_check(self, context: Context) -> Check | None:
-        """Check once more, and return the result if the wait is over.
-
-        :raises AirflowFailException: when it failed.
-        """
+        """Check once more, and return the result if the wait is over; fail if it failed."""
         from airflow_provider_wts.waiting.conditions import WaitState
 
         self._ends_at = time.monotonic()

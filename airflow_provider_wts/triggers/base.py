@@ -47,17 +47,11 @@ class WtsWaitTrigger(BaseTrigger):
         raise NotImplementedError
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Return whether the wait is over, and a sentence about it.
-
-        :param seen: the last snapshots, by ID.
-        """
+        """Return whether the wait is over by the last snapshots, and a sentence about it."""
         raise NotImplementedError
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event holds besides the outcome.
-
-        :param seen: the last snapshots, by ID.
-        """
+        """Return what the event holds besides the outcome."""
         raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

@@ -126,18 +126,12 @@ class WtsSessionEventTrigger(BaseEventTrigger):
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """Return the polls that Airflow shares among triggers, which also learns when their events are stored.
-
-        :param kwargs: arguments of one of the triggers.
-        """
+        """Return the polls that Airflow shares among triggers, which also learns when their events are stored."""
         reach_back = timedelta(seconds=kwargs.get("reach_back", OVERLAP.total_seconds()))
         return _SharedPolls(kwargs["wts_conn_id"], float(kwargs["poll_interval"]), reach_back)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[_Poll]) -> AsyncIterator[TriggerEvent]:
-        """Report the events of this trigger, and store the position once Airflow has stored them.
-
-        :param shared_stream: what changed, poll by poll.
-        """
+        """Report the events of this trigger, and store the position once Airflow has stored them."""
         position = await self._stored_position()
         kept = position.as_json()
         spacing = _spacing()
@@ -245,10 +239,7 @@ def _spacing() -> float:
 
 
 class _Poll:
-    """What a poll saw, and what to do once Airflow has stored the events reported of it.
-
-    :param batch: what it saw.
-    """
+    """What a poll saw, and what to do once Airflow has stored the events reported of it."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
