@@ -486,7 +486,7 @@ def bot_flags(operator: Any) -> BotOptions:
     return cast("BotOptions", flags)
 
 
-class WtsMessageBatchOperator(WtsBatchOperator):
+class MessageBatch(WtsBatchOperator):
     """Base of the operators that send a template or a text to many recipients.
 
     :param department: name or ID of the department that gets the sessions (templated).
@@ -525,7 +525,7 @@ class WtsMessageBatchOperator(WtsBatchOperator):
         return options
 
 
-class WtsSendTemplateBatchOperator(WtsMessageBatchOperator):
+class WtsSendTemplateBatchOperator(MessageBatch):
     """Send a template to many recipients, 100 per request.
 
     Calls ``send_template_batch``. For the recipients and the shared parameters, from ``recipients`` to
@@ -618,7 +618,7 @@ class WtsSendTemplateBatchOperator(WtsMessageBatchOperator):
         return filling or None
 
 
-class WtsSendTextBatchOperator(WtsMessageBatchOperator):
+class WtsSendTextBatchOperator(MessageBatch):
     """Send a text to many recipients, one request each, as fast as the account's limits allow.
 
     Calls ``send_text``: the API has no batch request for texts, so 10,000 texts take over 20 minutes. For the

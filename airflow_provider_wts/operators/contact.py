@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.reconcile import Trace
 
 
-class WtsContactWriter(WtsOperator):
+class ContactWriter(WtsOperator):
     """Base of the operators that write a contact.
 
     :param name: the contact's name, at most 255 characters (templated).
@@ -90,12 +90,12 @@ class WtsContactWriter(WtsOperator):
         return contact_fields.checked(given(**{field: getattr(self, field) for field in contact_fields.FIELDS}))
 
 
-class WtsCreateContactOperator(WtsContactWriter, RefusesBackfill):
+class WtsCreateContactOperator(ContactWriter, RefusesBackfill):
     """Create a contact, or update or return an existing one.
 
     Calls ``create_contact``. Parameters that you leave out are not sent. The API does not document what it does if the
     contact exists and neither ``upsert`` nor ``get_if_exists`` is set. For the contact's fields, from ``name`` to
-    ``metadata``, see :class:`WtsContactWriter`; ``tag_operation`` needs ``upsert``. If the response to a request with
+    ``metadata``, see :class:`ContactWriter`; ``tag_operation`` needs ``upsert``. If the response to a request with
     ``sequences`` is lost, it is not repeated automatically, even with ``upsert`` or ``get_if_exists``.
 
     :param upsert: update the contact if it exists (templated).
@@ -166,11 +166,11 @@ def _who(contact: Mapping[str, Any]) -> str:
     return next(str(contact[name]) for name in ("phone_number", "email", "instagram", "name") if contact.get(name))
 
 
-class WtsUpdateContactOperator(WtsContactWriter, RefusesBackfill):
+class WtsUpdateContactOperator(ContactWriter, RefusesBackfill):
     """Change a contact; parameters that you leave out change nothing.
 
     Calls ``update_contact``, or ``update_contact_by_phone``. ``None`` and ``""`` clear a text, ``[]`` a list. For the
-    new values, from ``name`` to ``metadata``, see :class:`WtsContactWriter`. To remove all tags, use ``tags=[]`` with
+    new values, from ``name`` to ``metadata``, see :class:`ContactWriter`. To remove all tags, use ``tags=[]`` with
     ``tag_operation="replace"``. The API does not document whether ``portfolios`` replace the existing ones.
     ``on_unknown`` and ``on_clear`` have no effect without ``sequences``.
 

@@ -362,38 +362,24 @@ def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bo
     return not dates or any(at.year == 9999 or after <= at < before for at in map(parse_timestamp, dates))
 
 
-class _Fields(NamedTuple):
-    """What the contract says of an object. Everything else is in the column "other", so that all files fit together."""
+#: What the contract says of a session and of a message: the kind of each column. Everything else is in the column
+#: "other", so that all files fit together.
+_SESSION = {
+    **dict.fromkeys(("id", "status", "statusDescription", "companyId", "contactId", "channelId"), "text"),
+    **dict.fromkeys(("departmentId", "userId", "botId", "title", "number", "origin", "type", "channelType"), "text"),
+    **dict.fromkeys(("windowStatus", "previewUrl", "lastMessageText", "timeService", "timeWait"), "text"),
+    **dict.fromkeys(("createdAt", "updatedAt", "startAt", "endAt", "firstResponseAt"), "time"),
+    **dict.fromkeys(("lastInteractionDate", "lastMessageOut", "lastMessageIn"), "time"),
+    **dict.fromkeys(("contactDetails", "agentDetails", "channelDetails", "departmentDetails"), "json"),
+    **dict.fromkeys(("classification", "utm", "metadata", "other"), "json"),
+}
 
-    texts: Sequence[str]
-    times: Sequence[str]
-    objects: Sequence[str]
-
-
-_SESSION = _Fields(
-    texts=(
-        *("id", "status", "statusDescription", "companyId", "contactId", "channelId", "departmentId", "userId"),
-        *("botId", "title", "number", "origin", "type", "channelType", "windowStatus", "previewUrl"),
-        *("lastMessageText", "timeService", "timeWait"),
-    ),
-    times=(
-        *("createdAt", "updatedAt", "startAt", "endAt", "firstResponseAt"),
-        *("lastInteractionDate", "lastMessageOut", "lastMessageIn"),
-    ),
-    objects=(
-        *("contactDetails", "agentDetails", "channelDetails", "departmentDetails"),
-        *("classification", "utm", "metadata"),
-    ),
-)
-
-_MESSAGE = _Fields(
-    texts=(
-        *("id", "type", "direction", "status", "origin", "senderId", "templateId", "userId", "refId", "text"),
-        *("fileId", "failedReason"),
-    ),
-    times=("createdAt", "updatedAt", "timestamp", "readContactAt"),
-    objects=("details", "filesIds"),
-)
+_MESSAGE = {
+    **dict.fromkeys(("id", "type", "direction", "status", "origin", "senderId", "templateId", "userId"), "text"),
+    **dict.fromkeys(("refId", "text", "fileId", "failedReason"), "text"),
+    **dict.fromkeys(("createdAt", "updatedAt", "timestamp", "readContactAt"), "time"),
+    **dict.fromkeys(("details", "filesIds", "other"), "json"),
+}
 
 #: The bound of an integer column.
 _LARGEST = 2**63
@@ -426,12 +412,10 @@ def _parquet_file(rows: Sequence[Mapping[str, Any]]) -> bytes:
     parquet = _parquet()
     import pyarrow
 
-    at = pyarrow.timestamp("us", tz="UTC")
-    text = pyarrow.string()
+    types = {"time": pyarrow.timestamp("us", tz="UTC")}
 
-    def columns(fields: _Fields) -> list[Any]:
-        kinds = [(fields.texts, text), (fields.times, at), ((*fields.objects, "other"), text)]
-        return [pyarrow.field(name, kind) for names, kind in kinds for name in names]
+    def columns(kinds: Mapping[str, str]) -> list[Any]:
+        return [pyarrow.field(name, types.get(kind, pyarrow.string())) for name, kind in kinds.items()]
 
     schema = pyarrow.schema(
         [
@@ -457,34 +441,28 @@ def _session(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _columns(row: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
-    known = {*fields.texts, *fields.times, *fields.objects}
-    other = {name: value for name, value in row.items() if name not in known}
-    return {
-        **{name: None if row.get(name) is None else str(row[name]) for name in fields.texts},
-        **{name: _timestamp(row.get(name)) for name in fields.times},
-        **{
-            name: None if row.get(name) is None else json.dumps(row[name], ensure_ascii=False)
-            for name in fields.objects
-        },
-        "other": json.dumps(other, ensure_ascii=False) if other else None,
-    }
+def _columns(row: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
+    other = {name: value for name, value in row.items() if name not in kinds or name == "other"}
+    values = {**row, "other": other or None}
+    return {name: _column(values.get(name), kind) for name, kind in kinds.items()}
+
+
+def _column(value: Any, kind: str) -> Any:
+    if kind == "time":
+        return _timestamp(value)
+    if value is None:
+        return None
+    return str(value) if kind == "text" else json.dumps(value, ensure_ascii=False)
 
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def _kinds(fields: _Fields) -> dict[str, str]:
-    kinds = ((fields.texts, "text"), (fields.times, "time"), ((*fields.objects, "other"), "json"))
-    return {"id": "key", **{_snake(name): kind for names, kind in kinds for name in names if name != "id"}}
-
-
 #: The columns of the tables, and their kinds.
-SESSION_COLUMNS = {**_kinds(_SESSION), "unread_count": "long"}
+SESSION_COLUMNS = {**{_snake(name): kind for name, kind in _SESSION.items()}, "id": "key", "unread_count": "long"}
 
-MESSAGE_COLUMNS = {"session_id": "text", **_kinds(_MESSAGE)}
-
+MESSAGE_COLUMNS = {"session_id": "text", **{_snake(name): kind for name, kind in _MESSAGE.items()}, "id": "key"}
 
 #: Columns that show which of two rows was read later.
 _DATES_OF_ROWS = {"sessions_table": ("updated_at", "last_interaction_date"), "messages_table": ("updated_at",)}

@@ -208,7 +208,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         return list(dict.fromkeys(checked)) or None
 
 
-class WtsWrittenOperator(WtsFreeMessageOperator):
+class TextWriter(WtsFreeMessageOperator):
     """Base of the operators that send a text or a file.
 
     :param reply_to: ID of the message that this one replies to (templated).
@@ -230,7 +230,7 @@ class WtsWrittenOperator(WtsFreeMessageOperator):
         return parameters.identity("reply_to", self.reply_to), parameters.delay_typing(self.delay_typing)
 
 
-class WtsSendTextOperator(WtsWrittenOperator):
+class WtsSendTextOperator(TextWriter):
     """Send a text to a contact or into a session.
 
     Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in a
@@ -273,7 +273,7 @@ class WtsSendTextOperator(WtsWrittenOperator):
         return self.deliver(context, envelope, build, delay=delay)
 
 
-class WtsSendFileOperator(WtsWrittenOperator):
+class WtsSendFileOperator(TextWriter):
     """Send a file to a contact or into a session: an image, an audio file, a video or a document.
 
     Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``. With ``synchronous`` or ``reply_bot``, or

@@ -122,7 +122,7 @@ class WtsListSequenceContactsOperator(WtsListOperator):
         return sequences.list_sequence_contacts(self.hook.names.sequence(sequence), **filters)
 
 
-class WtsSequenceMembersOperator(WtsOperator):
+class SequenceWriter(WtsOperator):
     """Base of the operators that put contacts into a sequence, or take them out.
 
     :param sequence: name or ID of the sequence (templated).
@@ -200,7 +200,7 @@ class WtsSequenceMembersOperator(WtsOperator):
             )
 
 
-class WtsAddToSequenceOperator(WtsSequenceMembersOperator, WtsQueryOperator, RefusesBackfill):
+class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill):
     """Add one contact or many to a sequence, which then sends them its messages.
 
     Calls ``add_sequence_contact`` for one contact, and ``add_sequence_contacts_batch`` for lists, once per 100
@@ -208,7 +208,7 @@ class WtsAddToSequenceOperator(WtsSequenceMembersOperator, WtsQueryOperator, Ref
     added once across all tries of the task, even if the list changes between them: with a ledger, a later try adds only
     those whom no earlier try added. If one of several calls fails, the earlier ones have taken effect.
 
-    For the sequence and its contacts, see :class:`WtsSequenceMembersOperator`.
+    For the sequence and its contacts, see :class:`SequenceWriter`.
 
     :param phones: phone numbers of many contacts: a list or its JSON text. A Brazilian number with and without the
         ninth digit is the same contact (templated).
@@ -292,11 +292,11 @@ class WtsAddToSequenceOperator(WtsSequenceMembersOperator, WtsQueryOperator, Ref
         return map(_member, snapshot.rows())
 
 
-class WtsRemoveFromSequenceOperator(WtsSequenceMembersOperator):
+class WtsRemoveFromSequenceOperator(SequenceWriter):
     """Remove one contact or many from a sequence.
 
     Calls ``remove_sequence_contact`` for one contact, and ``remove_sequence_contacts_batch`` for lists, once per 100
-    contacts. For the parameters, see :class:`WtsSequenceMembersOperator`.
+    contacts. For the parameters, see :class:`SequenceWriter`.
 
     :return: ``None`` for one contact; for lists, the number of ``contacts`` and of ``calls``.
     """

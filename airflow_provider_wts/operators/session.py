@@ -49,7 +49,7 @@ class WtsSessionOperator(WtsOperator):
         return session
 
 
-class WtsSessionChangeOperator(WtsSessionOperator):
+class SessionChanger(WtsSessionOperator):
     """Base of the operators that change one session.
 
     :param stop_bot_in_execution: also stop the bot that runs in the session; by default, the bot continues (templated).
@@ -64,7 +64,7 @@ class WtsSessionChangeOperator(WtsSessionOperator):
         return parameters.switch("stop_bot_in_execution", self.stop_bot_in_execution)
 
 
-class WtsChangeSessionStatusOperator(WtsSessionChangeOperator):
+class WtsChangeSessionStatusOperator(SessionChanger):
     """Set the status of a session.
 
     Calls ``change_session_status``. The API does not document which changes it refuses.
@@ -85,7 +85,7 @@ class WtsChangeSessionStatusOperator(WtsSessionChangeOperator):
         return sessions.change_session_status(session, status, stop_bot_in_execution=self.stops_bot())
 
 
-class WtsCompleteSessionOperator(WtsSessionChangeOperator):
+class WtsCompleteSessionOperator(SessionChanger):
     """Complete a session.
 
     Calls ``complete_session``.
@@ -108,7 +108,7 @@ class WtsCompleteSessionOperator(WtsSessionChangeOperator):
         )
 
 
-class WtsTransferSessionOperator(WtsSessionChangeOperator):
+class WtsTransferSessionOperator(SessionChanger):
     """Transfer a session to a department, to a user, or to a user within a department.
 
     Calls ``transfer_session``. The API does not document how this affects the session's status.
@@ -145,7 +145,7 @@ class WtsTransferSessionOperator(WtsSessionChangeOperator):
         )
 
 
-class WtsAssignSessionOperator(WtsSessionChangeOperator):
+class WtsAssignSessionOperator(SessionChanger):
     """Assign a session to a user.
 
     Calls ``assign_session_user``. The API does not document how this affects the session's status.
@@ -165,7 +165,7 @@ class WtsAssignSessionOperator(WtsSessionChangeOperator):
         return sessions.assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
 
 
-class WtsUpdateSessionOperator(WtsSessionChangeOperator):
+class WtsUpdateSessionOperator(SessionChanger):
     """Change a session.
 
     Calls ``update_session``. Only what you give is changed: ``fields`` of the request names it. ``None`` clears a value
