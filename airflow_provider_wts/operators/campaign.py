@@ -16,7 +16,7 @@ from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_
 from airflow_provider_wts.hooks.context import TaskIdentity
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.query import WtsQueryOperator
-from airflow_provider_wts.operators.sending import WtsSendingOperator, reply_window
+from airflow_provider_wts.operators.sending import WtsSendingOperator, reply_window, session_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -514,15 +514,8 @@ class MessageBatch(WtsBatchOperator):
         self.enable_bot = enable_bot
 
     def _session_options(self) -> SendOptions:
-        options: SendOptions = {
-            "hidden_session": parameters.flag("hidden_session", self.hidden_session),
-            "force_start_session": parameters.flag("force_start_session", self.force_start_session),
-            "enable_bot": parameters.flag("enable_bot", self.enable_bot),
-            "department": parameters.department(self.department),
-        }
-        # Last, because it may take a request, and an invalid value above should take none.
-        options["user"] = parameters.user(self.user, self.hook.names.user)
-        return options
+        # The user last, because it may take a request, and an invalid value should take none.
+        return {**session_options(self), "user": parameters.user(self.user, self.hook.names.user)}
 
 
 class WtsSendTemplateBatchOperator(MessageBatch):
@@ -720,19 +713,8 @@ def _file(value: Any) -> str | None:
 
 #: What row templates see besides ``row``.
 _FROM_CONTEXT = (
-    "ds",
-    "ds_nodash",
-    "ts",
-    "ts_nodash",
-    "logical_date",
-    "data_interval_start",
-    "data_interval_end",
-    "run_id",
-    "dag_run",
-    "params",
-    "macros",
-    "task",
-    "ti",
+    *("ds", "ds_nodash", "ts", "ts_nodash", "logical_date", "data_interval_start", "data_interval_end", "run_id"),
+    *("dag_run", "params", "macros", "task", "ti"),
 )
 
 

@@ -16,7 +16,7 @@ from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsOnceOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from airflow.sdk import Context
@@ -31,15 +31,7 @@ if TYPE_CHECKING:
 _TAG_OPERATIONS = ("InsertIfNotExists", "DeleteIfExists", "ReplaceAll")
 
 _COPIED = (
-    "All",
-    "Amount",
-    "DueDate",
-    "Tags",
-    "MonetaryAmount",
-    "Contacts",
-    "ResponsibleUser",
-    "CustomFields",
-    "Notes",
+    *("All", "Amount", "DueDate", "Tags", "MonetaryAmount", "Contacts", "ResponsibleUser", "CustomFields", "Notes"),
 )
 
 
@@ -147,7 +139,7 @@ class WtsCardWriter(WtsOperator):
         user, tags, custom = content["responsible_user_id"], content["tag_ids"], content["custom_fields"]
         content["responsible_user_id"] = looked_up(user, self.hook.names.user)
         if isinstance(tags, list):
-            content["tag_ids"] = [self._tag_id(tag) for tag in tags]
+            content["tag_ids"] = [self.in_panel(self.panel_names.tag, tag) for tag in tags]
         if isinstance(custom, dict) and custom:
             content["custom_fields"] = self.panel_names.custom_fields(custom, self.panel_id)
         contacts = content["contact_ids"]
@@ -161,12 +153,9 @@ class WtsCardWriter(WtsOperator):
         report_dropped(self.log, content["custom_fields"], card)
         return card
 
-    def _tag_id(self, tag: str) -> str:
-        return tag if is_uuid(tag) else self.panel_names.tag(tag, self.panel_id)
-
-    def step_id(self, step: str) -> str:
-        """Return the ID of a step, given by its title or ID."""
-        return step if is_uuid(step) else self.panel_names.step(step, self.panel_id)
+    def in_panel(self, look_up: Callable[[str, str], str], name: str) -> str:
+        """Return the ID of something in the panel; only a name takes a request."""
+        return name if is_uuid(name) else look_up(name, self.panel_id)
 
 
 class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
@@ -198,7 +187,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
                     f"panel: is empty, and the step {quoted(step)} is a title, which several panels may have. Give the "
                     "title or ID of the panel, or the ID of the step."
                 )
-            step = self.step_id(step)
+            step = self.in_panel(self.panel_names.step, step)
             self.look_up(content)
         card = self.run_once(
             context,
@@ -300,12 +289,10 @@ class WtsUpdateCardOperator(WtsCardWriter):
     def look_up(self, content: panels.CardContent) -> None:
         """Replace names by IDs and keys; an ID takes no request."""
         change = cast("panels.CardChange", content)
-        change["step_id"] = looked_up(change["step_id"], self.step_id)
-        change["lost_reason_id"] = looked_up(change["lost_reason_id"], self._lost_reason_id)
+        names = self.panel_names
+        change["step_id"] = looked_up(change["step_id"], partial(self.in_panel, names.step))
+        change["lost_reason_id"] = looked_up(change["lost_reason_id"], partial(self.in_panel, names.lost_reason))
         super().look_up(content)
-
-    def _lost_reason_id(self, reason: str) -> str:
-        return reason if is_uuid(reason) else self.panel_names.lost_reason(reason, self.panel_id)
 
     def _card(self) -> str:
         return parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)

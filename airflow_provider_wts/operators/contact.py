@@ -316,19 +316,6 @@ class WtsUpdateContactTagsOperator(WtsOperator):
         return contacts.update_contact_tags(contact_id, tag_ids=tag_ids, operation=operation)
 
 
-_FILTERS = (
-    "text_filter",
-    "name",
-    "phone_number",
-    "email_address",
-    "instagram",
-    "tags",
-    "portfolios",
-    "origin",
-    "custom_fields",
-    "metadata",
-)
-
 _ORIGINS = ("CREATED_BY_USER", "CREATED_FROM_HUB", "IMPORTED")
 
 
@@ -391,31 +378,25 @@ class WtsListContactsOperator(WtsListOperator):
         """Return the call with the filters."""
         status = parameters.filter_choice("status", self.status, contacts.STATUSES)
         details = parameters.details(self.include_details, contact_fields.DETAILS)
-        if all(parameters.missing(getattr(self, name)) for name in _FILTERS):
-            return contacts.list_contacts(status=status, include_details=details)
-        texts = ("text_filter", "name", "instagram")
+        texts = ("text_filter", "name", "phone_number", "instagram")
         filters: dict[str, Any] = {
             **{name: parameters.filter_text(name, getattr(self, name)) for name in texts},
-            "phone_number": contact_fields.phone_number(
-                "phone_number", parameters.filter_text("phone_number", self.phone_number)
-            ),
             "email": parameters.filter_text("email_address", self.email_address),
             "origin": parameters.filter_choice("origin", self.origin, _ORIGINS),
             "metadata": _texts("metadata", _filter_object("metadata", self.metadata)),
+            "tag_ids": parameters.filter_list("tags", self.tags),
+            "portfolio_ids": parameters.filter_list("portfolios", self.portfolios),
+            "custom_fields": _filter_object("custom_fields", self.custom_fields),
         }
-        tags = parameters.filter_list("tags", self.tags)
-        portfolios = parameters.filter_list("portfolios", self.portfolios)
-        custom = _filter_object("custom_fields", self.custom_fields)
+        if not given(**filters):
+            return contacts.list_contacts(status=status, include_details=details)
+        filters["phone_number"] = contact_fields.phone_number("phone_number", filters["phone_number"])
         # Last, so that an invalid value above takes no request.
         names = self.hook.names
-        return contacts.filter_contacts(
-            status=status,
-            include_details=details,
-            tag_ids=contact_fields.ids("tags", tags, names.tag),
-            portfolio_ids=contact_fields.ids("portfolios", portfolios, names.portfolio),
-            custom_fields=contact_fields.custom_fields("custom_fields", custom, names),
-            **filters,
-        )
+        filters["tag_ids"] = contact_fields.ids("tags", filters["tag_ids"], names.tag)
+        filters["portfolio_ids"] = contact_fields.ids("portfolios", filters["portfolio_ids"], names.portfolio)
+        filters["custom_fields"] = contact_fields.custom_fields("custom_fields", filters["custom_fields"], names)
+        return contacts.filter_contacts(status=status, include_details=details, **filters)
 
 
 def _filter_object(name: str, value: Any) -> dict[str, Any] | Unset:

@@ -23,39 +23,16 @@ if TYPE_CHECKING:
     from airflow_provider_wts.hooks.names import Names
 
 
-#: The fields of a contact, as users name them.
-FIELDS = (
-    "name",
-    "phone_number",
-    "email_address",
-    "instagram",
-    "annotation",
-    "tags",
-    "portfolios",
-    "sequences",
-    "custom_fields",
-    "metadata",
-)
-
 #: By any of these, the API recognizes an existing contact.
 IDENTIFIERS = ("phone_number", "email_address", "instagram")
 
 DETAILS = ("Tags", "CustomFields", "Portfolios")
 
+_IN_MASK = ("Name", "PhoneNumber", "Email", "Instagram", "Annotation", "Tags", "Portfolio", "SequenceIds")
+
 _MASK_NAMES = {
-    "name": "Name",
-    "phonenumber": "PhoneNumber",
-    "email": "Email",
-    "emailaddress": "Email",
-    "instagram": "Instagram",
-    "annotation": "Annotation",
-    "tags": "Tags",
-    "portfolio": "Portfolio",
-    "portfolios": "Portfolio",
-    "sequences": "SequenceIds",
-    "sequenceids": "SequenceIds",
-    "customfields": "CustomFields",
-    "metadata": "Metadata",
+    **{name.lower(): name for name in (*_IN_MASK, "CustomFields", "Metadata")},
+    **{"emailaddress": "Email", "portfolios": "Portfolio", "sequences": "SequenceIds"},
 }
 
 _TAG_OPERATIONS = {
@@ -76,19 +53,7 @@ def checked(given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     :param given: values by the names of :data:`FIELDS`.
     :param prefix: where the fields are, for the errors, such as ``contacts[3].``.
     """
-    readers: dict[str, Callable[[str, Any], Any]] = {
-        "name": short_text,
-        "phone_number": phone_number,
-        "email_address": email_address,
-        "instagram": instagram_user,
-        "annotation": parameters.text,
-        "tags": parameters.texts,
-        "portfolios": parameters.texts,
-        "sequences": parameters.texts,
-        "custom_fields": parameters.metadata,
-        "metadata": parameters.metadata,
-    }
-    return {name: readers[name](f"{prefix}{name}", value) for name, value in given.items()}
+    return {name: _READERS[name](f"{prefix}{name}", value) for name, value in given.items()}
 
 
 def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> ContactFields:
@@ -169,6 +134,23 @@ def email_address(name: str, value: Any) -> Missing[str]:
             f"{name}: {quoted(text)} is not a valid email address. Example: 'ana+loja@example.com'."
         )
     return text
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "name": short_text,
+    "phone_number": phone_number,
+    "email_address": email_address,
+    "instagram": instagram_user,
+    "annotation": parameters.text,
+    "tags": parameters.texts,
+    "portfolios": parameters.texts,
+    "sequences": parameters.texts,
+    "custom_fields": parameters.metadata,
+    "metadata": parameters.metadata,
+}
+
+#: The fields of a contact, as users name them.
+FIELDS = tuple(_READERS)
 
 
 def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | None, str]:

@@ -28,12 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.messages import QuickContent
-    from airflow_provider_wts.api.types import (
-        FileV2,
-        Message,
-        MessagePage,
-        ScheduledMessage,
-    )
+    from airflow_provider_wts.api.types import FileV2, Message, MessagePage, ScheduledMessage
     from airflow_provider_wts.sending.key import Mark
 
 

@@ -516,12 +516,7 @@ class WtsMessageOperator(WtsSendingOperator):
             self._refuse_what_quick_sends_lack()
         sender_id = parameters.filter_text("sender_id", self.sender_id)
         callback_url = parameters.url("callback_url", self.callback_url)
-        options: SendOptions = {
-            "hidden_session": parameters.flag("hidden_session", self.hidden_session),
-            "force_start_session": parameters.flag("force_start_session", self.force_start_session),
-            "enable_bot": parameters.flag("enable_bot", self.enable_bot),
-            "department": parameters.department(self.department),
-        }
+        options = session_options(self)
         to, session_id = self._destination()
         # A session has its own channel.
         own = session_id is not None and parameters.missing(self.channel)
@@ -624,6 +619,13 @@ class WtsFreeMessageOperator(WtsMessageOperator):
         session_id = None if parameters.missing(self.session_id) else str(self.session_id).strip()
         channel = None if session_id else self.hook.channel(self.channel)
         return [*rules, *reply_window(self, self.outside_24h, channel, alone=alone, session_id=session_id)]
+
+
+def session_options(operator: Any) -> SendOptions:
+    """Return the options of the session of a send, but its user, whose name may take a request."""
+    names = ("hidden_session", "force_start_session", "enable_bot")
+    flags = {name: parameters.flag(name, getattr(operator, name)) for name in names}
+    return cast("SendOptions", {**flags, "department": parameters.department(operator.department)})
 
 
 def reply_window(

@@ -145,7 +145,7 @@ class WtsSessionsSensor(WtsSensor):
         """Read the list of changed sessions, and single sessions."""
         wait = self._wait()
         statuses = self._statuses(wait, context)
-        return Check(*wait.verdict(statuses), _counts(wait, statuses))
+        return Check(*wait.verdict(statuses), wait.counts(statuses))
 
     def last_check(self, context: Context) -> Check | None:
         """Check once more, with more single sessions than before."""
@@ -222,13 +222,3 @@ class WtsSessionsSensor(WtsSensor):
         if read.failed and not read.seen:
             raise next(iter(read.failed.values()))
         return {session_id: session_snapshot(session).status for session_id, session in read.seen.items()}
-
-
-def _counts(wait: SessionsWait, statuses: dict[str, str]) -> dict[str, int]:
-    from airflow_provider_wts.waiting.conditions import NOT_REACHED
-
-    counts: dict[str, int] = {}
-    for session_id in wait.session_ids:
-        status = statuses.get(session_id) or NOT_REACHED
-        counts[status] = counts.get(status, 0) + 1
-    return counts

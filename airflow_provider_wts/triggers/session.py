@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -112,15 +111,16 @@ class WtsSessionsTrigger(WtsWaitTrigger):
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
         """Judge the sessions as they were seen."""
-        wait = SessionsWait(self._ids, self.needed, tuple(self.target_status), tuple(self.failed_status))
-        return wait.verdict(_statuses(seen))
+        return self._wait().verdict(_statuses(seen))
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
         """Return what the event holds besides the outcome."""
         if not self._ids:
             return {"counts": {NOT_REACHED: self.needed}}
-        statuses = _statuses(seen)
-        return {"counts": dict(Counter(statuses.get(session_id) or NOT_REACHED for session_id in self._ids))}
+        return {"counts": self._wait().counts(_statuses(seen))}
+
+    def _wait(self) -> SessionsWait:
+        return SessionsWait(self._ids, self.needed, tuple(self.target_status), tuple(self.failed_status))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the shared poll, then send one event."""

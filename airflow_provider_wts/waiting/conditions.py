@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -286,6 +287,10 @@ class SessionsWait(NamedTuple):
             return WaitState.REACHED, f"{words}; {self.needed} needed."
         more = f" and {len(left) - MAX_NAMED} more" * (len(left) > MAX_NAMED)
         return WaitState.WAITING, f"{words}; {self.needed} needed. Not yet: {', '.join(left[:MAX_NAMED])}{more}."
+
+    def counts(self, statuses: Mapping[str, str]) -> dict[str, int]:
+        """Return the number of sessions by their last known status."""
+        return dict(Counter(statuses.get(one) or NOT_REACHED for one in self.session_ids))
 
 
 def given_id(name: str, value: Any) -> str:
