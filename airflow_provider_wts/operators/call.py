@@ -66,7 +66,6 @@ class WtsCallOperator(WtsOperator):
         self.output_path = output_path
 
     def execute(self, context: Context) -> Any:
-        """Perform the call."""
         with task_failures():
             call = self._call()
             if parameters.flag("paged", self.paged):

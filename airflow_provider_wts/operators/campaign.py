@@ -213,7 +213,6 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         return None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Send to all recipients, and return the counts."""
         from airflow_provider_wts.campaigns.checked_rows import CheckedRows
         from airflow_provider_wts.campaigns.results import MAX_NAMED
         from airflow_provider_wts.campaigns.run import Campaign
@@ -445,7 +444,6 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         self.mark_session = mark_session
 
     def message_kind(self, chunk_size: int) -> ChatbotKind:
-        """Return how the chatbot goes out."""
         from airflow_provider_wts.campaigns.message_kinds import ChatbotKind
 
         name = parameters.needed_name("chatbot", self.chatbot)
@@ -462,7 +460,6 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         )
 
     def row_templates(self) -> dict[str, Any]:
-        """Return the templates of rows, by parameter."""
         return {
             **super().row_templates(),
             "session_metadata": self.row_session_metadata,
@@ -470,7 +467,6 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
         }
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
-        """Return the checks of a row's values."""
         return {"session_metadata": _metadata("session_metadata"), "contact_metadata": _metadata("contact_metadata")}
 
 
@@ -555,7 +551,6 @@ class WtsSendTemplateBatchOperator(MessageBatch):
         self._details: Mapping[str, Any] | None = None
 
     def message_kind(self, chunk_size: int) -> TemplateKind:
-        """Return how the template goes out."""
         from airflow_provider_wts.api.answers import required
         from airflow_provider_wts.campaigns.message_kinds import TemplateKind
 
@@ -576,7 +571,6 @@ class WtsSendTemplateBatchOperator(MessageBatch):
         )
 
     def row_templates(self) -> dict[str, Any]:
-        """Return the templates of rows, by parameter."""
         return {
             **super().row_templates(),
             "parameters": self.row_parameters,
@@ -585,7 +579,6 @@ class WtsSendTemplateBatchOperator(MessageBatch):
         }
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
-        """Return the checks of a row's values."""
         return {"parameters": self._filling, "file": self._file, "session_metadata": _metadata("session_metadata")}
 
     def row_check_settings(self) -> Any:
@@ -650,7 +643,6 @@ class WtsSendTextBatchOperator(MessageBatch):
         self.outside_24h = outside_24h
 
     def message_kind(self, chunk_size: int) -> TextKind:
-        """Return how the texts go out."""
         from airflow_provider_wts.campaigns.message_kinds import TextKind
 
         parallelism = parameters.whole("parallelism", self.parallelism, least=1, most=_MOST_PARALLEL)
@@ -659,20 +651,16 @@ class WtsSendTextBatchOperator(MessageBatch):
         return TextKind(channel, options, parallelism=int(parallelism or 1), callback_url=callback_url)
 
     def recipient_rules(self, *, alone: bool) -> list[Rule]:
-        """Return the rules about recipients."""
         rules = super().recipient_rules(alone=alone)
         return [*rules, *reply_window(self, self.outside_24h, self.hook.channel(self.channel), alone=alone)]
 
     def row_templates(self) -> dict[str, Any]:
-        """Return the templates of rows, by parameter."""
         return {**super().row_templates(), "text": self.row_text}
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
-        """Return the checks of a row's values."""
         return {"text": self._text}
 
     def rendered(self, recipient: Recipient) -> str | None:
-        """Return the text."""
         return str(recipient.values["text"])
 
     def _text(self, value: Any) -> str:

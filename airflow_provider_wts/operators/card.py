@@ -174,7 +174,6 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         super().__init__(step=step, title=title, **kwargs)
 
     def execute(self, context: Context) -> PanelCardV2:
-        """Create the card."""
         self.open_ledger(context)
         with task_failures():
             step = parameters.needed_name("step", self.step)
@@ -200,7 +199,6 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         return self.report(content, card)
 
     def own_panel(self) -> str:
-        """Return the panel for name lookups if the user gave none."""
         return self.panel_names.panel_of_step(parameters.needed_name("step", self.step))
 
     def _trace(self, step_id: str) -> InCards:
@@ -251,7 +249,6 @@ class WtsUpdateCardOperator(WtsCardWriter):
         self.upsert_tag_operation = upsert_tag_operation
 
     def execute(self, context: Context) -> PanelCardV2:
-        """Change the card."""
         with task_failures():
             change = self._change()
             self.look_up(change)
@@ -287,7 +284,6 @@ class WtsUpdateCardOperator(WtsCardWriter):
         return change
 
     def look_up(self, content: panels.CardContent) -> None:
-        """Replace names by IDs and keys; an ID takes no request."""
         change = cast("panels.CardChange", content)
         names = self.panel_names
         change["step_id"] = looked_up(change["step_id"], partial(self.in_panel, names.step))
@@ -298,7 +294,6 @@ class WtsUpdateCardOperator(WtsCardWriter):
         return parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
 
     def own_panel(self) -> str:
-        """Return the panel for name lookups if the user gave none."""
         return panel_of_card(self, self._card())
 
 
@@ -337,7 +332,6 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
         self.fields = fields
 
     def execute(self, context: Context) -> PanelCardV2:
-        """Copy the card."""
         self.open_ledger(context)
         with task_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
@@ -402,7 +396,6 @@ class WtsListCardNotesOperator(WtsListOperator):
         self.card_id = card_id
 
     def list_call(self) -> Call[PanelCardNotePage]:
-        """Return the call."""
         return panels.list_card_notes(parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
 
 
@@ -435,7 +428,6 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
         self.file_urls = file_urls
 
     def execute(self, context: Context) -> PanelCardNote:
-        """Add the note."""
         self.open_ledger(context)
         with task_failures():
             card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
@@ -467,7 +459,6 @@ class WtsDeleteCardNoteOperator(WtsOperator):
         self.note_id = note_id
 
     def build_call(self) -> Call[None]:
-        """Return the call."""
         card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
         example = "{{ ti.xcom_pull(task_ids='create_note')['id'] }}"
         return panels.delete_card_note(card_id, parameters.needed_identity("note_id", self.note_id, example=example))
@@ -515,7 +506,6 @@ class WtsListCardsOperator(WtsListOperator):
         self.include_details = include_details
 
     def list_call(self) -> Call[PanelCardV2Page]:
-        """Return the call with the filters."""
         panel = parameters.needed_name("panel", self.panel)
         step = parameters.filter_text("step", self.step)
         user = parameters.filter_text("responsible_user", self.responsible_user)
@@ -554,6 +544,5 @@ class WtsGetCardOperator(WtsOperator):
         self.include_details = include_details
 
     def build_call(self) -> Call[PanelCardV2]:
-        """Return the call."""
         card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
         return panels.get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))

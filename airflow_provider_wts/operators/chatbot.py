@@ -107,7 +107,6 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self.mark_session = mark_session
 
     def execute(self, context: Context) -> Session | SessionV2:
-        """Start the bot, and wait for its session if asked to."""
         self.open_ledger(context)
         with task_failures():
             start = self._start()
@@ -298,7 +297,6 @@ class WtsListChatbotsOperator(WtsListOperator):
         self.automation_usages = automation_usages
 
     def list_call(self) -> Call[ChatbotPage]:
-        """Return the call with the filters."""
         statuses = ("Not_Published", "Publishing", "Ready", "Failed")
         usages = ("Api", "Manual", "Campaign", "Sequence")
         return chatbots.list_chatbots(
@@ -323,7 +321,6 @@ class WtsListChannelsOperator(WtsListOperator):
         self.channel_type = channel_type
 
     def list_call(self) -> Call[list[Channel]]:
-        """Return the call with the filter."""
         types = ("All", "Whatsapp", "Messenger", "Instagram")
         return directory.list_channels(channel_type=parameters.filter_choice("channel_type", self.channel_type, types))
 

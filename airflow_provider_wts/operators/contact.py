@@ -121,7 +121,6 @@ class WtsCreateContactOperator(ContactWriter, RefusesBackfill):
         self.get_if_exists = get_if_exists
 
     def execute(self, context: Context) -> Contact:
-        """Create the contact."""
         self.open_ledger(context)
         with task_failures():
             rules = SaveRules.read(self.upsert, self.upsert_fields, self.tag_operation, self.get_if_exists)
@@ -203,7 +202,6 @@ class WtsUpdateContactOperator(ContactWriter, RefusesBackfill):
         self.utm = utm
 
     def execute(self, context: Context) -> Contact:
-        """Change the contact."""
         if not parameters.missing(self.sequences):
             self.open_ledger(context)
         with task_failures():
@@ -267,7 +265,6 @@ class WtsGetContactOperator(WtsOperator):
         self.include_details = include_details
 
     def build_call(self) -> Call[Contact]:
-        """Return the call."""
         contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
         details = parameters.details(self.include_details, contact_fields.DETAILS)
         if contact_id is None:
@@ -304,7 +301,6 @@ class WtsUpdateContactTagsOperator(WtsOperator):
         self.phone = phone
 
     def build_call(self) -> Call[Contact]:
-        """Return the call."""
         contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
         operation = contact_fields.tag_operation(self.tag_operation)
         tags = parameters.texts("tags", self.tags)
@@ -375,7 +371,6 @@ class WtsListContactsOperator(WtsListOperator):
         self.metadata = metadata
 
     def list_call(self) -> Call[Any]:
-        """Return the call with the filters."""
         status = parameters.filter_choice("status", self.status, contacts.STATUSES)
         details = parameters.details(self.include_details, contact_fields.DETAILS)
         texts = ("text_filter", "name", "phone_number", "instagram")
@@ -469,7 +464,6 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
         self.get_if_exists = get_if_exists
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Save the contacts."""
         from airflow_provider_wts.sending.membership import chunks
 
         self.open_ledger(context)

@@ -562,7 +562,6 @@ class WtsExportConversationsOperator(WtsOperator):
         self.tables_conn_id = tables_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Export, or continue where an earlier try stopped."""
         with task_failures():
             wanted, tables = self._wanted(context), self._tables()
             if tables[1] is not None and not wanted.include_messages:

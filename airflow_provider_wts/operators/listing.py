@@ -105,7 +105,6 @@ class WtsListOperator(WtsOperator):
         raise NotImplementedError
 
     def execute(self, context: Context) -> list[Any] | dict[str, Any]:
-        """List, and return the items or the manifest."""
         with task_failures():
             shared = {**self._bounds(), **self._order()}
             size = self._whole("page_size", most=100) or 100

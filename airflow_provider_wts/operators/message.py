@@ -51,7 +51,6 @@ class WtsGetMessageOperator(WtsOperator):
         self.message_id = message_id
 
     def execute(self, context: Context) -> Message:
-        """Read the message."""
         with task_failures():
             message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
         message = self.run_call(messages.get_message(message_id))
@@ -80,7 +79,6 @@ class WtsGetMessageStatusOperator(WtsOperator):
         self.id_of = id_of
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read the status."""
         from airflow_provider_wts.waiting.conditions import read_status
 
         with task_failures():
@@ -105,7 +103,6 @@ class WtsListMessagesOperator(WtsListOperator):
         self.session_id = session_id
 
     def list_call(self) -> Call[MessagePage]:
-        """Return the call."""
         return messages.list_messages(
             parameters.needed_identity("session_id", self.session_id, example=_SESSION_EXAMPLE)
         )
@@ -145,7 +142,6 @@ class WtsUploadFileOperator(WtsOperator):
         self.mime_type = mime_type
 
     def execute(self, context: Context) -> FileV2:
-        """Upload the file."""
         with task_failures():
             if parameters.missing(self.file):
                 raise WtsInvalidRequestError("file: is empty. Example: '/opt/airflow/invoices/118.pdf'.")
@@ -173,7 +169,6 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         self.scheduled_message_id = scheduled_message_id
 
     def execute(self, context: Context) -> list[ScheduledMessage] | None:
-        """Cancel."""
         with task_failures():
             ids = self._ids()
         if ids is None:
@@ -240,10 +235,6 @@ class WtsSendTextOperator(TextWriter):
 
     :param text: the text (templated).
     :return: the send as the API returns it; use its ``id`` to read the status.
-    :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
-        is unconfirmed.
-    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
-        back.
     """
 
     def __init__(self, *, text: str, **kwargs: Any) -> None:
@@ -251,7 +242,6 @@ class WtsSendTextOperator(TextWriter):
         self.text = text
 
     def execute(self, context: Context) -> Any:
-        """Send the text."""
         self.open_ledger(context)
         with task_failures():
             text = parameters.needed_text("text", self.text)
@@ -288,10 +278,6 @@ class WtsSendFileOperator(TextWriter):
     :param file_name: name under which a local file is uploaded, which the customer sees (templated).
     :param mime_type: MIME type; inferred from the name if omitted (templated).
     :return: the send as the API returns it; use its ``id`` to read the status.
-    :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
-        is unconfirmed.
-    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
-        back.
     """
 
     def __init__(
@@ -312,7 +298,6 @@ class WtsSendFileOperator(TextWriter):
         self.mime_type = mime_type
 
     def execute(self, context: Context) -> Any:
-        """Upload the file where it is local, and send it."""
         self.open_ledger(context)
         with task_failures():
             first = is_first_try(context)
@@ -368,10 +353,6 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
     :param kwargs: see :class:`WtsSendingOperator`: ``dry_run``, ``not_after``, ``send_window``, ``exclude_tags``,
         ``on_unknown``, ``on_clear``.
     :return: the scheduled message; use its ``id`` to cancel it.
-    :raises AirflowFailException: when the input is invalid, the API refuses, or it is unconfirmed whether it was
-        scheduled.
-    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
-        back.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsSendingOperator.never_blank | {"parameters"}
@@ -406,7 +387,6 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         self.check_parameters = check_parameters
 
     def execute(self, context: Context) -> Any:
-        """Schedule it."""
         self.open_ledger(context)
         with task_failures():
             when = self._when()

@@ -51,7 +51,6 @@ class WtsListPanelsOperator(WtsListOperator):
         self.include_details = include_details
 
     def list_call(self) -> Call[PanelPage]:
-        """Return the call with the filters."""
         known = ("Tags", "Steps", "StepsCardCount", "PanelCardOverdueCount")
         return panels.list_panels(
             title=parameters.filter_text("title", self.title),
@@ -78,7 +77,6 @@ class WtsGetPanelOperator(WtsOperator):
         self.include_details = include_details
 
     def build_call(self) -> Call[Panel]:
-        """Return the call."""
         panel = parameters.needed_name("panel", self.panel)
         known = ("Tags", "Steps", "StepsFields", "StepsCardCount", "Cards")
         details = parameters.details(self.include_details, known)

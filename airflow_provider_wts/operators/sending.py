@@ -161,6 +161,10 @@ class WtsSendingOperator(RefusesBackfill):
         across all DAGs and workers by every task that sets it. Beyond it, the task is skipped. Requires
         ``rate_limit_conn_id`` in the connection: the counts are in its Redis server (templated).
     :param deferrable: wait in the triggerer, without holding a worker slot.
+    :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
+        is unconfirmed.
+    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
+        back.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsOnceOperator.never_blank | {
@@ -614,7 +618,6 @@ class WtsFreeMessageOperator(WtsMessageOperator):
         self.outside_24h = outside_24h
 
     def recipient_rules(self, *, alone: bool) -> list[Rule]:
-        """Return the rules about recipients."""
         rules = super().recipient_rules(alone=alone)
         session_id = None if parameters.missing(self.session_id) else str(self.session_id).strip()
         channel = None if session_id else self.hook.channel(self.channel)

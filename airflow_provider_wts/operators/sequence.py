@@ -71,7 +71,6 @@ class WtsListSequencesOperator(WtsListOperator):
         self.include_details = include_details
 
     def list_call(self) -> Call[Any]:
-        """Return the call with the filters."""
         return sequences.list_sequences(
             name=parameters.filter_text("name", self.name),
             contact_id=parameters.filter_identity("contact_id", self.contact_id),
@@ -110,7 +109,6 @@ class WtsListSequenceContactsOperator(WtsListOperator):
         self.include_details = include_details
 
     def list_call(self) -> Call[Any]:
-        """Return the call with the filters."""
         sequence = parameters.needed_name("sequence", self.sequence)
         phone = parameters.filter_text("phone", self.phone)
         filters: dict[str, Any] = {
@@ -224,7 +222,6 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
     _snapshot: Snapshot | None = None
 
     def execute(self, context: Context) -> SequenceContact | dict[str, int] | None:
-        """Add the contacts."""
         with task_failures():
             self.refuse_backfill(context)
         self.open_ledger(context)

@@ -79,7 +79,6 @@ class WtsChangeSessionStatusOperator(SessionChanger):
         self.new_status = new_status
 
     def build_call(self) -> Call[Session]:
-        """Return the call."""
         session = self.checked_session()
         status = parameters.needed_choice("new_status", self.new_status, sessions.SESSION_STATUSES)
         return sessions.change_session_status(session, status, stop_bot_in_execution=self.stops_bot())
@@ -100,7 +99,6 @@ class WtsCompleteSessionOperator(SessionChanger):
         self.reactivate_on_new_message = reactivate_on_new_message
 
     def build_call(self) -> Call[Session]:
-        """Return the call."""
         session = self.checked_session()
         reactivate = parameters.switch("reactivate_on_new_message", self.reactivate_on_new_message)
         return sessions.complete_session(
@@ -124,7 +122,6 @@ class WtsTransferSessionOperator(SessionChanger):
         self.user = user
 
     def build_call(self) -> Call[Session]:
-        """Return the call."""
         department = parameters.filter_text("department", self.department)
         user = parameters.filter_text("user", self.user)
         if department is UNSET and user is UNSET:
@@ -159,7 +156,6 @@ class WtsAssignSessionOperator(SessionChanger):
         self.user = user
 
     def build_call(self) -> Call[Session]:
-        """Return the call."""
         name = parameters.needed_name("user", self.user)
         session, stop_bot = self.checked_session(), self.stops_bot()
         return sessions.assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
@@ -211,7 +207,6 @@ class WtsUpdateSessionOperator(SessionChanger):
         self.fields = fields
 
     def build_call(self) -> Call[Session]:
-        """Return the call."""
         session = self.checked_session()
         changes: dict[str, Any] = {
             "status": parameters.choice("status", self.status, sessions.SESSION_STATUSES),
@@ -275,7 +270,6 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
         self.file_ids = file_ids
 
     def execute(self, context: Context) -> Message:
-        """Add the note."""
         self.open_ledger(context)
         with task_failures():
             session = self.checked_session()
@@ -312,7 +306,6 @@ class WtsGetSessionOperator(WtsSessionOperator):
         self.include_details = include_details
 
     def build_call(self) -> Call[SessionV2]:
-        """Return the call."""
         details = parameters.details(self.include_details, sessions.SESSION_DETAILS)
         return sessions.get_session(self.checked_session(), include_details=details)
 
@@ -379,7 +372,6 @@ class WtsListSessionsOperator(WtsListOperator):
         self.include_details = include_details
 
     def list_call(self) -> Call[SessionV2Page]:
-        """Return the call with the filters."""
         times = [f"{kind}_{side}" for kind in ("ended", "active", "last_interaction") for side in ("after", "before")]
         filters: dict[str, Any] = {
             "status": parameters.filter_list("status", self.status, sessions.SESSION_STATUSES),

@@ -64,7 +64,6 @@ class WtsListTemplatesOperator(WtsListOperator):
         self.include_details = include_details
 
     def list_call(self) -> Call[TemplatePage]:
-        """Return the call with the filters."""
         uses = ("QUICKREPLY", "ATTENDANCE", "CAMPAIGN", "SEQUENCE", "SCHEDULEDMESSAGE", "AUTHENTICATION")
         filters: templates.TemplateFilters = {
             "name": parameters.filter_text("name", self.name),
@@ -104,10 +103,6 @@ class WtsSendTemplateOperator(WtsMessageOperator):
     :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that the send can be found
         after a crash, in addition to ``sender_id``.
     :return: the send as the API returns it; use its ``id`` to read the status.
-    :raises AirflowFailException: when the input is invalid, the API refuses, the message fails immediately, or the send
-        is unconfirmed.
-    :raises AirflowSkipException: when ``not_after``, ``send_window``, ``exclude_tags`` or another rule holds the send
-        back.
     """
 
     never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"parameters"}
@@ -134,7 +129,6 @@ class WtsSendTemplateOperator(WtsMessageOperator):
         self.mark_session = mark_session
 
     def execute(self, context: Context) -> Any:
-        """Send the template."""
         self.open_ledger(context)
         with task_failures():
             name = parameters.needed_name("template", self.template)

@@ -60,6 +60,8 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     :param wts_conn_id: ID of the Airflow connection (templated).
     :param deferrable: wait in the triggerer, without holding a worker slot. The first poll there comes 20 s after the
         task defers. With ``mode="reschedule"``, checks are at least 20 s apart.
+    :param kwargs: what Airflow's sensors take: ``poke_interval``, ``timeout``, ``mode``, ``soft_fail`` and more.
+    :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
 
     not_templated = frozenset({"deferrable"})
@@ -115,7 +117,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         self.defer(trigger=self.trigger(context, times), method_name="execute_complete", timeout=longest)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Resume after the trigger."""
         from airflow_provider_wts.waiting.deferral import checked_event
 
         checked = checked_event(event, self.event_is_about)
@@ -182,7 +183,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         return read_for(self, read, self.subject, until=max(self._ends_at, time.monotonic() + _LAST_WAIT))
 
     def execute(self, context: Context) -> Any:
-        """Wait; see the class."""
         began = self._began_before(context)
         spent = (datetime.now(UTC) - began).total_seconds() if began else 0.0
         self._ends_at = time.monotonic() + self.timeout - spent

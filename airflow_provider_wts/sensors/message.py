@@ -28,11 +28,8 @@ class WtsSessionReplySensor(WtsSensor):
         text, such as ``{{ ti.xcom_pull(task_ids='send')['createdAt'] }}``. Default: the time of the company's last
         message when the sensor first checks. The sensor then misses a reply that a chatbot or an agent has already
         answered, and if rescheduled, compares the worker's clock with WTS Chat's (templated).
-    :param kwargs: see :class:`WtsSensor`: ``wts_conn_id``, ``deferrable``; and Airflow's ``poke_interval``,
-        ``timeout``, ``mode``, ``soft_fail``.
     :return: what the contact wrote since then, oldest first, as ``list_messages`` returns it.
     :raises AirflowFailException: when the session does not exist, or the API refuses.
-    :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
 
     event_is_about = "since"
@@ -43,7 +40,6 @@ class WtsSessionReplySensor(WtsSensor):
         self.since = since
 
     def check(self, context: Context) -> Check:
-        """Read the session, and its messages if the contact wrote."""
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.api.sessions import get_session
         from airflow_provider_wts.waiting import conditions
@@ -62,7 +58,6 @@ class WtsSessionReplySensor(WtsSensor):
         return Check(WaitState.WAITING, words)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionReplyTrigger:
-        """Return the trigger that continues the wait."""
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.triggers.message import WtsSessionReplyTrigger
         from airflow_provider_wts.waiting.conditions import given_id
@@ -79,7 +74,6 @@ class WtsSessionReplySensor(WtsSensor):
         self.since = event.get("since") or self.since
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return what the contact wrote."""
         from airflow_provider_wts.waiting import conditions
 
         session_id, since = conditions.given_id("session_id", self.session_id), datetime.fromisoformat(event["since"])
@@ -93,7 +87,6 @@ class WtsSessionReplySensor(WtsSensor):
         return found
 
     def subject(self) -> str:
-        """Return what the sensor waits for, in words."""
         return f"Session {self.session_id}"
 
 
@@ -108,12 +101,9 @@ class WtsMessageStatusSensor(WtsSensor):
     :param target_status: ``SENT``, ``DELIVERED`` (default) or ``READ``; a read message counts as delivered (templated).
     :param id_of: ``send`` for an ID that ``WtsSendTextOperator`` or another send operator returned; ``message`` for a
         message of a session, or a send with ``synchronous`` or ``reply_bot``. If omitted, both are tried (templated).
-    :param kwargs: see :class:`WtsSensor`: ``wts_conn_id``, ``deferrable``; and Airflow's ``poke_interval``,
-        ``timeout``, ``mode``, ``soft_fail``.
     :return: the status, as the API returns it.
     :raises AirflowFailException: when the message failed (with the reason), was deleted or does not exist, or the API
         refuses.
-    :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
 
     event_is_about = "message_id"
@@ -133,7 +123,6 @@ class WtsMessageStatusSensor(WtsSensor):
         self._found_id_of: str | None = None
 
     def check(self, context: Context) -> Check:
-        """Read the status of the message."""
         from airflow_provider_wts.waiting import conditions as messages
 
         wait = self._wait()
@@ -142,7 +131,6 @@ class WtsMessageStatusSensor(WtsSensor):
         return Check(verdict, words, answer)
 
     def trigger(self, context: Context, times: Times) -> WtsMessageStatusTrigger:
-        """Return the trigger that continues the wait."""
         from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger
 
         wait = self._wait()
@@ -150,7 +138,6 @@ class WtsMessageStatusSensor(WtsSensor):
         return WtsMessageStatusTrigger(wts_conn_id=self.wts_conn_id, **wait._asdict(), **times)
 
     def subject(self) -> str:
-        """Return what the sensor waits for, in words."""
         return f"Message {self._wait().message_id}"
 
     def _wait(self) -> MessageWait:

@@ -38,11 +38,8 @@ class WtsSessionSensor(WtsSensor):
     :param target_status: status that ends the wait successfully, or several: ``STARTED``, ``PENDING``, ``IN_PROGRESS``,
         ``COMPLETED``, ``HIDDEN`` (templated).
     :param failed_status: status that fails the task immediately, or several (templated).
-    :param kwargs: see :class:`WtsSensor`: ``wts_conn_id``, ``deferrable``; and Airflow's ``poke_interval``,
-        ``timeout``, ``mode``, ``soft_fail``.
     :return: the session, as ``get_session`` returns it.
     :raises AirflowFailException: when the session reaches ``failed_status``, or the API refuses.
-    :raises AirflowSensorTimeout: when ``timeout`` passes first.
     """
 
     operator_extra_links = (WtsSessionLink(),)
@@ -61,7 +58,6 @@ class WtsSessionSensor(WtsSensor):
         self.failed_status = failed_status
 
     def check(self, context: Context) -> Check:
-        """Read the session."""
         from airflow_provider_wts.api.sessions import get_session
 
         wait = self._wait()
@@ -70,7 +66,6 @@ class WtsSessionSensor(WtsSensor):
         return Check(*wait.verdict(session), session)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionTrigger:
-        """Return the trigger that continues the wait."""
         from airflow_provider_wts.triggers.session import WtsSessionTrigger
 
         return WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **self._wait().arguments(), **times)
@@ -97,7 +92,6 @@ class WtsSessionSensor(WtsSensor):
         raise AirflowSensorTimeout(self._too_late())
 
     def subject(self) -> str:
-        """Return what the sensor waits for, in words."""
         return f"Session {self.session_id}"
 
     def _wait(self) -> SessionWait:
@@ -116,8 +110,6 @@ class WtsSessionsSensor(WtsSensor):
     :param needed: ``all`` (default), ``any``, or the share that must reach the status, such as ``0.9`` (templated).
     :param target_status: status that counts as reached, or several (templated).
     :param failed_status: status that fails the task as soon as one session has it, or several (templated).
-    :param kwargs: see :class:`WtsSensor`: ``wts_conn_id``, ``deferrable``; and Airflow's ``poke_interval``,
-        ``timeout``, ``mode``, ``soft_fail``.
     :return: ``{"COMPLETED": 97, "NOT_REACHED": 3}``: sessions by status.
     :raises AirflowFailException: when a session reaches ``failed_status`` or does not exist, or the API refuses.
     :raises AirflowSensorTimeout: when ``timeout`` passes first; the error shows how many sessions reached the status.
@@ -142,7 +134,6 @@ class WtsSessionsSensor(WtsSensor):
         self._singles = _FEW
 
     def check(self, context: Context) -> Check:
-        """Read the list of changed sessions, and single sessions."""
         wait = self._wait()
         statuses = self._statuses(wait, context)
         return Check(*wait.verdict(statuses), wait.counts(statuses))
@@ -153,7 +144,6 @@ class WtsSessionsSensor(WtsSensor):
         return super().last_check(context)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionsTrigger:
-        """Return the trigger that continues the wait."""
         from airflow_provider_wts.triggers.session import WtsSessionsTrigger
         from airflow_provider_wts.waiting.deferral import store_ids
 

@@ -22,7 +22,6 @@ class WtsSessionReplyTrigger(WtsWaitTrigger):
 
     :param session_id: the session.
     :param since: date and time (ISO 8601) after which a message of the contact counts.
-    :param kwargs: see :class:`WtsWaitTrigger`.
     """
 
     arguments = ("session_id", "since")
@@ -33,12 +32,10 @@ class WtsSessionReplyTrigger(WtsWaitTrigger):
         self.since = since
 
     def subscription(self) -> ReplySubscription:
-        """Return what the trigger waits for."""
         after = datetime.fromisoformat(self.since)
         return ReplySubscription(self.session_id, after=after, since=self.checked_at, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge the session as it was seen."""
         session = seen.get(self.session_id.lower())
         if session is not None and session.status == NOT_FOUND:
             return WaitState.FAILED, f"Session {self.session_id} cannot be found."
@@ -47,7 +44,6 @@ class WtsSessionReplyTrigger(WtsWaitTrigger):
         return WaitState.WAITING, f"The contact of session {self.session_id} has not replied since {self.since}."
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event holds besides the outcome."""
         last = seen.get(self.session_id.lower())
         last_in = last.last_in or None if last else None
         return {"session_id": self.session_id, "since": self.since, "last_message_in": last_in}
@@ -62,7 +58,6 @@ class WtsMessageStatusTrigger(WtsWaitTrigger):
     :param message_id: the ID.
     :param id_of: ``send`` or ``message``; ``None`` if it is not known which of the two the ID belongs to.
     :param target_status: ``SENT``, ``DELIVERED`` or ``READ``.
-    :param kwargs: see :class:`WtsWaitTrigger`.
     """
 
     arguments = ("message_id", "id_of", "target_status")
@@ -74,15 +69,12 @@ class WtsMessageStatusTrigger(WtsWaitTrigger):
         self.target_status = target_status
 
     def subscription(self) -> MessageSubscription:
-        """Return what the trigger waits for."""
         return MessageSubscription(self.message_id, self.id_of, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge the message as it was seen."""
         wait = MessageWait(self.message_id, self.target_status, self.id_of)
         return wait.verdict(seen.get(self.message_id.lower()))
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event holds besides the outcome."""
         last = seen.get(self.message_id.lower())
         return {"message_id": self.message_id, "status": last.status if last else None}

@@ -32,7 +32,6 @@ class WtsSessionTrigger(WtsWaitTrigger):
     :param session_id: the session.
     :param target_status: statuses that end the wait successfully.
     :param failed_status: statuses that fail the wait.
-    :param kwargs: see :class:`WtsWaitTrigger`.
     """
 
     arguments = ("session_id", "target_status", "failed_status")
@@ -44,18 +43,15 @@ class WtsSessionTrigger(WtsWaitTrigger):
         self.failed_status = failed_status
 
     def subscription(self) -> SessionSubscription:
-        """Return what the trigger waits for."""
         statuses = [*self.target_status, *self.failed_status]
         return SessionSubscription([self.session_id], statuses, since=self.checked_at, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge the session as it was seen."""
         session_id = self.session_id.lower()
         wait = SessionWait(session_id, tuple(self.target_status), tuple(self.failed_status))
         return wait.verdict({"status": _statuses(seen).get(session_id)})
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event holds besides the outcome."""
         last = seen.get(self.session_id.lower())
         return {
             "session_id": self.session_id,
@@ -78,7 +74,6 @@ class WtsSessionsTrigger(WtsWaitTrigger):
     :param target_status: statuses that count as reached.
     :param failed_status: statuses that fail the wait.
     :param changed_since: date and time (ISO 8601) from which on the sessions may have changed.
-    :param kwargs: see :class:`WtsWaitTrigger`.
     """
 
     arguments = ("session_ids", "session_ids_xcom", "needed", "target_status", "failed_status", "changed_since")
@@ -104,17 +99,14 @@ class WtsSessionsTrigger(WtsWaitTrigger):
         self._ids = [one.lower() for one in session_ids]
 
     def subscription(self) -> SessionSubscription:
-        """Return what the trigger waits for."""
         statuses = [*self.target_status, *self.failed_status]
         since = datetime.fromisoformat(self.changed_since)
         return SessionSubscription(self._ids, statuses, since=since, interval=self.poll_interval)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
-        """Judge the sessions as they were seen."""
         return self._wait().verdict(_statuses(seen))
 
     def report(self, seen: dict[str, Snapshot]) -> dict[str, Any]:
-        """Return what the event holds besides the outcome."""
         if not self._ids:
             return {"counts": {NOT_REACHED: self.needed}}
         return {"counts": self._wait().counts(_statuses(seen))}
@@ -123,7 +115,6 @@ class WtsSessionsTrigger(WtsWaitTrigger):
         return SessionsWait(self._ids, self.needed, tuple(self.target_status), tuple(self.failed_status))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the shared poll, then send one event."""
         try:
             if self.session_ids_xcom is not None:
                 self._ids = [one.lower() for one in await self._stored(self.session_ids_xcom)]
