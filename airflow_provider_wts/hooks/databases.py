@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,13 @@ _FINAL_MYSQL = frozenset(
 
 #: SQLite's: about a name or the syntax, a file that is read-only or not a database, and values that do not fit.
 _FINAL_SQLITE = frozenset([1, 8, 18, 20, 23, 25, 26])
+
+#: MySQL's numbers of a refused login, and PostgreSQL's texts: its drivers know no number before they are connected.
+_LOGIN_MYSQL = (1044, 1045, 1049, 1698)
+_REFUSED_LOGIN = re.compile(
+    r"FATAL: .*(authentication failed|does not exist|no such (user|database)|no pg_hba\.conf entry"
+    r"|not permitted to log in|permission denied for database)|no password supplied"
+)
 
 #: How each database reports a duplicate key.
 _KEY_SQLITE, _KEY_MYSQL, _KEY_POSTGRESQL = (1555, 2067), (1062, 1586), "23505"
@@ -113,10 +121,31 @@ def closed(thing: Any) -> Iterator[Any]:
     thing.close()
 
 
+def _refuses_login(error: Exception) -> bool:
+    """Whether a retry would be refused again. If several hosts were tried, all of them must have refused."""
+    tried = [line for line in str(error).splitlines() if "failed: " in line or "FATAL: " in line]
+    number = error.args[0] if error.args else None
+    return number in _LOGIN_MYSQL or (bool(tried) and all(map(_REFUSED_LOGIN.search, tried)))
+
+
 @contextmanager
-def opened(hook: Any) -> Iterator[Any]:
-    """Open a connection without autocommit, and with a character set that has every character; close it at the end."""
-    with closed(hook.get_conn()) as connection:
+def opened(hook: Any, parameter: str, unsent: str) -> Iterator[Any]:
+    """Open a connection without autocommit, and with a character set that has every character; close it at the end.
+
+    :param parameter: the parameter that names the connection, for errors.
+    :param unsent: a sentence for errors that says what did not happen.
+    :raises WtsInvalidRequestError: when the database refuses the login.
+    """
+    try:
+        made = hook.get_conn()
+    except Exception as error:
+        if not _refuses_login(error):
+            raise
+        raise WtsInvalidRequestError(
+            f"{parameter}: the database refuses the connection: {message_of(error).rstrip('.')}. {unsent} Correct the "
+            "login, password and database of the Airflow connection, then clear the task."
+        ) from error
+    with closed(made) as connection:
         try:
             if hook.supports_autocommit:
                 hook.set_autocommit(connection, False)

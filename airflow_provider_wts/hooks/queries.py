@@ -52,7 +52,7 @@ def columns_and_rows(
     values = _placeholders(parameters, f"{name}_sql_parameters", unsent)
     hook = database_hook(conn_id, parameter=f"{name}_conn_id")
     try:
-        with opened(hook) as connection, closed(_cursor(connection)) as cursor:
+        with opened(hook, f"{name}_conn_id", unsent) as connection, closed(_cursor(connection)) as cursor:
             # Without parameters, a % in the query has no special meaning.
             given = () if values is None else (values,)
             _refuse_several(hook, connection, sql, f"{name}_sql", unsent)

@@ -158,18 +158,17 @@ class Table:
         parameters: tuple[str, str],
         dates: Sequence[str] = (),
     ) -> None:
-        parameter, connection = parameters
+        self._parameter, self._connection = parameters
         if not _NAME.fullmatch(name):
             raise WtsInvalidRequestError(
-                f"{parameter}: {quoted(name)} is not a valid table name. Put a name with other characters into quotes. "
-                "Example: 'crm.outcomes', or '\"CRM\".\"Outcomes of 2026\"'"
+                f"{self._parameter}: {quoted(name)} is not a valid table name. Put a name with other characters into "
+                "quotes. Example: 'crm.outcomes', or '\"CRM\".\"Outcomes of 2026\"'"
             )
-        self._hook = database_hook(conn_id, parameter=connection)
+        self._hook = database_hook(conn_id, parameter=self._connection)
         self.name = name
         self._columns = columns
         self._key = key
         self._key_places, self._date_places = ([list(columns).index(name) for name in some] for some in (key, dates))
-        self._parameter = parameter
         self._dialect = str(self._hook.dialect_name).partition("+")[0].replace("mariadb", "mysql")
         self._table = _safe(name, self._dialect)
 
@@ -246,7 +245,7 @@ class Table:
         :param consequence: what an error means, for its message.
         """
         try:
-            with opened(self._hook) as connection:
+            with opened(self._hook, self._connection, consequence) as connection:
                 cursor = connection.cursor()
                 yield connection, cursor
                 connection.commit()

@@ -46,6 +46,75 @@ def test_a_connection_that_is_missing_is_named() -> None:
         rows("SELECT 1")
 
 
+def test_a_login_that_the_server_refuses_is_not_tried_again(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if database.kind == "sqlite":
+        pytest.skip("It has no logins")
+    from urllib.parse import urlsplit
+
+    import databases
+    from databases import POSTGRES, Server
+
+    from airflow_provider_wts.hooks.tables import table_of
+
+    def connect(server: Server) -> Any:
+        if server.kind == "postgresql":
+            import psycopg2
+
+            return psycopg2.connect(urlsplit(POSTGRES)._replace(path="/no_such_database").geturl())
+        import pymysql
+
+        return pymysql.connect(**{**databases._mariadb(), "user": "no_such_user", "password": "x"})
+
+    monkeypatch.setattr(Server, "connect", connect)
+    try:
+        with pytest.raises(
+            WtsInvalidRequestError, match=r"suppression_conn_id: .*Nothing more was sent.*login, password"
+        ):
+            rows("SELECT 1 AS i")
+        table = table_of(("outcomes_table", "outcomes_conn_id"), (database.table, "wts_db"), {"id": "id"}, ("id",))
+        assert table is not None
+        with pytest.raises(WtsInvalidRequestError, match=r"outcomes_conn_id: .*Nothing was read.*login, password"):
+            table.check("Nothing was read.")
+    finally:
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_final"),
+    [
+        ('FATAL:  password authentication failed for user "etl"', True),
+        ('FATAL:  role "etl" is not permitted to log in', True),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.5", user "etl", database "crm", no encryption', True),
+        ("fe_sendauth: no password supplied", True),
+        ("FATAL:  sorry, too many clients already", False),
+        ("FATAL:  the database system is starting up", False),
+        ("Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?", False),
+        ('Connection refused\nconnection to server at "b" failed: FATAL:  role "etl" does not exist', False),
+        (
+            'FATAL:  password authentication failed for user "etl"\n'
+            'connection to server at "a" failed: FATAL:  no pg_hba.conf entry for host "a"',
+            True,
+        ),
+    ],
+)
+def test_a_text_of_postgresql_says_whether_a_login_is_tried_again(
+    database: Any, monkeypatch: pytest.MonkeyPatch, said: str, *, is_final: bool
+) -> None:
+    if database.kind != "postgresql":
+        pytest.skip("The other databases have numbers")
+    from databases import Server
+    from psycopg2 import OperationalError
+
+    def connect(server: Server) -> Any:
+        raise OperationalError(f'connection to server at "a", port 5432 failed: {said}\n')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Server, "connect", connect)
+        with pytest.raises(WtsError) as caught:
+            rows("SELECT 1 AS i")
+    assert isinstance(caught.value, WtsInvalidRequestError) is is_final
+
+
 @pytest.mark.parametrize(("number", "is_refused"), [("11999990001", True), ("149.5", False), ("NULL", False)])
 def test_a_long_number_whose_digits_are_lost_is_refused(database: Any, number: str, is_refused: bool) -> None:
     database.write("CREATE TABLE TABLE_NAME (phone FLOAT(24))", f"INSERT INTO TABLE_NAME VALUES ({number})")
