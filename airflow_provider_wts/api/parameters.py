@@ -400,8 +400,12 @@ _TERMINAL_SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")
 
 
 def without_control_characters(value: Any) -> Any:
-    """Return a text without control characters and what terminals read with them; other values as they are."""
-    return _CONTROL_CHARACTER.sub("", _TERMINAL_SEQUENCE.sub("", value)) if isinstance(value, str) else value
+    """Return texts at any depth without control characters and what terminals read with them; the rest as it is."""
+    if isinstance(value, str):
+        return _CONTROL_CHARACTER.sub("", _TERMINAL_SEQUENCE.sub("", value))
+    if isinstance(value, Mapping):
+        return {name: without_control_characters(one) for name, one in value.items()}
+    return [without_control_characters(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def refuse_control_characters(name: str, value: str) -> None:

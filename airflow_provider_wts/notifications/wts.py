@@ -132,6 +132,9 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         from airflow_provider_wts.api import messages, parameters
 
         self.refuse_vanished()
+        for name in ("text", "parameters", "session_metadata"):
+            # The text of an exception may have colours, and an alert must not be lost for them.
+            setattr(self, name, parameters.without_control_characters(getattr(self, name)))
         given = [name for name in ("text", "template", "chatbot") if not parameters.missing(getattr(self, name))]
         if len(given) != 1:
             raise WtsInvalidRequestError(f"text, template, chatbot: give exactly one of them, not {given or 'none'}.")
@@ -179,18 +182,14 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
             )
         if not parameters.missing(self.template):
             sender = templates.needed_channel(channel)
-            given = self.parameters
-            if isinstance(given, dict):
-                given = {name: parameters.without_control_characters(value) for name, value in given.items()}
-            filling = templates.template_parameters("parameters", given or UNSET)
+            filling = templates.template_parameters("parameters", self.parameters or UNSET)
             template_id = checked_template(
                 hook.names, str(self.template), sender, filling, has_file=False, check=True, log=self.log
             )
             return lambda to: sends.send_template(
                 to, sender, template_id, parameters=filling, session_metadata=metadata
             )
-        # The text of an exception may have colours, and an alert must not be lost for them.
-        text = parameters.needed_text("text", parameters.without_control_characters(self.text))
+        text = parameters.needed_text("text", self.text)
         sends.warn_if_long(self.log, "text", text, sends.MAX_TEXT)
         return lambda to: sends.send_text(text, to=to, from_=channel or UNSET)
 

@@ -95,6 +95,24 @@ def test_colours_and_damaged_characters_of_an_exception_lose_no_alert(
     assert [one.text for one in wts_connection.received(PHONES[0])] == ["Olá table is locked, tudo bem?"]
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"erro": "{{ exception }}", "mais": [{"erro": "{{ exception }}"}]},
+        '{"erro": "{{ exception }}", "mais": [{"erro": "{{ exception }}"}]}',
+        [{"key": "erro", "value": "{{ exception }}"}, {"key": "mais", "value": [{"erro": "{{ exception }}"}]}],
+    ],
+    ids=["object", "JSON", "pairs"],
+)
+def test_nor_in_the_metadata_of_the_session(
+    wts_connection: Emulator, dag_context: dict[str, Any], metadata: Any
+) -> None:
+    error = ValueError("\x1b[31mtable\x1b[0m\x00 is\x07 locked")
+    WtsNotifier(to=PHONES[0], chatbot="Cobrança", session_metadata=metadata)({**dag_context, "exception": error})
+    (sent,) = wts_connection.requests_of("send_chatbot")
+    assert sent.body["sessionMetadata"] == {"erro": "table is locked", "mais": [{"erro": "table is locked"}]}
+
+
 def test_a_chatbot_is_started(wts_connection: Emulator, dag_context: dict[str, Any]) -> None:
     WtsNotifier(to=PHONES[0], chatbot="Cobrança")(dag_context)
     assert [one.kind for one in wts_connection.received(PHONES[0])] == ["chatbot"]
