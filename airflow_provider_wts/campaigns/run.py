@@ -11,10 +11,10 @@ import json
 import logging
 import math
 import threading
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
@@ -38,7 +38,6 @@ from airflow_provider_wts.sending.rules import HeldBack, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     from airflow.sdk import Context
 
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Ledger pages per checkpoint, after which a later try can continue without reading the pages before.
 PAGES_PER_CHECKPOINT = 10
@@ -67,470 +68,6 @@ _IN_PROGRESS = "the task was killed during the request"
 
 #: Difference in seconds below which the server's clock, as HTTP dates show it, counts as equal.
 _CLOCK_PRECISION = 2.0
-
-
-class Batch:
-    """The sends of one task to many recipients. :class:`Campaign` adds rules and results.
-
-    :param ledger: the ledger, opened when the task began.
-    :param chunk_size: recipients per ledger page.
-    :param on_unknown: what to do if the outcome of a send is unknown: ``fail`` or ``resend``.
-    """
-
-    def __init__(
-        self,
-        hook: WtsHook,
-        context: Mapping[str, Any],
-        kind: MessageKind,
-        *,
-        ledger: Ledger,
-        chunk_size: int,
-        on_unknown: str = "fail",
-    ) -> None:
-        self.ledger = ledger
-        self._hook = hook
-        self._kind = kind
-        self._chunk_size = chunk_size
-        self._task = TaskIdentity.of(context["ti"])
-        self._unknown_outcome = UnknownOutcome(self._task, on_unknown)
-        self._max_tries = context["ti"].max_tries
-        self._earliest = earliest_start(context)
-        # An invalid setting must fail the task before anything is sent.
-        self._lag = reconcile.effect_lag(hook.client.timeout)
-        self._delivery = Delivery(hook, kind, ledger, self.patience)
-        self._earlier = EarlierSends()
-        self._rows = Fingerprint(hook.wts_conn_id)
-        #: Sends of earlier tries whose recipients have not come up yet in this one.
-        self._unmatched = 0
-        self._checkpoint_at = 0
-        self._last_sent_at: tuple[Page | None, str] = (None, "")
-        self._undecided: dict[str, str] = {}
-        self.rules = Rules([])
-        self._rules_begun = False
-        self._unknown_since: dict[str, datetime] = {}
-        #: Why nothing more may be sent.
-        self.stopped = ""
-
-    def permit(self) -> None:
-        """Return when the next chunk may go out.
-
-        :raises HeldBack: if nothing more may go out.
-        """
-
-    def patience(self) -> float | None:
-        """Return for how many seconds to wait for requests in progress, or ``None`` if more requests may begin."""
-        return None
-
-    def interruptible(self) -> AbstractContextManager[None]:
-        """Let :class:`HeldBack` or :class:`Terminated` end a wait, because nothing more may go out."""
-        return nullcontext()
-
-    def check(self) -> None:
-        """Check that more may go out; called before each request and during waits.
-
-        :raises HeldBack: if nothing more may go out.
-        """
-
-    def _pause(self, seconds: float) -> None:
-        clock.sleep(seconds, self.check)
-
-    def report(self, recipient: Recipient, result: Result) -> None:
-        """Record the outcome of a recipient."""
-
-    def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
-        """Record recipients whose requests come next, with their results in case no outcome follows."""
-
-    def outcomes(self) -> dict[str, Any] | None:
-        """Return the outcomes so far in a form for :meth:`restore`, or ``None`` if a later try cannot restore them."""
-        return None
-
-    def restore(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
-        """Restore the outcomes that an earlier try recorded, and return whether that was possible.
-
-        :param outcomes: what :meth:`outcomes` returned in that try.
-        :param recipients: the recipients with these outcomes.
-        :param cleared: whether the task was cleared since; then only those who got the message are done.
-        """
-        return False
-
-    def drop_earlier(self) -> None:
-        """Remove the records of earlier tries, which later tries no longer need."""
-
-    def send_all(self, recipients: Iterable[Recipient]) -> None:
-        """Send to everybody who did not get the message yet, and report each outcome.
-
-        :param recipients: iterated several times.
-        :raises WtsError: when another try must continue; the ledger shows what was sent.
-        """
-        chunk: list[Send] = []
-        try:
-            self._resume(recipients)
-            for recipient in islice(recipients, self._rows.count, None):
-                send, earlier = self._next_send(recipient)
-                self._rows.add(recipient)
-                self._unmatched -= earlier
-                if (result := self._known(send)) is not None:
-                    self._report(send, result)
-                    continue
-                chunk.append(send)
-                if len(chunk) == self._chunk_size:
-                    self._send(chunk)
-                    chunk = []
-                    self._save_checkpoint()
-            if chunk:
-                self._send(chunk)
-        finally:
-            self._delivery.close()
-            self._earlier.close()
-
-    def close(self, *, finished: bool) -> None:
-        """Record the end in the ledger.
-
-        :param finished: whether a clear sends everything again; otherwise it continues with the rest.
-        """
-        self.ledger.close(finished=finished and not self._undecided and not self.stopped)
-
-    def _send_to(self, recipient: Recipient) -> Send:
-        return self._next_send(recipient)[0]
-
-    def _next_send(self, recipient: Recipient) -> tuple[Send, int]:
-        """Return the next send to a recipient, and how many sends to them the ledger shows.
-
-        A send that failed before the task was cleared gets a successor: people clear a task after fixing what made
-        messages fail. An automatic retry would fail again.
-        """
-        generation, conn_id, who = self.ledger.generation, self._hook.wts_conn_id, recipient.identity
-        attempt = 0
-        while True:
-            key = send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=who, attempt=attempt)
-            found = self._earlier.get(key)
-            if found is None:
-                return Send(recipient, Mark(key)), attempt
-            entry, page = found
-            failed = entry.is_done and entry.receipt.get("status") in FAILED_STATUSES
-            if not failed or page.max_tries == self._max_tries:
-                return Send(recipient, Mark(key)), attempt + 1
-            attempt += 1
-
-    def _entry(self, key: str) -> LedgerEntry | None:
-        found = self._earlier.get(key)
-        return found[0] if found else None
-
-    def _known(self, send: Send) -> Result | None:
-        """Return a recipient's outcome if it is known without sending, or ``None``."""
-        entry = self._entry(send.mark.key)
-        if entry is not None and entry.is_done:
-            return Result.of(entry.receipt)
-        if (reason := self._undecided.get(send.mark.key)) is not None:
-            return Result("undecided", reason=reason)
-        return self._withheld(send)
-
-    def _withheld(self, send: Send) -> Result | None:
-        """Return the outcome of a recipient who must not get a message now, or ``None``."""
-        self._begin_rules()
-        if self.stopped:
-            return Result("not_sent", reason=self.stopped)
-        refusal = self.rules.refusal(send.to)
-        return self._refused(refusal) if refusal is not None else None
-
-    def _begin_rules(self) -> None:
-        """Let the rules read what they need, once, because a list of contacts may be long."""
-        if self._rules_begun or self.stopped:
-            return
-        self._rules_begun = True
-        try:
-            with self.interruptible():
-                self.rules.begin()
-        except (HeldBack, Terminated) as end:
-            self.stopped = str(end)
-
-    def _refused(self, refusal: Refusal) -> Result:
-        return Result(refusal.status, reason=refusal.reason, rule=refusal.rule)
-
-    def _send(self, sends: list[Send]) -> None:
-        """Send a chunk: write the intents, make the requests, record the answers."""
-        try:
-            with self.interruptible():
-                self.permit()
-        except (HeldBack, Terminated) as end:
-            self.stopped = str(end)
-        # Check again: the wait may have been long.
-        results = {send.mark.key: self._withheld(send) for send in sends}
-        pending = [send for send in sends if results[send.mark.key] is None]
-        results |= self._reserve(pending)
-        pending = [send for send in pending if results[send.mark.key] is None]
-        page = None
-        if pending:
-            page = self._open_page(pending)
-            try:
-                self._deliver(pending, page)
-            except BaseException:
-                # Each receipt that is recorded now saves a question about its recipient.
-                self._delivery.close()
-                self.ledger.keep(page)
-                self._settle(pending, page)
-                done = {key: Result.of(entry.receipt) for key, entry in page.sends.items() if entry.is_done}
-                self._report_all(done, sends, page)
-                raise
-            self.ledger.keep(page)
-            self._settle(pending, page)
-            results |= {send.mark.key: self._outcome(send, page) for send in pending}
-        self._report_all(results, sends, page)
-
-    def _reserve(self, sends: list[Send]) -> dict[str, Result]:
-        """Let the rules count the sends that are about to go out, and return the results of those that must not."""
-        people = {send.mark.key: send.to for send in sends}
-        try:
-            with self.interruptible():
-                return {key: self._refused(refusal) for key, refusal in self.rules.take(people).items()}
-        except (HeldBack, Terminated) as end:
-            self.stopped = str(end)
-            self.rules.settle(list(people), list(people))
-            return {key: Result("not_sent", reason=self.stopped) for key in people}
-
-    def _settle(self, sends: list[Send], page: Page) -> None:
-        """Report to the rules which sends of a chunk certainly reached nobody."""
-        entries = {send.mark.key: page.sends.get(send.mark.key) for send in sends}
-        unsent = {
-            key
-            for key, entry in entries.items()
-            if entry is None or (entry.is_done and entry.receipt.get("status") in FAILED_STATUSES)
-        }
-        self.rules.settle(entries, unsent)
-
-    def _report_all(self, results: Mapping[str, Result | None], sends: list[Send], page: Page | None) -> None:
-        for send in sends:
-            if (result := results.get(send.mark.key)) is not None:
-                self._report(send, result, page)
-
-    def _report(self, send: Send, result: Result, page: Page | None = None) -> None:
-        """Report a result, with the key of its send and a lower bound of its time, which identify its conversation."""
-        if found := self._earlier.get(send.mark.key):
-            _, page = found
-        elif page is not None and send.mark.key not in page.sends:
-            page = None
-        if page is not None:
-            # Not _replace, which is several times as slow: this runs for every recipient.
-            result = Result(*result[:3], send_key=send.mark.key, sent_at=self._sent_at(page), rule=result.rule)
-        self.report(send.recipient, result)
-
-    def _sent_at(self, page: Page) -> str:
-        """Return a lower bound of the time of a page's sends."""
-        if self._last_sent_at[0] is not page:
-            self._last_sent_at = (page, self._server_time(page.intent))
-        return self._last_sent_at[1]
-
-    def _server_time(self, at: datetime) -> str:
-        """Return a time by the clock of WTS Chat, for comparison with the API's dates."""
-        ahead = self._hook.client.now() - datetime.now(UTC)
-        return (at + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())).isoformat()
-
-    def _outcome(self, send: Send, page: Page) -> Result:
-        entry = page.sends.get(send.mark.key)
-        if entry is None:
-            return Result("not_sent", reason=self.stopped)
-        reason = self._undecided.get(send.mark.key, "")
-        return Result.of(entry.receipt) if entry.is_done else Result("undecided", reason=reason)
-
-    def _deliver(self, sends: list[Send], page: Page) -> None:
-        """Make the requests of a chunk; reconcile those without an answer, and make them once more."""
-        left, found = sends, dict[str, SearchResult]()
-        for _ in range(2):
-            unanswered = self._delivery.attempt(left, page, self._unknown_since)
-            if not self._delivery.halted and not unanswered:
-                return
-            try:
-                if self._delivery.halted:
-                    raise HeldBack(self.stopped)
-                with self.interruptible():
-                    found = self._ask(unanswered, page.intent, settled_after=self._lag, at_a_time=0)
-            except (HeldBack, Terminated) as end:
-                self.stopped = str(end)
-                for key in (key for key, entry in page.sends.items() if not entry.is_done):
-                    self._leave_undecided(key, f"no answer came before the campaign was stopped: {self.stopped}")
-                return
-            left = self._take(found, [send for one in unanswered for send in one.sends], page)
-            if not left:
-                return
-        absent = {send.mark.key for send in left if found[send.mark.key].finding is Finding.ABSENT}
-        page.retract(absent)
-        for send in left:
-            if send.mark.key not in absent:
-                self._leave_undecided(send.mark.key, found[send.mark.key].reason)
-        if absent:
-            raise WtsNotSentError(
-                f"Two attempts got no answer, and WTS Chat shows that nothing was sent to {len(absent)} recipients. A "
-                "retry continues from here."
-            )
-
-    def _ask(
-        self, unanswered: list[Unanswered], since: datetime, *, settled_after: float, at_a_time: int
-    ) -> dict[str, SearchResult]:
-        return reconcile.search_for_many(
-            self._hook,
-            self._kind,
-            unanswered,
-            since,
-            recent=self._delivery.recent,
-            settled_after=settled_after,
-            at_a_time=at_a_time,
-            sleep=self._pause,
-        )
-
-    def _take(self, found: Mapping[str, SearchResult], sends: list[Send], page: Page) -> list[Send]:
-        """Record what WTS Chat shows, and return the sends that may go out again."""
-        again = []
-        for send in sends:
-            key, one = send.mark.key, found[send.mark.key]
-            if one.finding is Finding.FOUND:
-                self._delivery.receive(key, one.answer, page)
-            elif one.finding is Finding.ABSENT:
-                self._unknown_since.pop(key, None)
-                again.append(send)
-            elif self._unknown_outcome.resends(since_clear=page.max_tries == self._max_tries):
-                self._unknown_since.setdefault(key, page.intent)
-                again.append(send)
-            else:
-                self._leave_undecided(key, one.reason)
-        decided = sum(found[send.mark.key].finding is not Finding.UNDECIDED for send in sends)
-        log.info("WTS Chat shows the outcome of %s of %s recipients.", decided, len(sends))
-        return again
-
-    def _leave_undecided(self, key: str, reason: str) -> None:
-        self._undecided[key] = reason
-        count_send(self._kind.operation_id, "undecided")
-
-    def _open_page(self, sends: list[Send]) -> Page:
-        contents = {send.mark.key: _digest(send.recipient) for send in sends}
-        known = {key: entry.content for key in contents if (entry := self._entry(key))}
-        if changed := sum(content not in (None, contents[key]) for key, content in known.items()):
-            log.warning("The content for %s recipients has changed since an earlier try.", changed)
-        doubted = (self._unknown_since[key] for key in contents if key in self._unknown_since)
-        since = min(doubted, default=datetime.now(UTC))
-        sent_at = self._server_time(since)
-        self.announce(
-            (send.recipient, Result("undecided", reason=_IN_PROGRESS, send_key=send.mark.key, sent_at=sent_at))
-            for send in sends
-        )
-        return self.ledger.open_page(contents, self._kind.request_size, since=since)
-
-    def _save_checkpoint(self) -> None:
-        """Save a checkpoint, so that a later try can continue from here without reading the pages so far.
-
-        This requires that all their sends are to recipients so far, and that each of these has an outcome that is
-        final unless the task is cleared.
-        """
-        if self._unmatched or self.stopped or self._undecided:
-            return
-        if self.ledger.pages_used - self._checkpoint_at < PAGES_PER_CHECKPOINT or (outcomes := self.outcomes()) is None:
-            return
-        place = {
-            "rows": self._rows.count,
-            "digest": self._rows.digest,
-            "max_tries": self._max_tries,
-            "outcomes": outcomes,
-            "accepted": self._delivery.accepted,
-            "recent": list(self._delivery.recent),
-        }
-        if self.ledger.save_checkpoint(place):
-            self._checkpoint_at = self.ledger.pages_used
-            self.drop_earlier()
-
-    def _first_page(self, recipients: Iterable[Recipient]) -> int:
-        """Return the first ledger page that must be read.
-
-        The pages before it are of recipients who are still the first ones, in the same order, and whose outcomes have
-        been restored.
-        """
-        place = self.ledger.checkpoint
-        if place is None:
-            return 0
-        rows = Fingerprint(self._hook.wts_conn_id)
-        for recipient in islice(recipients, place["rows"]):
-            rows.add(recipient)
-        if (rows.count, rows.digest) != (place["rows"], place["digest"]):
-            log.info("The recipients have changed since the earlier try, so its whole ledger is read.")
-            return 0
-        cleared = place["max_tries"] != self._max_tries
-        if not self.restore(place["outcomes"], islice(recipients, rows.count), cleared=cleared):
-            return 0
-        self._rows = rows
-        self._delivery.resume(place["accepted"], place["recent"])
-        self._checkpoint_at = int(place["pages"])
-        log.info("An earlier try finished the first %s recipients; continuing after them.", f"{rows.count:,}")
-        return self._checkpoint_at
-
-    def _resume(self, recipients: Iterable[Recipient]) -> None:
-        """Load what earlier tries left: receipts, and sends whose outcome is unknown."""
-        for page in self.ledger.load(self._first_page(recipients)):
-            for entry in page.sends.values():
-                if entry.is_done:
-                    self._delivery.remember(entry.receipt)
-            self._earlier.add(page)
-        unknown = self._unknown(recipients)
-        if unknown:
-            self._reconcile_earlier(unknown)
-        self._unmatched = len(self._earlier)
-        if self._unmatched or self.ledger.checkpoint:
-            self.rules.resume()
-
-    def _reconcile_earlier(self, unknown: list[Send]) -> None:
-        log.info("The outcome of %s recipients of an earlier try is unknown; asking WTS Chat.", len(unknown))
-        at_a_time = 0
-        if self.ledger.incomplete:
-            self._open_pages_as_before(unknown)
-            at_a_time = self._kind.parallelism if self._kind.request_size > 1 else 1
-        sends = {send.mark.key: send for send in unknown}
-        page_of = {key: found[1] for key in sends if (found := self._earlier.get(key))}
-        pages = list({page.number: page for page in page_of.values()}.values())
-        unanswered = [one for page in pages for one in _unanswered(page, sends, page_of)]
-        since = min(page.intent for page in pages)
-        # Wait however old an intent is: a rate limit may have delayed its request.
-        try:
-            with self.interruptible():
-                if self.stopped:
-                    raise HeldBack(self.stopped)
-                self._pause(self._lag - self.ledger.quiet_for)
-                shown = self._ask(unanswered, since, settled_after=0.0, at_a_time=at_a_time)
-        except (HeldBack, Terminated) as end:
-            self.stopped = str(end)
-            for key in sends:
-                self._leave_undecided(key, f"WTS Chat was not asked before the campaign was stopped: {self.stopped}")
-            return
-        for page in pages:
-            self._take(shown, [send for key, send in sends.items() if page_of[key] is page], page)
-            self.ledger.keep(page)
-
-    def _unknown(self, recipients: Iterable[Recipient]) -> list[Send]:
-        """Return the sends whose outcome is unknown; if the ledger is incomplete, all that it does not show as done."""
-        keys = set(self._earlier.unknown())
-        if not keys and not self.ledger.incomplete:
-            return []
-        sends = (self._send_to(recipient) for recipient in islice(recipients, self._rows.count, None))
-        if not self.ledger.incomplete:
-            # They are usually the next ones, so stop once all are found.
-            return list(islice((send for send in sends if send.mark.key in keys), len(keys)))
-        left = (send for send in sends if not ((entry := self._entry(send.mark.key)) and entry.is_done))
-        self._begin_rules()
-        # Whoever is excluded now was most likely excluded then, and in no request.
-        return [send for send in left if self.stopped or self.rules.lasting_refusal(send.to) is None]
-
-    def _open_pages_as_before(self, sends: list[Send]) -> None:
-        """Open the pages that an earlier try must have had, if the recipients have not changed."""
-        for start in range(0, len(sends), self._chunk_size):
-            contents = {send.mark.key: _digest(send.recipient) for send in sends[start : start + self._chunk_size]}
-            self._earlier.add(self.ledger.open_page(contents, self._kind.request_size, since=self._earliest))
-
-
-def _unanswered(page: Page, sends: Mapping[str, Send], page_of: Mapping[str, Page]) -> list[Unanswered]:
-    """Return the sends of a page whose outcome is unknown, by request."""
-    unanswered = []
-    is_known = page.request_size > 1
-    for keys in page.requests():
-        if mine := [sends[key] for key in keys if key in sends and page_of[key] is page]:
-            accepted = is_known and any(page.sends[key].is_done for key in keys)
-            unanswered.append(Unanswered(mine, whole=is_known and len(mine) == len(keys), accepted=accepted))
-    return unanswered
 
 
 class _Task(Protocol):
@@ -561,7 +98,7 @@ class _Task(Protocol):
     def rendered(self, recipient: Recipient) -> str | None: ...
 
 
-class Campaign(Batch):
+class Campaign:
     """One run of the task.
 
     :param recipients: the checked recipients.
@@ -582,17 +119,35 @@ class Campaign(Batch):
         ledger: Ledger,
         checked_rows: CheckedRows | None = None,
     ) -> None:
-        # All requests that are in progress at a time are on one page.
-        chunk_size *= kind.parallelism if kind.request_size > 1 else 1
-        super().__init__(
-            operator.hook, context, kind, ledger=ledger, chunk_size=chunk_size, on_unknown=operator.on_unknown
-        )
+        self.ledger = ledger
         self._operator = operator
         self._context = context
+        self._hook = operator.hook
+        self._kind = kind
         self._recipients = recipients
+        # All requests that are in progress at a time are on one page.
+        self._chunk_size = chunk_size * (kind.parallelism if kind.request_size > 1 else 1)
         self._results = results
         self._checked_rows = checked_rows
         self._log = operator.log
+        self._task = TaskIdentity.of(context["ti"])
+        self._unknown_outcome = UnknownOutcome(self._task, operator.on_unknown)
+        self._max_tries = context["ti"].max_tries
+        self._earliest = earliest_start(context)
+        # An invalid setting must fail the task before anything is sent.
+        self._lag = reconcile.effect_lag(self._hook.client.timeout)
+        self._delivery = Delivery(self._hook, kind, ledger, self.patience)
+        self._earlier = EarlierSends()
+        self._rows = Fingerprint(self._hook.wts_conn_id)
+        #: Sends of earlier tries whose recipients have not come up yet in this one.
+        self._unmatched = 0
+        self._checkpoint_at = 0
+        self._last_sent_at: tuple[Page | None, str] = (None, "")
+        self._undecided: dict[str, str] = {}
+        self._rules_begun = False
+        self._unknown_since: dict[str, datetime] = {}
+        #: Why nothing more may be sent.
+        self.stopped = ""
         interval = parameters.number("progress_interval", operator.progress_interval, least=0)
         seconds = interval if isinstance(interval, (int, float)) else math.inf
         self._progress = Progress(recipients.count, operator.log, seconds, results)
@@ -616,7 +171,7 @@ class Campaign(Batch):
             self.stopped = f"{self._recipients.bad_rows:,} of {self._recipients.rows:,} rows are bad"
             with self._results or nullcontext():
                 self._begin()
-                self.send_all(self._recipients)
+                self.send_all()
                 self._publish(self._summary(), self.stopped)
             where = f" All of them are in {self._results.address}." if self._results is not None else ""
         tried = sum(self._progress.counts.values()) - self._progress.counts["not_sent"]
@@ -703,7 +258,7 @@ class Campaign(Batch):
     def _run(self) -> dict[str, Any]:
         self._begin()
         try:
-            self.send_all(self._recipients)
+            self.send_all()
         except TaskDeferred:
             raise
         except Exception:
@@ -721,8 +276,378 @@ class Campaign(Batch):
             self._checked_rows.drop()
         return self._end(summary, problem)
 
+    # Chunk by chunk --------------------------------------------------------------------------------------------------
+
+    def _pause(self, seconds: float) -> None:
+        clock.sleep(seconds, self.check)
+
+    def send_all(self) -> None:
+        """Send to everybody who did not get the message yet, and report each outcome.
+
+        :raises WtsError: when another try must continue; the ledger shows what was sent.
+        """
+        chunk: list[Send] = []
+        try:
+            self._resume()
+            for recipient in islice(self._recipients, self._rows.count, None):
+                send, earlier = self._next_send(recipient)
+                self._rows.add(recipient)
+                self._unmatched -= earlier
+                if (result := self._known(send)) is not None:
+                    self._report(send, result)
+                    continue
+                chunk.append(send)
+                if len(chunk) == self._chunk_size:
+                    self._send(chunk)
+                    chunk = []
+                    self._save_checkpoint()
+            if chunk:
+                self._send(chunk)
+        finally:
+            self._delivery.close()
+            self._earlier.close()
+
+    def _send_to(self, recipient: Recipient) -> Send:
+        return self._next_send(recipient)[0]
+
+    def _next_send(self, recipient: Recipient) -> tuple[Send, int]:
+        """Return the next send to a recipient, and how many sends to them the ledger shows.
+
+        A send that failed before the task was cleared gets a successor: people clear a task after fixing what made
+        messages fail. An automatic retry would fail again.
+        """
+        generation, conn_id, who = self.ledger.generation, self._hook.wts_conn_id, recipient.identity
+        attempt = 0
+        while True:
+            key = send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=who, attempt=attempt)
+            found = self._earlier.get(key)
+            if found is None:
+                return Send(recipient, Mark(key)), attempt
+            entry, page = found
+            failed = entry.is_done and entry.receipt.get("status") in FAILED_STATUSES
+            if not failed or page.max_tries == self._max_tries:
+                return Send(recipient, Mark(key)), attempt + 1
+            attempt += 1
+
+    def _entry(self, key: str) -> LedgerEntry | None:
+        found = self._earlier.get(key)
+        return found[0] if found else None
+
+    def _known(self, send: Send) -> Result | None:
+        """Return a recipient's outcome if it is known without sending, or ``None``."""
+        entry = self._entry(send.mark.key)
+        if entry is not None and entry.is_done:
+            return Result.of(entry.receipt)
+        if (reason := self._undecided.get(send.mark.key)) is not None:
+            return Result("undecided", reason=reason)
+        return self._withheld(send)
+
+    def _withheld(self, send: Send) -> Result | None:
+        """Return the outcome of a recipient who must not get a message now, or ``None``."""
+        self._begin_rules()
+        if self.stopped:
+            return Result("not_sent", reason=self.stopped)
+        refusal = self.rules.refusal(send.to)
+        return self._refused(refusal) if refusal is not None else None
+
+    def _begin_rules(self) -> None:
+        """Let the rules read what they need, once, because a list of contacts may be long."""
+        if not self._rules_begun and not self.stopped:
+            self._rules_begun = True
+            self._unless_stopped(self.rules.begin)
+
+    def _refused(self, refusal: Refusal) -> Result:
+        return Result(refusal.status, reason=refusal.reason, rule=refusal.rule)
+
+    def _send(self, sends: list[Send]) -> None:
+        """Send a chunk: write the intents, make the requests, record the answers."""
+        self._unless_stopped(self.permit)
+        # Check again: the wait may have been long.
+        results = {send.mark.key: self._withheld(send) for send in sends}
+        pending = [send for send in sends if results[send.mark.key] is None]
+        results |= self._reserve(pending)
+        pending = [send for send in pending if results[send.mark.key] is None]
+        page = None
+        if pending:
+            page = self._open_page(pending)
+            try:
+                self._deliver(pending, page)
+            except BaseException:
+                # Each receipt that is recorded now saves a question about its recipient.
+                self._delivery.close()
+                self.ledger.keep(page)
+                self._settle(pending, page)
+                done = {key: Result.of(entry.receipt) for key, entry in page.sends.items() if entry.is_done}
+                self._report_all(done, sends, page)
+                raise
+            self.ledger.keep(page)
+            self._settle(pending, page)
+            results |= {send.mark.key: self._outcome(send, page) for send in pending}
+        self._report_all(results, sends, page)
+
+    def _reserve(self, sends: list[Send]) -> dict[str, Result]:
+        """Let the rules count the sends that are about to go out, and return the results of those that must not."""
+        people = {send.mark.key: send.to for send in sends}
+        refusals = self._unless_stopped(lambda: self.rules.take(people))
+        if refusals is not None:
+            return {key: self._refused(refusal) for key, refusal in refusals.items()}
+        self.rules.settle(list(people), list(people))
+        return {key: Result("not_sent", reason=self.stopped) for key in people}
+
+    def _settle(self, sends: list[Send], page: Page) -> None:
+        """Report to the rules which sends of a chunk certainly reached nobody."""
+        entries = {send.mark.key: page.sends.get(send.mark.key) for send in sends}
+        unsent = {
+            key
+            for key, entry in entries.items()
+            if entry is None or (entry.is_done and entry.receipt.get("status") in FAILED_STATUSES)
+        }
+        self.rules.settle(entries, unsent)
+
+    def _report_all(self, results: Mapping[str, Result | None], sends: list[Send], page: Page | None) -> None:
+        for send in sends:
+            if (result := results.get(send.mark.key)) is not None:
+                self._report(send, result, page)
+
+    def _report(self, send: Send, result: Result, page: Page | None = None) -> None:
+        """Report a result, with the key of its send and a lower bound of its time, which identify its conversation."""
+        if found := self._earlier.get(send.mark.key):
+            _, page = found
+        elif page is not None and send.mark.key not in page.sends:
+            page = None
+        if page is not None:
+            # Not _replace, which is several times as slow: this runs for every recipient.
+            result = Result(*result[:3], send_key=send.mark.key, sent_at=self._sent_at(page), rule=result.rule)
+        self.report(send.recipient, result)
+
+    def report(self, recipient: Recipient, result: Result) -> None:
+        """Record the outcome of a recipient."""
+        self._progress.report(recipient, result)
+
+    def _sent_at(self, page: Page) -> str:
+        """Return a lower bound of the time of a page's sends."""
+        if self._last_sent_at[0] is not page:
+            self._last_sent_at = (page, self._server_time(page.intent))
+        return self._last_sent_at[1]
+
+    def _server_time(self, at: datetime) -> str:
+        """Return a time by the clock of WTS Chat, for comparison with the API's dates."""
+        ahead = self._hook.client.now() - datetime.now(UTC)
+        return (at + (ahead if abs(ahead.total_seconds()) > _CLOCK_PRECISION else timedelta())).isoformat()
+
+    def _outcome(self, send: Send, page: Page) -> Result:
+        entry = page.sends.get(send.mark.key)
+        if entry is None:
+            return Result("not_sent", reason=self.stopped)
+        reason = self._undecided.get(send.mark.key, "")
+        return Result.of(entry.receipt) if entry.is_done else Result("undecided", reason=reason)
+
+    def _deliver(self, sends: list[Send], page: Page) -> None:
+        """Make the requests of a chunk; reconcile those without an answer, and make them once more."""
+        left, found = sends, dict[str, SearchResult]()
+        for _ in range(2):
+            unanswered = self._delivery.attempt(left, page, self._unknown_since)
+            if not self._delivery.halted and not unanswered:
+                return
+            shown = self._ask(unanswered, page.intent, settled_after=self._lag)
+            if shown is None:
+                for key in (key for key, entry in page.sends.items() if not entry.is_done):
+                    self._leave_undecided(key, f"no answer came before the campaign was stopped: {self.stopped}")
+                return
+            found = shown
+            left = self._take(found, [send for one in unanswered for send in one.sends], page)
+            if not left:
+                return
+        absent = {send.mark.key for send in left if found[send.mark.key].finding is Finding.ABSENT}
+        page.retract(absent)
+        for send in left:
+            if send.mark.key not in absent:
+                self._leave_undecided(send.mark.key, found[send.mark.key].reason)
+        if absent:
+            raise WtsNotSentError(
+                f"Two attempts got no answer, and WTS Chat shows that nothing was sent to {len(absent)} recipients. A "
+                "retry continues from here."
+            )
+
+    def _ask(
+        self,
+        unanswered: list[Unanswered],
+        since: datetime,
+        *,
+        pause: float = 0.0,
+        settled_after: float = 0.0,
+        at_a_time: int = 0,
+    ) -> dict[str, SearchResult] | None:
+        """Reconcile sends after a pause; ``None`` if nothing more may go out."""
+
+        def search() -> dict[str, SearchResult]:
+            if pause:
+                self._pause(pause)
+            return reconcile.search_for_many(
+                self._hook,
+                self._kind,
+                unanswered,
+                since,
+                recent=self._delivery.recent,
+                settled_after=settled_after,
+                at_a_time=at_a_time,
+                sleep=self._pause,
+            )
+
+        return None if self.stopped else self._unless_stopped(search)
+
+    def _take(self, found: Mapping[str, SearchResult], sends: list[Send], page: Page) -> list[Send]:
+        """Record what WTS Chat shows, and return the sends that may go out again."""
+        again = []
+        for send in sends:
+            key, one = send.mark.key, found[send.mark.key]
+            if one.finding is Finding.FOUND:
+                self._delivery.receive(key, one.answer, page)
+            elif one.finding is Finding.ABSENT:
+                self._unknown_since.pop(key, None)
+                again.append(send)
+            elif self._unknown_outcome.resends(since_clear=page.max_tries == self._max_tries):
+                self._unknown_since.setdefault(key, page.intent)
+                again.append(send)
+            else:
+                self._leave_undecided(key, one.reason)
+        decided = sum(found[send.mark.key].finding is not Finding.UNDECIDED for send in sends)
+        log.info("WTS Chat shows the outcome of %s of %s recipients.", decided, len(sends))
+        return again
+
+    def _leave_undecided(self, key: str, reason: str) -> None:
+        self._undecided[key] = reason
+        count_send(self._kind.operation_id, "undecided")
+
+    def _open_page(self, sends: list[Send]) -> Page:
+        contents = {send.mark.key: _digest(send.recipient) for send in sends}
+        known = {key: entry.content for key in contents if (entry := self._entry(key))}
+        if changed := sum(content not in (None, contents[key]) for key, content in known.items()):
+            log.warning("The content for %s recipients has changed since an earlier try.", changed)
+        doubted = (self._unknown_since[key] for key in contents if key in self._unknown_since)
+        since = min(doubted, default=datetime.now(UTC))
+        sent_at = self._server_time(since)
+        self._progress.announce(
+            (send.recipient, Result("undecided", reason=_IN_PROGRESS, send_key=send.mark.key, sent_at=sent_at))
+            for send in sends
+        )
+        return self.ledger.open_page(contents, self._kind.request_size, since=since)
+
+    def _save_checkpoint(self) -> None:
+        """Save a checkpoint, so that a later try can continue from here without reading the pages so far.
+
+        This requires that all their sends are to recipients so far, and that each of these has an outcome that is
+        final unless the task is cleared.
+        """
+        if self._unmatched or self.stopped or self._undecided:
+            return
+        if self.ledger.pages_used - self._checkpoint_at < PAGES_PER_CHECKPOINT:
+            return
+        place = {
+            "rows": self._rows.count,
+            "digest": self._rows.digest,
+            "max_tries": self._max_tries,
+            "outcomes": {**self._progress.state(), "results": self._results.keep() if self._results else None},
+            "accepted": self._delivery.accepted,
+            "recent": list(self._delivery.recent),
+        }
+        if self.ledger.save_checkpoint(place):
+            self._checkpoint_at = self.ledger.pages_used
+            if self._results is not None:
+                self._results.drop_earlier()
+
+    def _first_page(self) -> int:
+        """Return the first ledger page that must be read.
+
+        The pages before it are of recipients who are still the first ones, in the same order, and whose outcomes have
+        been restored.
+        """
+        place = self.ledger.checkpoint
+        if place is None:
+            return 0
+        rows = Fingerprint(self._hook.wts_conn_id)
+        for recipient in islice(self._recipients, place["rows"]):
+            rows.add(recipient)
+        if (rows.count, rows.digest) != (place["rows"], place["digest"]):
+            log.info("The recipients have changed since the earlier try, so its whole ledger is read.")
+            return 0
+        cleared = place["max_tries"] != self._max_tries
+        if not self._restore(place["outcomes"], islice(self._recipients, rows.count), cleared=cleared):
+            return 0
+        self._rows = rows
+        self._delivery.resume(place["accepted"], place["recent"])
+        self._checkpoint_at = int(place["pages"])
+        log.info("An earlier try finished the first %s recipients; continuing after them.", f"{rows.count:,}")
+        return self._checkpoint_at
+
+    def _restore(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
+        """Restore the outcomes of a checkpoint, and return whether that was possible."""
+        if cleared and any(count for status, count in outcomes["counts"].items() if status != "sent"):
+            return False
+        if self._results is not None and not self._results.restore(outcomes["results"]):
+            log.info("The results of the earlier try are missing, so its whole ledger is read.")
+            return False
+        self._progress.restore(outcomes, recipients)
+        return True
+
+    def _resume(self) -> None:
+        """Load what earlier tries left: receipts, and sends whose outcome is unknown."""
+        for page in self.ledger.load(self._first_page()):
+            for entry in page.sends.values():
+                if entry.is_done:
+                    self._delivery.remember(entry.receipt)
+            self._earlier.add(page)
+        if unknown := self._unknown():
+            self._reconcile_earlier(unknown)
+        self._unmatched = len(self._earlier)
+        if self._unmatched or self.ledger.checkpoint:
+            self.rules.resume()
+
+    def _reconcile_earlier(self, unknown: list[Send]) -> None:
+        log.info("The outcome of %s recipients of an earlier try is unknown; asking WTS Chat.", len(unknown))
+        at_a_time = 0
+        if self.ledger.incomplete:
+            self._open_pages_as_before(unknown)
+            at_a_time = self._kind.parallelism if self._kind.request_size > 1 else 1
+        sends = {send.mark.key: send for send in unknown}
+        page_of = {key: found[1] for key in sends if (found := self._earlier.get(key))}
+        pages = list({page.number: page for page in page_of.values()}.values())
+        unanswered = [one for page in pages for one in _unanswered(page, sends, page_of)]
+        since = min(page.intent for page in pages)
+        # Wait however old an intent is: a rate limit may have delayed its request.
+        shown = self._ask(unanswered, since, pause=self._lag - self.ledger.quiet_for, at_a_time=at_a_time)
+        if shown is None:
+            for key in sends:
+                self._leave_undecided(key, f"WTS Chat was not asked before the campaign was stopped: {self.stopped}")
+            return
+        for page in pages:
+            self._take(shown, [send for key, send in sends.items() if page_of[key] is page], page)
+            self.ledger.keep(page)
+
+    def _unknown(self) -> list[Send]:
+        """Return the sends whose outcome is unknown; if the ledger is incomplete, all that it does not show as done."""
+        keys = set(self._earlier.unknown())
+        if not keys and not self.ledger.incomplete:
+            return []
+        sends = (self._send_to(recipient) for recipient in islice(self._recipients, self._rows.count, None))
+        if not self.ledger.incomplete:
+            # They are usually the next ones, so stop once all are found.
+            return list(islice((send for send in sends if send.mark.key in keys), len(keys)))
+        left = (send for send in sends if not ((entry := self._entry(send.mark.key)) and entry.is_done))
+        self._begin_rules()
+        # Whoever is excluded now was most likely excluded then, and in no request.
+        return [send for send in left if self.stopped or self.rules.lasting_refusal(send.to) is None]
+
+    def _open_pages_as_before(self, sends: list[Send]) -> None:
+        """Open the pages that an earlier try must have had, if the recipients have not changed."""
+        for start in range(0, len(sends), self._chunk_size):
+            contents = {send.mark.key: _digest(send.recipient) for send in sends[start : start + self._chunk_size]}
+            self._earlier.add(self.ledger.open_page(contents, self._kind.request_size, since=self._earliest))
+
+    # When nothing more may go out ------------------------------------------------------------------------------------
+
     def patience(self) -> float | None:
-        """Return for how many seconds to wait for requests in progress, or ``None`` if more requests may begin."""
+        """Return for how many seconds to wait for requests in progress, or ``None`` if more may begin."""
         if self._termination.requested:
             self.stopped, self._termination.honored = self._termination.reason, True
             return _PATIENCE_OF_AIRFLOW
@@ -733,18 +658,19 @@ class Campaign(Batch):
             return _PATIENCE
         return None
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let a wait end when nothing more may go out."""
+    def _unless_stopped(self, act: Callable[[], T]) -> T | None:
+        """Do something that may wait; ``None`` if nothing more may go out. :attr:`stopped` then says why."""
         before, self._is_interruptible = self._is_interruptible, True
         try:
             with self._termination.interruptible():
-                yield
-        except Terminated:
-            self._termination.honored = True
-            raise
+                return act()
+        except HeldBack as held_back:
+            self.stopped = str(held_back)
+        except Terminated as terminated:
+            self.stopped, self._termination.honored = str(terminated), True
         finally:
             self._is_interruptible = before
+        return None
 
     def check(self) -> None:
         """Raise if nothing more may go out."""
@@ -766,32 +692,7 @@ class Campaign(Batch):
         # Somebody may have opted out in the meantime.
         self.rules.before_chunk()
 
-    def report(self, recipient: Recipient, result: Result) -> None:
-        """Record the outcome of a recipient."""
-        self._progress.report(recipient, result)
-
-    def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
-        """Record recipients whose requests come next."""
-        self._progress.announce(sends)
-
-    def outcomes(self) -> dict[str, Any]:
-        """Return the outcomes so far: the counts, the recipients to name, and where the results are."""
-        return {**self._progress.state(), "results": self._results.keep() if self._results is not None else None}
-
-    def restore(self, outcomes: Mapping[str, Any], recipients: Iterable[Recipient], *, cleared: bool) -> bool:
-        """Restore the outcomes that an earlier try recorded, and return whether that was possible."""
-        if cleared and any(count for status, count in outcomes["counts"].items() if status != "sent"):
-            return False
-        if self._results is not None and not self._results.restore(outcomes["results"]):
-            log.info("The results of the earlier try are missing, so its whole ledger is read.")
-            return False
-        self._progress.restore(outcomes, recipients)
-        return True
-
-    def drop_earlier(self) -> None:
-        """Remove the results of earlier tries."""
-        if self._results is not None:
-            self._results.drop_earlier()
+    # The end ---------------------------------------------------------------------------------------------------------
 
     def _too_many_failures(self) -> bool:
         return self._failure_limit is not None and self._progress.counts["failed"] > self._failure_limit
@@ -862,6 +763,10 @@ class Campaign(Batch):
         counts = self._progress.counts
         return bool(self.stopped) and not counts["sent"] and not counts["failed"]
 
+    def close(self, *, finished: bool) -> None:
+        """Record the end in the ledger: once all is ``finished``, a clear sends everything again."""
+        self.ledger.close(finished=finished and not self._undecided and not self.stopped)
+
     def _end(self, summary: dict[str, Any], problem: str) -> dict[str, Any]:
         if self._termination.honored:
             self._log.warning("Stopped before everybody got a message: %s.", self.stopped)
@@ -875,6 +780,17 @@ class Campaign(Batch):
         if self.stopped:
             self._log.warning("Stopped before everybody got a message: %s.", self.stopped)
         return summary
+
+
+def _unanswered(page: Page, sends: Mapping[str, Send], page_of: Mapping[str, Page]) -> list[Unanswered]:
+    """Return the sends of a page whose outcome is unknown, by request."""
+    unanswered = []
+    is_known = page.request_size > 1
+    for keys in page.requests():
+        if mine := [sends[key] for key in keys if key in sends and page_of[key] is page]:
+            accepted = is_known and any(page.sends[key].is_done for key in keys)
+            unanswered.append(Unanswered(mine, whole=is_known and len(mine) == len(keys), accepted=accepted))
+    return unanswered
 
 
 def failure_limit(value: Any, recipients: int) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts.campaigns import run
 from airflow_provider_wts.campaigns.recipients import Recipient
-from airflow_provider_wts.campaigns.run import Batch
 from airflow_provider_wts.sending.ledger import open_ledger
-from airflow_provider_wts.sending.rules import Refusal, Rule, Rules
+from airflow_provider_wts.sending.rules import Refusal, Rule, SendTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +46,34 @@ class Exclusion(Rule):
         return Refusal("exclude_tags", reason) if reason else None
 
 
-class ReportingBatch(Batch):
-    """A batch with the rules and the reports of a test."""
+class Everybody(list[Recipient]):
+    """The recipients of a campaign without bad rows."""
+
+    @property
+    def count(self) -> int:  # type: ignore[override]
+        return len(self)
+
+
+def campaign_of(hook: WtsHook, context: Any, kind: Any, recipients: list[Recipient], size: int, **more: Any) -> Any:
+    """A campaign of a task that has nothing but a kind of message, and perhaps a rule."""
+    rules = more.pop("rules", [])
+    operator = SimpleNamespace(
+        hook=hook,
+        wts_conn_id=hook.wts_conn_id,
+        log=logging.getLogger("task"),
+        on_unknown=more.pop("on_unknown", "fail"),
+        send_times=lambda: SendTimes(None, None, True),
+        rules=lambda context, *, sleep: rules,
+        **dict.fromkeys(("progress_interval", "max_failures", "stop_variable", "outlets", "do_xcom_push")),
+    )
+    cls = more.pop("cls", run.Campaign)
+    # A page has all requests that are in progress at a time.
+    size //= kind.parallelism if kind.request_size > 1 else 1
+    return cls(operator, context, kind, Everybody(recipients), size, results=None, **more)
+
+
+class Reporting(run.Campaign):
+    """A campaign with the reports of a test, of which each try reads the whole ledger."""
 
     campaign: Campaign
 
@@ -54,6 +82,9 @@ class ReportingBatch(Batch):
 
     def report(self, recipient: Recipient, result: Result) -> None:
         self.campaign.results[recipient.to] = result
+
+    def _restore(self, *_: Any, **__: Any) -> bool:
+        return False
 
 
 class Campaign:
@@ -64,7 +95,7 @@ class Campaign:
         self.results: dict[str, Result] = {}
         self.permits = 0
         self.killed_at: int | None = None
-        self.batch: Batch | None = None
+        self.batch: Reporting | None = None
         self.exclusion: Callable[[str], str | None] = lambda to: None
 
     def permit(self) -> None:
@@ -76,11 +107,11 @@ class Campaign:
         self.results = {}
         context, on_clear = self.task.next_try(), settings.pop("on_clear", "auto")
         ledger = open_ledger(context, on_clear=on_clear)
-        self.batch = ReportingBatch(self.hook, context, self.way, ledger=ledger, chunk_size=self.size, **settings)
-        self.batch.campaign = self
         self.rule = Exclusion(self.exclusion)
-        self.batch.rules = Rules([self.rule])
-        self.batch.send_all(recipients)
+        settings |= {"cls": Reporting, "rules": [self.rule], "ledger": ledger}
+        self.batch = campaign_of(self.hook, context, self.way, recipients, self.size, **settings)
+        self.batch.campaign = self
+        self.batch.send_all()
         self.batch.close(finished=finished)
         statuses = [result.status for result in self.results.values()]
         return {status: statuses.count(status) for status in set(statuses)}

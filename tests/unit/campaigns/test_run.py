@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,8 +28,6 @@ from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.sending import ledger, reconcile
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_wts.emulator.running import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
 
@@ -156,7 +155,7 @@ from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.sending import reconcile
 from airflow_provider_wts.sending.ledger import open_ledger
-from airflow_provider_wts.campaigns.run import Batch
+from campaign_tries import campaign_of
 from airflow_provider_wts.campaigns.recipients import Recipient
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind
 job = json.loads(sys.argv[1])
@@ -166,14 +165,12 @@ hook.__dict__["client"] = WtsClient(job["token"], base_url=job["url"])
 ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
 ti.try_number, ti.max_tries = job["try"], job["max_tries"]
 everybody = [Recipient(n, f"+55|119{10_000_000 + n:08d}", {}) for n in range(job["count"])]
-counts = {}
 ledger = open_ledger({"ti": ti})
 kind = ChatbotKind(job["bot"], None, {}, request_size=10)
-campaign = Batch(hook, {"ti": ti}, kind, ledger=ledger, chunk_size=10)
-campaign.report = lambda who, result: counts.update({result.status: counts.get(result.status, 0) + 1})
-campaign.send_all(everybody)
+campaign = campaign_of(hook, {"ti": ti}, kind, everybody, 10, ledger=ledger)
+campaign.send_all()
 campaign.close(finished=True)
-print(json.dumps(counts))
+print(json.dumps({status: count for status, count in campaign._progress.counts.items() if count}))
 """
 
 
@@ -182,7 +179,11 @@ def test_a_process_that_is_killed_for_real(emulator: Emulator, bot_key: str, tmp
     emulator.behave("*", replies=[])
     emulator.service.latency = 0.03
     job = {"url": emulator.url, "token": emulator.token, "bot": bot_key, "count": 300, "max_tries": 0}
-    environment = {**os.environ, "AIRFLOW__WTS__LEDGER_PATH": f"file://{tmp_path}"}
+    environment = {
+        **os.environ,
+        "AIRFLOW__WTS__LEDGER_PATH": f"file://{tmp_path}",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
 
     def process(number: int, **changes: Any) -> subprocess.Popen[bytes]:
         order = json.dumps({**job, "try": number, **changes})

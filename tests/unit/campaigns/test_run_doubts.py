@@ -13,9 +13,9 @@ from airflow_provider_wts.api import client
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsRateLimitError, WtsUnknownOutcomeError
 from airflow_provider_wts.api.outcome import judge_reply
 from airflow_provider_wts.api.transport import Reply
+from airflow_provider_wts.campaigns import run
 from airflow_provider_wts.campaigns.message_kinds import ChatbotKind, TemplateKind, TextKind
 from airflow_provider_wts.campaigns.recipients import Recipient
-from airflow_provider_wts.campaigns.run import Batch
 from airflow_provider_wts.sending import clock, reconcile
 from airflow_provider_wts.sending.ledger import LedgerEntry, Page
 
@@ -142,7 +142,7 @@ def test_the_rest_of_a_request_that_was_taken_is_waited_for(
     pace(20.0)
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
     # An entry is worked on with each step of the inquiry.
-    monkeypatch.setattr(Batch, "_pause", lambda batch, seconds: emulator.advance(25))
+    monkeypatch.setattr(run.Campaign, "_pause", lambda batch, seconds: emulator.advance(25))
     assert campaign.run(everybody) == {"sent": 20}
     assert calls(emulator, "queue_chatbot_batch") == 2
     emulator.advance(1000)
@@ -160,13 +160,13 @@ def test_the_rest_of_a_request_that_was_taken_is_never_absent(
     emulator.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
     slept: list[float] = []
 
-    def nap(batch: Batch, seconds: float) -> None:
+    def nap(batch: run.Campaign, seconds: float) -> None:
         # Three are worked on, then the queue stands still.
         emulator.advance(0 if slept else 65)
         slept.append(seconds)
         clock.sleep(seconds)
 
-    monkeypatch.setattr(Batch, "_pause", nap)
+    monkeypatch.setattr(run.Campaign, "_pause", nap)
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}
     # So says the next try, too, which knows of the three from the ledger.
     assert campaign.run(everybody) == {"sent": 13, "undecided": 7}
