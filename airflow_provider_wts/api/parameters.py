@@ -9,6 +9,7 @@ import json
 import math
 import re
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -458,8 +459,8 @@ def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
     :raises WtsInvalidRequestError: when it is neither, or a key is not text, or occurs twice.
     """
     if isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) and one.keys() == _PAIR for one in value):
-        if (twice := _twice([one["key"] for one in value])) is not None:
-            raise WtsInvalidRequestError(f"{name}: {KeyTwiceError(twice)}. Nothing was sent. Give it once.")
+        if (found := twice(one["key"] for one in value)) is not None:
+            raise WtsInvalidRequestError(f"{name}: {KeyTwiceError(found)}. Nothing was sent. Give it once.")
         value = {one["key"]: one["value"] for one in value}
     if not isinstance(value, Mapping):
         raise WtsInvalidRequestError(f"{name}: must be an object, not {type(value).__name__}. Example: {example}.")
@@ -648,13 +649,26 @@ def read_json(text: str, *, parse_float: Callable[[str], Any] = exact_number) ->
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise KeyTwiceError(_twice([key for key, _ in pairs]))
+        raise KeyTwiceError(twice(key for key, _ in pairs))
     return found
 
 
-def _twice(keys: list[Any]) -> Any:
-    """Return the first key that occurs twice, or ``None``."""
-    return next((key for index, key in enumerate(keys) if key in keys[:index]), None)
+def twice(names: Iterable[Any]) -> Any:
+    """Return the first name that occurs twice, or ``None``."""
+    return next((name for name, times in Counter(names).items() if times > 1), None)
+
+
+def refuse_same_names(
+    name: str, columns: Iterable[str], *, unsent: str = "Nothing was sent.", example: str = ""
+) -> None:
+    """Refuse columns of which two have the same name.
+
+    :raises WtsInvalidRequestError: naming it.
+    """
+    if (found := twice(columns)) is not None:
+        raise WtsInvalidRequestError(
+            f"{name}: two columns have the same name, {quoted(found)}. {unsent} Rename one of them.{example}"
+        )
 
 
 def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] = exact_number) -> Any:

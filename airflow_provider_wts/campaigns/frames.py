@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
+from airflow_provider_wts.api.parameters import refuse_same_names
 from airflow_provider_wts.campaigns.missing import MAX_SINGLE
 
 if TYPE_CHECKING:
@@ -78,10 +78,7 @@ def _exact(
     rows: Iterable[dict[str, Any]], names: Sequence[str], kinds: Sequence[Any], parameter: str
 ) -> Iterator[dict[str, Any]]:
     """Return rows with single-precision numbers rounded to the digits they were written with."""
-    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
-        raise WtsInvalidRequestError(
-            f"{parameter}: two columns have the same name, {quoted(twice)}. Nothing was sent. Rename one of them."
-        )
+    refuse_same_names(parameter, names)
     single = {name: kind for name, kind in zip(names, kinds, strict=False) if _SINGLE_INSIDE.search(str(kind))}
     if not single:
         return iter(rows)

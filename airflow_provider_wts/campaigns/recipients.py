@@ -26,12 +26,14 @@ from jinja2.sandbox import SandboxedEnvironment, safe_range
 
 from airflow_provider_wts.api.addresses import identity_of
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
-from airflow_provider_wts.api.parameters import KeyTwiceError, read_json
+from airflow_provider_wts.api.parameters import KeyTwiceError, read_json, twice
 from airflow_provider_wts.api.wire import json_value
+from airflow_provider_wts.campaigns.attempts import place
 from airflow_provider_wts.campaigns.frames import frame_rows, parquet_rows
 from airflow_provider_wts.campaigns.garbled import garbled_cell
 from airflow_provider_wts.campaigns.missing import clock_time, is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
+from airflow_provider_wts.campaigns.sent import LONGEST_KEY
 from airflow_provider_wts.campaigns.shown_number import ShownNumber
 from airflow_provider_wts.hooks.output_files import file_problem
 from airflow_provider_wts.hooks.temporary import temporary_database
@@ -65,7 +67,7 @@ _BLOCK = 1024 * 1024
 #: Rows that are checked together.
 _ROWS_PER_BLOCK = 100
 
-#: Maximum bad rows that an error lists.
+#: Maximum problems that an error lists.
 _MAX_LISTED = 20
 
 #: How spreadsheets write booleans, in English and Portuguese.
@@ -79,9 +81,6 @@ _FRACTION = re.compile(r"-?\d+[.,]\d{13,}")
 
 #: Digits of a number: up to 9,999,999.99; that are exact in binary; and that are written.
 _AMOUNT, _EXACT, _WRITTEN = 9, 15, 17
-
-#: Maximum length of a row's key, which the table of outcomes stores.
-_LONGEST_KEY = 255
 
 #: Parameters that customers read, so that a cell without a value makes the row a bad one.
 _READ_BY_CUSTOMERS = frozenset(("text", "parameters"))
@@ -191,8 +190,8 @@ class RowPlan:
         key = str(_whole(value)).strip()
         if not key:
             raise RowError("row_key: is empty")
-        if len(key) > _LONGEST_KEY:
-            raise RowError(f"row_key: has {len(key)} characters; the maximum is {_LONGEST_KEY}")
+        if len(key) > LONGEST_KEY:
+            raise RowError(f"row_key: has {len(key)} characters; the maximum is {LONGEST_KEY}")
         if "\0" in key:
             raise RowError("row_key: contains the character NUL, which databases refuse")
         if key.startswith("line:"):
@@ -278,19 +277,18 @@ class Recipients:
         :raises WtsInvalidRequestError: listing the rows.
         """
         if self.bad_rows:
-            bad = (row for row in self.skipped() if row.status == "bad_row")
-            problems = [f"Line {row.line}: {row.reason}." for row in islice(bad, _MAX_LISTED)]
-            if (more := self.bad_rows - _MAX_LISTED) > 0:
-                problems.append(f"And {more:,} more.")
-            raise WtsInvalidRequestError(
-                "\n".join(
-                    [
-                        f"{self.bad_rows:,} of {self.rows:,} rows are bad. Nothing {'more ' if sent_before else ''}was "
-                        f"sent. Fix them, or set on_bad_row='skip' to send to the others.{where}",
-                        *problems,
-                    ]
-                )
+            raise many_problems(
+                f"{self.bad_rows:,} of {self.rows:,} rows are bad. Nothing {'more ' if sent_before else ''}was sent. "
+                f"Fix them, or set on_bad_row='skip' to send to the others.{where}",
+                (f"Line {row.line}: {row.reason}." for row in self.skipped() if row.status == "bad_row"),
+                self.bad_rows,
             )
+
+
+def many_problems(said: str, problems: Iterable[str], count: int) -> WtsInvalidRequestError:
+    """Return an error that lists the first of many problems."""
+    more = [f"And {count - _MAX_LISTED:,} more."] if count > _MAX_LISTED else []
+    return WtsInvalidRequestError("\n".join([said, *islice(problems, _MAX_LISTED), *more]))
 
 
 def checked(rows: Iterable[Row], plan: RowPlan) -> Iterator[bytes]:
@@ -298,23 +296,22 @@ def checked(rows: Iterable[Row], plan: RowPlan) -> Iterator[bytes]:
     with closing(FirstLines()) as lines, closing(FirstLines()) as keys:
         left = iter(rows)
         while block := [_checked(row, plan, keys) for row in islice(left, _ROWS_PER_BLOCK)]:
-            recipients = [one for one in block if isinstance(one, _CheckedRow)]
-            firsts = iter(lines.firsts([(one.identity, one.line) for one in recipients]))
+            firsts = iter(lines.firsts([(one.identity, one.line) for one in block if one.identity]))
             for one in block:
-                yield (_unless_duplicate(one, next(firsts)) if isinstance(one, _CheckedRow) else one) + b"\n"
+                first = next(firsts) if one.identity else one.line
+                yield (one.stored if first == one.line else _duplicate(one, first)) + b"\n"
 
 
 class _CheckedRow(NamedTuple):
-    """A recipient, with the stored form that applies unless an earlier row has the same person."""
+    """A row in the form that applies unless an earlier one has the same person; a bad row has no ``identity``."""
 
     line: int
     identity: str
     key: str
-    kept: bytes
+    stored: bytes
 
 
-def _checked(row: Row, plan: RowPlan, keys: FirstLines) -> _CheckedRow | bytes:
-    """Return the recipient of a row, or the stored form of a bad row."""
+def _checked(row: Row, plan: RowPlan, keys: FirstLines) -> _CheckedRow:
     key = ""
     try:
         given = plan.key(row)
@@ -329,12 +326,10 @@ def _checked(row: Row, plan: RowPlan, keys: FirstLines) -> _CheckedRow | bytes:
         if isinstance(problem, UnicodeEncodeError):
             error = RowError(f"contains {problem.object[problem.start]!r}, which is half a character")
         reason = str(error).encode(errors="backslashreplace").decode()
-        return _written_row(SkippedRow(row.line, "bad_row", reason, key))
+        return _CheckedRow(row.line, "", key, _written_row(SkippedRow(row.line, "bad_row", reason, key)))
 
 
-def _unless_duplicate(row: _CheckedRow, first: int) -> bytes:
-    if first == row.line:
-        return row.kept
+def _duplicate(row: _CheckedRow, first: int) -> bytes:
     return _written_row(SkippedRow(row.line, "duplicate", f"the recipient is already in line {first}", row.key))
 
 
@@ -420,10 +415,7 @@ class RowValues:
     @property
     def twice(self) -> str | None:
         """A name that two columns have, each encoded in its way."""
-        if len(self._values) == len(self._given):
-            return None
-        names = list(map(_composed, self._given))
-        return str(next(name for name in names if names.count(name) > 1))
+        return None if len(self._values) == len(self._given) else str(twice(map(_composed, self._given)))
 
     def __getitem__(self, name: str) -> Any:
         return self._values[_composed(name)]
@@ -460,7 +452,7 @@ class RowTemplates:
             parts = {key: self.compiled(f"{name}[{key!r}]", one, needed=needed) for key, one in template.items()}
             return lambda row: {key: fill(row) for key, fill in parts.items()}
         if isinstance(template, (list, tuple)):
-            fills = [self.compiled(f"{name}[{place}]", one, needed=needed) for place, one in enumerate(template)]
+            fills = [self.compiled(f"{name}[{index}]", one, needed=needed) for index, one in enumerate(template)]
             return lambda row: [fill(row) for fill in fills]
         if isinstance(template, str) and ("{{" in template or "{%" in template or "{#" in template):
             return self._compiled_text(name, template, needed=needed)
@@ -690,8 +682,7 @@ def _column(column: str) -> Callable[[RowValues], Any]:
     def value(row: RowValues) -> Any:
         if column not in row:
             raise RowError(_columns_of(f"there is no column {column!r}", row))
-        found = row[column]
-        return _seen(found, column)
+        return _seen(row[column], column)
 
     return value
 
@@ -804,7 +795,7 @@ def listed(recipients: Any) -> Iterator[Row]:
             f"recipients: must be a list, not {type(value).__name__}. Nothing was sent. Example: "
             "[{'to': '+55 11 99999-8888', 'session_metadata': {'invoice': 118}}]."
         )
-    return (Row(number, item) for number, item in enumerate(value, start=1))
+    return _numbered(value)
 
 
 def in_file(
@@ -818,8 +809,8 @@ def in_file(
     :param sheet: name of the sheet of an Excel file; the only non-empty one if omitted.
     :raises WtsInvalidRequestError: when there is no such file, or its format is unknown.
     """
-    place = _place(path)
-    name = place.name.lower().removesuffix(".gz")
+    file = _existing(path)
+    name = file.name.lower().removesuffix(".gz")
     known = file_format or next((kind for end, kind in _ENDINGS.items() if name.endswith(end)), None)
     if known is None:
         old = " Save an old Excel file as .xlsx first." if name.endswith((".xls", ".xlsb", ".ods")) else ""
@@ -829,59 +820,48 @@ def in_file(
         )
     if encoding is not None:
         _check_encoding(encoding)
-    return _readable(path, _rows_of(place, known, encoding or "utf-8", sheet))
+    return _rows_of(path, file, known, encoding or "utf-8", sheet)
 
 
-def _rows_of(place: ObjectStoragePath, file_format: str, encoding: str, sheet: str | None) -> Iterator[Row]:
-    if file_format == "parquet":
-        return _parquet(place)
-    if file_format == "xlsx":
-        return _excel(place, sheet)
-    return (_csv if file_format == "csv" else _json_lines)(place, encoding)
-
-
-def _readable(path: str, rows: Iterator[Row]) -> Iterator[Row]:
+def _rows_of(path: str, file: ObjectStoragePath, file_format: str, encoding: str, sheet: str | None) -> Iterator[Row]:
     """Iterate over the rows of a file; what its file system raises becomes an error that names the parameter."""
+    from airflow_provider_wts.campaigns.spreadsheets import csv_rows, excel_rows
+
     try:
-        yield from rows
+        if file_format in ("csv", "jsonl"):
+            with _text(file, encoding) as text:
+                yield from map(Row._make, csv_rows(text)) if file_format == "csv" else _json_lines(text)
+        else:
+            with _open(file) as opened_:
+                is_excel = file_format == "xlsx"
+                yield from map(Row._make, excel_rows(opened_, sheet)) if is_excel else _numbered(parquet_rows(opened_))
     except WtsError:
         raise
     except Exception as error:
         raise _unreadable(path, error) from error
 
 
-def _csv(place: ObjectStoragePath, encoding: str) -> Iterator[Row]:
-    from airflow_provider_wts.campaigns.spreadsheets import csv_rows
-
-    with _text(place, encoding) as text:
-        yield from map(Row._make, csv_rows(text))
-
-
-def _excel(place: ObjectStoragePath, sheet: str | None) -> Iterator[Row]:
-    from airflow_provider_wts.campaigns.spreadsheets import excel_rows
-
-    with _open(place) as file:
-        yield from map(Row._make, excel_rows(file, sheet))
+def _json_lines(text: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(text, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield Row(number, read_json(line))
+        except KeyTwiceError as error:
+            yield Row(number, None, str(error))
+        except ValueError as error:
+            yield Row(number, None, f"is not valid JSON: {error}")
 
 
-def _json_lines(place: ObjectStoragePath, encoding: str) -> Iterator[Row]:
-    with _text(place, encoding) as text:
-        for number, line in enumerate(text, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield Row(number, read_json(line))
-            except KeyTwiceError as error:
-                yield Row(number, None, str(error))
-            except ValueError as error:
-                yield Row(number, None, f"is not valid JSON: {error}")
+def _numbered(values: Iterable[Any]) -> Iterator[Row]:
+    return (Row(number, one) for number, one in enumerate(values, start=1))
 
 
 @contextmanager
-def _text(place: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
+def _text(path: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
     """Open a file as text; if it is something else, the error names the parameter that helps."""
-    with _open(place) as opened:
-        file = BufferedReader(_Bytes(opened))
+    with _open(path) as binary:
+        file = BufferedReader(_Bytes(binary))
         start = file.peek(4)[:4]
         if start.startswith(b"\x1f\x8b"):
             file = BufferedReader(cast("Any", gzip.GzipFile(fileobj=file)))
@@ -893,7 +873,9 @@ def _text(place: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
                     "format. Example: recipients_format='xlsx'"
                 )
             _check_start(start, encoding)
-            with TextIOWrapper(file, encoding=_with_mark(encoding), newline="") as text:
+            # A byte order mark is not part of the first name.
+            encoding_ = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+            with TextIOWrapper(file, encoding=encoding_, newline="") as text:
                 yield text
         except UnicodeError:
             raise WtsInvalidRequestError(
@@ -952,35 +934,21 @@ def _check_start(start: bytes, encoding: str) -> None:
         )
 
 
-def _with_mark(encoding: str) -> str:
-    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-
-
-def _parquet(place: ObjectStoragePath) -> Iterator[Row]:
-    with _open(place) as file:
-        yield from (Row(number, values) for number, values in enumerate(parquet_rows(file), start=1))
-
-
 def checksum_of(path: str) -> str:
     """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
     with opened(path) as file:
-        while data := file.read(_BLOCK):
-            digest.update(data)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def opened(path: str) -> Iterator[BufferedReader]:
     """Open a file with Python's own buffering, which reads lines several times as fast as Airflow's."""
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    with _open(ObjectStoragePath(path)) as file:
+    with _open(place(path)) as file:
         yield BufferedReader(_Bytes(file), _BLOCK)
 
 
-def _open(place: ObjectStoragePath) -> IO[bytes]:
-    return cast("IO[bytes]", place.open("rb"))  # type: ignore[no-untyped-call]
+def _open(path: ObjectStoragePath) -> IO[bytes]:
+    return cast("IO[bytes]", path.open("rb"))  # type: ignore[no-untyped-call]
 
 
 def _unreadable(path: str, error: Exception) -> WtsError:
@@ -988,15 +956,13 @@ def _unreadable(path: str, error: Exception) -> WtsError:
     return file_problem(said, _EXAMPLE, error)
 
 
-def _place(path: str) -> ObjectStoragePath:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
+def _existing(path: str) -> ObjectStoragePath:
     try:
-        place = ObjectStoragePath(path)
-        if not (found := place.is_file()):
+        file = place(path)
+        if not (found := file.is_file()):
             # File systems of object stores call it missing, too, if they cannot be asked.
             with suppress(FileNotFoundError):
-                place.stat()
+                file.stat()
     except PermissionError as error:
         raise WtsInvalidRequestError(
             f"recipients_path: no permission to read {quoted(path)}: {reason_of(error)}."
@@ -1007,4 +973,4 @@ def _place(path: str) -> ObjectStoragePath:
         raise WtsInvalidRequestError(
             f"recipients_path: there is no file {quoted(path)}, as seen from this worker. {_EXAMPLE}"
         )
-    return place
+    return file

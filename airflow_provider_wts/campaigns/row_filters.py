@@ -142,10 +142,7 @@ def _int(value: Any, default: Any = None, base: int = 10) -> Any:
         return default
     if isinstance(value, str) and base != 10:
         return int(value.strip(), base)
-    if isinstance(value, str) and not _WHOLE.fullmatch(_text(value)):
-        raise ValueError(f"{quoted(value)} is not a whole number like 1234")
-    found = number(value)
-    if found != int(found):
+    if (isinstance(value, str) and not _WHOLE.fullmatch(_text(value))) or (found := number(value)) != int(found):
         raise ValueError(f"{quoted(value)} is not a whole number like 1234")
     return int(found)
 

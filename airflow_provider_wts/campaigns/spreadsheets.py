@@ -13,13 +13,13 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections import Counter
 from datetime import datetime, time
 from operator import eq, ge, gt, le, lt, ne
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import normalize
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
+from airflow_provider_wts.api.parameters import refuse_same_names
 from airflow_provider_wts.campaigns.shown_number import ShownNumber
 
 if TYPE_CHECKING:
@@ -120,11 +120,7 @@ class Header:
         named = [name for name in self._names if name]
         if not named:
             raise WtsInvalidRequestError("recipients_path: the file has no header line that names its columns.")
-        if twice := next((name for name, times in Counter(named).items() if times > 1), None):
-            raise WtsInvalidRequestError(
-                f"recipients_path: two columns have the same name, {quoted(twice)}. Nothing was sent. Rename one of "
-                "them."
-            )
+        refuse_same_names("recipients_path", named)
         if number := next((name for name in named if looks_like_number(name) and not _DATE.fullmatch(name)), None):
             raise WtsInvalidRequestError(
                 f"recipients_path: the header, line {line}, contains {quoted(number)}, which looks like a phone "

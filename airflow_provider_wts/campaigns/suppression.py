@@ -39,9 +39,6 @@ _MAX_LOOKUPS = 300
 #: A read stays valid for this many times as long as it took.
 _VALID_FACTOR = 20
 
-#: Maximum rows that an error lists.
-_MAX_LISTED = 20
-
 _HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
 _BYTES_OF_HASH = 32
@@ -132,16 +129,11 @@ class Suppression(Rule):
                 "was sent. If nobody is on it yet, omit the parameter, or list a number of your own."
             )
         if problems:
-            more = len(problems) - _MAX_LISTED
-            shown = [*problems[:_MAX_LISTED], *([f"And {more:,} more."] if more > 0 else [])]
-            raise WtsInvalidRequestError(
-                "\n".join(
-                    [
-                        f"{self._parameter}: {len(problems):,} of {rows:,} rows cannot be read, so these people would "
-                        "get the message. Nothing more was sent. Correct or remove the rows.",
-                        *shown,
-                    ]
-                )
+            raise recipients.many_problems(
+                f"{self._parameter}: {len(problems):,} of {rows:,} rows cannot be read, so these people would get the "
+                "message. Nothing more was sent. Correct or remove the rows.",
+                problems,
+                len(problems),
             )
 
     def _look_up(self, contact_ids: Collection[str]) -> list[str]:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
-from airflow_provider_wts.api.parameters import unpacked
+from airflow_provider_wts.api.parameters import refuse_same_names, unpacked
 from airflow_provider_wts.hooks.databases import cells_of, closed, database_hook, is_permanent, message_of, opened
 from airflow_provider_wts.hooks.postgresql_types import read_exactly
 
@@ -186,10 +186,5 @@ def _columns(description: Sequence[Sequence[Any]] | None, name: str, unsent: str
         raise WtsInvalidRequestError(
             f"{name}: column {place} has no name. {unsent} Give it one. Example: SELECT max(x) AS x"
         )
-    twice = next((column for column in columns if columns.count(column) > 1), None)
-    if twice is not None:
-        raise WtsInvalidRequestError(
-            f"{name}: two columns have the name {quoted(twice)}. {unsent} Rename one of them. "
-            "Example: SELECT orders.id AS order_id"
-        )
+    refuse_same_names(name, columns, unsent=unsent, example=" Example: SELECT orders.id AS order_id")
     return columns

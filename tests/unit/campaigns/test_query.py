@@ -263,7 +263,7 @@ def test_an_endless_date_is_no_value(service: Emulator, customers: Any, attempt:
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
-        ("SELECT id, phone, id FROM TABLE_NAME", "two columns have the name 'id'"),
+        ("SELECT id, phone, id FROM TABLE_NAME", "two columns have the same name, 'id'"),
         ("DELETE FROM TABLE_NAME", "recipients_sql: "),
         ("SELECT nothing FROM TABLE_NAME", "recipients_sql: the query failed: .*nothing"),
     ],
