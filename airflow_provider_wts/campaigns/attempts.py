@@ -69,18 +69,12 @@ def remove(paths: Iterable[ObjectStoragePath]) -> None:
 
 
 def unfinished_manifest(address: str) -> str:
-    """Return where the manifest of incomplete results goes while one of complete results has its name.
-
-    :param address: the address of the results.
-    """
+    """Return where the manifest of incomplete results goes while one of complete results has its name."""
     return f"{address}.unfinished{MANIFEST}"
 
 
 def manifest_at(address: str) -> dict[str, Any] | None:
-    """Return a manifest, or ``None``.
-
-    :raises OSError: when it cannot be read.
-    """
+    """Return a manifest, or ``None``."""
     try:
         found = json.loads(place(address).read_text())
     except (FileNotFoundError, ValueError):
@@ -95,11 +89,7 @@ def is_complete(manifest: Mapping[str, Any] | None) -> bool:
 
 
 def latest_manifest(address: str) -> dict[str, Any] | None:
-    """Return the last manifest that a try wrote, or ``None``.
-
-    :param address: the address of the results.
-    :raises OSError: when it cannot be read.
-    """
+    """Return the last manifest that a try wrote, or ``None``."""
     named, unfinished = manifest_at(f"{address}{MANIFEST}"), manifest_at(unfinished_manifest(address))
     if unfinished is None:
         return named

@@ -25,10 +25,7 @@ _EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 
 
 class CheckedRows:
-    """The file with the checked rows. The ledger has its checksum, and a digest of what the rows were made from.
-
-    :param results: the address of the results.
-    """
+    """The file with the checked rows. The ledger has its checksum, and a digest of what the rows were made from."""
 
     def __init__(self, ledger: Ledger, results: str) -> None:
         self._ledger = ledger
@@ -65,10 +62,7 @@ class CheckedRows:
         return recipients
 
     def keep(self, recipients: Recipients) -> None:
-        """Store the rows for later tries; call it before anything is sent.
-
-        :raises WtsError: when the ledger cannot be written.
-        """
+        """Store the rows for later tries; call it before anything is sent."""
         if not self._made_from:
             return
         self.drop()

@@ -70,7 +70,6 @@ class Delivery:
     def attempt(self, sends: list[Send], page: Page, unknown: Collection[str] = ()) -> list[Unanswered]:
         """Make the requests for some sends, and return those without an answer.
 
-        :param page: the ledger page of these sends, which gets the receipts.
         :param unknown: keys of sends that an earlier attempt may have made.
         :raises WtsError: if a request did not happen, and there is no point in making the rest, which did not either.
         """
@@ -119,10 +118,7 @@ class Delivery:
         return left
 
     def check(self) -> None:
-        """Check that more requests may begin.
-
-        :raises WtsNotSentError: when none may.
-        """
+        """Check that more requests may begin."""
         if self.halted:
             raise _HaltedError("The campaign was stopped. Nothing was sent.")
 
@@ -150,11 +146,7 @@ class Delivery:
             self.recent.append(str(receipt["id"]))
 
     def resume(self, accepted: int, recent: Iterable[str]) -> None:
-        """Continue from an earlier try.
-
-        :param accepted: how many sends WTS Chat had accepted.
-        :param recent: IDs of the last of them.
-        """
+        """Continue after an earlier try: how many sends WTS Chat had accepted, and the IDs of the last of them."""
         self.accepted += accepted
         self.recent.extend(recent)
 
@@ -197,10 +189,8 @@ class Delivery:
                 unanswered.append(Unanswered(missing, whole=False, accepted=True))
 
     def _refusal(self, error: WtsRejectedError, sends: list[Send], page: Page, unanswered: list[Unanswered]) -> None:
-        """Find the recipients because of whom a request is refused, and send to the others.
-
-        Whether a bad entry fails only itself or its whole request is not documented.
-        """
+        """Find the recipients because of whom a request is refused, and send to the others."""
+        # Whether a bad entry fails only itself or its whole request is not documented.
         if len(sends) > 1:
             log.info("WTS Chat refused the request for %s recipients; searching for the cause.", len(sends))
             self._forget_requests(page)
@@ -238,11 +228,9 @@ def _named(answers: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
 
 
 def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the answers by the key of their send.
-
-    Their order is not documented. If they do not name their sends, each send gets only what all answers have in
-    common: an ID might be another recipient's. If any of them failed, it is unknown which, so none is returned.
-    """
+    """Return the answers by the key of their send."""
+    # Their order is not documented. If they do not name their sends, each send gets only what all answers have in
+    # common: an ID might be another recipient's. If any of them failed, it is unknown which, so none is returned.
     if any(answer.get("senderId") for answer in answers):
         named = _named(answers)
         return {send.mark.key: found for send in sends if shows_outcome(found := named.get(send.mark.key, {}))}

@@ -76,10 +76,7 @@ class EarlierSends:
 
 
 class Fingerprint:
-    """The number of recipients so far, and a digest that depends on who they are and on their order.
-
-    :param wts_conn_id: the Airflow connection, which the digest also depends on.
-    """
+    """The number of recipients so far, and a digest of who they are, their order and the connection."""
 
     def __init__(self, wts_conn_id: str) -> None:
         self.count = 0

@@ -37,7 +37,6 @@ def frame_rows(value: Any) -> Iterator[Any] | None:
 
     It is recognized by its methods, so that no library needs to be imported.
 
-    :param value: a value that may be a table of pandas, Polars or PyArrow.
     :raises WtsInvalidRequestError: when two columns have the same name, or a number has too many digits for its column.
     """
     if hasattr(value, "iter_rows"):  # Polars
@@ -57,11 +56,7 @@ def frame_rows(value: Any) -> Iterator[Any] | None:
 
 
 def parquet_rows(file: IO[bytes]) -> Iterator[Any]:
-    """Iterate over the rows of a Parquet file.
-
-    :raises WtsInvalidRequestError: when it cannot be read, two columns have the same name, or a number has too many
-        digits for its column.
-    """
+    """Iterate over the rows of a Parquet file."""
     with needs_extra("recipients_path", "pyarrow", "parquet"):
         import pyarrow
         from pyarrow import parquet
@@ -89,10 +84,7 @@ def _exact(
 
 
 def _exact_cell(cell: Any, kind: Any, name: str, parameter: str) -> Any:
-    """Return a cell with numbers of single precision, also those inside, as they were written.
-
-    :param kind: its type; a list of Polars or PyArrow names that of its items, an object those of its fields.
-    """
+    """Return a cell with numbers of single precision, also those inside, as they were written."""
     kind = getattr(kind, "pyarrow_dtype", kind)
     if isinstance(cell, dict):
         fields = {field.name: getattr(field, "dtype", None) or field.type for field in getattr(kind, "fields", kind)}
@@ -101,6 +93,7 @@ def _exact_cell(cell: Any, kind: Any, name: str, parameter: str) -> Any:
         # An entry of a map.
         return cell[0], _exact_cell(cell[1], kind, name, parameter)
     if isinstance(cell, list):
+        # A list of Polars or PyArrow names the type of its items.
         inner = getattr(kind, "inner", None) or getattr(kind, "item_type", None) or kind.value_type
         return [_exact_cell(one, inner, name, parameter) for one in cell]
     return _exact_number(cell, name, parameter) if str(kind) in _SINGLE else cell

@@ -13,10 +13,7 @@ _NOT_TEXT = re.compile("[\0\x80-\x84\x86-\x9f\ufffd]")
 
 
 def garbled_cell(cells: Mapping[Any, object]) -> str | None:
-    """Return what is wrong with the first garbled cell, or ``None``.
-
-    :param cells: the values of a row by name, which may be nested. The problem quotes only the garbled text.
-    """
+    """Return what is wrong with the first garbled cell of a row, or ``None``; it quotes only the garbled text."""
     for name, cell in cells.items():
         if (text := _garbled_text(cell)) is not None:
             return (

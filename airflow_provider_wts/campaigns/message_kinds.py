@@ -43,12 +43,7 @@ class MessageKind(SentInRequests, Protocol):
 
 @dataclass(kw_only=True)
 class _BatchKind:
-    """Requests for many recipients, with markers in the metadata of their sessions and in ``senderId``.
-
-    :param request_size: recipients per request.
-    :param callback_url: called when a message goes out, when a bot starts, or when it fails.
-    :param mark_session: whether the marker goes into the session's metadata.
-    """
+    """Requests for many recipients, with markers in the metadata of their sessions and in ``senderId``."""
 
     # One request is in transit while WTS Chat processes another. With more, a crash would leave more unconfirmed than
     # fit on a ledger page.
@@ -58,6 +53,7 @@ class _BatchKind:
     by_sender: ClassVar[bool]
 
     request_size: int = MAX_IN_REQUEST
+    #: Called when a message goes out, when a bot starts, or when it fails.
     callback_url: Missing[str] = UNSET
     mark_session: bool = True
 
@@ -89,7 +85,6 @@ class ChatbotKind(_BatchKind):
     """A chatbot, queued for many recipients by ``queue_chatbot_batch``.
 
     :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
-    :param options: options for all recipients.
     """
 
     operation_id: ClassVar[str] = "queue_chatbot_batch"
@@ -116,11 +111,7 @@ class ChatbotKind(_BatchKind):
 
 @dataclass
 class TemplateKind(_BatchKind):
-    """A template, sent to many recipients by ``send_template_batch``.
-
-    :param channel: number or handle to send from.
-    :param options: options for all sessions that the batch opens.
-    """
+    """A template, sent to many recipients by ``send_template_batch``."""
 
     operation_id: ClassVar[str] = "send_template_batch"
 
@@ -152,9 +143,6 @@ class TextKind:
     """A text, sent by one ``send_text`` request per recipient.
 
     :param channel: number or handle to send from; ``None`` leaves it to WTS Chat.
-    :param options: options for the sessions.
-    :param parallelism: requests at a time.
-    :param callback_url: called when a message goes out or fails.
     """
 
     operation_id: ClassVar[str] = "send_text"

@@ -48,7 +48,6 @@ _WAITS = ("QUEUED", "PROCESSING")
 class OutcomeSweep:
     """Reads the outcomes of sends.
 
-    :param outcomes: where the outcomes go.
     :param max_lookups: maximum requests about single sends and sessions.
     """
 

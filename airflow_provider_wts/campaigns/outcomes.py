@@ -138,7 +138,6 @@ class RowPolicy(NamedTuple):
     """What rows show.
 
     :param answers: keys of the metadata to keep; ``None`` for all except markers.
-    :param ended: statuses of sessions that have ended.
     :param secret: key for hashing recipients; ``None`` to show them.
     """
 
@@ -192,10 +191,7 @@ class Outcomes:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def refuse_other_account(self) -> None:
-        """Refuse an account without any of the sends, if another token or base URL sent a campaign.
-
-        :raises WtsInvalidRequestError: when it seems to be another account.
-        """
+        """Refuse an account without any of the sends, if another token or base URL sent a campaign."""
         if self.has_found:
             return
         for campaign in self._campaigns:
@@ -382,10 +378,7 @@ class Outcomes:
         )
 
     def ask(self, key: str) -> None:
-        """Record that a send or session is being looked up.
-
-        :param key: the key of the send, or the ID of the session.
-        """
+        """Record that a send or session is being looked up."""
         self._db.execute(
             "INSERT INTO asked VALUES (?1, 1, ?2) ON CONFLICT (key) DO UPDATE SET times = times + 1, pass = ?2",
             [key, self.pass_number],
@@ -452,11 +445,7 @@ class Outcomes:
     # The rows --------------------------------------------------------------------------------------------------------
 
     def rows(self, policy: RowPolicy, observed_at: datetime) -> Iterator[dict[str, Any]]:
-        """Return a row for each line of the campaigns.
-
-        :param policy: what the rows show.
-        :param observed_at: the time to put into the rows.
-        """
+        """Return a row for each line of the campaigns."""
         origins = [campaign.origin() for campaign in self._campaigns]
         for campaign, content, key, person, sent, status, failed, shown, marked, later in self._db.execute(_ROWS):
             line = json.loads(content)
@@ -485,11 +474,7 @@ class Outcomes:
             yield row
 
     def write_into(self, table: Table, rows: Iterator[dict[str, Any]], policy: RowPolicy) -> int:
-        """Write rows into a table, and return how many of them are new or changed.
-
-        :param rows: what :meth:`rows` returned.
-        :param policy: what the rows show.
-        """
+        """Write rows into a table, and return how many of them are new or changed."""
         # As long as these are the same, so are the keys of the rows.
         basis = [self._digest, hash_of("@", policy.secret) if policy.secret is not None else None]
         kept = json.loads(self._about("table") or "{}")
@@ -548,10 +533,7 @@ _UNSETTLED = (
 
 
 def has_ended(session: Mapping[str, Any], sent_at: datetime, ended: Collection[str]) -> bool:
-    """Whether a session has ended since a send; an end before it does not count.
-
-    :param ended: statuses of sessions that have ended.
-    """
+    """Whether a session has ended since a send; an end before it does not count."""
     return session["status"] in ended and _counts(
         _date(session, "endAt") or datetime.max.replace(tzinfo=UTC), session, sent_at
     )

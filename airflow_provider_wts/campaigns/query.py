@@ -61,12 +61,7 @@ _KINDS: dict[type, str] = {
 
 
 class Query(NamedTuple):
-    """A query for recipients.
-
-    :param sql: one statement that returns rows.
-    :param conn_id: the Airflow connection of the database.
-    :param parameters: in the form that the database driver expects.
-    """
+    """A query for recipients."""
 
     sql: str
     conn_id: str
@@ -117,20 +112,14 @@ class Snapshot:
             self._folder.cleanup()
 
     def keep(self) -> None:
-        """Let later tries read it. Call it when all rows are checked, before anything is sent.
-
-        :raises WtsError: when the ledger cannot be written.
-        """
+        """Let later tries read it. Call it when all rows are checked, before anything is sent."""
         if self._kept is None and self._folder is None:
             kept = {"path": str(self._path), "sha256": self.checksum, "query": self._query.digest}
             ensure_written(lambda: self._ledger.receive(_KEY, kept, finished=False))
             self._kept = kept
 
     def rows(self) -> Iterator[Row]:
-        """Iterate over the rows.
-
-        :raises WtsInvalidRequestError: at the end at the latest, when the file has changed.
-        """
+        """Iterate over the rows; at the end at the latest, raise if the file has changed."""
         digest = hashlib.sha256()
         try:
             with self._path.open("rb") as file:  # type: ignore[no-untyped-call]
@@ -150,10 +139,7 @@ class Snapshot:
             raise self._problem("has changed")
 
     def check(self) -> None:
-        """Check that the file has not changed.
-
-        :raises WtsInvalidRequestError: when it has.
-        """
+        """Check that the file has not changed."""
         try:
             found = checksum_of(str(self._path))
         except FileNotFoundError:

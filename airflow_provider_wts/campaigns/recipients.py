@@ -92,7 +92,6 @@ class Recipient(NamedTuple):
     :param line: line number of the row in its source.
     :param to: phone number or handle, as the API spells it.
     :param values: what goes to this recipient, by parameter.
-    :param key: the row's ``row_key``; blank without one.
     """
 
     line: int
@@ -149,10 +148,7 @@ class RowPlan:
         self._spell = spell
 
     def recipient(self, row: Row) -> Recipient:
-        """Return the recipient of a row, without its key.
-
-        :raises RowError: when the row is bad.
-        """
+        """Return the recipient of a row, without its key."""
         if row.problem:
             raise RowError(row.problem)
         value = plain_number(row.values)
@@ -177,10 +173,7 @@ class RowPlan:
         return Recipient(row.line, spelled, {name: one for name, one in values.items() if one is not None})
 
     def key(self, row: Row) -> str:
-        """Return what identifies a row in the results and outcomes; blank without ``row_key``.
-
-        :raises RowError: when it is invalid.
-        """
+        """Return what identifies a row in the results and outcomes; blank without ``row_key``."""
         fill = self._fills.get("key")
         if fill is None or row.problem:
             return ""
@@ -210,10 +203,7 @@ class RowPlan:
 
 
 class Recipients:
-    """The checked rows of a campaign in order. They can be iterated repeatedly, but only once at a time.
-
-    :param lines: what :func:`checked` returned.
-    """
+    """The checked rows of a campaign in order. They can be iterated repeatedly, but only once at a time."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self.count = 0
@@ -273,8 +263,6 @@ class Recipients:
         """Refuse the whole campaign if a row is bad.
 
         :param where: a sentence that says where to find all bad rows.
-        :param sent_before: whether an earlier try may have sent something.
-        :raises WtsInvalidRequestError: listing the rows.
         """
         if self.bad_rows:
             raise many_problems(
@@ -340,11 +328,7 @@ class FirstLines:
         self._database = temporary_database("CREATE TABLE lines (named TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
 
     def first(self, named: str, line: int) -> int:
-        """Return the first line of a person or key.
-
-        :param named: the key, or the identity of the person.
-        :param line: the current line, which is stored if it is the first.
-        """
+        """Return the first line of a person or key; if there is none yet, store the given one."""
         if self._database.execute("INSERT OR IGNORE INTO lines VALUES (?, ?)", (named, line)).rowcount:
             return line
         (first,) = self._database.execute("SELECT line FROM lines WHERE named = ?", (named,)).fetchone()
@@ -442,11 +426,9 @@ class RowTemplates:
     def compiled(self, name: str, template: Any, *, needed: bool = False) -> Callable[[RowValues], Any]:
         """Return a function that renders a template for a row.
 
-        :param name: the parameter's name, for errors.
         :param template: text, or lists and objects with texts; anything else is returned as it is.
         :param needed: whether a cell without a value makes the row a bad one, because a customer would read it.
             Otherwise, a template that is a single expression returns ``None`` for it.
-        :raises WtsInvalidRequestError: when it is not a valid template.
         """
         if isinstance(template, dict):
             parts = {key: self.compiled(f"{name}[{key!r}]", one, needed=needed) for key, one in template.items()}
@@ -525,10 +507,7 @@ class NoValue(jinja2.Undefined):
 
     @classmethod
     def of(cls, name: object, cell: object) -> NoValue:
-        """Return what a template sees in place of a cell.
-
-        :param name: the column's name.
-        """
+        """Return what a template sees in place of a cell."""
         return cls(f"{name!r} has no value", obj=cell, exc=NoValueError)
 
     @property
@@ -769,7 +748,6 @@ def listed(recipients: Any) -> Iterator[Row]:
 
     :param recipients: a list of objects or plain numbers, such a list as JSON text, or a table of pandas, Polars or
         PyArrow.
-    :raises WtsInvalidRequestError: when it is something else.
     """
     value = recipients
     if isinstance(value, str):
@@ -807,7 +785,6 @@ def in_file(
     :param file_format: one of :data:`FORMATS`; inferred from the name if omitted.
     :param encoding: of a CSV or JSON Lines file; UTF-8 if omitted.
     :param sheet: name of the sheet of an Excel file; the only non-empty one if omitted.
-    :raises WtsInvalidRequestError: when there is no such file, or its format is unknown.
     """
     file = _existing(path)
     name = file.name.lower().removesuffix(".gz")

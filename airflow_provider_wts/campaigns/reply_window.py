@@ -47,7 +47,6 @@ class ReplyWindow(Rule):
     :param outside: what happens to customers outside the window: ``fail`` or ``skip``.
     :param alone: whether there is only one recipient, who is looked up.
     :param session_id: the session that the only message goes to, if it names one.
-    :param clock: returns seconds.
     """
 
     # A recipient who is outside now may have been inside when an earlier try sent.
@@ -78,11 +77,7 @@ class ReplyWindow(Rule):
         self._looked_up = 0
 
     def begin(self) -> None:
-        """Read the sessions of the last 24 hours, unless they have been read.
-
-        :raises WtsInvalidRequestError: when the channel is unknown.
-        :raises WtsError: when the sessions cannot be read.
-        """
+        """Read the sessions of the last 24 hours, unless they have been read."""
         if self._begun is not None:
             return
         self._channel_id = self._official_channel()
@@ -94,10 +89,7 @@ class ReplyWindow(Rule):
             self._read(last_interaction_after=self._begun - _OPEN_FOR)
 
     def before_chunk(self) -> None:
-        """Read the sessions that changed, if the last read is more than a minute old.
-
-        :raises WtsError: as :meth:`begin`.
-        """
+        """Read the sessions that changed, if the last read is more than a minute old."""
         if self._begun is None or self._channel_id is None or self._alone:
             return
         if self._clock() - self._read_at <= FRESH_FOR:

@@ -164,11 +164,7 @@ class Funnel:
         ]
 
     def html(self, language: str, campaign_ids: Iterable[str], observed_at: datetime) -> str:
-        """Return the report.
-
-        :param language: ``en`` or ``pt``.
-        :param observed_at: the date of the data.
-        """
+        """Return the report in a language, ``en`` or ``pt``."""
         words, sent = WORDS[language], self.counts["sent"]
         tiles = "".join(_tile(words, step, self.counts[step], sent, language) for step in _TILES)
         not_reached = [(words[step], self.counts[step]) for step in _NOT_REACHED if self.counts[step]]

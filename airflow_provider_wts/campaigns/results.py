@@ -44,7 +44,6 @@ class Result(NamedTuple):
 
     :param status: ``sent``, ``failed``, ``skipped``, ``holdout``, ``undecided`` or ``not_sent``.
     :param receipt: the stored part of the API's answer.
-    :param reason: why, if it is not ``sent``.
     :param send_key: the key of the send, if there was a request.
     :param sent_at: it was sent no earlier than this (ISO 8601).
     :param rule: the parameter whose rule refused the recipient.
@@ -99,9 +98,7 @@ class ResultsFile:
     Until then, it is one file on a disk, but several parts in an object store, which stores nothing of an unfinished
     file. A manifest shows where they are from the start, so that the results of a killed try can be read.
 
-    :param address: any address that ``ObjectStoragePath`` supports.
     :param table: also gets the lines when the file is complete.
-    :raises WtsInvalidRequestError: when the address does not name a file.
     """
 
     def __init__(self, address: str, table: Table | None = None) -> None:
@@ -172,10 +169,7 @@ class ResultsFile:
             raise WtsError(f"{self.manifest_address} cannot be written: {error}. Nothing was sent.") from error
 
     def check_place(self, task: TaskIdentity) -> None:
-        """Check that no other task of the run has its results here.
-
-        :raises WtsInvalidRequestError: when one has.
-        """
+        """Check that no other task of the run has its results here."""
         try:
             known = latest_manifest(self.address)
         except Exception:
@@ -214,8 +208,6 @@ class ResultsFile:
         """Record recipients whose requests come next, in a file that outlives this process.
 
         :param lines: their lines until their outcomes are known.
-        :raises WtsInvalidRequestError: when another task of the run writes its results here, too.
-        :raises WtsError: when it cannot be written.
         """
         with self._writing():
             if self._part_size > _PART_SIZE and self._file is not None:
@@ -268,7 +260,6 @@ class ResultsFile:
         """Copy the outcomes of an earlier try, and return whether they are there.
 
         :param kept: what :meth:`keep` returned in that try.
-        :raises WtsError: when they are there, but cannot be read.
         """
         if not kept or self._size != self._outcomes_begin:
             return False
@@ -305,10 +296,7 @@ class ResultsFile:
             attempt.remove()
 
     def complete(self, manifest: dict[str, Any]) -> None:
-        """Give the file its name, write the manifest, and copy the lines into the table.
-
-        :raises WtsInvalidRequestError: when another task of the run writes its results here, too.
-        """
+        """Give the file its name, write the manifest, and copy the lines into the table."""
         if self._file is None:
             return
         with self._writing():
@@ -353,10 +341,7 @@ class ResultsFile:
 
 
 def _copy(parts: Iterable[ObjectStoragePath], write: Callable[[bytes], object], *, begin: int, end: int) -> None:
-    """Copy a range of bytes from a file in several parts.
-
-    :raises OSError: when it ends too early.
-    """
+    """Copy a range of bytes from a file in several parts; raise ``OSError`` if it ends too early."""
     place = 0
     for part in parts:
         with cast("IO[bytes]", part.open("rb")) as file:  # type: ignore[no-untyped-call]
@@ -370,8 +355,6 @@ def _copy(parts: Iterable[ObjectStoragePath], write: Callable[[bytes], object], 
 class Progress:
     """Counts and records the outcomes of the recipients, and logs progress.
 
-    :param total: number of recipients.
-    :param log: the task's logger.
     :param interval: seconds between two log lines.
     """
 
@@ -409,10 +392,7 @@ class Progress:
             self._log_progress(now - self._begun)
 
     def announce(self, sends: Iterable[tuple[Recipient, Result]]) -> None:
-        """Record recipients whose requests come next: after a kill, it is unknown whether they got the message.
-
-        :param sends: the recipients, with their results until the outcomes are known.
-        """
+        """Record recipients whose requests come next: after a kill, it is unknown whether they got the message."""
         if self._file is not None:
             self._file.announce(_line(recipient, result) for recipient, result in sends)
 
@@ -431,11 +411,7 @@ class Progress:
         }
 
     def restore(self, state: Mapping[str, Any], recipients: Iterable[Recipient]) -> None:
-        """Restore the counts of an earlier try.
-
-        :param state: what :meth:`state` returned in that try.
-        :param recipients: the recipients that it counted.
-        """
+        """Restore what :meth:`state` returned in an earlier try, with the recipients that it counted."""
         self.counts |= state["counts"]
         self.by_rule |= state["by_rule"]
         named = {line: (status, reason) for line, status, reason in state["named"]}

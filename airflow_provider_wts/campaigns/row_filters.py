@@ -33,20 +33,12 @@ _AS_ASCII = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2212": "-"})
 
 
 def number(value: Any) -> float:
-    """Parse a number as programs write it: ``1234.56``.
-
-    :param value: a number or its text.
-    :raises ValueError: when it is something else.
-    """
+    """Parse a number as programs write it: ``1234.56``."""
     return _read(value, _PLAIN, "1234.56", other=(_BRAZILIAN, "number_br"))
 
 
 def number_br(value: Any) -> float:
-    """Parse a number as written in Brazil: ``1.234,56``.
-
-    :param value: a number or its text.
-    :raises ValueError: when it is something else.
-    """
+    """Parse a number as written in Brazil: ``1.234,56``."""
     return _read(value, _BRAZILIAN, "1.234,56", other=(_PLAIN, "number"))
 
 
@@ -71,7 +63,6 @@ def _exact(number_: Decimal, value: Any) -> float:
 def money(value: Any) -> Decimal:
     """Parse an amount of money as written in Brazil, ``R$ 1.234,56``, or a number, and return it with two decimals.
 
-    :param value: the amount, as a number or text.
     :raises ValueError: when it is something else, or has fractions of a cent.
     """
     text = value
@@ -91,11 +82,7 @@ def money(value: Any) -> Decimal:
 
 
 def date_(value: Any) -> date:
-    """Parse a date: ``31/12/2026`` (day first), ``2026-12-31``, or a spreadsheet's date.
-
-    :param value: the date or its text.
-    :raises ValueError: when it is something else, or the day does not exist.
-    """
+    """Parse a date: ``31/12/2026`` (day first), ``2026-12-31``, or a spreadsheet's date."""
     if isinstance(value, datetime):
         return value.date()
     if isinstance(value, date):
@@ -115,7 +102,6 @@ def as_br(value: Any, decimals: int = 2) -> str:
     """Format a number or a date for Brazil: ``1.234,56``, ``31/12/2026``.
 
     :param value: a number or a date. Text is refused, because its format is unknown.
-    :param decimals: digits after the comma.
     :raises ValueError: when it is neither.
     """
     if isinstance(value, datetime):

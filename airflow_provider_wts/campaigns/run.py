@@ -101,9 +101,7 @@ class _Task(Protocol):
 class Campaign:
     """One run of the task.
 
-    :param recipients: the checked recipients.
     :param chunk_size: recipients per request, or per ledger page if a request takes only one.
-    :param ledger: the ledger, opened when the task began.
     :param checked_rows: the file with the checked rows for later tries; removed when the campaign ends.
     """
 
@@ -164,7 +162,6 @@ class Campaign:
         The results still include what earlier tries sent.
 
         :param rehearsal: whether this is a dry run, which writes no results.
-        :raises WtsInvalidRequestError: listing the first bad rows.
         """
         where = ""
         if not rehearsal:
@@ -311,11 +308,9 @@ class Campaign:
         return self._next_send(recipient)[0]
 
     def _next_send(self, recipient: Recipient) -> tuple[Send, int]:
-        """Return the next send to a recipient, and how many sends to them the ledger shows.
-
-        A send that failed before the task was cleared gets a successor: people clear a task after fixing what made
-        messages fail. An automatic retry would fail again.
-        """
+        """Return the next send to a recipient, and how many sends to them the ledger shows."""
+        # A send that failed before the task was cleared gets a successor: people clear a task after fixing what made
+        # messages fail. An automatic retry would fail again.
         generation, conn_id, who = self.ledger.generation, self._hook.wts_conn_id, recipient.identity
         attempt = 0
         while True:
@@ -534,11 +529,9 @@ class Campaign:
         return self.ledger.open_page(contents, self._kind.request_size, since=since)
 
     def _save_checkpoint(self) -> None:
-        """Save a checkpoint, so that a later try can continue from here without reading the pages so far.
-
-        This requires that all their sends are to recipients so far, and that each of these has an outcome that is
-        final unless the task is cleared.
-        """
+        """Save a checkpoint, so that a later try can continue from here without reading the pages so far."""
+        # This requires that all their sends are to recipients so far, and that each of these has an outcome that is
+        # final unless the task is cleared.
         if self._unmatched or self.stopped or self._undecided:
             return
         if self.ledger.pages_used - self._checkpoint_at < PAGES_PER_CHECKPOINT:
@@ -557,11 +550,9 @@ class Campaign:
                 self._results.drop_earlier()
 
     def _first_page(self) -> int:
-        """Return the first ledger page that must be read.
-
-        The pages before it are of recipients who are still the first ones, in the same order, and whose outcomes have
-        been restored.
-        """
+        """Return the first ledger page that must be read."""
+        # The pages before it are of recipients who are still the first ones, in the same order, and whose outcomes
+        # have been restored.
         place = self.ledger.checkpoint
         if place is None:
             return 0
@@ -797,7 +788,6 @@ def failure_limit(value: Any, recipients: int) -> float | None:
     """Return how many messages may fail.
 
     :param value: a count, a share of the recipients, or the text of one.
-    :raises WtsInvalidRequestError: when it is neither.
     """
     if parameters.missing(value):
         return None

@@ -69,10 +69,7 @@ class SentCampaign(NamedTuple):
         return str(self.about["campaign_id"])
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Read the lines of the results one at a time; if the campaign did not end, the lines so far.
-
-        :raises WtsInvalidRequestError: when they cannot be read.
-        """
+        """Read the lines of the results one at a time; if the campaign did not end, the lines so far."""
         try:
             if is_complete(self.about):
                 lines: Iterator[Any] = map(json.loads, _lines_of(place(self.address)))
@@ -112,10 +109,7 @@ class SentCampaign(NamedTuple):
 
 
 def _checked(line: Any) -> dict[str, Any]:
-    """Return a line if its fields have the right types.
-
-    :raises ValueError: when one does not.
-    """
+    """Return a line if its fields have the right types, or raise ``ValueError``."""
     if not isinstance(line, dict):
         raise ValueError("it is not an object")
     for name in ("to", "reason", "send_key", "sent_at", "row_key"):
@@ -159,10 +153,7 @@ def result_rows(campaign: SentCampaign) -> Iterator[dict[str, Any]]:
 
 
 def row_key(line: Mapping[str, Any]) -> str:
-    """Return what identifies a line within its campaign.
-
-    :param line: the line of the results.
-    """
+    """Return what identifies a line of the results within its campaign."""
     return str(line.get("row_key") or line.get("to") or f"line:{line['line']}")
 
 
@@ -170,7 +161,6 @@ def sent_campaigns(given: Any) -> list[SentCampaign]:
     """Return the campaigns that a parameter names.
 
     :param given: what a batch operator returned, the address of a manifest, or a list of either.
-    :raises WtsInvalidRequestError: when it names none, or one of them cannot be read.
     """
     found: dict[str, SentCampaign] = {}
     given = unpacked("campaign", given)

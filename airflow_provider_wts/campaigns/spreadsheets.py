@@ -108,7 +108,6 @@ _SHOWN_BEFORE = re.compile(r"((?:\"[^\"]*\"|\\.|[^0#?;\"\\\[])*)(?=[0#?])")
 class Header:
     """The names of the columns.
 
-    :param line: its line number.
     :raises WtsInvalidRequestError: when it has no names, has one of them twice, or looks like a row.
     """
 
@@ -158,7 +157,6 @@ def csv_rows(text: IO[str]) -> Iterator[Cells]:
     """Iterate over the rows of a CSV file.
 
     :param text: the file, opened with ``newline=""``.
-    :raises WtsInvalidRequestError: when it is not a valid CSV file.
     """
     start = list(itertools.islice(text, _HEADER_LINES))
     _refuse_other_formats(start)
@@ -262,10 +260,7 @@ def _looks_like_recipient(text: str) -> bool:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """Return the delimiter: the one that splits the header into most columns, outside quotes.
-
-    A delimiter that splits the first row into as many cells as the header is preferred.
-    """
+    """Return the delimiter that splits the header into most columns, preferably as many as the first row."""
 
     def fit(delimiter: str) -> tuple[bool, int]:
         rows = (cells for cells in csv.reader(lines, delimiter=delimiter) if not all(map(_is_empty, cells)))
@@ -279,7 +274,6 @@ def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
     """Iterate over the rows of an Excel file.
 
     :param sheet: name of the sheet; ``None`` for the only visible one that is not empty.
-    :raises WtsInvalidRequestError: when it is not a valid Excel file, or the sheet is ambiguous.
     """
     with needs_extra("recipients_path", "openpyxl", "excel"):
         from openpyxl import load_workbook
@@ -401,10 +395,8 @@ def _cell_value(cell: Any) -> Any:
 
 
 def _as_shown(number: int, number_format: str) -> float | str:
-    """Return a number with the country code that its format shows, as in ``+351 0``.
-
-    Without the code, a foreign number might be a valid one in Brazil.
-    """
+    """Return a number with the country code that its format shows, as in ``+351 0``."""
+    # Without the code, a foreign number might be a valid one in Brazil.
     shown = _SHOWN_BEFORE.match(_part_for(number, number_format))
     before = re.sub(r"[^0-9+]", "", shown[1]) if shown else ""
     if re.fullmatch(r"\+[0-9]{0,3}|[0-9]{1,3}", before):

@@ -54,10 +54,8 @@ _ADVICE = (
 class Suppression(Rule):
     """Excludes people on a list. If part of the list cannot be read, nothing is sent.
 
-    :param read: reads the rows of the list.
     :param parameter: the parameter that names the list.
     :param alone: whether there is only one recipient, whose contact is looked up.
-    :param clock: returns seconds.
     """
 
     def __init__(
@@ -82,18 +80,12 @@ class Suppression(Rule):
         self._fresh_for = FRESH_FOR
 
     def begin(self) -> None:
-        """Read the list, unless it has been read.
-
-        :raises WtsInvalidRequestError: when it is empty, or a row cannot be read.
-        """
+        """Read the list, unless it has been read."""
         if self._read_at is None:
             self._read()
 
     def before_chunk(self) -> None:
-        """Read the list again, if the last read is more than a minute old, and older than 20 times what it took.
-
-        :raises WtsInvalidRequestError: as :meth:`begin`.
-        """
+        """Read the list again, if the last read is more than a minute old, and older than 20 times what it took."""
         if self._read_at is None or self._clock() - self._read_at > self._fresh_for:
             self._read()
 
@@ -167,11 +159,7 @@ class Suppression(Rule):
 
 
 def rows_of_file(path: str) -> Iterator[Row]:
-    """Iterate over the rows of a list in a file.
-
-    :param path: as in ``recipients_path``.
-    :raises WtsError: when it cannot be read.
-    """
+    """Iterate over the rows of a list in a file, as in ``recipients_path``."""
     try:
         for row in recipients.in_file(path):
             if isinstance(row.values, Mapping) and (data := [name for name in row.values if _is_data(name)]):
@@ -189,13 +177,7 @@ def rows_of_file(path: str) -> Iterator[Row]:
 
 
 def rows_of_query(sql: str, conn_id: str, parameters: Any = None) -> Iterator[Row]:
-    """Iterate over the rows of a list from a query.
-
-    :param sql: one statement that returns rows.
-    :param conn_id: the Airflow connection of the database.
-    :param parameters: in the form that the database driver expects.
-    :raises WtsError: when it cannot be read.
-    """
+    """Iterate over the rows of a list from a query."""
     found = columns_and_rows(sql, conn_id, parameters, name="suppression", unsent="Nothing more was sent.")
     columns = next(found)
     for number, cells in enumerate(found, start=1):

@@ -70,7 +70,6 @@ class CapLimit(NamedTuple):
         """Parse a limit.
 
         :param text: such as ``2 per 7 days`` or ``1 per day``, in minutes, hours, days or weeks.
-        :raises WtsInvalidRequestError: when it is not valid.
         """
         match = _LIMIT.fullmatch(text.strip())
         if match is None:

@@ -44,11 +44,7 @@ def _uuid5(name: str) -> str:
 
 
 def campaign_id(deployment: str, task: TaskIdentity, generation: int) -> str:
-    """Return the ID of a campaign, a UUID that is the same in all tries of its task.
-
-    :param deployment: identifies this Airflow deployment.
-    :param generation: as in :func:`send_key`.
-    """
+    """Return the ID of a campaign, a UUID that is the same in all tries of its task."""
     return _uuid5("\0".join(("campaign", deployment, *map(str, task), str(generation))))
 
 

@@ -103,7 +103,6 @@ class TaskStateStore:
 class FileStore:
     """Files under an ObjectStoragePath, one folder per task instance.
 
-    :param root: the folder of all ledgers.
     :param deployment: distinguishes this Airflow from others that share the folder.
     """
 
@@ -166,7 +165,6 @@ class Fence:
     waits one lease before it reads. By then it can read what its predecessor did after its last check.
 
     :param run: the DAG run, if the store outlives it (files do).
-    :param name: name of the holder in the store.
     """
 
     #: When this try took over. Other tries can act for one more lease, and no longer.
@@ -236,10 +234,7 @@ class Fence:
         )
 
     def give_up(self) -> NoReturn:
-        """Stop this try for good.
-
-        :raises WtsError: always.
-        """
+        """Stop this try for good."""
         self._taken_over = True
         raise WtsError("Another try of this task has taken over, so this one sends nothing more.")
 
@@ -284,10 +279,7 @@ def _read_object(store: Store, name: str) -> dict[str, Any] | None:
 
 
 def ensure_written(write: Callable[[], None]) -> None:
-    """Call ``write``, which must succeed before anything is sent.
-
-    :raises WtsError: when it fails.
-    """
+    """Call ``write``, which must succeed before anything is sent, or raise ``WtsError``."""
     try:
         write()
     except WtsError:
@@ -300,7 +292,6 @@ def ensure_written(write: Callable[[], None]) -> None:
 class LedgerEntry:
     """What the ledger records about one send.
 
-    :param content: digest of the content.
     :param intent: it was sent no earlier than this; ``None`` if unknown, or if its page has it.
     :param timeout: seconds that the request may take; ``None`` if unknown.
     :param max_tries: ``ti.max_tries`` of the last try that sent it; ``None`` if unknown, or if its page has it.
@@ -352,9 +343,7 @@ class LedgerEntry:
 class Page:
     """One chunk of a campaign.
 
-    :param number: its position.
     :param intent: it was sent no earlier than this.
-    :param sends: the entries by the key of the send.
     :param request_size: how many consecutive sends share a request; 1 if that is no longer known.
     :param max_tries: ``ti.max_tries`` of the try that sent it. Only a clear changes it.
     """
@@ -467,10 +456,7 @@ class Ledger:
         return clock.elapsed(self._fence.held_at) - LEASE if self.is_kept else 0.0
 
     def check(self) -> None:
-        """Check that no other try has taken over.
-
-        :raises WtsError: as :meth:`Fence.check`.
-        """
+        """Check that no other try has taken over."""
         if self.is_kept:
             self._fence.check()
 
@@ -488,9 +474,7 @@ class Ledger:
     def intend(self, key: str, content: str, *, since: datetime | None = None, timeout: float | None = None) -> None:
         """Record that a send is about to happen. Without this, nothing may be sent.
 
-        :param content: digest of the content.
         :param since: when the first attempt that may have reached somebody began; default: now.
-        :param timeout: seconds that the request may take.
         :raises WtsError: when it cannot be written.
         """
         self._entries[key] = LedgerEntry(content, since or datetime.now(UTC), timeout, self._max_tries)
@@ -505,7 +489,6 @@ class Ledger:
     def receive(self, key: str, receipt: Any, *, finished: bool) -> None:
         """Record that a send happened.
 
-        :param receipt: the stored part of the API's answer.
         :param finished: whether it was the task's last send.
         """
         self._entries[key] = replace(self._entries.get(key, LedgerEntry()), receipt=receipt)
@@ -528,7 +511,6 @@ class Ledger:
     def load(self, start: int = 0) -> Iterator[Page]:
         """Read the pages in the order in which they were sent. Read them to the end before sending anything.
 
-        :param start: the number of the first page to read.
         :raises WtsError: when one cannot be read; then nothing may be sent.
         """
         unused = {number for first, end in self._header.get("unused", ()) for number in range(first, end)}
@@ -575,7 +557,6 @@ class Ledger:
         """Record that a chunk is about to be sent. Without this, nothing may be sent.
 
         :param contents: digests of the contents, by the key of the send.
-        :param request_size: sends per request.
         :param since: when the first attempt that may have reached one of the recipients began.
         :raises WtsError: when it cannot be written.
         """
@@ -762,7 +743,6 @@ class Ledger:
 def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clear: OnClear | str = "auto") -> Ledger:
     """Open the ledger of a task, at the very start of its ``execute``. From then on, no earlier try can send.
 
-    :param on_unknown: what to do if the outcome of a send is unknown.
     :param on_clear: see :class:`Ledger`.
     :raises WtsInvalidRequestError: when a policy has an invalid value, or this deployment does not support it.
     :raises WtsError: when another try has taken over, or the store fails.

@@ -33,11 +33,7 @@ SIZE = 100
 
 
 def warn_of_missing(shown: int, names: Sequence[str]) -> None:
-    """Warn if a response shows fewer contacts than its request had. What that means is not documented.
-
-    :param shown: contacts in the response.
-    :param names: names of the contacts in the request.
-    """
+    """Warn if a response shows fewer contacts than its request had. What that means is not documented."""
     if shown < len(names):
         named = ", ".join(map(readable, names))
         log.warning(
@@ -100,9 +96,7 @@ class SequenceMembers(Generic[T]):
         """Add the contacts of a group, unless an earlier try did.
 
         :param group: the next of :attr:`groups`.
-        :return: the API's answer, in this try or an earlier one.
         :raises WtsUnknownOutcomeError: naming the contacts, when the outcome is unknown.
-        :raises WtsError: as :meth:`~airflow_provider_wts.sending.once.Once.send`.
         """
         last = group is self.groups[-1]
         try:

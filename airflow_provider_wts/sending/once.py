@@ -149,10 +149,8 @@ class Once:
         return cast("T", self._perform(send, unknown_since))
 
     def _perform(self, send: _Send, unknown_since: datetime | None) -> Any:
-        """Write the intent, make the call, record the answer; without one, reconcile and try once more.
-
-        ``unknown_since``: when the first attempt that may have reached somebody began.
-        """
+        """Write the intent, make the call, record the answer; without one, reconcile and try once more."""
+        # unknown_since: when the first attempt that may have reached somebody began.
         timeout = self._hook.client.timeout_of(send.call)
         for _ in range(2):
             started = unknown_since or datetime.now(UTC)

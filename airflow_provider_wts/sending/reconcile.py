@@ -246,7 +246,6 @@ def search_for_one(
     """Reconcile one send.
 
     :param trace: where the send leaves its marker; ``None`` if it leaves none.
-    :param since: it was sent no earlier than this.
     :raises WtsUnknownOutcomeError: as :func:`reconcile`, which explains the other parameters.
     """
     if trace is None:
@@ -275,7 +274,6 @@ def search_for_many(
 ) -> dict[str, SearchResult]:
     """Reconcile the sends of some requests, and return the findings by key.
 
-    :param since: they were sent no earlier than this.
     :param recent: IDs of sends that WTS Chat accepted before them.
     :param at_a_time: see :meth:`SessionSearch.search`.
     :raises WtsUnknownOutcomeError: as :func:`reconcile`, which explains the other parameters.
@@ -469,11 +467,7 @@ class InSession(NamedTuple):
 
 
 class SessionSearch:
-    """Searches the sessions that changed recently for many sends at once.
-
-    :param traces: where these sends leave their markers.
-    :param since: they were sent no earlier than this.
-    """
+    """Searches the sessions that changed recently for many sends at once."""
 
     def __init__(self, hook: WtsHook, traces: Traces, since: datetime) -> None:
         self._hook = hook
@@ -716,10 +710,7 @@ class Repeatable:
 
 
 class ByPhone(NamedTuple):
-    """A new contact's phone number, which is its only marker. A contact that exists for another reason is as good.
-
-    :param phone: phone number, as the API spells it.
-    """
+    """A new contact's phone number, which is its only marker. A contact that exists for another reason is as good."""
 
     phone: str
 

@@ -65,39 +65,24 @@ class Rule:
     lasting: ClassVar[bool] = True
 
     def begin(self) -> None:
-        """Read what the rule needs, before anything is sent.
-
-        :raises WtsError: when it cannot be read.
-        """
+        """Read what the rule needs, before anything is sent."""
 
     def resume(self) -> None:
         """Take into account that an earlier try of the task sent messages, perhaps until just now."""
 
     def before_chunk(self) -> None:
-        """Read again what may have changed, before a chunk.
-
-        :raises WtsError: when it cannot be read.
-        """
+        """Read again what may have changed, before a chunk."""
 
     def refusal(self, to: str) -> Refusal | None:
-        """Return why a recipient gets no message, or ``None``.
-
-        :param to: phone number or handle, as the API spells it.
-        """
+        """Return why a recipient gets no message, or ``None``."""
         return None
 
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Count the sends that are about to go out, and return refusals by key.
-
-        :param people: the recipients, by the key of their send.
-        """
+        """Count the sends that are about to go out, and return refusals by key."""
         return {}
 
     def would_take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
-        """Return what :meth:`take` would, without counting.
-
-        :param people: the recipients, by the key of their send.
-        """
+        """Return what :meth:`take` would, without counting."""
         return {}
 
     def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
@@ -188,7 +173,6 @@ class SendWindow(NamedTuple):
         """Parse a window.
 
         :param text: days (optional), hours and time zone, such as ``mon-fri 08:00-20:00 America/Sao_Paulo``.
-        :raises WtsInvalidRequestError: when it is not valid.
         """
         from zoneinfo import ZoneInfo
 
@@ -242,10 +226,7 @@ class SendTimes(NamedTuple):
 
     @classmethod
     def read(cls, send_window: str | None, not_after: datetime | str | None, outside_window: str) -> SendTimes:
-        """Parse an operator's parameters.
-
-        :raises WtsInvalidRequestError: when one of them is not valid.
-        """
+        """Parse an operator's parameters."""
         if outside_window not in ("wait", "skip"):
             raise WtsInvalidRequestError(
                 f"outside_window: {quoted(outside_window)} must be 'wait' or 'skip'. Nothing was sent."
@@ -269,11 +250,7 @@ class SendTimes(NamedTuple):
 def reason_to_exclude(
     hook: WtsHook, recipient: str, *, exclude_tags: Sequence[str], exclude_blocked: bool
 ) -> str | None:
-    """Return why a contact must not be messaged, or ``None``. It calls the API only if a rule is set.
-
-    :param recipient: phone number, as the API spells it.
-    :param exclude_tags: names or IDs of tags; contacts with one of them are excluded.
-    """
+    """Return why a contact must not be messaged, or ``None``. It calls the API only if a rule is set."""
     if not exclude_tags and not exclude_blocked:
         return None
     from airflow_provider_wts.hooks.contacts import contacts_at
@@ -310,7 +287,6 @@ class Exclusions(Rule):
 
     :param tags: names or IDs of tags; contacts with one of them are excluded.
     :param blocked: whether blocked contacts are excluded.
-    :param clock: returns seconds, including those the machine sleeps.
     """
 
     def __init__(
@@ -333,19 +309,12 @@ class Exclusions(Rule):
         self._requests: deque[float] = deque()
 
     def begin(self) -> None:
-        """Read the exclusions, unless they have been read.
-
-        :raises WtsInvalidRequestError: when there is no such tag.
-        :raises WtsError: when the API does not show the tags, or the lists keep changing.
-        """
+        """Read the exclusions, unless they have been read."""
         if self._read_at is None:
             self._read(paced=False)
 
     def before_chunk(self) -> None:
-        """Read the exclusions again if they are more than a minute old.
-
-        :raises WtsError: as :meth:`begin`.
-        """
+        """Read the exclusions again if they are more than a minute old."""
         if self._read_at is None or self._clock() - self._read_at > FRESH_FOR:
             self._read(paced=self._read_at is not None)
 

@@ -56,7 +56,6 @@ class MessageWait(NamedTuple):
         """Create a wait from rendered parameters.
 
         :param message_id: the ID, or what a send returned, as an object or as JSON text.
-        :raises WtsInvalidRequestError: naming the invalid parameter.
         """
         target, kind = (str(value or "").strip().upper() for value in (target_status, id_of))
         if target not in DELIVERY_STATUSES:
@@ -92,7 +91,6 @@ def read_status(read: Callable[[Call[Any]], Any], message_id: str, id_of: str | 
 
     IDs of sends and of messages have the same form, but each kind has its own call.
 
-    :param read: performs a call.
     :param id_of: ``send`` or ``message``; if unknown, both are tried in this order.
     :raises WtsNotFoundError: when there is no such message.
     """
@@ -144,7 +142,6 @@ MAX_MESSAGES = 500
 def since_last_message_out(session: Mapping[str, Any], began: datetime | None) -> datetime:
     """Return the time after which a message of the contact counts as a reply, if none was given.
 
-    :param session: the session as it is now.
     :param began: when the wait began, if this is not its first check. A later message of the company, such as a
         chatbot's thanks for the reply, must not move the time past the reply.
     """
@@ -210,8 +207,6 @@ class SessionWait(NamedTuple):
         """Create a wait from rendered parameters.
 
         :param target_status: a status, or several in a list, as JSON text or separated by commas.
-        :param failed_status: likewise; may be empty.
-        :raises WtsInvalidRequestError: when the session ID is missing, or a status is not a documented one.
         """
         targets, failures = _statuses("target_status", target_status), _statuses("failed_status", failed_status)
         if not targets:
@@ -261,19 +256,13 @@ class SessionsWait(NamedTuple):
 
         :param session_ids: IDs of sessions, or what a send returned; a list, also as JSON text.
         :param needed: ``all``, ``any``, or a share between 0 and 1.
-        :param target_status: as in :meth:`SessionWait.of`.
-        :param failed_status: likewise; may be empty.
-        :raises WtsInvalidRequestError: naming the invalid parameter.
         """
         ids = _session_ids(session_ids)
         one = SessionWait.of(ids[0], target_status, failed_status)
         return cls(ids, _needed(needed, len(ids)), one.target_status, one.failed_status)
 
     def verdict(self, statuses: Mapping[str, str]) -> tuple[WaitState, str]:
-        """Return the state of the wait, and a sentence for people to read.
-
-        :param statuses: the last known status, by session.
-        """
+        """Return the state of the wait, and a sentence for people to read."""
         for session_id, status in statuses.items():
             if status == NOT_FOUND or status in self.failed_status:
                 words = "cannot be found" if status == NOT_FOUND else f"is {status}"
@@ -296,7 +285,6 @@ class SessionsWait(NamedTuple):
 def given_id(name: str, value: Any) -> str:
     """Return a rendered ID as the API writes it.
 
-    :param name: the parameter's name, for errors.
     :raises WtsInvalidRequestError: when it is missing, or not a UUID.
     """
     text = str(value or "").strip()

@@ -51,11 +51,7 @@ class Times(TypedDict):
 
 
 def times_of_deferral(poll_interval: float, timeout: float) -> tuple[Times, timedelta]:
-    """Return the times of a trigger, and Airflow's own timeout for the deferral.
-
-    :param poll_interval: polling interval in seconds.
-    :param timeout: seconds left for the whole wait.
-    """
+    """Return the times of a trigger for the seconds left, and Airflow's own timeout for the deferral."""
     now = datetime.now(UTC)
     earliest, deadline = (now + timedelta(seconds=seconds) for seconds in (EARLIEST_FIRING, timeout))
     times: Times = {
@@ -69,7 +65,6 @@ def times_of_deferral(poll_interval: float, timeout: float) -> tuple[Times, time
 def time_left(event: Mapping[str, Any], timeout: float) -> float:
     """Return the seconds left of a wait after an event.
 
-    :param event: the validated event.
     :param timeout: seconds of the whole wait, if the event has no deadline.
     """
     if not event.get("deadline"):
@@ -93,11 +88,7 @@ def delete_ids(context: Context) -> None:
 
 
 def stored_ids(place: Mapping[str, Any]) -> list[str]:
-    """Return the IDs that a task stored for its trigger. It blocks.
-
-    :param place: where they are.
-    :raises WtsError: when they are missing.
-    """
+    """Return the IDs that a task stored for its trigger. It blocks."""
     from airflow.providers.common.compat.sdk import XCom
 
     ids: Any = XCom.get_one(**place)
@@ -112,7 +103,6 @@ def stored_ids(place: Mapping[str, Any]) -> list[str]:
 def checked_event(event: Any, about: str) -> Mapping[str, Any]:
     """Return an event if one of our triggers sent it.
 
-    :param event: what Airflow passed to the resumed task.
     :param about: name of the entry with the subject of the event.
     :raises WtsError: when it is anything else, because an unknown event must not count as success.
     """

@@ -161,10 +161,7 @@ class Poller:
                 return
 
     async def _poll_once(self) -> float:
-        """Poll once, and return the minimum seconds until the next poll.
-
-        :raises WtsError: when nothing could be read, or the token is refused.
-        """
+        """Poll once, and return the minimum seconds until the next poll."""
         calls, learned = 0, False
         errors: list[WtsError] = []
         failed: list[tuple[Subscriptions, dict[str, WtsError]]] = []
@@ -342,7 +339,6 @@ async def end_of_wait(
 ) -> End:
     """Wait, with the poll that all triggers of the connection share.
 
-    :param subscribe: creates the subscription.
     :param judge: returns the state of the wait, given what was seen so far, and a sentence for people to read.
     :param earliest: nothing is checked before this.
     :param deadline: when the wait ends unsuccessfully.

@@ -77,10 +77,7 @@ class BackgroundThread:
 
 
 class BackgroundReader(BackgroundThread):
-    """Reads with the client of a connection, which is read again from Airflow regularly, and if its token is refused.
-
-    :param name: name of the thread.
-    """
+    """Reads with the client of a connection, which is read again regularly, and if its token is refused."""
 
     def __init__(self, wts_conn_id: str, name: str) -> None:
         super().__init__(name)

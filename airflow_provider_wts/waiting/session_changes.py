@@ -65,7 +65,6 @@ class Batch(NamedTuple):
 
     :param cursor: the latest change; the next batch begins a little before it.
     :param sessions: the fields of the sessions that events have.
-    :param calls: number of requests made.
     :param now: the server's current time; later dates have not happened.
     """
 
@@ -79,7 +78,6 @@ class Batch(NamedTuple):
 def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelta = OVERLAP) -> Batch:
     """List the sessions that changed or got a message, 100 per request.
 
-    :param since: lower bound of the change.
     :param reach_back: how far before the last change the next batch begins.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -109,11 +107,7 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
 
 
 class ChangedSessions:
-    """The sessions that changed or got a message, with all fields, in as few requests as possible.
-
-    :param since: lower bound of the change.
-    :param details: details to add to each session.
-    """
+    """The sessions that changed or got a message, with all fields, in as few requests as possible."""
 
     def __init__(self, client: WtsClient, since: datetime, details: Sequence[str]) -> None:
         self._client = client
@@ -172,10 +166,7 @@ class Position:
 
     @classmethod
     def read(cls, stored: Any, *, reach_back: timedelta = OVERLAP) -> Position | None:
-        """Return a stored position, or ``None`` if it is missing or unusable.
-
-        :param stored: what :meth:`as_json` returned.
-        """
+        """Return a stored position, or ``None`` if it is missing or unusable."""
         try:
             floor = datetime.fromisoformat(stored["floor"])
             reported = {str(name): datetime.fromisoformat(at) for name, at in stored["told"].items()}
@@ -205,8 +196,6 @@ class Position:
         """Find the events of a batch that have not been reported, and advance the position.
 
         Events of the first batch are not reported, because they happened before anybody was listening.
-
-        :param kinds: the events of interest.
         """
         first = self.floor is None
         floor = batch.since if self.floor is None else self.floor
@@ -221,10 +210,7 @@ class Position:
         self._forget()
 
     def report(self, count: int | None = None) -> list[dict[str, Any]]:
-        """Return events to report now, oldest first, and count them as reported.
-
-        :param count: maximum number.
-        """
+        """Return at most ``count`` events to report now, oldest first, and count them as reported."""
         chosen = sorted(self._unreported.items(), key=lambda one: one[1][0])[:count]
         for name, (at, _) in chosen:
             del self._unreported[name]
@@ -261,10 +247,7 @@ def poll_messages(
 ) -> SingleChecks:
     """Read messages one at a time; an error about one does not affect the others.
 
-    :param read: performs a call.
     :param messages: the IDs, and whether each belongs to a ``send`` or a ``message``, if known.
-    :param token_works: see :func:`check_each`.
-    :raises WtsAuthenticationError: when the token is refused.
     """
     return check_each(
         lambda message_id: message_snapshot(read_status(read, message_id, messages[message_id])[0]),
@@ -293,7 +276,6 @@ class Sweep(NamedTuple):
 
     :param seen: the snapshots by session.
     :param cursor: the latest update; ``None`` if the sweep gave up, because single checks are cheaper.
-    :param calls: number of requests made.
     """
 
     seen: dict[str, Snapshot]
@@ -312,7 +294,6 @@ class SingleChecks(NamedTuple):
     :param seen: the sessions as the API answered, or snapshots of messages, by ID. A missing one has the status
         ``NOT_FOUND``.
     :param failed: the errors of failed checks, by ID.
-    :param calls: number of requests made.
     """
 
     seen: dict[str, Any]
@@ -323,8 +304,6 @@ class SingleChecks(NamedTuple):
 def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, max_pages: int) -> Sweep:
     """List the sessions that changed and now have one of some statuses, 100 per request.
 
-    :param statuses: statuses of interest.
-    :param since: lower bound of the change.
     :param max_pages: give up after the first page if there are more.
     :raises WtsError: when the first page cannot be read.
     """
@@ -357,7 +336,6 @@ def pages_of_sessions(
 ) -> Iterator[tuple[Mapping[str, Any], list[tuple[str, Mapping[str, Any]]]]]:
     """Iterate over the pages of a list of sessions, each with its sessions and their IDs in lower case.
 
-    :param call: a call of ``list_sessions``.
     :raises WtsUnknownOutcomeError: when a page is not one of WTS Chat.
     """
     for page in client.pages(call):
@@ -379,7 +357,6 @@ def sessions_once(client: WtsClient, call: Call[Any]) -> Iterator[list[Mapping[s
 
     If a list is ordered by creation and only grows, rows move to later pages, and none is missed.
 
-    :param call: a call of ``list_sessions``.
     :raises WtsIncompleteListError: when it keeps changing.
     """
     number = known = total = 0
@@ -414,11 +391,7 @@ def _now_of_cursor(client: WtsClient) -> datetime:
 
 
 def changed(session: Mapping[str, Any], *names: str, now: datetime) -> datetime:
-    """Return when a session changed last, at most now: a date in the future must not hide changes until then.
-
-    :param names: the fields with dates.
-    :param now: the server's current time.
-    """
+    """Return when a session changed last, at most now: a date in the future must not hide changes until then."""
     dates = [parse_timestamp(session[name]) for name in names if session.get(name)]
     return min(max((date for date in dates if date.year < 9999), default=datetime.fromtimestamp(0, UTC)), now)
 
@@ -431,12 +404,7 @@ def whole_number(value: Any) -> int:
 def poll_sessions(
     read: Callable[[Call[Any]], Any], session_ids: Iterable[str], *, token_works: bool = False
 ) -> SingleChecks:
-    """Read sessions one at a time; an error about one does not affect the others.
-
-    :param read: performs a call.
-    :param token_works: see :func:`check_each`.
-    :raises WtsAuthenticationError: when the token is refused.
-    """
+    """Read sessions one at a time; an error about one does not affect the others."""
 
     def check(session_id: str) -> Mapping[str, Any]:
         session = read(get_session(session_id))
@@ -458,7 +426,6 @@ def check_each(
 
     :param missing: the result for one that does not exist.
     :param token_works: whether the API has just accepted the token. Then, a 401 is an answer about one ID.
-    :raises WtsAuthenticationError: when the token is refused.
     """
     seen: dict[str, Any] = {}
     failed: dict[str, WtsError] = {}

@@ -22,7 +22,6 @@ class Subscription:
     """What one trigger waits for, and what it has received.
 
     :param ids: IDs of sessions or messages, in any case.
-    :param interval: polling interval in seconds.
     """
 
     # A triggerer may have tens of thousands of these: use slots, create dicts only when needed, and no Event, which
@@ -40,7 +39,6 @@ class Subscription:
     async def next(self, timeout: float) -> dict[str, Snapshot]:
         """Return what was seen since the last call, by ID; empty after a timeout.
 
-        :param timeout: seconds to wait for news.
         :raises WtsError: when the poll failed permanently.
         """
         if self._news is None and self._error is None and timeout > 0:
@@ -58,17 +56,11 @@ class Subscription:
         return news or {}
 
     def known(self, one: str) -> Snapshot | None:
-        """Return what was last reported about a session or message.
-
-        :param one: its ID.
-        """
+        """Return what was last reported about a session or message."""
         return self._known.get(one) if self._known else None
 
     def report(self, one: str, seen: Snapshot) -> None:
-        """Report what was seen.
-
-        :param one: the ID of the session or message.
-        """
+        """Report what was seen."""
         known = self.known(one)
         if known is not None and self.reached(known):
             # A stale list must not revert it.
@@ -97,9 +89,7 @@ class Subscription:
 class SessionSubscription(Subscription):
     """A wait for statuses of sessions.
 
-    :param statuses: statuses of interest.
     :param since: changes before this are ignored.
-    :param interval: polling interval in seconds.
     """
 
     __slots__ = ("since", "statuses")
@@ -131,7 +121,6 @@ class ReplySubscription(SessionSubscription):
 
     :param after: time after which a message counts.
     :param since: changes before this are ignored, because they have been checked.
-    :param interval: polling interval in seconds.
     """
 
     __slots__ = ("after",)
@@ -152,7 +141,6 @@ class MessageSubscription(Subscription):
     """A wait for the status of a message.
 
     :param id_of: ``send`` or ``message``, if it is known which of them the ID belongs to.
-    :param interval: polling interval in seconds.
     """
 
     __slots__ = ("id_of",)
@@ -212,11 +200,7 @@ class Subscriptions:
         return list(chosen)
 
     def count_failures(self, failed: Mapping[str, WtsError], limit: int) -> None:
-        """Count failed checks, and end the waits for IDs that reach the limit.
-
-        :param failed: what the checks raised, by ID.
-        :param limit: consecutive failed checks that end a wait.
-        """
+        """Count failed checks, and end the waits for IDs that reach the limit."""
         for one, error in failed.items():
             if one not in self._waiting:
                 continue
@@ -227,10 +211,7 @@ class Subscriptions:
                     subscription.fail(error)
 
     def note_checked(self, chosen: Iterable[str], seen: Mapping[str, Any], failed: Mapping[str, WtsError]) -> None:
-        """Record successful checks; IDs that were not checked come next.
-
-        :param chosen: the IDs that were to be checked.
-        """
+        """Record successful checks; IDs that were not checked come next."""
         for one in seen:
             self._failures.pop(one, None)
         left = [one for one in chosen if one not in seen and one not in failed]
