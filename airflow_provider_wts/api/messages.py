@@ -118,6 +118,11 @@ DELIVERY_STATUSES = ("SENT", "DELIVERED", "READ")
 FAILED_STATUSES = ("FAILED", "DELETED")
 
 
+def has_failed(answer: Any) -> bool:
+    """Whether an answer about a send, or what is stored of it, shows that the send did not reach its recipient."""
+    return isinstance(answer, dict) and answer.get("status") in FAILED_STATUSES
+
+
 def shows_outcome(answer: Any) -> bool:
     """Return whether an answer says what happened to a send, or shows what was created.
 

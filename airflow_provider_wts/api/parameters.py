@@ -552,6 +552,12 @@ def _float(value: Any) -> float:
         return math.nan
 
 
+def fraction(value: Any) -> float:
+    """Return a number, or a percentage such as ``"5%"`` as its hundredths; NaN if it is neither."""
+    text = str(value).strip()
+    return math.nan if isinstance(value, bool) else _float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+
+
 def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int | Unset | None:
     """Return a whole number.
 

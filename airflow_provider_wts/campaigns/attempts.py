@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from airflow.sdk import ObjectStoragePath
 
+#: An example of ``results_path``, for errors.
+EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
+
 #: Suffix of a manifest, after the name of the results.
 MANIFEST = ".manifest.json"
 

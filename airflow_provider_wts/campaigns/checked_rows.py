@@ -6,7 +6,7 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.campaigns.attempts import place, remove
+from airflow_provider_wts.campaigns.attempts import EXAMPLE, place, remove
 from airflow_provider_wts.campaigns.recipients import Recipients, opened
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
 from airflow_provider_wts.sending.ledger import ensure_written
@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 #: Key of the file's entry in the ledger.
 _KEY = "checked_rows"
-
-_EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 
 
 class CheckedRows:
@@ -68,8 +66,8 @@ class CheckedRows:
         self.drop()
         digest = hashlib.sha256()
         try:
-            path = output_file("results_path", self._address, example=_EXAMPLE)
-            with whole_file(path, "results_path", example=_EXAMPLE) as file:
+            path = output_file("results_path", self._address, example=EXAMPLE)
+            with whole_file(path, "results_path", example=EXAMPLE) as file:
                 for block in recipients.blocks():
                     digest.update(block)
                     file.write(block)

@@ -17,7 +17,7 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
-from airflow_provider_wts.api.messages import FAILED_STATUSES, shows_outcome
+from airflow_provider_wts.api.messages import has_failed, shows_outcome
 from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending.ledger import receipt_of
 from airflow_provider_wts.sending.reconcile import Unanswered
@@ -133,12 +133,12 @@ class Delivery:
         """Record the API's answer about a send in its page."""
         receipt = receipt_of(answer)
         page.receive(key, receipt)
-        count_send(self._kind.operation_id, "failed" if receipt.get("status") in FAILED_STATUSES else "sent")
+        count_send(self._kind.operation_id, "failed" if has_failed(receipt) else "sent")
         self.remember(receipt)
 
     def remember(self, receipt: Mapping[str, Any]) -> None:
         """Take a receipt of this or an earlier try into account."""
-        if receipt.get("status") in FAILED_STATUSES:
+        if has_failed(receipt):
             # A send that failed at once was never in the queue, so it shows nothing about it.
             return
         self.accepted += 1
@@ -214,17 +214,13 @@ def _keys(sends: Iterable[Send]) -> set[str]:
     return {send.mark.key for send in sends}
 
 
-def _has_failed(answer: Mapping[str, Any]) -> bool:
-    return answer.get("status") in FAILED_STATUSES
-
-
 def _named(answers: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the answers that name their send, by its key, without those that contradict each other."""
     named: dict[str, list[Mapping[str, Any]]] = {}
     for answer in answers:
         if answer.get("senderId"):
             named.setdefault(str(answer["senderId"]).lower(), []).append(answer)
-    return {key: about[-1] for key, about in named.items() if len({_has_failed(one) for one in about}) == 1}
+    return {key: about[-1] for key, about in named.items() if len({has_failed(one) for one in about}) == 1}
 
 
 def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -238,7 +234,7 @@ def _matched(sends: Sequence[Send], answers: Sequence[Mapping[str, Any]]) -> dic
         return {}
     if len(sends) == 1:
         return {sends[0].mark.key: answers[0]}
-    if any(map(_has_failed, answers)):
+    if any(map(has_failed, answers)):
         return {}
     statuses = {answer.get("status") for answer in answers}
     common = {"status": statuses.pop()} if len(statuses) == 1 else {}

@@ -23,7 +23,7 @@ from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, qu
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import parse_timestamp
-from airflow_provider_wts.campaigns.sent import MAY_HAVE_REACHED, row_key
+from airflow_provider_wts.campaigns.sent import FIRST_COLUMNS, MAY_HAVE_REACHED, row_key
 from airflow_provider_wts.sending.key import MARK_PREFIX, Mark
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ log = logging.getLogger(__name__)
 
 #: The columns of a row, and their types.
 COLUMNS = {
-    "campaign_id": "id",
-    "row_key": "key",
-    **dict.fromkeys(("dag_id", "run_id", "task_id"), "text"),
-    **dict.fromkeys(("map_index", "generation", "line"), "count"),
+    **FIRST_COLUMNS,
     **dict.fromkeys(("recipient", "send_status", "reason", "send_key", "api_id"), "text"),
     "sent_at": "time",
     **dict.fromkeys(("session_id", "session_status"), "text"),
@@ -62,9 +59,6 @@ COLUMNS = {
 
 #: An example of ``outcomes_path``, for errors.
 EXAMPLE = "'s3://aws_default@bucket/outcomes/{{ ds }}.jsonl'"
-
-#: What identifies a row.
-KEY = ("campaign_id", "row_key")
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 

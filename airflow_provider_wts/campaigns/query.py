@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.api.wire import is_nan
-from airflow_provider_wts.campaigns.attempts import place, remove
+from airflow_provider_wts.campaigns.attempts import EXAMPLE, place, remove
 from airflow_provider_wts.campaigns.missing import clock_time, plain_number
 from airflow_provider_wts.campaigns.recipients import Row, checksum_of
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
@@ -34,10 +34,6 @@ _ROWS = 1000
 
 #: Key of the snapshot's entry in the ledger.
 _KEY = "recipients_snapshot"
-
-_EXAMPLE = "Example: recipients_sql='SELECT phone, name FROM customers', recipients_conn_id='warehouse'"
-
-_FILE_EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 
 #: How to read values that JSON does not have, by the name of their kind.
 _READ: dict[str, Callable[[Any], Any]] = {
@@ -91,7 +87,7 @@ class Snapshot:
         if self._kept is None:
             base = address if self._folder is None else f"{self._folder.name}/query"
             name = f"{base}.{uuid4().hex[:8]}.recipients.jsonl"
-            self._path = output_file("results_path", name, example=_FILE_EXAMPLE)
+            self._path = output_file("results_path", name, example=EXAMPLE)
             self.checksum = self._write()
         else:
             self._path, self.checksum = place(self._kept["path"]), self._kept["sha256"]
@@ -156,7 +152,7 @@ class Snapshot:
 
     def _write(self) -> str:
         begun, digest, count = clock.monotonic(), hashlib.sha256(), -1
-        with whole_file(self._path, "results_path", example=_FILE_EXAMPLE) as file:
+        with whole_file(self._path, "results_path", example=EXAMPLE) as file:
             for line in _lines(self._query):
                 count += 1
                 digest.update(line)

@@ -18,7 +18,7 @@ from airflow_provider_wts.sending.rules import FRESH_FOR, Refusal, Rule
 from airflow_provider_wts.waiting.session_changes import OVERLAP, sessions_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from airflow_provider_wts.hooks.wts import WtsHook
 
@@ -60,14 +60,12 @@ class ReplyWindow(Rule):
         *,
         alone: bool = False,
         session_id: str | None = None,
-        clock: Callable[[], float] | None = None,
     ) -> None:
         self._hook = hook
         self._channel = channel
         self._refusal = Refusal("outside_24h", _REASON, "failed" if outside == "fail" else "skipped")
         self._alone = alone
         self._session_id = session_id
-        self._clock = clock or seconds
         self._channel_id: str | None = None
         self._begun: datetime | None = None
         self._read_at = 0.0
@@ -82,7 +80,7 @@ class ReplyWindow(Rule):
             return
         self._channel_id = self._official_channel()
         self._begun = self._hook.client.now()
-        self._read_at = self._clock()
+        self._read_at = seconds()
         if self._channel_id is None:
             log.info("outside_24h: the channel is not an official WhatsApp channel, so it has no 24-hour window.")
         elif not self._alone:
@@ -92,9 +90,9 @@ class ReplyWindow(Rule):
         """Read the sessions that changed, if the last read is more than a minute old."""
         if self._begun is None or self._channel_id is None or self._alone:
             return
-        if self._clock() - self._read_at <= FRESH_FOR:
+        if seconds() - self._read_at <= FRESH_FOR:
             return
-        since, self._begun, self._read_at = self._begun - OVERLAP, self._hook.client.now(), self._clock()
+        since, self._begun, self._read_at = self._begun - OVERLAP, self._hook.client.now(), seconds()
         # Whether a message updates a session's date of change is not documented.
         self._read(updated_after=since)
         self._read(last_interaction_after=since)

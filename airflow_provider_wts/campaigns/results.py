@@ -13,8 +13,9 @@ from uuid import uuid4
 
 from airflow_provider_wts.api.addresses import readable
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
-from airflow_provider_wts.api.messages import FAILED_STATUSES
+from airflow_provider_wts.api.messages import has_failed
 from airflow_provider_wts.campaigns.attempts import (
+    EXAMPLE,
     MANIFEST,
     Attempt,
     is_complete,
@@ -59,14 +60,12 @@ class Result(NamedTuple):
     @classmethod
     def of(cls, receipt: Mapping[str, Any]) -> Result:
         """Return the result that a receipt shows."""
-        if receipt.get("status") in FAILED_STATUSES:
+        if has_failed(receipt):
             return cls("failed", receipt, str(receipt.get("failedReason") or "WTS Chat did not report a reason"))
         return cls("sent", receipt)
 
 
 log = logging.getLogger(__name__)
-
-_EXAMPLE = "'s3://aws_default@bucket/campaign/{{ ds }}.jsonl'"
 
 #: Bytes of an earlier file to copy at a time.
 _BUFFER_SIZE = 1024 * 1024
@@ -102,9 +101,9 @@ class ResultsFile:
     """
 
     def __init__(self, address: str, table: Table | None = None) -> None:
-        self._path = output_file("results_path", address, example=_EXAMPLE)
+        self._path = output_file("results_path", address, example=EXAMPLE)
         # The longest name of the files beside it.
-        output_file("results_path", unfinished_manifest(address), example=_EXAMPLE)
+        output_file("results_path", unfinished_manifest(address), example=EXAMPLE)
         self.address = address
         self._table = table
         self.manifest_address = f"{address}{MANIFEST}"
@@ -120,11 +119,6 @@ class ResultsFile:
         self._file: IO[bytes] | None = None
         self._size = self._outcomes_begin = 0
         self._part_size = 0
-
-    @property
-    def partial_address(self) -> str:
-        """Where the lines are until the file is complete."""
-        return self._attempt.lines_address
 
     def __enter__(self) -> ResultsFile:
         if self._table is not None:
@@ -146,7 +140,7 @@ class ResultsFile:
             remove(self._parts)
         elif not issubclass(kind, TaskDeferred):
             more = f" and {len(self._parts) - 1} more with its name" if len(self._parts) > 1 else ""
-            log.warning("The outcomes so far are in %s%s.", self.partial_address, more)
+            log.warning("The outcomes so far are in %s%s.", self._attempt.lines_address, more)
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Write a manifest that shows where the lines are until the file is complete.
@@ -213,7 +207,7 @@ class ResultsFile:
             if self._part_size > _PART_SIZE and self._file is not None:
                 self._file.close()
                 self._open_part()
-            self._refuse_takeover(f"Nothing more was sent. The outcomes so far are in {self.partial_address}.")
+            self._refuse_takeover(f"Nothing more was sent. The outcomes so far are in {self._attempt.lines_address}.")
             write_whole(place(self._attempt.pending_address), b"".join([*map(json_line, lines), *self._tail]))
 
     @contextmanager
@@ -254,7 +248,12 @@ class ResultsFile:
                 self._file.close()
                 self._open_part()
         parts = len(self._parts) - (not self._is_local)
-        return {"address": self.partial_address, "parts": parts, "begin": self._outcomes_begin, "end": self._size}
+        return {
+            "address": self._attempt.lines_address,
+            "parts": parts,
+            "begin": self._outcomes_begin,
+            "end": self._size,
+        }
 
     def restore(self, kept: Mapping[str, Any]) -> bool:
         """Copy the outcomes of an earlier try, and return whether they are there.
@@ -300,11 +299,11 @@ class ResultsFile:
         if self._file is None:
             return
         with self._writing():
-            self._refuse_takeover(f"The results of this task are in {self.partial_address}.")
+            self._refuse_takeover(f"The results of this task are in {self._attempt.lines_address}.")
             self._file.close()
             whole = self._parts[0]
             if len(self._parts) > 1:
-                whole = part_of(self.partial_address, len(self._parts))
+                whole = part_of(self._attempt.lines_address, len(self._parts))
                 with cast("IO[bytes]", whole.open("wb")) as file:  # type: ignore[no-untyped-call]
                     _copy(self._parts, file.write, begin=0, end=self._size)
             publish(whole, self._path)
@@ -319,7 +318,7 @@ class ResultsFile:
             self._table.replace(result_rows(campaign), whole=[campaign.campaign_id])
 
     def _open_part(self) -> None:
-        part = part_of(self.partial_address, len(self._parts))
+        part = part_of(self._attempt.lines_address, len(self._parts))
         # On a disk, use Python's own file: Airflow's wraps every write.
         file: Any = Path(part.path) if self._is_local else part
         self._file = cast("IO[bytes]", file.open("wb"))

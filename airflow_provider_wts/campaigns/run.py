@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotSentError, quoted
-from airflow_provider_wts.api.messages import FAILED_STATUSES
+from airflow_provider_wts.api.messages import has_failed
 from airflow_provider_wts.campaigns.delivery import Delivery
 from airflow_provider_wts.campaigns.earlier import EarlierSends, Fingerprint
 from airflow_provider_wts.campaigns.recipients import Send, SkippedRow
@@ -319,7 +319,7 @@ class Campaign:
             if found is None:
                 return Send(recipient, Mark(key)), attempt
             entry, page = found
-            failed = entry.is_done and entry.receipt.get("status") in FAILED_STATUSES
+            failed = entry.is_done and has_failed(entry.receipt)
             if not failed or page.max_tries == self._max_tries:
                 return Send(recipient, Mark(key)), attempt + 1
             attempt += 1
@@ -393,9 +393,7 @@ class Campaign:
         """Report to the rules which sends of a chunk certainly reached nobody."""
         entries = {send.mark.key: page.sends.get(send.mark.key) for send in sends}
         unsent = {
-            key
-            for key, entry in entries.items()
-            if entry is None or (entry.is_done and entry.receipt.get("status") in FAILED_STATUSES)
+            key for key, entry in entries.items() if entry is None or (entry.is_done and has_failed(entry.receipt))
         }
         self.rules.settle(entries, unsent)
 
@@ -791,13 +789,9 @@ def failure_limit(value: Any, recipients: int) -> float | None:
     """
     if parameters.missing(value):
         return None
-    text = str(value).strip()
+    number, text = parameters.fraction(value), str(value).strip()
     share = text.endswith("%") or isinstance(value, float) or "." in text
-    try:
-        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        number = -1.0
-    if isinstance(value, bool) or not number >= 0 or (share and number > 1):
+    if not number >= 0 or (share and number > 1):
         raise WtsInvalidRequestError(
             f"max_failures: {quoted(value)} must be a count or a share. Nothing was sent. Examples: 50, 0.05, '5%'."
         )

@@ -27,17 +27,23 @@ log = logging.getLogger(__name__)
 #: Fields of the manifest that show where a row comes from.
 ORIGIN = ("campaign_id", "dag_id", "run_id", "task_id", "map_index", "generation")
 
-#: The columns of a table of results, and their types. Rows have the same key as rows of outcomes.
-RESULT_COLUMNS = {
+#: The first columns of a table of results or outcomes, and their types.
+FIRST_COLUMNS = {
     "campaign_id": "id",
     "row_key": "key",
     **dict.fromkeys(("dag_id", "run_id", "task_id"), "text"),
     **dict.fromkeys(("map_index", "generation", "line"), "count"),
+}
+
+#: What identifies a row of such a table.
+KEY = ("campaign_id", "row_key")
+
+#: The columns of a table of results.
+RESULT_COLUMNS = {
+    **FIRST_COLUMNS,
     **dict.fromkeys(("recipient", "status", "reason", "send_key", "api_id", "api_status", "session_id"), "text"),
     "sent_at": "time",
 }
-
-RESULT_KEY = ("campaign_id", "row_key")
 
 #: Statuses of sends that may have reached the recipient.
 MAY_HAVE_REACHED = ("sent", "undecided")

@@ -65,13 +65,11 @@ class Suppression(Rule):
         parameter: str,
         *,
         alone: bool = False,
-        clock: Callable[[], float] | None = None,
     ) -> None:
         self._hook = hook
         self._rows = read
         self._parameter = parameter
         self._alone = alone
-        self._clock = clock or seconds
         self._refusal = Refusal(parameter, f"is on the list of {parameter}")
         self._listed = _Listed()
         self._contacts: dict[str, Mapping[str, Any]] = {}
@@ -86,7 +84,7 @@ class Suppression(Rule):
 
     def before_chunk(self) -> None:
         """Read the list again, if the last read is more than a minute old, and older than 20 times what it took."""
-        if self._read_at is None or self._clock() - self._read_at > self._fresh_for:
+        if self._read_at is None or seconds() - self._read_at > self._fresh_for:
             self._read()
 
     def refusal(self, to: str) -> Refusal | None:
@@ -100,7 +98,7 @@ class Suppression(Rule):
         return self._refusal if found else None
 
     def _read(self) -> None:
-        begun = self._clock()
+        begun = seconds()
         listed, problems = _Listed(), list[str]()
         for row in self._rows():
             if problem := listed.add(row):
@@ -110,7 +108,7 @@ class Suppression(Rule):
         if not self._alone:
             self._refuse(self._look_up(listed.contact_ids), listed.rows)
         self._listed = listed
-        self._read_at, self._fresh_for = begun, max(FRESH_FOR, _VALID_FACTOR * (self._clock() - begun))
+        self._read_at, self._fresh_for = begun, max(FRESH_FOR, _VALID_FACTOR * (seconds() - begun))
         log.info("%s: %s people get no message.", self._parameter, f"{listed.rows:,}")
 
     def _refuse(self, problems: list[str], rows: int) -> None:

@@ -22,12 +22,12 @@ def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contac
     :param contact_id: the contact's ID, to look up the number if ``phone`` is unknown.
     :raises WtsInvalidRequestError: when the connection does not allow it.
     """
-    from airflow_provider_wts.api.contacts import get_contact
-
     allowed = hook.connection.allowed_recipients
     if not allowed:
         return
     if contact_id is not None and parameters.missing(phone):
+        from airflow_provider_wts.api.contacts import get_contact
+
         phone = hook.run(get_contact(contact_id)).get("phoneNumber")
     if parameters.missing(phone) or not any(same_person(str(phone), one) for one in allowed):
         raise WtsInvalidRequestError(

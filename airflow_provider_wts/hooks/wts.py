@@ -236,15 +236,11 @@ class WtsHook(BaseHook):
         :param to: phone number in any usual spelling, or ``@handle``.
         :raises WtsInvalidRequestError: when it is neither, or when the connection does not allow it.
         """
-        from airflow_provider_wts.api.addresses import recipient, same_person
+        from airflow_provider_wts.api.addresses import recipient
+        from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 
         spelled = recipient(to)
-        allowed = self.connection.allowed_recipients
-        if allowed and not any(same_person(spelled, one) for one in allowed):
-            raise WtsInvalidRequestError(
-                f"to: the connection {quoted(self.wts_conn_id)} allows only the recipients in its extra "
-                "'allowed_recipients', and this recipient is not one of them. Nothing was sent."
-            )
+        refuse_unless_allowed(self, "to", spelled)
         return spelled
 
     def channel(self, channel: Missing[str]) -> str | None:

@@ -317,11 +317,11 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
     def _results(self, context: Context) -> ResultsFile | None:
         from airflow_provider_wts.campaigns.results import ResultsFile, default_address
-        from airflow_provider_wts.campaigns.sent import RESULT_COLUMNS, RESULT_KEY
+        from airflow_provider_wts.campaigns.sent import KEY, RESULT_COLUMNS
         from airflow_provider_wts.hooks.tables import table_of
 
         given = (self.results_table, self.results_conn_id)
-        table = table_of(("results_table", "results_conn_id"), given, RESULT_COLUMNS, RESULT_KEY)
+        table = table_of(("results_table", "results_conn_id"), given, RESULT_COLUMNS, KEY)
         folder = conf.get("wts", "results_path", fallback="").strip()
         if not parameters.missing(self.results_path):
             results = ResultsFile(str(self.results_path).strip(), table)

@@ -218,7 +218,8 @@ class _Following:
         return None if parameters.missing(value) else output_file(name, str(value).strip(), example=EXAMPLE)
 
     def _open_table(self) -> Table | None:
-        from airflow_provider_wts.campaigns.outcomes import COLUMNS, KEY
+        from airflow_provider_wts.campaigns.outcomes import COLUMNS
+        from airflow_provider_wts.campaigns.sent import KEY
         from airflow_provider_wts.hooks.tables import table_of
 
         given = (self._operator.outcomes_table, self._operator.outcomes_conn_id)

@@ -37,12 +37,8 @@ def share_of(value: Any) -> float | None:
     """
     if parameters.missing(value):
         return None
-    text = str(value).strip()
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if isinstance(value, bool) or not 0 <= share < 1:
+    share = parameters.fraction(value)
+    if not 0 <= share < 1:
         raise WtsInvalidRequestError(
             f"holdout: {quoted(value)} must be at least 0 and less than 1. Nothing was sent. Examples: 0.1 and '10%'."
         )

@@ -16,7 +16,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.personal_data import without_personal_data
@@ -327,16 +327,10 @@ class LedgerEntry:
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as JSON."""
-        stored: dict[str, Any] = {"intent": self.intent.isoformat()} if self.intent else {}
-        if self.content is not None:
-            stored["content"] = self.content
-        if self.timeout is not None:
-            stored["timeout"] = self.timeout
-        if self.max_tries is not None:
-            stored["max_tries"] = self.max_tries
-        if self.is_done:
-            stored["receipt"] = self.receipt
-        return stored
+        intent = self.intent.isoformat() if self.intent else None
+        known = {"intent": intent, "content": self.content, "timeout": self.timeout, "max_tries": self.max_tries}
+        stored = {name: value for name, value in known.items() if value is not None}
+        return {**stored, "receipt": self.receipt} if self.is_done else stored
 
 
 @dataclass(slots=True)
@@ -772,18 +766,15 @@ def _check_policies(on_unknown: str, on_clear: str, store: Store | None) -> None
             "on_clear: 'resend' needs a ledger, which Airflow has from 3.3 on. Nothing was sent. Before Airflow 3.3, "
             "set [wts] ledger_path. Example: s3://aws_default@bucket/wts-ledger"
         )
-    if on_clear == "continue" and isinstance(store, TaskStateStore) and _is_cleared_on_success():
-        raise WtsInvalidRequestError(
-            "on_clear: 'continue' is not possible, because [state_store] clear_on_success deletes a task's ledger as "
-            "soon as it succeeds. Nothing was sent. Set it to False, or set [wts] ledger_path. Example: "
-            "s3://aws_default@bucket/wts-ledger"
-        )
+    if on_clear == "continue" and isinstance(store, TaskStateStore):
+        from airflow.providers.common.compat.sdk import conf
 
-
-def _is_cleared_on_success() -> bool:
-    from airflow.providers.common.compat.sdk import conf
-
-    return cast("bool", conf.getboolean("state_store", "clear_on_success", fallback=False))
+        if conf.getboolean("state_store", "clear_on_success", fallback=False):
+            raise WtsInvalidRequestError(
+                "on_clear: 'continue' is not possible, because [state_store] clear_on_success deletes a task's ledger "
+                "as soon as it succeeds. Nothing was sent. Set it to False, or set [wts] ledger_path. Example: "
+                "s3://aws_default@bucket/wts-ledger"
+            )
 
 
 def receipt_of(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
-from airflow_provider_wts.api.messages import FAILED_STATUSES
+from airflow_provider_wts.api.messages import has_failed
 from airflow_provider_wts.hooks.context import TaskIdentity, earliest_start
 from airflow_provider_wts.hooks.metrics import count_send
 from airflow_provider_wts.sending import reconcile
@@ -213,8 +213,7 @@ class Once:
         return found
 
     def _receive(self, send: _Send, answer: Any) -> Any:
-        failed = isinstance(answer, dict) and answer.get("status") in FAILED_STATUSES
-        count_send(send.call.operation_id, "failed" if failed else "sent")
+        count_send(send.call.operation_id, "failed" if has_failed(answer) else "sent")
         # Do not fail: a retry could only ask WTS Chat whether it was sent.
         with _logged("It was sent, but the ledger of this task cannot be written"):
             self.ledger.receive(send.mark.key, _kept(answer), finished=send.last)

@@ -193,7 +193,7 @@ class WtsSessionsSensor(WtsSensor):
                 raise
             self.log.warning("The list of changed sessions cannot be read: %s", error)
         else:
-            statuses = {session_id: status for session_id, status in swept.statuses.items() if session_id in wanted}
+            statuses = {session_id: seen.status for session_id, seen in swept.seen.items() if session_id in wanted}
             few = swept.cursor is not None
         left = [session_id for session_id in left if session_id not in statuses]
         sample = random.sample(left, self._singles) if few and len(left) > self._singles else left[:_MANY]

@@ -14,13 +14,13 @@ from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureEx
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_wts.api.errors import WtsError, quoted
+from airflow_provider_wts.api.wire import CLOCK_SLACK
 from airflow_provider_wts.hooks import metrics
 from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.waiting.poller import SECONDS_PER_CALL
 from airflow_provider_wts.waiting.reader import BackgroundReader
 from airflow_provider_wts.waiting.session_changes import (
-    CLOCK_SLACK,
     EVENTS,
     MESSAGE_RECEIVED,
     OVERLAP,

@@ -23,7 +23,13 @@ from airflow_provider_wts.api.errors import (
     WtsUnknownOutcomeError,
     quoted,
 )
-from airflow_provider_wts.api.messages import DELIVERY_STATUSES, MESSAGE_STATUSES, get_message_status, list_messages
+from airflow_provider_wts.api.messages import (
+    DELIVERY_STATUSES,
+    FAILED_STATUSES,
+    MESSAGE_STATUSES,
+    get_message_status,
+    list_messages,
+)
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
 from airflow_provider_wts.api.wire import is_uuid, parse_timestamp
 
@@ -35,8 +41,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-_FAILED = ("FAILED", "DELETED")
 
 
 class MessageWait(NamedTuple):
@@ -76,7 +80,7 @@ class MessageWait(NamedTuple):
         if seen is not None and status == NOT_FOUND:
             return WaitState.FAILED, f"Message {self.message_id} cannot be found."
         words = f"Message {self.message_id} is {status}"
-        if seen is not None and status in _FAILED:
+        if seen is not None and status in FAILED_STATUSES:
             reason = seen.reason or ("no reason was given" if status == "FAILED" else "")
             return WaitState.FAILED, f"{words}{': ' * bool(reason)}{reason}."
         if seen is not None and status and status not in MESSAGE_STATUSES:

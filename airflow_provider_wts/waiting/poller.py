@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotSentError, WtsRateLimitError
-from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
 from airflow_provider_wts.hooks import metrics
 from airflow_provider_wts.waiting.conditions import (
     MAX_FAILED_CHECKS,
@@ -29,7 +29,6 @@ from airflow_provider_wts.waiting.conditions import (
 )
 from airflow_provider_wts.waiting.reader import BackgroundReader
 from airflow_provider_wts.waiting.session_changes import (
-    CLOCK_SLACK,
     SWEEP_OVERLAP,
     SingleChecks,
     Sweep,
@@ -194,14 +193,8 @@ class Poller:
         return max(calls * SECONDS_PER_CALL, *(getattr(error, "retry_after", 0.0) for error in errors), 0.0)
 
     async def _sweep(self) -> int:
-        statuses = sorted(
-            {
-                status
-                for subscription in self._subscriptions
-                if isinstance(subscription, SessionSubscription)
-                for status in subscription.statuses
-            }
-        )
+        waits = [one for one in self._subscriptions if isinstance(one, SessionSubscription)]
+        statuses = sorted({status for one in waits for status in one.statuses})
         since = min(at for at in (self._cursor, self._new_since) if at is not None)
         # The next sweep begins early enough for subscriptions that are added from now on.
         self._new_since = None

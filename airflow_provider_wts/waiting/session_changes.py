@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRateLimitError, WtsUnknownOutcomeError
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
-from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
 from airflow_provider_wts.waiting.conditions import (
     NOT_FOUND,
     Snapshot,
@@ -260,8 +260,6 @@ def poll_messages(
 #: Tolerance for changes that the API shows late, and for differences between clocks.
 SWEEP_OVERLAP = timedelta(seconds=10)
 
-CLOCK_SLACK = timedelta(minutes=5)
-
 #: Maximum pages of one list, and requests per page if the list changes while it is read.
 MAX_PAGES = 200
 
@@ -281,11 +279,6 @@ class Sweep(NamedTuple):
     seen: dict[str, Snapshot]
     cursor: datetime | None
     calls: int
-
-    @property
-    def statuses(self) -> dict[str, str]:
-        """The statuses by session."""
-        return {session_id: seen.status for session_id, seen in self.seen.items()}
 
 
 class SingleChecks(NamedTuple):

@@ -118,13 +118,16 @@ def test_a_thousand_customers_are_read_in_few_requests(emulator: Emulator, hook:
     assert len(emulator.requests) - before <= 15
 
 
-def test_what_changes_meanwhile_is_seen_before_a_chunk(emulator: Emulator, hook: WtsHook) -> None:
+def test_what_changes_meanwhile_is_seen_before_a_chunk(
+    emulator: Emulator, hook: WtsHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [1000.0]
     bia, caio = phone(1), phone(2)
     wrote(emulator, ANA, hours=1)
     wrote(emulator, bia, hours=23)
     emulator.seed(contacts=[{"name": "Caio", "phone": caio}])
-    window = ReplyWindow(hook, CHANNEL, "skip", clock=lambda: now[0])
+    window = ReplyWindow(hook, CHANNEL, "skip")
+    monkeypatch.setattr("airflow_provider_wts.campaigns.reply_window.seconds", lambda: now[0])
     assert [window.refusal(to) is None for to in (ANA, bia, caio)] == [True, True, False]
     # Two hours later Ana's conversation is over, Bia's window has closed, and Caio has written.
     emulator.advance(7200)

@@ -120,9 +120,10 @@ def test_a_list_that_cannot_be_read_as_a_whole_is_refused(hook: WtsHook, values:
     assert "Nothing more was sent" in str(caught.value)
 
 
-def test_a_list_is_read_again_before_a_chunk(hook: WtsHook) -> None:
+def test_a_list_is_read_again_before_a_chunk(hook: WtsHook, monkeypatch: pytest.MonkeyPatch) -> None:
     now, rows = [1000.0], [Row(1, ANA)]
-    rule = Suppression(hook, lambda: rows, "suppression_path", clock=lambda: now[0])
+    rule = Suppression(hook, lambda: rows, "suppression_path")
+    monkeypatch.setattr("airflow_provider_wts.campaigns.suppression.seconds", lambda: now[0])
     assert suppressed(rule) == [ANA]
     rows.append(Row(2, BIA))
     now[0] += 59
@@ -137,7 +138,7 @@ def test_a_list_is_read_again_before_a_chunk(hook: WtsHook) -> None:
         rule.before_chunk()
 
 
-def test_a_list_that_takes_long_is_read_less_often(hook: WtsHook) -> None:
+def test_a_list_that_takes_long_is_read_less_often(hook: WtsHook, monkeypatch: pytest.MonkeyPatch) -> None:
     now, readings = [1000.0], [0]
 
     def read() -> list[Row]:
@@ -145,7 +146,8 @@ def test_a_list_that_takes_long_is_read_less_often(hook: WtsHook) -> None:
         now[0] += 30
         return [Row(1, ANA)]
 
-    rule = Suppression(hook, read, "suppression_path", clock=lambda: now[0])
+    rule = Suppression(hook, read, "suppression_path")
+    monkeypatch.setattr("airflow_provider_wts.campaigns.suppression.seconds", lambda: now[0])
     rule.begin()
     for _ in range(20):
         now[0] += 61
