@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from airflow_provider_wts.api.addresses import ending_of, endings_in, is_handle, may_match
 from airflow_provider_wts.api.answers import required
@@ -34,13 +35,14 @@ from airflow_provider_wts.sending.key import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.hooks.wts import WtsHook
 
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Maximum sessions that a search for one send reads, and a search for many; with more, the send is undecided.
 MAX_SESSIONS = 2000
@@ -253,7 +255,7 @@ def search_for_one(
 
     def search(is_last: bool) -> dict[str, SearchResult]:
         try:
-            return {mark.key: trace.search(hook, mark, since)}
+            return {mark.key: _search_since(hook, since, lambda since: trace.search(hook, mark, since))}
         except (WtsRejectedError, WtsIncompleteListError) as error:
             return {mark.key: _unreported(error)}
 
@@ -295,10 +297,27 @@ def search_for_many(
 
     def sweep() -> dict[str, SearchResult]:
         shared = kind.request_size > 1
-        return SessionSearch(hook, kind.traces, since).search(requests, shared=shared, at_a_time=at_a_time)
+
+        def search_since(since: datetime) -> dict[str, SearchResult]:
+            return SessionSearch(hook, kind.traces, since).search(requests, shared=shared, at_a_time=at_a_time)
+
+        return _search_since(hook, since, search_since)
 
     unconfirmed = "It is unknown whether an earlier request took effect"
     return reconcile(search, settled_after, unconfirmed=unconfirmed, sleep=sleep)
+
+
+def _search_since(hook: WtsHook, since: datetime, search: Callable[[datetime], T]) -> T:
+    """Search since a time of this machine's clock, again if the answers show that this clock is ahead."""
+    begin = _by_server_clock(hook, since)
+    found = search(begin)
+    shown = _by_server_clock(hook, since)
+    return search(shown) if shown < begin - CLOCK_SLACK else found
+
+
+def _by_server_clock(hook: WtsHook, since: datetime) -> datetime:
+    # A clock that is behind only makes the search longer.
+    return since - max(datetime.now(UTC) - hook.client.now(), timedelta())
 
 
 def _unreported(error: WtsError) -> SearchResult:
@@ -347,7 +366,7 @@ class _Queue(NamedTuple):
                 break
             self.sleep(_REST_INTERVAL)
             try:
-                new = SessionSearch(self.hook, self.kind.traces, since).seen(left)
+                new = SessionSearch(self.hook, self.kind.traces, _by_server_clock(self.hook, since)).seen(left)
             except WtsError as error:
                 log.info("WTS Chat did not report the progress of its queue: %s", error)
                 continue

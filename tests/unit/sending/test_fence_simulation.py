@@ -14,6 +14,8 @@ import logging
 import random
 import threading
 from collections import Counter
+from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,7 +140,9 @@ class World:
         return sends.send(RECIPIENT, lambda mark: Request(mark.key), self)  # type: ignore[arg-type, return-value]
 
     wts_conn_id = "wts_default"
-    client = SimpleNamespace(timeout_of=lambda call: 60.0, longest_timeout=85.0, timeout=60.0)
+    client = SimpleNamespace(
+        timeout_of=lambda call: 60.0, longest_timeout=85.0, timeout=60.0, now=partial(datetime.now, UTC)
+    )
 
     def run(self, call: Any, before_write: Callable[[], None]) -> Any:
         self.step("waits for its turn")

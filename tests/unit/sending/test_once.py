@@ -21,6 +21,7 @@ from airflow_provider_wts.api.errors import (
     WtsRejectedError,
     WtsUnknownOutcomeError,
 )
+from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.sending import clock, ledger
 from airflow_provider_wts.sending.ledger import HEADER
@@ -136,6 +137,21 @@ def test_each_recipient_of_a_task_is_a_send_of_its_own(sender: Sender, task: Any
     sender.chatbot(context, to="+55|11977776666")
     assert sender.received == 1
     assert len(sender.emulator.received("+55|11977776666")) == 1
+
+
+# The clock of this machine --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["text", "chatbot"])
+@pytest.mark.parametrize("hours", [3, -3])
+def test_a_clock_that_is_wrong_by_hours_sends_nothing_twice(
+    sender: Sender, any_task: Any, kind: str, hours: int
+) -> None:
+    sender.emulator.clock._base -= hours * 3600 * TICKS
+    sender.emulator.faults.add("reset", when="after", operation_id=f"send_{kind}")
+    for _ in range(2):
+        getattr(sender, kind)(any_task.next_try())
+    assert sender.received == 1
 
 
 # Clears ---------------------------------------------------------------------------------------------------------------

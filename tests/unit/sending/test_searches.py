@@ -46,6 +46,9 @@ class Api:
         self.asked: list[str] = []
         self.client = self
 
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
     def items(self, call: Any) -> Iterator[dict[str, Any]]:
         self.asked.append(call.operation_id)
         return iter(self.lists.get(call.operation_id.removeprefix("list_"), []))
@@ -109,21 +112,21 @@ def test_one_send_is_searched_for_less_and_less_often_until_its_absence_means_so
     moment: SimpleNamespace,
 ) -> None:
     trace = Absent(moment)
-    found = search_for_one(None, trace, MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
+    found = search_for_one(Api(), trace, MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
     assert found.finding is Finding.ABSENT
     assert trace.searched == [0, 5, 15, 35, 65, 95, 120]
 
 
 def test_a_search_that_began_before_absence_means_something_is_not_the_last(moment: SimpleNamespace) -> None:
     trace = Absent(moment, seconds=8.0)
-    search_for_one(None, trace, MARK, SINCE, 10.0, unconfirmed="x")  # type: ignore[arg-type]
+    search_for_one(Api(), trace, MARK, SINCE, 10.0, unconfirmed="x")  # type: ignore[arg-type]
     # The second one would have begun 13 s after the first.
     assert trace.searched == [0, 10]
 
 
 def test_what_is_found_ends_the_search_at_once(moment: SimpleNamespace) -> None:
     trace = Absent(moment, found_at=2)
-    found = search_for_one(None, trace, MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
+    found = search_for_one(Api(), trace, MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
     assert found.finding is Finding.FOUND
     assert trace.searched == [0, 5]
 
@@ -132,12 +135,12 @@ def test_what_is_found_ends_the_search_at_once(moment: SimpleNamespace) -> None:
 def test_the_absence_of_what_can_no_longer_take_effect_needs_no_wait(
     moment: SimpleNamespace, settled_after: float, waits: list[float]
 ) -> None:
-    search_for_one(None, Absent(moment), MARK, SINCE, settled_after, unconfirmed="x")  # type: ignore[arg-type]
+    search_for_one(Api(), Absent(moment), MARK, SINCE, settled_after, unconfirmed="x")  # type: ignore[arg-type]
     assert moment.waits == waits
 
 
 def test_what_may_be_made_again_is_not_waited_for(moment: SimpleNamespace) -> None:
-    found = search_for_one(None, Repeatable(), MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
+    found = search_for_one(Api(), Repeatable(), MARK, SINCE, 120.0, unconfirmed="x")  # type: ignore[arg-type]
     assert found.finding is Finding.ABSENT
     assert moment.waits == []
 
