@@ -218,6 +218,15 @@ def counted(emulator: Emulator) -> tuple[Counter[str], Counter[str], Counter[str
     return by_key, by_recipient, faults
 
 
+def history(emulator: Emulator, key: str) -> Iterator[str]:
+    """Tell what a service did with a send; one that is later than the grace, on a busy machine, deceives anybody."""
+    for request in emulator.requests:
+        if key.encode() in request.raw_body:
+            effect = "took effect" if request.took_effect else "no effect"
+            yield f"{request.at} {request.operation_id}, {request.fault or 'no fault'}, {request.status}, {effect}"
+    yield from (f"{delivery.at} delivered" for delivery in emulator.deliveries if delivery.sender_id == key)
+
+
 class Outcome(NamedTuple):
     """What came of a round."""
 
@@ -263,6 +272,7 @@ def play(stage: Stage, promise: str, number: int, sends: int, folder: Path) -> O
     by_key, by_recipient, faults = counted(emulator)
     where = f"round {number}, ledger {ledger}, {switches}"
     problems = [f"{where}: {text}" for text in judged(results, by_key, by_recipient, ledger, friendly)]
+    problems += [f"{key}: {when}" for key in by_key if by_key[key] > 1 for when in history(emulator, key)]
     return Outcome(Counter(tally(results, by_key)), faults, problems)
 
 
