@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
 from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.output_files import json_line, output_file, whole_file
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.sending import time_trigger
@@ -169,7 +170,6 @@ class _Following:
         from airflow_provider_wts.api.sessions import SESSION_STATUSES
         from airflow_provider_wts.campaigns import report, sent
         from airflow_provider_wts.campaigns.outcomes import EXAMPLE, Outcomes
-        from airflow_provider_wts.hooks.output_files import output_file
 
         self._operator = operator
         self._log = operator.log
@@ -213,7 +213,6 @@ class _Following:
 
     def _output(self, name: str, value: Any) -> ObjectStoragePath | None:
         from airflow_provider_wts.campaigns.outcomes import EXAMPLE
-        from airflow_provider_wts.hooks.output_files import output_file
 
         return None if parameters.missing(value) else output_file(name, str(value).strip(), example=EXAMPLE)
 
@@ -256,7 +255,6 @@ class _Following:
     def write(self) -> dict[str, Any]:
         """Write the rows to their file and table, and return the counts."""
         from airflow_provider_wts.campaigns.outcomes import EXAMPLE
-        from airflow_provider_wts.hooks.output_files import whole_file
 
         counts = self._counts = _Counts(self._policy.ended)
         rows = counts.counted(self._rows())
@@ -347,8 +345,6 @@ def _plain(value: Any) -> Any:
 
 
 def _jsonl(file: Any, rows: Iterator[dict[str, Any]]) -> None:
-    from airflow_provider_wts.hooks.output_files import json_line
-
     for row in rows:
         file.write(json_line(row, _plain))
 

@@ -341,8 +341,7 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
             if isinstance(step, str) and not is_uuid(step):
                 step = self.hook.names.panels.step(step, self._panel(card_id))
             call = panels.duplicate_card(card_id, copy_to_step_id=step, archive_original_card=archive, fields=copied)
-        place = "the copies of this card"
-        card = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None, place=place)
+        card = self.run_once(context, recipient=card_id, build=lambda _: call, place="the copies of this card")
         self.log.info("Card %s is copied to %s (%s).", card_id, card.get("id"), card.get("key"))
         return card
 
@@ -438,8 +437,7 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
                     "text: is empty, and there is no file. Nothing was sent. Give one of them."
                 )
             call = panels.create_card_note(card_id, text=text, file_urls=urls)
-        place = "the notes of this card"
-        note = self.run_once(context, recipient=card_id, build=lambda _: call, trace=None, place=place)
+        note = self.run_once(context, recipient=card_id, build=lambda _: call, place="the notes of this card")
         self.log.info("Card %s has the new note %s.", card_id, note.get("id"))
         return note
 

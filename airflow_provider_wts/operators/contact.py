@@ -136,7 +136,7 @@ class WtsCreateContactOperator(ContactWriter, RefusesBackfill):
             call = contacts.create_contact(**contact, **rules.options(contact))
             begun = self.hook.client.now()
         answer = self.run_once(
-            context, recipient=_who(contact), build=lambda _: call, trace=self._trace(contact), place="the contact"
+            context, recipient=_name(contact), build=lambda _: call, trace=self._trace(contact), place="the contact"
         )
         if rules.get_if_exists is not True or _is_new(answer, begun):
             contact_fields.report_dropped(self.log, contact["custom_fields"], answer)
@@ -160,8 +160,8 @@ def _is_new(contact: Any, begun: datetime) -> bool:
     return created is not None and parse_timestamp(created) >= begun - timedelta(seconds=2)
 
 
-def _who(contact: Mapping[str, Any]) -> str:
-    """Return what distinguishes a new contact from others: its number, address or user, else its name."""
+def _name(contact: Mapping[str, Any]) -> str:
+    """Return what distinguishes a contact from others: its number, address or user, else its name."""
     return next(str(contact[name]) for name in ("phone_number", "email", "instagram", "name") if contact.get(name))
 
 
@@ -227,8 +227,8 @@ class WtsUpdateContactOperator(ContactWriter, RefusesBackfill):
         if call.repeatable:
             answer = self.run_call(call)
         else:
-            recipient = contact_id or phone
-            answer = self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the contact")
+            who = contact_id or phone
+            answer = self.run_once(context, recipient=who, build=lambda _: call, place="the contact")
         contact_fields.report_dropped(self.log, changes["custom_fields"], answer)
         return answer
 
@@ -536,11 +536,7 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
                     "be put into sequences twice. Give one row for it."
                 )
         return SequenceMembers(
-            self._once(context),
-            target="sequences",
-            members=members,
-            group_by=rules.group,
-            name=_name,
+            self._once(context), target="sequences", members=members, group_by=rules.group, name=_name
         )
 
 
@@ -614,7 +610,7 @@ class SaveRules(NamedTuple):
             # Without it, every field is meant, and it is not documented whether missing fields are then cleared.
             options["upsert_fields"] = self.mask(contact)
             if contact.get("tag_ids", UNSET) is not UNSET:
-                options["upsert_tag_operation"] = contact_fields.upsert_spelling(self.tag_operation)
+                options["upsert_tag_operation"] = self.tag_operation.upper()
         return options
 
     def group(self, contact: ContactFields) -> Hashable:
@@ -639,11 +635,6 @@ def contact_rows(value: Any) -> list[dict[str, Any]]:
 
 def _save(rows: list[ContactFields], rules: SaveRules) -> Call[list[Contact]]:
     return contacts.batch_save_contacts([contacts.contact_item(row) for row in rows], **rules.options(rows[0]))
-
-
-def _name(contact: ContactFields) -> str:
-    """Return what distinguishes a contact from others: its number, else its address, else its user."""
-    return next(str(contact[name]) for name in ("phone_number", "email", "instagram") if contact.get(name))
 
 
 def _identity(contact: ContactFields) -> str:

@@ -170,14 +170,9 @@ def whom(contact_id: Any, number: Any, *, both: bool = False) -> tuple[str | Non
 
 
 def tag_operation(value: Any) -> str:
-    """Return the tag operation as updates spell it; :func:`upsert_spelling` gives the other spelling."""
+    """Return the tag operation as updates spell it; creating and saving spell it in capitals."""
     found = parameters.choice("tag_operation", "add" if parameters.missing(value) else value, _TAG_OPERATIONS)
     return str(found)
-
-
-def upsert_spelling(operation: str) -> str:
-    """Return a tag operation as ``create_contact`` and ``batch_save_contacts`` spell it."""
-    return operation.upper()
 
 
 def mask(name: str, value: Any) -> Missing[list[str]]:

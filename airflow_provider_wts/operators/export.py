@@ -92,7 +92,8 @@ class Export:
         from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
 
         if wanted.file_format == "parquet":
-            need_parquet()
+            # Fails early if it is not installed.
+            _parquet()
         self._hook = hook
         self._wanted = wanted
         self._log = log
@@ -395,11 +396,6 @@ def read_rows(path: ObjectStoragePath) -> list[dict[str, Any]]:
     """Read a JSON Lines file."""
     with cast("IO[bytes]", path.open("rb")) as file:  # type: ignore[no-untyped-call]
         return [json.loads(row) for row in file.read().splitlines()]
-
-
-def need_parquet() -> None:
-    """Fail early if Parquet files cannot be written."""
-    _parquet()
 
 
 def _parquet() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -20,19 +21,13 @@ from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
     from typing import IO
 
     from airflow.sdk import Context
     from airflow.sdk.types import Logger
 
 
-_DIRECTIONS = {
-    "asc": "ASCENDING",
-    "ascending": "ASCENDING",
-    "desc": "DESCENDING",
-    "descending": "DESCENDING",
-}
+_DIRECTIONS = {"asc": "ASCENDING", "ascending": "ASCENDING", "desc": "DESCENDING", "descending": "DESCENDING"}
 
 
 class WtsListOperator(WtsOperator):
@@ -119,15 +114,9 @@ class WtsListOperator(WtsOperator):
             call = narrowed(self.list_call(), shared)
             if page and not call.operation.paged:
                 raise WtsInvalidRequestError(f"page: {call.operation_id} has no pages. Leave it out.")
+            hook = self.hook
             collector = Collector(
-                self.hook.run,
-                call,
-                self.log,
-                size,
-                most,
-                page=page,
-                allow_incomplete=incomplete,
-                now=self.hook.client.now,
+                hook.run, call, self.log, size, most, page=page, allow_incomplete=incomplete, now=hook.client.now
             )
             return collector.inline() if path is None else collector.to_file(path)
 
@@ -140,7 +129,7 @@ class WtsListOperator(WtsOperator):
         bounds = given(**{name: parameters.filter_timestamp(name, getattr(self, name)) for name in names})
         for kind in ("created", "updated"):
             first, last = bounds.get(f"{kind}_after"), bounds.get(f"{kind}_before")
-            if first is not None and last is not None and _timestamp(first) > _timestamp(last):
+            if first and last and datetime.fromisoformat(first) > datetime.fromisoformat(last):
                 raise WtsInvalidRequestError(
                     f"{kind}_after: {first} is later than {kind}_before, {last}, so nothing can match."
                 )
@@ -168,12 +157,6 @@ def narrowed(call: Call[Any], shared: Mapping[str, str]) -> Call[Any]:
         if call.operation.parameter(wire_name) is None:
             raise WtsInvalidRequestError(f"{name}: {call.operation_id} does not take it. Leave it out.")
     return Call(call.operation_id, call.path, {**call.query, **query}, call.body)
-
-
-def _timestamp(text: str) -> datetime:
-    from datetime import datetime
-
-    return datetime.fromisoformat(text)
 
 
 #: The largest list that goes into XCom, in items and in bytes of JSON. Airflow keeps XCom in its database.
@@ -335,10 +318,7 @@ class Collector:
         if self.cut:
             total = f"{self.total:,}" if self.total is not None else "more"
             self.log.warning(
-                "%s: cut at max_items=%s; the account has %s. The rest was not read.",
-                operation,
-                self.max_items,
-                total,
+                "%s: cut at max_items=%s; the account has %s. The rest was not read.", operation, self.max_items, total
             )
         self.log.info("%s: %s items in %s page(s).", operation, f"{self.items:,}", self.pages)
 

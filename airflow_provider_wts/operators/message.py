@@ -405,9 +405,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
             return scheduled.create_scheduled_message(to, **schedule)
 
         upload = None if file is None else file.upload
-        answer = self.send_once(
-            context, recipient=to, build=build, trace=None, prepare=upload, place="the scheduled messages"
-        )
+        answer = self.send_once(context, recipient=to, build=build, prepare=upload, place="the scheduled messages")
         if "dry_run" not in answer:
             self.log.info("Scheduled message %s for %s.", answer.get("id"), when)
         return answer

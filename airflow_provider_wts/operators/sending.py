@@ -81,7 +81,7 @@ class WtsOnceOperator(WtsOperator):
         *,
         recipient: str,
         build: Callable[[Mark], Call[T]],
-        trace: Trace | None,
+        trace: Trace | None = None,
         **options: Unpack[SendOnce],
     ) -> T:
         """Perform a call exactly once across all tries of the task.
@@ -212,7 +212,7 @@ class WtsSendingOperator(RefusesBackfill):
         *,
         recipient: str,
         build: Callable[[Mark], Call[Any]],
-        trace: Trace | None,
+        trace: Trace | None = None,
         prepare: Callable[[], None] | None = None,
         **options: Unpack[SendOnce],
     ) -> Any:

@@ -243,7 +243,7 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
     def _one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
         call = sequences.add_sequence_contact(sequence_id, **member.named)
         recipient = f"{member.identity} in sequence {sequence_id}"
-        return self.run_once(context, recipient=recipient, build=lambda _: call, trace=None, place="the sequence")
+        return self.run_once(context, recipient=recipient, build=lambda _: call, place="the sequence")
 
     def _many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         from airflow_provider_wts.sending.membership import SequenceMembers, warn_of_missing

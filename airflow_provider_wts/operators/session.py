@@ -281,8 +281,7 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
                     "text: is empty, and there is no file. Nothing was sent. Give one of them."
                 )
             call = sessions.create_session_note(session, text=text, file_urls=urls, file_ids=ids)
-        place = "the notes of the conversation"
-        note = self.run_once(context, recipient=session, build=lambda _: call, trace=None, place=place)
+        note = self.run_once(context, recipient=session, build=lambda _: call, place="the notes of the conversation")
         self.log.info("Session %s has the new note %s.", session, note.get("id"))
         return note
 
