@@ -202,7 +202,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
     def row_templates(self) -> dict[str, Any]:
         """Return the templates of rows, by parameter."""
-        return {"to": self.row_to, "key": self.row_key}
+        return {name.removeprefix("row_"): text for name, text in vars(self).items() if name.startswith("row_")}
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         """Return the checks of a row's values, by parameter; called after :meth:`message_kind`."""
@@ -459,13 +459,6 @@ class WtsSendChatbotBatchOperator(WtsBatchOperator):
             mark_session=self.mark_session,
         )
 
-    def row_templates(self) -> dict[str, Any]:
-        return {
-            **super().row_templates(),
-            "session_metadata": self.row_session_metadata,
-            "contact_metadata": self.row_contact_metadata,
-        }
-
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         return {"session_metadata": _metadata("session_metadata"), "contact_metadata": _metadata("contact_metadata")}
 
@@ -570,14 +563,6 @@ class WtsSendTemplateBatchOperator(MessageBatch):
             mark_session=self.mark_session,
         )
 
-    def row_templates(self) -> dict[str, Any]:
-        return {
-            **super().row_templates(),
-            "parameters": self.row_parameters,
-            "file": self.row_file,
-            "session_metadata": self.row_session_metadata,
-        }
-
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         return {"parameters": self._filling, "file": self._file, "session_metadata": _metadata("session_metadata")}
 
@@ -653,9 +638,6 @@ class WtsSendTextBatchOperator(MessageBatch):
     def recipient_rules(self, *, alone: bool) -> list[Rule]:
         rules = super().recipient_rules(alone=alone)
         return [*rules, *reply_window(self, self.outside_24h, self.hook.channel(self.channel), alone=alone)]
-
-    def row_templates(self) -> dict[str, Any]:
-        return {**super().row_templates(), "text": self.row_text}
 
     def row_checks(self) -> dict[str, Callable[[Any], Any]]:
         return {"text": self._text}
