@@ -190,6 +190,17 @@ class ResultsFile:
                 "'s3://aws_default@bucket/campaign/{{ run_id }}-{{ ti.task_id }}-{{ ti.map_index }}.jsonl'."
             )
 
+    def _refuse_another_run(self) -> None:
+        """Refuse to complete if another run wrote its manifest here since this one did."""
+        known = self._manifest and (manifest_at(self._written_to) or latest_manifest(self.address))
+        if known and any(known.get(name) != self._manifest[name] for name in ("dag_id", "run_id")):
+            raise WtsInvalidRequestError(
+                f"results_path: {quoted(self.address)} was taken by the run {quoted(known.get('run_id'))} of the DAG "
+                f"{quoted(known.get('dag_id'))} while this task was sending. Its results are in "
+                f"{self._attempt.lines_address}. Give each run its own file, and clear the task: it sends to nobody "
+                "again. Example: 's3://aws_default@bucket/campaign/{{ run_id }}.jsonl'."
+            )
+
     def _write_unfinished_manifest(self) -> None:
         attempts = [*self._earlier, self._attempt]
         where = {"attempts": [one.name for one in attempts], "partial_paths": [one.lines_address for one in attempts]}
@@ -300,6 +311,7 @@ class ResultsFile:
             return
         with self._writing():
             self._refuse_takeover(f"The results of this task are in {self._attempt.lines_address}.")
+            self._refuse_another_run()
             self._file.close()
             whole = self._parts[0]
             if len(self._parts) > 1:

@@ -922,6 +922,42 @@ def test_a_task_that_began_at_the_same_time_with_the_same_file_is_noticed(
     assert partial is None or len(lines(partial)) == sent
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["first campaign", "an older file is there"])
+def test_a_run_that_ends_meanwhile_keeps_its_results_and_nobody_elses_are_lost(
+    wts_connection: Emulator,
+    stateful_context: dict[str, Any],
+    context: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_first: bool,
+) -> None:
+    results, complete = tmp_path / "results.jsonl", ResultsFile.complete
+    later = {**context, "ti": copy(context["ti"])}
+    later["ti"].run_id = "later"
+    if not is_first:
+        older = {**context, "ti": copy(context["ti"])}
+        older["ti"].run_id = "older"
+        text(recipients=[number(8)], results_path=str(results)).execute(older)
+
+    def after_the_other_run(self: Any, manifest: Any) -> None:
+        monkeypatch.setattr(ResultsFile, "complete", complete)
+        text(recipients=[number(7)], results_path=str(results)).execute(later)
+        complete(self, manifest)
+
+    monkeypatch.setattr(ResultsFile, "complete", after_the_other_run)
+    with pytest.raises(AirflowFailException, match=r"was taken by the run 'later'.* Its results are in .*\.part"):
+        text(recipients=numbers(3), results_path=str(results)).execute(stateful_context)
+    assert json.loads(Path(f"{results}.manifest.json").read_text())["run_id"] == "later"
+    assert len(lines(results)) == 1
+    (partial,) = tmp_path.glob("results.jsonl.*.part")
+    assert [line["status"] for line in lines(partial)] == ["sent"] * 3
+    count = len(wts_connection.sends)
+    stateful_context["ti"].try_number, stateful_context["ti"].max_tries = 2, 1
+    text(recipients=numbers(3), results_path=f"{tmp_path}/own.jsonl").execute(stateful_context)
+    assert [line["status"] for line in lines(tmp_path / "own.jsonl")] == ["sent"] * 3
+    assert len(wts_connection.sends) == count
+
+
 def test_a_full_disk_ends_the_try_with_its_reason_and_the_next_one_continues(
     wts_connection: Emulator, stateful_context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
