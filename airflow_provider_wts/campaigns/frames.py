@@ -49,10 +49,15 @@ def frame_rows(value: Any) -> Iterator[Any] | None:
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas
         names = [str(name) for name in value.columns]
         rows = (dict(zip(names, row, strict=True)) for row in value.itertuples(index=False, name=None))
-        return _exact(rows, names, list(getattr(value, "dtypes", ())), "recipients")
-    if str(getattr(value, "dtype", "")) in _SINGLE:
+        return _exact(rows, names, [_kind_of_values(one) for one in getattr(value, "dtypes", ())], "recipients")
+    if str(_kind_of_values(getattr(value, "dtype", ""))) in _SINGLE:
         return (_exact_number(cell, "", "recipients") for cell in value)
     return None
+
+
+def _kind_of_values(kind: Any) -> Any:
+    """Return the type of the values if a type of pandas is one of categories."""
+    return getattr(getattr(kind, "categories", None), "dtype", kind)
 
 
 def parquet_rows(file: IO[bytes]) -> Iterator[Any]:
@@ -86,6 +91,9 @@ def _exact(
 def _exact_cell(cell: Any, kind: Any, name: str, parameter: str) -> Any:
     """Return a cell with numbers of single precision, also those inside, as they were written."""
     kind = getattr(kind, "pyarrow_dtype", kind)
+    if hasattr(kind, "index_type") or hasattr(kind, "run_end_type"):
+        # A dictionary of values, or runs of them.
+        kind = kind.value_type
     if isinstance(cell, dict):
         fields = {field.name: getattr(field, "dtype", None) or field.type for field in getattr(kind, "fields", kind)}
         return {key: _exact_cell(one, fields[key], name, parameter) for key, one in cell.items()}

@@ -693,6 +693,23 @@ def test_numbers_of_single_precision_inside_of_a_cell_are_read_as_they_were_writ
         rows(11999990001.0)
 
 
+@pytest.mark.parametrize("form", ["dictionary", "runs"])
+def test_numbers_of_single_precision_that_repeat_are_read_as_others(form: str) -> None:
+    import pyarrow
+
+    def rows(number: float) -> list[Any]:
+        column = pyarrow.array([number, None], pyarrow.float32())
+        if form == "dictionary":
+            column = column.dictionary_encode()
+        else:
+            column = pyarrow.RunEndEncodedArray.from_arrays(pyarrow.array([1, 2], pyarrow.int32()), column)
+        return [row.values["to"] for row in recipients.listed(pyarrow.table({"to": column}))]
+
+    assert rows(149.9) == [149.9, None]
+    with pytest.raises(WtsInvalidRequestError, match="the column 'to' has single precision"):
+        rows(5511999998888.0)
+
+
 @pytest.mark.parametrize("is_file", [True, False])
 def test_two_columns_of_one_name_are_refused(tmp_path: Path, is_file: bool) -> None:
     import pyarrow

@@ -688,7 +688,26 @@ class SinglePolarsFrame(PolarsFrame):
         return iter([{"to": 5511909998592.0, "nome": "Ana"}])
 
 
-@pytest.mark.parametrize("table", [SinglePandasFrame, SinglePolarsFrame, Column])
+class Categories:
+    """As pandas shows the type of a column of categories, whose values have a type of their own."""
+
+    categories = Column()
+
+    def __str__(self) -> str:
+        return "category"
+
+
+class ColumnOfCategories(Column):
+    dtype = Categories()  # type: ignore[assignment]
+
+
+class PandasFrameOfCategories(PandasFrame):
+    dtypes = (Categories(), "object")
+
+
+@pytest.mark.parametrize(
+    "table", [SinglePandasFrame, SinglePolarsFrame, Column, ColumnOfCategories, PandasFrameOfCategories]
+)
 def test_a_phone_number_in_a_column_of_single_precision_is_a_strangers(table: Any) -> None:
     with pytest.raises(WtsInvalidRequestError, match="single precision, which keeps seven digits"):
         list(recipients.listed(table()))
