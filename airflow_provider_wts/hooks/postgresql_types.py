@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.wire import exact_number
+from airflow_provider_wts.api.parameters import KeyTwiceError, read_json
 from airflow_provider_wts.hooks.databases import cells_of
 
 if TYPE_CHECKING:
@@ -31,8 +29,11 @@ WHERE one.typtype IN ('b', 'd', 'e')
 """
 
 
-#: Parses JSON, keeping all digits of its numbers.
-_READ_JSON = partial(json.loads, parse_float=exact_number)
+def _read_json(text: str) -> Any:
+    try:
+        return read_json(text)
+    except KeyTwiceError as error:
+        raise ValueError(f"an object in a JSON column {error}; a cast to JSONB keeps the last value") from None
 
 
 def read_exactly(connection: Any, driver: str) -> None:
@@ -70,7 +71,7 @@ def _read_with_psycopg2(connection: Any, arrays: Sequence[Sequence[Any]]) -> Non
             extensions.register_type(kind, connection)
 
     for make in ("register_default_json", "register_default_jsonb"):
-        getattr(import_module("psycopg2.extras"), make)(connection, loads=_READ_JSON)
+        getattr(import_module("psycopg2.extras"), make)(connection, loads=_read_json)
     for date, dates in _DATES.items():
         register(date, [dates], exact(extensions.string_types[date]))
     register(_INTERVAL, [_INTERVALS], lambda text, cursor: text)
@@ -92,7 +93,7 @@ def _read_with_psycopg(connection: Any, arrays: Sequence[Sequence[Any]]) -> None
 
         return type(known.__name__, (known,), {"load": load})
 
-    import_module("psycopg.types.json").set_json_loads(_READ_JSON, connection)
+    import_module("psycopg.types.json").set_json_loads(_read_json, connection)
     adapters = connection.adapters
     for name in ("Date", "Timestamp", "Timestamptz"):
         adapters.register_loader(name.lower(), exact(getattr(datetime, f"{name}Loader")))

@@ -168,6 +168,14 @@ def test_a_value_of_postgresql_that_python_does_not_have_is_read_as_it_is_there(
         database.write("DROP TYPE kind_of_TABLE_NAME")
 
 
+def test_a_key_that_json_has_twice_is_refused_as_in_files(database: Any) -> None:
+    if database.kind != "postgresql":
+        pytest.skip("The other databases return JSON as text")
+    with pytest.raises(WtsInvalidRequestError, match=r"JSON column has the key 'a' twice"):
+        rows("""SELECT '[{"a": 1, "a": 2}]'::JSON AS cell""")
+    assert rows("""SELECT '{"a": 1, "a": 2}'::JSONB AS cell""") == [["cell"], [{"a": 2}]]
+
+
 def test_rows_that_a_connection_gives_as_objects_are_read_as_others(
     database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
