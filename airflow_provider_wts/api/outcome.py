@@ -101,7 +101,8 @@ def judge_reply(
     if status in _REDIRECTS_AFTER_SUCCESS and operation.effect == "once":
         return _unknown(operation, f"HTTP {status}. {_redirect_words(reply).removesuffix('.')}", status)
     if 300 <= status < 400:
-        return _odd(operation, _rejected(operation, reply, WtsRejectedError, _redirect_words(reply)))
+        words = f"{_redirect_words(reply)}{' Nothing was sent.' * (operation.effect == 'once')}"
+        return _odd(operation, _rejected(operation, reply, WtsRejectedError, words))
     if status == 429:
         return _not_sent(
             WtsRateLimitError(
@@ -396,7 +397,8 @@ def _redirect_words(reply: Reply) -> str:
     try:
         parts = urlsplit(location)
         # Only the host: path and query may repeat what was sent.
-        where = f"{parts.scheme or 'https'}://{parts.hostname}" if parts.hostname else "another path"
+        port = f":{parts.port}" if parts.port else ""
+        where = f"{parts.scheme or 'https'}://{parts.hostname}{port}" if parts.hostname else "another path"
     except ValueError:
         where = "somewhere"
     return f"The base URL redirects to {where}. Redirects are not followed; set the final address as base URL."

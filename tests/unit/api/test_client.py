@@ -743,6 +743,15 @@ class TestToken:
                 client_of(server.url).perform(READ)
             assert not other.requests
 
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_a_send_that_is_redirected_goes_nowhere_else_and_not_twice(self, client_of: ClientOf, status: int) -> None:
+        with RawServer(http()) as other, RawServer(http(b"", status, f"Location: {other.url}/")) as server:
+            with pytest.raises(WtsError, match=f"redirects to {other.url}.*set the final address") as caught:
+                client_of(server.url).perform(SEND)
+            assert (len(server.requests), other.requests) == (1, [])
+        # A server may answer 302 and 303 after it performed a request.
+        assert ("Nothing was sent" in str(caught.value)) == (status not in (302, 303))
+
 
 class TestBaseUrl:
     @pytest.mark.parametrize(
