@@ -567,7 +567,13 @@ class WtsMessageOperator(WtsSendingOperator):
         )
         if not isinstance(answer, dict) or "dry_run" in answer:
             return answer
-        self.log.info("Message %s is %s.", answer.get("id"), answer.get("status"))
+        message_id, status = answer.get("id"), answer.get("status")
+        if status is None or status in messages.MESSAGE_STATUSES:
+            self.log.info("Message %s is %s.", message_id, status)
+        else:
+            self.log.warning(
+                "Message %s has the status %s, which WTS Chat does not document. It counts as sent.", message_id, status
+            )
         if failure := messages.failure_of(answer):
             raise AirflowFailException(failure)
         return answer

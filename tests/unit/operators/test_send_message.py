@@ -11,6 +11,7 @@ from operator_runs import run
 
 from airflow_provider_wts.api.chatbots import list_chatbots, send_chatbot
 from airflow_provider_wts.api.contacts import create_contact
+from airflow_provider_wts.api.transport import Reply, Transport
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.message import WtsSendFileOperator, WtsSendTextOperator
 
@@ -77,6 +78,23 @@ def test_action_07_message_send_text_to_contact(wts_connection, context):
     assert answer["status"] == "QUEUED"
     wts_connection.advance(5)
     assert [one.text for one in wts_connection.received(CARLA)] == ["Olá"]
+
+
+def test_a_status_that_is_not_documented_counts_as_sent_and_the_log_says_so(
+    wts_connection, context, monkeypatch, logged
+):
+    exchange = Transport.exchange
+
+    def with_a_new_status(self, method, *args, **kwargs):
+        reply = exchange(self, method, *args, **kwargs)
+        changed = {**json.loads(reply.body), "status": "ACCEPTED"} if method == "POST" else None
+        return reply if changed is None else Reply(reply.status, reply.headers, json.dumps(changed).encode())
+
+    monkeypatch.setattr(Transport, "exchange", with_a_new_status)
+    answer = send_text(context, to=TO)
+    assert answer["status"] == "ACCEPTED"
+    assert f"Message {answer['id']} has the status ACCEPTED" in logged.text("warning")
+    assert "It counts as sent." in logged.text("warning")
 
 
 @pytest.mark.parametrize("synchronous", [True, "true"])
