@@ -7,10 +7,11 @@ import logging
 import math
 import re
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from airflow_provider_wts.api.contract import SERVICES, Operation, Parameter, operations, resolve
 from airflow_provider_wts.api.contract.check import check_request
@@ -39,29 +40,23 @@ def find_route(method: str, path: str) -> Route | None:
 
     :param path: the path, still encoded, so that ``%2F`` does not divide it.
     """
-    segments = [unquote(segment) for segment in path.removeprefix("/").split("/")]
+    path = "/".join(quote(unquote(segment), safe="") for segment in path.split("/"))
     known = False
-    for template, served in _paths():
-        if len(template) == len(segments) and all(map(_fits, template, segments)):
-            known = True
-            if method in served:
-                pairs = zip(template, segments, strict=True)
-                return Route(served[method], {name.strip("{}"): one for name, one in pairs if name.startswith("{")})
+    for pattern, served in _paths():
+        match = pattern.fullmatch(path)
+        if match and method in served:
+            return Route(served[method], {name: unquote(segment) for name, segment in match.groupdict().items()})
+        known = known or match is not None
     return Route(None, {}) if known else None
 
 
-def _fits(part: str, segment: str) -> bool:
-    return part == segment or (part.startswith("{") and segment != "")
-
-
 @cache
-def _paths() -> list[tuple[list[str], dict[str, Operation]]]:
+def _paths() -> list[tuple[re.Pattern[str], dict[str, Operation]]]:
     """Return the operations of each path by their method; literal segments go before placeholders."""
-    found: dict[str, dict[str, Operation]] = {}
+    found: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
     for operation in operations().values():
-        found.setdefault(operation.path, {})[operation.method] = operation
-    paths = [(path.strip("/").split("/"), served) for path, served in found.items()]
-    return sorted(paths, key=lambda one: [part.startswith("{") for part in one[0]])
+        found[operation.path][operation.method] = operation
+    return [(re.compile(_PLACE.sub(r"(?P<\1>[^/]+)", path)), served) for path, served in sorted(found.items())]
 
 
 def typed_query(
@@ -142,6 +137,7 @@ def _query_parameters(operation_id: str) -> dict[str, Parameter]:
     return {parameter.name: parameter for parameter in found if parameter.location == "query"}
 
 
+_PLACE = re.compile(r"\{(\w+)\}")
 _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _NO_ZONE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?", re.ASCII)
 _MEMBER = re.compile(r"([^.\[]+)(?:\[(.*)\]|\.(.*))", re.DOTALL)

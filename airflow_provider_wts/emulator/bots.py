@@ -20,7 +20,7 @@ of the contact).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation, webhooks
@@ -28,6 +28,7 @@ from airflow_provider_wts.emulator.answers import NOTHING
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Chatbot, Delivery, Session, log
 
+_STEPS = {"message", "wait", "ask", "metadata", "classification", "transfer", "status", "complete", "fail"}
 _PLACE = re.compile(r"\{\{\s*([\w.\-]+)\s*\}\}")
 
 
@@ -57,7 +58,7 @@ def check_steps(steps: object) -> list[dict[str, Any]]:
     if not isinstance(steps, list):
         raise ValueError("steps: must be a list.")
     for number, step in enumerate(steps):
-        if not isinstance(step, dict) or len(_STEPS.keys() & step.keys()) != 1:
+        if not isinstance(step, dict) or len(_STEPS & step.keys()) != 1:
             raise ValueError(f"steps[{number}]: must be an object with exactly one of {sorted(_STEPS)}.")
     return steps
 
@@ -81,9 +82,9 @@ class BotRun:
                 self.stop()
                 return
             step = self.bot.steps[self._position]
-            name = next(iter(_STEPS.keys() & step.keys()))
+            name = next(iter(_STEPS & step.keys()))
             try:
-                _STEPS[name](self, step)
+                getattr(self, f"_{name}")(step)
             except Refusal as refusal:
                 log.warning("Chatbot %r stops at step %d: %s", self.bot["name"], self._position + 1, refusal.text)
                 self.stop()
@@ -209,16 +210,3 @@ class BotRun:
             return "" if found is None else str(found)
 
         return _PLACE.sub(value, text)
-
-
-_STEPS: dict[str, Callable[[BotRun, Mapping[str, Any]], None]] = {
-    "message": BotRun._message,
-    "wait": BotRun._wait,
-    "ask": BotRun._ask,
-    "metadata": BotRun._metadata,
-    "classification": BotRun._classification,
-    "transfer": BotRun._transfer,
-    "status": BotRun._status,
-    "complete": BotRun._complete,
-    "fail": BotRun._fail,
-}

@@ -54,7 +54,7 @@ def contacts_named(account: Account, given: Mapping[str, Any], *, unknown: str) 
     """
     if not given.get("contactIds") and not given.get("phoneNumbers") and account.switches.empty_batches == "refuse":
         raise Refusal("FORM_ERROR", "Informe ao menos um contato.")
-    contacts = [account.need(account.contacts, one, "O contato") for one in given.get("contactIds") or ()]
+    contacts = [account.contacts.need(one) for one in given.get("contactIds") or ()]
     numbers: list[str] = []
     for phone in given.get("phoneNumbers") or ():
         found = account.contact_by_address(phone)

@@ -22,7 +22,6 @@ class Resource:
     are. An operation that does more is written by hand, and registered after the resource.
 
     :param name: what it is called in an operationId.
-    :param what: what it is, in Portuguese with its article.
     :param filters: the filters of its list by a value; see :func:`keeps`.
     :param texts: the filters of its list by a text.
     :param keep: makes the other filters of its list.
@@ -34,7 +33,6 @@ class Resource:
     """
 
     name: str
-    what: str
     show: Callable[[Request, Record], dict[str, Any]] = answer
     filters: Mapping[str, Property] = field(default_factory=dict)
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -68,7 +66,7 @@ class Resource:
         if self.other_id is not None:
             wanted = identifier.lower()
             identifier = next((one.id for one in table if one[self.other_id] == wanted), identifier)
-        return request.account.need(table, identifier, self.what)
+        return table.need(identifier)
 
     def create(self, request: Request) -> Record:
         """Create an object from the body."""

@@ -130,9 +130,12 @@ class Table(Generic[RecordT]):
     """All records of one kind, indexed by ID, and ordered by creation and by change.
 
     Timestamps only grow, so a new or changed record goes to the end of its order; only older ones make it sort.
+
+    :param what: what a record is, in Portuguese with its article.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self.what = what
         self._created: dict[str, RecordT] = {}
         self._changed: dict[str, RecordT] = {}
         self._sorted = True
@@ -148,6 +151,10 @@ class Table(Generic[RecordT]):
         if not isinstance(identifier, str):
             return None
         return self._created.get(identifier) or self._created.get(identifier.lower())
+
+    def need(self, identifier: object) -> RecordT:
+        """Return the record with that id, or refuse as the service does for a missing one."""
+        return required(self.find(identifier), self.what)
 
     def names(self, identifiers: Iterable[str]) -> list[str]:
         """Return the names of the records with these ids, without those that are gone."""
@@ -294,32 +301,32 @@ class Account:
         self.id = self.named_id("company")
         self.address = ""
 
-        self.channels: Table[Record] = Table()
-        self.chatbots: Table[Chatbot] = Table()
-        self.contacts: Table[Contact] = Table()
-        self.sessions: Table[Session] = Table()
-        self.messages: Table[Message] = Table()
-        self.sends: Table[Send] = Table()
-        self.otps: Table[Record] = Table()
-        self.scheduled_messages: Table[Record] = Table()
-        self.templates: Table[Record] = Table()
-        self.sequences: Table[Record] = Table()
-        self.sequence_contacts: Table[Record] = Table()
-        self.agents: Table[Record] = Table()
-        self.departments: Table[Record] = Table()
-        self.tags: Table[Record] = Table()
-        self.custom_fields: Table[Record] = Table()
-        self.portfolios: Table[Record] = Table()
-        self.portfolio_contacts: Table[Record] = Table()
-        self.files: Table[Record] = Table()
-        self.uploads: Table[Record] = Table()
-        self.webhook_subscriptions: Table[Record] = Table()
-        self.panels: Table[Record] = Table()
-        self.panel_steps: Table[Record] = Table()
-        self.panel_tags: Table[Record] = Table()
-        self.lost_reasons: Table[Record] = Table()
-        self.cards: Table[Record] = Table()
-        self.card_notes: Table[Record] = Table()
+        self.channels: Table[Record] = Table("O canal")
+        self.chatbots: Table[Chatbot] = Table("O chatbot")
+        self.contacts: Table[Contact] = Table("O contato")
+        self.sessions: Table[Session] = Table("A sessão")
+        self.messages: Table[Message] = Table("A mensagem")
+        self.sends: Table[Send] = Table("O envio")
+        self.otps: Table[Record] = Table("O código")
+        self.scheduled_messages: Table[Record] = Table("A mensagem agendada")
+        self.templates: Table[Record] = Table("O template")
+        self.sequences: Table[Record] = Table("A sequência")
+        self.sequence_contacts: Table[Record] = Table("O contato")
+        self.agents: Table[Record] = Table("O usuário")
+        self.departments: Table[Record] = Table("A equipe")
+        self.tags: Table[Record] = Table("A etiqueta")
+        self.custom_fields: Table[Record] = Table("O campo")
+        self.portfolios: Table[Record] = Table("A carteira")
+        self.portfolio_contacts: Table[Record] = Table("O contato")
+        self.files: Table[Record] = Table("O arquivo")
+        self.uploads: Table[Record] = Table("O arquivo temporário")
+        self.webhook_subscriptions: Table[Record] = Table("A assinatura")
+        self.panels: Table[Record] = Table("O painel")
+        self.panel_steps: Table[Record] = Table("A etapa")
+        self.panel_tags: Table[Record] = Table("A etiqueta")
+        self.lost_reasons: Table[Record] = Table("O motivo de perda")
+        self.cards: Table[Record] = Table("O card")
+        self.card_notes: Table[Record] = Table("A nota")
         self.office_hours: dict[str, Any] = {}
 
         self.deliveries: list[Delivery] = []
@@ -394,13 +401,6 @@ class Account:
 
     # Finding --------------------------------------------------------------------------------------------------------
 
-    def need(self, table: Table[RecordT], identifier: str | None, what: str) -> RecordT:
-        """Return a record, or refuse as the service does for a missing one.
-
-        :param what: what it is, in Portuguese with its article.
-        """
-        return required(table.find(identifier), what)
-
     def channel_of(self, sender: str | None, recipient: str | None = None) -> Record:
         """Return the channel that a request means with ``from``.
 
@@ -465,7 +465,7 @@ class Account:
     def contact_named(self, given: Mapping[str, Any]) -> Contact:
         """Return the contact that a request names by ``contactId`` or ``phoneNumber``."""
         if given.get("contactId"):
-            return self.need(self.contacts, given["contactId"], "O contato")
+            return self.contacts.need(given["contactId"])
         if not given.get("phoneNumber"):
             raise Refusal("FORM_ERROR", "Informe o contato ou o número de telefone.")
         return required(self.contact_by_address(given["phoneNumber"]), "O contato", "FORM_ERROR")
@@ -478,7 +478,7 @@ class Account:
         """Return the department that a request names by ``id`` or ``name``, if it names one."""
         given = given or {}
         if given.get("id"):
-            return self.need(self.departments, given["id"], "A equipe")
+            return self.departments.need(given["id"])
         if not given.get("name"):
             return None
         return required(named(self.departments, given["name"]), "A equipe")

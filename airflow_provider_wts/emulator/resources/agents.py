@@ -67,7 +67,6 @@ def _department_deleted(request: Request, department: Record) -> None:
 
 DEPARTMENTS = Resource(
     "department",
-    "A equipe",
     show=_show_department,
     fields=fields_of(
         *("name", "description", "isDefault", "distributionIsEnabled", "channelsConfig", "restrictionType"),
@@ -181,7 +180,6 @@ def _deleted(request: Request, agent: Record) -> None:
 
 AGENTS = Resource(
     "agent",
-    "O usuário",
     fields=fields_of("name", "shortName", "phoneNumber", "email", "profile", "availability"),
     written=_written,
     defaults={"departments": [], "availability": "UNAVAILABLE"},
@@ -194,7 +192,7 @@ AGENTS = Resource(
 @handles("update_agent_departments")
 def _departments(request: Request) -> Empty:
     account, body, agent = request.account, request.body, AGENTS.of(request)
-    items = [(account.need(account.departments, one.get("departmentId"), "A equipe"), one) for one in body["items"]]
+    items = [(account.departments.need(one.get("departmentId")), one) for one in body["items"]]
     if body["action"] == "ReplaceAll":
         agent["departments"] = []
     for department, item in items:

@@ -17,7 +17,7 @@ def _channels_wanted(request: Request) -> Callable[[Record], bool]:
     return lambda channel: wanted in ("all", channel["identity"]["platform"].lower())
 
 
-Resource("channel", "O canal", keep=_channels_wanted)
+Resource("channel", keep=_channels_wanted)
 
 
 @handles("get_office_hours")
@@ -45,7 +45,6 @@ def _wanted(request: Request) -> Callable[[Record], bool]:
 
 Resource(
     "template",
-    "O template",
     show=lambda request, template: answer(request, template, details_of("params")),
     filters={"Archived": "archived", "ChannelId": "channelId"},
     texts={"Name": ("name",), "SearchableText": ("name", "text")},

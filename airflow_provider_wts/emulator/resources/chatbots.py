@@ -15,7 +15,6 @@ from airflow_provider_wts.emulator.state import Account, Chatbot, Send, Session
 
 Resource(
     "chatbot",
-    "O chatbot",
     filters={
         "Types": "type",
         "PublishStatuses": "publishStatus",

@@ -150,7 +150,7 @@ def _existing(account: Account, given: Mapping[str, Any]) -> Contact | None:
 def _write(account: Account, contact: Contact | None, given: Mapping[str, Any], tag_operation: str) -> Contact:
     """Write properties of a contact, a new one if there is none, and report to the subscribers."""
     written = _properties(account, contact, given)
-    sequences = [account.need(account.sequences, one, "A sequência") for one in given.get("sequenceIds") or ()]
+    sequences = [account.sequences.need(one) for one in given.get("sequenceIds") or ()]
     portfolios = _portfolios(account, given)
     tags: list[str] = contact["tagIds"] if contact else []
     if "tagIds" in given or "tagNames" in given:
@@ -206,7 +206,7 @@ def _set_portfolios(account: Account, contact: Contact, portfolios: list[Record]
 
 def _portfolios(account: Account, given: Mapping[str, Any]) -> list[Record] | None:
     if given.get("portfolioIds"):
-        return [account.need(account.portfolios, one, "A carteira") for one in given["portfolioIds"]]
+        return [account.portfolios.need(one) for one in given["portfolioIds"]]
     if "portfolioNames" not in given and "portfolioIds" not in given:
         return None
     found = (named(account.portfolios, name) for name in given.get("portfolioNames") or ())
@@ -217,5 +217,5 @@ def _contact_of(request: Request) -> Contact:
     """Return the contact that the path names, by its id or its number."""
     account = request.account
     if "phone" not in request.path:
-        return account.need(account.contacts, request.path["id"], "O contato")
+        return account.contacts.need(request.path["id"])
     return required(account.contact_by_address(request.path["phone"]), "O contato", "FORM_ERROR")

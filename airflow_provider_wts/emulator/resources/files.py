@@ -34,7 +34,7 @@ def _upload_url(request: Request) -> dict[str, Any]:
 @handles("save_file")
 def _save(request: Request) -> dict[str, Any]:
     account = request.account
-    upload = account.need(account.uploads, request.body["tempFileId"], "O arquivo temporário")
+    upload = account.uploads.need(request.body["tempFileId"])
     if upload["content"] is None:
         raise Refusal("FORM_ERROR", "O conteúdo do arquivo não foi enviado.")
     file = account.files.find(upload["fileId"])
@@ -100,7 +100,7 @@ def _message_file(account: Account, reference: str) -> dict[str, Any]:
         name = PurePosixPath(urlsplit(reference).path).name or "file"
         file, identifier, url = file_values(name, b""), account.new_id(), reference
     else:
-        kept = account.need(account.files, reference, "O arquivo")
+        kept = account.files.need(reference)
         file, identifier, url = kept.values, kept.id, f"{account.address}/_files/{kept.id}"
     return {
         **{name: file[name] for name in ("name", "extension", "mimeType", "size")},

@@ -28,7 +28,7 @@ def _moved(contact: Contact, portfolio: Record, inside: bool) -> None:
 
 
 PORTFOLIO_CONTACTS = Members(
-    Resource("portfolio", "A carteira", show=_show),
+    Resource("portfolio", show=_show),
     filters={"ContactIds": "contactId"},
     moved=_moved,
     unknown=lambda account: account.switches.portfolio_unknown_phone,
@@ -69,7 +69,7 @@ def _again(account: Account, member: Record) -> None:
 
 
 SEQUENCE_CONTACTS = Members(
-    Resource("sequence", "A sequência", show=_show, texts={"Name": ("name",)}, keep=_wanted),
+    Resource("sequence", show=_show, texts={"Name": ("name",)}, keep=_wanted),
     details=details_of("contactDetails"),
     keep=_wanted_members,
     values=_values,

@@ -68,7 +68,7 @@ def _show(request: Request, message: Message) -> dict[str, Any]:
 @handles("list_messages", "list_session_messages", "list_session_notes")
 def _list(request: Request) -> Any:
     account = request.account
-    session = account.need(account.sessions, request.query.get("SessionId") or request.path.get("id"), "A sessão")
+    session = account.sessions.need(request.query.get("SessionId") or request.path.get("id"))
     notes, deleted = _is_of_notes(request), account.switches.deleted_messages == "shown"
     messages = [one for one in session.messages if (one["type"] == "NOTE") == notes]
     messages = [one for one in messages if deleted or one["status"] != "DELETED"]

@@ -110,7 +110,7 @@ def _old_card(account: Account, card: Record) -> dict[str, Any]:
     }
 
 
-PANELS = Resource("panel", "O painel", show=_show_panel, filters={"Type": "type"}, texts={"Title": ("title",)})
+PANELS = Resource("panel", show=_show_panel, filters={"Type": "type"}, texts={"Title": ("title",)})
 
 
 _FIELDS = fields_of(
@@ -135,7 +135,7 @@ _COPIES = {
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:
-    panel = request.account.need(request.account.panels, request.query["PanelId"], "O painel")
+    panel = request.account.panels.need(request.query["PanelId"])
     return lambda card: card["panelId"] == panel.id
 
 
@@ -164,7 +164,6 @@ def _show(request: Request, card: Record) -> dict[str, Any]:
 
 CARDS = Resource(
     "card",
-    "O card",
     show=_show,
     filters={
         "StepId": "stepId",
@@ -203,7 +202,7 @@ def _update(request: Request) -> dict[str, Any]:
 def _duplicate(request: Request) -> dict[str, Any]:
     account, body, source = request.account, request.body, CARDS.of(request)
     options = body.get("options") or {}
-    step = _step(account, body.get("copyToStepId") or source["stepId"])
+    step = account.panel_steps.need(body.get("copyToStepId") or source["stepId"])
     card = _new_card(account, step, source["title"])
     card["description"] = source["description"]
     named_fields = set(options.get("fields") or ())
@@ -244,7 +243,7 @@ def _create_note(request: Request) -> dict[str, Any]:
 @handles("delete_card_note")
 def _delete_note(request: Request) -> Empty:
     account, card = request.account, CARDS.of(request)
-    note = account.need(account.card_notes, request.path["noteId"], "A nota")
+    note = account.card_notes.need(request.path["noteId"])
     if note["cardId"] != card.id:
         raise not_found("A nota")
     account.card_notes.remove(note)
@@ -256,7 +255,7 @@ def add_card(account: Account, given: Mapping[str, Any], identifier: str | None 
 
     :param given: its properties, as ``create_card`` takes them, and ``status`` with ``lostReasonId``.
     """
-    card = _new_card(account, _step(account, given["stepId"]), given["title"], identifier)
+    card = _new_card(account, account.panel_steps.need(given["stepId"]), given["title"], identifier)
     properties = {name: value for name, value in given.items() if name not in ("stepId", "title")}
     _apply(account, card, properties, "ReplaceAll")
     return account.cards.add(card)
@@ -281,13 +280,9 @@ def add_card_note(
     return account.new(account.card_notes, values, identifier)
 
 
-def _step(account: Account, identifier: str) -> Record:
-    return account.need(account.panel_steps, identifier, "A etapa")
-
-
 def _new_card(account: Account, step: Record, title: str, identifier: str | None = None) -> Record:
     """Return a card that is not in the table yet: what is wrong with the rest of the request leaves nothing behind."""
-    panel = account.need(account.panels, step["panelId"], "O painel")
+    panel = account.panels.need(step["panelId"])
     number = 1 + max((one["number"] for one in account.cards if one["panelId"] == panel.id), default=0)
     stamp = account.clock.stamp()
     return Record(
@@ -322,7 +317,7 @@ def _apply(account: Account, card: Record, given: Mapping[str, Any], tag_operati
     written |= {name: given[name] for name in ("title", "status") if given.get(name)}
     panel_id = card["panelId"]
     if given.get("stepId"):
-        step = _step(account, given["stepId"])
+        step = account.panel_steps.need(given["stepId"])
         panel_id = step["panelId"]
         written |= {"stepId": step.id, "panelId": panel_id}
         if step.id != card["stepId"]:
@@ -348,13 +343,13 @@ def _references(account: Account, card: Record, given: Mapping[str, Any]) -> dic
         found["responsibleUserId"] = account.user_of({"id": given["responsibleUserId"]})
     if "sessionId" in given:
         wanted = given["sessionId"]
-        found["sessionId"] = account.need(account.sessions, wanted, "A sessão").id if wanted else None
+        found["sessionId"] = account.sessions.need(wanted).id if wanted else None
     if "contactIds" in given:
         found["contactIds"] = [_contact_id(account, one) for one in given["contactIds"] or ()]
     if given.get("status"):
         found["lostReasonId"] = None
     if given.get("lostReasonId") and (given.get("status") or card["status"]) == "LOST":
-        found["lostReasonId"] = account.need(account.lost_reasons, given["lostReasonId"], "O motivo de perda").id
+        found["lostReasonId"] = account.lost_reasons.need(given["lostReasonId"]).id
     return found
 
 

@@ -69,7 +69,6 @@ def _show(request: Request, message: Record) -> dict[str, Any]:
 
 SCHEDULED = Resource(
     "scheduled_message",
-    "A mensagem agendada",
     show=_show,
     filters={"Type": "type", "User": "userId", "Department": "departmentId"},
     keep=_wanted,
@@ -180,8 +179,8 @@ def _plan(account: Account, message: Record) -> None:
 def _send(account: Account, message: Record) -> None:
     message["status"] = "PROCESSED"
     try:
-        contact = account.need(account.contacts, message["contactId"], "O contato")
-        channel = account.need(account.channels, message["channelId"], "O canal")
+        contact = account.contacts.need(message["contactId"])
+        channel = account.channels.need(message["channelId"])
         options = {"hiddenSession": message["hiddenSession"], "department": {"id": message["departmentId"]}}
         session = conversation.session_for_send(account, contact, channel, options)
         message["sessionId"] = session.id

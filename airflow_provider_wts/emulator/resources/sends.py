@@ -102,7 +102,7 @@ def target_of(request: Request, item: Mapping[str, Any]) -> tuple[Session | None
     """
     account, to = request.account, item.get("to")
     if item.get("sessionId"):
-        session = account.need(account.sessions, item["sessionId"], "A sessão")
+        session = account.sessions.need(item["sessionId"])
         return session, conversation.address_of(session), session.channel
     if not to:
         raise Refusal("FORM_ERROR", "Informe o destinatário ou a sessão.")
@@ -177,7 +177,7 @@ def _may_write(account: Account, session: Session | None, channel: Record) -> bo
 @handles("send_typing")
 def _typing(request: Request) -> Empty:
     account = request.account
-    session = account.need(account.sessions, request.body["sessionId"], "A sessão")
+    session = account.sessions.need(request.body["sessionId"])
     if session["status"] == "COMPLETED":
         raise Refusal("FORM_ERROR", "A sessão não está ativa.")
     return EMPTY

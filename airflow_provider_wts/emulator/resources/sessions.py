@@ -62,7 +62,7 @@ def show_session(request: Request, session: Session) -> dict[str, Any]:
 
 def session_of(request: Request) -> Session:
     """Return the session that the path names."""
-    return request.account.need(request.account.sessions, request.path["id"], "A sessão")
+    return request.account.sessions.need(request.path["id"])
 
 
 @handles("list_sessions")
@@ -138,7 +138,7 @@ def _transfer(request: Request) -> dict[str, Any]:
         raise Refusal("FORM_ERROR", f"Informe {'a equipe' if to_department else 'o usuário'} de destino.")
     user = None if to_department else account.user_of({"id": body["newUserId"]})
     if body.get("newDepartmentId"):
-        session["departmentId"] = account.need(account.departments, body["newDepartmentId"], "A equipe").id
+        session["departmentId"] = account.departments.need(body["newDepartmentId"]).id
     session["userId"] = user
     status = "PENDING" if to_department else "IN_PROGRESS"
     _stop_bot(request, session)
@@ -156,7 +156,7 @@ def _update(request: Request) -> dict[str, Any]:
     given = changes(request, _SESSION_FIELDS)
     user = account.user_of({"id": given.get("userId")})
     if given.get("departmentId"):
-        account.need(account.departments, given["departmentId"], "A equipe")
+        account.departments.need(given["departmentId"])
     _stop_bot(request, session)
     plain = {name: given[name] for name in ("departmentId", "number") if name in given}
     session.values.update(plain | ({"userId": user} if "userId" in given else {}))

@@ -52,13 +52,13 @@ def _deleted(request: Request, tag: Record) -> None:
 NEW_TAG = {"color": "GRAY_600"}
 """The properties of a tag by default."""
 
-Resource("tag", "A etiqueta", written=_written, defaults=NEW_TAG, deleted=_deleted)
+Resource("tag", written=_written, defaults=NEW_TAG, deleted=_deleted)
 
 
 def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
     """Return the tags that a request names; names count only without ids."""
     if ids:
-        return [account.need(account.tags, one, "A etiqueta").id for one in ids]
+        return [account.tags.need(one).id for one in ids]
     found: list[str] = []
     for name in names or ():
         tag = named(account.tags, name)

@@ -36,7 +36,6 @@ def _show(request: Request, subscription: Record) -> dict[str, Any]:
 
 Resource(
     "webhook_subscription",
-    "A assinatura",
     show=_show,
     fields=fields_of("name", "url", "events", "enabled"),
     written=_written,
