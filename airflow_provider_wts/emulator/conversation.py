@@ -80,23 +80,15 @@ def open_session(
     *,
     hidden: bool = False,
     department: Record | None = None,
-    user_id: str | None = None,
-    origin: str = "API",
+    **values: Any,
 ) -> Session:
     """Open a session; the default department gets it unless another one is given.
 
     :param hidden: whether it stays hidden until the contact answers.
     """
+    status = "HIDDEN" if hidden else account.switches.opened_session_status
     department = department or account.default_department()
-    session = add_session(
-        account,
-        contact,
-        channel,
-        "HIDDEN" if hidden else account.switches.opened_session_status,
-        departmentId=department.id if department else None,
-        userId=user_id,
-        origin=origin,
-    )
+    session = add_session(account, contact, channel, status, departmentId=department and department.id, **values)
     webhooks.emit(account, "SESSION_NEW", session)
     return session
 
@@ -151,7 +143,7 @@ def session_for_send(account: Account, contact: Contact, channel: Record, option
             channel,
             hidden=bool(options.get("hiddenSession")),
             department=account.department_of(options.get("department")),
-            user_id=account.user_of(options.get("user")),
+            userId=account.user_of(options.get("user")),
         )
     return session
 
@@ -225,16 +217,18 @@ def company_writes(
     message = add_message(
         account,
         session,
-        content.text,
-        kind=content.kind,
-        origin="BOT" if bot else "API",
-        status="QUEUED",
         files=[content.file] if content.file is not None else (),
         identifier=send.id if isinstance(send, Send) else None,
+        text=content.text,
+        type=content.kind,
+        origin="BOT" if bot else "API",
+        status="QUEUED",
+        refId=content.reference,
+        templateId=template and template.id,
+        senderId=send and send["senderId"],
     )
-    message["refId"], message["templateId"] = content.reference, template.id if template is not None else None
     if send is not None:
-        message["senderId"], message.callback_url, message.send_id = send["senderId"], send["callbackUrl"], send.id
+        message.callback_url, message.send_id = send["callbackUrl"], send.id
     session["lastMessageOut"] = account.clock.text(message.created)
     address = address_of(session)
     behaviour = account.behaviour_of(address)
@@ -293,7 +287,7 @@ def contact_writes(account: Account, contact: Contact, text: str, channel: Recor
 def answer_in(account: Account, session: Session, text: str) -> Message:
     """Make the contact of a session write into it."""
     message = add_message(
-        account, session, text, kind="TEXT", direction="FROM_HUB", origin="GATEWAY", status="DELIVERED"
+        account, session, text=text, type="TEXT", direction="FROM_HUB", origin="GATEWAY", status="DELIVERED"
     )
     note_answer(account, session, message)
     if session["status"] in ("HIDDEN", account.switches.opened_session_status):
@@ -317,39 +311,33 @@ def note_answer(account: Account, session: Session, message: Message) -> None:
 def add_message(
     account: Account,
     session: Session,
-    text: str | None,
     *,
-    kind: str,
-    status: str,
-    direction: str = "TO_HUB",
-    origin: str = "API",
     files: Sequence[Mapping[str, Any]] = (),
     identifier: str | None = None,
     stamp: int | None = None,
+    **values: Any,
 ) -> Message:
     """Add a message or an internal note to a session; no webhook reports it, and nothing follows.
 
-    :param direction: ``TO_HUB`` = from the company, ``FROM_HUB`` = from the contact.
     :param files: its files, as ``PublicFileDTO``.
+    :param values: its other properties, among them ``type``, ``status`` and ``text``.
     """
     stamp = account.clock.stamp() if stamp is None else stamp
-    values: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "timestamp": account.clock.text(stamp),
-        "type": kind,
         "sessionId": session.id,
-        "direction": direction,
-        "status": status,
-        "origin": origin,
-        "text": text,
+        "direction": "TO_HUB",
+        "origin": "API",
         "filesIds": [file["id"] for file in files],
         "details": {"files": list(files)} if files else None,
+        **values,
     }
-    if kind != "NOTE":
-        session["lastMessageText"] = text
+    if values["type"] != "NOTE":
+        session["lastMessageText"] = values["text"]
         session["lastInteractionDate"] = account.clock.text(stamp)
         if files:
-            values |= {"fileId": files[0]["id"], "details": {"file": files[0], "files": list(files)}}
-    message = account.messages.add(Message(identifier or account.new_id(), stamp, stamp, values))
+            properties |= {"fileId": files[0]["id"], "details": {"file": files[0], "files": list(files)}}
+    message = account.messages.add(Message(identifier or account.new_id(), stamp, stamp, properties))
     session.messages.append(message)
     if account.switches.messages_touch_session:
         account.touch_session(session)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +26,6 @@ class Resource:
     :param keep: makes the other filters of its list.
     :param fields: for each name that ``fields`` of an update takes, its properties; by default all are written.
     :param written: checks what is written to a new or an existing object, and returns it as it is kept.
-    :param defaults: what else a new object has.
     :param deleted: does what a deletion entails, or refuses it.
     :param other_id: a property that names it as well as its ID.
     """
@@ -41,7 +39,6 @@ class Resource:
     written: Callable[[Request, Mapping[str, Any], Record | None], Mapping[str, Any]] = lambda request, given, old: (
         given
     )
-    defaults: Mapping[str, Any] = field(default_factory=dict)
     deleted: Callable[[Request, Record], None] = lambda request, record: None
     other_id: str | None = None
 
@@ -72,8 +69,7 @@ class Resource:
         """Create an object from the body."""
         account = request.account
         given = self.written(request, request.body, None)
-        values = {**deepcopy(dict(self.defaults)), **{name: one for name, one in given.items() if one is not None}}
-        return account.new(self.all(account), {**values, "companyId": account.id})
+        return account.new(self.all(account), {name: one for name, one in given.items() if one is not None})
 
     def update(self, request: Request) -> Record:
         """Update an object from the body."""
@@ -140,7 +136,7 @@ class Members:
         if member is not None:
             self.again(account, member)
             return member
-        values = {"active": True, "companyId": account.id, "contactId": contact.id, **self.values(account, contact)}
+        values = {"active": True, "contactId": contact.id, **self.values(account, contact)}
         member = account.new(self.table(account), {**values, f"{self.holder.name}Id": holder.id})
         account.memberships[holder.id, contact.id] = member
         self.moved(contact, holder, True)
@@ -166,7 +162,7 @@ class Members:
         account, holder = request.account, self.holder.of(request)
         return self._show(request, self.add(account, holder, account.contact_named(request.body)))
 
-    def _add_batch(self, request: Request) -> dict[str, Any]:
+    def _add_batch(self, request: Request) -> Any:
         account, holder = request.account, self.holder.of(request)
         contacts = contacts_named(account, request.body, unknown=self.unknown(account))
         return whole([self._show(request, self.add(account, holder, contact)) for contact in contacts])

@@ -65,15 +65,22 @@ def listed(
     if direction == "DESCENDING":
         first, end = max(total - end, 0), max(total - first, 0)
     shown = records[first:end]
+    items = [show(request, record) for record in (shown[::-1] if direction == "DESCENDING" else shown)]
+    spelled = _SHORT[direction] if switches.order_direction_spelling == "short" else direction
+    return _page(items, total, number=number, size=size, order=order, direction=spelled)
+
+
+def _page(items: list[Any], total: int, *, number: int, size: int, order: str | None, direction: str | None) -> Any:
+    pages = -(-total // size)
     return {
         "pageNumber": number,
         "pageSize": size,
         "orderBy": order,
-        "orderDirection": _SHORT[direction] if switches.order_direction_spelling == "short" else direction,
+        "orderDirection": direction,
         "totalItems": total,
         "totalPages": pages,
         "hasMorePages": number < pages,
-        "items": [show(request, record) for record in (shown[::-1] if direction == "DESCENDING" else shown)],
+        "items": items,
     }
 
 
@@ -101,18 +108,9 @@ def _ordered(
     return sorted(found, key=_TIMES.get(order) or (lambda record: _comparable(record, order)))
 
 
-def whole(records: Sequence[Any]) -> dict[str, Any]:
+def whole(records: Sequence[Any]) -> Any:
     """Wrap a few items as the single page that some calls answer with."""
-    return {
-        "pageNumber": 1,
-        "pageSize": max(len(records), 1),
-        "orderBy": None,
-        "orderDirection": None,
-        "totalItems": len(records),
-        "totalPages": 1 if records else 0,
-        "hasMorePages": False,
-        "items": list(records),
-    }
+    return _page(list(records), len(records), number=1, size=max(len(records), 1), order=None, direction=None)
 
 
 Property = str | Callable[[Any], Any]

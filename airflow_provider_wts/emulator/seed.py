@@ -26,33 +26,24 @@ from airflow_provider_wts.emulator.bots import check_steps
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.resources.agents import AGENTS, DEPARTMENTS, join
+from airflow_provider_wts.emulator.resources.agents import join
 from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
 from airflow_provider_wts.emulator.resources.panels import add_card, add_card_note, steps_of
-from airflow_provider_wts.emulator.resources.tags import NEW_TAG
 from airflow_provider_wts.emulator.state import Account, Behaviour, Chatbot, Record, RecordT, Session, Table, named
 
 DEFAULT_SEED: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("default_seed.json").read_bytes())
 """Default objects; every id is made from the emulator's seed and the object's name."""
 
+OFFICE_HOURS: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("office_hours.json").read_bytes())
 
 _DAY = 86_400 * TICKS
 _STATUSES = ("COMPLETED", "COMPLETED", "COMPLETED", "IN_PROGRESS", "PENDING")
 
 
 def seed_default(account: Account) -> None:
-    """Add the default objects, and the days of the week."""
-    days = []
-    for number, day in enumerate(("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")):
-        periods = [{"startTime": "09:00", "endTime": "18:00"}] if 0 < number < 6 else []
-        identifier = account.named_id(f"day:{day}")
-        days.append({"id": identifier, "dayWeek": day, "active": bool(periods), "periods": periods})
-    account.office_hours = {
-        "limitHours": True,
-        "offlineResponse": "Nosso horário é de segunda a sexta, das 9h às 18h.",
-        "timezoneDiff": -3.0,
-        "days": days,
-    }
+    """Add the default objects, and the office hours."""
+    days = [{"id": account.named_id(f"day:{day['dayWeek']}"), **day} for day in OFFICE_HOURS["days"]]
+    account.office_hours = {**OFFICE_HOURS, "days": days}
     # A copy: a test may change the script of a chatbot.
     seed_account(account, copy.deepcopy(DEFAULT_SEED))
 
@@ -120,7 +111,7 @@ def _add(account: Account, kind: str, name: str, given: Mapping[str, Any] | str,
     """Add a plain object to the table of its kind."""
     table: Table[Record] = getattr(account, "panel_steps" if kind == "step" else f"{kind.replace('-', '_')}s")
     identifier = _new_id(table, _id(account, given, f"{kind}:{name}"), name)
-    return account.new(table, {"companyId": account.id, **values}, identifier, _a_month_ago(account))
+    return account.new(table, values, identifier, _a_month_ago(account))
 
 
 def _name(given: Mapping[str, Any] | str, key: str = "name") -> str:
@@ -133,10 +124,13 @@ def _renamed(given: Mapping[str, Any], **names: str) -> dict[str, Any]:
     return {wire: given[name] for name, wire in names.items() if given.get(name) is not None}
 
 
-def _department(account: Account, given: Mapping[str, Any]) -> None:
-    values = {**copy.deepcopy(dict(DEPARTMENTS.defaults)), "isDefault": bool(given.get("default"))}
-    values |= _renamed(given, description="description")
-    _add(account, "department", given["name"], given, {**values, "name": given["name"]})
+def _plain(kind: str, **names: str) -> Callable[[Account, Mapping[str, Any]], None]:
+    """Make what adds an object that has a name and the properties that are given, by their names on the wire."""
+
+    def add(account: Account, given: Mapping[str, Any]) -> None:
+        _add(account, kind, given["name"], given, _renamed(given, name="name", **names))
+
+    return add
 
 
 def _departments_of(account: Account, given: Mapping[str, Any]) -> list[Record]:
@@ -170,7 +164,6 @@ def _agent(account: Account, given: Mapping[str, Any]) -> None:
     phone = stored_phone(given["phone"], account.switches) if given.get("phone") else None
     departments = _departments_of(account, given)
     values = {
-        **copy.deepcopy(dict(AGENTS.defaults)),
         "userId": user,
         "name": given["name"],
         "shortName": given["name"].split()[0],
@@ -184,11 +177,6 @@ def _agent(account: Account, given: Mapping[str, Any]) -> None:
     agent = _add(account, "agent", given["name"], given, values)
     for department in departments:
         join(agent, department, {})
-
-
-def _tag(account: Account, given: Mapping[str, Any]) -> None:
-    values = {**NEW_TAG, **_renamed(given, color="color"), "name": given["name"]}
-    _add(account, "tag", given["name"], given, values)
 
 
 def _custom_field(account: Account, given: Mapping[str, Any], panel: Record | None = None) -> None:
@@ -211,8 +199,8 @@ def _custom_field(account: Account, given: Mapping[str, Any], panel: Record | No
 
 def _portfolio(account: Account, given: Mapping[str, Any]) -> None:
     departments = [{"departmentId": one.id, "userIds": []} for one in _departments_of(account, given)]
-    values = {"active": True, "type": given.get("type", "SINGLE"), "departments": departments}
-    _add(account, "portfolio", given["name"], given, {**values, "name": given["name"]})
+    values = {**_renamed(given, name="name", type="type"), "departments": departments}
+    _add(account, "portfolio", given["name"], given, values)
 
 
 def _template(account: Account, given: Mapping[str, Any]) -> None:
@@ -253,11 +241,6 @@ def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
         "automationUsage": given.get("usage", ["Api"]),
     }
     account.chatbots.add(Chatbot(identifier, stamp, stamp, values, check_steps(given.get("steps", []))))
-
-
-def _sequence(account: Account, given: Mapping[str, Any]) -> None:
-    values = {"active": True, "name": given["name"], "enabled": given.get("enabled", True)}
-    _add(account, "sequence", given["name"], given, values)
 
 
 def _panel(account: Account, given: Mapping[str, Any]) -> None:
@@ -356,17 +339,17 @@ def _message(account: Account, given: Mapping[str, Any]) -> None:
     message = conversation.add_message(
         account,
         session,
-        given.get("text"),
-        kind=given.get("type") or message_type(files),
-        direction="FROM_HUB" if author == "contact" else "TO_HUB",
-        origin=given.get("origin", "GATEWAY" if author == "contact" else "API"),
-        status=given.get("status", "DELIVERED"),
         files=files,
         identifier=_given_id(account.messages, given),
         stamp=_at(account, given),
+        text=given.get("text"),
+        type=given.get("type") or message_type(files),
+        direction="FROM_HUB" if author == "contact" else "TO_HUB",
+        origin=given.get("origin", "GATEWAY" if author == "contact" else "API"),
+        status=given.get("status", "DELIVERED"),
+        senderId=given.get("sender_id"),
     )
     session.messages.sort(key=lambda one: one.created)
-    message["senderId"] = given.get("sender_id")
     if given.get("template"):
         message["templateId"] = _named(account.templates, given["template"], "name").id
     if author == "contact":
@@ -444,15 +427,15 @@ def _many_sessions(account: Account, count: int) -> None:
 
 _KINDS: dict[str, Callable[[Account, Any], None]] = {
     "switches": lambda account, given: account.switches.change(given),
-    "departments": _department,
+    "departments": _plain("department", description="description", default="isDefault"),
     "channels": _channel,
     "agents": _agent,
-    "tags": _tag,
+    "tags": _plain("tag", color="color"),
     "custom_fields": _custom_field,
     "portfolios": _portfolio,
     "templates": _template,
     "chatbots": _chatbot,
-    "sequences": _sequence,
+    "sequences": _plain("sequence", enabled="enabled"),
     "panels": _panel,
     "files": _file,
     "contacts": _contact,

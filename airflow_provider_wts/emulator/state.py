@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 import threading
@@ -132,10 +133,12 @@ class Table(Generic[RecordT]):
     Timestamps only grow, so a new or changed record goes to the end of its order; only older ones make it sort.
 
     :param what: what a record is, in Portuguese with its article.
+    :param defaults: the properties of a new record.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, **defaults: Any) -> None:
         self.what = what
+        self.defaults = defaults
         self._created: dict[str, RecordT] = {}
         self._changed: dict[str, RecordT] = {}
         self._sorted = True
@@ -310,17 +313,19 @@ class Account:
         self.otps: Table[Record] = Table("O código")
         self.scheduled_messages: Table[Record] = Table("A mensagem agendada")
         self.templates: Table[Record] = Table("O template")
-        self.sequences: Table[Record] = Table("A sequência")
+        self.sequences: Table[Record] = Table("A sequência", active=True, enabled=True)
         self.sequence_contacts: Table[Record] = Table("O contato")
-        self.agents: Table[Record] = Table("O usuário")
-        self.departments: Table[Record] = Table("A equipe")
-        self.tags: Table[Record] = Table("A etiqueta")
+        self.agents: Table[Record] = Table("O usuário", departments=[], availability="UNAVAILABLE")
+        self.departments: Table[Record] = Table(
+            "A equipe", restrictionType="NONE", directLinks={}, channelsConfig={"scope": "ALL", "channels": []}
+        )
+        self.tags: Table[Record] = Table("A etiqueta", color="GRAY_600")
         self.custom_fields: Table[Record] = Table("O campo")
-        self.portfolios: Table[Record] = Table("A carteira")
+        self.portfolios: Table[Record] = Table("A carteira", active=True, type="SINGLE")
         self.portfolio_contacts: Table[Record] = Table("O contato")
         self.files: Table[Record] = Table("O arquivo")
         self.uploads: Table[Record] = Table("O arquivo temporário")
-        self.webhook_subscriptions: Table[Record] = Table("A assinatura")
+        self.webhook_subscriptions: Table[Record] = Table("A assinatura", enabled=True)
         self.panels: Table[Record] = Table("O painel")
         self.panel_steps: Table[Record] = Table("A etapa")
         self.panel_tags: Table[Record] = Table("A etiqueta")
@@ -365,6 +370,7 @@ class Account:
         :param stamp: when it was created, in ticks; now by default.
         """
         stamp = self.clock.stamp() if stamp is None else stamp
+        values = {"companyId": self.id, **copy.deepcopy(table.defaults), **values}
         return table.add(Record(identifier or self.new_id(), stamp, stamp, values))
 
     def touch(self, table: Table[RecordT], record: RecordT) -> None:

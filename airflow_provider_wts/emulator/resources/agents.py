@@ -73,7 +73,6 @@ DEPARTMENTS = Resource(
         "distributionConfig",
     ),
     written=_department_written,
-    defaults={"restrictionType": "NONE", "directLinks": {}, "channelsConfig": {"scope": "ALL", "channels": []}},
     deleted=_department_deleted,
 )
 
@@ -182,7 +181,6 @@ AGENTS = Resource(
     "agent",
     fields=fields_of("name", "shortName", "phoneNumber", "email", "profile", "availability"),
     written=_written,
-    defaults={"departments": [], "availability": "UNAVAILABLE"},
     deleted=_deleted,
     # It is not documented whether the path takes an agent's own ID or its user's.
     other_id="userId",

@@ -43,7 +43,7 @@ def _save(request: Request) -> dict[str, Any]:
         if upload["type"] != "UNDEFINED":
             file["type"] = upload["type"]
         upload["fileId"] = file.id
-    return answer(request, file, companyId=account.id, key=f"{account.id}/{file.id}{file['extension']}")
+    return answer(request, file, key=f"{account.id}/{file.id}{file['extension']}")
 
 
 def file_values(name: str, content: bytes, mime_type: str | None = None) -> dict[str, Any]:

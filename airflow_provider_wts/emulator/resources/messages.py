@@ -112,7 +112,7 @@ def _create_note(request: Request) -> dict[str, Any]:
         check_note(account, body.get("text"))
     session = session_of(request)
     files = message_files(account, references)
-    note = conversation.add_message(account, session, body.get("text"), kind="NOTE", status="SAVED", files=files)
+    note = conversation.add_message(account, session, files=files, text=body.get("text"), type="NOTE", status="SAVED")
     return _show(request, note)
 
 

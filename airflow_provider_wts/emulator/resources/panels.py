@@ -269,7 +269,6 @@ def add_card_note(
     :param files: ids or URLs of its files.
     """
     values = {
-        "companyId": account.id,
         "panelId": card["panelId"],
         "cardId": card.id,
         "userId": account.user_id(),

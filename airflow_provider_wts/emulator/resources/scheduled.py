@@ -81,7 +81,7 @@ def _create(request: Request) -> dict[str, Any]:
     if not account.switches.scheduled_messages:
         raise not_found("O recurso de mensagens agendadas")
     values = _checked(account, request.body)
-    values |= {"active": True, "companyId": account.id, "status": "SCHEDULED", "userId": account.user_id()}
+    values |= {"active": True, "status": "SCHEDULED", "userId": account.user_id()}
     message = account.new(account.scheduled_messages, values)
     _plan(account, message)
     return _show(request, message)

@@ -217,7 +217,6 @@ def _send_otp(request: Request) -> dict[str, Any]:
         "status": "PENDING",
         "from": body["from"],
         "templateId": template.id,
-        "companyId": account.id,
         "senderId": body.get("senderId"),
         "channelId": channel.id,
         "contactPhoneNumber": to,

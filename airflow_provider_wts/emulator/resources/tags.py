@@ -49,10 +49,7 @@ def _deleted(request: Request, tag: Record) -> None:
         webhooks.emit(account, "CONTACT_TAG_UPDATE", contact)
 
 
-NEW_TAG = {"color": "GRAY_600"}
-"""The properties of a tag by default."""
-
-Resource("tag", written=_written, defaults=NEW_TAG, deleted=_deleted)
+Resource("tag", written=_written, deleted=_deleted)
 
 
 def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | None) -> list[str]:
@@ -67,7 +64,7 @@ def tag_ids(account: Account, ids: Sequence[str] | None, names: Sequence[str] | 
                 raise Refusal("ENTITY_NOT_FOUND", f"A etiqueta {name} não existe.")
             if account.switches.unknown_tag_names == "drop":
                 continue
-            tag = account.new(account.tags, {"name": name, **NEW_TAG})
+            tag = account.new(account.tags, {"name": name})
         found.append(tag.id)
     return list(dict.fromkeys(found))
 

@@ -39,5 +39,4 @@ Resource(
     show=_show,
     fields=fields_of("name", "url", "events", "enabled"),
     written=_written,
-    defaults={"enabled": True},
 )
