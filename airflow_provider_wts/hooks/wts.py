@@ -48,8 +48,9 @@ def named_connection(conn_id: str, where: str) -> Iterator[None]:
         yield
     except AirflowNotFoundException:
         raise WtsInvalidRequestError(
-            f"There is no Airflow connection {quoted(conn_id)}, which {where} names. Nothing was sent. Create it, or "
-            "name another one."
+            f"There is no Airflow connection {quoted(conn_id)}, which {where} names, or Airflow cannot read it. "
+            "Nothing was sent. Create it, or name another one. In the environment or a secrets backend, it must be "
+            "valid JSON or a URI."
         ) from None
 
 

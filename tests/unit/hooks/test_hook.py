@@ -354,6 +354,13 @@ def test_a_missing_connection_names_the_parameter_and_ends_the_task() -> None:
         operator.execute({"ti": None})
 
 
+def test_a_connection_that_airflow_cannot_read_is_not_only_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_DAMAGED", '{"conn_type": "wts", "password": "pn_secret",}')
+    with pytest.raises(WtsInvalidRequestError, match=r"'damaged'.*cannot read it.*valid JSON") as caught:
+        WtsHook("damaged").run(Call("list_channels"))
+    assert "pn_secret" not in str(caught.value)
+
+
 class TestSharedLimitsWithoutAServer:
     def test_a_redis_that_is_away_stops_no_call(
         self, hook_of: Callable[..., WtsHook], monkeypatch: pytest.MonkeyPatch
