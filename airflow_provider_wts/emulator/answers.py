@@ -100,12 +100,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 _EMPTY = {"boolean": False, "integer": 0}
 
 
-def details_of(*names: str, **others: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Return the details of an answer.
-
-    :param names: those that are asked for by their own names.
-    :param others: the names to ask by for each of the others.
-    """
+def by_name(*names: str, **others: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return which names belong to each name: to most just itself, so details are asked for and fields are written."""
     return {**{name: (name,) for name in names}, **others}
 
 

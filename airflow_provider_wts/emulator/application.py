@@ -264,7 +264,8 @@ class Application:
 
     def _refused(self, refusal: Refusal, recorded: RecordedRequest) -> Answer:
         account = self._service.account
-        status = refusal.http_status(account.switches)
+        switches = account.switches
+        status = refusal.status or (switches.not_found_status if refusal.missing else switches.refusal_status)
         headers: list[tuple[str, str]] = []
         if refusal.wait and account.switches.retry_after:
             headers.append(("retry-after", str(max(1, math.ceil(refusal.wait)))))

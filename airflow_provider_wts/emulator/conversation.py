@@ -106,21 +106,16 @@ def add_session(
     """Add a session to the account; no webhook reports it."""
     stamp = account.clock.stamp() if stamp is None else stamp
     text = account.clock.text(stamp)
-    properties: dict[str, Any] = {
+    properties = {
         "startAt": text,
         "endAt": text if status == "COMPLETED" else None,
         "status": status,
-        "companyId": account.id,
         "contactId": contact.id,
         "channelId": channel.id,
         "number": str(len(account.sessions) + 1),
-        "origin": "API",
-        "unreadCount": 0,
-        "metadata": {},
         **values,
     }
-    session = Session(identifier or account.new_id(), stamp, stamp, properties, contact, channel)
-    account.sessions.add(session)
+    session = account.new(account.sessions, properties, identifier, stamp, contact=contact, channel=channel)
     contact.sessions.append(session)
     if status != "COMPLETED":
         account.open_sessions[contact.id, channel.id] = session
@@ -326,8 +321,6 @@ def add_message(
     properties: dict[str, Any] = {
         "timestamp": account.clock.text(stamp),
         "sessionId": session.id,
-        "direction": "TO_HUB",
-        "origin": "API",
         "filesIds": [file["id"] for file in files],
         "details": {"files": list(files)} if files else None,
         **values,
@@ -337,7 +330,7 @@ def add_message(
         session["lastInteractionDate"] = account.clock.text(stamp)
         if files:
             properties |= {"fileId": files[0]["id"], "details": {"file": files[0], "files": list(files)}}
-    message = account.messages.add(Message(identifier or account.new_id(), stamp, stamp, properties))
+    message = account.new(account.messages, properties, identifier, stamp)
     session.messages.append(message)
     if account.switches.messages_touch_session:
         account.touch_session(session)

@@ -178,15 +178,6 @@ class Members:
         return EMPTY
 
 
-def fields_of(*properties: str, **others: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the names that ``fields`` of an update takes, each with its properties of the body.
-
-    :param properties: those that ``fields`` calls by their own name with a capital.
-    :param others: the properties of the other names.
-    """
-    return {**{name[0].upper() + name[1:]: (name,) for name in properties}, **others}
-
-
 def changes(request: Request, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """Return what an update writes: the properties that ``fields`` names, with their new values.
 

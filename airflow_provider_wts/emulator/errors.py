@@ -33,12 +33,6 @@ class Refusal(Exception):
     def __str__(self) -> str:
         return self.text
 
-    def http_status(self, switches: Switches) -> int:
-        """Return the HTTP status under the switches."""
-        if self.status is not None:
-            return self.status
-        return switches.not_found_status if self.missing else switches.refusal_status
-
 
 def not_found(what: str, key: str = "ENTITY_NOT_FOUND") -> Refusal:
     """Return the refusal for an object that is not there.

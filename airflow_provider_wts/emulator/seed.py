@@ -29,7 +29,7 @@ from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.resources.agents import join
 from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
 from airflow_provider_wts.emulator.resources.panels import add_card, add_card_note, steps_of
-from airflow_provider_wts.emulator.state import Account, Behaviour, Chatbot, Record, RecordT, Session, Table, named
+from airflow_provider_wts.emulator.state import Account, Behaviour, Record, RecordT, Session, Table, named
 
 DEFAULT_SEED: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("default_seed.json").read_bytes())
 """Default objects; every id is made from the emulator's seed and the object's name."""
@@ -107,8 +107,8 @@ def _given_id(table: Table[RecordT], given: Mapping[str, Any]) -> str | None:
     return None if given.get("id") is None else _new_id(table, _uuid("id", given["id"]))
 
 
-def _add(account: Account, kind: str, name: str, given: Mapping[str, Any] | str, values: dict[str, Any]) -> Record:
-    """Add a plain object to the table of its kind."""
+def _add(account: Account, kind: str, name: str, given: Mapping[str, Any] | str, values: dict[str, Any]) -> Any:
+    """Add an object to the table of its kind."""
     table: Table[Record] = getattr(account, "panel_steps" if kind == "step" else f"{kind.replace('-', '_')}s")
     identifier = _new_id(table, _id(account, given, f"{kind}:{name}"), name)
     return account.new(table, values, identifier, _a_month_ago(account))
@@ -119,8 +119,9 @@ def _name(given: Mapping[str, Any] | str, key: str = "name") -> str:
     return given if isinstance(given, str) else str(given[key])
 
 
-def _renamed(given: Mapping[str, Any], **names: str) -> dict[str, Any]:
+def _renamed(given: Mapping[str, Any], *same: str, **names: str) -> dict[str, Any]:
     """Return the properties that are given, by their names on the wire."""
+    names = {name: name for name in same} | names
     return {wire: given[name] for name, wire in names.items() if given.get(name) is not None}
 
 
@@ -128,7 +129,7 @@ def _plain(kind: str, **names: str) -> Callable[[Account, Mapping[str, Any]], No
     """Make what adds an object that has a name and the properties that are given, by their names on the wire."""
 
     def add(account: Account, given: Mapping[str, Any]) -> None:
-        _add(account, kind, given["name"], given, _renamed(given, name="name", **names))
+        _add(account, kind, given["name"], given, _renamed(given, "name", **names))
 
     return add
 
@@ -199,7 +200,7 @@ def _custom_field(account: Account, given: Mapping[str, Any], panel: Record | No
 
 def _portfolio(account: Account, given: Mapping[str, Any]) -> None:
     departments = [{"departmentId": one.id, "userIds": []} for one in _departments_of(account, given)]
-    values = {**_renamed(given, name="name", type="type"), "departments": departments}
+    values = {**_renamed(given, "name", "type"), "departments": departments}
     _add(account, "portfolio", given["name"], given, values)
 
 
@@ -208,50 +209,34 @@ def _template(account: Account, given: Mapping[str, Any]) -> None:
     official = next((channel for channel in account.channels if "WhatsApp" in channel["type"]), None)
     params = given.get("params", ["1"] if "{{1}}" in given["text"] else [])
     values = {
-        "active": True,
-        "archived": bool(given.get("archived")),
+        **_renamed(given, "name", "text", "status", "archived", footer="footerText", file_type="fileType"),
         "channelId": official.id if official else None,
-        "name": given["name"],
-        "text": given["text"],
-        "footerText": given.get("footer"),
-        "status": given.get("status", "Approved"),
         "channelType": official["type"].upper() if official else None,
         "type": given.get("types", ["TEMPLATE", "TEMPLATE_CAMPAIGN", "TEMPLATE_SCHEDULED_MESSAGE"]),
         "params": [{"name": name, "templateId": identifier} for name in params],
         "internalName": given.get("slug", f"{identifier[:4]}_{given['name']}"),
-        "fileType": given.get("file_type", "UNDEFINED"),
     }
     _add(account, "template", given["name"], given, values)
 
 
 def _chatbot(account: Account, given: Mapping[str, Any]) -> None:
     name = given["name"]
-    identifier = _new_id(account.chatbots, _id(account, given, f"chatbot:{name}"), name)
     department = account.department_of({"name": given["department"]}) if given.get("department") else None
-    stamp = _a_month_ago(account)
     values = {
         "key": _uuid("key", given["key"]) if given.get("key") else account.named_id(f"chatbot-key:{name}"),
-        "companyId": account.id,
-        "archived": bool(given.get("archived")),
-        "name": name,
-        "type": given.get("type", "Automation"),
+        **_renamed(given, "name", "archived", "type", status="publishStatus", usage="automationUsage"),
         "channelIds": [channel.id for channel in account.channels],
         "defaultDepartmentId": department.id if department else None,
-        "publishStatus": given.get("status", "READY"),
-        "automationUsage": given.get("usage", ["Api"]),
     }
-    account.chatbots.add(Chatbot(identifier, stamp, stamp, values, check_steps(given.get("steps", []))))
+    steps = check_steps(given.get("steps", []))
+    _add(account, "chatbot", name, given, values).steps = steps
 
 
 def _panel(account: Account, given: Mapping[str, Any]) -> None:
     title, steps = given["title"], given.get("steps", ())
     values = {
-        "scope": "COMPANY",
-        "departmentIds": [],
-        "title": title,
-        "description": given.get("description"),
-        "key": given.get("key", title.upper()[:10]),
-        "type": given.get("type", "MANAGEMENT"),
+        "key": title.upper()[:10],
+        **_renamed(given, "title", "description", "key", "type"),
     }
     panel = _add(account, "panel", title, given, values)
 
@@ -270,9 +255,7 @@ def _panel(account: Account, given: Mapping[str, Any]) -> None:
 
 
 def _contact(account: Account, given: Mapping[str, Any]) -> None:
-    values = _renamed(
-        given, name="name", email="email", instagram="instagram", annotation="annotation", status="status"
-    )
+    values = _renamed(given, "name", "email", "instagram", "annotation", "status")
     if given.get("phone"):
         values["phoneNumber"] = stored_phone(given["phone"], account.switches)
     tags = [named(account.tags, name) for name in given.get("tags", ())]
@@ -365,8 +348,8 @@ def _card(account: Account, given: Mapping[str, Any]) -> None:
     reasons = [one for one in account.lost_reasons if one["panelId"] == panel.id]
     lost = _named(reasons, given["lost_reason"], "description").id if given.get("lost_reason") else None
     properties = {
-        **_renamed(given, description="description", due="dueDate", amount="monetaryAmount", contacts="contactIds"),
-        **_renamed(given, tags="tagNames", custom_fields="customFields", metadata="metadata", status="status"),
+        **_renamed(given, "description", "metadata", "status", due="dueDate", amount="monetaryAmount"),
+        **_renamed(given, tags="tagNames", custom_fields="customFields", contacts="contactIds"),
         "stepId": step.id,
         "title": given["title"],
         "responsibleUserId": account.user_of({"email": given["responsible"]}) if given.get("responsible") else None,

@@ -322,7 +322,7 @@ class RunningServer(socketserver.TCPServer):
         self.application = Application(service)
         self.control = Control(service)
         self._local = ("::1" if ":" in host else "127.0.0.1") if host in _EVERYWHERE else host
-        service.listens_at(f"http://{f'[{self._local}]' if ':' in host else self._local}:{port}")
+        service.account.address = f"http://{f'[{self._local}]' if ':' in host else self._local}:{port}"
         self._thread = threading.Thread(target=self._run, name="wts-emulator", daemon=True)
         self._connections: dict[Any, threading.Thread] = {}
 

@@ -159,21 +159,15 @@ class Service:
         self.stopping = threading.Event()
         self._seed = seed
         self._default_seed = default_seed
-        self._address = ""
-        self._begin(speed)
+        self._begin(speed, "")
 
-    def _begin(self, speed: float) -> None:
+    def _begin(self, speed: float, address: str) -> None:
         self.account = Account(self.switches, speed=speed, seed=self._seed)
-        self.account.address = self._address
+        self.account.address = address
         self.account.post = self.postman.post
         self.limits = RateLimits(self.account.clock, self.switches)
         if self._default_seed:
             seed_default(self.account)
-
-    def listens_at(self, address: str) -> None:
-        """Note the address that answers name in their URLs."""
-        self._address = address
-        self.account.address = address
 
     def reset(self) -> None:
         """Start again with new objects; the address and the speed stay."""
@@ -183,7 +177,7 @@ class Service:
             self.faults.clear()
             self.recorder.clear()
             self.postman.posts.clear()
-            self._begin(before.clock.speed)
+            self._begin(before.clock.speed, before.address)
 
     def seed(self, data: Mapping[str, Any]) -> dict[str, int]:
         """Add objects; return how many of each kind."""

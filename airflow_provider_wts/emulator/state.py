@@ -136,7 +136,8 @@ class Table(Generic[RecordT]):
     :param defaults: the properties of a new record.
     """
 
-    def __init__(self, what: str, **defaults: Any) -> None:
+    def __init__(self, kind: type[RecordT], what: str, **defaults: Any) -> None:
+        self.kind = kind
         self.what = what
         self.defaults = defaults
         self._created: dict[str, RecordT] = {}
@@ -288,6 +289,12 @@ class Behaviour:
         return reply
 
 
+_SHARED: dict[str, Any] = {"tagIds": [], "customFields": {}, "metadata": {}}
+_CONTACT = {"status": "ACTIVE", "origin": "CREATED_BY_USER", "portfolioIds": [], **_SHARED}
+_UNSET = ("description", "dueDate", "monetaryAmount", "sessionId", "responsibleUserId", "lostReasonId")
+_CARD = {"status": "OPEN", "contactIds": [], **_SHARED, **dict.fromkeys(_UNSET)}
+
+
 class Account:
     """All objects of one account, its clock and what is going to happen.
 
@@ -304,34 +311,38 @@ class Account:
         self.id = self.named_id("company")
         self.address = ""
 
-        self.channels: Table[Record] = Table("O canal")
-        self.chatbots: Table[Chatbot] = Table("O chatbot")
-        self.contacts: Table[Contact] = Table("O contato")
-        self.sessions: Table[Session] = Table("A sessão")
-        self.messages: Table[Message] = Table("A mensagem")
-        self.sends: Table[Send] = Table("O envio")
-        self.otps: Table[Record] = Table("O código")
-        self.scheduled_messages: Table[Record] = Table("A mensagem agendada")
-        self.templates: Table[Record] = Table("O template")
-        self.sequences: Table[Record] = Table("A sequência", active=True, enabled=True)
-        self.sequence_contacts: Table[Record] = Table("O contato")
-        self.agents: Table[Record] = Table("O usuário", departments=[], availability="UNAVAILABLE")
-        self.departments: Table[Record] = Table(
-            "A equipe", restrictionType="NONE", directLinks={}, channelsConfig={"scope": "ALL", "channels": []}
+        self.channels = Table(Record, "O canal")
+        self.chatbots = Table(
+            Chatbot, "O chatbot", archived=False, type="Automation", publishStatus="READY", automationUsage=["Api"]
         )
-        self.tags: Table[Record] = Table("A etiqueta", color="GRAY_600")
-        self.custom_fields: Table[Record] = Table("O campo")
-        self.portfolios: Table[Record] = Table("A carteira", active=True, type="SINGLE")
-        self.portfolio_contacts: Table[Record] = Table("O contato")
-        self.files: Table[Record] = Table("O arquivo")
-        self.uploads: Table[Record] = Table("O arquivo temporário")
-        self.webhook_subscriptions: Table[Record] = Table("A assinatura", enabled=True)
-        self.panels: Table[Record] = Table("O painel")
-        self.panel_steps: Table[Record] = Table("A etapa")
-        self.panel_tags: Table[Record] = Table("A etiqueta")
-        self.lost_reasons: Table[Record] = Table("O motivo de perda")
-        self.cards: Table[Record] = Table("O card")
-        self.card_notes: Table[Record] = Table("A nota")
+        self.contacts = Table(Contact, "O contato", **_CONTACT)
+        self.sessions = Table(Session, "A sessão", origin="API", unreadCount=0, metadata={})
+        self.messages = Table(Message, "A mensagem", direction="TO_HUB", origin="API")
+        self.sends = Table(Send, "O envio", status="QUEUED", waitReply=False)
+        self.otps = Table(Record, "O código")
+        self.scheduled_messages = Table(Record, "A mensagem agendada")
+        self.templates = Table(
+            Record, "O template", active=True, archived=False, status="Approved", fileType="UNDEFINED"
+        )
+        self.sequences = Table(Record, "A sequência", active=True, enabled=True)
+        self.sequence_contacts = Table(Record, "O contato")
+        self.agents = Table(Record, "O usuário", departments=[], availability="UNAVAILABLE")
+        self.departments = Table(
+            Record, "A equipe", restrictionType="NONE", directLinks={}, channelsConfig={"scope": "ALL", "channels": []}
+        )
+        self.tags = Table(Record, "A etiqueta", color="GRAY_600")
+        self.custom_fields = Table(Record, "O campo")
+        self.portfolios = Table(Record, "A carteira", active=True, type="SINGLE")
+        self.portfolio_contacts = Table(Record, "O contato")
+        self.files = Table(Record, "O arquivo")
+        self.uploads = Table(Record, "O arquivo temporário")
+        self.webhook_subscriptions = Table(Record, "A assinatura", enabled=True)
+        self.panels = Table(Record, "O painel", scope="COMPANY", departmentIds=[], type="MANAGEMENT")
+        self.panel_steps = Table(Record, "A etapa")
+        self.panel_tags = Table(Record, "A etiqueta")
+        self.lost_reasons = Table(Record, "O motivo de perda")
+        self.cards = Table(Record, "O card", **_CARD)
+        self.card_notes = Table(Record, "A nota")
         self.office_hours: dict[str, Any] = {}
 
         self.deliveries: list[Delivery] = []
@@ -362,16 +373,22 @@ class Account:
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
     def new(
-        self, table: Table[Record], values: dict[str, Any], identifier: str | None = None, stamp: int | None = None
-    ) -> Record:
-        """Create a plain record in a table.
+        self,
+        table: Table[RecordT],
+        values: Mapping[str, Any],
+        identifier: str | None = None,
+        stamp: int | None = None,
+        **attributes: Any,
+    ) -> RecordT:
+        """Create a record in a table.
 
         :param identifier: its ID; a new one by default.
         :param stamp: when it was created, in ticks; now by default.
+        :param attributes: what the record has besides its properties.
         """
         stamp = self.clock.stamp() if stamp is None else stamp
-        values = {"companyId": self.id, **copy.deepcopy(table.defaults), **values}
-        return table.add(Record(identifier or self.new_id(), stamp, stamp, values))
+        properties = {"companyId": self.id, **copy.deepcopy(table.defaults), **values}
+        return table.add(table.kind(identifier or self.new_id(), stamp, stamp, properties, **attributes))
 
     def touch(self, table: Table[RecordT], record: RecordT) -> None:
         """Note that a record changed now."""
@@ -395,6 +412,10 @@ class Account:
         self._warned.add(text)
         if len(self.violations) < 10_000:
             self.violations.append(text)
+
+    def status_url(self, path: str) -> str:
+        """Return a ``statusUrl`` in the form that the switch says."""
+        return self.address + path if self.switches.status_url == "absolute" else path
 
     def run_due(self) -> None:
         """Do what is due by the clock."""
@@ -526,23 +547,11 @@ class Account:
 
         :param values: properties that differ from the defaults; ``phoneNumber`` as stored.
         """
-        ticks = self.clock.stamp() if stamp is None else stamp
-        phone = values.get("phoneNumber")
-        properties: dict[str, Any] = {
-            "companyId": self.id,
-            "phoneNumberFormatted": formatted_phone(phone),
-            "tagIds": [],
-            "status": "ACTIVE",
-            "origin": "CREATED_BY_USER",
-            "customFields": {},
-            "portfolioIds": [],
-            "metadata": {},
-            **values,
-        }
-        contact = Contact(identifier or self.new_id(), ticks, ticks, properties)
+        known = {"phoneNumberFormatted": formatted_phone(values.get("phoneNumber")), **values}
+        contact = self.new(self.contacts, known, identifier, stamp)
         self._index(contact)
-        self.contacts_not_active += properties["status"] != "ACTIVE"
-        return self.contacts.add(contact)
+        self.contacts_not_active += contact["status"] != "ACTIVE"
+        return contact
 
     def change_contact(self, contact: Contact, values: Mapping[str, Any]) -> None:
         """Change properties of a contact; nothing is checked."""

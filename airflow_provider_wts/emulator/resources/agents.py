@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import conversation
-from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, details_of, handles
-from airflow_provider_wts.emulator.crud import Resource, fields_of
+from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, by_name, handles
+from airflow_provider_wts.emulator.crud import Resource
 from airflow_provider_wts.emulator.errors import Refusal, required
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
 from airflow_provider_wts.emulator.state import Account, Record, named
 
-_DEPARTMENT_DETAILS = details_of("agents", "channels")
+_DEPARTMENT_DETAILS = by_name("agents", "channels")
 
 
 def _show_department(request: Request, department: Record) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _department_deleted(request: Request, department: Record) -> None:
 DEPARTMENTS = Resource(
     "department",
     show=_show_department,
-    fields=fields_of(
+    fields=by_name(
         *("name", "description", "isDefault", "distributionIsEnabled", "channelsConfig", "restrictionType"),
         "distributionConfig",
     ),
@@ -179,7 +179,7 @@ def _deleted(request: Request, agent: Record) -> None:
 
 AGENTS = Resource(
     "agent",
-    fields=fields_of("name", "shortName", "phoneNumber", "email", "profile", "availability"),
+    fields=by_name("name", "shortName", "phoneNumber", "email", "profile", "availability"),
     written=_written,
     deleted=_deleted,
     # It is not documented whether the path takes an agent's own ID or its user's.

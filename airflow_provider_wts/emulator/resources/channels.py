@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_wts.emulator.answers import Request, answer, details_of, handles
+from airflow_provider_wts.emulator.answers import Request, answer, by_name, handles
 from airflow_provider_wts.emulator.conversation import needs_file
 from airflow_provider_wts.emulator.crud import Resource
 from airflow_provider_wts.emulator.errors import Refusal
@@ -45,7 +45,7 @@ def _wanted(request: Request) -> Callable[[Record], bool]:
 
 Resource(
     "template",
-    show=lambda request, template: answer(request, template, details_of("params")),
+    show=lambda request, template: answer(request, template, by_name("params")),
     filters={"Archived": "archived", "ChannelId": "channelId"},
     texts={"Name": ("name",), "SearchableText": ("name", "text")},
     keep=_wanted,

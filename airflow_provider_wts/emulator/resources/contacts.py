@@ -6,23 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
-from airflow_provider_wts.emulator.answers import Request, answer, details_of, handles
-from airflow_provider_wts.emulator.crud import changes, fields_of, merged
-from airflow_provider_wts.emulator.errors import Refusal, bad_request, required
+from airflow_provider_wts.emulator.answers import Request, answer, by_name, handles
+from airflow_provider_wts.emulator.crud import changes, merged
+from airflow_provider_wts.emulator.errors import Refusal, required
 from airflow_provider_wts.emulator.lists import Property, date_bounds, keeps, keeps_metadata, listed
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
 from airflow_provider_wts.emulator.resources.members import PORTFOLIO_CONTACTS, SEQUENCE_CONTACTS
-from airflow_provider_wts.emulator.resources.tags import tag_ids, tags_after
+from airflow_provider_wts.emulator.resources.properties import accepted_values, tag_ids, tags_after
 from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key, handle_key, named
 
-_FIELDS = fields_of(
+_FIELDS = by_name(
     *("name", "phoneNumber", "email", "instagram", "annotation", "status", "customFields", "pictureUrl"),
     *("sequenceIds", "utm", "metadata"),
     Tags=("tagIds", "tagNames"),
     Portfolio=("portfolioIds", "portfolioNames"),
 )
-_DETAILS = details_of("customFields") | {
+_DETAILS = by_name("customFields") | {
     **dict.fromkeys(("tagIds", "tagNames"), ("Tags",)),
     **dict.fromkeys(("portfolioIds", "portfolioNames"), ("Portfolios",)),
 }
@@ -103,8 +102,6 @@ def _create(request: Request) -> dict[str, Any]:
 @handles("batch_save_contacts")
 def _batch(request: Request) -> list[dict[str, Any]]:
     account, items = request.account, request.body["items"]
-    if not 1 <= len(items) <= 100:
-        raise bad_request(["de 1 a 100 contatos"], account.switches)
     options = request.body.get("options") or {}
     options = {**options, "upsert": options.get("upsert", True) or not options.get("getIfExists")}
     return [_show(request, _save(account, item, options)) for item in items]
@@ -133,7 +130,8 @@ def _save(account: Account, given: Mapping[str, Any], options: Mapping[str, Any]
             raise Refusal("FORM_ERROR", "Informe ao menos nome, telefone, e-mail ou Instagram.")
         return _write(account, None, given, "ReplaceAll")
     if options.get("upsert"):
-        allowed = {name for field in options.get("upsertFields") or _FIELDS for name in _FIELDS[field]}
+        wanted = {field.lower() for field in options.get("upsertFields") or _FIELDS}
+        allowed = {name for field, names in _FIELDS.items() if field.lower() in wanted for name in names}
         operation = options.get("upsertTagOperation") or "ReplaceAll"
         _write(account, existing, {name: value for name, value in given.items() if name in allowed}, operation)
     elif not options.get("getIfExists") and account.switches.duplicate_contact == "refuse":

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_wts.emulator.answers import Request, answer, details_of
+from airflow_provider_wts.emulator.answers import Request, answer, by_name
 from airflow_provider_wts.emulator.crud import Members, Resource
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key
 
-_DETAILS = details_of("departments", "contactExecutingCount", contactsCount=("ContactCount",))
+_DETAILS = by_name("departments", "contactExecutingCount", contactsCount=("ContactCount",))
 
 
 def _show(request: Request, holder: Record) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _again(account: Account, member: Record) -> None:
 
 SEQUENCE_CONTACTS = Members(
     Resource("sequence", show=_show, texts={"Name": ("name",)}, keep=_wanted),
-    details=details_of("contactDetails"),
+    details=by_name("contactDetails"),
     keep=_wanted_members,
     values=_values,
     again=_again,

@@ -7,22 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_wts.emulator import webhooks
-from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, details_of, handles
+from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, by_name, handles
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.crud import Resource, changes, fields_of, merged
-from airflow_provider_wts.emulator.errors import bad_request, not_found, required
+from airflow_provider_wts.emulator.crud import Resource, changes, merged
+from airflow_provider_wts.emulator.errors import not_found, required
 from airflow_provider_wts.emulator.lists import listed, whole
-from airflow_provider_wts.emulator.resources.custom_fields import accepted_values, arranged
 from airflow_provider_wts.emulator.resources.files import message_files
-from airflow_provider_wts.emulator.resources.messages import check_note
-from airflow_provider_wts.emulator.resources.tags import tags_after
+from airflow_provider_wts.emulator.resources.properties import accepted_values, arranged, tags_after
+from airflow_provider_wts.emulator.resources.sessions import check_note
 from airflow_provider_wts.emulator.state import Account, Record, named
 
 _DEFAULT_FIELDS = ("title", "description", "dueDate", "responsibleUser", "tags", "contacts", "monetaryAmount")
-_PANEL_DETAILS = details_of(
+_PANEL_DETAILS = by_name(
     "tags", overdueCardCount=("PanelCardOverdueCount",), steps=("Steps", "StepsFields", "StepsCardCount", "Cards")
 )
-_STEP_DETAILS = details_of("cards", fields=("StepsFields",)) | dict.fromkeys(
+_STEP_DETAILS = by_name("cards", fields=("StepsFields",)) | dict.fromkeys(
     ("cardCount", "overdueCardCount", "monetaryAmount"), ("StepsCardCount",)
 )
 
@@ -113,13 +112,13 @@ def _old_card(account: Account, card: Record) -> dict[str, Any]:
 PANELS = Resource("panel", show=_show_panel, filters={"Type": "type"}, texts={"Title": ("title",)})
 
 
-_FIELDS = fields_of(
+_FIELDS = by_name(
     *("stepId", "title", "description", "position", "dueDate", "responsibleUserId", "contactIds", "sessionId"),
     *("monetaryAmount", "customFields", "metadata"),
     TagIds=("tagIds", "tagNames"),
     Status=("status", "lostReasonId"),
 )
-_DETAILS = details_of(
+_DETAILS = by_name(
     *("panelTitle", "stepTitle", "stepPhase", "responsibleUser", "contacts", "customFields", "lostReason")
 )
 _PLAIN = ("description", "dueDate", "monetaryAmount")
@@ -191,7 +190,7 @@ def _update(request: Request) -> dict[str, Any]:
         account.violation("update_card: 'Archived' has no property to write; archive a card through its status")
     operation = (request.body.get("options") or {}).get("upsertTagOperation") or "ReplaceAll"
     step_before = card["stepId"]
-    _apply(account, card, changes(request, _FIELDS), operation)
+    card.values.update(_written(account, card.values, changes(request, _FIELDS), operation))
     account.touch(account.cards, card)
     moved = card["stepId"] != step_before
     webhooks.emit(account, "PANEL_CARD_STEP_CHANGE" if moved else "PANEL_CARD_UPDATE", card)
@@ -203,14 +202,11 @@ def _duplicate(request: Request) -> dict[str, Any]:
     account, body, source = request.account, request.body, CARDS.of(request)
     options = body.get("options") or {}
     step = account.panel_steps.need(body.get("copyToStepId") or source["stepId"])
-    card = _new_card(account, step, source["title"])
-    card["description"] = source["description"]
     named_fields = set(options.get("fields") or ())
     everything = not named_fields or "All" in named_fields
-    for name, target in _COPIES.items():
-        if everything or name in named_fields:
-            card[target] = source[target]
-    account.cards.add(card)
+    copied = {target: source[target] for name, target in _COPIES.items() if everything or name in named_fields}
+    values = {**_first_values(account, step, source["title"]), "description": source["description"], **copied}
+    card = account.new(account.cards, values)
     if everything or "Notes" in named_fields:
         for note in [one for one in account.card_notes if one["cardId"] == source.id]:
             account.new(account.card_notes, {**note.values, "cardId": card.id, "panelId": card["panelId"]})
@@ -231,8 +227,6 @@ def _notes(request: Request) -> Any:
 def _create_note(request: Request) -> dict[str, Any]:
     account, body, card = request.account, request.body, CARDS.of(request)
     urls = body.get("fileUrls") or ()
-    if len(urls) > 3:
-        raise bad_request(["no máximo 3 arquivos"], account.switches)
     if not urls:
         check_note(account, body.get("text"))
     note = add_card_note(account, card, body.get("text"), urls)
@@ -255,10 +249,10 @@ def add_card(account: Account, given: Mapping[str, Any], identifier: str | None 
 
     :param given: its properties, as ``create_card`` takes them, and ``status`` with ``lostReasonId``.
     """
-    card = _new_card(account, account.panel_steps.need(given["stepId"]), given["title"], identifier)
+    values = _first_values(account, account.panel_steps.need(given["stepId"]), given["title"])
     properties = {name: value for name, value in given.items() if name not in ("stepId", "title")}
-    _apply(account, card, properties, "ReplaceAll")
-    return account.cards.add(card)
+    values |= _written(account, {**account.cards.defaults, **values}, properties, "ReplaceAll")
+    return account.new(account.cards, values, identifier)
 
 
 def add_card_note(
@@ -279,39 +273,29 @@ def add_card_note(
     return account.new(account.card_notes, values, identifier)
 
 
-def _new_card(account: Account, step: Record, title: str, identifier: str | None = None) -> Record:
-    """Return a card that is not in the table yet: what is wrong with the rest of the request leaves nothing behind."""
+def _first_values(account: Account, step: Record, title: str) -> dict[str, Any]:
+    """Return the values of a new card at the end of a step."""
     panel = account.panels.need(step["panelId"])
     number = 1 + max((one["number"] for one in account.cards if one["panelId"] == panel.id), default=0)
-    stamp = account.clock.stamp()
-    return Record(
-        identifier or account.new_id(),
-        stamp,
-        stamp,
-        {
-            "companyId": account.id,
-            "panelId": panel.id,
-            "stepId": step.id,
-            "position": _last_position(account, step),
-            "title": title,
-            "key": f"{panel['key']}-{number}",
-            "number": number,
-            "tagIds": [],
-            "contactIds": [],
-            "customFields": {},
-            "metadata": {},
-            "status": "OPEN",
-            **dict.fromkeys((*_PLAIN, "sessionId", "responsibleUserId", "lostReasonId")),
-        },
-    )
+    return {
+        "panelId": panel.id,
+        "stepId": step.id,
+        "position": _last_position(account, step),
+        "title": title,
+        "key": f"{panel['key']}-{number}",
+        "number": number,
+    }
 
 
 def _last_position(account: Account, step: Record) -> float:
     return 1.0 + max((float(card["position"]) for card in cards_of(account, step)), default=-1.0)
 
 
-def _apply(account: Account, card: Record, given: Mapping[str, Any], tag_operation: str) -> None:
-    """Write properties of a card; what is refused is found before anything is written."""
+def _written(account: Account, card: Mapping[str, Any], given: Mapping[str, Any], tag_operation: str) -> dict[str, Any]:
+    """Return the properties of a card that are written, or refuse them.
+
+    :param card: its properties before.
+    """
     written: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
     written |= {name: given[name] for name in ("title", "status") if given.get(name)}
     panel_id = card["panelId"]
@@ -332,10 +316,10 @@ def _apply(account: Account, card: Record, given: Mapping[str, Any], tag_operati
         written["customFields"] = merged(card["customFields"], kept)
     if given.get("metadata"):
         written["metadata"] = merged(card["metadata"], given["metadata"])
-    card.values.update(written)
+    return written
 
 
-def _references(account: Account, card: Record, given: Mapping[str, Any]) -> dict[str, Any]:
+def _references(account: Account, card: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the properties of a card that name other objects."""
     found: dict[str, Any] = {}
     if "responsibleUserId" in given:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_wts.emulator import bots, conversation
-from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, details_of, handles
+from airflow_provider_wts.emulator.answers import EMPTY, Empty, Request, answer, by_name, handles
 from airflow_provider_wts.emulator.clock import parse_ticks
-from airflow_provider_wts.emulator.crud import Resource, changes, fields_of
+from airflow_provider_wts.emulator.crud import Resource, changes
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.lists import date_bounds
 from airflow_provider_wts.emulator.resources.agents import serves
@@ -16,11 +16,11 @@ from airflow_provider_wts.emulator.resources.channels import filled_template
 from airflow_provider_wts.emulator.resources.files import message_file
 from airflow_provider_wts.emulator.state import ALWAYS, Account, Record, address_key
 
-_FIELDS = fields_of(
+_FIELDS = by_name(
     *("to", "from", "department", "type", "templateId", "scheduling", "hiddenSession", "templateParams"),
     BotId=("botKey",),
 )
-_DETAILS = details_of("contact", "channel", "user", "department", "template", "chatbot")
+_DETAILS = by_name("contact", "channel", "user", "department", "template", "chatbot")
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_wts.api.contract import document
-from airflow_provider_wts.emulator.answers import Request, answer, handles
-from airflow_provider_wts.emulator.crud import Resource, fields_of
-from airflow_provider_wts.emulator.errors import Refusal
+from airflow_provider_wts.emulator.answers import Request, answer, by_name, handles
+from airflow_provider_wts.emulator.crud import Resource
 from airflow_provider_wts.emulator.state import Record
 
 
@@ -22,8 +21,6 @@ def _event(name: str) -> dict[str, Any]:
 
 
 def _written(request: Request, given: Mapping[str, Any], subscription: Record | None) -> dict[str, Any]:
-    if subscription is None and not given["events"]:
-        raise Refusal("FORM_ERROR", "Informe ao menos um evento.")
     kept: dict[str, Any] = {name: value for name, value in given.items() if value or value is False}
     if "events" in kept:
         kept["events"] = list(dict.fromkeys(kept["events"]))
@@ -37,6 +34,6 @@ def _show(request: Request, subscription: Record) -> dict[str, Any]:
 Resource(
     "webhook_subscription",
     show=_show,
-    fields=fields_of("name", "url", "events", "enabled"),
+    fields=by_name("name", "url", "events", "enabled"),
     written=_written,
 )
