@@ -389,7 +389,7 @@ def text(name: str, value: Any) -> Missing[str]:
         return _cleared(value)
     if isinstance(value, (str, int, float, Decimal, Integral, uuid.UUID)) and not isinstance(value, bool):
         return str(value)
-    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}.")
+    raise WtsInvalidRequestError(f"{name}: must be text, not {type(value).__name__}. Nothing was sent.")
 
 
 #: All except tabs and line breaks.
@@ -401,9 +401,13 @@ _TERMINAL_SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")
 
 
 def without_control_characters(value: Any) -> Any:
-    """Return texts at any depth without control characters and what terminals read with them; the rest as it is."""
+    """Return texts at any depth without control characters and what terminals read with them; the rest as it is.
+
+    Half a character, as in the name of a file in another encoding, becomes U+FFFD.
+    """
     if isinstance(value, str):
-        return _CONTROL_CHARACTER.sub("", _TERMINAL_SEQUENCE.sub("", value))
+        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _CONTROL_CHARACTER.sub("", _TERMINAL_SEQUENCE.sub("", whole))
     if isinstance(value, Mapping):
         return {name: without_control_characters(one) for name, one in value.items()}
     return [without_control_characters(one) for one in value] if isinstance(value, (list, tuple)) else value

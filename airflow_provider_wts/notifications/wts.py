@@ -174,7 +174,10 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
         from airflow_provider_wts.api import chatbots, parameters, sends, templates
         from airflow_provider_wts.hooks.names import checked_template
 
-        metadata = parameters.metadata("session_metadata", self.session_metadata) or UNSET
+        # JSON may write control characters as escapes.
+        unpacked = parameters.unpacked("session_metadata", self.session_metadata)
+        unpacked = parameters.without_control_characters(unpacked)
+        metadata = parameters.metadata("session_metadata", unpacked) or UNSET
         if not parameters.missing(self.chatbot):
             key = hook.names.chatbot(str(self.chatbot))
             return lambda to: chatbots.send_chatbot(

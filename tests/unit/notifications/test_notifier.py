@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import socket
 import threading
 import time
@@ -86,13 +87,21 @@ def test_a_template_is_filled_in(wts_connection: Emulator, dag_context: dict[str
     ],
     ids=["text", "template"],
 )
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("\x1b[31mtable\x1b[0m\x00 is\x07 \x1b[1;4mlocked\x1b[m", "table is locked"),
+        # How Python reads the name of a file in another encoding: with half a character.
+        (os.fsdecode(b"no relat\xf3rio.csv"), "no relat\ufffdrio.csv"),
+    ],
+    ids=["colours", "file"],
+)
 def test_colours_and_damaged_characters_of_an_exception_lose_no_alert(
-    wts_connection: Emulator, dag_context: dict[str, Any], given: dict[str, Any]
+    wts_connection: Emulator, dag_context: dict[str, Any], given: dict[str, Any], said: str, read: str
 ) -> None:
-    error = ValueError("\x1b[31mtable\x1b[0m\x00 is\x07 \x1b[1;4mlocked\x1b[m")
-    WtsNotifier(to=PHONES[0], **given)({**dag_context, "exception": error})
+    WtsNotifier(to=PHONES[0], **given)({**dag_context, "exception": ValueError(said)})
     wts_connection.advance(1)
-    assert [one.text for one in wts_connection.received(PHONES[0])] == ["Olá table is locked, tudo bem?"]
+    assert [one.text for one in wts_connection.received(PHONES[0])] == [f"Olá {read}, tudo bem?"]
 
 
 @pytest.mark.parametrize(
@@ -100,9 +109,10 @@ def test_colours_and_damaged_characters_of_an_exception_lose_no_alert(
     [
         {"erro": "{{ exception }}", "mais": [{"erro": "{{ exception }}"}]},
         '{"erro": "{{ exception }}", "mais": [{"erro": "{{ exception }}"}]}',
+        '{"erro": {{ exception | string | tojson }}, "mais": [{"erro": {{ exception | string | tojson }}}]}',
         [{"key": "erro", "value": "{{ exception }}"}, {"key": "mais", "value": [{"erro": "{{ exception }}"}]}],
     ],
-    ids=["object", "JSON", "pairs"],
+    ids=["object", "JSON", "tojson", "pairs"],
 )
 def test_nor_in_the_metadata_of_the_session(
     wts_connection: Emulator, dag_context: dict[str, Any], metadata: Any
