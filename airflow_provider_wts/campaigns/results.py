@@ -327,7 +327,11 @@ class ResultsFile:
             attempt.remove()
         if self._table is not None:
             campaign = SentCampaign(manifest, self.address)
-            self._table.replace(result_rows(campaign), whole=[campaign.campaign_id])
+            done = (
+                f"The campaign has ended, and its results are in {self.address}. A retry or a clear writes them to the "
+                "table, and sends again only where a message failed."
+            )
+            self._table.replace(result_rows(campaign), whole=[campaign.campaign_id], done=done)
 
     def _open_part(self) -> None:
         part = part_of(self._attempt.lines_address, len(self._parts))

@@ -187,7 +187,12 @@ class Table:
             cursor.execute(f"DELETE FROM {self._table} WHERE 1 = 0")  # noqa: S608  # as above
 
     def replace(
-        self, rows: Iterable[Mapping[str, Any]], *, whole: Sequence[Any] = (), unless: Collection[str] = ()
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        whole: Sequence[Any] = (),
+        unless: Collection[str] = (),
+        done: str = "",
     ) -> int:
         """Replace rows by key, all or none. Rows that have not changed are not written.
 
@@ -195,10 +200,11 @@ class Table:
 
         :param whole: values of the key's first column; the table's other rows with these values are deleted.
         :param unless: columns whose changes alone do not cause a write.
+        :param done: a sentence for errors that says what has happened already.
         :return: how many rows were written.
         :raises WtsError: when they cannot be written; the table is unchanged.
         """
-        with self._connected() as (connection, cursor):
+        with self._connected(f"{done} The table is unchanged.".lstrip()) as (connection, cursor):
             self._begin(connection, cursor)
             return self._replace(cursor, rows, whole, unless)
 

@@ -14,8 +14,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_provider_wts.api.chatbots import queue_chatbot_batch
 from airflow_provider_wts.api.client import WtsClient
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.sessions import complete_session, update_session
 from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.campaigns.sent import RESULT_COLUMNS
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.campaign import WtsCampaignOutcomeOperator
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
@@ -868,6 +870,20 @@ def test_a_table_that_cannot_take_the_results_is_refused_before_anything_is_sent
     with pytest.raises(AirflowFailException, match=r"outcomes_table: .*Nothing was read"):
         follow(campaign, outcomes_table=database.table, outcomes_conn_id="wts_db")
     assert [one.operation_id for one in service.requests[requests:] if one.operation_id == "list_sessions"] == []
+
+
+def test_a_table_that_refuses_the_rows_after_the_sends_costs_no_second_message(
+    service: Emulator, send: Any, database: Any
+) -> None:
+    given = {"results_table": database.table, "results_conn_id": "wts_db"}
+    columns = ", ".join(f"{name} VARCHAR(99)" for name in RESULT_COLUMNS)
+    database.write(f"CREATE TABLE TABLE_NAME ({columns}, CHECK (status <> 'sent'))")
+    with pytest.raises((AirflowFailException, WtsError), match=r"results_table: .*has ended.*sends again only"):
+        send(number(0), **given)
+    database.write("DROP TABLE TABLE_NAME")
+    send(number(0), **given)
+    assert len(service.sends) == 1
+    assert [tuple(row) for row in database("SELECT status FROM TABLE_NAME")] == [("sent",)]
 
 
 def test_results_that_have_no_file_are_refused_for_a_table(service: Emulator, send: Any, database: Any) -> None:
