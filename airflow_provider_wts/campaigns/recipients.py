@@ -18,7 +18,7 @@ from io import BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
-from unicodedata import is_normalized, normalize
+from unicodedata import normalize
 
 import jinja2
 from jinja2.filters import FILTERS as JINJA_FILTERS
@@ -708,24 +708,19 @@ def _result(value: Any, *, needed: bool, whole: bool = False) -> Any:
 
 def _composed(name: Any) -> Any:
     """Return a column's name in NFC."""
-    if not isinstance(name, str) or name.isascii() or is_normalized("NFC", name):
-        return name
-    return normalize("NFC", name)
+    return normalize("NFC", name) if isinstance(name, str) and not name.isascii() else name
 
+
+#: How the names of files end, by format.
+_ENDINGS = {
+    "csv": (".csv", ".tsv"),
+    "jsonl": (".jsonl", ".ndjson"),
+    "parquet": (".parquet", ".pq"),
+    "xlsx": (".xlsx", ".xlsm"),
+}
 
 #: The formats of files.
-FORMATS = ("csv", "jsonl", "parquet", "xlsx")
-
-_ENDINGS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".xlsx": "xlsx",
-    ".xlsm": "xlsx",
-}
+FORMATS = tuple(_ENDINGS)
 
 _EXAMPLE = "Example: 's3://aws_default@bucket/campaign.csv'."
 
@@ -766,8 +761,7 @@ def listed(recipients: Any) -> Iterator[Row]:
             "recipients: the value was None. Nothing was sent. The task that should return the list returned nothing, "
             "or its XCom has another key."
         )
-    if (table := frame_rows(value)) is not None:
-        value = table
+    value = value if (table := frame_rows(value)) is None else table
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise WtsInvalidRequestError(
             f"recipients: must be a list, not {type(value).__name__}. Nothing was sent. Example: "
@@ -788,7 +782,7 @@ def in_file(
     """
     file = _existing(path)
     name = file.name.lower().removesuffix(".gz")
-    known = file_format or next((kind for end, kind in _ENDINGS.items() if name.endswith(end)), None)
+    known = file_format or next((kind for kind, ends in _ENDINGS.items() if name.endswith(ends)), None)
     if known is None:
         old = " Save an old Excel file as .xlsx first." if name.endswith((".xls", ".xlsb", ".ods")) else ""
         raise WtsInvalidRequestError(

@@ -390,8 +390,7 @@ class Progress:
         self._bad_rows += row.status == "bad_row"
         line = {"line": row.line, "to": None, "status": row.status, "reason": row.reason}
         line |= {"row_key": row.key} if row.key else {}
-        self._name(line)
-        self._write(line)
+        self._record(line)
 
     def report(self, recipient: Recipient, result: Result) -> None:
         """Record the outcome of a recipient."""
@@ -399,8 +398,7 @@ class Progress:
         if result.rule:
             self.by_rule[result.rule] = self.by_rule.get(result.rule, 0) + 1
         line = _line(recipient, result)
-        self._name(line)
-        self._write(line)
+        self._record(line)
         now = time.monotonic()
         if now - self._logged_at >= self._interval:
             self._logged_at = now
@@ -410,11 +408,6 @@ class Progress:
         """Record recipients whose requests come next: after a kill, it is unknown whether they got the message."""
         if self._file is not None:
             self._file.announce(_line(recipient, result) for recipient, result in sends)
-
-    def save(self) -> None:
-        """Make the outcomes so far survive a kill."""
-        if self._file is not None:
-            self._file.save()
 
     def state(self) -> dict[str, Any]:
         """Return the counts and the named lines, by number: the ledger must not contain phone numbers."""
@@ -460,6 +453,11 @@ class Progress:
             where = f"; the file {self._file.address} names all of them" if self._file else ""
             self._log.warning("Not reached: %s more%s.", f"{count - len(named):,}", where)
 
+    def _record(self, line: dict[str, Any]) -> None:
+        self._name(line)
+        if self._file is not None:
+            self._file.write(line)
+
     def _name(self, line: dict[str, Any]) -> None:
         named = self._named.get(line["status"])
         if named is not None and len(named) < MAX_NAMED:
@@ -476,10 +474,6 @@ class Progress:
             rate,
             (self._total - done) / rate,
         )
-
-    def _write(self, line: dict[str, Any]) -> None:
-        if self._file is not None:
-            self._file.write(line)
 
 
 #: Fields of a receipt that the results include, and their names there.

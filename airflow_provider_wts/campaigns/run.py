@@ -37,7 +37,7 @@ from airflow_provider_wts.sending.resend import UnknownOutcome
 from airflow_provider_wts.sending.rules import HeldBack, Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow.sdk import Context
 
@@ -73,7 +73,6 @@ _CLOCK_PRECISION = 2.0
 class _Task(Protocol):
     """What a campaign needs from its operator."""
 
-    wts_conn_id: Any
     on_unknown: Any
     progress_interval: Any
     max_failures: Any
@@ -178,7 +177,8 @@ class Campaign:
         """Do everything except send, and return what would happen."""
         to_send = 0
         shown: list[Recipient] = []
-        for rows in _chunks(self._recipients.entries(), self._chunk_size):
+        entries = self._recipients.entries()
+        while rows := list(islice(entries, self._chunk_size)):
             left: dict[str, Recipient] = {}
             for row in rows:
                 if isinstance(row, SkippedRow):
@@ -670,7 +670,8 @@ class Campaign:
 
     def permit(self) -> None:
         """Return when the next chunk may go out, or stop the campaign."""
-        self._progress.save()
+        if self._results is not None:
+            self._results.save()
         if self._too_many_failures():
             raise HeldBack(f"more than {self._failure_limit:g} messages failed (max_failures)")
         while (opening := self._times.opening(now := datetime.now(UTC))) > now:
@@ -738,7 +739,7 @@ class Campaign:
             "campaign_id": campaign_id(deployment(), self._task, self.ledger.generation),
             **self._task._asdict(),
             "generation": self.ledger.generation,
-            "wts_conn_id": self._operator.wts_conn_id,
+            "wts_conn_id": self._hook.wts_conn_id,
             "account": self._hook.account,
             # How to find the outcome of each send later.
             "traces": {
@@ -757,13 +758,10 @@ class Campaign:
         self.ledger.close(finished=finished and not self._undecided and not self.stopped)
 
     def _end(self, summary: dict[str, Any], problem: str) -> dict[str, Any]:
-        if self._termination.honored:
-            self._log.warning("Stopped before everybody got a message: %s.", self.stopped)
-            return summary
-        if problem:
+        if problem and not self._termination.honored:
             where = f" The results are in {self._results.address}." if self._results else ""
             raise AirflowFailException(f"{problem}{where}")
-        if self._has_skipped_all():
+        if self._has_skipped_all() and not self._termination.honored:
             self._log.warning("Nothing was sent: %s.", self.stopped)
             raise AirflowSkipException(f"Nothing was sent: {self.stopped}.")
         if self.stopped:
@@ -804,9 +802,3 @@ _SORTED = json.JSONEncoder(sort_keys=True)
 
 def _digest(recipient: Recipient) -> str:
     return hashlib.sha256(_SORTED.encode(recipient.values).encode()).hexdigest()[:12]
-
-
-def _chunks(rows: Iterable[Recipient | SkippedRow], size: int) -> Iterator[list[Recipient | SkippedRow]]:
-    left = iter(rows)
-    while chunk := list(islice(left, size)):
-        yield chunk

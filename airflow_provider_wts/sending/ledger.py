@@ -423,7 +423,7 @@ class Ledger:
             return
         before = self._fence.hold(first=self._create)
         if not self._header:
-            self._previous = self._writer()
+            self._previous = (_read_object(self._store, WRITER) or {}).get("holder")
             self._header = self._resume(before, on_clear)
             ensure_written(self._write)
             # After the header, and before anything is sent.
@@ -647,10 +647,6 @@ class Ledger:
         header["max_tries"] = self._max_tries
         header |= {"holder": self._fence.process, "try": self._try_number, "previous": self._previous}
         self._store.set(HEADER, header)
-
-    def _writer(self) -> str | None:
-        found = _read_object(self._store, WRITER)
-        return found.get("holder") if found else None
 
     def _write_writer(self) -> None:
         self.check()

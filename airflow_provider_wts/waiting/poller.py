@@ -289,8 +289,7 @@ class Poller:
         for subscription in self._subscriptions:
             subscription.fail(error)
         self._subscriptions.clear()
-        self._sessions.clear()
-        self._messages.clear()
+        self._sessions, self._messages = Subscriptions(), Subscriptions()
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()

@@ -62,7 +62,7 @@ class Subscription:
     def report(self, one: str, seen: Snapshot) -> None:
         """Report what was seen."""
         known = self.known(one)
-        if known is not None and self.reached(known):
+        if known is not None and self.interesting(known):
             # A stale list must not revert it.
             return
         if self._known is None:
@@ -72,7 +72,7 @@ class Subscription:
         self._known[one] = self._news[one] = seen
         self._wake()
 
-    def reached(self, seen: Snapshot) -> bool:
+    def interesting(self, seen: Snapshot) -> bool:
         """Whether the trigger waits for this, so that nothing seen later counts."""
         return False
 
@@ -103,12 +103,8 @@ class SessionSubscription(Subscription):
         self.since = since
 
     def interesting(self, seen: Snapshot) -> bool:
-        """Whether the list of changed sessions should have shown this."""
+        """Whether the trigger waits for this, so that the list of changed sessions should have shown it."""
         return seen.status in self.statuses
-
-    def reached(self, seen: Snapshot) -> bool:
-        """Whether the trigger waits for this, so that nothing seen later counts."""
-        return self.interesting(seen)
 
     def knows(self, one: str, seen: Snapshot) -> bool:
         """Whether this has already been reported."""
@@ -226,9 +222,3 @@ class Subscriptions:
         for one, what in seen.items():
             for subscription in self._waiting.get(one, ()):
                 subscription.report(one, what)
-
-    def clear(self) -> None:
-        """Remove all subscriptions."""
-        self._waiting.clear()
-        self._in_turn.clear()
-        self._failures.clear()
