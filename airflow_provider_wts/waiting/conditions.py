@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
@@ -61,15 +62,9 @@ class MessageWait(NamedTuple):
 
         :param message_id: the ID, or what a send returned, as an object or as JSON text.
         """
-        target, kind = (str(value or "").strip().upper() for value in (target_status, id_of))
-        if target not in DELIVERY_STATUSES:
-            raise WtsInvalidRequestError(
-                f"target_status: {quoted(target_status)} is not a valid value. It must be one of "
-                f"{', '.join(DELIVERY_STATUSES)}."
-            )
-        if kind not in ("", "SEND", "MESSAGE"):
-            raise WtsInvalidRequestError(f"id_of: {quoted(id_of)} is not valid. It must be 'send' or 'message'.")
-        return cls(_message_id(message_id), target, kind.lower() or None)
+        target = parameters.needed_choice("target_status", target_status, DELIVERY_STATUSES)
+        kind = parameters.filter_choice("id_of", id_of, ("send", "message"))
+        return cls(_message_id(message_id), target, kind or None)
 
     def verdict(self, seen: Snapshot | None) -> tuple[WaitState, str]:
         """Return the state of the wait, and a sentence for people to read.
@@ -377,22 +372,8 @@ class FailedChecks:
 
 
 def _statuses(name: str, value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.strip().startswith("[") else value.split(",")
-        except ValueError:
-            raise WtsInvalidRequestError(f"{name}: is not a JSON list. Example: ['COMPLETED'].") from None
-    if not isinstance(value, Iterable):
-        raise WtsInvalidRequestError(f"{name}: must be a status or a list of them, not {type(value).__name__}.")
-    statuses = tuple(dict.fromkeys(str(item).strip().upper() for item in value if str(item).strip()))
-    for status in statuses:
-        if status not in SESSION_STATUSES:
-            raise WtsInvalidRequestError(
-                f"{name}: {quoted(status)} is not a session status. It must be one of {', '.join(SESSION_STATUSES)}."
-            )
-    return statuses
+    words = [word for item in parameters.items(name, value) or () for word in str(item).split(",") if word.strip()]
+    return tuple(dict.fromkeys(parameters.choices_of(name, words, SESSION_STATUSES) or ()))
 
 
 def _session_ids(value: Any) -> list[str]:

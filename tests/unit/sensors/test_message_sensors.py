@@ -219,7 +219,7 @@ def test_the_answer_of_a_send_can_be_given_itself(silent: Emulator, context: dic
         ({"message_id": "None"}, "message_id: is empty"),
         ({"message_id": {}}, "message_id: is empty"),
         ({"target_status": "QUEUED"}, "target_status: 'QUEUED' is not a valid value"),
-        ({"id_of": "session"}, "id_of: 'session' is not valid"),
+        ({"id_of": "session"}, "id_of: 'session' is not a valid value"),
     ],
     ids=str,
 )

@@ -95,6 +95,14 @@ def test_a_failed_status_fails_the_task_with_soft_fail_too(
         sensor(session_id, failed_status="STARTED", soft_fail=True, deferrable=deferrable).execute(context)
 
 
+@pytest.mark.parametrize("rendered", ["", "None", "nan"])
+def test_a_failed_status_that_renders_to_nothing_is_not_given(
+    context: dict[str, Any], session_id: str, rendered: str
+) -> None:
+    waiting = sensor(session_id, target_status="STARTED", failed_status=rendered)
+    assert waiting.execute(context)["status"] == "STARTED"
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize(
     ("parameters", "words"), [({"session_id": "12"}, "must be a UUID"), ({"target_status": "DONE"}, "'DONE'")], ids=str
@@ -181,10 +189,10 @@ def test_a_timeout_ends_the_wait(context: dict[str, Any], session_id: str) -> No
     [
         ({"session_id": ""}, "session_id: is empty"),
         ({"session_id": "None"}, "session_id: is empty"),
-        ({"target_status": "DONE"}, "target_status: 'DONE' is not a session status"),
+        ({"target_status": "DONE"}, "target_status: 'DONE' is not a valid value"),
         ({"target_status": []}, "target_status: is empty"),
         ({"target_status": "STARTED", "failed_status": "STARTED"}, "must not be in target_status, too"),
-        ({"failed_status": "[oops"}, "failed_status: is not a JSON list"),
+        ({"failed_status": "[oops"}, "failed_status: is not valid JSON"),
     ],
     ids=str,
 )
