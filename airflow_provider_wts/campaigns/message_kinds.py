@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import chatbots, sends
 from airflow_provider_wts.api.wire import UNSET
-from airflow_provider_wts.sending.reconcile import SentInRequests, Traces
+from airflow_provider_wts.sending.reconcile import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,24 +21,6 @@ if TYPE_CHECKING:
 
 #: Maximum recipients per request.
 MAX_IN_REQUEST = 100
-
-
-class MessageKind(SentInRequests, Protocol):
-    """A kind of message that goes out to many recipients."""
-
-    @property
-    def operation_id(self) -> str:
-        """The API operation that sends it."""
-
-    @property
-    def parallelism(self) -> int:
-        """Requests at a time."""
-
-    def call(self, sends: Sequence[Send]) -> Call[Any]:
-        """Return the request for some recipients."""
-
-    def answers(self, answer: Any) -> list[Mapping[str, Any]]:
-        """Return the answers about single sends in the answer to a request."""
 
 
 @dataclass(kw_only=True)
@@ -174,3 +156,7 @@ class TextKind:
     def status_call(self, send_id: str) -> Call[Any]:
         """Return the call that asks for the status of a send."""
         return sends.get_sent_message_status(send_id)
+
+
+#: A kind of message that goes out to many recipients.
+MessageKind = ChatbotKind | TemplateKind | TextKind

@@ -28,7 +28,6 @@ from airflow_provider_wts.sending.key import MARK_PREFIX, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from types import TracebackType
 
     from airflow.sdk import ObjectStoragePath
 
@@ -172,14 +171,12 @@ class Outcomes:
             self._db.execute("ATTACH ? AS sent", [str(self._folder / "lines.db")])
             self._db.executescript("PRAGMA sent.journal_mode = OFF; PRAGMA sent.synchronous = OFF;" + _LINES)
             self._read_lines()
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
+        except BaseException:
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with suppress(AttributeError):
             self._db.close()
         shutil.rmtree(self._folder, ignore_errors=True)

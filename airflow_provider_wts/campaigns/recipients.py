@@ -209,7 +209,7 @@ class Recipients:
         self.count = 0
         self.bad_rows = 0
         self.duplicates = 0
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # see close()
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # see __exit__
         for line in lines:
             self._file.write(line)
             if not (skipped := _SKIPPED.match(line)):
@@ -223,10 +223,6 @@ class Recipients:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the temporary file."""
         self._file.close()
 
     @property

@@ -258,13 +258,8 @@ class ResultsFile:
             with self._writing():
                 self._file.close()
                 self._open_part()
-        parts = len(self._parts) - (not self._is_local)
-        return {
-            "address": self._attempt.lines_address,
-            "parts": parts,
-            "begin": self._outcomes_begin,
-            "end": self._size,
-        }
+        part = {"parts": len(self._parts) - (not self._is_local), "begin": self._outcomes_begin, "end": self._size}
+        return {"address": self._attempt.lines_address, **part}
 
     def restore(self, kept: Mapping[str, Any]) -> bool:
         """Copy the outcomes of an earlier try, and return whether they are there.

@@ -126,12 +126,15 @@ def _checked(answer: Any, message_id: str, operation_id: str) -> dict[str, Any]:
     # The call for sends also accepts the senderId.
     ids = [str(answer.get(name)).lower() for name in ("id", "senderId")] if isinstance(answer, dict) else []
     if message_id.lower() not in ids:
-        raise WtsUnknownOutcomeError(
-            f"{operation_id}: the answer is not message {message_id}: its 'id' differs or is missing.",
-            operation_id=operation_id,
-            repeatable=True,
-        )
+        raise another_answer(operation_id, f"message {message_id}: its 'id' differs or is missing")
     return dict(answer)
+
+
+def another_answer(operation_id: str, what: str) -> WtsUnknownOutcomeError:
+    """Return the error for an answer that is not about what was asked for; the next check may get the right one."""
+    return WtsUnknownOutcomeError(
+        f"{operation_id}: the answer is not {what}.", operation_id=operation_id, repeatable=True
+    )
 
 
 #: Maximum messages to search for the reply, newest first.

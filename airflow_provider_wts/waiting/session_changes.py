@@ -11,12 +11,13 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRateLimitError, WtsUnknownOutcomeError
+from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRateLimitError
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
 from airflow_provider_wts.waiting.conditions import (
     NOT_FOUND,
     Snapshot,
+    another_answer,
     message_snapshot,
     read_status,
     refuses_token,
@@ -334,14 +335,14 @@ def pages_of_sessions(
     for page in client.pages(call):
         items = page.get("items") if isinstance(page, dict) else None
         if not isinstance(items, list):
-            raise _odd(call, "it has no list 'items'")
+            raise another_answer(call.operation_id, "a page of WTS Chat: it has no list 'items'")
         sessions: list[tuple[str, Mapping[str, Any]]] = [
             (item["id"].lower(), item)
             for item in items
             if isinstance(item, dict) and isinstance(item.get("id"), str) and item["id"]
         ]
         if items and not sessions:
-            raise _odd(call, "none of its items has an 'id'")
+            raise another_answer(call.operation_id, "a page of WTS Chat: none of its items has an 'id'")
         yield page, sessions
 
 
@@ -364,13 +365,6 @@ def sessions_once(client: WtsClient, call: Call[Any]) -> Iterator[list[Mapping[s
         ends = number == whole_number(page.get("pageNumber")) == whole_number(page.get("totalPages"))
         if ends and grows and known >= total and dates in (sorted(dates), sorted(dates, reverse=True)):
             return
-
-
-def _odd(call: Call[Any], what: str) -> WtsError:
-    name = call.operation_id
-    return WtsUnknownOutcomeError(
-        f"{name}: the answer is not a page of WTS Chat: {what}.", operation_id=name, repeatable=True
-    )
 
 
 def server_now(client: WtsClient) -> datetime:
@@ -402,11 +396,7 @@ def poll_sessions(
     def check(session_id: str) -> Mapping[str, Any]:
         session = read(get_session(session_id))
         if not isinstance(session, dict) or str(session.get("id")).lower() != session_id.lower():
-            raise WtsUnknownOutcomeError(
-                f"get_session: the answer is not session {session_id}: its 'id' differs or is missing.",
-                operation_id="get_session",
-                repeatable=True,
-            )
+            raise another_answer("get_session", f"session {session_id}: its 'id' differs or is missing")
         return session
 
     return check_each(check, session_ids, {"status": NOT_FOUND}, token_works=token_works)
