@@ -36,8 +36,6 @@ def frame_rows(value: Any) -> Iterator[Any] | None:
     """Return the rows of a data frame or of one of its columns, or ``None`` if the value is neither.
 
     It is recognized by its methods, so that no library needs to be imported.
-
-    :raises WtsInvalidRequestError: when two columns have the same name, or a number has too many digits for its column.
     """
     if hasattr(value, "iter_rows"):  # Polars
         kinds = dict(getattr(value, "schema", {}))

@@ -46,10 +46,7 @@ _WAITS = ("QUEUED", "PROCESSING")
 
 
 class OutcomeSweep:
-    """Reads the outcomes of sends.
-
-    :param max_lookups: maximum requests about single sends and sessions.
-    """
+    """Reads the outcomes of sends."""
 
     def __init__(self, hook: WtsHook, outcomes: Outcomes, *, max_lookups: int) -> None:
         self._hook = hook

@@ -256,10 +256,7 @@ class Recipients:
         yield from iter(lambda: self._file.read(_BLOCK), b"")
 
     def refuse_bad_rows(self, where: str = "", *, sent_before: bool = False) -> None:
-        """Refuse the whole campaign if a row is bad.
-
-        :param where: a sentence that says where to find all bad rows.
-        """
+        """Refuse the whole campaign if a row is bad; ``where`` says where to find all of them."""
         if self.bad_rows:
             raise many_problems(
                 f"{self.bad_rows:,} of {self.rows:,} rows are bad. Nothing {'more ' if sent_before else ''}was sent. "

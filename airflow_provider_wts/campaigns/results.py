@@ -210,10 +210,7 @@ class ResultsFile:
         write_whole(place(self._written_to), text.encode())
 
     def announce(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Record recipients whose requests come next, in a file that outlives this process.
-
-        :param lines: their lines until their outcomes are known.
-        """
+        """Record recipients whose requests come next, in a file that outlives this process."""
         with self._writing():
             if self._part_size > _PART_SIZE and self._file is not None:
                 self._file.close()
@@ -262,10 +259,7 @@ class ResultsFile:
         return {"address": self._attempt.lines_address, **part}
 
     def restore(self, kept: Mapping[str, Any]) -> bool:
-        """Copy the outcomes of an earlier try, and return whether they are there.
-
-        :param kept: what :meth:`keep` returned in that try.
-        """
+        """Copy the outcomes that :meth:`keep` returned in an earlier try, and return whether they are there."""
         if not kept or self._size != self._outcomes_begin:
             return False
         earlier = [part_of(kept["address"], number) for number in range(kept["parts"])]
@@ -363,10 +357,7 @@ def _copy(parts: Iterable[ObjectStoragePath], write: Callable[[bytes], object], 
 
 
 class Progress:
-    """Counts and records the outcomes of the recipients, and logs progress.
-
-    :param interval: seconds between two log lines.
-    """
+    """Counts and records the outcomes of the recipients, and logs progress every ``interval`` seconds."""
 
     def __init__(self, total: int, log: Logger, interval: float, file: ResultsFile | None) -> None:
         self.counts = dict.fromkeys(STATUSES, 0)

@@ -61,10 +61,7 @@ def _exact(number_: Decimal, value: Any) -> float:
 
 
 def money(value: Any) -> Decimal:
-    """Parse an amount of money as written in Brazil, ``R$ 1.234,56``, or a number, and return it with two decimals.
-
-    :raises ValueError: when it is something else, or has fractions of a cent.
-    """
+    """Parse an amount of money as written in Brazil, ``R$ 1.234,56``, or a number, and return it with two decimals."""
     text = value
     if isinstance(value, str):
         sign, text = re.fullmatch(r"(-?)\s*(?:R\$)?\s*(.*)", _text(value), re.DOTALL).groups()  # type: ignore[union-attr]
@@ -102,7 +99,6 @@ def as_br(value: Any, decimals: int = 2) -> str:
     """Format a number or a date for Brazil: ``1.234,56``, ``31/12/2026``.
 
     :param value: a number or a date. Text is refused, because its format is unknown.
-    :raises ValueError: when it is neither.
     """
     if isinstance(value, datetime):
         return value.strftime("%d/%m/%Y %H:%M")

@@ -106,10 +106,7 @@ _SHOWN_BEFORE = re.compile(r"((?:\"[^\"]*\"|\\.|[^0#?;\"\\\[])*)(?=[0#?])")
 
 
 class Header:
-    """The names of the columns.
-
-    :raises WtsInvalidRequestError: when it has no names, has one of them twice, or looks like a row.
-    """
+    """The names of the columns, which must be unique, and not look like a row."""
 
     def __init__(self, cells: Sequence[Any], line: int) -> None:
         from airflow_provider_wts.api.addresses import looks_like_number
@@ -154,10 +151,7 @@ def column_name(cell: Any) -> str:
 
 
 def csv_rows(text: IO[str]) -> Iterator[Cells]:
-    """Iterate over the rows of a CSV file.
-
-    :param text: the file, opened with ``newline=""``.
-    """
+    """Iterate over the rows of a CSV file, opened with ``newline=""``."""
     start = list(itertools.islice(text, _HEADER_LINES))
     _refuse_other_formats(start)
     if start:

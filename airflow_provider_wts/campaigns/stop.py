@@ -18,10 +18,7 @@ _FALSE = frozenset(("", "0", "false", "no", "off", "none", "null"))
 
 
 class StopVariable:
-    """The Airflow Variable that stops a campaign.
-
-    :param name: the name; blank if there is none.
-    """
+    """The Airflow Variable that stops a campaign, if it has a name."""
 
     def __init__(self, name: str) -> None:
         self._name = name

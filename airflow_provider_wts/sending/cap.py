@@ -67,10 +67,7 @@ class CapLimit(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> CapLimit:
-        """Parse a limit.
-
-        :param text: such as ``2 per 7 days`` or ``1 per day``, in minutes, hours, days or weeks.
-        """
+        """Parse a limit such as ``2 per 7 days`` or ``1 per hour``."""
         match = _LIMIT.fullmatch(text.strip())
         if match is None:
             raise WtsInvalidRequestError(

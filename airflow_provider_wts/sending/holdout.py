@@ -32,7 +32,6 @@ class Holdout(Rule):
 def share_of(value: Any) -> float | None:
     """Return the share of people who get no message, or ``None`` if nobody is held out.
 
-    :param value: a share such as ``0.1`` or ``"10%"``.
     :raises WtsInvalidRequestError: when it is not one: ``10`` could mean 10% or everybody.
     """
     if parameters.missing(value):

@@ -81,10 +81,7 @@ class Store(Protocol):
 
 
 class TaskStateStore:
-    """Airflow's own store of a task instance (3.3 and later).
-
-    :param accessor: ``context["task_state_store"]``.
-    """
+    """Airflow's own store of a task instance (3.3 and later): ``context["task_state_store"]``."""
 
     def __init__(self, accessor: Any) -> None:
         self._accessor = accessor
@@ -733,7 +730,6 @@ class Ledger:
 def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clear: OnClear | str = "auto") -> Ledger:
     """Open the ledger of a task, at the very start of its ``execute``. From then on, no earlier try can send.
 
-    :param on_clear: see :class:`Ledger`.
     :raises WtsInvalidRequestError: when a policy has an invalid value, or this deployment does not support it.
     :raises WtsError: when another try has taken over, or the store fails.
     """

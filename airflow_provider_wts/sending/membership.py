@@ -71,7 +71,6 @@ class SequenceMembers(Generic[T]):
     :param target: where the contacts are added, the same in all tries, such as ``sequence <id>``.
     :param members: the contacts, by an identity that does not depend on their spelling.
     :param group_by: returns the same value for contacts that may share a call.
-    :param name: returns how error messages name a contact.
     :raises WtsError: when the ledger cannot be written. Then nothing was sent.
     """
 

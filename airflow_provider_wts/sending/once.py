@@ -61,7 +61,6 @@ class Once:
     """Makes the sends of one task, each exactly once in all its tries.
 
     :param on_unknown: what to do if the outcome of a send is unknown: ``fail`` or ``resend``.
-    :param on_clear: see :class:`~airflow_provider_wts.sending.ledger.Ledger`.
     :param grace: seconds after the last byte of a request in which it may still take effect.
         Default: the longer of the request's timeout and ``[wts] effect_lag``.
     :raises WtsInvalidRequestError: when a policy or setting is not one of its values, or cannot be kept.

@@ -102,7 +102,6 @@ def effect_lag(timeout: float) -> float:
     """Return the seconds after its last byte until the absence of a request's effect proves that it had none.
 
     :param timeout: seconds that the request may take, because the API may work on it for as long as the client waits.
-    :raises WtsInvalidRequestError: when ``[wts] effect_lag`` is not a number of seconds.
     """
     from airflow.providers.common.compat.sdk import conf
 
@@ -130,7 +129,6 @@ class SearchResult(NamedTuple):
     """The result of a search.
 
     :param answer: the API's answer to the send as far as WTS Chat shows it, if it was found.
-    :param reason: why it is undecided, for people to read.
     """
 
     finding: Finding
@@ -383,8 +381,6 @@ class InSession(NamedTuple):
 
     :param recipient: phone number or handle, as the API spells it.
     :param session_id: the session that the send went to, instead of a recipient.
-    :param by_metadata: whether the send sets session metadata.
-    :param by_sender: whether the send has a ``senderId``, which its message shows.
     :param is_message: whether the call returns a message, even if only the session shows the marker.
     :param changed: the sessions that changed since the send, if they have been read.
     """

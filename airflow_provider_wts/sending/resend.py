@@ -16,10 +16,7 @@ VARIABLE = "wts_resend"
 
 
 class UnknownOutcome:
-    """What a task does with sends whose outcome is unknown.
-
-    :param on_unknown: ``fail`` or ``resend``.
-    """
+    """What a task does with sends whose outcome is unknown: ``fail`` or ``resend``."""
 
     def __init__(self, task: TaskIdentity, on_unknown: str) -> None:
         self._task = "/".join((task.dag_id, task.run_id, task.task_id))

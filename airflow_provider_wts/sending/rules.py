@@ -49,7 +49,6 @@ class Refusal(NamedTuple):
     """Why a recipient gets no message.
 
     :param rule: name of the parameter that sets the rule.
-    :param reason: why, for people to read.
     :param status: the recipient's status in the results.
     """
 
@@ -119,11 +118,11 @@ class Rules(Rule):
 
     def refusal(self, to: str) -> Refusal | None:
         """Return why a recipient gets no message, or ``None``."""
-        return _first_refusal(self._rules, to)
+        return next((found for rule in self._rules if (found := rule.refusal(to))), None)
 
     def lasting_refusal(self, to: str) -> Refusal | None:
         """Return why a recipient is refused by a rule whose refusals last, or ``None``."""
-        return _first_refusal([rule for rule in self._rules if rule.lasting], to)
+        return next((found for rule in self._rules if rule.lasting and (found := rule.refusal(to))), None)
 
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
         """Count the sends that are about to go out, and return refusals by key."""
@@ -146,13 +145,6 @@ class Rules(Rule):
             if left := {key: to for key, to in people.items() if key not in refused}:
                 refused |= ask(rule, left)
         return refused
-
-
-def _first_refusal(rules: Iterable[Rule], to: str) -> Refusal | None:
-    for rule in rules:
-        if (refusal := rule.refusal(to)) is not None:
-            return refusal
-    return None
 
 
 class SendWindow(NamedTuple):
@@ -216,7 +208,6 @@ class HeldBack(Exception):
 class SendTimes(NamedTuple):
     """When a task may send.
 
-    :param not_after: date and time after which nothing is sent.
     :param waits: whether the task waits until the window opens.
     """
 
@@ -283,11 +274,7 @@ def _days(text: str | None, whole: str) -> frozenset[int]:
 
 
 class Exclusions(Rule):
-    """Excludes contacts by tag, and blocked contacts.
-
-    :param tags: names or IDs of tags; contacts with one of them are excluded.
-    :param blocked: whether blocked contacts are excluded.
-    """
+    """Excludes contacts with one of some tags (names or IDs), and blocked contacts."""
 
     def __init__(
         self,

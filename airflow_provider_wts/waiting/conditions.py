@@ -67,10 +67,7 @@ class MessageWait(NamedTuple):
         return cls(_message_id(message_id), target, kind or None)
 
     def verdict(self, seen: Snapshot | None) -> tuple[WaitState, str]:
-        """Return the state of the wait, and a sentence for people to read.
-
-        :param seen: the last snapshot. With a missing or unknown status, the wait continues.
-        """
+        """Return the state of the wait, and a sentence to read. With an unknown status, the wait continues."""
         status = "unknown" if seen is None else seen.status
         if seen is not None and status == NOT_FOUND:
             return WaitState.FAILED, f"Message {self.message_id} cannot be found."
@@ -222,10 +219,7 @@ class SessionWait(NamedTuple):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
     def verdict(self, session: Mapping[str, Any]) -> tuple[WaitState, str]:
-        """Return the state of the wait, and a sentence for people to read.
-
-        :param session: the session as the API answered. With a missing or unknown status, the wait continues.
-        """
+        """Return the state of the wait, and a sentence to read. With an unknown status, the wait continues."""
         status = str(session.get("status") or "")
         if status == NOT_FOUND:
             return WaitState.FAILED, f"Session {self.session_id} cannot be found."
@@ -264,7 +258,7 @@ class SessionsWait(NamedTuple):
         return cls(ids, _needed(needed, len(ids)), one.target_status, one.failed_status)
 
     def verdict(self, statuses: Mapping[str, str]) -> tuple[WaitState, str]:
-        """Return the state of the wait, and a sentence for people to read."""
+        """Return the state of the wait, and a sentence to read. With an unknown status, the wait continues."""
         for session_id, status in statuses.items():
             if status == NOT_FOUND or status in self.failed_status:
                 words = "cannot be found" if status == NOT_FOUND else f"is {status}"
@@ -285,10 +279,7 @@ class SessionsWait(NamedTuple):
 
 
 def given_id(name: str, value: Any) -> str:
-    """Return a rendered ID as the API writes it.
-
-    :raises WtsInvalidRequestError: when it is missing, or not a UUID.
-    """
+    """Return a rendered ID as the API writes it, or refuse what is not a UUID."""
     text = str(value or "").strip()
     example = """Example: "{{ ti.xcom_pull(task_ids='send')['id'] }}"."""
     if text in ("", "None"):

@@ -63,10 +63,7 @@ def times_of_deferral(poll_interval: float, timeout: float) -> tuple[Times, time
 
 
 def time_left(event: Mapping[str, Any], timeout: float) -> float:
-    """Return the seconds left of a wait after an event.
-
-    :param timeout: seconds of the whole wait, if the event has no deadline.
-    """
+    """Return the seconds left of a wait after an event, or ``timeout`` if the event has no deadline."""
     if not event.get("deadline"):
         return timeout
     return (datetime.fromisoformat(event["deadline"]) - datetime.now(UTC)).total_seconds()

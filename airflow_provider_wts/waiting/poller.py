@@ -308,8 +308,6 @@ class End(NamedTuple):
     """The end of a wait.
 
     :param outcome: ``reached``, ``failed``, ``timeout`` or ``error``.
-    :param seen: what was seen last, by ID.
-    :param message: what happened, for people to read.
     :param final: whether waiting again cannot help.
     :param retry_after: seconds until the rate limit resets, if that ended the wait.
     """
@@ -333,7 +331,6 @@ async def end_of_wait(
 
     :param judge: returns the state of the wait, given what was seen so far, and a sentence for people to read.
     :param earliest: nothing is checked before this.
-    :param deadline: when the wait ends unsuccessfully.
     """
     await asyncio.sleep(max(0.0, _left(earliest)))
     subscription = subscribe()

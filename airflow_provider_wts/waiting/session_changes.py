@@ -273,7 +273,6 @@ MAX_CONSECUTIVE_FAILURES = 3
 class Sweep(NamedTuple):
     """What a sweep saw.
 
-    :param seen: the snapshots by session.
     :param cursor: the latest update; ``None`` if the sweep gave up, because single checks are cheaper.
     """
 
@@ -287,7 +286,6 @@ class SingleChecks(NamedTuple):
 
     :param seen: the sessions as the API answered, or snapshots of messages, by ID. A missing one has the status
         ``NOT_FOUND``.
-    :param failed: the errors of failed checks, by ID.
     """
 
     seen: dict[str, Any]
@@ -328,10 +326,7 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, max_pa
 def pages_of_sessions(
     client: WtsClient, call: Call[Any]
 ) -> Iterator[tuple[Mapping[str, Any], list[tuple[str, Mapping[str, Any]]]]]:
-    """Iterate over the pages of a list of sessions, each with its sessions and their IDs in lower case.
-
-    :raises WtsUnknownOutcomeError: when a page is not one of WTS Chat.
-    """
+    """Iterate over the pages of a list of sessions, each with its sessions and their IDs in lower case."""
     for page in client.pages(call):
         items = page.get("items") if isinstance(page, dict) else None
         if not isinstance(items, list):

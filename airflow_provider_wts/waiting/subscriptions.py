@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 
 class Subscription:
-    """What one trigger waits for, and what it has received.
-
-    :param ids: IDs of sessions or messages, in any case.
-    """
+    """What one trigger waits for, sessions or messages by ID, and what it has received."""
 
     # A triggerer may have tens of thousands of these: use slots, create dicts only when needed, and no Event, which
     # alone takes almost a kilobyte.
@@ -87,10 +84,7 @@ class Subscription:
 
 
 class SessionSubscription(Subscription):
-    """A wait for statuses of sessions.
-
-    :param since: changes before this are ignored.
-    """
+    """A wait for statuses of sessions; changes before ``since`` are ignored."""
 
     __slots__ = ("since", "statuses")
 
@@ -113,11 +107,7 @@ class SessionSubscription(Subscription):
 
 
 class ReplySubscription(SessionSubscription):
-    """A wait for a message from the contact of a session.
-
-    :param after: time after which a message counts.
-    :param since: changes before this are ignored, because they have been checked.
-    """
+    """A wait for a message from the contact of a session after a time."""
 
     __slots__ = ("after",)
 
@@ -134,10 +124,7 @@ class ReplySubscription(SessionSubscription):
 
 
 class MessageSubscription(Subscription):
-    """A wait for the status of a message.
-
-    :param id_of: ``send`` or ``message``, if it is known which of them the ID belongs to.
-    """
+    """A wait for the status of a message."""
 
     __slots__ = ("id_of",)
 
@@ -180,10 +167,7 @@ class Subscriptions:
         return tuple(self._waiting.get(one, ()))
 
     def next_in_turn(self, count: int) -> list[str]:
-        """Return the IDs to check next, followed by some of those whose last check failed.
-
-        :param count: maximum number, not counting these.
-        """
+        """Return at most ``count`` IDs to check next, and then some of those whose last check failed."""
         chosen: dict[str, None] = {}
         for _ in range(len(self._in_turn)):
             if len(chosen) >= count:
