@@ -53,13 +53,7 @@ class ReplyWindow(Rule):
     lasting: ClassVar[bool] = False
 
     def __init__(
-        self,
-        hook: WtsHook,
-        channel: str | None,
-        outside: str,
-        *,
-        alone: bool = False,
-        session_id: str | None = None,
+        self, hook: WtsHook, channel: str | None, outside: str, *, alone: bool = False, session_id: str | None = None
     ) -> None:
         self._hook = hook
         self._channel = channel

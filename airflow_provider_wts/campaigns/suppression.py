@@ -59,12 +59,7 @@ class Suppression(Rule):
     """
 
     def __init__(
-        self,
-        hook: WtsHook,
-        read: Callable[[], Iterable[Row]],
-        parameter: str,
-        *,
-        alone: bool = False,
+        self, hook: WtsHook, read: Callable[[], Iterable[Row]], parameter: str, *, alone: bool = False
     ) -> None:
         self._hook = hook
         self._rows = read

@@ -16,21 +16,11 @@ _MINUTE = 60.0
 
 
 class Pace(Rule):
-    """Sends at most ``per_minute`` messages in any minute, evenly spread.
+    """Sends at most ``per_minute`` messages in any minute, evenly spread."""
 
-    :param clock: returns seconds, including those the machine sleeps.
-    """
-
-    def __init__(
-        self,
-        per_minute: int,
-        *,
-        clock: Callable[[], float] | None = None,
-        sleep: Callable[[float], None] | None = None,
-    ) -> None:
+    def __init__(self, per_minute: int, *, sleep: Callable[[float], None] = pause) -> None:
         self.per_minute = per_minute
-        self._clock = clock or seconds
-        self._sleep = sleep or pause
+        self._sleep = sleep
         # When each chunk ended, and how many messages it had.
         self._sent: deque[tuple[float, int]] = deque()
 
@@ -41,7 +31,7 @@ class Pace(Rule):
 
     def resume(self) -> None:
         """Assume that the earlier try has just sent a whole minute's messages."""
-        self._sent.append((self._clock(), self.per_minute))
+        self._sent.append((seconds(), self.per_minute))
 
     def take(self, people: Mapping[str, str]) -> dict[str, Refusal]:
         """Wait until this many messages may go out."""
@@ -51,10 +41,10 @@ class Pace(Rule):
 
     def settle(self, sends: Collection[str], unsent: Collection[str]) -> None:
         """Record when the messages of a chunk had gone out."""
-        self._sent.append((self._clock(), len(sends)))
+        self._sent.append((seconds(), len(sends)))
 
     def _wait(self, count: int) -> float:
-        now = self._clock()
+        now = seconds()
         while self._sent and self._sent[0][0] <= now - _MINUTE:
             self._sent.popleft()
         if not self._sent:

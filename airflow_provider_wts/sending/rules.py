@@ -16,7 +16,6 @@ from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, qu
 from airflow_provider_wts.api.pagination import PagedList
 from airflow_provider_wts.api.wire import is_missing
 from airflow_provider_wts.sending.clock import seconds
-from airflow_provider_wts.sending.clock import sleep as pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -276,20 +275,11 @@ def _days(text: str | None, whole: str) -> frozenset[int]:
 class Exclusions(Rule):
     """Excludes contacts with one of some tags (names or IDs), and blocked contacts."""
 
-    def __init__(
-        self,
-        hook: WtsHook,
-        tags: Iterable[str],
-        *,
-        blocked: bool,
-        clock: Callable[[], float] | None = None,
-        sleep: Callable[[float], None] | None = None,
-    ) -> None:
+    def __init__(self, hook: WtsHook, tags: Iterable[str], *, blocked: bool, sleep: Callable[[float], None]) -> None:
         self._hook = hook
         self._tags = list(tags)
         self._blocked = blocked
-        self._clock = clock or seconds
-        self._sleep = sleep or pause
+        self._sleep = sleep
         self._people = People[Refusal]()
         self._seen: set[str] = set()
         self._read_at: float | None = None
@@ -302,7 +292,7 @@ class Exclusions(Rule):
 
     def before_chunk(self) -> None:
         """Read the exclusions again if they are more than a minute old."""
-        if self._read_at is None or self._clock() - self._read_at > FRESH_FOR:
+        if self._read_at is None or seconds() - self._read_at > FRESH_FOR:
             self._read(paced=self._read_at is not None)
 
     def refusal(self, to: str) -> Refusal | None:
@@ -325,13 +315,13 @@ class Exclusions(Rule):
         if self._blocked:
             lists.append((self._list(filter_contacts(status="BLOCKED"), paced), None))
         for _ in range(MAX_PASSES):
-            begun, known = self._clock(), len(self._seen)
+            begun, known = seconds(), len(self._seen)
             for listed, tag_id in lists:
                 self._pass(listed, tag_id)
             if len(self._seen) == known and all(listed.complete for listed, _ in lists):
                 # Whoever opted out after the pass began may be missing. A long pass must not stall the campaign, so
                 # it counts as at most half expired.
-                self._read_at = max(begun, self._clock() - FRESH_FOR / 2)
+                self._read_at = max(begun, seconds() - FRESH_FOR / 2)
                 return
         if len(self._seen) == known:
             raise next(listed for listed, _ in lists if not listed.complete).incomplete()
@@ -362,8 +352,8 @@ class Exclusions(Rule):
         limit = ACCOUNT_LIMITS[0]
         most = max(1, int(limit.requests * _SHARE * self._hook.connection.rate_limit_percent / 100))
         if len(self._requests) >= most:
-            self._sleep(max(0.0, self._requests.popleft() + limit.seconds - self._clock()))
-        self._requests.append(self._clock())
+            self._sleep(max(0.0, self._requests.popleft() + limit.seconds - seconds()))
+        self._requests.append(seconds())
         return self._hook.run(call)
 
     def _exclude(self, contact: dict[str, Any], refusal: Refusal) -> None:

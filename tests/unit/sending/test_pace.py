@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -25,15 +26,16 @@ class Clock:
 def sent(per_minute: int, chunks: list[tuple[int, float]]) -> list[tuple[float, float, int]]:
     """Send chunks of so many messages, each of which takes so long; return when each began, ended and its size."""
     clock = Clock()
-    pace = Pace(per_minute, clock=lambda: clock.now, sleep=clock.sleep)
+    pace = Pace(per_minute, sleep=clock.sleep)
     found = []
-    for number, (wanted, lasts) in enumerate(chunks):
-        sends = [f"{number}-{place}" for place in range(min(wanted, pace.most_at_once))]
-        assert pace.take(dict.fromkeys(sends, "+55|11999990001")) == {}
-        began = clock.now
-        clock.now += lasts
-        pace.settle(sends, [])
-        found.append((began, clock.now, len(sends)))
+    with patch("airflow_provider_wts.sending.pace.seconds", lambda: clock.now):
+        for number, (wanted, lasts) in enumerate(chunks):
+            sends = [f"{number}-{place}" for place in range(min(wanted, pace.most_at_once))]
+            assert pace.take(dict.fromkeys(sends, "+55|11999990001")) == {}
+            began = clock.now
+            clock.now += lasts
+            pace.settle(sends, [])
+            found.append((began, clock.now, len(sends)))
     return found
 
 

@@ -24,6 +24,8 @@ def contact(index: int, **values: Any) -> dict[str, Any]:
 class Account:
     """The contacts with the tag, and what happens before each page of them is read."""
 
+    latest: Account
+
     def __init__(self, tagged: list[dict[str, Any]], before_page: Callable[[Account], None] = lambda account: None):
         self.tagged = tagged
         self.archived: list[dict[str, Any]] = []
@@ -32,6 +34,7 @@ class Account:
         self.now = 1000.0
         self.slept = 0.0
         self.read_at: list[float] = []
+        Account.latest = self
 
     def run(self, call: Any) -> dict[str, Any]:
         asked = call.json_body
@@ -63,7 +66,12 @@ class Account:
             names=SimpleNamespace(existing_tag=lambda tag: TAG),
             connection=SimpleNamespace(rate_limit_percent=100),
         )
-        return Exclusions(hook, tags, blocked=blocked, clock=lambda: self.now, sleep=self.sleep)
+        return Exclusions(hook, tags, blocked=blocked, sleep=self.sleep)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_wts.sending.rules.seconds", lambda: Account.latest.now)
 
 
 def test_a_contact_that_another_one_shifted_out_of_sight_is_excluded() -> None:
