@@ -353,7 +353,8 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
     def _recipients(self, context: Context, snapshot: Snapshot | None, checked_rows: CheckedRows | None) -> Recipients:
         from airflow_provider_wts.campaigns import recipients
-        from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates, checked
+        from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, checked
+        from airflow_provider_wts.campaigns.row_templates import RowTemplates
 
         seen = {name: context[name] for name in _FROM_CONTEXT if name in context}  # type: ignore[literal-required]
         templates = RowTemplates(self.get_template_env(), seen)

@@ -166,7 +166,8 @@ def _send(operator: Any, folder: Path, settings: dict[str, Any]) -> dict[str, An
 def _rows(operator: Any) -> dict[str, Any]:
     """Parse, render and encode the rows, and do nothing with them."""
     from airflow_provider_wts.campaigns import recipients
-    from airflow_provider_wts.campaigns.recipients import RowPlan, RowTemplates, Send
+    from airflow_provider_wts.campaigns.recipients import RowPlan, Send
+    from airflow_provider_wts.campaigns.row_templates import RowTemplates
     from airflow_provider_wts.sending.key import Mark
 
     kind = operator.message_kind(100)

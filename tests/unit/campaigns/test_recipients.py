@@ -23,13 +23,11 @@ from airflow_provider_wts.campaigns.recipients import (
     Recipient,
     Recipients,
     Row,
-    RowError,
     RowPlan,
-    RowTemplates,
-    RowValues,
     SkippedRow,
     checked,
 )
+from airflow_provider_wts.campaigns.row_templates import RowError, RowTemplates, RowValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,8 @@ from openpyxl import Workbook
 from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.campaigns import recipients
-from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, RowTemplates, SkippedRow, checked
+from airflow_provider_wts.campaigns.recipients import Recipients, RowPlan, SkippedRow, checked
+from airflow_provider_wts.campaigns.row_templates import RowTemplates
 
 if TYPE_CHECKING:
     from pathlib import Path
