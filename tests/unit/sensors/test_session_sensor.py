@@ -81,7 +81,7 @@ def test_the_end_of_another_session_ends_no_wait(
     monkeypatch.setattr("airflow_provider_wts.api.client.UNKNOWN_BUDGET", 0.0)
     other = WtsSendChatbotOperator(task_id="other", chatbot="Cobrança", to="+55 11 99999-7777").execute(context)
     wts_connection.advance(24 * 3600)
-    sessions = wts_connection.state.sessions._by_id
+    sessions = wts_connection.state.sessions._created
     monkeypatch.setitem(sessions, session_id, sessions[str(other["id"])])
     with pytest.raises(WtsError, match="'id' is not the requested one"):
         sensor(session_id).execute(context)
