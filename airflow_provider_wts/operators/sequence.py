@@ -151,8 +151,8 @@ class SequenceWriter(WtsOperator):
     def execute(self, context: Context) -> SequenceContact | dict[str, int] | None:
         """Add or remove the contacts, one or 100 per call."""
         with task_failures():
-            members = self._members()
             sequence = parameters.needed_name("sequence", self.sequence)
+            members = self._members()
             if members and members[0].phone:
                 self._refuse_two_people(members[0])
             sequence_id = self.hook.names.sequence(sequence)

@@ -388,6 +388,17 @@ def test_a_restricted_connection_adds_nobody_else(wts_connection, context, monke
     assert members(wts_connection) == 0
 
 
+def test_a_restricted_connection_asks_nothing_for_a_sequence_without_a_name(wts_connection, context, monkeypatch):
+    carla = id_of(CARLA)
+    restrict(wts_connection, monkeypatch, "+55 11 99999-0001")
+    before = len(wts_connection.requests)
+
+    with pytest.raises(AirflowFailException, match="sequence: is empty"):
+        run(WtsAddToSequenceOperator, context, sequence=" ", contact_id=carla)
+
+    assert len(wts_connection.requests) == before
+
+
 def test_a_restricted_connection_adds_whom_it_allows(wts_connection, context, monkeypatch):
     carla = id_of(CARLA)
     restrict(wts_connection, monkeypatch, "+55 11 99999-0001")
