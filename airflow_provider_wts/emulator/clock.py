@@ -36,7 +36,8 @@ class Clock:
         self._speed = speed
         self._base = int(time.time() * TICKS)
         self._base_real = time.monotonic()
-        self._held: int | None = None
+        # While a due event is processed, the time at which it was due.
+        self.held: int | None = None
         self._last_stamp = 0
         self._stamps = 0
 
@@ -54,7 +55,7 @@ class Clock:
 
     def now(self) -> int:
         """Return the time in ticks; while a due event is processed, the time at which it was due."""
-        return self._running() if self._held is None else self._held
+        return self._running() if self.held is None else self.held
 
     def datetime(self) -> datetime:
         """Return the time as an aware datetime."""
@@ -95,10 +96,6 @@ class Clock:
     def _running(self) -> int:
         return min(self._base + int((time.monotonic() - self._base_real) * self._speed * TICKS), END)
 
-    def hold_at(self, ticks: int | None) -> None:
-        """Stop the clock at a past time; ``None`` lets it run again."""
-        self._held = ticks
-
 
 def parse_ticks(text: str) -> int:
     """Read an ISO 8601 time with up to nine digits of a fraction; UTC if it has no zone."""
@@ -132,11 +129,11 @@ class Agenda:
         now = self._clock.now()
         while self._events and self._events[0][0] <= now:
             due, _, action = heapq.heappop(self._events)
-            self._clock.hold_at(due)
+            self._clock.held = due
             try:
                 action()
             except Exception:
                 # No client waits for this action: its failure must not hit another request.
                 log.exception("A planned action failed")
             finally:
-                self._clock.hold_at(None)
+                self._clock.held = None

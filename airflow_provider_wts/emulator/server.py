@@ -10,7 +10,6 @@ import re
 import socket
 import socketserver
 import struct
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -308,15 +307,15 @@ class _Connection(BaseHTTPRequestHandler):
 class RunningServer(socketserver.TCPServer):
     """A server in a thread; its port 0 is a free one."""
 
-    allow_reuse_address = True
-    request_queue_size = 512
     timeout = _TICK
 
     def __init__(self, service: Service, host: str, port: int, names: Sequence[str] = ()) -> None:
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), _Connection)
+        super().__init__((host, port), _Connection, bind_and_activate=False)
+        self.socket.close()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.create_server((host, port), family=family, backlog=512)
+        self._port = port = self.socket.getsockname()[1]
         service.stopping.clear()
-        port = self.server_address[1]
         self.service = service
         self.door = Door(host, port, tuple(name.lower() for name in names))
         self.application = Application(service)
@@ -335,7 +334,7 @@ class RunningServer(socketserver.TCPServer):
         self.service.stopping.set()
         # The thread waits for the next connection.
         with contextlib.suppress(OSError):
-            socket.create_connection((self._local, self.server_address[1]), timeout=1).close()
+            socket.create_connection((self._local, self._port), timeout=1).close()
         self._thread.join(10)
         self.server_close()
         for connection, thread in list(self._connections.items()):
@@ -350,16 +349,13 @@ class RunningServer(socketserver.TCPServer):
         self._connections[request] = thread
         thread.start()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log a defect; a client that goes away is none."""
-        if not isinstance(sys.exception(), OSError):
-            log.exception("A connection failed")
-
     def _converse(self, connection: Any, client_address: Any) -> None:
         try:
             self.finish_request(connection, client_address)
+        except OSError:
+            log.debug("A client went away.")
         except Exception:
-            self.handle_error(connection, client_address)
+            log.exception("A connection failed.")
         finally:
             self.shutdown_request(connection)
             self._connections.pop(connection, None)
