@@ -620,7 +620,7 @@ def timestamp(name: str, value: Any) -> Missing[str]:
         raise WtsInvalidRequestError(f"{name}: {value.isoformat()} has no time zone. {good}")
     try:
         return utc(value)
-    except OverflowError:
+    except WtsInvalidRequestError:
         raise WtsInvalidRequestError(f"{name}: {value.isoformat()} is out of range in UTC. {good}") from None
 
 
