@@ -1,6 +1,7 @@
 """Parses and validates rendered parameters before anything is sent.
 
-The first argument of each function is the parameter's name, for errors.
+The first argument of each function is the parameter's name, for errors. They raise ``WtsInvalidRequestError`` when a
+value is not valid. A list may also be JSON text, or a single item; text is never split into its letters.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import (
     UNSET,
     Missing,
+    T,
     Unset,
     exact_number,
     is_missing,
@@ -41,10 +43,7 @@ MAX_TYPING = 25
 
 
 def needed_text(name: str, value: Any) -> str:
-    """Return the text of a message as it is, including surrounding spaces.
-
-    :raises WtsInvalidRequestError: when it is blank.
-    """
+    """Return the text of a message as it is, including surrounding spaces."""
     found = text(name, value)
     if not isinstance(found, str) or not found.strip():
         raise WtsInvalidRequestError(f"{name}: is empty. Nothing was sent. Example: 'Olá! Sua fatura vence amanhã.'.")
@@ -52,20 +51,12 @@ def needed_text(name: str, value: Any) -> str:
 
 
 def delay_typing(value: Any) -> int | Unset | None:
-    """Return the seconds of "typing...".
-
-    :param value: a whole number from 0 to 25, or its text.
-    :raises WtsInvalidRequestError: when it is something else.
-    """
+    """Return the seconds of "typing..."."""
     return whole("delay_typing", value, least=0, most=MAX_TYPING)
 
 
 def department(value: Any) -> DepartmentReference | Unset:
-    """Return a department in the form of sends. The API also accepts a name, so nothing is looked up.
-
-    :param value: name or ID.
-    :raises WtsInvalidRequestError: when it is not text.
-    """
+    """Return a department in the form of sends. The API also accepts a name, so nothing is looked up."""
     found = named("department", value)
     if not isinstance(found, str):
         return UNSET
@@ -73,12 +64,7 @@ def department(value: Any) -> DepartmentReference | Unset:
 
 
 def user(value: Any, lookup: Callable[[str], str]) -> UserReference | Unset:
-    """Return a user in the form of sends: by ID, e-mail address or phone number; a name is looked up.
-
-    :param value: name, ID, e-mail address or phone number.
-    :param lookup: returns the ID for a name.
-    :raises WtsInvalidRequestError: when it is not text.
-    """
+    """Return a user in the form of sends: by ID, e-mail address or phone number; a name is looked up."""
     from airflow_provider_wts.api.addresses import looks_like_number, number
 
     found = named("user", value)
@@ -93,11 +79,15 @@ def user(value: Any, lookup: Callable[[str], str]) -> UserReference | Unset:
     return {"id": lookup(found)}
 
 
+def looked_up(name: str | T, look_up: Callable[[str], str]) -> str | T:
+    """Look up a name; return anything that is not text as it is."""
+    return look_up(name) if isinstance(name, str) else name
+
+
 def classification(name: str, value: Any) -> dict[str, Any] | Unset:
     """Return the classification of a session.
 
     :param value: an object with ``category``, ``description`` and ``amount``, or the object as JSON text.
-    :raises WtsInvalidRequestError: when it is not such an object.
     """
     if value is UNSET:
         return value
@@ -106,56 +96,41 @@ def classification(name: str, value: Any) -> dict[str, Any] | Unset:
             f"{name}: the API does not accept null here. To clear it, set its parts: "
             """{"category": "UNDEFINED", "description": None, "amount": None}."""
         )
+    categories = ("UNDEFINED", "WON", "LOST", "INFO", "OTHER")
+    parts: dict[str, Callable[[str, Any], Any]] = {
+        "category": lambda part, given: choice(part, given, categories),
+        "description": text,
+        "amount": number,
+    }
     found: Mapping[str, Any] = metadata(name, value) or {}
-    known = ("category", "description", "amount")
-    if unknown := sorted(found.keys() - set(known)):
+    if unknown := sorted(found.keys() - parts.keys()):
         raise WtsInvalidRequestError(
-            f"{name}: {quoted(unknown[0])} is not one of its parts, which are {', '.join(known)}."
+            f"{name}: {quoted(unknown[0])} is not one of its parts, which are {', '.join(parts)}."
         )
     if not found:
-        raise WtsInvalidRequestError(f"{name}: is empty. Its parts are {', '.join(known)}.")
-    checked: dict[str, Any] = dict(found)
-    if "category" in found:
-        categories = ("UNDEFINED", "WON", "LOST", "INFO", "OTHER")
-        checked["category"] = choice(f"{name}.category", found["category"], categories)
-    if "description" in found:
-        checked["description"] = text(f"{name}.description", found["description"])
-    if "amount" in found:
-        checked["amount"] = number(f"{name}.amount", found["amount"])
-    return checked
+        raise WtsInvalidRequestError(f"{name}: is empty. Its parts are {', '.join(parts)}.")
+    return {part: parts[part](f"{name}.{part}", one) for part, one in found.items()}
 
 
 def filter_text(name: str, value: Any) -> str | Unset:
-    """Return the text of a filter; ``None`` and blank text mean no filter.
-
-    :raises WtsInvalidRequestError: when it is not text.
-    """
+    """Return the text of a filter; ``None`` and blank text mean no filter."""
     return UNSET if missing(value) else str(text(name, value)).strip()
 
 
 def filter_choice(name: str, value: Any, choices: Iterable[str]) -> str | Unset:
-    """Return the choice of a filter; ``None`` and blank text mean no filter.
-
-    :param value: one of the choices, in any case.
-    :raises WtsInvalidRequestError: when it is not one of them.
-    """
+    """Return the choice of a filter; ``None`` and blank text mean no filter."""
     return UNSET if missing(value) else str(choice(name, value, choices))
 
 
 def filter_identity(name: str, value: Any) -> str | Unset:
-    """Return the ID of a filter; ``None`` and blank text mean no filter.
-
-    :raises WtsInvalidRequestError: when it is not a UUID.
-    """
+    """Return the ID of a filter; ``None`` and blank text mean no filter."""
     return UNSET if missing(value) else str(identity(name, value))
 
 
 def filter_list(name: str, value: Any, choices: Iterable[str] | None = None) -> list[str] | Unset:
     """Return the list of a filter; ``None`` and blank text mean no filter.
 
-    :param value: a list, a list as JSON text, or one item.
     :param choices: the valid items; any by default.
-    :raises WtsInvalidRequestError: when an item is invalid, or the list is empty, which would not filter at all.
     """
     if missing(value):
         return UNSET
@@ -168,55 +143,30 @@ def filter_list(name: str, value: Any, choices: Iterable[str] | None = None) -> 
 
 
 def filter_identities(name: str, value: Any) -> list[str] | Unset:
-    """Return the IDs of a filter; ``None`` and blank text mean no filter.
-
-    :param value: a list, a list as JSON text, or one ID.
-    :raises WtsInvalidRequestError: when an item is not a UUID, or the list is empty.
-    """
+    """Return the IDs of a filter; ``None`` and blank text mean no filter."""
     found = filter_list(name, value)
     return found if found is UNSET else identities(name, found) or UNSET
 
 
 def filter_timestamp(name: str, value: Any) -> str | Unset:
-    """Return a date and time in the API's format, in UTC; ``None`` and blank text mean no filter.
-
-    :param value: as in :func:`timestamp`.
-    :raises WtsInvalidRequestError: when it is not valid, or has no time zone.
-    """
+    """Return a date and time in the API's format, in UTC; ``None`` and blank text mean no filter."""
     return UNSET if missing(value) else str(timestamp(name, value))
 
 
 def switch(name: str, value: Any) -> bool | Unset:
-    """Return a boolean for which the API does not accept ``null``; ``None`` and blank text omit it.
-
-    :param value: ``True``, ``False``, or their text.
-    :raises WtsInvalidRequestError: when it is neither.
-    """
+    """Return a boolean for which the API does not accept ``null``; ``None`` and blank text omit it."""
     return UNSET if missing(value) else bool(flag(name, value))
 
 
 def details(value: Any, choices: Iterable[str]) -> list[str] | Unset:
-    """Return the details to add to an answer, if any.
-
-    :param value: a list, a list as JSON text, or one detail.
-    :param choices: the operation's details.
-    :raises WtsInvalidRequestError: when a detail is unknown.
-    """
-    if missing(value):
-        return UNSET
+    """Return the details to add to an answer, if any."""
     return choices_of("include_details", value, choices) or UNSET
 
 
 def items(name: str, value: Any) -> Missing[list[Any]]:
-    """Return a list parameter; a single text, number or object is a list of one.
-
-    :param value: a list, a list as JSON text, or one item. Text is never split into its letters.
-    :raises WtsInvalidRequestError: when it is text that looks like a list but is not JSON, or an iterator.
-    """
-    if value is None:
-        return value
+    """Return a list parameter; a single text, number or object is a list of one."""
     if is_missing(value):
-        return UNSET
+        return _cleared(value)
     if isinstance(value, Iterator):
         # A second iteration would find nothing.
         raise WtsInvalidRequestError(f"{name}: must be a list, not {type(value).__name__}. Example: list(...).")
@@ -230,55 +180,32 @@ def items(name: str, value: Any) -> Missing[list[Any]]:
 
 
 def texts(name: str, value: Any) -> Missing[list[str]]:
-    """Return a list of texts; a single text is a list of one.
-
-    :param value: a list, a list as JSON text, or one text.
-    :raises WtsInvalidRequestError: when an item is blank or not text.
-    """
-    found = items(name, value)
-    if not isinstance(found, list):
-        return found
-    return [_text(f"{name}[{index}]", item) for index, item in enumerate(found)]
+    """Return a list of texts, none of them blank."""
+    return _each(name, value, _text)
 
 
 def choices_of(name: str, value: Any, choices: Iterable[str]) -> Missing[list[str]]:
-    """Return a list of choices; a single one is a list of one.
-
-    :param value: a list, a list as JSON text, or one choice, in any case.
-    :raises WtsInvalidRequestError: when one is not valid; it lists the valid ones.
-    """
-    found = texts(name, value)
-    if not isinstance(found, list):
-        return found
+    """Return a list of choices."""
     known = tuple(choices)
-    return [str(choice(name, word, known)) for word in found]
+    return _each(name, texts(name, value), lambda _, word: choice(name, word, known))
 
 
 def identities(name: str, value: Any) -> Missing[list[str]]:
-    """Return a list of IDs; a single ID is a list of one.
-
-    :param value: a list, a list as JSON text, or one ID.
-    :raises WtsInvalidRequestError: when an item is not a UUID.
-    """
-    found = texts(name, value)
-    if not isinstance(found, list):
-        return found
-    return [str(identity(f"{name}[{index}]", item)) for index, item in enumerate(found)]
+    """Return a list of IDs."""
+    return _each(name, texts(name, value), identity)
 
 
 def urls(name: str, value: Any, *, most: int | None = None) -> Missing[list[str]]:
-    """Return a list of addresses; a single address is a list of one.
-
-    :param value: a list, a list as JSON text, or one http(s) address.
-    :param most: maximum number of addresses; ``None`` for no limit.
-    :raises WtsInvalidRequestError: when an item is not an address, or there are too many.
-    """
+    """Return a list of http(s) addresses."""
     found = texts(name, value)
-    if not isinstance(found, list):
-        return found
-    if most is not None and len(found) > most:
+    if isinstance(found, list) and most is not None and len(found) > most:
         raise WtsInvalidRequestError(f"{name}: has {len(found)} addresses; the API accepts at most {most}.")
-    return [str(url(f"{name}[{index}]", item)) for index, item in enumerate(found)]
+    return _each(name, found, url)
+
+
+def _each(name: str, value: Any, checked: Callable[[str, Any], Any]) -> Missing[list[str]]:
+    found = items(name, value)
+    return [str(checked(f"{name}[{index}]", item)) for index, item in enumerate(found)] if found else found
 
 
 def _text(name: str, value: Any) -> str:
@@ -290,11 +217,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def needed_identity(name: str, value: Any, *, example: str) -> str:
-    """Return a required ID.
-
-    :param example: an example value, for errors.
-    :raises WtsInvalidRequestError: when it is missing, or not a UUID.
-    """
+    """Return a required ID."""
     found = identity(name, value)
     if not isinstance(found, str):
         raise WtsInvalidRequestError(f"{name}: is empty. Example: {example!r}.")
@@ -302,10 +225,7 @@ def needed_identity(name: str, value: Any, *, example: str) -> str:
 
 
 def needed_name(name: str, value: Any) -> str:
-    """Return a required name or ID.
-
-    :raises WtsInvalidRequestError: when it is missing, or not text.
-    """
+    """Return a required name or ID."""
     found = text(name, value)
     if not isinstance(found, str) or missing(found):
         raise WtsInvalidRequestError(f"{name}: is empty. Give a name or an ID.")
@@ -313,11 +233,7 @@ def needed_name(name: str, value: Any) -> str:
 
 
 def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
-    """Return a required choice.
-
-    :param value: one of the choices, in any case.
-    :raises WtsInvalidRequestError: when it is missing, or not one of them; it lists the valid ones.
-    """
+    """Return a required choice."""
     words = tuple(choices)
     if missing(value):
         raise WtsInvalidRequestError(f"{name}: is empty. It must be one of {', '.join(map(repr, words))}.")
@@ -325,10 +241,7 @@ def needed_choice(name: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def named(name: str, value: Any) -> Missing[str]:
-    """Return a name or ID; ``None`` clears it.
-
-    :raises WtsInvalidRequestError: when it is not text.
-    """
+    """Return a name or ID; ``None`` clears it."""
     found = text(name, value)
     if not isinstance(found, str):
         return found
@@ -358,11 +271,7 @@ def _cleared(value: Any) -> Unset | None:
 
 
 def flag(name: str, value: Any) -> Missing[bool]:
-    """Return a boolean parameter.
-
-    :param value: ``True``, ``False``, or their text.
-    :raises WtsInvalidRequestError: when it is neither.
-    """
+    """Return a boolean parameter."""
     if is_missing(value):
         return _cleared(value)
     if isinstance(value, bool):
@@ -379,7 +288,6 @@ def text(name: str, value: Any) -> Missing[str]:
     """Return a text parameter.
 
     :param value: text, a number or a UUID; blank text is kept, because it clears a field.
-    :raises WtsInvalidRequestError: when it is anything else.
     """
     if isinstance(value, str):
         refuse_control_characters(name, value)
@@ -393,11 +301,11 @@ def text(name: str, value: Any) -> Missing[str]:
 
 
 #: All except tabs and line breaks.
-_CONTROL_CHARACTER = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_CONTROL_CHARACTER = "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 
 
 #: A colour, for example, as terminals read it.
-_TERMINAL_SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")
+_TERMINAL_SEQUENCE = "\x1b\\[[0-?]*[ -/]*[@-~]"
 
 
 def without_control_characters(value: Any) -> Any:
@@ -407,18 +315,15 @@ def without_control_characters(value: Any) -> Any:
     """
     if isinstance(value, str):
         whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return _CONTROL_CHARACTER.sub("", _TERMINAL_SEQUENCE.sub("", whole))
+        return re.sub(_CONTROL_CHARACTER, "", re.sub(_TERMINAL_SEQUENCE, "", whole))
     if isinstance(value, Mapping):
         return {name: without_control_characters(one) for name, one in value.items()}
     return [without_control_characters(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def refuse_control_characters(name: str, value: str) -> None:
-    """Refuse text with control characters, such as NUL, BEL and ESC, because it is damaged.
-
-    :raises WtsInvalidRequestError: naming the first of them.
-    """
-    if found := _CONTROL_CHARACTER.search(value):
+    """Refuse text with control characters, such as NUL, BEL and ESC, because it is damaged."""
+    if found := re.search(_CONTROL_CHARACTER, value):
         raise WtsInvalidRequestError(
             f"{name}: contains the control character U+{ord(found[0]):04X} at position {found.start() + 1}. Nothing "
             f"was sent. Remove it. Example: {{{{ params.x | replace({found[0]!r}, '') }}}}."
@@ -426,10 +331,7 @@ def refuse_control_characters(name: str, value: str) -> None:
 
 
 def identity(name: str, value: Any) -> Missing[str]:
-    """Return an ID parameter.
-
-    :raises WtsInvalidRequestError: when it is not a UUID.
-    """
+    """Return an ID parameter."""
     if is_missing(value):
         return _cleared(value)
     try:
@@ -443,9 +345,9 @@ def identity(name: str, value: Any) -> Missing[str]:
 def metadata(name: str, value: Any) -> dict[str, Any] | Unset | None:
     """Return a metadata parameter; numbers, booleans and nested values are kept as they are.
 
+    NaN, ``"None"`` and similar inside are refused, because nobody writes them on purpose.
+
     :param value: an object, a list of ``{"key": ..., "value": ...}``, or one of them as JSON text.
-    :raises WtsInvalidRequestError: when it is something else, or a value inside is NaN, ``"None"`` or similar, which
-        nobody writes on purpose, or cannot be written as JSON.
     """
     if is_missing(value):
         return _cleared(value)
@@ -459,8 +361,6 @@ def mapping(name: str, value: Any, *, example: str) -> dict[str, Any]:
     """Return an object, which may be given as a list of keys and values.
 
     :param value: an object, or a list of ``{"key": ..., "value": ...}``.
-    :param example: an example value, for errors.
-    :raises WtsInvalidRequestError: when it is neither, or a key is not text, or occurs twice.
     """
     if isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) and one.keys() == _PAIR for one in value):
         if (found := twice(one["key"] for one in value)) is not None:
@@ -480,7 +380,6 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
 
     :param name: where the value is, for errors.
     :param texts: whether to refuse text such as ``"nan"`` and ``"None"``, too.
-    :raises WtsInvalidRequestError: naming where it is.
     """
     if value is None or isinstance(value, bool):
         return
@@ -505,10 +404,7 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
 
 
 def url(name: str, value: Any) -> Missing[str]:
-    """Return a URL parameter.
-
-    :raises WtsInvalidRequestError: when it is not a valid http(s) address.
-    """
+    """Return a URL parameter."""
     address = UNSET if value is not None and missing(value) else text(name, value)
     if not isinstance(address, str):
         return address
@@ -535,9 +431,6 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
     """Return a number; an integer if it is one.
 
     :param value: a number, or its text with a decimal point.
-    :param least: the minimum.
-    :param most: the maximum.
-    :raises WtsInvalidRequestError: when it is not a number within the bounds.
     """
     if is_missing(value):
         return _cleared(value)
@@ -563,13 +456,7 @@ def fraction(value: Any) -> float:
 
 
 def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int | Unset | None:
-    """Return a whole number.
-
-    :param value: a number, or its text.
-    :param least: the minimum.
-    :param most: the maximum; ``None`` for none.
-    :raises WtsInvalidRequestError: when it is not a whole number within the bounds.
-    """
+    """Return a whole number."""
     if is_missing(value):
         return _cleared(value)
     bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
@@ -583,7 +470,6 @@ def choice(name: str, value: Any, choices: Iterable[str] | Mapping[str, str]) ->
     """Return one of the contract's choices, given in any case.
 
     :param choices: the choices; or a mapping from what users may write, in lower case, to the choices.
-    :raises WtsInvalidRequestError: when it is not one of them; it lists the valid ones.
     """
     if is_missing(value):
         return _cleared(value)
@@ -602,7 +488,6 @@ def timestamp(name: str, value: Any) -> Missing[str]:
 
     :param value: an aware datetime, or ISO 8601 text with an offset, such as the rendered
         ``{{ data_interval_start }}``.
-    :raises WtsInvalidRequestError: when it is neither, or has no time zone, so that the API might misread it.
     """
     if is_missing(value):
         return _cleared(value)
@@ -625,11 +510,7 @@ def timestamp(name: str, value: Any) -> Missing[str]:
 
 
 def bounded_text(name: str, value: Any, *, most: int) -> Missing[str]:
-    """Return a text that is not too long.
-
-    :param most: maximum length.
-    :raises WtsInvalidRequestError: when it is longer, or not text.
-    """
+    """Return a text that is not too long."""
     found = text(name, value)
     if isinstance(found, str) and len(found) > most:
         raise WtsInvalidRequestError(f"{name}: has {len(found)} characters; the API accepts at most {most}.")
@@ -646,7 +527,6 @@ class KeyTwiceError(ValueError):
 def read_json(text: str, *, parse_float: Callable[[str], Any] = exact_number) -> Any:
     """Parse JSON, keeping all digits of its numbers.
 
-    :param parse_float: parses numbers with a fraction.
     :raises KeyTwiceError: when an object has a key twice.
     :raises ValueError: when it is not JSON.
     """
@@ -682,11 +562,7 @@ def refuse_same_names(
 
 
 def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] = exact_number) -> Any:
-    """Parse a parameter's JSON text.
-
-    :param parse_float: parses numbers with a fraction.
-    :raises WtsInvalidRequestError: when it is not JSON, or an object has a key twice.
-    """
+    """Parse a parameter's JSON text."""
     try:
         return read_json(text, parse_float=parse_float)
     except KeyTwiceError as error:
@@ -696,18 +572,11 @@ def json_text(name: str, text: str, *, parse_float: Callable[[str], Any] = exact
 
 
 def unpacked(name: str, value: Any) -> Any:
-    """Parse a list or object that a template rendered as JSON; return anything else as it is.
-
-    :raises WtsInvalidRequestError: when it looks like one but is not JSON.
-    """
+    """Parse a list or object that a template rendered as JSON; return anything else as it is."""
     return json_text(name, value) if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") else value
 
 
 def optional_datetime(name: str, value: Any) -> datetime | None:
-    """Return a date and time, or ``None`` if none is given.
-
-    :param value: as in :func:`timestamp`.
-    :raises WtsInvalidRequestError: when it is not valid, or has no time zone.
-    """
+    """Return a date and time, or ``None`` if none is given."""
     found = timestamp(name, value)
     return datetime.fromisoformat(found) if isinstance(found, str) else None

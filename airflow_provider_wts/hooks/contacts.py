@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.addresses import is_handle, same_person, spellings, user_of
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotFoundError, quoted
 
 if TYPE_CHECKING:
@@ -17,11 +16,12 @@ if TYPE_CHECKING:
 def refuse_unless_allowed(hook: WtsHook, name: str, phone: str | None, *, contact_id: str | None = None) -> None:
     """Refuse a contact that the connection does not allow. It looks up nothing if the connection allows everybody.
 
-    :param name: the parameter's name, for errors.
     :param phone: the contact's number, as WTS Chat spells it.
     :param contact_id: the contact's ID, to look up the number if ``phone`` is unknown.
     :raises WtsInvalidRequestError: when the connection does not allow it.
     """
+    from airflow_provider_wts.api.addresses import same_person
+
     allowed = hook.connection.allowed_recipients
     if not allowed:
         return
@@ -40,8 +40,8 @@ def contacts_at(hook: WtsHook, address: str, *, include_details: Sequence[str] =
     """Return the contacts with a number or handle, with one call per spelling of the number or status of contacts.
 
     :param address: phone number or handle, as the API spells it.
-    :param include_details: details to add.
     """
+    from airflow_provider_wts.api.addresses import is_handle, spellings, user_of
     from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_contact_by_phone
     from airflow_provider_wts.api.wire import UNSET
 

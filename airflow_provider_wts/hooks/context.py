@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,14 +22,9 @@ def is_first_try(context: Mapping[str, Any]) -> bool:
     return context["ti"].try_number in (None, 0, 1)
 
 
-class RunIdentity(TypedDict, total=False):
-    """What distinguishes a DAG run from an earlier one with the same run ID.
-
-    A clear of a run moves its start, so only the start before any clear counts.
-    """
-
-    id: int
-    start: str
+#: What distinguishes a DAG run from an earlier one with the same run ID: its ``id`` and ``start``. A clear of a run
+#: moves its start, so only the start before any clear counts.
+RunIdentity: TypeAlias = dict[str, int | str]
 
 
 def run_identity(context: Mapping[str, Any]) -> RunIdentity:

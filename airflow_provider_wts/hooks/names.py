@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api import chatbots, directory, panels, sequences, templates
 from airflow_provider_wts.api.addresses import handle_of, is_handle, looks_like_number, number, recipient, same_person
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _MAX_CANDIDATES = 20
 
 
 class Names:
     """Looks up names, and caches the lists.
+
+    Methods take a name as WTS Chat shows it, or an ID. They raise ``WtsNameError`` when none or several items match.
 
     :param items: returns the items of a list call.
     """
@@ -48,20 +48,21 @@ class Names:
 
         :param name_or_key: name as WTS Chat shows it, key or ID. A UUID that is not in the list counts as a key, even
             if the list cannot be read.
-        :raises WtsNameError: when none or several bots have the name, or the bot cannot be started through the API.
         """
         text = name_or_key.strip()
-        if is_uuid(text):
-            try:
-                bots = self._list("chatbots", chatbots.list_chatbots())
-            except WtsError as error:
-                log.warning("chatbot: using %s as the key, because the chatbots cannot be listed: %s", text, error)
-                return text
-            if any(_same(bot, text, "key") for bot in bots) or not any(_same(bot, text) for bot in bots):
-                return text
-            bot = next(bot for bot in bots if _same(bot, text))
-        else:
+        try:
             bots = self._list("chatbots", chatbots.list_chatbots())
+        except WtsError as error:
+            if not is_uuid(text):
+                raise
+            log.warning("chatbot: using %s as the key, because the chatbots cannot be listed: %s", text, error)
+            return text
+        if is_uuid(text):
+            same = next((bot for bot in bots if _same(bot, text)), None)
+            if same is None or any(_same(bot, text, "key") for bot in bots):
+                return text
+            bot = same
+        else:
             bot = match("chatbot", text, bots, lambda item: [item.get("name")])
         key = bot.get("key")
         if not key:
@@ -71,11 +72,7 @@ class Names:
         return str(key)
 
     def channel(self, text: str) -> str:
-        """Return the number or handle of a channel of the account, the value of ``from`` in sends.
-
-        :param text: name, ID, number or ``@handle`` of the channel.
-        :raises WtsNameError: when none or several channels match.
-        """
+        """Return the number or handle of a channel of the account, the value of ``from`` in sends."""
         text = text.strip()
         if is_handle(text):
             return recipient(text, name="channel")
@@ -83,18 +80,15 @@ class Names:
             return number(text, name="channel")
         channels = self._list("channels", directory.list_channels())
         if is_uuid(text):
-            found = [item for item in channels if str(item.get("id", "")).lower() == text.lower()]
-            if not found:
+            found = next((item for item in channels if _same(item, text)), None)
+            if found is None:
                 raise WtsNameError(_none("channel", text, channels, _channel_names))
-            return _address(found[0], text)
-        return _address(match("channel", text, channels, _channel_names), text)
+        else:
+            found = match("channel", text, channels, _channel_names)
+        return _address(found, text)
 
     def channel_id(self, text: str) -> str:
-        """Return the ID of a channel of the account, which lists use.
-
-        :param text: name, ID, number or ``@handle`` of the channel.
-        :raises WtsNameError: when none or several channels match.
-        """
+        """Return the ID of a channel of the account, which lists use."""
         text = text.strip()
         if is_uuid(text):
             return text
@@ -105,19 +99,11 @@ class Names:
         return str(required(channel, "id", "list_channels"))
 
     def department(self, name_or_id: str) -> str:
-        """Return the ID of a department.
-
-        :param name_or_id: name as WTS Chat shows it, or ID.
-        :raises WtsNameError: when none or several departments have the name.
-        """
+        """Return the ID of a department."""
         return self._id("department", name_or_id, directory.list_departments)
 
     def user(self, text: str) -> str:
-        """Return the ID that other calls use for a user: the ``userId`` of ``list_agents``, not its ``id``.
-
-        :param text: name, e-mail address, or ``userId``.
-        :raises WtsNameError: when none or several users match.
-        """
+        """Return the ID that other calls use for a user: the ``userId`` of ``list_agents``, not its ``id``."""
 
         def users() -> list[dict[str, Any]]:
             agents = self._list("users", directory.list_agents())
@@ -126,40 +112,24 @@ class Names:
         return _id_of("user", text, users, "name", "email", by="list_agents")
 
     def tag(self, name_or_id: str) -> str:
-        """Return the ID of a tag of contacts.
-
-        :param name_or_id: name as WTS Chat shows it, or ID.
-        :raises WtsNameError: when none or several tags have the name.
-        """
+        """Return the ID of a tag of contacts."""
         return self._id("tag", name_or_id, directory.list_tags)
 
     def existing_tag(self, name_or_id: str) -> str:
-        """Return the ID of a tag of contacts as the account lists it; an ID is also looked up.
-
-        :param name_or_id: name as WTS Chat shows it, or ID.
-        :raises WtsNameError: when none or several tags match.
-        """
-        wanted = self.tag(name_or_id).lower()
+        """Return the ID of a tag of contacts as the account lists it; an ID is also looked up."""
+        wanted = self.tag(name_or_id)
         tags = self._list("tags", directory.list_tags())
-        found = next((str(tag["id"]) for tag in tags if str(tag.get("id", "")).lower() == wanted), None)
+        found = next((str(tag["id"]) for tag in tags if _same(tag, wanted)), None)
         if found is None:
             raise WtsNameError(_none("tag", name_or_id, tags, lambda item: [item.get("name")]))
         return found
 
     def sequence(self, name_or_id: str) -> str:
-        """Return the ID of a sequence.
-
-        :param name_or_id: name as WTS Chat shows it, or ID.
-        :raises WtsNameError: when none or several sequences have the name.
-        """
+        """Return the ID of a sequence."""
         return self._id("sequence", name_or_id, sequences.list_sequences)
 
     def portfolio(self, name_or_id: str) -> str:
-        """Return the ID of a portfolio.
-
-        :param name_or_id: name as WTS Chat shows it, or ID.
-        :raises WtsNameError: when none or several portfolios have the name.
-        """
+        """Return the ID of a portfolio."""
         return self._id("portfolio", name_or_id, directory.list_portfolios)
 
     @cached_property
@@ -172,7 +142,6 @@ class Names:
 
         :param text: ID, or name as WTS Chat shows it; an ID takes precedence over another template's name.
         :param channel: number or handle of a channel of the account; distinguishes templates of the same name.
-        :raises WtsNameError: when none or several templates match.
         """
         if is_uuid(text):
             return text.strip()
@@ -181,9 +150,7 @@ class Names:
     def template_details(self, text: str, channel: str | None = None) -> dict[str, Any] | None:
         """Return a template with its variables, or ``None`` for a UUID that is not in the list.
 
-        :param text: ID, or name as WTS Chat shows it.
         :param channel: number or handle of a channel of the account; distinguishes templates of the same name.
-        :raises WtsNameError: when none or several templates match.
         """
         try:
             return self._template(text, channel)
@@ -195,9 +162,8 @@ class Names:
     def _template(self, text: str, channel: str | None) -> dict[str, Any]:
         listed = self._list("templates", templates.list_templates(include_details=["Params", "File"]))
         wanted = text.strip()
-        by_id = [item for item in listed if str(item.get("id") or "").casefold() == wanted.casefold()]
-        if by_id:
-            return by_id[0]
+        if (by_id := next((item for item in listed if _same(item, wanted)), None)) is not None:
+            return by_id
 
         def names_of(item: dict[str, Any]) -> list[str | None]:
             return [item.get("name"), item.get("internalName")]
@@ -216,7 +182,6 @@ class Names:
 
         :param name_or_key: key, or name as WTS Chat shows it; a key takes precedence over another field's name.
         :param entity: ``CONTACT`` or ``PANEL``.
-        :raises WtsNameError: when there is no such field, or several have the name.
         """
         fields = self._list(f"custom fields of {entity}", directory.list_custom_fields(entity_type=entity))
         return field_key(name_or_key, fields)
@@ -238,7 +203,6 @@ def match(
 
     :param what: the kind of item, for errors.
     :param names_of: returns the names of an item.
-    :raises WtsNameError: when none or several items match; it lists the candidates.
     """
     wanted = text.strip()
     if not wanted:
@@ -265,19 +229,10 @@ def _id_of(what: str, text: str, listed: Callable[[], list[dict[str, Any]]], *na
     return str(required(match(what, text, listed(), lambda item: [item.get(name) for name in names]), "id", by))
 
 
-def looked_up(name: str | T, look_up: Callable[[str], str]) -> str | T:
-    """Look up a name; return anything that is not text as it is.
-
-    :param look_up: such as :meth:`Names.user`.
-    """
-    return look_up(name) if isinstance(name, str) else name
-
-
 def field_key(name_or_key: str, fields: list[dict[str, Any]]) -> str:
     """Return the key of a custom field.
 
     :param fields: the definitions; groups among them are ignored, because they have no values.
-    :raises WtsNameError: when there is no such field, or several have the name.
     """
     usable = [field for field in fields if field.get("key") and field.get("type") != "GROUP"]
     if any(field["key"] == name_or_key.strip() for field in usable):
@@ -290,9 +245,6 @@ def keyed(values: Mapping[str, Any], key_of: Callable[[str], str], *, name: str 
 
     :param values: values by key or name.
     :param key_of: such as :meth:`Names.custom_field`.
-    :param name: the parameter's name, for errors.
-    :raises WtsNameError: when there is no such field, or several have the name.
-    :raises WtsInvalidRequestError: when two entries mean the same field.
     """
     found: dict[str, Any] = {}
     for text, value in values.items():
@@ -341,7 +293,7 @@ def _folded(name: str | None) -> str:
 
 
 class PanelNames:
-    """Looks up names within panels.
+    """Looks up names within panels; see :class:`Names`.
 
     :param listed: returns all items of a list call, cached under a name.
     """
@@ -353,36 +305,24 @@ class PanelNames:
         """Return the ID of a panel.
 
         :param text: title or key as WTS Chat shows it, or ID.
-        :raises WtsNameError: when none or several panels match.
         """
         return _id_of("panel", text, lambda: _unarchived(self._panels()), "title", "key", by="list_panels")
 
     def panel_of_step(self, step_id: str) -> str:
-        """Return the ID of the panel that a step belongs to.
-
-        :raises WtsNameError: when no panel has the step.
-        """
+        """Return the ID of the panel that a step belongs to."""
         for panel in self._panels():
             if any(_same(step, step_id) for step in panel.get("steps") or []):
                 return str(required(panel, "id", "list_panels"))
         raise WtsNameError(f"There is no step with the ID {step_id} in this account.")
 
     def step(self, text: str, panel_id: str) -> str:
-        """Return the ID of a step.
-
-        :param text: title as WTS Chat shows it, or ID.
-        :raises WtsNameError: when none or several steps of the panel match.
-        """
+        """Return the ID of a step."""
         return _id_of(
             "step", text, lambda: _unarchived(self._panel(panel_id).get("steps") or []), "title", by="list_panels"
         )
 
     def tag(self, text: str, panel_id: str) -> str:
-        """Return the ID of a panel's tag; tags of contacts are different ones.
-
-        :param text: name as WTS Chat shows it, or ID.
-        :raises WtsNameError: when none or several tags of the panel match.
-        """
+        """Return the ID of a panel's tag; tags of contacts are different ones."""
         return _id_of("panel tag", text, lambda: self._panel(panel_id).get("tags") or [], "name", by="list_panels")
 
     def custom_fields(self, values: Mapping[str, Any], panel_id: str) -> dict[str, Any]:
@@ -390,8 +330,6 @@ class PanelNames:
 
         :param values: values by key, or by name as WTS Chat shows it; a key takes precedence over another field's name.
         :param panel_id: the panel whose cards have the fields.
-        :raises WtsNameError: when the panel has no such field, or several with that name.
-        :raises WtsInvalidRequestError: when two entries mean the same field.
         """
         found = self._listed(f"custom fields of {panel_id}", panels.list_panel_custom_fields(panel_id))
         return keyed(values, lambda text: field_key(text, found))
@@ -399,9 +337,7 @@ class PanelNames:
     def lost_reason(self, text: str, panel_id: str) -> str:
         """Return the ID of a reason for losing a card.
 
-        :param text: reason as WTS Chat shows it, or ID.
         :param panel_id: a panel of type ``SALES``.
-        :raises WtsNameError: when none or several reasons of the panel match.
         """
         call = panels.list_panel_lost_reasons(panel_id)
         reasons = partial(self._listed, f"lost reasons of {panel_id}", call)
@@ -451,10 +387,8 @@ def checked_template(
         return names.template(template, channel)
     try:
         found = names.template_details(template, channel)
-    except WtsInvalidRequestError:
-        raise
     except WtsError as error:
-        if not is_uuid(template):
+        if isinstance(error, WtsInvalidRequestError) or not is_uuid(template):
             raise
         # An ID needs no lookup, so a list that fails must not prevent the message.
         log.warning("The parameters of the template are not checked: %s", error)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jinja2
@@ -66,11 +65,12 @@ class RenderedParameters:
             code, types = vars(cls)["__init__"].__code__, vars(cls)["__init__"].__annotations__
             keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
             attributes = {parameter: attribute for attribute, parameter in _PARAMETERS.items()}
+            skipped = vars(cls).get("not_templated", ())
             for name in keywords:
                 # Templates of rows are rendered for each row, not by Airflow.
-                if name not in vars(cls).get("not_templated", ()) and not name.startswith("row_"):
+                if name not in skipped and not name.startswith("row_"):
                     fields.append(attributes.get(name, name))
-                    if re.search(r"\b(Any|Mapping|Sequence)\b", types[name]):
+                    if "Any" in types[name] or "Mapping" in types[name] or "Sequence" in types[name]:
                         renderers[name] = "json"
         cls.template_fields = tuple(dict.fromkeys(fields))
         cls.template_fields_renderers = renderers | vars(cls).get("template_fields_renderers", {})
@@ -137,10 +137,8 @@ class RenderedParameters:
             # Airflow 2.11 does not replace the template of a notifier if it renders to nothing.
             rendered = ""
         if name in self.never_blank:
-            is_text = isinstance(rendered, str)
-            if is_missing(rendered) or (
-                rendered.strip() in ("[]", "()", "{}") if is_text else rendered in ([], (), {})
-            ):
+            is_empty = rendered.strip() in ("[]", "()", "{}") if isinstance(rendered, str) else rendered in ([], (), {})
+            if is_missing(rendered) or is_empty:
                 setattr(self, name, "")
         elif is_missing(rendered):
             setattr(self, name, defaults_of(type(self)).get(name, rendered))

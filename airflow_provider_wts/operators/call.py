@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wts import api
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
@@ -77,8 +78,6 @@ class WtsCallOperator(WtsOperator):
     def _call(self) -> Call[Any]:
         if parameters.missing(self.operation_id):
             raise WtsInvalidRequestError("operation_id: is empty. Example: 'list_departments'.")
-        from airflow_provider_wts.api.contacts import starts_sequence
-
         call: Call[Any] = Call(str(self.operation_id).strip())
         typed = {parameter.name: parameter for parameter in call.operation.parameters}
         body = _body(self.body)
@@ -87,7 +86,7 @@ class WtsCallOperator(WtsOperator):
             {name: value for name, value in _object("path", self.path).items() if value is not None},
             {name: _typed(typed.get(name), value) for name, value in _object("query", self.query).items()},
             body,
-            acts_again=starts_sequence(body),
+            acts_again=api.contacts.starts_sequence(body),
         ).checked()
 
     def _collect(self, call: Call[Any]) -> list[Any] | dict[str, Any]:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, conf
 
-from airflow_provider_wts import __version__
-from airflow_provider_wts.api import parameters, templates
+from airflow_provider_wts import __version__, api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
-from airflow_provider_wts.api.sends import MAX_TEXT, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, is_missing, is_uuid
-from airflow_provider_wts.hooks.context import TaskIdentity
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators.query import WtsQueryOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator, reply_window, session_options
@@ -318,6 +316,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
     def _results(self, context: Context) -> ResultsFile | None:
         from airflow_provider_wts.campaigns.results import ResultsFile, default_address
         from airflow_provider_wts.campaigns.sent import KEY, RESULT_COLUMNS
+        from airflow_provider_wts.hooks.context import TaskIdentity
         from airflow_provider_wts.hooks.tables import table_of
 
         given = (self.results_table, self.results_conn_id)
@@ -550,11 +549,11 @@ class WtsSendTemplateBatchOperator(MessageBatch):
 
         name = parameters.needed_name("template", self.template)
         callback_url = parameters.url("callback_url", self.callback_url)
-        channel = templates.needed_channel(self.hook.channel(self.channel))
+        channel = api.templates.needed_channel(self.hook.channel(self.channel))
         options = self._session_options()
         self._details = self.hook.names.template_details(name, channel)
         if self._details is not None:
-            templates.check_sendable(self._details)
+            api.templates.check_sendable(self._details)
         return TemplateKind(
             str(required(self._details, "id", "list_templates")) if self._details else name,
             channel,
@@ -575,18 +574,18 @@ class WtsSendTemplateBatchOperator(MessageBatch):
         """Return the template filled in; ``None`` if the list of templates does not show it."""
         if self._details is None:
             return None
-        return templates.filled_template(self._details, recipient.values.get("parameters"))
+        return api.templates.filled_template(self._details, recipient.values.get("parameters"))
 
     def _file(self, value: Any) -> str | None:
         found = _file(value)
         if self._details is not None:
-            templates.check_media(self._details, has_file=found is not None)
+            api.templates.check_media(self._details, has_file=found is not None)
         return found
 
     def _filling(self, value: Any) -> Mapping[str, Any] | None:
-        filling = templates.template_parameters("parameters", UNSET if value is None else value)
+        filling = api.templates.template_parameters("parameters", UNSET if value is None else value)
         if self._details is not None:
-            templates.check_template(self._details, filling)
+            api.templates.check_template(self._details, filling)
         return filling or None
 
 
@@ -648,10 +647,10 @@ class WtsSendTextBatchOperator(MessageBatch):
 
     def _text(self, value: Any) -> str:
         found = parameters.needed_text("text", value)
-        if len(found) > MAX_TEXT and not self._warned:
+        if len(found) > api.sends.MAX_TEXT and not self._warned:
             # Once for all rows, because their texts come from one template.
             self._warned = True
-            warn_if_long(self.log, "text", found, MAX_TEXT)
+            api.sends.warn_if_long(self.log, "text", found, api.sends.MAX_TEXT)
         return found
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_wts import api
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
 from airflow_provider_wts.hooks.errors import task_failures
@@ -167,7 +168,6 @@ class _Following:
     """One task instance: its checked parameters, and what it has found."""
 
     def __init__(self, operator: WtsCampaignOutcomeOperator) -> None:
-        from airflow_provider_wts.api.sessions import SESSION_STATUSES
         from airflow_provider_wts.campaigns import report, sent
         from airflow_provider_wts.campaigns.outcomes import EXAMPLE, Outcomes
 
@@ -175,7 +175,7 @@ class _Following:
         self._log = operator.log
         self._detail = parameters.needed_choice("detail", operator.detail, ("sessions", "messages"))
         self._language = parameters.needed_choice("report_language", operator.report_language, tuple(report.WORDS))
-        ended = parameters.choices_of("ended_status", operator.ended_status, SESSION_STATUSES)
+        ended = parameters.choices_of("ended_status", operator.ended_status, api.sessions.SESSION_STATUSES)
         if not isinstance(ended, list) or not ended:
             raise WtsInvalidRequestError("ended_status: is empty. Example: ('COMPLETED',)")
         answers = parameters.texts("answers", operator.answers)

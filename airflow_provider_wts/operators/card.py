@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow_provider_wts.api import panels, parameters
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
-from airflow_provider_wts.api.panels import CARD_STATUSES
 from airflow_provider_wts.api.wire import UNSET, Missing, is_uuid
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.hooks.names import looked_up
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsOnceOperator
@@ -112,7 +111,7 @@ class WtsCardWriter(WtsOperator):
         """Return the panel for name lookups if the user gave none."""
         raise NotImplementedError
 
-    def checked_content(self) -> panels.CardContent:
+    def checked_content(self) -> api.panels.CardContent:
         """Return the content, checked as far as possible without a request."""
         tags, tag_names = parameters.texts("tags", self.tags), parameters.texts("tag_names", self.tag_names)
         if tags is not UNSET and tag_names is not UNSET:
@@ -134,10 +133,10 @@ class WtsCardWriter(WtsOperator):
             "metadata": parameters.metadata("metadata", self.metadata),
         }
 
-    def look_up(self, content: panels.CardContent) -> None:
+    def look_up(self, content: api.panels.CardContent) -> None:
         """Replace names by IDs and keys, in place; an ID takes no request."""
         user, tags, custom = content["responsible_user_id"], content["tag_ids"], content["custom_fields"]
-        content["responsible_user_id"] = looked_up(user, self.hook.names.user)
+        content["responsible_user_id"] = parameters.looked_up(user, self.hook.names.user)
         if isinstance(tags, list):
             content["tag_ids"] = [self.in_panel(self.panel_names.tag, tag) for tag in tags]
         if isinstance(custom, dict) and custom:
@@ -146,7 +145,7 @@ class WtsCardWriter(WtsOperator):
         if isinstance(contacts, list):
             content["contact_ids"] = [contact_id(self, contact) for contact in contacts]
 
-    def report(self, content: panels.CardContent, card: PanelCardV2) -> PanelCardV2:
+    def report(self, content: api.panels.CardContent, card: PanelCardV2) -> PanelCardV2:
         """Return the answer, and warn if it lacks a custom field that was sent."""
         from airflow_provider_wts.operators.contact_fields import report_dropped
 
@@ -191,7 +190,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         card = self.run_once(
             context,
             recipient=step,
-            build=lambda mark: panels.create_card(step_id=step, title=title, **_marked(content, mark)),
+            build=lambda mark: api.panels.create_card(step_id=step, title=title, **_marked(content, mark)),
             trace=self._trace(step),
             place="the cards of this step",
         )
@@ -207,7 +206,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         return InCards(lambda: self.panel_names.panel_of_step(step_id))
 
 
-def _marked(content: panels.CardContent, mark: Mark) -> panels.CardContent:
+def _marked(content: api.panels.CardContent, mark: Mark) -> api.panels.CardContent:
     given_metadata = content.get("metadata") or None
     return {**content, "metadata": mark.metadata(given_metadata)}
 
@@ -252,18 +251,18 @@ class WtsUpdateCardOperator(WtsCardWriter):
         with task_failures():
             change = self._change()
             self.look_up(change)
-            call = panels.update_card(self._card(), **change)
+            call = api.panels.update_card(self._card(), **change)
         card = self.run_call(call)
         self.log.info("Card %s (%s) is changed.", card.get("id"), card.get("key"))
         return self.report(change, card)
 
-    def _change(self) -> panels.CardChange:
+    def _change(self) -> api.panels.CardChange:
         self._card()
-        change: panels.CardChange = {
+        change: api.panels.CardChange = {
             "step_id": parameters.named("step", self.step),
             "title": parameters.bounded_text("title", self.title, most=500),
             **self.checked_content(),
-            "status": parameters.choice("status", self.status, CARD_STATUSES),
+            "status": parameters.choice("status", self.status, api.panels.CARD_STATUSES),
             "lost_reason_id": parameters.named("lost_reason", self.lost_reason),
             "upsert_tag_operation": UNSET,
         }
@@ -283,11 +282,13 @@ class WtsUpdateCardOperator(WtsCardWriter):
             change["upsert_tag_operation"] = operation
         return change
 
-    def look_up(self, content: panels.CardContent) -> None:
-        change = cast("panels.CardChange", content)
+    def look_up(self, content: api.panels.CardContent) -> None:
+        change = cast("api.panels.CardChange", content)
         names = self.panel_names
-        change["step_id"] = looked_up(change["step_id"], partial(self.in_panel, names.step))
-        change["lost_reason_id"] = looked_up(change["lost_reason_id"], partial(self.in_panel, names.lost_reason))
+        change["step_id"] = parameters.looked_up(change["step_id"], partial(self.in_panel, names.step))
+        change["lost_reason_id"] = parameters.looked_up(
+            change["lost_reason_id"], partial(self.in_panel, names.lost_reason)
+        )
         super().look_up(content)
 
     def _card(self) -> str:
@@ -340,7 +341,9 @@ class WtsDuplicateCardOperator(WtsOnceOperator):
             copied = parameters.choices_of("fields", self.fields, _COPIED)
             if isinstance(step, str) and not is_uuid(step):
                 step = self.hook.names.panels.step(step, self._panel(card_id))
-            call = panels.duplicate_card(card_id, copy_to_step_id=step, archive_original_card=archive, fields=copied)
+            call = api.panels.duplicate_card(
+                card_id, copy_to_step_id=step, archive_original_card=archive, fields=copied
+            )
         card = self.run_once(context, recipient=card_id, build=lambda _: call, place="the copies of this card")
         self.log.info("Card %s is copied to %s (%s).", card_id, card.get("id"), card.get("key"))
         return card
@@ -358,7 +361,7 @@ _MOST_POSITION = 2**31 - 1
 
 def panel_of_card(operator: WtsOperator, card_id: str) -> str:
     """Return the panel of a card."""
-    panel_id = operator.hook.run(panels.get_card(card_id)).get("panelId")
+    panel_id = operator.hook.run(api.panels.get_card(card_id)).get("panelId")
     if not panel_id:
         raise WtsInvalidRequestError(f"panel: WTS Chat did not report the panel of card {card_id}. Set it here.")
     return panel_id
@@ -376,9 +379,8 @@ def contact_id(operator: WtsOperator, contact: str) -> str:
     if is_uuid(contact):
         return contact
     from airflow_provider_wts.api.answers import required
-    from airflow_provider_wts.api.contacts import get_contact_by_phone
 
-    return str(required(operator.hook.run(get_contact_by_phone(contact)), "id", "get_contact_by_phone"))
+    return str(required(operator.hook.run(api.contacts.get_contact_by_phone(contact)), "id", "get_contact_by_phone"))
 
 
 class WtsListCardNotesOperator(WtsListOperator):
@@ -395,7 +397,7 @@ class WtsListCardNotesOperator(WtsListOperator):
         self.card_id = card_id
 
     def list_call(self) -> Call[PanelCardNotePage]:
-        return panels.list_card_notes(parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
+        return api.panels.list_card_notes(parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD))
 
 
 class WtsCreateCardNoteOperator(WtsOnceOperator):
@@ -436,7 +438,7 @@ class WtsCreateCardNoteOperator(WtsOnceOperator):
                 raise WtsInvalidRequestError(
                     "text: is empty, and there is no file. Nothing was sent. Give one of them."
                 )
-            call = panels.create_card_note(card_id, text=text, file_urls=urls)
+            call = api.panels.create_card_note(card_id, text=text, file_urls=urls)
         note = self.run_once(context, recipient=card_id, build=lambda _: call, place="the notes of this card")
         self.log.info("Card %s has the new note %s.", card_id, note.get("id"))
         return note
@@ -459,7 +461,9 @@ class WtsDeleteCardNoteOperator(WtsOperator):
     def build_call(self) -> Call[None]:
         card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
         example = "{{ ti.xcom_pull(task_ids='create_note')['id'] }}"
-        return panels.delete_card_note(card_id, parameters.needed_identity("note_id", self.note_id, example=example))
+        return api.panels.delete_card_note(
+            card_id, parameters.needed_identity("note_id", self.note_id, example=example)
+        )
 
 
 _CARD_DETAILS = ("PanelTitle", "StepTitle", "StepPhase", "ResponsibleUser", "Contacts", "CustomFields", "LostReason")
@@ -507,18 +511,20 @@ class WtsListCardsOperator(WtsListOperator):
         panel = parameters.needed_name("panel", self.panel)
         step = parameters.filter_text("step", self.step)
         user = parameters.filter_text("responsible_user", self.responsible_user)
-        contact = looked_up(parameters.filter_text("contact", self.contact), partial(checked_contact, "contact"))
+        contact = parameters.looked_up(
+            parameters.filter_text("contact", self.contact), partial(checked_contact, "contact")
+        )
         text_filter = parameters.filter_text("text_filter", self.text_filter)
-        statuses = parameters.filter_list("statuses", self.statuses, CARD_STATUSES)
+        statuses = parameters.filter_list("statuses", self.statuses, api.panels.CARD_STATUSES)
         details = parameters.details(self.include_details, _CARD_DETAILS)
         # Last, so that an invalid value above takes no request.
         names = self.hook.names
         panel_id = names.panels.panel(panel)
-        return panels.list_cards(
+        return api.panels.list_cards(
             panel_id,
-            step_id=looked_up(step, partial(names.panels.step, panel_id=panel_id)),
-            contact_id=looked_up(contact, partial(contact_id, self)),
-            responsible_user_id=looked_up(user, names.user),
+            step_id=parameters.looked_up(step, partial(names.panels.step, panel_id=panel_id)),
+            contact_id=parameters.looked_up(contact, partial(contact_id, self)),
+            responsible_user_id=parameters.looked_up(user, names.user),
             text_filter=text_filter,
             statuses=statuses,
             include_details=details,
@@ -543,4 +549,4 @@ class WtsGetCardOperator(WtsOperator):
 
     def build_call(self) -> Call[PanelCardV2]:
         card_id = parameters.needed_identity("card_id", self.card_id, example=EXAMPLE_CARD)
-        return panels.get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))
+        return api.panels.get_card(card_id, include_details=parameters.details(self.include_details, _CARD_DETAILS))

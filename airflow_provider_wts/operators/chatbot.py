@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_wts.api import chatbots, directory, parameters
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.errors import task_failures
@@ -15,8 +16,6 @@ from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators.campaign import WtsSendChatbotBatchOperator, bot_flags
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsSendingOperator
-from airflow_provider_wts.waiting.conditions import FailedChecks, SessionWait, WaitState, read_for
-from airflow_provider_wts.waiting.deferral import checked_event, error_of, time_left, times_of_deferral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.types import Channel, ChatbotPage, Session, SessionV2
     from airflow_provider_wts.sending.key import Mark
     from airflow_provider_wts.sending.reconcile import InSession
+    from airflow_provider_wts.waiting.conditions import SessionWait
 
 
 class WtsSendChatbotOperator(WtsSendingOperator):
@@ -107,6 +107,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self.mark_session = mark_session
 
     def execute(self, context: Context) -> Session | SessionV2:
+        from airflow_provider_wts.waiting.conditions import SessionWait
+
         self.open_ledger(context)
         with task_failures():
             start = self._start()
@@ -114,7 +116,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
         def build(mark: Mark) -> Call[Session]:
             marks.append(mark)
-            return chatbots.send_chatbot(**self._marked(start, mark))
+            return api.chatbots.send_chatbot(**self._marked(start, mark))
 
         answer = self.send_once(
             context,
@@ -147,6 +149,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SessionV2:
         """Resume after the trigger, and return the session as it is at the end."""
+        from airflow_provider_wts.waiting.deferral import checked_event
+
         self.open_ledger(context)
         completed = self._resumed(checked_event(event, "session_id"))
         # Not earlier, so that clearing a task that failed while it waited continues the wait.
@@ -199,6 +203,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _completed(self, wait: SessionWait) -> SessionV2:
         """Wait on the worker."""
+        from airflow_provider_wts.waiting.conditions import FailedChecks, WaitState
+
         deadline = time.monotonic() + self.completion_timeout
         failed_checks = FailedChecks()
         status = None
@@ -220,6 +226,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _defer(self, wait: SessionWait, timeout: float) -> NoReturn:
         from airflow_provider_wts.triggers.session import WtsSessionTrigger
+        from airflow_provider_wts.waiting.deferral import times_of_deferral
 
         times, longest = times_of_deferral(self.poll_interval, timeout)
         trigger = WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **wait.arguments(), **times)
@@ -228,6 +235,9 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _resumed(self, event: Mapping[str, Any]) -> SessionV2:
         """Return the session that the trigger waited for; wait on if only the list of sessions shows its end."""
+        from airflow_provider_wts.waiting.conditions import SessionWait
+        from airflow_provider_wts.waiting.deferral import error_of, time_left
+
         wait, outcome, status = SessionWait(event["session_id"]), event["outcome"], event.get("status")
         if outcome == "failed":
             raise error_of(event)
@@ -251,20 +261,19 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self._defer(wait, left)
 
     def _session(self, session_id: str) -> SessionV2:
-        from airflow_provider_wts.api.sessions import get_session
+        from airflow_provider_wts.waiting.conditions import read_for
 
-        return read_for(self, lambda: self.hook.run(get_session(session_id)), lambda: f"Session {session_id}")
+        call = api.sessions.get_session(session_id)
+        return read_for(self, lambda: self.hook.run(call), lambda: f"Session {session_id}")
 
     def _was_skipped(self, session: Session, start: BotStart, mark: Mark) -> bool:
-        from airflow_provider_wts.api.sessions import get_session
-
         may_skip = True in (start["skip_if_bot_in_execution"], start["skip_if_in_progress"])
         if not may_skip or not self.mark_session or mark.is_in(session):
             return False
         if not session.get("id"):
             return True
         # A response without metadata shows nothing, so read the session itself.
-        current: SessionV2 = self.run_call(get_session(str(session.get("id"))))
+        current: SessionV2 = self.run_call(api.sessions.get_session(str(session.get("id"))))
         return not mark.is_in(current)
 
 
@@ -299,7 +308,7 @@ class WtsListChatbotsOperator(WtsListOperator):
     def list_call(self) -> Call[ChatbotPage]:
         statuses = ("Not_Published", "Publishing", "Ready", "Failed")
         usages = ("Api", "Manual", "Campaign", "Sequence")
-        return chatbots.list_chatbots(
+        return api.chatbots.list_chatbots(
             name=parameters.filter_text("name", self.name),
             types=parameters.filter_list("types", self.types, ("Reactive", "Automation")),
             publish_statuses=parameters.filter_list("publish_statuses", self.publish_statuses, statuses),
@@ -322,7 +331,9 @@ class WtsListChannelsOperator(WtsListOperator):
 
     def list_call(self) -> Call[list[Channel]]:
         types = ("All", "Whatsapp", "Messenger", "Instagram")
-        return directory.list_channels(channel_type=parameters.filter_choice("channel_type", self.channel_type, types))
+        return api.directory.list_channels(
+            channel_type=parameters.filter_choice("channel_type", self.channel_type, types)
+        )
 
 
 def _too_late(session_id: str, status: str | None) -> str:

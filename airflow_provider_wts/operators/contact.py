@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from airflow_provider_wts.api import contacts, parameters
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsUnknownOutcomeError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset, given, is_missing, parse_timestamp, visible
-from airflow_provider_wts.campaigns.garbled import garbled_cell
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.operators import contact_fields
@@ -133,7 +133,7 @@ class WtsCreateContactOperator(ContactWriter, RefusesBackfill):
                 self.refuse_backfill(context)
                 refuse_unless_allowed(self.hook, "phone_number", fields.get("phone_number"))
             contact = contact_fields.resolved(fields, self.hook.names)
-            call = contacts.create_contact(**contact, **rules.options(contact))
+            call = api.contacts.create_contact(**contact, **rules.options(contact))
             begun = self.hook.client.now()
         answer = self.run_once(
             context, recipient=_name(contact), build=lambda _: call, trace=self._trace(contact), place="the contact"
@@ -208,8 +208,8 @@ class WtsUpdateContactOperator(ContactWriter, RefusesBackfill):
             self.refuse_vanished()
             contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
             fields = self._fields()
-            changes: contacts.ContactChanges = {
-                "status": parameters.choice("status", self.status, contacts.STATUSES),
+            changes: api.contacts.ContactChanges = {
+                "status": parameters.choice("status", self.status, api.contacts.STATUSES),
                 "picture_url": parameters.text("picture_url", self.picture_url),
                 "utm": contact_fields.utm(self.utm),
                 "tags_operation": self._tags_operation(fields),
@@ -221,9 +221,9 @@ class WtsUpdateContactOperator(ContactWriter, RefusesBackfill):
                 raise WtsInvalidRequestError("There is nothing to change. Give at least one of the contact's fields.")
             changes = {**contact_fields.resolved(fields, self.hook.names), **changes}
             if contact_id is None:
-                call = contacts.update_contact_by_phone(phone, **changes)
+                call = api.contacts.update_contact_by_phone(phone, **changes)
             else:
-                call = contacts.update_contact(contact_id, **changes)
+                call = api.contacts.update_contact(contact_id, **changes)
         if call.repeatable:
             answer = self.run_call(call)
         else:
@@ -268,8 +268,8 @@ class WtsGetContactOperator(WtsOperator):
         contact_id, phone = contact_fields.whom(self.contact_id, self.phone)
         details = parameters.details(self.include_details, contact_fields.DETAILS)
         if contact_id is None:
-            return contacts.get_contact_by_phone(phone, include_details=details)
-        return contacts.get_contact(contact_id, include_details=details)
+            return api.contacts.get_contact_by_phone(phone, include_details=details)
+        return api.contacts.get_contact(contact_id, include_details=details)
 
 
 class WtsUpdateContactTagsOperator(WtsOperator):
@@ -308,8 +308,8 @@ class WtsUpdateContactTagsOperator(WtsOperator):
             raise WtsInvalidRequestError("tags: is empty. Give names or IDs, or [] with tag_operation='replace'.")
         tag_ids = contact_fields.ids("tags", tags, self.hook.names.tag)
         if contact_id is None:
-            return contacts.update_contact_tags_by_phone(phone, tag_ids=tag_ids, operation=operation)
-        return contacts.update_contact_tags(contact_id, tag_ids=tag_ids, operation=operation)
+            return api.contacts.update_contact_tags_by_phone(phone, tag_ids=tag_ids, operation=operation)
+        return api.contacts.update_contact_tags(contact_id, tag_ids=tag_ids, operation=operation)
 
 
 _ORIGINS = ("CREATED_BY_USER", "CREATED_FROM_HUB", "IMPORTED")
@@ -371,7 +371,7 @@ class WtsListContactsOperator(WtsListOperator):
         self.metadata = metadata
 
     def list_call(self) -> Call[Any]:
-        status = parameters.filter_choice("status", self.status, contacts.STATUSES)
+        status = parameters.filter_choice("status", self.status, api.contacts.STATUSES)
         details = parameters.details(self.include_details, contact_fields.DETAILS)
         texts = ("text_filter", "name", "phone_number", "instagram")
         filters: dict[str, Any] = {
@@ -384,14 +384,14 @@ class WtsListContactsOperator(WtsListOperator):
             "custom_fields": _filter_object("custom_fields", self.custom_fields),
         }
         if not given(**filters):
-            return contacts.list_contacts(status=status, include_details=details)
+            return api.contacts.list_contacts(status=status, include_details=details)
         filters["phone_number"] = contact_fields.phone_number("phone_number", filters["phone_number"])
         # Last, so that an invalid value above takes no request.
         names = self.hook.names
         filters["tag_ids"] = contact_fields.ids("tags", filters["tag_ids"], names.tag)
         filters["portfolio_ids"] = contact_fields.ids("portfolios", filters["portfolio_ids"], names.portfolio)
         filters["custom_fields"] = contact_fields.custom_fields("custom_fields", filters["custom_fields"], names)
-        return contacts.filter_contacts(status=status, include_details=details, **filters)
+        return api.contacts.filter_contacts(status=status, include_details=details, **filters)
 
 
 def _filter_object(name: str, value: Any) -> dict[str, Any] | Unset:
@@ -620,7 +620,11 @@ class SaveRules(NamedTuple):
 
     def mask(self, contact: ContactFields) -> list[str]:
         """Return what an update of a contact may change."""
-        return self.fields if isinstance(self.fields, list) else contacts.changed_fields(contacts.contact_item(contact))
+        return (
+            self.fields
+            if isinstance(self.fields, list)
+            else api.contacts.changed_fields(api.contacts.contact_item(contact))
+        )
 
 
 def contact_rows(value: Any) -> list[dict[str, Any]]:
@@ -634,7 +638,7 @@ def contact_rows(value: Any) -> list[dict[str, Any]]:
 
 
 def _save(rows: list[ContactFields], rules: SaveRules) -> Call[list[Contact]]:
-    return contacts.batch_save_contacts([contacts.contact_item(row) for row in rows], **rules.options(rows[0]))
+    return api.contacts.batch_save_contacts([api.contacts.contact_item(row) for row in rows], **rules.options(rows[0]))
 
 
 def _identity(contact: ContactFields) -> str:
@@ -656,6 +660,8 @@ def _without_missing(value: Any) -> Any:
 
 
 def _row(index: int, row: Any) -> dict[str, Any]:
+    from airflow_provider_wts.campaigns.garbled import garbled_cell
+
     prefix = f"contacts[{index}]"
     if not isinstance(row, Mapping):
         raise WtsInvalidRequestError(f"{prefix}: must be an object, not {type(row).__name__}.")

@@ -16,13 +16,10 @@ from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
+from airflow_provider_wts import api
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotFoundError, needs_extra
-from airflow_provider_wts.api.messages import list_messages
-from airflow_provider_wts.api.sessions import SESSION_DETAILS, SESSION_STATUSES, get_session, list_sessions
 from airflow_provider_wts.api.wire import UNSET, parse_timestamp
-from airflow_provider_wts.hooks.context import TaskIdentity, run_identity, same_run
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.output_files import json_line, output_folder, write_whole
 from airflow_provider_wts.operators.base import WtsOperator
@@ -89,6 +86,7 @@ class Export:
         log: Logger,
         tables: tuple[Table | None, Table | None] = (None, None),
     ) -> None:
+        from airflow_provider_wts.hooks.context import TaskIdentity, run_identity
         from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
 
         if wanted.file_format == "parquet":
@@ -152,6 +150,8 @@ class Export:
 
     def _known_state(self) -> dict[str, Any] | None:
         """Return the state of this export, or ``None`` if it starts over."""
+        from airflow_provider_wts.hooks.context import same_run
+
         try:
             state = self._store.get(STATE)
         except ValueError:
@@ -251,6 +251,8 @@ class Export:
 
     def _sessions(self) -> Iterator[dict[str, Any]]:
         """Walk the sessions of the interval, each once."""
+        from airflow_provider_wts.api.answers import required
+
         after, before = (datetime.fromisoformat(text) for text in self._wanted[2:4])
         # A change that WTS Chat showed late is missing from the export of the previous interval.
         after -= timedelta(seconds=self._wanted.overlap)
@@ -258,8 +260,8 @@ class Export:
         # Two lists, because it is not documented whether a message moves a session's update date.
         for kind in ("updated", "last_interaction"):
             bounds: Any = {f"{kind}_after": after - _SLACK, f"{kind}_before": before + _SLACK}
-            call = list_sessions(
-                status=SESSION_STATUSES, include_details=self._wanted.include_details or UNSET, **bounds
+            call = api.sessions.list_sessions(
+                status=api.sessions.SESSION_STATUSES, include_details=self._wanted.include_details or UNSET, **bounds
             )
             for session in self._listed(call, before):
                 session_id = str(required(session, "id", "list_sessions"))
@@ -296,7 +298,9 @@ class Export:
         return not is_shown
 
     def _whole(self, session: Mapping[str, Any]) -> Mapping[str, Any]:
-        return self._hook.run(get_session(str(session["id"]), include_details=self._wanted.include_details or UNSET))
+        return self._hook.run(
+            api.sessions.get_session(str(session["id"]), include_details=self._wanted.include_details or UNSET)
+        )
 
     # The parts -------------------------------------------------------------------------------------------------------
 
@@ -332,7 +336,7 @@ class Export:
         """Return the messages of a session, oldest first; one without any makes no request."""
         if not any(session.get(name) for name in ("lastMessageIn", "lastMessageOut", "lastMessageText")):
             return []
-        found = [dict(message) for message in self._hook.client.items(list_messages(str(session["id"])))]
+        found = [dict(message) for message in self._hook.client.items(api.messages.list_messages(str(session["id"])))]
         return sorted(found, key=lambda message: parse_timestamp(message.get("createdAt")))
 
     # The files -------------------------------------------------------------------------------------------------------
@@ -592,7 +596,7 @@ class WtsExportConversationsOperator(WtsOperator):
                 f"updated_after: {after} is not before updated_before, {before}. Nothing was exported. A run without a "
                 "data interval, such as a manual run, needs both parameters."
             )
-        details = parameters.details(self.include_details, SESSION_DETAILS)
+        details = parameters.details(self.include_details, api.sessions.SESSION_DETAILS)
         overlap = OVERLAP if parameters.missing(self.overlap) else self.overlap
         return Wanted(
             wts_conn_id=self.wts_conn_id,

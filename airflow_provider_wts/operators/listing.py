@@ -12,8 +12,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsInvalidRequestError
-from airflow_provider_wts.api.pagination import PagedList, utc_now
-from airflow_provider_wts.api.window import Window
 from airflow_provider_wts.api.wire import body_of, given, query_of
 from airflow_provider_wts.hooks.errors import is_final, task_failures
 from airflow_provider_wts.hooks.output_files import json_line, output_file, whole_file
@@ -149,6 +147,8 @@ def narrowed(call: Call[Any], shared: Mapping[str, str]) -> Call[Any]:
 
     What the operation does not take is refused, because it would list something else.
     """
+    from airflow_provider_wts.api.window import Window
+
     if call.operation.page_number_in == ("body", "pageNumber"):
         body = call.body if isinstance(call.body, Mapping) else {}
         return Call(call.operation_id, call.path, call.query, {**body, **body_of(Window, shared)})
@@ -195,8 +195,10 @@ class Collector:
         *,
         page: int | None = None,
         allow_incomplete: bool = False,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
+        from airflow_provider_wts.api.pagination import PagedList, utc_now
+
         self.run = run
         self.call = call
         self.log = log
@@ -210,7 +212,7 @@ class Collector:
         self.cut = False
         self.complete = page is None
         self._more = False
-        self._listed = PagedList(self._perform, call, page_size=self.page_size, now=now)
+        self._listed = PagedList(self._perform, call, page_size=self.page_size, now=now or utc_now)
 
     def inline(self) -> list[Any]:
         """Return the items, unless they are too many or too large for XCom; none is dropped silently."""

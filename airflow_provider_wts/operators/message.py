@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_wts.api import messages, parameters, scheduled, sends, templates
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
-from airflow_provider_wts.api.sends import MAX_CAPTION, MAX_TEXT, media_call, warn_if_long
 from airflow_provider_wts.api.wire import UNSET, Missing, given
-from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.hooks.files import FILE_TYPES, OutgoingFile
-from airflow_provider_wts.hooks.names import checked_template
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.campaign import WtsSendTemplateBatchOperator, WtsSendTextBatchOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.call import Call
     from airflow_provider_wts.api.messages import QuickContent
     from airflow_provider_wts.api.types import FileV2, Message, MessagePage, ScheduledMessage
+    from airflow_provider_wts.hooks.files import OutgoingFile
     from airflow_provider_wts.sending.key import Mark
 
 
@@ -53,7 +51,7 @@ class WtsGetMessageOperator(WtsOperator):
     def execute(self, context: Context) -> Message:
         with task_failures():
             message_id = parameters.needed_identity("message_id", self.message_id, example=_MESSAGE_EXAMPLE)
-        message = self.run_call(messages.get_message(message_id))
+        message = self.run_call(api.messages.get_message(message_id))
         self.log.info("Message %s is %s.", message.get("id"), message.get("status"))
         return message
 
@@ -103,7 +101,7 @@ class WtsListMessagesOperator(WtsListOperator):
         self.session_id = session_id
 
     def list_call(self) -> Call[MessagePage]:
-        return messages.list_messages(
+        return api.messages.list_messages(
             parameters.needed_identity("session_id", self.session_id, example=_SESSION_EXAMPLE)
         )
 
@@ -142,6 +140,8 @@ class WtsUploadFileOperator(WtsOperator):
         self.mime_type = mime_type
 
     def execute(self, context: Context) -> FileV2:
+        from airflow_provider_wts.hooks.files import FILE_TYPES
+
         with task_failures():
             if parameters.missing(self.file):
                 raise WtsInvalidRequestError("file: is empty. Example: '/opt/airflow/invoices/118.pdf'.")
@@ -175,10 +175,10 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
             self.log.info("The list is empty: there is nothing to cancel.")
             return []
         if isinstance(ids, str):
-            self.run_call(scheduled.cancel_scheduled_message(ids))
+            self.run_call(api.scheduled.cancel_scheduled_message(ids))
             self.log.info("Canceled the scheduled message %s.", ids)
             return None
-        answer = self.run_call(scheduled.batch_cancel_scheduled_messages(ids))
+        answer = self.run_call(api.scheduled.batch_cancel_scheduled_messages(ids))
         canceled = {message.get("id") for message in answer if message.get("status") == "CANCELED"}
         self.log.info("Canceled %s of %s scheduled messages.", len(canceled), len(ids))
         if left := [one for one in ids if one not in canceled]:
@@ -245,7 +245,7 @@ class WtsSendTextOperator(TextWriter):
         self.open_ledger(context)
         with task_failures():
             text = parameters.needed_text("text", self.text)
-            warn_if_long(self.log, "text", text, MAX_TEXT)
+            api.sends.warn_if_long(self.log, "text", text, api.sends.MAX_TEXT)
             reply_to, delay = self.reply()
             envelope = self.envelope()
         self.log.debug("The text is: %s", text)
@@ -253,7 +253,7 @@ class WtsSendTextOperator(TextWriter):
         def build(mark: Mark) -> Call[Any]:
             if envelope.quick:
                 return envelope.quick_call({"text": text, "ref_id": reply_to})
-            return sends.send_text(text, **envelope.send_to(mark, reply_to=reply_to, delay=delay))
+            return api.sends.send_text(text, **envelope.send_to(mark, reply_to=reply_to, delay=delay))
 
         return self.deliver(context, envelope, build, delay=delay)
 
@@ -298,6 +298,9 @@ class WtsSendFileOperator(TextWriter):
         self.mime_type = mime_type
 
     def execute(self, context: Context) -> Any:
+        from airflow_provider_wts.hooks.context import is_first_try
+        from airflow_provider_wts.hooks.files import OutgoingFile
+
         self.open_ledger(context)
         with task_failures():
             first = is_first_try(context)
@@ -310,7 +313,7 @@ class WtsSendFileOperator(TextWriter):
                 raise WtsInvalidRequestError(
                     "text: an audio file has no caption. Nothing was sent. Send the text in another task."
                 )
-            warn_if_long(self.log, "text", text, MAX_CAPTION)
+            api.sends.warn_if_long(self.log, "text", text, api.sends.MAX_CAPTION)
             reply_to, delay = self.reply()
             envelope = self.envelope()
 
@@ -320,7 +323,7 @@ class WtsSendFileOperator(TextWriter):
                 file.put_into(content)
                 return envelope.quick_call(content)
             send = envelope.send_to(mark, reply_to=reply_to, delay=delay)
-            return media_call(kind, file.reference, text, send)
+            return api.sends.media_call(kind, file.reference, text, send)
 
         return self.deliver(context, envelope, build, file=file, delay=delay)
 
@@ -387,6 +390,8 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         self.check_parameters = check_parameters
 
     def execute(self, context: Context) -> Any:
+        from airflow_provider_wts.hooks.context import is_first_try
+
         self.open_ledger(context)
         with task_failures():
             when = self._when()
@@ -402,7 +407,7 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         def build(mark: Mark) -> Call[Any]:
             if file is not None:
                 schedule["file_url" if file.is_address else "file_id"] = file.reference
-            return scheduled.create_scheduled_message(to, **schedule)
+            return api.scheduled.create_scheduled_message(to, **schedule)
 
         upload = None if file is None else file.upload
         answer = self.send_once(context, recipient=to, build=build, prepare=upload, place="the scheduled messages")
@@ -417,9 +422,11 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         return when
 
     def _schedule(self, *, check_file: bool) -> tuple[dict[str, Any], OutgoingFile | None]:
+        from airflow_provider_wts.hooks.files import OutgoingFile
+
         if parameters.missing(self.template) == parameters.missing(self.chatbot):
             raise WtsInvalidRequestError("template, chatbot: give exactly one of them. Nothing was scheduled.")
-        filling = templates.template_parameters("parameters", self.parameters)
+        filling = api.templates.template_parameters("parameters", self.parameters)
         file = None
         if not parameters.missing(self.file):
             file = OutgoingFile(self.hook, self.file, check=check_file)
@@ -435,6 +442,8 @@ class WtsScheduleMessageOperator(WtsSendingOperator):
         return schedule, file
 
     def _look_up(self, schedule: dict[str, Any], *, has_file: bool) -> None:
+        from airflow_provider_wts.hooks.names import checked_template
+
         channel = self.hook.channel(self.channel)
         if channel is not None:
             schedule["from_"] = channel

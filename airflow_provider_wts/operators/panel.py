@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api import panels, parameters
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.card import (
     WtsCreateCardNoteOperator,
@@ -52,7 +53,7 @@ class WtsListPanelsOperator(WtsListOperator):
 
     def list_call(self) -> Call[PanelPage]:
         known = ("Tags", "Steps", "StepsCardCount", "PanelCardOverdueCount")
-        return panels.list_panels(
+        return api.panels.list_panels(
             title=parameters.filter_text("title", self.title),
             panel_type=parameters.filter_choice("panel_type", self.panel_type, ("MANAGEMENT", "SALES")),
             include_details=parameters.details(self.include_details, known),
@@ -80,7 +81,7 @@ class WtsGetPanelOperator(WtsOperator):
         panel = parameters.needed_name("panel", self.panel)
         known = ("Tags", "Steps", "StepsFields", "StepsCardCount", "Cards")
         details = parameters.details(self.include_details, known)
-        return panels.get_panel(self.hook.names.panels.panel(panel), include_details=details)
+        return api.panels.get_panel(self.hook.names.panels.panel(panel), include_details=details)
 
 
 __all__ = [

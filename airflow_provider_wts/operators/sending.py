@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict, TypeVar,
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
-from airflow_provider_wts.api import messages, parameters
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.errors import task_failures
@@ -253,7 +254,7 @@ class WtsSendingOperator(RefusesBackfill):
                     # Without an intent, it certainly did not go out.
                     self._settle_send(key(), is_unsent=self._once(context).ledger.entry(key()) is None)
             raise
-        self._settle_send(key(), is_unsent=messages.failure_of(answer) is not None)
+        self._settle_send(key(), is_unsent=api.messages.failure_of(answer) is not None)
         return answer
 
     def open_ledger(self, context: Context) -> None:
@@ -339,11 +340,9 @@ class WtsSendingOperator(RefusesBackfill):
 
     def session_of(self, session_id: str) -> SessionV2:
         """Return a session with its contact; it is asked for once."""
-        from airflow_provider_wts.api.sessions import get_session
-
         known: dict[str, SessionV2] = self.__dict__.setdefault("_sessions", {})
         if session_id not in known:
-            known[session_id] = self.hook.run(get_session(session_id, include_details=["ContactDetails"]))
+            known[session_id] = self.hook.run(api.sessions.get_session(session_id, include_details=["ContactDetails"]))
         return known[session_id]
 
     def _dry_run(self, context: Context, recipient: str, build: Callable[[Mark], Call[Any]]) -> dict[str, Any]:
@@ -568,13 +567,13 @@ class WtsMessageOperator(WtsSendingOperator):
         if not isinstance(answer, dict) or "dry_run" in answer:
             return answer
         message_id, status = answer.get("id"), answer.get("status")
-        if status is None or status in messages.MESSAGE_STATUSES:
+        if status is None or status in api.messages.MESSAGE_STATUSES:
             self.log.info("Message %s is %s.", message_id, status)
         else:
             self.log.warning(
                 "Message %s has the status %s, which WTS Chat does not document. It counts as sent.", message_id, status
             )
-        if failure := messages.failure_of(answer):
+        if failure := api.messages.failure_of(answer):
             raise AirflowFailException(failure)
         return answer
 
@@ -714,13 +713,13 @@ class Envelope(NamedTuple):
         """Return the call of the quick sends."""
         if self.session_id is not None:
             if self.synchronous:
-                return messages.send_session_message_sync(self.session_id, **content)
-            return messages.send_session_message(self.session_id, **content)
+                return api.messages.send_session_message_sync(self.session_id, **content)
+            return api.messages.send_session_message(self.session_id, **content)
         send = cast("QuickSend", {**content, **self.options})
         if self.channel is not None:
             send["from_"] = self.channel
         if self.bot_key is not None:
             send["bot_key"] = self.bot_key
         if self.synchronous:
-            return messages.send_message_sync(str(self.to), **send)
-        return messages.send_message(str(self.to), **send)
+            return api.messages.send_message_sync(str(self.to), **send)
+        return api.messages.send_message(str(self.to), **send)

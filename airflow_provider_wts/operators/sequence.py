@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wts.api import parameters, sequences
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 from airflow_provider_wts.hooks.errors import task_failures
@@ -71,7 +72,7 @@ class WtsListSequencesOperator(WtsListOperator):
         self.include_details = include_details
 
     def list_call(self) -> Call[Any]:
-        return sequences.list_sequences(
+        return api.sequences.list_sequences(
             name=parameters.filter_text("name", self.name),
             contact_id=parameters.filter_identity("contact_id", self.contact_id),
             include_details=parameters.details(self.include_details, ("ContactExecutingCount", "ExecutionStats")),
@@ -117,7 +118,7 @@ class WtsListSequenceContactsOperator(WtsListOperator):
             "phone_number": contact_fields.phone_number("phone", phone),
             "include_details": parameters.details(self.include_details, ("ContactDetails",)),
         }
-        return sequences.list_sequence_contacts(self.hook.names.sequence(sequence), **filters)
+        return api.sequences.list_sequence_contacts(self.hook.names.sequence(sequence), **filters)
 
 
 class SequenceWriter(WtsOperator):
@@ -188,9 +189,8 @@ class SequenceWriter(WtsOperator):
     def _refuse_two_people(self, member: _Member) -> None:
         """Refuse an ID and a number of different contacts: the API does not document which one it uses."""
         from airflow_provider_wts.api.addresses import same_person
-        from airflow_provider_wts.api.contacts import get_contact
 
-        stored = self.hook.run(get_contact(member.value)).get("phoneNumber")
+        stored = self.hook.run(api.contacts.get_contact(member.value)).get("phoneNumber")
         if not parameters.missing(stored) and not same_person(str(stored), str(member.phone)):
             raise WtsInvalidRequestError(
                 f"phone: is not the number of contact {member.value}. Nothing was sent. Correct one of them, or give "
@@ -241,7 +241,7 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
                     refuse_unless_allowed(self.hook, where, None, contact_id=member.value)
 
     def _one(self, context: Context, sequence_id: str, member: _Member) -> SequenceContact | None:
-        call = sequences.add_sequence_contact(sequence_id, **member.named)
+        call = api.sequences.add_sequence_contact(sequence_id, **member.named)
         recipient = f"{member.identity} in sequence {sequence_id}"
         return self.run_once(context, recipient=recipient, build=lambda _: call, place="the sequence")
 
@@ -250,7 +250,7 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
 
         def build(chunk: list[_Member]) -> Call[Any]:
             named: Any = {f"{chunk[0].by}s": [member.value for member in chunk]}
-            return sequences.add_sequence_contacts_batch(sequence_id, **named)
+            return api.sequences.add_sequence_contacts_batch(sequence_id, **named)
 
         adding = SequenceMembers(
             self._once(context),
@@ -299,7 +299,7 @@ class WtsRemoveFromSequenceOperator(SequenceWriter):
     """
 
     def _one(self, context: Context, sequence_id: str, member: _Member) -> None:
-        self.run_call(sequences.remove_sequence_contact(sequence_id, **member.named))
+        self.run_call(api.sequences.remove_sequence_contact(sequence_id, **member.named))
 
     def _many(self, context: Context, sequence_id: str, members: list[_Member]) -> int:
         from airflow_provider_wts.sending.membership import chunks
@@ -307,7 +307,7 @@ class WtsRemoveFromSequenceOperator(SequenceWriter):
         parts = list(chunks(members, _by))
         for count, part in enumerate(parts, start=1):
             named: Any = {f"{part[0].by}s": [member.value for member in part]}
-            self.run_call(sequences.remove_sequence_contacts_batch(sequence_id, **named))
+            self.run_call(api.sequences.remove_sequence_contacts_batch(sequence_id, **named))
             self.log.info("Call %s of %s: %s contacts.", count, len(parts), len(part))
         return len(parts)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import parameters, sessions
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.hooks.names import looked_up
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.export import WtsExportConversationsOperator
@@ -80,8 +80,8 @@ class WtsChangeSessionStatusOperator(SessionChanger):
 
     def build_call(self) -> Call[Session]:
         session = self.checked_session()
-        status = parameters.needed_choice("new_status", self.new_status, sessions.SESSION_STATUSES)
-        return sessions.change_session_status(session, status, stop_bot_in_execution=self.stops_bot())
+        status = parameters.needed_choice("new_status", self.new_status, api.sessions.SESSION_STATUSES)
+        return api.sessions.change_session_status(session, status, stop_bot_in_execution=self.stops_bot())
 
 
 class WtsCompleteSessionOperator(SessionChanger):
@@ -101,7 +101,7 @@ class WtsCompleteSessionOperator(SessionChanger):
     def build_call(self) -> Call[Session]:
         session = self.checked_session()
         reactivate = parameters.switch("reactivate_on_new_message", self.reactivate_on_new_message)
-        return sessions.complete_session(
+        return api.sessions.complete_session(
             session, reactivate_on_new_message=reactivate, stop_bot_in_execution=self.stops_bot()
         )
 
@@ -133,11 +133,11 @@ class WtsTransferSessionOperator(SessionChanger):
         stop_bot = self.stops_bot()
         # Last, so that an invalid value above takes no request.
         names = self.hook.names
-        return sessions.transfer_session(
+        return api.sessions.transfer_session(
             session,
             "DEPARTMENT" if user is UNSET else "USER",
-            new_department_id=looked_up(department, names.department),
-            new_user_id=looked_up(user, names.user),
+            new_department_id=parameters.looked_up(department, names.department),
+            new_user_id=parameters.looked_up(user, names.user),
             stop_bot_in_execution=stop_bot,
         )
 
@@ -158,7 +158,7 @@ class WtsAssignSessionOperator(SessionChanger):
     def build_call(self) -> Call[Session]:
         name = parameters.needed_name("user", self.user)
         session, stop_bot = self.checked_session(), self.stops_bot()
-        return sessions.assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
+        return api.sessions.assign_session_user(session, self.hook.names.user(name), stop_bot_in_execution=stop_bot)
 
 
 class WtsUpdateSessionOperator(SessionChanger):
@@ -209,7 +209,7 @@ class WtsUpdateSessionOperator(SessionChanger):
     def build_call(self) -> Call[Session]:
         session = self.checked_session()
         changes: dict[str, Any] = {
-            "status": parameters.choice("status", self.status, sessions.SESSION_STATUSES),
+            "status": parameters.choice("status", self.status, api.sessions.SESSION_STATUSES),
             "end_at": parameters.timestamp("end_at", self.end_at),
             "number": parameters.text("number", self.number),
             "classification": parameters.classification("classification", self.classification),
@@ -221,13 +221,13 @@ class WtsUpdateSessionOperator(SessionChanger):
         if all(change is UNSET for change in changes.values()) and not fields and stop_bot is not True:
             raise WtsInvalidRequestError("There is nothing to change. Give at least one of the session's fields.")
         names = self.hook.names
-        changes["department_id"] = looked_up(changes["department_id"], names.department)
-        changes["user_id"] = looked_up(changes["user_id"], names.user)
-        return sessions.update_session(session, fields=fields, stop_bot_in_execution=stop_bot, **changes)
+        changes["department_id"] = parameters.looked_up(changes["department_id"], names.department)
+        changes["user_id"] = parameters.looked_up(changes["user_id"], names.user)
+        return api.sessions.update_session(session, fields=fields, stop_bot_in_execution=stop_bot, **changes)
 
     def _fields_without_value(self, changes: Mapping[str, Any]) -> list[str]:
         known = {name.replace("_", ""): name for name in changes}
-        known |= {name.casefold(): name for name in sessions.FIELDS_WITHOUT_VALUE}
+        known |= {name.casefold(): name for name in api.sessions.FIELDS_WITHOUT_VALUE}
         found = []
         for text in parameters.texts("fields", self.fields) or ():
             name = str(parameters.choice("fields", text.replace("_", ""), known))
@@ -280,7 +280,7 @@ class WtsCreateSessionNoteOperator(WtsSessionOperator, WtsOnceOperator):
                 raise WtsInvalidRequestError(
                     "text: is empty, and there is no file. Nothing was sent. Give one of them."
                 )
-            call = sessions.create_session_note(session, text=text, file_urls=urls, file_ids=ids)
+            call = api.sessions.create_session_note(session, text=text, file_urls=urls, file_ids=ids)
         note = self.run_once(context, recipient=session, build=lambda _: call, place="the notes of the conversation")
         self.log.info("Session %s has the new note %s.", session, note.get("id"))
         return note
@@ -305,8 +305,8 @@ class WtsGetSessionOperator(WtsSessionOperator):
         self.include_details = include_details
 
     def build_call(self) -> Call[SessionV2]:
-        details = parameters.details(self.include_details, sessions.SESSION_DETAILS)
-        return sessions.get_session(self.checked_session(), include_details=details)
+        details = parameters.details(self.include_details, api.sessions.SESSION_DETAILS)
+        return api.sessions.get_session(self.checked_session(), include_details=details)
 
 
 class WtsListSessionsOperator(WtsListOperator):
@@ -373,22 +373,22 @@ class WtsListSessionsOperator(WtsListOperator):
     def list_call(self) -> Call[SessionV2Page]:
         times = [f"{kind}_{side}" for kind in ("ended", "active", "last_interaction") for side in ("after", "before")]
         filters: dict[str, Any] = {
-            "status": parameters.filter_list("status", self.status, sessions.SESSION_STATUSES),
+            "status": parameters.filter_list("status", self.status, api.sessions.SESSION_STATUSES),
             "contact_id": parameters.filter_identity("contact_id", self.contact_id),
             "channel_ids": parameters.filter_identities("channel_ids", self.channel_ids),
             **{name: parameters.filter_timestamp(name, getattr(self, name)) for name in times},
             "session_type": parameters.filter_choice("session_type", self.session_type, ("INDIVIDUAL", "GROUP")),
-            "include_details": parameters.details(self.include_details, sessions.SESSION_DETAILS),
+            "include_details": parameters.details(self.include_details, api.sessions.SESSION_DETAILS),
         }
         department = parameters.filter_text("department", self.department)
         user = parameters.filter_text("user", self.user)
         tags = parameters.filter_list("tags", self.tags)
         # Last, so that an invalid value above takes no request.
         names = self.hook.names
-        filters["department_id"] = looked_up(department, names.department)
-        filters["user_id"] = looked_up(user, names.user)
+        filters["department_id"] = parameters.looked_up(department, names.department)
+        filters["user_id"] = parameters.looked_up(user, names.user)
         filters["tag_ids"] = tags if tags is UNSET else [names.tag(tag) for tag in tags]
-        return sessions.list_sessions(**filters)
+        return api.sessions.list_sessions(**filters)
 
 
 __all__ = [

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wts.api import parameters, sends, templates
+from airflow_provider_wts import api
+from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.wire import UNSET, Missing
-from airflow_provider_wts.hooks.context import is_first_try
 from airflow_provider_wts.hooks.errors import task_failures
-from airflow_provider_wts.hooks.files import OutgoingFile
-from airflow_provider_wts.hooks.names import checked_template, looked_up
 from airflow_provider_wts.operators.listing import WtsListOperator
 from airflow_provider_wts.operators.sending import WtsMessageOperator
 
@@ -65,7 +63,7 @@ class WtsListTemplatesOperator(WtsListOperator):
 
     def list_call(self) -> Call[TemplatePage]:
         uses = ("QUICKREPLY", "ATTENDANCE", "CAMPAIGN", "SEQUENCE", "SCHEDULEDMESSAGE", "AUTHENTICATION")
-        filters: templates.TemplateFilters = {
+        filters: api.templates.TemplateFilters = {
             "name": parameters.filter_text("name", self.name),
             "searchable_text": parameters.filter_text("searchable_text", self.searchable_text),
             "approved_only": parameters.switch("approved_only", self.approved_only),
@@ -75,8 +73,8 @@ class WtsListTemplatesOperator(WtsListOperator):
         }
         channel = parameters.filter_text("channel", self.channel)
         # Last, so that an invalid value above takes no request.
-        filters["channel_id"] = looked_up(channel, self.hook.names.channel_id)
-        return templates.list_templates(**filters)
+        filters["channel_id"] = parameters.looked_up(channel, self.hook.names.channel_id)
+        return api.templates.list_templates(**filters)
 
 
 class WtsSendTemplateOperator(WtsMessageOperator):
@@ -129,10 +127,14 @@ class WtsSendTemplateOperator(WtsMessageOperator):
         self.mark_session = mark_session
 
     def execute(self, context: Context) -> Any:
+        from airflow_provider_wts.hooks.context import is_first_try
+        from airflow_provider_wts.hooks.files import OutgoingFile
+        from airflow_provider_wts.hooks.names import checked_template
+
         self.open_ledger(context)
         with task_failures():
             name = parameters.needed_name("template", self.template)
-            filling = templates.template_parameters("parameters", self.parameters)
+            filling = api.templates.template_parameters("parameters", self.parameters)
             metadata = parameters.metadata("session_metadata", self.session_metadata)
             file = None
             if not parameters.missing(self.file):
@@ -143,7 +145,7 @@ class WtsSendTemplateOperator(WtsMessageOperator):
                 if envelope.session_id is not None:
                     to = self.session_contact(envelope.session_id)
                     channel = channel or self.session_channel(envelope.session_id)
-                channel = templates.needed_channel(channel)
+                channel = api.templates.needed_channel(channel)
             template_id = checked_template(
                 self.hook.names,
                 name,
@@ -170,6 +172,6 @@ class WtsSendTemplateOperator(WtsMessageOperator):
                 "callback_url": common["callback_url"],
                 "sender_id": common["sender_id"],
             }
-            return sends.send_template(str(to), str(channel), template_id, **send)
+            return api.sends.send_template(str(to), str(channel), template_id, **send)
 
         return self.deliver(context, envelope, build, file=file, by_metadata=self.mark_session)

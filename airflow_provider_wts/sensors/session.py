@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
+from airflow_provider_wts import api
 from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.hooks.context import earliest_start
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.sensors.base import Check, WtsSensor
 
@@ -58,10 +58,8 @@ class WtsSessionSensor(WtsSensor):
         self.failed_status = failed_status
 
     def check(self, context: Context) -> Check:
-        from airflow_provider_wts.api.sessions import get_session
-
         wait = self._wait()
-        session = self.hook.run(get_session(wait.session_id))
+        session = self.hook.run(api.sessions.get_session(wait.session_id))
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         return Check(*wait.verdict(session), session)
 
@@ -144,6 +142,7 @@ class WtsSessionsSensor(WtsSensor):
         return super().last_check(context)
 
     def trigger(self, context: Context, times: Times) -> WtsSessionsTrigger:
+        from airflow_provider_wts.hooks.context import earliest_start
         from airflow_provider_wts.triggers.session import WtsSessionsTrigger
         from airflow_provider_wts.waiting.deferral import store_ids
 
@@ -177,6 +176,7 @@ class WtsSessionsSensor(WtsSensor):
         return SessionsWait.of(self.session_ids, self.needed, self.target_status, self.failed_status)
 
     def _statuses(self, wait: SessionsWait, context: Context) -> dict[str, str]:
+        from airflow_provider_wts.hooks.context import earliest_start
         from airflow_provider_wts.waiting.conditions import refuses_token
         from airflow_provider_wts.waiting.session_changes import sweep
 
