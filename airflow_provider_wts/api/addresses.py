@@ -100,14 +100,14 @@ def recipient(value: object, *, name: str = "to") -> str:
     """Return a phone number as WTS Chat stores it, or a handle without surrounding spaces.
 
     :param value: a phone number in any usual spelling, or an ``@handle``.
-    :param name: the parameter's name, for errors.
     :return: ``+<country code>|<national number>`` or ``@handle``.
     :raises WtsInvalidRequestError: when it is neither, or may be more than one number.
     """
     text = _cleaned(value) if isinstance(value, str) else ""
     if _BRACKETED.fullmatch(text) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
+        kind = "list" if isinstance(value, str) else type(value).__name__
         raise WtsInvalidRequestError(
-            f"{name}: {quoted(value)} is a {_kind(value)}, but must be one recipient. Nothing was sent. For many "
+            f"{name}: {quoted(value)} is a {kind}, but must be one recipient. Nothing was sent. For many "
             "recipients, use the batch operator. Example: WtsSendTextBatchOperator(recipients=[...])."
         )
     if not is_handle(text):
@@ -129,8 +129,6 @@ _NOBODY = frozenset(["none", "null", "nan", "nat", "<na>", "undefined"])
 def refuse_handle_of_nobody(text: str, *, name: str) -> None:
     """Refuse an ``@`` that a template wrote before a missing value.
 
-    :param text: a text that may be a handle.
-    :param name: the parameter's name, for errors.
     :raises WtsInvalidRequestError: when it is one before a missing value.
     """
     if is_handle(text) and text[1:].strip().lower() in _NOBODY:
@@ -142,7 +140,6 @@ def number(value: object, *, name: str = "phone") -> str:
 
     :param value: a phone number in any usual spelling; without a country code it is Brazilian. A value of a numeric
         type counts as its digits, if these are a Brazilian number.
-    :param name: the parameter's name, for errors.
     :return: ``+<country code>|<national number>``.
     :raises WtsInvalidRequestError: when it is not a number, or may be more than one.
     """
@@ -424,8 +421,6 @@ def spellings(address: str) -> list[str]:
     """Return an address, and the other form of a number that has two.
 
     Which of the two the API stores is not documented.
-
-    :param address: phone number or handle, as WTS Chat spells it.
     """
     if (forms := _TWO_FORMS.get(address[:4])) is None:
         return [address]
@@ -460,7 +455,6 @@ def identity_of(address: str) -> str:
 def hash_of(address: str, key: bytes) -> str:
     """Return a keyed hash of a person, in hexadecimal, which is the same for all spellings of an address.
 
-    :param address: phone number or handle.
     :param key: a secret, without which nobody can find the person by trial.
     """
     return hmac.new(key, identity_of(address).encode(), hashlib.sha256).hexdigest()
@@ -481,8 +475,6 @@ def ending_of(address: str) -> str:
     """Return the part of an address that all spellings share, even if they cannot be parsed.
 
     For a number, these are the last eight digits, because the forms of a country's numbers differ before them.
-
-    :param address: phone number or handle, in any spelling.
     """
     text = address.strip()
     return text.lower() if is_handle(text) else _digits(text)[-_ENDING:]
@@ -507,7 +499,6 @@ def may_match(record: Mapping[str, object], address: str) -> bool | None:
     """Whether a record may be about the person with an address; ``None`` if it shows no address of that kind.
 
     :param record: a contact, or the contact's details in a session.
-    :param address: phone number or handle.
     """
     shown = [ending_of(one) for one in addresses_in(record) if is_handle(one) is is_handle(address)]
     return ending_of(address) in shown if any(shown) else None
@@ -534,10 +525,7 @@ class People(Generic[T]):
         return all(len(key) >= len(_ending_key("")) + _ENDING for key in keys if not is_handle(key))
 
     def get(self, address: str) -> T | None:
-        """Return the value of a person, or ``None``.
-
-        :param address: phone number or handle, as WTS Chat spells it.
-        """
+        """Return the value of a person, or ``None``."""
         found = self._known.get(identity_of(address))
         return found if found is not None else self._known.get(_ending_key(address))
 
@@ -557,7 +545,3 @@ def _identity_or_ending(stored: str) -> str:
 
 def _ending_key(address: str) -> str:
     return f"...{ending_of(address)}"
-
-
-def _kind(value: object) -> str:
-    return "list" if isinstance(value, str) else type(value).__name__

@@ -74,7 +74,6 @@ def parsed(body: bytes) -> Any:
 def problem_of(operation: Operation, value: Any) -> str | None:
     """Return where an answer does not match the contract: the field, its type, and the expected one.
 
-    :param value: the parsed answer.
     :return: a clause that quotes no value, or ``None`` if the answer matches.
     """
     if operation.answer_schema is None:
@@ -95,10 +94,7 @@ def normalize_enums(operation: Operation, value: Any) -> Any:
 
 
 def shows_id(operation: Operation) -> bool:
-    """Return whether the response to an operation shows the ID of one object.
-
-    :param operation: the called operation.
-    """
+    """Return whether the response to an operation shows the ID of one object."""
     return "id" in _shape_of(operation.operation_id).properties
 
 

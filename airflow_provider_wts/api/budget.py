@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsRateLimitError, needs_extra
 
@@ -56,13 +56,6 @@ _REDIS_PAUSE = 30.0
 _REDIS_TIMEOUT = 2.0
 
 
-class _Counter(Protocol):
-    """Counts requests in sliding windows."""
-
-    def take(self, account: str, limits: Sequence[Limit]) -> float:
-        """Count a request against all limits and return 0, or count nothing and return the seconds to wait."""
-
-
 class _Memory:
     """Counts for this process, against all limits or none.
 
@@ -75,6 +68,7 @@ class _Memory:
         self._times: dict[tuple[str, Limit], deque[float]] = {}
 
     def take(self, account: str, limits: Sequence[Limit]) -> float:
+        """Count a request against all limits and return 0, or count nothing and return the seconds to wait."""
         wait = 0.0
         with self._lock:
             now = time.monotonic()
@@ -164,7 +158,7 @@ class _Redis:
         return None
 
     def take(self, account: str, limits: Sequence[Limit]) -> float:
-        """Count a request, or return the seconds to wait."""
+        """Count a request, or return the seconds to wait, as in this process."""
         # Only one thread at a time waits for a server that may be frozen; if it is, the others do not wait at all.
         if time.monotonic() >= self._again_at and self._lock.acquire(timeout=_REDIS_TIMEOUT * 2):
             try:
@@ -243,7 +237,7 @@ class Budget:
     ) -> None:
         self._account = account
         self._redis = _server(redis_url, redis_options or {}) if redis_url else None
-        self._counter: _Counter = self._redis or _memory
+        self._counter = self._redis or _memory
         account_limits, send_limits = _parts(ACCOUNT_LIMITS, percent), _parts(SEND_LIMITS, percent)
         self._limits = account_limits
         self._limits_of_sends = send_limits if send_limit_is_separate else account_limits + send_limits

@@ -84,15 +84,9 @@ class Call(Generic[T]):
                 continue
             value = self._text("path parameter", parameter.name, self.path.get(parameter.name, ""))
             if not value.strip():
-                raise WtsInvalidRequestError(
-                    f"{self.operation_id}: the path parameter {parameter.name!r} is missing or empty.",
-                    operation_id=self.operation_id,
-                )
+                raise self._invalid(f"the path parameter {parameter.name!r} is missing or empty.")
             if value in (".", ".."):
-                raise WtsInvalidRequestError(
-                    f"{self.operation_id}: {parameter.name!r} is a relative path segment, not an ID.",
-                    operation_id=self.operation_id,
-                )
+                raise self._invalid(f"{parameter.name!r} is a relative path segment, not an ID.")
             path = path.replace("{" + parameter.name + "}", quote(value, safe=""))
         return path
 
@@ -116,24 +110,21 @@ class Call(Generic[T]):
             pairs += [(key, self._text("query parameter", key, member)) for key, member in members if _is_set(member)]
         return pairs
 
+    def _invalid(self, problem: str) -> WtsInvalidRequestError:
+        return WtsInvalidRequestError(f"{self.operation_id}: {problem}", operation_id=self.operation_id)
+
     def _text(self, what: str, name: str, value: object) -> str:
         """Return a value as text for an address."""
         if value is None or value is UNSET:
             return ""
         wire = wire_value(value, f"{self.operation_id}: {what} {name!r}")
         if isinstance(wire, (list, dict)):
-            raise WtsInvalidRequestError(
-                f"{self.operation_id}: {what} {name!r} is a {type(value).__name__}, which cannot be in an address.",
-                operation_id=self.operation_id,
-            )
+            raise self._invalid(f"{what} {name!r} is a {type(value).__name__}, which cannot be in an address.")
         text = ("true" if wire else "false") if isinstance(wire, bool) else str(wire)
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise WtsInvalidRequestError(
-                f"{self.operation_id}: {what} {name!r} contains half a character (a lone surrogate).",
-                operation_id=self.operation_id,
-            ) from None
+            raise self._invalid(f"{what} {name!r} contains half a character (a lone surrogate).") from None
         return text
 
     @cached_property
@@ -149,9 +140,7 @@ class Call(Generic[T]):
                 self.body, default=json_value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
             ).encode()
         except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
-            raise WtsInvalidRequestError(
-                f"{self.operation_id}: the body cannot be written as JSON: {error}", operation_id=self.operation_id
-            ) from error
+            raise self._invalid(f"the body cannot be written as JSON: {error}") from error
 
     @property
     def json_body(self) -> Any:
@@ -192,7 +181,6 @@ class Call(Generic[T]):
         """Return what does not match the contract: one sentence each, without quoting values."""
         from airflow_provider_wts.api.contract.check import check_request
 
-        content = self.content
         return check_request(
             self.operation,
             {name: self._text("path parameter", name, value) for name, value in self.path.items() if _is_set(value)},
@@ -201,8 +189,8 @@ class Call(Generic[T]):
                 for name, value in self.query.items()
                 if _is_set(value)
             },
-            None if content is None else json.loads(content),
-            has_body=content is not None,
+            self.json_body,
+            has_body=self.content is not None,
         )
 
     def checked(self) -> Call[T]:
@@ -211,10 +199,7 @@ class Call(Generic[T]):
         :raises WtsInvalidRequestError: naming every problem.
         """
         if problems := self.problems():
-            raise WtsInvalidRequestError(
-                f"{self.operation_id}: the request does not match the API's contract: {'; '.join(problems)}.",
-                operation_id=self.operation_id,
-            )
+            raise self._invalid(f"the request does not match the API's contract: {'; '.join(problems)}.")
         return self
 
     def at_page(self, number: int, size: int | None = None) -> Call[T]:
@@ -236,9 +221,7 @@ class Call(Generic[T]):
             return Call(self.operation_id, self.path, {**self.query, **values}, self.body)
         body = {} if self.body is UNSET else self.body
         if not isinstance(body, Mapping):
-            raise WtsInvalidRequestError(
-                f"{self.operation_id}: the body must be an object.", operation_id=self.operation_id
-            )
+            raise self._invalid("the body must be an object.")
         return Call(self.operation_id, self.path, self.query, {**body, **values})
 
 

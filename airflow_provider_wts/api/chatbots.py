@@ -22,7 +22,6 @@ def list_chatbots(
 ) -> Call[ChatbotPage]:
     """List the account's bots, paged.
 
-    :param name: filter by name.
     :param types: ``Reactive``, ``Automation``.
     :param publish_statuses: ``Not_Published``, ``Publishing``, ``Ready``, ``Failed``.
     :param automation_usages: ``Api``, ``Manual``, ``Campaign``, ``Sequence``.
@@ -72,18 +71,12 @@ class BotStart(BotMessage, BotOptions, total=False):
 
 
 def send_chatbot(**start: Unpack[BotStart]) -> Call[Session]:
-    """Start a bot for a recipient or in a session immediately; returns the session.
-
-    :param start: see :class:`BotStart`.
-    """
+    """Start a bot for a recipient or in a session immediately; returns the session."""
     return Call("send_chatbot", body=body_of(BotStart, start, options=_OPTIONS))
 
 
 def queue_chatbot(**start: Unpack[BotStart]) -> Call[RespSendMessage]:
-    """Queue the start of a bot; returns the send, whose status can be read.
-
-    :param start: see :class:`BotStart`.
-    """
+    """Queue the start of a bot; returns the send, whose status can be read."""
     return Call("queue_chatbot", body=body_of(BotStart, start, options=_OPTIONS))
 
 
@@ -99,7 +92,6 @@ def queue_chatbot_batch(
     :param bot_key: key of the bot, not its ID.
     :param messages: the recipients. No maximum is documented; 100 is safe. See :class:`BotMessage`.
     :param from_: ID, number or ``@handle`` of a channel of the account.
-    :param options: see :class:`BotOptions`.
     """
     return Call(
         "queue_chatbot_batch",
@@ -112,8 +104,5 @@ def queue_chatbot_batch(
 
 
 def get_queued_chatbot_status(send_id: str) -> Call[RespSendMessage]:
-    """Read the status of a queued start of a bot.
-
-    :param send_id: the ID that the start returned.
-    """
+    """Read the status of a queued start of a bot."""
     return Call("get_queued_chatbot_status", path={"id": send_id})

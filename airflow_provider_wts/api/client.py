@@ -112,7 +112,7 @@ class WtsClient:
         self._budget = budget or Budget(account_key(self.base_url, token))
         self._rate_limit_wait = rate_limit_wait
         self._sleep = sleep
-        self._check: Callable[[], None] = _nothing
+        self._check: Callable[[], None] = lambda: None
         self._ca_bundle = ca_bundle or None
         self._allow_http = allow_http
         self._until = self._patient_until = math.inf
@@ -184,7 +184,6 @@ class WtsClient:
         The API guarantees no snapshot: rows may move between pages during the read. So a list of several pages is read
         again until a pass shows nothing new.
 
-        :param call: a call of a paged operation.
         :param page_size: items per page, 1 to 100; ``None`` for the call's own page size.
         :return: the pages, as the API sends them, but without items of earlier pages.
         :raises WtsInvalidRequestError: when the operation is not paged.
@@ -296,7 +295,9 @@ class WtsClient:
         self._report_wait("own", waited)
         left = self._until - time.monotonic()
         if left <= 0:
-            return Verdict(Outcome.NOT_SENT, error=_out_of_time(operation.operation_id))
+            name = operation.operation_id
+            late = f"{name}: the deadline passed before the request could go out. Nothing was sent."
+            return Verdict(Outcome.NOT_SENT, error=WtsNotSentError(late, operation_id=name))
         patience = max(self._patient_until - time.monotonic(), SHORT_TIMEOUT)
         verdict = self._request(call, min(left, patience), before_write)
         if self._observer is not None:
@@ -332,7 +333,8 @@ class WtsClient:
             return judge_failure(operation, failure, f"{host}{transport.way}", transport.ca_source)
         if (date := date_of(reply.headers)) is not None:
             self.server_date, self._dated_at = date, time.monotonic()
-        if reply.status == 400 and _is_plain_text(reply.body) and self._transport.speaks_tls():
+        is_json = reply.body.lstrip().startswith((b"{", b"["))
+        if reply.status == 400 and not is_json and self._transport.speaks_tls():
             return judge_plain_request_to_tls(operation, urlsplit(self.base_url).netloc)
         verdict = judge_reply(operation, self._auth.hide(reply), call.asked_id, call.sender_id, may_skip=call.may_skip)
         if verdict.outcome is Outcome.UNKNOWN:
@@ -341,9 +343,6 @@ class WtsClient:
         if verdict.error is not None:
             self._auth.hide_in(verdict.error)
         return verdict
-
-
-def _nothing() -> None: ...
 
 
 class _Retries(wait_base):
@@ -498,17 +497,6 @@ def checked_upload_url(url: str, *, allow_http: bool) -> str:
             operation_id="upload",
         )
     return url
-
-
-def _out_of_time(operation_id: str) -> WtsNotSentError:
-    return WtsNotSentError(
-        f"{operation_id}: the deadline passed before the request could go out. Nothing was sent.",
-        operation_id=operation_id,
-    )
-
-
-def _is_plain_text(body: bytes) -> bool:
-    return not body.lstrip().startswith((b"{", b"["))
 
 
 def _verdict(state: RetryCallState) -> Verdict:

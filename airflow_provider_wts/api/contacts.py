@@ -78,10 +78,7 @@ class ContactChanges(ContactFields, total=False):
 
 
 def create_contact(**contact: Unpack[ContactCreation]) -> Call[Contact]:
-    """Create a contact, or update or return the one that exists.
-
-    :param contact: see :class:`ContactCreation`.
-    """
+    """Create a contact, or update or return the one that exists."""
     return Call("create_contact", body=body_of(ContactCreation, contact, options=_OPTIONS))
 
 
@@ -95,27 +92,18 @@ def batch_save_contacts(items: Sequence[Mapping[str, Any]], **options: Unpack[Sa
 
 
 def contact_item(contact: ContactFields) -> dict[str, Any]:
-    """Return a contact in the form of a body.
-
-    :param contact: see :class:`ContactFields`; other keys are ignored.
-    """
+    """Return a contact in the form of a body; keys that are not fields are ignored."""
     return body_of(ContactFields, {name: value for name, value in contact.items() if name in _KEPT})
 
 
 def update_contact(contact_id: str, **changes: Unpack[ContactChanges]) -> Call[Contact]:
-    """Update only the given fields of a contact.
-
-    :param changes: see :class:`ContactChanges`.
-    """
+    """Update only the given fields of a contact."""
     body = _changes(changes)
     return Call("update_contact", path={"id": contact_id}, body=body, acts_again=starts_sequence(body))
 
 
 def update_contact_by_phone(phone: str, **changes: Unpack[ContactChanges]) -> Call[Contact]:
-    """Update only the given fields of the contact with a phone number.
-
-    :param changes: see :class:`ContactChanges`.
-    """
+    """Update only the given fields of the contact with a phone number."""
     body = _changes(changes)
     return Call("update_contact_by_phone", path={"phone": phone}, body=body, acts_again=starts_sequence(body))
 
@@ -129,10 +117,7 @@ def get_contact(contact_id: str, *, include_details: Sequence[str] | Unset = UNS
 
 
 def get_contact_by_phone(phone: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[Contact]:
-    """Read the contact with a phone number.
-
-    :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``.
-    """
+    """Read the contact with a phone number, with details as in :func:`get_contact`."""
     return Call("get_contact_by_phone", path={"phone": phone}, query=given(IncludeDetails=include_details))
 
 
@@ -143,7 +128,6 @@ def list_contacts(
 
     :param status: ``ACTIVE`` (the API's default), ``ARCHIVED`` or ``BLOCKED``.
     :param include_details: ``Tags``, ``CustomFields``, ``Portfolios``.
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
     query = {**given(Status=status, IncludeDetails=include_details), **query_of(Window, window)}
     return Call("list_contacts", query=query)
@@ -176,44 +160,30 @@ class ContactFilters(Window, total=False):
 
 
 def filter_contacts(**filters: Unpack[ContactFilters]) -> Call[ContactPage]:
-    """List contacts with filters, paged; the filters are in the body.
-
-    :param filters: see :class:`ContactFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
-        on creation and update, and the order.
-    """
+    """List contacts with filters, paged; the filters are in the body."""
     return Call("filter_contacts", body=body_of(ContactFilters, filters))
 
 
-def update_contact_tags(
-    contact_id: str,
-    *,
-    tag_ids: Missing[Sequence[str]] = UNSET,
-    tag_names: Missing[Sequence[str]] = UNSET,
-    operation: str | Unset = UNSET,
-) -> Call[Contact]:
-    """Change the tags of a contact.
+class TagChanges(TypedDict, total=False):
+    """Changes to a contact's tags.
 
-    :param tag_ids: takes precedence over ``tag_names``.
-    :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``.
+    ``tag_ids``: takes precedence over ``tag_names``. ``operation``: ``InsertIfNotExists``, ``DeleteIfExists`` or
+    ``ReplaceAll``.
     """
-    body = given(tagIds=tag_ids, tagNames=tag_names, operation=operation)
-    return Call("update_contact_tags", path={"id": contact_id}, body=body)
+
+    tag_ids: Missing[Sequence[str]]
+    tag_names: Missing[Sequence[str]]
+    operation: str | Unset
 
 
-def update_contact_tags_by_phone(
-    phone: str,
-    *,
-    tag_ids: Missing[Sequence[str]] = UNSET,
-    tag_names: Missing[Sequence[str]] = UNSET,
-    operation: str | Unset = UNSET,
-) -> Call[Contact]:
-    """Change the tags of the contact with a phone number.
+def update_contact_tags(contact_id: str, **changes: Unpack[TagChanges]) -> Call[Contact]:
+    """Change the tags of a contact."""
+    return Call("update_contact_tags", path={"id": contact_id}, body=body_of(TagChanges, changes))
 
-    :param tag_ids: takes precedence over ``tag_names``.
-    :param operation: ``InsertIfNotExists``, ``DeleteIfExists`` or ``ReplaceAll``.
-    """
-    body = given(tagIds=tag_ids, tagNames=tag_names, operation=operation)
-    return Call("update_contact_tags_by_phone", path={"phone": phone}, body=body)
+
+def update_contact_tags_by_phone(phone: str, **changes: Unpack[TagChanges]) -> Call[Contact]:
+    """Change the tags of the contact with a phone number."""
+    return Call("update_contact_tags_by_phone", path={"phone": phone}, body=body_of(TagChanges, changes))
 
 
 def starts_sequence(body: object) -> bool:

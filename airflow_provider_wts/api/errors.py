@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _MAX_LENGTH, _MAX_REASON, _MAX_VALUES = 200, 600, 5
 
 # The form of any account's token. The account's own token is hidden everywhere.
-_TOKEN = re.compile("pn_[A-Za-z0-9_-]{16,}")
+_MASKED = "pn_[A-Za-z0-9_-]{16,}"
 
 
 def without_tokens(text: str) -> str:
     """Mask everything that looks like a token, because people paste tokens into fields that are not secret."""
-    return _TOKEN.sub("***", text)
+    return re.sub(_MASKED, "***", text)
 
 
 def quoted(*values: object) -> str:
@@ -90,8 +90,6 @@ class WtsNameError(WtsInvalidRequestError):
 class WtsRejectedError(WtsError):
     """The API refused the request, and would refuse it again.
 
-    :param message: what happened and what to do next.
-    :param operation_id: the operation that was called.
     :param status: HTTP status of the answer.
     :param key: the API's machine-readable code, such as ``ENTITY_NOT_FOUND``.
     :param text: the API's own message, in Portuguese.
@@ -130,8 +128,6 @@ class WtsNotSentError(WtsError):
 class WtsUnreachableError(WtsNotSentError):
     """The address cannot be reached: no such host, nothing listening, or an untrusted certificate.
 
-    :param message: what happened and what to do next.
-    :param operation_id: the operation that was called.
     :param passing: whether a retry in a few seconds may help; not so for a certificate.
     """
 
@@ -143,8 +139,6 @@ class WtsUnreachableError(WtsNotSentError):
 class WtsRateLimitError(WtsNotSentError):
     """The account's rate limit is used up, and did not reset in the time allowed for waiting.
 
-    :param message: what happened and what to do next.
-    :param operation_id: the operation that was called.
     :param retry_after: seconds until a retry makes sense.
     """
 
@@ -156,8 +150,6 @@ class WtsRateLimitError(WtsNotSentError):
 class WtsUnknownOutcomeError(WtsError):
     """The request was sent, but got no usable answer. It may have taken effect.
 
-    :param message: what happened and what to do next.
-    :param operation_id: the operation that was called.
     :param status: HTTP status, if an answer began.
     :param repeatable: whether making the same call again does no harm.
     """
@@ -178,10 +170,7 @@ class WtsUnknownOutcomeError(WtsError):
 class WtsUnexpectedAnswerError(WtsUnknownOutcomeError):
     """The answer does not match the API's contract: a field has another type, or a required one is missing.
 
-    :param message: what happened and what to do next.
-    :param operation_id: the operation that was called.
     :param field: the field that is wrong or missing, if it is a single one.
-    :param status: HTTP status.
     :param repeatable: whether making the same call again does no harm.
     """
 

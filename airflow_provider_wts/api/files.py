@@ -90,14 +90,11 @@ class Content:
 
 
 def put_content(transport: Transport, url: str, content: Content, *, mime_type: str | None, timeout: float) -> None:
-    """Upload the content of a file to the address from the API, without retries.
+    """Upload the content of a file, as :meth:`~airflow_provider_wts.api.client.WtsClient.put_content` describes.
 
     :param url: ``urlUpload`` of ``get_file_upload_url``; it is a secret while it is valid.
     :param mime_type: the MIME type that the API was given; the address may only be valid for it.
     :param timeout: seconds for a small file; a large one gets more.
-    :raises WtsNotSentError: when the storage was not reached.
-    :raises WtsUnknownOutcomeError: when it gave no usable answer. Starting the upload over does no harm.
-    :raises WtsRejectedError: when it refuses the content.
     """
     from airflow_provider_wts.api.transport import ExchangeFailed
 
@@ -114,23 +111,17 @@ def put_content(transport: Transport, url: str, content: Content, *, mime_type: 
             fresh=True,
         )
     except ExchangeFailed as failure:
-        raise _unreadable(content.problem) if content.problem else _failure(failure, host) from None
+        raise _failure(failure, host, content.problem) from None
     if not 200 <= reply.status < 300:
         raise _refusal(reply, host)
 
 
-def _unreadable(problem: Exception) -> WtsError:
-    return WtsUnknownOutcomeError(
-        f"{_STEP}: the file could not be read completely ({type(problem).__name__}: {problem}).",
-        operation_id=_STEP,
-        repeatable=True,
-    )
-
-
-def _failure(failure: ExchangeFailed, host: str) -> WtsError:
+def _failure(failure: ExchangeFailed, host: str, problem: Exception | None) -> WtsError:
     from airflow_provider_wts.api.contract import operations
     from airflow_provider_wts.api.outcome import judge_failure, reason_of
 
+    if problem is not None:
+        return _uncertain(f"the file could not be read completely ({type(problem).__name__}: {problem}).")
     reason = reason_of(failure)
     error = judge_failure(operations()["save_file"], failure).error
     if isinstance(error, WtsUnreachableError):
@@ -143,18 +134,16 @@ def _failure(failure: ExchangeFailed, host: str) -> WtsError:
         return WtsNotSentError(
             f"{_STEP}: no connection to the file storage {host} could be made ({reason}).", operation_id=_STEP
         )
-    return WtsUnknownOutcomeError(
-        f"{_STEP}: the file storage {host} gave no usable answer: {reason}. Starting over does no harm.",
-        operation_id=_STEP,
-        repeatable=True,
-    )
+    return _uncertain(f"the file storage {host} gave no usable answer: {reason}. Starting over does no harm.")
 
 
 def _refusal(reply: Reply, host: str) -> WtsError:
     # Without the storage's own text, which is XML with request IDs, and may quote the address.
-    words = f"{_STEP}: the file storage {host} answered HTTP {reply.status}"
+    words = f"the file storage {host} answered HTTP {reply.status}"
     if reply.status in _PASSING:
-        return WtsUnknownOutcomeError(
-            f"{words}. Starting over does no harm.", operation_id=_STEP, status=reply.status, repeatable=True
-        )
-    return WtsRejectedError(f"{words} and refused the content.", operation_id=_STEP, status=reply.status)
+        return _uncertain(f"{words}. Starting over does no harm.", reply.status)
+    return WtsRejectedError(f"{_STEP}: {words} and refused the content.", operation_id=_STEP, status=reply.status)
+
+
+def _uncertain(words: str, status: int | None = None) -> WtsError:
+    return WtsUnknownOutcomeError(f"{_STEP}: {words}", operation_id=_STEP, status=status, repeatable=True)

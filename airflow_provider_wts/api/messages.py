@@ -46,36 +46,22 @@ class QuickSend(QuickContent, SendOptions, total=False):
 
 
 def send_message(to: str, **send: Unpack[QuickSend]) -> Call[QuickMessage]:
-    """Queue a message to a number; the contact is created if it does not exist.
-
-    :param to: phone number of the recipient.
-    :param send: see :class:`QuickSend`.
-    """
+    """Queue a message to a number; the contact is created if it does not exist."""
     return Call("send_message", body=_quick_send(to, send))
 
 
 def send_message_sync(to: str, **send: Unpack[QuickSend]) -> Call[Message]:
-    """Send a message to a number, wait up to 25 s for the channel, and return its last known state.
-
-    :param to: phone number of the recipient.
-    :param send: see :class:`QuickSend`.
-    """
+    """Send a message to a number, wait up to 25 s for the channel, and return its last known state."""
     return Call("send_message_sync", body=_quick_send(to, send))
 
 
 def send_session_message(session_id: str, **content: Unpack[QuickContent]) -> Call[QuickMessage]:
-    """Queue a message in a session.
-
-    :param content: see :class:`QuickContent`.
-    """
+    """Queue a message in a session."""
     return Call("send_session_message", path={"id": session_id}, body=body_of(QuickContent, content))
 
 
 def send_session_message_sync(session_id: str, **content: Unpack[QuickContent]) -> Call[Message]:
-    """Send a message in a session, wait up to 25 s for the channel, and return its last known state.
-
-    :param content: see :class:`QuickContent`.
-    """
+    """Send a message in a session, wait up to 25 s for the channel, and return its last known state."""
     return Call("send_session_message_sync", path={"id": session_id}, body=body_of(QuickContent, content))
 
 
@@ -90,18 +76,12 @@ def get_message_status(message_id: str) -> Call[MessageQuickSend]:
 
 
 def list_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage]:
-    """List the messages of a session, paged.
-
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
-    """
+    """List the messages of a session, paged."""
     return Call("list_messages", query={"SessionId": session_id, **query_of(Window, window)})
 
 
 def list_session_messages(session_id: str, **window: Unpack[Window]) -> Call[MessagePage]:
-    """List the messages of a session, paged; the same list at another address.
-
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
-    """
+    """List the messages of a session, paged; the same list at another address."""
     return Call("list_session_messages", path={"id": session_id}, query=query_of(Window, window))
 
 

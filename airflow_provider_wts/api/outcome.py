@@ -78,7 +78,10 @@ _REDIRECTS_AFTER_SUCCESS = (302, 303)
 #: Seconds to wait after a 429 without ``Retry-After``, before backing off further.
 DEFAULT_RETRY_AFTER = 5.0
 
-_REFUSING_ERRNOS = {errno.ECONNREFUSED}
+_UNCERTAIN = (
+    "may have taken effect, so it is not resent automatically. Check in WTS Chat whether it arrived before you repeat "
+    "it."
+)
 
 
 def judge_reply(
@@ -93,7 +96,7 @@ def judge_reply(
 
     :param asked_id: the ID of the object that was requested, if any.
     :param sender_id: the caller's own ID of a send, if any.
-    :param may_skip: whether the request allows to do nothing.
+    :param may_skip: whether the request allows doing nothing.
     """
     status = reply.status
     if 200 <= status < 300:
@@ -117,27 +120,19 @@ def judge_reply(
         # The API's refusals are JSON. A web page comes from a gateway, and shows nothing about the request's objects.
         return _odd(operation, _rejected(operation, reply, WtsRejectedError, "Something refused the request."))
     if status in (401, 403):
-        return _rejected(
-            operation,
-            reply,
-            WtsAuthenticationError,
+        words = (
             "The API refused the token. Check the token in the Airflow connection; in WTS Chat, it is under "
-            "Ajustes > Integrações > Integração via API.",
+            "Ajustes > Integrações > Integração via API."
         )
+        return _rejected(operation, reply, WtsAuthenticationError, words)
     if status == 404:
         return _rejected(operation, reply, WtsNotFoundError, "Nothing was found. Check the IDs in the request.")
-    if 400 <= status < 500 and status != 408:
+    is_business = status == 500 and key is not None and key.startswith(_BUSINESS_KEY_PREFIXES)
+    is_form_without_contact = key == "FORM_ERROR" and operation.operation_id == "get_contact_by_phone"
+    if is_business and (key == "ENTITY_NOT_FOUND" or is_form_without_contact):
+        return _rejected(operation, reply, WtsNotFoundError, "Something in the request was not found.")
+    if is_business or (400 <= status < 500 and status != 408):
         return _rejected(operation, reply, WtsRejectedError, "The API refused the request.")
-    if status == 500 and key is not None and key.startswith(_BUSINESS_KEY_PREFIXES):
-        missing = key == "ENTITY_NOT_FOUND" or (
-            key == "FORM_ERROR" and operation.operation_id == "get_contact_by_phone"
-        )
-        return _rejected(
-            operation,
-            reply,
-            WtsNotFoundError if missing else WtsRejectedError,
-            "Something in the request was not found." if missing else "The API refused the request.",
-        )
     return _unknown(operation, f"HTTP {status}{_quote(envelope)}", status)
 
 
@@ -208,25 +203,25 @@ def judge_plain_request_to_tls(operation: Operation, host: str) -> Verdict:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return ``Retry-After`` in seconds, or ``None`` if it is missing or invalid."""
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
+    value = headers.get("Retry-After", "")
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            date = email.utils.parsedate_to_datetime(value)
-        except (TypeError, ValueError, OverflowError):
+        if (date := _date(value)) is None:
             return None
-        seconds = ((date if date.tzinfo else date.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+        seconds = (date - datetime.now(UTC)).total_seconds()
     # A NaN fails the comparison, too.
     return min(seconds, 3600.0) if seconds > 0 else None
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
     """Return ``Date``, the server's time, or ``None`` if it is missing or invalid."""
+    return _date(headers.get("Date", ""))
+
+
+def _date(text: str) -> datetime | None:
     try:
-        date = email.utils.parsedate_to_datetime(headers.get("Date") or "")
+        date = email.utils.parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
@@ -244,13 +239,15 @@ def _judge_success(
         value = parsed(body)
     except (ValueError, RecursionError):
         return _unreadable(operation, reply, body)
-    if value is None and operation.effect == "once" and (may_skip or not shows_id(operation)):
+    acts_once = operation.effect == "once"
+    must_show = acts_once and not may_skip and shows_id(operation)
+    if value is None and acts_once and not must_show:
         # The API handled it without showing a result, as it may after skipping a bot. Sending again would be worse.
         return Verdict(Outcome.ANSWERED)
     if problem := problem_of(operation, value):
         return _unexpected(operation, problem, reply.status)
     value = normalize_enums(operation, value)
-    if operation.effect == "once" and not may_skip and shows_id(operation) and not shows_outcome(value):
+    if must_show and not shows_outcome(value):
         return _unexpected(operation, "it does not show what happened to the request", reply.status)
     if asked_id is not None and _is_about_another(value, asked_id):
         return _unexpected(operation, "'id' is not the requested one", reply.status)
@@ -275,27 +272,13 @@ def _is_of_another_send(answer: Any, sender_id: str) -> bool:
     return both and str(found).lower() != sender_id.lower()
 
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return parsed(body)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _unreadable(operation: Operation, reply: Reply, body: bytes) -> Verdict:
     # A body that begins like JSON but is invalid was truncated in transit.
     if operation.effect == "once" or not body or body.startswith((b"{", b"[")):
         return _unknown(operation, f"HTTP {reply.status} with a body that is not a WTS Chat answer", reply.status)
-    rejected = _rejected(
-        operation,
-        reply,
-        WtsRejectedError,
-        "The answer is a web page, not one of the API."
-        if body.startswith(b"<")
-        else "The answer is not one of the API.",
-        advice=" This is not a WTS Chat server: check the base URL of the connection.",
-    )
-    return _odd(operation, rejected)
+    what = "a web page, not one" if body.startswith(b"<") else "not one"
+    advice = " This is not a WTS Chat server: check the base URL of the connection."
+    return _odd(operation, _rejected(operation, reply, WtsRejectedError, f"The answer is {what} of the API.", advice))
 
 
 def _unexpected(operation: Operation, problem: str, status: int) -> Verdict:
@@ -305,10 +288,7 @@ def _unexpected(operation: Operation, problem: str, status: int) -> Verdict:
     if repeatable:
         words += " Repeating this call does no harm. If this persists, check the base URL of the connection."
     else:
-        words += (
-            " The request may have taken effect, so it is not resent automatically. Check in WTS Chat whether it "
-            "arrived before you repeat it."
-        )
+        words += f" The request {_UNCERTAIN}"
     field = problem.split("'")[1] if problem.startswith("'") else None
     error = WtsUnexpectedAnswerError(words, operation_id=name, field=field, status=status, repeatable=repeatable)
     return Verdict(Outcome.UNKNOWN, error=error)
@@ -342,12 +322,7 @@ def _rejected(
     return Verdict(
         Outcome.REJECTED,
         error=kind(
-            message,
-            operation_id=operation.operation_id,
-            status=reply.status,
-            key=key,
-            text=text,
-            short_id=short_id,
+            message, operation_id=operation.operation_id, status=reply.status, key=key, text=text, short_id=short_id
         ),
     )
 
@@ -367,17 +342,17 @@ def _unknown(operation: Operation, what: str, status: int | None) -> Verdict:
     if repeatable:
         words = f"{name}: got no usable answer: {what}. Repeating this call does no harm."
     else:
-        words = (
-            f"{name}: the request was sent, but got no usable answer: {what}. It may have taken effect, so it is not "
-            "resent automatically. Check in WTS Chat whether it arrived before you repeat it."
-        )
+        words = f"{name}: the request was sent, but got no usable answer: {what}. It {_UNCERTAIN}"
     error = WtsUnknownOutcomeError(words, operation_id=name, status=status, repeatable=repeatable)
     return Verdict(Outcome.UNKNOWN, error=error)
 
 
 def _envelope(reply: Reply) -> Mapping[str, Any]:
     """Return the error body, or nothing if it is not one: gateways answer with HTML, text or an empty body."""
-    value = _parsed(reply.body)
+    try:
+        value = parsed(reply.body)
+    except (ValueError, RecursionError):
+        return {}
     return value if isinstance(value, dict) else {}
 
 
@@ -422,8 +397,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _is_nowhere(error: BaseException) -> bool:
     if isinstance(error, socket.gaierror):
         # EAI_AGAIN is a temporary failure of the resolver.
-        return error.errno not in (socket.EAI_AGAIN,)
-    return isinstance(error, OSError) and error.errno in _REFUSING_ERRNOS
+        return error.errno != socket.EAI_AGAIN
+    return isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
 
 
 def _is_ca_file_error(error: BaseException) -> bool:

@@ -33,15 +33,11 @@ def list_panels(
 ) -> Call[PanelPage]:
     """List the account's panels, paged.
 
-    :param title: filter by title.
     :param panel_type: ``MANAGEMENT`` or ``SALES``.
     :param include_details: ``Tags``, ``Steps``, ``StepsCardCount``, ``PanelCardOverdueCount``.
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
-    return Call(
-        "list_panels",
-        query={**given(Title=title, Type=panel_type, IncludeDetails=include_details), **query_of(Window, window)},
-    )
+    query = {**given(Title=title, Type=panel_type, IncludeDetails=include_details), **query_of(Window, window)}
+    return Call("list_panels", query=query)
 
 
 def get_panel(panel_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[Panel]:
@@ -64,48 +60,29 @@ def list_panel_lost_reasons(panel_id: str, **window: Unpack[Window]) -> Call[Pan
     """List the reasons for losing a card of a panel, paged.
 
     :param panel_id: a panel of type ``SALES``.
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
     return Call("list_panel_lost_reasons", path={"id": panel_id}, query=query_of(Window, window))
 
 
-def list_cards(
-    panel_id: str,
-    *,
-    step_id: str | Unset = UNSET,
-    contact_id: str | Unset = UNSET,
-    responsible_user_id: str | Unset = UNSET,
-    text_filter: str | Unset = UNSET,
-    statuses: Sequence[str] | Unset = UNSET,
-    include_details: Sequence[str] | Unset = UNSET,
-    **window: Unpack[Window],
-) -> Call[PanelCardV2Page]:
-    """List the cards of a panel, paged.
+class CardFilters(Window, total=False):
+    """Filters of a list of cards; all optional. A card must match all of them.
 
-    :param step_id: filter by step.
-    :param contact_id: filter by contact.
-    :param responsible_user_id: filter by responsible user.
-    :param text_filter: text to search for in the card's texts.
-    :param statuses: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``.
-    :param include_details: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``, ``Contacts``,
-        ``CustomFields``, ``LostReason``.
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
+    ``text_filter``: text to search for in the card's texts. ``statuses``: ``OPEN``, ``WON``, ``LOST``, ``ARCHIVED``.
+    ``include_details``: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``, ``Contacts``,
+    ``CustomFields``, ``LostReason``.
     """
-    return Call(
-        "list_cards",
-        query={
-            **given(
-                PanelId=panel_id,
-                StepId=step_id,
-                ContactId=contact_id,
-                ResponsibleUserId=responsible_user_id,
-                TextFilter=text_filter,
-                Statuses=statuses,
-                IncludeDetails=include_details,
-            ),
-            **query_of(Window, window),
-        },
-    )
+
+    step_id: str | Unset
+    contact_id: str | Unset
+    responsible_user_id: str | Unset
+    text_filter: str | Unset
+    statuses: Sequence[str] | Unset
+    include_details: Sequence[str] | Unset
+
+
+def list_cards(panel_id: str, **filters: Unpack[CardFilters]) -> Call[PanelCardV2Page]:
+    """List the cards of a panel, paged."""
+    return Call("list_cards", query={"PanelId": panel_id, **query_of(CardFilters, filters)})
 
 
 class CardContent(TypedDict, total=False):
@@ -161,27 +138,17 @@ _MASKS = {"tagNames": "TagIds", "lostReasonId": "Status"}
 
 
 def create_card(**card: Unpack[NewCard]) -> Call[PanelCardV2]:
-    """Create a card; a second call creates a second card.
-
-    :param card: see :class:`NewCard`.
-    """
+    """Create a card; a second call creates a second card."""
     return Call("create_card", body=body_of(NewCard, card))
 
 
 def get_card(card_id: str, *, include_details: Sequence[str] | Unset = UNSET) -> Call[PanelCardV2]:
-    """Read a card.
-
-    :param include_details: ``PanelTitle``, ``StepTitle``, ``StepPhase``, ``ResponsibleUser``, ``Contacts``,
-        ``CustomFields``, ``LostReason``.
-    """
+    """Read a card, with details as in :class:`CardFilters`."""
     return Call("get_card", path={"id": card_id}, query=given(IncludeDetails=include_details))
 
 
 def update_card(card_id: str, **change: Unpack[CardChange]) -> Call[PanelCardV2]:
-    """Change only the given fields of a card, which are also listed in ``fields`` of the body.
-
-    :param change: see :class:`CardChange`.
-    """
+    """Change only the given fields of a card, which are also listed in ``fields`` of the body."""
     body = body_of(CardChange, change, options=("upsert_tag_operation",))
     return Call("update_card", path={"id": card_id}, body={"fields": field_mask(body, _MASKS), **body})
 
@@ -212,10 +179,7 @@ def duplicate_card(
 
 
 def list_card_notes(card_id: str, **window: Unpack[Window]) -> Call[PanelCardNotePage]:
-    """List the notes of a card, paged.
-
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
-    """
+    """List the notes of a card, paged."""
     return Call("list_card_notes", path={"cardId": card_id}, query=query_of(Window, window))
 
 

@@ -39,11 +39,7 @@ class Schedule(TypedDict, total=False):
 
 
 def create_scheduled_message(to: str, **schedule: Unpack[Schedule]) -> Call[ReqScheduledMessage]:
-    """Schedule a template or a bot.
-
-    :param to: phone number of the recipient.
-    :param schedule: see :class:`Schedule`.
-    """
+    """Schedule a template or a bot for a phone number."""
     template = ("parameters", "file_url", "file_id")
     body = body_of(Schedule, schedule, {"scheduled_type": "type"}, templateParams=template)
     return Call("create_scheduled_message", body={"to": to, **body})
@@ -80,9 +76,5 @@ class ScheduledFilters(Window, total=False):
 
 
 def list_scheduled_messages(**filters: Unpack[ScheduledFilters]) -> Call[ScheduledMessagePage]:
-    """List scheduled messages, paged.
-
-    :param filters: see :class:`ScheduledFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
-        on creation and update, and the order.
-    """
+    """List scheduled messages, paged."""
     return Call("list_scheduled_messages", query=query_of(ScheduledFilters, filters, {"scheduled_type": "Type"}))

@@ -97,49 +97,27 @@ class TemplateMessage(TypedDict, total=False):
 
 
 def send_text(text: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
-    """Send a text.
-
-    :param send: see :class:`SendTo`.
-    """
+    """Send a text."""
     return Call("send_text", body={**_to(send), "text": text})
 
 
 def send_image(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
-    """Send an image.
-
-    :param file_id_or_url: ID of an uploaded file, or public address.
-    :param text: caption.
-    :param send: see :class:`SendTo`.
-    """
+    """Send an image: the ID of an uploaded file, or a public address. The text is its caption."""
     return Call("send_image", body=_media(file_id_or_url, send, text))
 
 
 def send_audio(file_id_or_url: str, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
-    """Send an audio file, without a caption.
-
-    :param file_id_or_url: ID of an uploaded file, or public address.
-    :param send: see :class:`SendTo`.
-    """
+    """Send an audio file, without a caption: the ID of an uploaded file, or a public address."""
     return Call("send_audio", body=_media(file_id_or_url, send))
 
 
 def send_video(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
-    """Send a video.
-
-    :param file_id_or_url: ID of an uploaded file, or public address.
-    :param text: caption.
-    :param send: see :class:`SendTo`.
-    """
+    """Send a video: the ID of an uploaded file, or a public address. The text is its caption."""
     return Call("send_video", body=_media(file_id_or_url, send, text))
 
 
 def send_document(file_id_or_url: str, *, text: Missing[str] = UNSET, **send: Unpack[SendTo]) -> Call[RespSendMessage]:
-    """Send a document.
-
-    :param file_id_or_url: ID of an uploaded file, or public address.
-    :param text: caption.
-    :param send: see :class:`SendTo`.
-    """
+    """Send a document: the ID of an uploaded file, or a public address. The text is its caption."""
     return Call("send_document", body=_media(file_id_or_url, send, text))
 
 
@@ -148,7 +126,6 @@ def send_template(to: str, from_: str, template_id: str, **send: Unpack[SendTemp
 
     :param to: recipient, a number or ``@handle``; required even with ``session_id``.
     :param from_: number or ``@handle`` of a channel of the account; required here.
-    :param send: see :class:`SendTemplate`.
     """
     body = body_of(SendTemplate, send, options=_OPTIONS)
     return Call("send_template", body={"to": to, "from": from_, "templateId": template_id, **body})
@@ -161,7 +138,6 @@ def send_template_batch(
 
     :param from_: number or ``@handle`` of a channel of the account.
     :param messages: the recipients, at most 100; see :class:`TemplateMessage`.
-    :param options: see :class:`SendOptions`.
     """
     return Call(
         "send_template_batch",
@@ -175,10 +151,7 @@ def send_template_batch(
 
 
 def get_sent_message_status(send_id: str) -> Call[RespSendMessage]:
-    """Read the status of a message of the send family.
-
-    :param send_id: the ID that the send returned.
-    """
+    """Read the status of a message of the send family."""
     return Call("get_sent_message_status", path={"id": send_id})
 
 
@@ -199,12 +172,8 @@ def media_call(kind: str, reference: str, text: Missing[str], send: SendTo) -> C
     :param kind: one of :data:`KINDS`.
     :param reference: address or ID of the file.
     :param text: caption.
-    :param send: see :class:`SendTo`.
     """
-    if kind == "audio":
-        return send_audio(reference, **send)
-    call = {"image": send_image, "video": send_video, "document": send_document}[kind]
-    return call(reference, text=text, **send)
+    return Call(f"send_{kind}", body=_media(reference, send, UNSET if kind == "audio" else text))
 
 
 #: WhatsApp's maximum length of a text, and of a file's caption. The API documents no limit.

@@ -23,18 +23,10 @@ def list_sequences(
 ) -> Call[SequencePage]:
     """List the account's sequences, paged.
 
-    :param name: filter by name.
-    :param contact_id: filter by contact.
     :param include_details: ``ContactExecutingCount``, ``ExecutionStats``.
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
-    return Call(
-        "list_sequences",
-        query={
-            **given(Name=name, ContactId=contact_id, IncludeDetails=include_details),
-            **query_of(Window, window),
-        },
-    )
+    filters = given(Name=name, ContactId=contact_id, IncludeDetails=include_details)
+    return Call("list_sequences", query={**filters, **query_of(Window, window)})
 
 
 def list_sequence_contacts(
@@ -52,16 +44,9 @@ def list_sequence_contacts(
     :param contact_id: filter by the contact.
     :param phone_number: filter by the contact's number.
     :param include_details: ``ContactDetails``.
-    :param window: see :class:`~airflow_provider_wts.api.window.Window`.
     """
-    return Call(
-        "list_sequence_contacts",
-        path={"id": sequence_id},
-        query={
-            **given(Name=name, ContactId=contact_id, PhoneNumber=phone_number, IncludeDetails=include_details),
-            **query_of(Window, window),
-        },
-    )
+    filters = given(Name=name, ContactId=contact_id, PhoneNumber=phone_number, IncludeDetails=include_details)
+    return Call("list_sequence_contacts", path={"id": sequence_id}, query={**filters, **query_of(Window, window)})
 
 
 def add_sequence_contact(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.window import Window
-from airflow_provider_wts.api.wire import UNSET, Missing, Unset, field_mask, given, given_or_left_out, query_of
+from airflow_provider_wts.api.wire import UNSET, Missing, Unset, body_of, field_mask, given, given_or_left_out, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,11 +65,7 @@ _FILTERS = {
 
 
 def list_sessions(**filters: Unpack[SessionFilters]) -> Call[SessionV2Page]:
-    """List sessions, paged.
-
-    :param filters: see :class:`SessionFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
-        on creation and update, and the order.
-    """
+    """List sessions, paged."""
     return Call("list_sessions", query=query_of(SessionFilters, filters, _FILTERS))
 
 
@@ -79,7 +75,6 @@ def change_session_status(
     """Set the status of a session.
 
     :param new_status: ``UNDEFINED``, ``STARTED``, ``PENDING``, ``IN_PROGRESS``, ``COMPLETED`` or ``HIDDEN``.
-    :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     return Call(
         "change_session_status",
@@ -97,7 +92,6 @@ def complete_session(
     """Complete a session.
 
     :param reactivate_on_new_message: reopen it when the contact writes.
-    :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     return Call(
         "complete_session",
@@ -120,7 +114,6 @@ def transfer_session(
     :param transfer_type: ``DEPARTMENT`` or ``USER``.
     :param new_department_id: the new department, for ``DEPARTMENT``.
     :param new_user_id: the new user, for ``USER``.
-    :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
     return Call(
         "transfer_session",
@@ -135,10 +128,7 @@ def transfer_session(
 
 
 def assign_session_user(session_id: str, user_id: str, *, stop_bot_in_execution: bool | Unset = UNSET) -> Call[Session]:
-    """Assign a session to a user.
-
-    :param stop_bot_in_execution: also stop the bot that runs in the session.
-    """
+    """Assign a session to a user."""
     return Call(
         "assign_session_user",
         path={"id": session_id},
@@ -146,46 +136,31 @@ def assign_session_user(session_id: str, user_id: str, *, stop_bot_in_execution:
     )
 
 
-def update_session(
-    session_id: str,
-    *,
-    status: Missing[str] = UNSET,
-    end_at: Missing[datetime | str] = UNSET,
-    number: Missing[str] = UNSET,
-    department_id: Missing[str] = UNSET,
-    user_id: Missing[str] = UNSET,
-    classification: Mapping[str, Any] | Unset = UNSET,
-    metadata: Missing[Mapping[str, Any]] = UNSET,
-    fields: Sequence[str] = (),
-    stop_bot_in_execution: bool | Unset = UNSET,
-) -> Call[Session]:
+class SessionChanges(TypedDict, total=False):
+    """Changes to a session.
+
+    ``end_at``: when it ended, an aware datetime. ``classification``: ``category`` (``UNDEFINED``, ``WON``, ``LOST``,
+    ``INFO``, ``OTHER``), ``description`` and ``amount``. ``metadata``: data stored with the session.
+    ``stop_bot_in_execution``: also stop the bot that runs in the session.
+    """
+
+    status: Missing[str]
+    end_at: Missing[datetime | str]
+    number: Missing[str]
+    department_id: Missing[str]
+    user_id: Missing[str]
+    classification: Mapping[str, Any] | Unset
+    metadata: Missing[Mapping[str, Any]]
+    stop_bot_in_execution: bool | Unset
+
+
+def update_session(session_id: str, *, fields: Sequence[str] = (), **changes: Unpack[SessionChanges]) -> Call[Session]:
     """Change only the given fields of a session, which are also listed in ``fields`` of the body.
 
-    :param end_at: when it ended, an aware datetime.
-    :param classification: ``category`` (``UNDEFINED``, ``WON``, ``LOST``, ``INFO``, ``OTHER``), ``description`` and
-        ``amount``.
-    :param metadata: data stored with the session.
     :param fields: additional names, from :data:`FIELDS_WITHOUT_VALUE`.
-    :param stop_bot_in_execution: also stop the bot that runs in the session.
     """
-    changes = given(
-        status=status,
-        endAt=end_at,
-        number=number,
-        departmentId=department_id,
-        userId=user_id,
-        classification=classification,
-        metadata=metadata,
-    )
-    return Call(
-        "update_session",
-        path={"id": session_id},
-        body={
-            "fields": [*field_mask(changes), *fields],
-            **changes,
-            **given(options=given_or_left_out(stopBotInExecution=stop_bot_in_execution)),
-        },
-    )
+    body = body_of(SessionChanges, changes, options=("stop_bot_in_execution",))
+    return Call("update_session", path={"id": session_id}, body={"fields": [*field_mask(body), *fields], **body})
 
 
 def create_session_note(

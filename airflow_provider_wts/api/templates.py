@@ -38,11 +38,7 @@ class TemplateFilters(Window, total=False):
 
 
 def list_templates(**filters: Unpack[TemplateFilters]) -> Call[TemplatePage]:
-    """List templates, paged.
-
-    :param filters: see :class:`TemplateFilters`, and :class:`~airflow_provider_wts.api.window.Window` for the bounds
-        on creation and update, and the order.
-    """
+    """List templates, paged."""
     return Call("list_templates", query=query_of(TemplateFilters, filters, {"template_type": "Type"}))
 
 
@@ -62,7 +58,7 @@ def needed_channel(channel: str | None) -> str:
 _EXAMPLE = """{"nome": "Maria", "valor": "149,90"}"""
 
 # Meta refuses template parameters with a line break, a tab, or more than four consecutive spaces.
-_REFUSED_BLANKS = re.compile(r"\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*|\s{5,}")
+_REFUSED_BLANKS = r"\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*|\s{5,}"
 
 
 def template_parameters(name: str, value: Any) -> dict[str, str] | Unset | None:
@@ -129,16 +125,22 @@ _NOT_SENDABLE = frozenset(("draft", "disapproved", "inrevision", "paused", "disa
 _MEDIA = frozenset(("image", "video", "document"))
 
 
+def is_sendable(template: Mapping[str, Any]) -> bool:
+    """Whether a template from the list may be approved."""
+    status = template.get("status")
+    return not isinstance(status, str) or status.replace("_", "").lower() not in _NOT_SENDABLE
+
+
 def check_sendable(template: Mapping[str, Any]) -> None:
     """Refuse a template that is known not to be approved.
 
     :param template: the template from the list.
     :raises WtsInvalidRequestError: when it is not approved.
     """
-    status = template.get("status")
-    if isinstance(status, str) and status.replace("_", "").lower() in _NOT_SENDABLE:
+    if not is_sendable(template):
+        status = quoted(template.get("status"))
         raise WtsInvalidRequestError(
-            f"template: {quoted(template.get('name'))} is not approved; its status is {quoted(status)}. Nothing was "
+            f"template: {quoted(template.get('name'))} is not approved; its status is {status}. Nothing was "
             "sent. Wait for its approval in WTS Chat, or send another template."
         )
 
@@ -174,7 +176,7 @@ def _filling(name: str, value: Any) -> str:
             f"{name}: has no value, which Meta refuses. Nothing was sent. Example: {_EXAMPLE}."
         )
     if isinstance(value, str):
-        filling = _REFUSED_BLANKS.sub(" ", value.strip())
+        filling = re.sub(_REFUSED_BLANKS, " ", value.strip())
         refuse_control_characters(name, filling)
         return filling
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):

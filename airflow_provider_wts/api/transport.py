@@ -189,19 +189,6 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 class _Exchange:
     """The state of the request that a thread is making."""
 
-    __slots__ = (
-        "_before_write",
-        "connected",
-        "deadline",
-        "finished",
-        "fresh",
-        "late",
-        "lock",
-        "refusal",
-        "sock",
-        "written",
-    )
-
     def __init__(self, deadline: float, *, fresh: bool, before_write: Callable[[], None] | None = None) -> None:
         self.deadline = deadline
         self.fresh = fresh

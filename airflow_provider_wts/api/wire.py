@@ -26,8 +26,7 @@ class _Unset(Enum):
     def __repr__(self) -> str:
         return "UNSET"
 
-    def __str__(self) -> str:
-        return "UNSET"
+    __str__ = __repr__
 
     def __bool__(self) -> Literal[False]:
         return False

@@ -212,10 +212,10 @@ class WtsUpdateSessionOperator(SessionChanger):
             "status": parameters.choice("status", self.status, api.sessions.SESSION_STATUSES),
             "end_at": parameters.timestamp("end_at", self.end_at),
             "number": parameters.text("number", self.number),
-            "classification": parameters.classification("classification", self.classification),
-            "metadata": parameters.metadata("metadata", self.metadata),
             "department_id": parameters.named("department", self.department),
             "user_id": parameters.named("user", self.user),
+            "classification": parameters.classification("classification", self.classification),
+            "metadata": parameters.metadata("metadata", self.metadata),
         }
         stop_bot, fields = self.stops_bot(), self._fields_without_value(changes)
         if all(change is UNSET for change in changes.values()) and not fields and stop_bot is not True:

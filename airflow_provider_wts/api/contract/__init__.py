@@ -27,7 +27,6 @@ class Parameter:
 
     :param name: its exact name on the wire; query names are PascalCase, and the API ignores a misspelled one.
     :param location: ``path`` or ``query``.
-    :param required: whether the contract requires it.
     :param schema: its JSON schema, with references unresolved.
     """
 
@@ -42,17 +41,12 @@ class Operation:
     """One operation of the contract.
 
     :param operation_id: its name, unique across the three services.
-    :param service: ``chat``, ``core`` or ``crm``.
-    :param method: HTTP method, upper case.
-    :param path: path template, such as ``/chat/v2/session/{id}``.
-    :param parameters: its path and query parameters.
     :param body_schema: JSON schema of the request body; ``None`` without a body.
     :param body_required: whether the contract requires a body.
     :param answer_schema: JSON schema of the answer with status 200; ``None`` if the answer is empty.
     :param effect: ``read`` changes nothing, ``idempotent`` has no further effect the second time, ``once`` acts again
         each time (a second message, a second card).
     :param send_limit: whether it also counts against the limit of the send family (1,000 requests in 2 minutes).
-    :param summary: a line for people.
     """
 
     operation_id: str
@@ -89,20 +83,14 @@ class Operation:
 
 @cache
 def document(service: str) -> Mapping[str, Any]:
-    """Return the OpenAPI document of a service, without its prose.
-
-    :param service: ``chat``, ``core`` or ``crm``.
-    """
+    """Return the OpenAPI document of a service, without its prose."""
     text = Path(__file__).with_name(f"{service}.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return MappingProxyType(loaded)
 
 
 def resolve(service: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Resolve a schema or parameter that may be a reference.
-
-    :param service: the service whose document has the reference.
-    """
+    """Resolve a schema or parameter that may be a reference."""
     while "$ref" in schema:
         node: Any = document(service)
         for part in schema["$ref"].removeprefix("#/").split("/"):

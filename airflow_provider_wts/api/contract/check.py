@@ -99,11 +99,7 @@ def check_request(
 
 
 def check_answer(operation: Operation, body: object) -> list[str]:
-    """Return what in an answer with status 200 does not match the contract, except for undeclared properties.
-
-    :param body: the parsed answer.
-    :return: one sentence per problem.
-    """
+    """Return what in an answer with status 200 does not match the contract, except for undeclared properties."""
     if operation.answer_schema is None:
         return []
     return [
