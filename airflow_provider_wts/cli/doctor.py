@@ -9,14 +9,14 @@ import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.api.wire import CLOCK_SLACK
 from airflow_provider_wts.hooks.wts import WtsHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from airflow.sdk import Connection
 
@@ -168,24 +168,14 @@ def _rate_limits(hook: WtsHook) -> Found:
 
 
 def _templates(hook: WtsHook) -> Found:
-    from airflow_provider_wts.api.templates import list_templates
+    from airflow_provider_wts.api.templates import is_sendable, list_templates
 
     listed = list(hook.client.items(list_templates()))
-    bad = [f"{one.get('name')} ({one.get('status')})" for one in listed if not _is_sendable(one)]
+    bad = [f"{one.get('name')} ({one.get('status')})" for one in listed if not is_sendable(one)]
     if bad:
         more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
         return WARNING, f"{len(bad)} of {len(listed)} cannot be sent: {', '.join(bad[:10])}{more}"
     return OK, f"{len(listed)}, none paused or rejected."
-
-
-def _is_sendable(template: Mapping[str, Any]) -> bool:
-    from airflow_provider_wts.api.templates import check_sendable
-
-    try:
-        check_sendable(template)
-    except WtsInvalidRequestError:
-        return False
-    return True
 
 
 def _ledger() -> Found:

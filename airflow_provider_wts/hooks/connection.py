@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -171,18 +172,18 @@ def _with_brackets(base_url: str) -> str:
 def _text(extra: dict[str, Any], name: str) -> str | None:
     value = extra.get(name)
     if value is None or isinstance(value, str):
-        return (value or "").strip() or None
+        return value and value.strip()
     raise WtsInvalidRequestError(f"The connection's extra {quoted(name)} must be text, not {type(value).__name__}.")
 
 
 def _number(extra: dict[str, Any], name: str, *, default: int, least: int, most: int) -> int:
     value = extra.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None:
         return default
     try:
-        number = float(value) if not isinstance(value, bool) else 0.5
+        number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
-        number = 0.5
+        number = math.nan
     if not number.is_integer() or not least <= number <= most:
         raise WtsInvalidRequestError(
             f"The connection's extra {quoted(name)} is {quoted(value)}. It must be a whole number from {least} to "
@@ -205,7 +206,7 @@ def _flag(extra: dict[str, Any], name: str) -> bool:
 
 def _recipients(extra: dict[str, Any]) -> frozenset[str]:
     value = extra.get("allowed_recipients")
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None:
         return frozenset()
     if isinstance(value, str):
         text = value.strip()

@@ -108,10 +108,7 @@ def is_permanent(error: Exception) -> bool:
 
 @contextmanager
 def closed(thing: Any) -> Iterator[Any]:
-    """Close a connection or cursor at the end, without hiding an earlier error behind one of closing.
-
-    :param thing: the connection or cursor.
-    """
+    """Close a connection or cursor at the end, without hiding an earlier error behind one of closing."""
     try:
         yield thing
     except BaseException:

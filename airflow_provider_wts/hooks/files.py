@@ -79,7 +79,6 @@ class Source(NamedTuple):
         """Check a file.
 
         :param path: local path, or any address that ``ObjectStoragePath`` supports.
-        :param parameter: the parameter's name, for errors.
         :raises WtsInvalidRequestError: when there is no such file, or it is empty.
         """
         place = _allowed(_place(path, parameter), path, parameter)
@@ -99,9 +98,7 @@ class Source(NamedTuple):
         except WtsInvalidRequestError:
             raise
         except (OSError, ValueError) as error:
-            raise WtsInvalidRequestError(
-                f"{parameter}: {quoted(path)} cannot be read: {reason_of(error)}. {_EXAMPLE}"
-            ) from None
+            raise _unreadable(path, parameter, error) from None
         if not size:
             raise WtsInvalidRequestError(f"{parameter}: {quoted(path)} is empty.")
         return cls(place, PurePosixPath(path).name or place.name, size, version)
@@ -150,16 +147,9 @@ def upload(
     mime_type: str | None = None,
     parameter: str = "file",
 ) -> FileV2:
-    """Upload a file. If the content is lost in transit, the upload starts over, which does no harm.
+    """Upload a file, as :meth:`~airflow_provider_wts.hooks.wts.WtsHook.upload` describes.
 
-    :param path: local path, or any address that ``ObjectStoragePath`` supports.
-    :param file_type: one of :data:`FILE_TYPES`; inferred from the MIME type if omitted.
-    :param name: name that the customer sees; the file's own name if omitted.
-    :param mime_type: MIME type; inferred from the name if omitted.
-    :param parameter: name of the parameter with ``path``, for errors.
-    :return: the file; its ``id`` can be used in any number of messages.
-    :raises WtsInvalidRequestError: when there is no such file, or it is empty.
-    :raises WtsError: when the API or the file storage fails, or the file changed meanwhile.
+    If the content is lost in transit, the upload starts over, which does no harm.
     """
     source = Source.of(path, parameter=parameter)
     name = name or source.name
@@ -222,14 +212,15 @@ def _allowed(place: Path | ObjectStoragePath, path: str, parameter: str) -> Path
 
 def _is_below(path: str, allowed: str) -> bool:
     """Whether an address is in an allowed folder, or has an allowed scheme. The connection in it does not matter."""
-    (scheme, rest), (allowed_scheme, folder) = (
-        (text.partition("://")[0].lower(), text.partition("://")[2]) for text in (path, allowed)
-    )
-    authority, slash, key = rest.partition("/")
-    rest = authority.rpartition("@")[2] + slash + key
-    authority, slash, key = folder.partition("/")
-    folder = (authority.rpartition("@")[2] + slash + key).rstrip("/")
-    return "://" in allowed and scheme == allowed_scheme and (not folder or rest.startswith(f"{folder}/"))
+
+    def parts(address: str) -> tuple[str, str]:
+        scheme, _, rest = address.partition("://")
+        authority, slash, key = rest.partition("/")
+        return scheme.lower(), authority.rpartition("@")[2] + slash + key
+
+    (scheme, key), (allowed_scheme, folder) = parts(path), parts(allowed)
+    folder = folder.rstrip("/")
+    return "://" in allowed and scheme == allowed_scheme and (not folder or key.startswith(f"{folder}/"))
 
 
 def _place(path: str, parameter: str) -> Path | ObjectStoragePath:
@@ -241,10 +232,12 @@ def _place(path: str, parameter: str) -> Path | ObjectStoragePath:
         place: ObjectStoragePath = ObjectStoragePath(path)
         place.fs  # noqa: B018  # raises if the scheme is unknown
     except (ValueError, ImportError) as error:
-        raise WtsInvalidRequestError(
-            f"{parameter}: {quoted(path)} cannot be read: {reason_of(error)}. {_EXAMPLE}"
-        ) from None
+        raise _unreadable(path, parameter, error) from None
     return place
+
+
+def _unreadable(path: str, parameter: str, error: Exception) -> WtsInvalidRequestError:
+    return WtsInvalidRequestError(f"{parameter}: {quoted(path)} cannot be read: {reason_of(error)}. {_EXAMPLE}")
 
 
 _FILE_EXAMPLE = "Example: 'https://example.com/invoice.pdf', or 's3://aws_default@bucket/invoices/118.pdf'."
@@ -259,7 +252,6 @@ class OutgoingFile:
     Not earlier: a later try that finds its message sent does not need the file, which may be gone by then.
 
     :param value: public address, ID, local path, or any other address that ``ObjectStoragePath`` supports.
-    :param parameter: the parameter's name, for errors.
     :param name: the name for the upload.
     :param mime_type: its MIME type, if known.
     :param check: whether to check now that the file exists.
@@ -276,8 +268,8 @@ class OutgoingFile:
         mime_type: Any = None,
         check: bool = True,
     ) -> None:
-        given = parameters.text(parameter, value)
-        if not isinstance(given, str) or not given.strip():
+        given = parameters.text(parameter, value) or ""
+        if not given.strip():
             raise WtsInvalidRequestError(f"{parameter}: is empty. {_FILE_EXAMPLE}")
         self._hook = hook
         self._parameter = parameter

@@ -31,18 +31,11 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath:
     """Return the path of a file that is about to be written.
 
-    :param parameter: the parameter's name, for errors.
-    :param text: any address that ``ObjectStoragePath`` supports.
-    :param example: an example value, for errors.
     :raises WtsInvalidRequestError: when it cannot name a file, or its folder cannot be created.
     """
-    if text.endswith(("/", os.sep)):
-        raise WtsInvalidRequestError(
-            f"{parameter}: {quoted(text)} is a folder. It must name a file. Example: {example}."
-        )
     with _refused(parameter, text, example):
         path = _place(text)
-        if path.is_dir():
+        if text.endswith(("/", os.sep)) or path.is_dir():
             raise WtsInvalidRequestError(
                 f"{parameter}: {quoted(text)} is a folder. It must name a file. Example: {example}."
             )
@@ -55,9 +48,6 @@ def output_file(parameter: str, text: str, *, example: str) -> ObjectStoragePath
 def output_folder(parameter: str, text: str, *, example: str) -> ObjectStoragePath:
     """Return a folder that files are about to be written to.
 
-    :param parameter: the parameter's name, for errors.
-    :param text: any address that ``ObjectStoragePath`` supports.
-    :param example: an example value, for errors.
     :raises WtsInvalidRequestError: when it cannot be a folder, or cannot be created.
     """
     with _refused(parameter, text, example):
@@ -77,8 +67,6 @@ def output_folder(parameter: str, text: str, *, example: str) -> ObjectStoragePa
 def whole_file(path: ObjectStoragePath, parameter: str, *, example: str) -> Iterator[IO[bytes]]:
     """Open a file for writing that gets its name only when it is complete.
 
-    :param parameter: the parameter that names it, for errors.
-    :param example: an example value, for errors.
     :raises WtsInvalidRequestError: when it cannot be opened.
     :raises WtsError: when it cannot be written completely. An existing file of that name is unchanged.
     """

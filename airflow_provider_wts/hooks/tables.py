@@ -32,40 +32,17 @@ _BATCH = 500
 
 #: The SQL type of each kind of column, by dialect.
 _TYPES = {
-    "postgresql": {
-        "id": 'CHAR(36) COLLATE "C"',
-        "key": 'VARCHAR(255) COLLATE "C"',
-        "text": "TEXT",
-        "json": "TEXT",
-        "count": "INTEGER",
-        "long": "BIGINT",
-        "flag": "BOOLEAN",
-        "time": "TIMESTAMP WITH TIME ZONE",
-        "number": "NUMERIC(18, 4)",
-    },
-    "mysql": {
-        "id": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin",
-        "key": "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {collation}",
-        "text": "MEDIUMTEXT CHARACTER SET utf8mb4",
-        "json": "LONGTEXT CHARACTER SET utf8mb4",
-        "count": "INTEGER",
-        "long": "BIGINT",
-        "flag": "BOOLEAN",
-        "time": "DATETIME(6)",
-        "number": "DECIMAL(18, 4)",
-    },
-    "sqlite": {
-        "id": "CHAR(36)",
-        "key": "VARCHAR(255)",
-        "text": "TEXT",
-        "json": "TEXT",
-        "count": "INTEGER",
-        "long": "INTEGER",
-        "flag": "BOOLEAN",
-        "time": "TEXT",
-        "number": "NUMERIC",
-    },
+    "id": ('CHAR(36) COLLATE "C"', "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin", "CHAR(36)"),
+    "key": ('VARCHAR(255) COLLATE "C"', "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {collation}", "VARCHAR(255)"),
+    "text": ("TEXT", "MEDIUMTEXT CHARACTER SET utf8mb4", "TEXT"),
+    "json": ("TEXT", "LONGTEXT CHARACTER SET utf8mb4", "TEXT"),
+    "count": ("INTEGER", "INTEGER", "INTEGER"),
+    "long": ("BIGINT", "BIGINT", "INTEGER"),
+    "flag": ("BOOLEAN", "BOOLEAN", "BOOLEAN"),
+    "time": ("TIMESTAMP WITH TIME ZONE", "DATETIME(6)", "TEXT"),
+    "number": ("NUMERIC(18, 4)", "DECIMAL(18, 4)", "NUMERIC"),
 }
+_DIALECTS = ("postgresql", "mysql", "sqlite")
 
 #: Binary collations of MariaDB and MySQL. The last one, for old servers, ignores trailing spaces.
 _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin", "utf8mb4_bin")
@@ -110,10 +87,7 @@ def table_of(
     """Return the table that two parameters name, or ``None`` if neither is given.
 
     :param names: the names of the parameters for the table and for the connection.
-    :param given: the values of these parameters.
-    :param columns: the kind of each column, by name.
-    :param key: the columns of the primary key.
-    :param dates: as in :class:`Table`.
+    :param given: the values of these parameters. The others are as in :class:`Table`.
     :raises WtsInvalidRequestError: when only one of them is given, or it is not a valid name.
     """
     table, conn_id = (None if missing(one) else str(one).strip() for one in given)
@@ -399,9 +373,9 @@ class Table:
 
     def _make(self, connection: Any, cursor: Any) -> None:
         """Create the table if it is missing, and the types of its database are known."""
-        types = _TYPES.get(self._dialect)
-        if types is None:
+        if self._dialect not in _DIALECTS:
             return
+        place = _DIALECTS.index(self._dialect)
         # CREATE, even with IF NOT EXISTS, needs a privilege that a task that only writes rows may not have.
         if self._is_there(connection, cursor):
             return
@@ -413,7 +387,7 @@ class Table:
             known = {cells_of(row)[0] for row in cursor.fetchall()}
             collation = next(name for name in _COLLATIONS if name in known)
         columns = [
-            f"{name} {types[kind].format(collation=collation)}{' NOT NULL' if name in self._key else ''}"
+            f"{name} {_TYPES[kind][place].format(collation=collation)}{' NOT NULL' if name in self._key else ''}"
             for name, kind in self._columns.items()
         ]
         try:
@@ -462,7 +436,7 @@ class Table:
 
 def _safe(name: str, dialect: str) -> str:
     """Return a table's name in the quotes of its database, which a reserved word needs; the same table as without."""
-    if dialect not in _TYPES:
+    if dialect not in _DIALECTS:
         return name
     mark = "`" if dialect == "mysql" else '"'
 
