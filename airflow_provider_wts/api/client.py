@@ -346,10 +346,7 @@ class WtsClient:
 
 
 class _Retries(wait_base):
-    """The retry policy of one call, for tenacity.
-
-    Each class of failure has its own time budget, counted from the start of the call.
-    """
+    """The retry policy of one call, for tenacity: each class of failure has its own time from the start of the call."""
 
     def __init__(self, call: Call[Any], rate_limit_wait: float, until: float) -> None:
         self._call = call

@@ -313,10 +313,7 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class _FinalResponse(PlainResponse):
-    """Skips all interim answers. ``http.client`` only skips 100, and mistakes any other 1xx for the final answer.
-
-    The real answer would then be mistaken for that to the next request.
-    """
+    """Skips all interim answers. ``http.client`` only skips 100, and mistakes any other 1xx for the final answer."""
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
@@ -484,10 +481,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _proxies_to(base_url: str) -> dict[str, str]:
-    """Return the environment's proxies, but none for this machine: the proxy would get the token unencrypted.
-
-    :raises WtsInvalidRequestError: when that kind of proxy is not supported.
-    """
+    """Return the environment's proxies, but none for this machine: the proxy would get the token unencrypted."""
     found: dict[str, str] = dict(get_environ_proxies(base_url))
     # As in curl. requests would mistake the host before a port for a scheme.
     proxies = {name: proxy if "://" in proxy else f"http://{proxy}" for name, proxy in found.items()}

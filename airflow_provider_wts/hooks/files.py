@@ -187,10 +187,7 @@ def _refuse_changed(source: Source, path: str, parameter: str) -> None:
 
 
 def _allowed(place: Path | ObjectStoragePath, path: str, parameter: str) -> Path | ObjectStoragePath:
-    """Return a file if ``[wts] allowed_files`` allows it, with links and ``..`` resolved.
-
-    :raises WtsInvalidRequestError: when it does not.
-    """
+    """Return a file with links and ``..`` resolved, if ``[wts] allowed_files`` allows it; refuse it otherwise."""
     from airflow.providers.common.compat.sdk import conf
 
     allowed = [one.strip() for one in conf.get("wts", "allowed_files", fallback="").split(",") if one.strip()]

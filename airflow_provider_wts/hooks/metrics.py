@@ -40,11 +40,7 @@ _INVALID = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class _Backend(NamedTuple):
-    """Where Airflow sends metrics.
-
-    :param stats: Airflow's ``Stats``.
-    :param has_tags: whether it supports tags. Plain StatsD drops them.
-    """
+    """Airflow's ``Stats``, and whether it supports tags. Plain StatsD drops them."""
 
     stats: Any
     has_tags: bool

@@ -219,11 +219,7 @@ def match(
 
 
 def _id_of(what: str, text: str, listed: Callable[[], list[dict[str, Any]]], *names: str, by: str) -> str:
-    """Return the ID of the one item with a name; an ID is used as it is, without a request.
-
-    :param names: the fields with an item's names.
-    :param by: the operation that lists the items.
-    """
+    """Return the ID of the one item with a name in some fields; an ID is used as it is, without a request."""
     if is_uuid(text):
         return text.strip()
     return str(required(match(what, text, listed(), lambda item: [item.get(name) for name in names]), "id", by))
