@@ -39,6 +39,9 @@ _CHECK_INTERVAL = 0.2
 #: Refusals after which a campaign that has reached nobody ends: the request is wrong, not the recipients.
 MAX_REFUSALS = 5
 
+#: Refusals in a row after which a campaign without ``max_failures`` ends, because each costs two requests.
+MAX_REFUSALS_IN_A_ROW = 500
+
 
 class Delivery:
     """Makes requests, and records their answers in the ledger's pages.
@@ -62,7 +65,8 @@ class Delivery:
         self._begun = set[str]()
         #: How many sends WTS Chat accepted.
         self.accepted = 0
-        self._refused = 0
+        #: How many recipients it has refused since.
+        self.refused = 0
         self._pool: ThreadPoolExecutor | None = None
         #: IDs of the sends that WTS Chat accepted last.
         self.recent: deque[str] = deque(maxlen=3)
@@ -142,6 +146,7 @@ class Delivery:
             # A send that failed at once was never in the queue, so it shows nothing about it.
             return
         self.accepted += 1
+        self.refused = 0
         if receipt.get("id"):
             self.recent.append(str(receipt["id"]))
 
@@ -199,10 +204,10 @@ class Delivery:
                 self._request(half, page, unanswered)
                 self._keep(page)
             return
-        self._refused += 1
+        self.refused += 1
         self.receive(sends[0].mark.key, {"status": "FAILED", "failedReason": error.text or str(error)}, page)
-        if not self.accepted and self._refused >= MAX_REFUSALS:
-            error.add_note(f"The first {self._refused} recipients were refused, so nothing more was tried.")
+        if not self.accepted and self.refused >= MAX_REFUSALS:
+            error.add_note(f"The first {self.refused} recipients were refused, so nothing more was tried.")
             raise error
 
 

@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, WtsNotSentError, quoted
 from airflow_provider_wts.api.messages import has_failed
-from airflow_provider_wts.campaigns.delivery import Delivery
+from airflow_provider_wts.campaigns.delivery import MAX_REFUSALS_IN_A_ROW, Delivery
 from airflow_provider_wts.campaigns.earlier import EarlierSends, Fingerprint
 from airflow_provider_wts.campaigns.recipients import Send, SkippedRow
 from airflow_provider_wts.campaigns.results import Progress, Result
@@ -672,8 +672,8 @@ class Campaign:
         """Return when the next chunk may go out, or stop the campaign."""
         if self._results is not None:
             self._results.save()
-        if self._too_many_failures():
-            raise HeldBack(f"more than {self._failure_limit:g} messages failed (max_failures)")
+        if failures := self._too_many_failures():
+            raise HeldBack(failures)
         while (opening := self._times.opening(now := datetime.now(UTC))) > now:
             # Without a ledger, only this process knows what was sent, so the task must not leave its worker.
             may_defer = self.ledger.is_kept or not (self._progress.counts["sent"] or self._progress.counts["failed"])
@@ -684,14 +684,23 @@ class Campaign:
 
     # The end ---------------------------------------------------------------------------------------------------------
 
-    def _too_many_failures(self) -> bool:
-        return self._failure_limit is not None and self._progress.counts["failed"] > self._failure_limit
+    def _too_many_failures(self) -> str:
+        """Return why nothing more is sent after so many failures, or an empty text."""
+        if self._failure_limit is not None:
+            too_many = self._progress.counts["failed"] > self._failure_limit
+            return f"more than {self._failure_limit:g} messages failed (max_failures)" if too_many else ""
+        if self._delivery.refused < MAX_REFUSALS_IN_A_ROW:
+            return ""
+        return (
+            f"WTS Chat refused {self._delivery.refused} recipients in a row (to go on nevertheless, set max_failures)"
+        )
 
     def _problem(self) -> str:
         """Return why the task fails, or an empty text."""
         counts = self._progress.counts
-        if self._too_many_failures():
-            return f"More than {self._failure_limit:g} messages failed (max_failures), so the campaign was stopped."
+        failures = self._too_many_failures()
+        if failures and (self._failure_limit is not None or counts["not_sent"]):
+            return f"{failures[0].upper()}{failures[1:]}, so the campaign was stopped."
         if counts["undecided"]:
             rest = counts["failed"] or counts["not_sent"]
             return (

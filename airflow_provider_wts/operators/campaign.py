@@ -101,7 +101,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
         ``results_path``, or ``[wts] results_path``, and the extra ``sql`` (templated).
     :param results_conn_id: ID of the Airflow connection of its database (templated).
     :param max_failures: number of failed messages beyond which the task stops and fails: a count, or a share of the
-        recipients such as ``0.05`` or ``"5%"``. ``None`` for no limit (templated).
+        recipients such as ``0.05`` or ``"5%"``. ``None``: stop if 500 in a row are refused (templated).
     :param holdout: share of people who deliberately get no message, such as ``0.1`` or ``"10%"``, to measure the effect
         of the campaign. A hash of ``holdout_key`` and the person selects them: the same people in every run, after a
         clear, and on every machine. Their status is ``holdout`` (templated).

@@ -454,6 +454,23 @@ def test_a_refusal_of_everything_ends_the_campaign_soon(wts_connection: Emulator
     assert len(wts_connection.requests_of("queue_chatbot_batch")) < 30
 
 
+@pytest.mark.parametrize(("limit", "stops"), [(None, True), ("100%", False)])
+def test_an_account_that_refuses_everybody_from_some_point_on_is_not_flooded(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str | None,
+    stops: bool,
+) -> None:
+    monkeypatch.setattr("airflow_provider_wts.campaigns.run.MAX_REFUSALS_IN_A_ROW", 8)
+    wts_connection.faults.add("status", status=400, body="1192", operation_id="send_text", times=None)
+    refused = [f"119200000{number}" for number in range(10, 47)]
+    sending = text(recipients=[*numbers(3), *refused], chunk_size=4, parallelism=1, max_failures=limit)
+    with pytest.raises(AirflowFailException, match="refused 9 recipients in a row") if stops else nullcontext():
+        sending.execute(context)
+    assert len(wts_connection.requests_of("send_text")) == (12 if stops else 40)
+
+
 def test_failures_beyond_the_limit_stop_the_campaign_and_a_clear_goes_on(
     wts_connection: Emulator, context: dict[str, Any]
 ) -> None:
