@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_wts.api.contract import operations
-from airflow_provider_wts.emulator.answers import EMPTY, HANDLERS, Details, Empty, Handler, Request, answer, handles
+from airflow_provider_wts.emulator.answers import (
+    EMPTY,
+    HANDLERS,
+    Details,
+    Empty,
+    Handler,
+    Request,
+    answer,
+    by_name,
+    handles,
+)
 from airflow_provider_wts.emulator.conversation import contacts_named
 from airflow_provider_wts.emulator.lists import Property, keeps, listed, whole
 from airflow_provider_wts.emulator.state import Account, Contact, Record, Table
@@ -176,6 +186,18 @@ class Members:
         for contact in named:
             self.remove(account, holder, contact)
         return EMPTY
+
+
+_HOLDER_DETAILS = by_name("departments", "contactExecutingCount", contactsCount=("ContactCount",))
+
+
+def show_holder(request: Request, holder: Record) -> dict[str, Any]:
+    """Return a portfolio or a sequence, with the number of contacts in it."""
+
+    def count() -> int:
+        return sum(held == holder.id for held, _ in request.account.memberships)
+
+    return answer(request, holder, _HOLDER_DETAILS, contactsCount=count, contactExecutingCount=count)
 
 
 def changes(request: Request, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:

@@ -26,9 +26,10 @@ from airflow_provider_wts.emulator.bots import check_steps
 from airflow_provider_wts.emulator.clock import TICKS, parse_ticks
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.resources.agents import join
+from airflow_provider_wts.emulator.resources.cards import add_card, add_card_note
+from airflow_provider_wts.emulator.resources.departments import join
 from airflow_provider_wts.emulator.resources.files import file_values, message_files, message_type
-from airflow_provider_wts.emulator.resources.panels import add_card, add_card_note, steps_of
+from airflow_provider_wts.emulator.resources.panels import steps_of
 from airflow_provider_wts.emulator.state import Account, Behaviour, Record, RecordT, Session, Table, named
 
 DEFAULT_SEED: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("default_seed.json").read_bytes())

@@ -11,8 +11,10 @@ from airflow_provider_wts.emulator.crud import changes, merged
 from airflow_provider_wts.emulator.errors import Refusal, required
 from airflow_provider_wts.emulator.lists import Property, date_bounds, keeps, keeps_metadata, listed
 from airflow_provider_wts.emulator.phones import formatted_phone, stored_phone
-from airflow_provider_wts.emulator.resources.members import PORTFOLIO_CONTACTS, SEQUENCE_CONTACTS
-from airflow_provider_wts.emulator.resources.properties import accepted_values, tag_ids, tags_after
+from airflow_provider_wts.emulator.resources.custom_fields import accepted_values
+from airflow_provider_wts.emulator.resources.portfolios import PORTFOLIO_CONTACTS
+from airflow_provider_wts.emulator.resources.sequences import SEQUENCE_CONTACTS
+from airflow_provider_wts.emulator.resources.tags import tag_ids, tags_after
 from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key, handle_key, named
 
 _FIELDS = by_name(

@@ -11,9 +11,9 @@ from airflow_provider_wts.emulator.clock import parse_ticks
 from airflow_provider_wts.emulator.crud import Resource, changes
 from airflow_provider_wts.emulator.errors import Refusal, bad_request, not_found
 from airflow_provider_wts.emulator.lists import date_bounds
-from airflow_provider_wts.emulator.resources.agents import serves
-from airflow_provider_wts.emulator.resources.channels import filled_template
+from airflow_provider_wts.emulator.resources.departments import serves
 from airflow_provider_wts.emulator.resources.files import message_file
+from airflow_provider_wts.emulator.resources.templates import filled_template
 from airflow_provider_wts.emulator.state import ALWAYS, Account, Record, address_key
 
 _FIELDS = by_name(

@@ -1,38 +1,14 @@
-"""Portfolios and sequences, and the contacts in them."""
+"""Sequences and the contacts in them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_wts.emulator.answers import Request, answer, by_name
-from airflow_provider_wts.emulator.crud import Members, Resource
+from airflow_provider_wts.emulator.answers import Request, by_name
+from airflow_provider_wts.emulator.crud import Members, Resource, show_holder
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.state import Account, Contact, Record, address_key
-
-_DETAILS = by_name("departments", "contactExecutingCount", contactsCount=("ContactCount",))
-
-
-def _show(request: Request, holder: Record) -> dict[str, Any]:
-    """Return a portfolio or a sequence, with the number of contacts in it."""
-
-    def count() -> int:
-        return sum(held == holder.id for held, _ in request.account.memberships)
-
-    return answer(request, holder, _DETAILS, contactsCount=count, contactExecutingCount=count)
-
-
-def _moved(contact: Contact, portfolio: Record, inside: bool) -> None:
-    others = [one for one in contact["portfolioIds"] if one != portfolio.id]
-    contact["portfolioIds"] = [*others, portfolio.id] if inside else others
-
-
-PORTFOLIO_CONTACTS = Members(
-    Resource("portfolio", show=_show),
-    filters={"ContactIds": "contactId"},
-    moved=_moved,
-    unknown=lambda account: account.switches.portfolio_unknown_phone,
-)
 
 
 def _wanted(request: Request) -> Callable[[Record], bool]:
@@ -69,7 +45,7 @@ def _again(account: Account, member: Record) -> None:
 
 
 SEQUENCE_CONTACTS = Members(
-    Resource("sequence", show=_show, texts={"Name": ("name",)}, keep=_wanted),
+    Resource("sequence", show=show_holder, texts={"Name": ("name",)}, keep=_wanted),
     details=by_name("contactDetails"),
     keep=_wanted_members,
     values=_values,
