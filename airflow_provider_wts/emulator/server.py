@@ -35,6 +35,7 @@ _TICK = 0.02
 _KEEP_ALIVE = 75
 _LONGEST_LINE = 65_536
 _CHUNK = 64 * 1024
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _LARGEST_BODY = 256 * 1024 * 1024
 
 
@@ -106,7 +107,7 @@ class _Connection(BaseHTTPRequestHandler):
         self.raw_requestline = self.rfile.readline(_LONGEST_LINE + 1)
         self.connection.settimeout(None)
         if len(self.raw_requestline) > _LONGEST_LINE:
-            self.requestline = self.command = ""
+            self.requestline = self.request_version = self.command = ""
             self.send_error(414)
         elif self.raw_requestline and self.parse_request():
             try:
@@ -141,13 +142,19 @@ class _Connection(BaseHTTPRequestHandler):
                 raise ValueError("Content-Length")
             yield from self._read(int(length))
         elif coding.strip().lower() == "chunked":
-            while size := int(self.rfile.readline(_LONGEST_LINE).partition(b";")[0], 16):
+            while size := self._chunk_size():
                 yield from self._read(size)
                 self.rfile.readline(_LONGEST_LINE)
             while self.rfile.readline(_LONGEST_LINE).strip():
                 pass
         else:
             raise NotImplementedError(coding)
+
+    def _chunk_size(self) -> int:
+        text = self.rfile.readline(_LONGEST_LINE).partition(b";")[0].strip()
+        if not _CHUNK_SIZE.fullmatch(text):
+            raise ValueError("chunk")
+        return int(text, 16)
 
     def _read(self, size: int) -> Iterator[bytes]:
         while size > 0:

@@ -224,6 +224,7 @@ POST = (
     b"POST /chat/v1/send/text HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer pn_emulator\r\n"
     b"Content-Type: application/json\r\n"
 )
+_BODY = json.dumps(SEND).encode()
 
 
 def test_a_body_in_chunks_is_read(api: Api, emulator: Emulator) -> None:
@@ -245,6 +246,8 @@ def test_a_body_in_chunks_is_read(api: Api, emulator: Emulator) -> None:
         (POST + b"Content-Length: x\r\n\r\n", b"{}"),
         (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"{}"),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n{}\r\n"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"+%x\r\n%b\r\n0\r\n\r\n" % (len(_BODY), _BODY)),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0x%x\r\n%b\r\n0\r\n\r\n" % (len(_BODY), _BODY)),
         (POST + b"Transfer-Encoding: nonsense\r\n\r\n", b"{}"),
         (POST + b"X: " + b"y" * 200_000 + b"\r\n\r\n", b""),
         (POST + b"X\x00: y\r\n\r\n", b""),
@@ -257,6 +260,10 @@ def test_a_body_in_chunks_is_read(api: Api, emulator: Emulator) -> None:
 def test_what_is_no_http_is_refused_and_sends_nothing(emulator: Emulator, head: bytes, body: bytes) -> None:
     assert spoken(emulator, head, body)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431", b"HTTP/1.1 501", b"")
     assert emulator.sends == []
+
+
+def test_a_request_line_that_is_too_long_gets_an_answer(emulator: Emulator) -> None:
+    assert spoken(emulator, b"GET /".ljust(65_537, b"a"))[:12] == b"HTTP/1.1 414"
 
 
 @pytest.mark.parametrize("length", [b"10000", b"3"])
