@@ -356,6 +356,11 @@ class RunningServer(socketserver.TCPServer):
         self._connections[request] = thread
         thread.start()
 
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, also one that got no thread."""
+        super().shutdown_request(request)
+        self._connections.pop(request, None)
+
     def _converse(self, connection: Any, client_address: Any) -> None:
         try:
             self.finish_request(connection, client_address)
@@ -365,7 +370,6 @@ class RunningServer(socketserver.TCPServer):
             log.exception("A connection failed.")
         finally:
             self.shutdown_request(connection)
-            self._connections.pop(connection, None)
 
     def _run(self) -> None:
         """Take connections, and do what is due in the account."""

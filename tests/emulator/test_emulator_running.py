@@ -50,6 +50,19 @@ def test_it_refuses_connections_once_stopped() -> None:
         requests.get(url, timeout=1)
 
 
+def test_a_connection_that_gets_no_thread_does_not_keep_it_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Emulator() as emulator:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", _no_thread)
+            with pytest.raises(requests.ConnectionError):
+                requests.get(emulator.url, timeout=5)
+        assert requests.get(emulator.url, timeout=5).status_code == 200
+
+
+def _no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_it_can_start_again_with_what_it_had() -> None:
     emulator = Emulator()
     for expected in (3, 4):
