@@ -79,7 +79,8 @@ def object_store() -> Any:
         from airflow.io.store import attach  # type: ignore[no-redef]
 
     store = MemoryFileSystem()
-    attach("memory", fs=store)
+    # Airflow remembers a store that another test named before there was a file system for it.
+    attach("memory", fs=store).fs = store
     return store
 
 
