@@ -327,13 +327,9 @@ def _needed(value: Any) -> Callable[[int], float] | None:
     """Return how many of the sent rows are needed, given how many there are."""
     if parameters.missing(value):
         return None
-    text = str(value).strip()
-    try:
-        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        number = -1.0
+    number, text = parameters.fraction(value), str(value).strip()
     share = text.endswith("%") or "." in text
-    if isinstance(value, bool) or not 0 <= number < float("inf") or (share and number > 1):
+    if not 0 <= number < float("inf") or (share and number > 1):
         raise WtsInvalidRequestError(
             f"needed: {quoted(value)} is neither a count nor a share of the sent rows. Example: 500, 0.9 or '90%'"
         )
