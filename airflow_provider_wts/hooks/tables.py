@@ -68,6 +68,9 @@ _SNAPSHOTS = {
     "sqlite": "BEGIN IMMEDIATE",
 }
 
+#: How long PostgreSQL waits for a lock, such as one of a stopped worker. Its default is no limit; that of MySQL, 50 s.
+_POSTGRESQL_LOCKS = "2min"
+
 #: Decimals of an amount.
 _DIGITS = 4
 
@@ -242,6 +245,7 @@ class Table:
         if self._dialect == "postgresql":
             # A column without a time zone stores local time.
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+            cursor.execute(f"SET LOCAL lock_timeout = '{_POSTGRESQL_LOCKS}'")
         if self._dialect == "mysql":
             # A TIMESTAMP interprets values as local time, and refuses the hour that daylight saving time skips.
             cursor.execute("SET time_zone = '+00:00'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
@@ -153,6 +153,24 @@ def test_a_retry_finds_rows_that_another_task_wrote_meanwhile(table: Table, data
         table.replace_changed(rows(), [], seal=None, whole=[ONE])
     assert not is_final(problem.value)
     assert table.replace_changed([row("a")], [], seal=None, whole=[ONE]).written == 1
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_rows_that_a_stopped_worker_keeps_locked_do_not_block_for_ever(
+    table: Table,
+    database: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from databases import Server
+
+    monkeypatch.setattr("airflow_provider_wts.hooks.tables._POSTGRESQL_LOCKS", "200ms")
+    table.replace([row("a")])
+    with closing(Server("postgresql", "").connect()) as stopped:
+        stopped.cursor().execute(f"UPDATE {database.table} SET name = 'Bia'")
+        with pytest.raises(WtsError, match=r"lock timeout.*The table is unchanged.*A retry writes them") as refused:
+            table.replace([row("a", name="Caio")])
+        assert not is_final(refused.value)
+    assert table.replace([row("a", name="Caio")]) == 1
 
 
 def test_tasks_that_make_the_table_at_once_all_write_their_rows(table: Table, database: Any) -> None:  # noqa: F811
