@@ -198,29 +198,7 @@ class WtsCancelScheduledMessageOperator(WtsOperator):
         return list(dict.fromkeys(checked)) or None
 
 
-class TextWriter(WtsFreeMessageOperator):
-    """Base of the operators that send a text or a file.
-
-    :param reply_to: ID of the message that this one replies to (templated).
-    :param delay_typing: seconds of "typing..." before the message, 0 to 25 (templated).
-    """
-
-    never_blank: ClassVar[frozenset[str]] = WtsFreeMessageOperator.never_blank | {"text"}
-    prose: ClassVar[frozenset[str]] = frozenset({"text"})
-
-    def __init__(
-        self, *, reply_to: Missing[str] = UNSET, delay_typing: Missing[int | str] = UNSET, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.reply_to = reply_to
-        self.delay_typing = delay_typing
-
-    def reply(self) -> tuple[Missing[str], Missing[int]]:
-        """Return the ID of the message to reply to, and the seconds of "typing..."."""
-        return parameters.identity("reply_to", self.reply_to), parameters.delay_typing(self.delay_typing)
-
-
-class WtsSendTextOperator(TextWriter):
+class WtsSendTextOperator(WtsFreeMessageOperator):
     """Send a text to a contact or into a session.
 
     Calls ``send_text``; with ``synchronous`` or ``reply_bot`` the older ``send_message`` or ``send_message_sync``, in a
@@ -231,7 +209,7 @@ class WtsSendTextOperator(TextWriter):
     it later.
 
     For the parameters of all sends, from ``to`` to ``callback_url``, see :class:`WtsMessageOperator`, and for
-    ``outside_24h``, :class:`WtsFreeMessageOperator`.
+    ``outside_24h``, ``reply_to`` and ``delay_typing``, :class:`WtsFreeMessageOperator`.
 
     :param text: the text (templated).
     :return: the send as the API returns it; use its ``id`` to read the status.
@@ -258,7 +236,7 @@ class WtsSendTextOperator(TextWriter):
         return self.deliver(context, envelope, build, delay=delay)
 
 
-class WtsSendFileOperator(TextWriter):
+class WtsSendFileOperator(WtsFreeMessageOperator):
     """Send a file to a contact or into a session: an image, an audio file, a video or a document.
 
     Calls ``send_image``, ``send_audio``, ``send_video`` or ``send_document``. With ``synchronous`` or ``reply_bot``, or
@@ -267,8 +245,8 @@ class WtsSendFileOperator(TextWriter):
     A retry may upload it again, which does no harm; the message goes out once.
 
     For the parameters of all sends, from ``to`` to ``callback_url``, see :class:`WtsMessageOperator`, and for
-    ``outside_24h``, :class:`WtsFreeMessageOperator`. The WhatsApp restrictions of :class:`WtsSendTextOperator` apply
-    here, too.
+    ``outside_24h``, ``reply_to`` and ``delay_typing``, :class:`WtsFreeMessageOperator`. The WhatsApp restrictions of
+    :class:`WtsSendTextOperator` apply here, too.
 
     :param file: public http(s) address; or ID of an uploaded file; or local path on the worker, or any
         ``ObjectStoragePath`` such as ``s3://aws_default@bucket/invoices/118.pdf`` (templated).

@@ -528,8 +528,7 @@ class WtsMessageOperator(WtsSendingOperator):
         reply_bot = parameters.filter_text("reply_bot", self.reply_bot)
         bot_key = self.hook.names.chatbot(reply_bot) if isinstance(reply_bot, str) else None
         synchronous = parameters.switch("synchronous", self.synchronous) is True
-        quick = self.leaves_kind_open
-        return Envelope(to, session_id, channel, options, sender_id, callback_url, bot_key, synchronous, quick)
+        return Envelope(to, session_id, channel, options, sender_id, callback_url, bot_key, synchronous, self.is_quick)
 
     @property
     def is_quick(self) -> bool:
@@ -613,14 +612,30 @@ class WtsFreeMessageOperator(WtsMessageOperator):
     :param outside_24h: what to do on an official WhatsApp channel if the customer has no open conversation, or has not
         written in it in the last 24 hours: ``send`` (default) anyway, which WhatsApp may refuse; ``fail`` or ``skip``
         the task. Takes a few extra requests (templated).
+    :param reply_to: ID of the message that this one replies to (templated).
+    :param delay_typing: seconds of "typing..." before the message, 0 to 25 (templated).
     :param kwargs: see :class:`WtsMessageOperator`.
     """
 
-    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"outside_24h"}
+    never_blank: ClassVar[frozenset[str]] = WtsMessageOperator.never_blank | {"outside_24h", "text"}
+    prose: ClassVar[frozenset[str]] = frozenset({"text"})
 
-    def __init__(self, *, outside_24h: str = "send", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        outside_24h: str = "send",
+        reply_to: Missing[str] = UNSET,
+        delay_typing: Missing[int | str] = UNSET,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.outside_24h = outside_24h
+        self.reply_to = reply_to
+        self.delay_typing = delay_typing
+
+    def reply(self) -> tuple[Missing[str], Missing[int]]:
+        """Return the ID of the message to reply to, and the seconds of "typing..."."""
+        return parameters.identity("reply_to", self.reply_to), parameters.delay_typing(self.delay_typing)
 
     def recipient_rules(self, *, alone: bool) -> list[Rule]:
         rules = super().recipient_rules(alone=alone)
@@ -673,23 +688,18 @@ class Envelope(NamedTuple):
     :param to: recipient, as the API spells it; ``None`` for a message into a session.
     :param channel: number or handle to send from; ``None`` leaves it to the platform or to the session.
     :param bot_key: key of the bot that takes over when the contact answers.
-    :param kind_open: whether a file goes out without its kind.
+    :param quick: whether only the older quick sends support this.
     """
 
     to: str | None
     session_id: str | None
     channel: str | None
     options: SendOptions
-    sender_id: Missing[str] = UNSET
-    callback_url: Missing[str] = UNSET
-    bot_key: str | None = None
-    synchronous: bool = False
-    kind_open: bool = False
-
-    @property
-    def quick(self) -> bool:
-        """Whether only the older quick sends support this."""
-        return self.synchronous or self.bot_key is not None or self.kind_open
+    sender_id: Missing[str]
+    callback_url: Missing[str]
+    bot_key: str | None
+    synchronous: bool
+    quick: bool
 
     @property
     def recipient(self) -> str:
