@@ -61,8 +61,6 @@ class Once:
     """Makes the sends of one task, each exactly once in all its tries.
 
     :param on_unknown: what to do if the outcome of a send is unknown: ``fail`` or ``resend``.
-    :param grace: seconds after the last byte of a request in which it may still take effect.
-        Default: the longer of the request's timeout and ``[wts] effect_lag``.
     :raises WtsInvalidRequestError: when a policy or setting is not one of its values, or cannot be kept.
     :raises WtsError: when another try has taken over, or the ledger fails. Then nothing was sent.
     """
@@ -74,17 +72,15 @@ class Once:
         *,
         on_unknown: OnUnknown | str = "fail",
         on_clear: OnClear | str = "auto",
-        grace: float | None = None,
     ) -> None:
         # Before anything that can wait: the try that opens the ledger last is the one that may send.
         self.ledger = open_ledger(context, on_unknown=on_unknown, on_clear=on_clear)
         self._hook = hook
-        self._grace = grace
         self._task = TaskIdentity.of(context["ti"])
         self.unknown = UnknownOutcome(self._task, on_unknown)
         self._earliest = earliest_start(context)
         # An invalid setting must fail the task before anything is sent.
-        self._lag(0.0)
+        reconcile.effect_lag(0.0)
 
     def finish(self) -> None:
         """Record that the task is done, if the last :meth:`send` could not know that."""
@@ -137,7 +133,7 @@ class Once:
             # Version 0.1.0 wrote no timeout.
             timeout = entry.timeout if entry and entry.timeout is not None else self._hook.client.longest_timeout
             since_clear = entry is not None and self.ledger.is_since_clear(entry)
-            settled_after = self._lag(timeout) + held_back - self.ledger.quiet_for
+            settled_after = reconcile.effect_lag(timeout) + held_back - self.ledger.quiet_for
             found = self._ask(send, since, settled_after, since_clear=since_clear)
             if found.finding is Finding.FOUND:
                 return cast("T", self._receive(send, found.answer))
@@ -171,7 +167,7 @@ class Once:
                 log.warning("%s Asking WTS Chat what happened to it.", error)
             else:
                 return self._receive(send, answer)
-            found = self._ask(send, started, self._lag(timeout) + send.held_back, since_clear=True)
+            found = self._ask(send, started, reconcile.effect_lag(timeout) + send.held_back, since_clear=True)
             if found.finding is Finding.FOUND:
                 return self._receive(send, found.answer)
             unknown_since = None if found.finding is Finding.ABSENT else started
@@ -222,10 +218,6 @@ class Once:
         # If the intent stays, the next try asks WTS Chat. The call's own error matters more than this one.
         with _logged("The ledger of this task cannot be written"):
             self.ledger.retract(send.mark.key)
-
-    def _lag(self, timeout: float) -> float:
-        """Return the seconds after its last byte in which a request may still take effect."""
-        return reconcile.effect_lag(timeout) if self._grace is None else self._grace
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.errors import WtsNotSentError, WtsRejectedError, WtsUnknownOutcomeError
 from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.sending import ledger
+from airflow_provider_wts.sending import ledger, reconcile
 from airflow_provider_wts.sending.once import Once
 from airflow_provider_wts.sending.reconcile import InSession
 
@@ -231,7 +231,8 @@ def attempt(settings: dict[str, Any], task: dict[str, Any], state: dict[str, Any
         "template": InSession(recipient=to, by_metadata=True, by_sender=True),
     }
     try:
-        once = Once(hook, context, on_unknown=settings["on_unknown"], grace=settings["grace"])
+        reconcile.effect_lag = lambda timeout: settings["grace"]
+        once = Once(hook, context, on_unknown=settings["on_unknown"])
         once.send(to, build, traces.get(task["kind"]))
     except Exception as error:
         known = {WtsUnknownOutcomeError: "unknown", WtsNotSentError: "not_sent", WtsRejectedError: "refused"}

@@ -46,13 +46,11 @@ class Sender:
     def __init__(self, hook: WtsHook, emulator: Emulator, bot_key: str) -> None:
         self.hook, self.emulator, self.bot_key = hook, emulator, bot_key
 
-    def chatbot(
-        self, context: dict[str, Any], *, to: str = PHONE, permit: Any = None, grace: float = 0, **how: Any
-    ) -> Any:
+    def chatbot(self, context: dict[str, Any], *, to: str = PHONE, permit: Any = None, **how: Any) -> Any:
         def build(mark: Mark) -> Any:
             return send_chatbot(bot_key=self.bot_key, to=to, session_metadata=mark.metadata(), sender_id=mark.key)
 
-        once = Once(self.hook, context, grace=grace, **how)
+        once = Once(self.hook, context, **how)
         more = {} if permit is None else {"before_send": permit}
         return once.send(to, build, InSession(recipient=to, by_metadata=True), **more)
 
@@ -60,7 +58,7 @@ class Sender:
         def build(mark: Mark) -> Any:
             return sends.send_text(text, to=PHONE, sender_id=mark.key)
 
-        once = Once(self.hook, context, **{"grace": 0, **how})
+        once = Once(self.hook, context, **how)
         return once.send(PHONE, build, InSession(recipient=PHONE, by_sender=True) if marked else None)
 
     @property
@@ -70,6 +68,11 @@ class Sender:
     @property
     def asked(self) -> list[str | None]:
         return [request.operation_id for request in self.emulator.requests]
+
+
+@pytest.fixture(autouse=True)
+def _requests_have_no_late_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 0.0)
 
 
 @pytest.fixture
@@ -172,7 +175,7 @@ def test_a_task_with_more_to_do_is_finished_when_it_says_so(
         return sends.send_text("Olá", to=PHONE, sender_id=mark.key)
 
     for _ in range(2):
-        once = Once(sender.hook, task.next_try(), grace=0)
+        once = Once(sender.hook, task.next_try())
         once.send(PHONE, build, InSession(recipient=PHONE, by_sender=True), last=False)
         if finished:
             once.finish()
@@ -415,7 +418,7 @@ def test_a_setting_that_cannot_be_read_ends_the_task_before_anything_is_sent(
     monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", effect_lag)
     monkeypatch.setenv("AIRFLOW__WTS__EFFECT_LAG", lag)
     with pytest.raises(WtsInvalidRequestError, match=r"effect_lag.*Nothing was sent"):
-        sender.text(task.next_try(), grace=None)
+        sender.text(task.next_try())
     assert sender.asked == []
 
 
@@ -490,7 +493,8 @@ def test_absence_is_concluded_only_when_the_grace_is_over(
     header = task.store.get(HEADER)
     next(iter(header["sends"].values()))["intent"] = "2026-01-01T00:00:00+00:00"
     task.store.set(HEADER, header)
-    once = Once(sender.hook, task.next_try(), grace=grace)
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: grace)
+    once = Once(sender.hook, task.next_try())
     once.send(PHONE, lambda mark: send_chatbot(bot_key=sender.bot_key, to=PHONE), Slow())
     # The last look begins after the grace, so that nothing can come behind its back.
     assert looks[-1] >= 1000.0 + grace
@@ -555,10 +559,11 @@ def test_what_got_no_answer_is_absent_when_its_request_can_have_no_effect_any_mo
     assert sender.received == 1
 
 
-def test_a_late_effect_within_the_grace_is_seen(sender: Sender, task: Any) -> None:
+def test_a_late_effect_within_the_grace_is_seen(sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 1.0)
     sender.hook.client.timeout = 0.5
     sender.emulator.faults.add("latency", seconds=0.7, operation_id="send_chatbot")
-    sender.chatbot(task.next_try(), grace=1.0)
+    sender.chatbot(task.next_try())
     assert sender.received == 1
     assert sender.asked.count("send_chatbot") == 1
 
@@ -729,7 +734,7 @@ def test_a_session_that_is_gone_leaves_a_send_into_it_undecided(sender: Sender, 
 
     def send() -> Any:
         trace = InSession(session_id=gone, by_metadata=True)
-        return Once(sender.hook, task.next_try(), grace=0).send(
+        return Once(sender.hook, task.next_try()).send(
             gone, lambda mark: send_chatbot(bot_key=sender.bot_key, session_id=gone), trace
         )
 
