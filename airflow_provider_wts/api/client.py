@@ -326,15 +326,15 @@ class WtsClient:
             )
         except ExchangeFailed as failure:
             host, transport = urlsplit(self.base_url).netloc, self._transport
-            if failure.written and not failure.late and transport.speaks_tls():
+            if failure.written and not failure.late and transport.speaks_tls:
                 return judge_plain_request_to_tls(operation, host)
-            if not failure.written and transport.answers_before_tls(failure):
+            if failure.connected and not failure.written and transport.writes_first:
                 return judge_server_without_tls(operation, host, "it writes first")
             return judge_failure(operation, failure, f"{host}{transport.way}", transport.ca_source)
         if (date := date_of(reply.headers)) is not None:
             self.server_date, self._dated_at = date, time.monotonic()
         is_json = reply.body.lstrip().startswith((b"{", b"["))
-        if reply.status == 400 and not is_json and self._transport.speaks_tls():
+        if reply.status == 400 and not is_json and self._transport.speaks_tls:
             return judge_plain_request_to_tls(operation, urlsplit(self.base_url).netloc)
         verdict = judge_reply(operation, self._auth.hide(reply), call.asked_id, call.sender_id, may_skip=call.may_skip)
         if verdict.outcome is Outcome.UNKNOWN:

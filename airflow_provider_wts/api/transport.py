@@ -23,14 +23,15 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from http.client import HTTPResponse as PlainResponse
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -456,13 +457,6 @@ def _use_our_pools(manager: PoolManager) -> PoolManager:
     return manager
 
 
-class _NoCookies(RequestsCookieJar):
-    """Drops cookies: the API needs none, and a load balancer's would bind all calls to one server."""
-
-    def extract_cookies(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
 class _Session(requests.Session):
     """A session that ignores redirects; the usual one reads their bodies, and fails on invalid locations."""
 
@@ -571,8 +565,6 @@ class Transport:
         self.way = f" through the proxy that {_source_of(proxy)} names" if proxy else ""
         self._sessions = threading.local()
         self._base_url = base_url
-        self._speaks_tls: bool | None = None
-        self._writes_first: bool | None = None
 
     def exchange(
         self,
@@ -635,26 +627,21 @@ class Transport:
             if response is not None:
                 response.close()
 
+    @cached_property
     def speaks_tls(self) -> bool:
         """Whether the server at an address without TLS expects TLS. It is probed once, after an exchange failed."""
         parts = urlsplit(self._base_url)
         if parts.scheme != "http" or select_proxy(self._base_url, self._proxies):
             return False
-        if self._speaks_tls is None:
-            self._speaks_tls = _speaks_tls(parts.hostname or "", parts.port or 80)
-        return self._speaks_tls
+        return _speaks_tls(parts.hostname or "", parts.port or 80)
 
-    def answers_before_tls(self, failure: ExchangeFailed) -> bool:
-        """Whether the server writes first, as mail and SSH servers do, but none with TLS does.
-
-        It is probed once, after a failed exchange.
-        """
+    @cached_property
+    def writes_first(self) -> bool:
+        """Whether the server at an address with TLS writes first, as mail and SSH servers do; probed as above."""
         parts = urlsplit(self._base_url)
-        if parts.scheme != "https" or select_proxy(self._base_url, self._proxies) or not failure.connected:
+        if parts.scheme != "https" or select_proxy(self._base_url, self._proxies):
             return False
-        if self._writes_first is None:
-            self._writes_first = _writes_first(parts.hostname or "", parts.port or 443)
-        return self._writes_first
+        return _writes_first(parts.hostname or "", parts.port or 443)
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -669,7 +656,8 @@ class Transport:
         if session is None or self._sessions.process != os.getpid():
             session = _Session()
             session.trust_env = False
-            session.cookies = _NoCookies()
+            # The API needs no cookies, and a load balancer's would bind all calls to one server.
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             session.headers["User-Agent"] = self._user_agent
             session.headers["Accept"] = "application/json"
             adapter = _RecordingAdapter(pool_connections=4, pool_maxsize=4, max_retries=0)

@@ -70,6 +70,7 @@ class ChatbotKind(_BatchKind):
     """
 
     operation_id: ClassVar[str] = "queue_chatbot_batch"
+    status_call = staticmethod(chatbots.get_queued_chatbot_status)
 
     # A bot's messages do not have the senderId of the send.
     by_sender: ClassVar[bool] = False
@@ -86,16 +87,13 @@ class ChatbotKind(_BatchKind):
         ]
         return chatbots.queue_chatbot_batch(self.bot_key, messages, from_=self.channel or UNSET, **self.options)
 
-    def status_call(self, send_id: str) -> Call[Any]:
-        """Return the call that asks for the status of a send."""
-        return chatbots.get_queued_chatbot_status(send_id)
-
 
 @dataclass
 class TemplateKind(_BatchKind):
     """A template, sent to many recipients by ``send_template_batch``."""
 
     operation_id: ClassVar[str] = "send_template_batch"
+    status_call = staticmethod(sends.get_sent_message_status)
 
     by_sender: ClassVar[bool] = True
 
@@ -115,10 +113,6 @@ class TemplateKind(_BatchKind):
         ]
         return sends.send_template_batch(self.channel, self.template_id, messages, **self.options)
 
-    def status_call(self, send_id: str) -> Call[Any]:
-        """Return the call that asks for the status of a send."""
-        return sends.get_sent_message_status(send_id)
-
 
 @dataclass
 class TextKind:
@@ -128,6 +122,7 @@ class TextKind:
     """
 
     operation_id: ClassVar[str] = "send_text"
+    status_call = staticmethod(sends.get_sent_message_status)
 
     channel: str | None
     options: SendOptions
@@ -152,10 +147,6 @@ class TextKind:
     def answers(self, answer: Any) -> list[Mapping[str, Any]]:
         """Return the answer in a list. It is about the only recipient, whatever its senderId."""
         return [{**answer, "senderId": None} if isinstance(answer, dict) else {}]
-
-    def status_call(self, send_id: str) -> Call[Any]:
-        """Return the call that asks for the status of a send."""
-        return sends.get_sent_message_status(send_id)
 
 
 #: A kind of message that goes out to many recipients.

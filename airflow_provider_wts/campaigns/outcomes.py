@@ -535,11 +535,6 @@ def _digest_of(row: Mapping[str, Any]) -> int:
     return int.from_bytes(blake2b(repr(shown).encode(), digest_size=8).digest(), signed=True)
 
 
-def status_of(row: Mapping[str, Any]) -> str:
-    """Return the status to count a row under: that of its session, or else of its send."""
-    return str(row["session_status"] or row["send_status"])
-
-
 def _sent_columns(line: Mapping[str, Any], secret: bytes | None) -> dict[str, Any]:
     """Return the columns that come from the results."""
     to, named, reason = line.get("to"), row_key(line), line.get("reason")

@@ -184,13 +184,13 @@ class Campaign:
                 if isinstance(row, SkippedRow):
                     self._progress.skip(row)
                 elif (refusal := self.rules.refusal(row.to)) is not None:
-                    self.report(row, self._refused(refusal))
+                    self._progress.report(row, self._refused(refusal))
                 else:
                     left[self._send_to(row).mark.key] = row
             refused = self.rules.would_take({key: row.to for key, row in left.items()})
             for key, row in left.items():
                 if key in refused:
-                    self.report(row, self._refused(refused[key]))
+                    self._progress.report(row, self._refused(refused[key]))
                 else:
                     to_send += 1
                     shown += [row] if len(shown) < _SAMPLE_SIZE else []
@@ -411,11 +411,7 @@ class Campaign:
         if page is not None:
             # Not _replace, which is several times as slow: this runs for every recipient.
             result = Result(*result[:3], send_key=send.mark.key, sent_at=self._sent_at(page), rule=result.rule)
-        self.report(send.recipient, result)
-
-    def report(self, recipient: Recipient, result: Result) -> None:
-        """Record the outcome of a recipient."""
-        self._progress.report(recipient, result)
+        self._progress.report(send.recipient, result)
 
     def _sent_at(self, page: Page) -> str:
         """Return a lower bound of the time of a page's sends."""

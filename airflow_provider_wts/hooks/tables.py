@@ -168,7 +168,6 @@ class Table:
         rows: Iterable[Mapping[str, Any]],
         *,
         whole: Sequence[Any] = (),
-        unless: Collection[str] = (),
         done: str = "",
     ) -> int:
         """Replace rows by key, all or none. Rows that have not changed are not written.
@@ -176,14 +175,13 @@ class Table:
         They are compared with the table itself: somebody may have emptied it, or a kill may have come before the end.
 
         :param whole: values of the key's first column; the table's other rows with these values are deleted.
-        :param unless: columns whose changes alone do not cause a write.
         :param done: a sentence for errors that says what has happened already.
         :return: how many rows were written.
         :raises WtsError: when they cannot be written; the table is unchanged.
         """
         with self._connected(f"{done} The table is unchanged.".lstrip()) as (connection, cursor):
             self._begin(connection, cursor)
-            return self._replace(cursor, rows, whole, unless)
+            return self._replace(cursor, rows, whole, ())
 
     def replace_changed(
         self,
@@ -192,7 +190,7 @@ class Table:
         *,
         seal: str | None,
         whole: Sequence[Any],
-        unless: Collection[str] = (),
+        unless: Collection[str],
     ) -> Replaced:
         """Write rows as :meth:`replace` does. If nobody else changed the table, only changed rows are compared.
 
@@ -200,7 +198,7 @@ class Table:
         :param changed: the rows that changed since the table had this seal, when the same keys existed.
         :param seal: the seal of the last write, if any.
         :param whole: as in :meth:`replace`.
-        :param unless: as in :meth:`replace`.
+        :param unless: columns whose changes alone do not cause a write.
         :raises WtsError: when they cannot be written; the table is unchanged.
         """
         with self._connected() as (connection, cursor):

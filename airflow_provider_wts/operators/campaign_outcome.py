@@ -310,11 +310,9 @@ class _Counts:
 
     def counted(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Count rows as they pass by."""
-        from airflow_provider_wts.campaigns.outcomes import status_of
-
         for row in rows:
             self.funnel.add(row)
-            self.by_status[status_of(row)] += 1
+            self.by_status[row["session_status"] or row["send_status"]] += 1
             self.final += row["final"]
             self.open += row["sent_at"] is not None and not row["final"]
             if row["send_status"] == "sent":

@@ -464,7 +464,7 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
         self.get_if_exists = get_if_exists
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_wts.sending.membership import chunks
+        from airflow_provider_wts.sending.membership import chunks, warn_of_missing
 
         self.open_ledger(context)
         with task_failures(), ExitStack() as stack:
@@ -480,19 +480,27 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
             starting = self._starting(context, [one for one in contacts if one.get("sequence_ids")], rules)
             if snapshot is not None:
                 snapshot.keep()
-            saved = _Saved()
-            for chunk in plain:
-                saved.add(self._save_chunk(_save(chunk, rules), rules), chunk)
-                self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
-            if starting is not None:
-                for group in starting.groups:
-                    saved.add(starting.send(group, lambda chunk: _save(chunk, rules)), group.members)
-                    self.log.info("Call %s: %s contacts are saved.", saved.calls, f"{saved.count:,}")
-                starting.finish()
+            calls, ids = 0, list[str | None]()
+            for rows, answer in self._saved(plain, starting, rules):
+                warn_of_missing(sum(bool(contact.get("id")) for contact in answer or []), [_name(row) for row in rows])
+                calls += 1
+                ids += [contact.get("id") for contact in answer or []]
+                self.log.info("Call %s: %s contacts are saved.", calls, f"{len(ids):,}")
             if snapshot is not None:
                 # From now on, a clear queries again.
                 self._once(context).finish()
-        return saved.answer()
+        return {"saved": len(ids), "calls": calls, "contact_ids": ids if len(ids) <= _IDS_IN_ANSWER else None}
+
+    def _saved(
+        self, plain: list[list[ContactFields]], starting: SequenceMembers[ContactFields] | None, rules: SaveRules
+    ) -> Iterator[tuple[list[ContactFields], list[Contact] | None]]:
+        """Save the contacts, and return those of each call with its answer."""
+        for chunk in plain:
+            yield chunk, self._save_chunk(_save(chunk, rules), rules)
+        if starting is not None:
+            for group in starting.groups:
+                yield group.members, starting.send(group, lambda chunk: _save(chunk, rules))
+            starting.finish()
 
     def _save_chunk(self, call: Call[list[Contact]], rules: SaveRules) -> list[Contact]:
         """Save contacts; again after a lost answer, if that finds or updates what the first request saved."""
@@ -538,27 +546,6 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
         return SequenceMembers(
             self._once(context), target="sequences", members=members, group_by=rules.group, name=_name
         )
-
-
-class _Saved:
-    """What was saved so far."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.calls = 0
-        self._ids: list[str | None] = []
-
-    def add(self, answer: list[Contact] | None, rows: list[ContactFields]) -> None:
-        from airflow_provider_wts.sending.membership import warn_of_missing
-
-        warn_of_missing(sum(bool(contact.get("id")) for contact in answer or []), [_name(row) for row in rows])
-        self.calls += 1
-        self.count += len(answer or [])
-        self._ids += [contact.get("id") for contact in answer or []]
-
-    def answer(self) -> dict[str, Any]:
-        ids = self._ids if len(self._ids) <= _IDS_IN_ANSWER else None
-        return {"saved": self.count, "calls": self.calls, "contact_ids": ids}
 
 
 class SaveRules(NamedTuple):

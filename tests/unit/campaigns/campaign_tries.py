@@ -73,15 +73,12 @@ def campaign_of(hook: WtsHook, context: Any, kind: Any, recipients: list[Recipie
 
 
 class Reporting(run.Campaign):
-    """A campaign with the reports of a test, of which each try reads the whole ledger."""
+    """A campaign of a test, of which each try reads the whole ledger."""
 
     campaign: Campaign
 
     def permit(self) -> None:
         self.campaign.permit()
-
-    def report(self, recipient: Recipient, result: Result) -> None:
-        self.campaign.results[recipient.to] = result
 
     def _restore(self, *_: Any, **__: Any) -> bool:
         return False
@@ -111,6 +108,7 @@ class Campaign:
         settings |= {"cls": Reporting, "rules": [self.rule], "ledger": ledger}
         self.batch = campaign_of(self.hook, context, self.way, recipients, self.size, **settings)
         self.batch.campaign = self
+        self.batch._progress.report = lambda recipient, result: self.results.update({recipient.to: result})
         self.batch.send_all()
         self.batch.close(finished=finished)
         statuses = [result.status for result in self.results.values()]
