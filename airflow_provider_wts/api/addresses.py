@@ -59,7 +59,7 @@ _ANY_CARRIER = re.compile(r"(\(?)0 ?(?:xx|\*\*) ?", re.IGNORECASE)
 _SLASH_AFTER_AREA_CODE = re.compile(r"(\(?0?[1-9][0-9]\)?) ?/ ?(?=[0-9])")
 _PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
 
-# Trailing zeros of a float that a spreadsheet showed with at most six digits, as in 5.51199E+12.
+# Trailing zeros of a number that a spreadsheet showed with at most six digits, as in 5.51199E+12, and then saved.
 _ROUNDED = re.compile(r"[0-9]*0{6}")
 _LARGEST_EXACT = 2**53
 
@@ -190,19 +190,20 @@ def _typed_number(value: object) -> str:
         raise _NotANumber("is a fraction")
     if abs(value) >= _LARGEST_EXACT:
         raise _NotANumber(f"is too large to be exact and {_ROUNDED_OFF}")
-    return _bare_float(str(int(value)))
-
-
-def _bare_float(digits: str) -> str:
-    if _ROUNDED.fullmatch(digits):
-        raise _NotANumber(_ROUNDED_OFF)
-    return _bare_digits(digits)
+    return _bare_digits(str(int(value)))
 
 
 def _bare_digits(digits: str) -> str:
+    _refuse_rounded(digits)
     if found := _brazilian(digits) or (_brazilian(digits[2:]) if digits.startswith("55") else None):
         return found
     raise _NotANumber(_LOST)
+
+
+def _refuse_rounded(digits: str) -> None:
+    """Refuse digits that may be what is left of a shortened number, which has neither a plus sign nor groups."""
+    if _ROUNDED.fullmatch(digits):
+        raise _NotANumber(f"ends in six zeros, so it may have {_ROUNDED_OFF}. If it is right, begin with +")
 
 
 def _brazilian(national: str) -> str | None:
@@ -219,7 +220,7 @@ def _text_number(value: str) -> str:
     if decimal := _DECIMAL.fullmatch(text):
         if decimal[2].strip("0"):
             raise _NotANumber("is a fraction")
-        return _bare_float(decimal[1])
+        return _bare_digits(decimal[1])
     if _FLOAT_INSIDE.fullmatch(text):
         raise _NotANumber("contains a decimal number, so its digits are uncertain; give it as text")
     if piped := _PIPED.fullmatch(text):
@@ -257,6 +258,8 @@ def _written(text: str) -> str:
 
 
 def _without_prefix(digits: str, groups: list[str]) -> str:
+    if len(groups) == 1:
+        _refuse_rounded(digits)
     if found := _brazilian(digits):
         return found
     if digits.startswith("55") and (found := _brazilian(digits[2:])):

@@ -11,6 +11,12 @@ from airflow_provider_wts.api.errors import quoted
 #: Characters that do not occur in text, unless it was decoded wrongly or is damaged.
 _NOT_TEXT = re.compile("[\0\x80-\x84\x86-\x9f\ufffd]")
 
+#: Symbols in place of accented letters, if Excel's CSV for MS-DOS or the Macintosh is read as another encoding: "JoÆo".
+_NO_LETTERS = re.compile(
+    r"[^\W\d_](?:[\u201a\u201e\u02c6\u2039\u2030\u0192\xb6]|[\u2021\u20ac\u2122\u203a](?=[^\W\d_]))"
+    r"|[a-z\xe0-\xff](?:[\xc6\u017d\xa2-\xa5]|[\xa1\u201c\u201d](?=[a-z\xe0-\xff]))"
+)
+
 
 def garbled_cell(cells: Mapping[Any, object]) -> str | None:
     """Return what is wrong with the first garbled cell of a row, or ``None``; it quotes only the garbled text."""
@@ -34,7 +40,9 @@ def _garbled_text(cell: object) -> str | None:
 def _is_garbled(cell: str) -> bool:
     if cell.isascii():
         return "\0" in cell
-    return bool(_NOT_TEXT.search(cell)) or any(_is_utf8_read_as(encoding, cell) for encoding in ("cp1252", "latin-1"))
+    if _NOT_TEXT.search(cell) or _NO_LETTERS.search(cell):
+        return True
+    return any(_is_utf8_read_as(encoding, cell) for encoding in ("cp1252", "latin-1"))
 
 
 def _is_utf8_read_as(encoding: str, cell: str) -> bool:

@@ -10,21 +10,26 @@ from typing import Any
 from airflow_provider_wts.api import wire
 
 #: How other programs write a missing value: databases and their tools; Excel (English, Portuguese) and Google Sheets if
-#: a formula failed.
+#: a formula failed or was still being calculated.
 _WRITTEN = frozenset(
     [
         *("NAN", "null", "NULL", "\\N", "N/A", "n/a", "#N/A", "#N/D", "#REF!", "#VALUE!", "#VALOR!", "#DIV/0!"),
-        *("(null)", "(NULL)", "<null>", "<NULL>", "[NULL]", "undefined", "-nan", "-NaN", "1.#QNAN", "[object Object]"),
+        *("(null)", "(NULL)", "<null>", "<NULL>", "[NULL]", "undefined", "-nan", "-NaN", "1.#QNAN"),
+        *("[object Object]", "Loading...", "Carregando...", "Cargando..."),
         *("#NUM!", "#NÚM!", "#NAME?", "#NOME?", "#NULL!", "#NULO!", "#ERROR!", "#ERRO!", "#SPILL!", "#DESPEJAR!"),
         *("#CALC!", "#CÁLC!", "#FIELD!", "#CAMPO!", "#BLOCKED!", "#BUSY!", "#CONNECT!", "#UNKNOWN!", "#GETTING_DATA"),
+        *("#BLOQUEADO!", "#OCUPADO!", "#CONECTAR!", "#DESCONHECIDO!", "#OBTENDO_DADOS", "#PYTHON!", "#EXTERNAL!"),
     ]
 )
 
 #: From here on, single precision cannot represent every integer.
 MAX_SINGLE = 2**24
 
-#: A column that was too narrow for its value, an error of LibreOffice, and MySQL's date without a month or a day.
-_SHOWN = re.compile(r"#{3,}|(?:Err|Erro):\d{3}|\d{4}-(?:00-\d\d|\d\d-00)(?:[ T]00:00:00(?:\.0+)?)?")
+#: A column that was too narrow for its value, an error of Excel in Spanish (``#¡REF!``), an error of LibreOffice, and
+#: MySQL's date without a month or a day.
+_SHOWN = re.compile(
+    r"#{3,}|#[¡¿][A-ZÁÉÍÓÚÑ/0]+[!?]|(?:Err|Erro):\d{3}|\d{4}-(?:00-\d\d|\d\d-00)(?:[ T]00:00:00(?:\.0+)?)?"
+)
 
 
 def is_blank(value: object) -> bool:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: How spreadsheets write booleans, in English and Portuguese.
 _BOOLEANS = frozenset(["TRUE", "FALSE", "True", "False", "VERDADEIRO", "FALSO"])
 
+#: How pandas writes an infinite number.
+_INFINITE = frozenset(["inf", "-inf"])
+
 #: How spreadsheets shorten long numbers.
 _SHORTENED = re.compile(r"\s*[+-]?\d(?:(?:[.,]\d+)?[Ee][+-]\d{2,}|[.,]\d+[Ee]\+?\d+)\s*")
 
@@ -285,6 +288,8 @@ def _refuse_illegible(value: Any) -> None:
             raise RowError(
                 f"would write {value}. Round it: {{{{ row.valor | round(2) }}}}, {{{{ row.valor | as_br }}}}"
             )
+    if isinstance(value, str) and value in _INFINITE:
+        raise RowError(f"would write {value}")
     if isinstance(value, str) and _FRACTION.fullmatch(value) and _is_calculated(value.replace(",", ".")):
         raise RowError(f"would write {value}. Round it: {{{{ row.valor | number | as_br }}}}")
     _refuse_shortened(value)

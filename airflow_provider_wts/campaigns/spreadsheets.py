@@ -163,13 +163,20 @@ def csv_rows(text: IO[str]) -> Iterator[Cells]:
     except csv.Error as error:
         raise _unreadable(1, error) from None
     header: Header | None = None
+    written = 0
     for first, last, cells in _csv_cells(itertools.chain(start[skipped:], text), delimiter, skipped):
         if cells is None and header:
             yield last, {}, _misquoted(first, last)
         elif header is None:
-            header = Header(cells or [], last)
+            header, written = Header(cells or [], last), len(cells or [])
         elif cells:
             values, problem = header.values(list(map(_unwrapped, cells)))
+            if len(cells) > written and not problem:
+                # Its values may be in other columns, as with 149,90 between commas.
+                problem = (
+                    f"has {_columns(len(cells))}, the header {written}: a cell with {delimiter!r} in it needs quotes, "
+                    f"and a row may end in {delimiter!r} only if the header does"
+                )
             joined = any(_holds_rows(cells, place, delimiter, header.width) for place in range(len(cells)))
             if joined or any(map(_QUOTE_AFTER_SPACE.fullmatch, cells)):
                 problem = _misquoted(first, last)

@@ -122,7 +122,13 @@ def test_a_databases_word_for_nothing_is_no_value(template: str, cell: str) -> N
     assert "'vencimento' has no value" in row.reason
 
 
-@pytest.mark.parametrize("cell", ["#SPILL!", "#DESPEJAR!", "#CALC!", "#ERRO!", "#GETTING_DATA", "########", "Err:502"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("#SPILL!", "#DESPEJAR!", "#CALC!", "#ERRO!", "#GETTING_DATA", "########", "Err:502"),
+        *("#¡REF!", "#¿NOMBRE?", "#BLOQUEADO!", "Loading...", "Carregando..."),
+    ],
+)
 @pytest.mark.parametrize("template", ["{{ row.nome }}", "Olá {{ row.nome }}"])
 def test_an_error_of_a_spreadsheet_is_no_value(template: str, cell: str) -> None:
     (row,) = of([{"to": NUMBER, "nome": cell}], {"text": template}, "text").entries()
@@ -306,7 +312,7 @@ def test_a_cell_without_a_value_is_never_written(template: str, cell: Any) -> No
         filled(template, nome=cell, cliente={"nome": cell}, nomes=["Ana", cell])
 
 
-@pytest.mark.parametrize("cell", [float("inf"), Decimal("-Infinity")], ids=str)
+@pytest.mark.parametrize("cell", [float("inf"), Decimal("-Infinity"), "inf", "-inf"], ids=str)
 @pytest.mark.parametrize("template", ["Faltam {{ row.valor }}!", "{{ row.valor | default('nada') }}"])
 def test_a_number_without_end_is_never_written(template: str, cell: Any) -> None:
     with pytest.raises(RowError, match=r"row_x: would write -?[iI]nf"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ANA, BIA = "+55 11 91000-0001", "+55 11 91000-0002"
 TWO = [("+55|11910000001", "Ana"), ("+55|11910000002", "Bia")]
+SYMBOLS = "Luís D\u2019Ávila—100%… “oi” \u2018a\u2019 WhatsApp™ R$ 5€ US£ 1ª/2º «x» \u2039y\u203a a·b ¡Hola¡ CN¥ Ærø"
 BODY = f"{ANA};Ana\n{BIA};Bia\n"
 
 
@@ -132,7 +133,6 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "sep= with a BOM and CRLF": ("a.csv", f"\ufeffSEP=;\r\nto;nome\r\n{BODY}".encode(), {}, TWO),
     "sep= that differs from the guess": ("a.csv", f"sep=|\nto|nome\n{ANA}|Ana\n{BIA}|Bia\n".encode(), {}, TWO),
     "empty columns at the end": ("a.csv", f"to;nome;;;\n{BODY}".replace("\n", ";;;\n").encode(), {}, TWO),
-    "empty cells beyond the header": ("a.csv", f"to;nome\n{BODY}".replace("Ana\n", "Ana;;\n").encode(), {}, TWO),
     "empty columns in the header alone": ("a.csv", f"to;nome;;\n{BODY}".encode(), {}, TWO),
     "the index of pandas": ("a.csv", f",to,nome\n0,{ANA},Ana\n1,{BIA},Bia\n".encode(), {}, TWO),
     "delimiter inside a quoted header": (
@@ -207,6 +207,18 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         f"to;nome;\n{ANA};Ana;x\n".encode(),
         {},
         {2: "column 3 has a value, but no name"},
+    ),
+    "empty cells beyond the header": (
+        "a.csv",
+        f"to;nome\n{BODY}".replace("Ana\n", "Ana;;\n").encode(),
+        {},
+        {2: "has 4 columns, the header 2: a cell with ';' in it needs quotes"},
+    ),
+    "a decimal comma between commas, and an empty cell": (
+        "a.csv",
+        f"nome,valor,to,avisar\n149,90,{ANA},{BIA},\nAna,149,{BIA},\n".encode(),
+        {},
+        {2: "has 5 columns, the header 4: a cell with ',' in it needs quotes"},
     ),
     "nan of pandas": ("a.csv", f"to,nome\n{ANA},nan\n{BIA},\n".encode(), {}, {2: "'nome' has no value", 3: "'nome'"}),
     "a quote that is never closed": (
@@ -288,6 +300,26 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         f"to;nome\n{ANA};João\n".encode("mac_roman"),
         {"encoding": "latin-1"},
         {2: "read in another encoding"},
+    ),
+    "text of a Mac, taken for cp1252": (
+        "a.csv",
+        f"to;nome\n{ANA};João\n{BIA};Márcia\n".encode("mac_roman"),
+        {"encoding": "cp1252"},
+        {2: "read in another encoding", 3: "read in another encoding"},
+    ),
+    "text of MS-DOS, taken for cp1252": (
+        "a.csv",
+        f"to;nome\n{ANA};Luís\n{BIA};JOSÉ GONÇALVES\n{ANA};João\n".replace("É", "é").encode("cp850"),
+        {"encoding": "cp1252"},
+        dict.fromkeys((2, 3, 4), "read in another encoding"),
+    ),
+    "text of MS-DOS": ("a.csv", f"to;nome\n{ANA};João\n".encode("cp850"), {"encoding": "cp850"}, [(TWO[0][0], "João")]),
+    "symbols beside letters": ("a.csv", f"to;nome\n{ANA};{SYMBOLS}\n".encode(), {}, [(TWO[0][0], SYMBOLS)]),
+    "a phone number that Excel shortened, opened and saved again": (
+        "a.csv",
+        b"to;nome\n5511990000000;Ana\n",
+        {},
+        {2: "ends in six zeros, so it may have lost digits"},
     ),
     "a letter that was lost": ("a.csv", f"to;nome\n{ANA};Jo\ufffdo\n".encode(), {}, {2: "is damaged"}),
     "capitals with accents": ("a.csv", f"to;nome\n{ANA};SÃO JOSÉ\n".encode(), {}, [(TWO[0][0], "SÃO JOSÉ")]),
