@@ -27,11 +27,16 @@ def seconds() -> float:
 
 
 def elapsed(since: Reading) -> float:
-    """Return the seconds since a reading, by the clock that shows more.
+    """Return the seconds that may have passed since a reading, by the clock that shows more.
 
     A virtual machine that was paused may notice the pause only on its wall clock.
     """
     return max(abs(new - old) for new, old in zip(now(), since, strict=True))
+
+
+def waited(since: Reading) -> float:
+    """Return the seconds that have certainly passed since a reading: a wall clock may be set forward."""
+    return now()[0] - since[0]
 
 
 def sleep(seconds: float, check: Callable[[], None] | None = None) -> None:

@@ -444,7 +444,7 @@ class Ledger:
     @property
     def quiet_for(self) -> float:
         """Seconds since the last time an earlier try can have written a request. Without a store it still may: 0."""
-        return clock.elapsed(self._fence.held_at) - LEASE if self.is_kept else 0.0
+        return clock.waited(self._fence.held_at) - LEASE if self.is_kept else 0.0
 
     def check(self) -> None:
         """Check that no other try has taken over."""

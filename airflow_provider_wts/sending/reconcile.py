@@ -223,7 +223,7 @@ def reconcile(
     started = clock.now()
     while True:
         # The last search begins after that time: a long one may have read its first page earlier.
-        is_last = settled_after - clock.elapsed(started) <= 0
+        is_last = settled_after - clock.waited(started) <= 0
         try:
             found = search(is_last)
         except WtsError as error:
@@ -236,7 +236,7 @@ def reconcile(
             for finding, number in Counter(one.finding.value for one in found.values()).items():
                 metrics.count("wts.reconciliations", number, finding=finding)
             return found
-        (sleep or clock.sleep)(min(settled_after - clock.elapsed(started), interval))
+        (sleep or clock.sleep)(min(settled_after - clock.waited(started), interval))
         interval = min(2 * interval, _LONGEST_INTERVAL)
 
 
@@ -334,7 +334,7 @@ class _Queue(NamedTuple):
         """Wait until WTS Chat has processed what it accepted earlier. Only then does absence mean anything."""
         begun, waited = clock.now(), False
         while self.recent and not self._one_is_done():
-            if clock.elapsed(begun) > QUEUE_WAIT:
+            if clock.waited(begun) > QUEUE_WAIT:
                 return False
             waited = True
             self.sleep(_QUEUE_INTERVAL)
@@ -360,7 +360,7 @@ class _Queue(NamedTuple):
         begun = moved = clock.now()
         sends = [send for request in requests for send in request.sends]
         while left := [send for send in sends if found[send.mark.key].reason == ACCEPTED]:
-            if clock.elapsed(begun) >= QUEUE_WAIT or clock.elapsed(moved) >= _STANDSTILL:
+            if clock.waited(begun) >= QUEUE_WAIT or clock.waited(moved) >= _STANDSTILL:
                 break
             self.sleep(_REST_INTERVAL)
             try:

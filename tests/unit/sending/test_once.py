@@ -23,7 +23,7 @@ from airflow_provider_wts.api.errors import (
 )
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.hooks.errors import is_final
-from airflow_provider_wts.sending import clock, ledger
+from airflow_provider_wts.sending import clock, ledger, reconcile
 from airflow_provider_wts.sending.ledger import HEADER
 from airflow_provider_wts.sending.once import Once
 from airflow_provider_wts.sending.reconcile import Finding, InSession, SearchResult, effect_lag
@@ -566,6 +566,38 @@ def test_a_late_effect_within_the_grace_is_seen(sender: Sender, task: Any, monke
     sender.chatbot(task.next_try())
     assert sender.received == 1
     assert sender.asked.count("send_chatbot") == 1
+
+
+def test_a_late_effect_is_seen_though_the_wall_clock_is_set_forward(
+    sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, sleep = [0.0], clock.sleep
+
+    def set_forward(seconds: float, check: Any = None) -> None:
+        ahead[0] += 3600.0
+        sleep(seconds, check)
+
+    monkeypatch.setattr(clock, "now", lambda: (clock.seconds(), clock.seconds() + ahead[0]))
+    monkeypatch.setattr(clock, "sleep", set_forward)
+    monkeypatch.setattr(reconcile, "_FIRST_INTERVAL", 0.1)
+    monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 1.0)
+    sender.hook.client.timeout = 0.5
+    sender.emulator.faults.add("latency", seconds=0.9, operation_id="send_chatbot")
+    sender.chatbot(task.next_try())
+    assert ahead[0]
+    assert sender.received == 1
+
+
+def test_a_wall_clock_that_is_set_forward_shortens_no_wait_after_a_takeover(
+    sender: Sender, task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with crash("before the call"):
+        sender.chatbot(task.next_try())
+    trace = Absent(monkeypatch)
+    once = Once(sender.hook, task.next_try())
+    monkeypatch.setattr(clock, "now", lambda: (trace.now, trace.now + 3600.0))
+    once.send(PHONE, lambda mark: send_chatbot(bot_key=sender.bot_key, to=PHONE), trace)
+    assert trace.searched[-1] >= 1000.0 + sender.hook.client.timeout
 
 
 # Tries that Airflow gave up, and that still run -----------------------------------------------------------------------
