@@ -99,8 +99,11 @@ def publish(partial: ObjectStoragePath, path: ObjectStoragePath) -> None:
         path.fs.mv(partial.path, path.path)
 
 
-def write_whole(path: ObjectStoragePath, content: bytes) -> None:
-    """Write a file atomically: on a local disk with a rename, in an object store with one request."""
+def write_whole(path: ObjectStoragePath, content: bytes, *, durable: bool = False) -> None:
+    """Write a file atomically: on a local disk with a rename, in an object store with one request.
+
+    :param durable: whether to return only when it would survive a power failure.
+    """
     if not is_local(path):
         path.write_bytes(content)
         return
@@ -109,11 +112,35 @@ def write_whole(path: ObjectStoragePath, content: bytes) -> None:
     # A unique name, because another try may be writing the same file.
     partial = target.with_name(f"{target.stem}.{uuid.uuid4().hex}.new")
     try:
-        partial.write_bytes(content)
+        _write(partial, content, durable=durable)
     except FileNotFoundError:
         make_folder(path)
-        partial.write_bytes(content)
+        if durable:
+            _sync_folder(target.parent.parent)
+        _write(partial, content, durable=durable)
     partial.replace(target)
+    if durable:
+        _sync_folder(target.parent)
+
+
+def _write(path: Path, content: bytes, *, durable: bool) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the names in a folder durable, on file systems where this is possible."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno in _TEMPORARY:
+            raise
+    finally:
+        os.close(folder)
 
 
 def json_line(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:

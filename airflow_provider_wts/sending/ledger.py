@@ -120,7 +120,7 @@ class FileStore:
 
     def set(self, name: str, value: dict[str, Any]) -> None:
         """Write an object."""
-        write_whole(self._folder / f"{name}.json", json.dumps(value).encode())
+        write_whole(self._folder / f"{name}.json", json.dumps(value).encode(), durable=True)
 
 
 def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:

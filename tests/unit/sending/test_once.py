@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,6 @@ from airflow_provider_wts.sending.reconcile import Finding, InSession, SearchRes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from airflow_provider_wts.emulator.running import Emulator
     from airflow_provider_wts.hooks.wts import WtsHook
@@ -278,6 +279,50 @@ def test_after_a_crash_each_customer_has_one_message(
         getattr(sender, kind)(any_task.next_try())
     assert sender.received == (when == "after the call")
     getattr(sender, kind)(any_task.next_try())
+    assert sender.received == 1
+
+
+class Disk:
+    """A disk that keeps, over a power failure, only what was written through to it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        # The content of files by inode, and the inodes of the names in folders.
+        self._contents: dict[int, bytes] = {}
+        self._names: dict[Path, dict[str, int]] = {}
+        monkeypatch.setattr(os, "fsync", lambda descriptor: self._keep(Path(f"/proc/self/fd/{descriptor}").resolve()))
+
+    def writes_back(self) -> None:
+        """Write everything so far, as an operating system does every few seconds."""
+        for path in [self._folder, *self._folder.rglob("*")]:
+            self._keep(path)
+
+    def _keep(self, path: Path) -> None:
+        if path.is_dir():
+            self._names[path] = {one.name: one.stat().st_ino for one in path.iterdir()}
+        else:
+            self._contents[path.stat().st_ino] = path.read_bytes()
+
+    def fails(self) -> None:
+        for folder in [path for path in self._folder.rglob("*") if path.is_dir()]:
+            kept = self._names.get(folder, {}) if folder.name in self._names.get(folder.parent, {}) else {}
+            for file in folder.iterdir():
+                file.unlink()
+            for name, inode in kept.items():
+                (folder / name).write_bytes(self._contents.get(inode, b""))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs the names of open files")
+@pytest.mark.parametrize("opened", ["long before", "just before"])
+def test_after_a_power_failure_each_customer_has_one_message(
+    sender: Sender, make_task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, opened: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}")
+    disk, task = Disk(tmp_path, monkeypatch), make_task()
+    with crash("after the call"):
+        sender.chatbot(task.next_try(), permit=disk.writes_back if opened == "long before" else None)
+    disk.fails()
+    sender.chatbot(task.next_try())
     assert sender.received == 1
 
 
