@@ -395,7 +395,7 @@ class InSession(NamedTuple):
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> SearchResult:
         """Search the sessions that the send may have touched."""
         since = since - CLOCK_SLACK
-        sessions, gap = self._sessions(hook, since)
+        sessions, gap = self._sessions(hook, mark, since)
         touched = hidden = fetched = 0
         for session in sessions:
             if self.by_metadata and mark.is_in(session):
@@ -420,7 +420,7 @@ class InSession(NamedTuple):
             return _undecided(f"{hidden} session(s) of this contact do not show their metadata")
         return _undecided(gap) if gap else _ABSENT
 
-    def _sessions(self, hook: WtsHook, since: datetime) -> tuple[list[dict[str, Any]], str]:
+    def _sessions(self, hook: WtsHook, mark: Mark, since: datetime) -> tuple[list[dict[str, Any]], str]:
         """Return the sessions that may have the marker, and why some may be missing (empty if none)."""
         if self.session_id is not None:
             # If it cannot be read, this raises: its absence would prove nothing.
@@ -443,7 +443,10 @@ class InSession(NamedTuple):
             is_other = any(not item.get("id") or item.get("contactId") != contact_id for item in own)
             if len(own) > MAX_SESSIONS_OF_CONTACT or is_other:
                 gap = gap or _NOT_COMPLETE
-        for item in (item for item in changed if self._is_mine(item, contact_ids)):
+        for item in changed:
+            # The contact's number may have been changed since.
+            if not (self.by_metadata and mark.is_in(item)) and not self._is_mine(item, contact_ids):
+                continue
             if item.get("id"):
                 mine.setdefault(item["id"], item)
             else:

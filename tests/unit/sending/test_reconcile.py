@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_wts.api import sends, sessions
 from airflow_provider_wts.api.chatbots import send_chatbot
-from airflow_provider_wts.api.contacts import create_contact
+from airflow_provider_wts.api.contacts import create_contact, update_contact
 from airflow_provider_wts.api.panels import create_card, update_card
 from airflow_provider_wts.api.sessions import complete_session
 from airflow_provider_wts.api.wire import parse_timestamp
@@ -104,6 +104,16 @@ def test_what_is_found_does_not_name_the_contact_beyond_what_the_send_answers(cu
     assert "contactDetails" not in found.answer
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_chatbot_is_found_though_the_number_of_the_contact_has_been_changed(customer: Customer, known: bool) -> None:
+    if known:
+        customer.had_conversation()
+    session = customer.gets_chatbot()
+    customer.hook.run(update_contact(session["contactId"], phone_number=OTHER))
+    assert customer.search() is Finding.FOUND
+    assert customer.search(BY_BOTH) is Finding.FOUND
+
+
 def test_a_chatbot_is_found_in_its_session_by_the_sessions_id(customer: Customer) -> None:
     session = customer.had_conversation()
     customer.gets_chatbot(to=PHONE, session_id=session.id)
@@ -170,7 +180,7 @@ def test_nothing_was_sent_to_somebody_whose_conversation_rests(customer: Custome
 
 
 def test_what_others_got_is_no_doubt(customer: Customer) -> None:
-    customer.gets_chatbot(to=OTHER)
+    customer.gets_chatbot(mark=None, to=OTHER)
     customer.emulator.contact_writes("@outra", "Oi")
     assert customer.search() is Finding.ABSENT
 
@@ -247,7 +257,7 @@ def test_a_date_that_cannot_be_read_leaves_a_doubt(customer: Customer) -> None:
 def test_more_sessions_than_can_be_read_leave_a_doubt(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "MAX_SESSIONS", 1)
     for to in (OTHER, "+55|11966665555"):
-        customer.gets_chatbot(to=to)
+        customer.gets_chatbot(mark=None, to=to)
     assert "too many sessions" in reason(customer)
 
 
