@@ -126,13 +126,12 @@ class SequenceMembers(Generic[T]):
                 # It was never tried, so its contacts count as new.
                 continue
             mine = {one: left.pop(one) for one in names if one in left}
-            others: list[str] = []
-            if not entry.is_done and self._once.unknown.resends(since_clear=ledger.is_since_clear(entry)):
-                # It goes out again in one call; contacts that no longer fit into it go out in another.
-                first = next(self._chunks(mine), [])
-                others = [one for one in mine if one not in first]
-                left |= {one: mine.pop(one) for one in others}
-            plan[number] = [one for one in names if one not in others]
+            again = not entry.is_done and self._once.unknown.resends(since_clear=ledger.is_since_clear(entry))
+            if again and len(next(self._chunks(mine), [])) < len(names):
+                # Whoever is no longer in the list stays unconfirmed. The others go out in other groups.
+                left |= mine
+                mine = {}
+            plan[number] = [one for one in names if one not in left]
             if mine:
                 groups.append(MemberGroup(int(number), list(mine.values())))
         for place, chunk in enumerate(self._chunks(left), start=1 + max(map(int, plan), default=0)):

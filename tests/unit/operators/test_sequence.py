@@ -289,6 +289,18 @@ def test_contacts_that_had_their_doubt_settled_are_done(wts_connection, context,
     assert added(wts_connection) == [CARLA, CARLA]
 
 
+def test_contacts_in_doubt_stay_in_doubt_though_others_of_their_call_were_added_again(wts_connection, context, ledger):
+    add_until_an_answer_is_lost(wts_connection, context, [CARLA, DIEGO])
+    run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=[CARLA], on_unknown="resend")
+
+    with pytest.raises(AirflowFailException, match="no confirmation") as caught:
+        run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", phones=[CARLA, DIEGO])
+
+    assert readable(DIEGO) in str(caught.value)
+    assert readable(CARLA) not in str(caught.value)
+    assert added(wts_connection) == [CARLA, DIEGO, CARLA]
+
+
 def test_contacts_in_doubt_are_named(wts_connection, context, ledger):
     words = add_until_an_answer_is_lost(wts_connection, context, NUMBERS)
 
