@@ -123,7 +123,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             recipient=str(start["to"] or start["session_id"]),
             build=build,
             trace=self._trace(start),
-            last=not self.wait_for_completion,
+            # It may still fail after the send. Then a clear must not send again.
+            last=False,
         )
         # The response for a skipped bot is not documented, and may be empty.
         session = cast("Session", answer or {})
@@ -132,6 +133,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         self.log.info("Chatbot %r: session %s is %s.", self.chatbot, session.get("id"), session.get("status"))
         if not self.wait_for_completion:
+            self.finish_sending(context)
             return session
         if self._was_skipped(session, start, marks[0]):
             self.finish_sending(context)
@@ -272,8 +274,10 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             return False
         if not session.get("id"):
             return True
-        # A response without metadata shows nothing, so read the session itself.
-        current: SessionV2 = self.run_call(api.sessions.get_session(str(session.get("id"))))
+        # A response without metadata shows nothing, so read the session itself. It may show its metadata only if a
+        # detail is requested.
+        call = api.sessions.get_session(str(session.get("id")), include_details=["ContactDetails"])
+        current: SessionV2 = self.run_call(call)
         return not mark.is_in(current)
 
 

@@ -343,6 +343,16 @@ def test_a_bot_that_the_platform_skipped_ends_the_waiting_task_as_skipped(
     assert len(wts_connection.received(PHONE)) == 1
 
 
+@pytest.mark.parametrize("hidden", ["null", "absent"])
+def test_a_bot_that_started_is_not_skipped_though_its_session_shows_metadata_only_with_details(
+    wts_connection: Emulator, context: dict[str, Any], hidden: str
+) -> None:
+    wts_connection.switches.change({"metadata_needs_details": True, "omit_nulls": hidden == "absent"})
+    wts_connection.clock.speed = 2000
+    waiting = {"wait_for_completion": True, "poll_interval": 0.05, "completion_timeout": 30}
+    assert operator(skip_if_in_progress=True, **waiting).execute(context)["status"] == "COMPLETED"
+
+
 def test_a_skipped_bot_without_waiting_returns_what_the_api_answered(
     wts_connection: Emulator, context: dict[str, Any]
 ) -> None:
@@ -358,6 +368,24 @@ def test_a_second_try_sends_nothing_and_returns_the_first_answer(
     stateful_context["ti"].try_number = 2
     assert operator().execute(stateful_context)["id"] == first["id"]
     assert len(wts_connection.received(PHONE)) == 1
+
+
+def test_a_clear_of_a_task_whose_session_link_could_not_be_stored_sends_nothing_again(
+    wts_connection: Emulator, ledger_context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(key: str, value: Any) -> None:
+        raise RuntimeError("the API server of Airflow does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger_context["ti"], "xcom_push", refuse)
+        with pytest.raises(RuntimeError):
+            operator().execute(ledger_context)
+    clear(ledger_context)
+    operator().execute(ledger_context)
+    assert len(sends(wts_connection)) == 1
+    clear(ledger_context)
+    operator().execute(ledger_context)
+    assert len(sends(wts_connection)) == 2
 
 
 def test_staging_writes_to_nobody_but_the_allowed(
