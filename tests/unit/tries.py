@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -28,20 +29,24 @@ def numbers(count: int) -> list[str]:
 
 
 class Store:
-    """A task state store that can fail."""
+    """A task state store that can fail.
+
+    ``fails_at`` has errors of writes, by key and by which write of the key it is. The number of all writes before it
+    depends on how fast the machine is.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
-        self.writes: list[dict[str, Any]] = []
-        self.fails_at: dict[int, Exception] = {}
+        self.writes: Counter[str] = Counter()
+        self.fails_at: dict[tuple[str, int], Exception] = {}
 
     def get(self, key: str, default: Any = None) -> Any:
         return json.loads(self.values[key]) if key in self.values else default
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self.writes.append(json.loads(json.dumps(value)))
-        if len(self.writes) in self.fails_at:
-            raise self.fails_at[len(self.writes)]
+        self.writes[key] += 1
+        if problem := self.fails_at.get((key, self.writes[key])):
+            raise problem
         self.values[key] = json.dumps(value)
 
 

@@ -415,8 +415,7 @@ def test_pages_stay_below_64_kb(hook: WtsHook, emulator: Emulator, task: Any, st
 
 def test_no_send_without_its_intent(hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any) -> None:
     campaign, everybody = Campaign(hook, task, way), people(40)
-    # Holder, header, header with pages, page 0, its receipts, page 1, its receipts, then page 2.
-    store.fails_at[8] = RuntimeError("the task is not yours any more")
+    store.fails_at["wts_ledger_0_2", 1] = RuntimeError("the task is not yours any more")
     with pytest.raises(WtsError, match="cannot be written, so nothing was sent"):
         campaign.run(everybody)
     assert sum(received(emulator, everybody)) == 20
@@ -451,7 +450,7 @@ def test_a_campaign_that_was_given_up_while_it_waited_sends_nothing_more(
 def test_receipts_that_cannot_be_written_are_written_before_the_next_chunk(
     hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any
 ) -> None:
-    store.fails_at[5] = RuntimeError("a blip")
+    store.fails_at["wts_ledger_0_0", 2] = RuntimeError("a blip")
     campaign, everybody = Campaign(hook, task, way), people(40)
     assert campaign.run(everybody) == {"sent": 40}
     assert campaign.run(everybody) == {"sent": 40}

@@ -26,7 +26,7 @@ from airflow_provider_wts.api.errors import (
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.sending import clock, ledger, reconcile
-from airflow_provider_wts.sending.ledger import HEADER
+from airflow_provider_wts.sending.ledger import HEADER, HOLDER
 from airflow_provider_wts.sending.once import Once
 from airflow_provider_wts.sending.reconcile import Finding, InSession, SearchResult, effect_lag
 
@@ -101,7 +101,7 @@ def test_a_send_costs_one_request_and_four_writes(sender: Sender, any_task: Any)
     assert sender.received == 1
     if any_task.store:
         # The holder and the header, which later tries miss if they are not there; the intent; the receipt.
-        assert len(any_task.store.writes) == 4
+        assert (any_task.store.writes[HOLDER], any_task.store.writes[HEADER]) == (1, 3)
 
 
 def test_the_intent_is_written_before_the_request_goes_out(sender: Sender, task: Any) -> None:
@@ -882,7 +882,7 @@ def test_permission_is_not_asked_for_what_is_sent_already(sender: Sender, task: 
 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_written(sender: Sender, task: Any) -> None:
-    task.store.fails_at = {3: RuntimeError("this task instance is not running any more")}
+    task.store.fails_at[HEADER, 2] = RuntimeError("this task instance is not running any more")
     with pytest.raises(WtsError, match="nothing was sent"):
         sender.chatbot(task.next_try())
     assert sender.asked == []
@@ -898,7 +898,7 @@ def test_nothing_is_sent_when_the_ledger_cannot_be_read(sender: Sender, task: An
 def test_what_is_sent_is_a_success_even_when_the_receipt_cannot_be_written(
     sender: Sender, task: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task.store.fails_at = {4: OSError("away")}
+    task.store.fails_at[HEADER, 3] = OSError("away")
     session = sender.chatbot(task.next_try())
     assert session["id"]
     assert "It was sent, but the ledger" in caplog.text
@@ -907,7 +907,7 @@ def test_what_is_sent_is_a_success_even_when_the_receipt_cannot_be_written(
 
 
 def test_the_reason_is_told_even_when_the_intent_cannot_be_retracted(sender: Sender, task: Any) -> None:
-    task.store.fails_at = {4: OSError("away")}
+    task.store.fails_at[HEADER, 3] = OSError("away")
     sender.emulator.faults.add("status", status=400, operation_id="send_chatbot")
     with pytest.raises(WtsRejectedError):
         sender.chatbot(task.next_try())
