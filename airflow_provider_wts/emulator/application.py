@@ -158,7 +158,7 @@ class Application:
         route = find_route(request.method, path)
         request.operation_id = route.operation.operation_id if route and route.operation else None
         with service.account.lock:
-            service.account.run_due()
+            service.account.agenda.run_due()
             request.at = service.account.now_text()
             service.recorder.add(request)
             return route, service.faults.hitting(request.operation_id, request.path, request.raw_body)
@@ -183,7 +183,7 @@ class Application:
         real_limit = time.monotonic() + result.seconds
         while True:
             with account.lock:
-                account.run_due()
+                account.agenda.run_due()
                 late = account.clock.now() >= limit or time.monotonic() >= real_limit
                 if result.done() or late or service.stopping.is_set():
                     return self._good(result.answer())
@@ -213,7 +213,7 @@ class Application:
         query, body, has_body = self._checked(operation, path, recorded)
         given = body if has_body and body is not None else {}
         result = HANDLERS[operation.operation_id](Request(account, operation, path, query, given))
-        account.run_due()
+        account.agenda.run_due()
         recorded.took_effect = True
         return result
 

@@ -41,7 +41,10 @@ def listed(
     :param among: the few records that can match, oldest first; the whole table by default.
     :param created: filter of ``createdAt``; from the query by default, as that of ``updatedAt``.
     """
-    settings, switches = _settings(request), request.account.switches
+    # Only one list says in its body how it is cut and ordered.
+    given = request.body if request.operation.body_schema is not None else request.query
+    settings = {name.lower(): value for name, value in given.items() if value is not None}
+    switches = request.account.switches
     order = str(settings.get("orderby") or "createdAt")
     dates = created or date_bounds(request, "CreatedAt"), updated or date_bounds(request, "UpdatedAt")
     records = _ordered(order.lower(), table, tests, among, dates)
@@ -160,12 +163,6 @@ def _is_among(value: Any, wanted: set[str]) -> bool:
 
 _SHORT = {"ASCENDING": "asc", "DESCENDING": "desc"}
 _TIMES = {"createdat": attrgetter("created"), "updatedat": attrgetter("updated")}
-
-
-def _settings(request: Request) -> dict[str, Any]:
-    """Return how a list is cut and ordered, by names in lower case; only one list says it in its body."""
-    given = request.body if request.operation.body_schema is not None else request.query
-    return {name.lower(): value for name, value in given.items() if value is not None}
 
 
 def _comparable(record: Record, name: str) -> tuple[int, Any]:

@@ -20,7 +20,7 @@ from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.emulator.answers import Answer
 from airflow_provider_wts.emulator.errors import Refusal
 from airflow_provider_wts.emulator.service import RecordedRequest, Service
-from airflow_provider_wts.emulator.state import PREVIEW, Account, Message, Session
+from airflow_provider_wts.emulator.state import Account, Message, Session
 
 # How much is shown: a campaign of thousands must not fill the browser.
 MOST_CONVERSATIONS = 100
@@ -51,19 +51,11 @@ _HEADERS = [
 ]
 
 
+@cache
 def html_page() -> Answer:
     """Return the page."""
-    return Answer(200, _html(), _HEADERS, "text/html; charset=utf-8")
-
-
-@cache
-def _html() -> bytes:
-    return files("airflow_provider_wts.emulator").joinpath("page.html").read_bytes()
-
-
-def is_page(path: str) -> bool:
-    """Return whether a path is the page's."""
-    return path == "/" or path.startswith(PREVIEW)
+    html = files("airflow_provider_wts.emulator").joinpath("page.html").read_bytes()
+    return Answer(200, html, _HEADERS, "text/html; charset=utf-8")
 
 
 def page_data(service: Service, session_id: str | None = None) -> dict[str, Any]:
@@ -73,7 +65,7 @@ def page_data(service: Service, session_id: str | None = None) -> dict[str, Any]
     """
     account = service.account
     with account.lock:
-        account.run_due()
+        account.agenda.run_due()
         kept = service.recorder.kept()[-MOST_REQUESTS:]
         sessions = account.sessions.by_creation()[-MOST_CONVERSATIONS:]
         if session_id is not None:

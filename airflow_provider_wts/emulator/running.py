@@ -115,7 +115,7 @@ class Emulator:
     def deliveries(self) -> list[Delivery]:
         """All messages to customers and all starts of chatbots, oldest first."""
         with self.state.lock:
-            self.state.run_due()
+            self.state.agenda.run_due()
             return list(self.state.deliveries)
 
     @property

@@ -59,21 +59,20 @@ def seed_account(account: Account, data: Mapping[str, Any]) -> dict[str, int]:
         raise ValueError(f"{sorted(unknown)}: not valid in a seed file. It may have {sorted(_KINDS)}.")
     added: dict[str, int] = {}
     for kind, add in _KINDS.items():
-        given = data.get(kind)
+        if (given := data.get(kind)) is None:
+            continue
         if isinstance(given, int) and kind in _MADE_UP:
             _MADE_UP[kind](account, given)
-            added[kind] = given
-        elif kind in ("behaviours", "switches") and given is not None:
+        elif kind in ("behaviours", "switches"):
             add(account, given)
-            added[kind] = len(given)
-        elif given is not None:
+        else:
             for number, one in enumerate(given):
                 try:
                     add(account, one)
                 except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Refusal) as problem:
                     what = f"{problem} is missing" if isinstance(problem, KeyError) else problem
                     raise ValueError(f"{kind}[{number}]: {what}") from None
-            added[kind] = len(given)
+        added[kind] = given if isinstance(given, int) else len(given)
     return added
 
 

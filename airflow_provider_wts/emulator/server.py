@@ -22,9 +22,10 @@ from airflow_provider_wts.emulator.answers import Answer, is_json
 from airflow_provider_wts.emulator.application import Application
 from airflow_provider_wts.emulator.control import Control
 from airflow_provider_wts.emulator.faults import Fault
-from airflow_provider_wts.emulator.page import html_page, is_page
+from airflow_provider_wts.emulator.page import html_page
 from airflow_provider_wts.emulator.resources.files import UPLOADS, take_upload
 from airflow_provider_wts.emulator.service import RecordedRequest, Service
+from airflow_provider_wts.emulator.state import PREVIEW
 
 log = logging.getLogger("airflow_provider_wts.emulator")
 
@@ -174,7 +175,7 @@ class _Connection(BaseHTTPRequestHandler):
             self._respond(server.application.envelope(403, "FORBIDDEN", stranger))
         elif body is None:
             self._respond(server.application.envelope(413, "PAYLOAD_TOO_LARGE", "A requisição é grande demais."))
-        elif is_page(path) and method in ("GET", "HEAD"):
+        elif (path == "/" or path.startswith(PREVIEW)) and method in ("GET", "HEAD"):
             self._respond(html_page())
         elif path.startswith(_CONTROL):
             self._respond(server.control.answer(method, path, body))
@@ -376,4 +377,4 @@ class RunningServer(socketserver.TCPServer):
         while not self.service.stopping.is_set():
             self.handle_request()
             with self.service.account.lock:
-                self.service.account.run_due()
+                self.service.account.agenda.run_due()

@@ -190,22 +190,22 @@ class Service:
             if speed is not None:
                 self.account.clock.speed = speed
             self.account.clock.move(advance)
-            self.account.run_due()
+            self.account.agenda.run_due()
 
     def contact_writes(self, address: str, text: str, channel: str | None = None) -> Message:
         """Make a contact write; see :meth:`Emulator.contact_writes`."""
         with self.account.lock:
-            self.account.run_due()
+            self.account.agenda.run_due()
             contact = conversation.contact_for(self.account, address)
             found = self.account.channel_of(channel) if channel else None
             message = conversation.contact_writes(self.account, contact, text, found)
-            self.account.run_due()
+            self.account.agenda.run_due()
             return message
 
     def received(self, to: str, *, by_bots: bool = False) -> list[Delivery]:
         """Return what a customer received; see :meth:`Emulator.received`."""
         with self.account.lock:
-            self.account.run_due()
+            self.account.agenda.run_due()
             address = to if is_handle(to) else stored_phone(to, self.switches)
             found = self.account.deliveries_by_contact.get(address_key(address), [])
             return [one for one in found if one.status != "FAILED" and (by_bots or not one.by_bot)]
@@ -214,7 +214,7 @@ class Service:
         """Return a view of everything as JSON data."""
         account = self.account
         with account.lock:
-            account.run_due()
+            account.agenda.run_due()
             return {
                 "now": account.now_text(),
                 "speed": account.clock.speed,

@@ -417,10 +417,6 @@ class Account:
         """Return a ``statusUrl`` in the form that the switch says."""
         return self.address + path if self.switches.status_url == "absolute" else path
 
-    def run_due(self) -> None:
-        """Do what is due by the clock."""
-        self.agenda.run_due()
-
     def stamped(self, record: Record) -> dict[str, Any]:
         """Return the id and the two timestamps of a record as an answer carries them."""
         created, updated = self.clock.text(record.created), self.clock.text(record.updated)

@@ -186,7 +186,7 @@ class Campaigns:
     def truth(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Return all rows as they are now, by campaign and key; ``asked`` is what the status of the send says."""
         with self._account.lock:
-            self._account.run_due()
+            self._account.agenda.run_due()
             sends: dict[str, list[Any]] = {}
             for send in self._account.sends.by_creation():
                 sends.setdefault(send["senderId"], []).append(send)
