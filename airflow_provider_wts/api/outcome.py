@@ -116,7 +116,7 @@ def judge_reply(
         )
     envelope = _envelope(reply)
     key = _text(envelope.get("key"))
-    if _is_page_of_a_gateway(operation, reply):
+    if operation.effect != "once" and 400 <= status < 500 and status not in (401, 408) and _is_web_page(reply):
         # The API's refusals are JSON. A web page comes from a gateway, and shows nothing about the request's objects.
         return _odd(operation, _rejected(operation, reply, WtsRejectedError, "Something refused the request."))
     if status in (401, 403):
@@ -296,11 +296,6 @@ def _unexpected(operation: Operation, problem: str, status: int) -> Verdict:
 
 def _odd(operation: Operation, rejected: Verdict) -> Verdict:
     return rejected if operation.effect == "once" else Verdict(Outcome.ODD, error=rejected.error)
-
-
-def _is_page_of_a_gateway(operation: Operation, reply: Reply) -> bool:
-    status = reply.status
-    return operation.effect != "once" and 400 <= status < 500 and status not in (401, 408) and _is_web_page(reply)
 
 
 def _is_web_page(reply: Reply) -> bool:

@@ -434,14 +434,14 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
     """
     if is_missing(value):
         return _cleared(value)
-    found = _float(value)
+    found = as_float(value)
     if not math.isfinite(found) or not least <= found <= most:
         bounds = "" if math.isinf(least) else f" from {least:g} to {most:g}"
         raise WtsInvalidRequestError(f"{name}: {quoted(value)} is not a number{bounds}. Example: 149.9.")
     return int(found) if found.is_integer() else found
 
 
-def _float(value: Any) -> float:
+def as_float(value: Any) -> float:
     """Return a value as a number, or NaN."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
@@ -452,7 +452,7 @@ def _float(value: Any) -> float:
 def fraction(value: Any) -> float:
     """Return a number, or a percentage such as ``"5%"`` as its hundredths; NaN if it is neither."""
     text = str(value).strip()
-    return math.nan if isinstance(value, bool) else _float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    return as_float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
 
 
 def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int | Unset | None:
@@ -460,7 +460,7 @@ def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int 
     if is_missing(value):
         return _cleared(value)
     bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
-    number = _float(value)
+    number = as_float(value)
     if not number.is_integer() or number < least or (most is not None and number > most):
         raise WtsInvalidRequestError(f"{name}: {quoted(value)} is not a whole number {bounds}.")
     return int(number)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_wts.api.addresses import recipient
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
+from airflow_provider_wts.api.parameters import as_float
 from airflow_provider_wts.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE
 
 if TYPE_CHECKING:
@@ -180,10 +180,7 @@ def _number(extra: dict[str, Any], name: str, *, default: int, least: int, most:
     value = extra.get(name)
     if value is None:
         return default
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    number = as_float(value)
     if not number.is_integer() or not least <= number <= most:
         raise WtsInvalidRequestError(
             f"The connection's extra {quoted(name)} is {quoted(value)}. It must be a whole number from {least} to "

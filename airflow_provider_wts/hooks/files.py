@@ -260,16 +260,14 @@ class OutgoingFile:
         hook: WtsHook,
         value: Any,
         *,
-        parameter: str = "file",
         name: Any = None,
         mime_type: Any = None,
-        check: bool = True,
+        check: bool,
     ) -> None:
-        given = parameters.text(parameter, value) or ""
+        given = parameters.text("file", value) or ""
         if not given.strip():
-            raise WtsInvalidRequestError(f"{parameter}: is empty. {_FILE_EXAMPLE}")
+            raise WtsInvalidRequestError(f"file: is empty. {_FILE_EXAMPLE}")
         self._hook = hook
-        self._parameter = parameter
         self._name = parameters.filter_text("file_name", name) or None
         self._mime_type = parameters.filter_text("mime_type", mime_type) or None
         self._kind: str | None = None
@@ -280,7 +278,7 @@ class OutgoingFile:
             self.given = encoded_address(self.given)
         self.is_local = not self.is_address and not is_uuid(self.given)
         if self.is_local and check:
-            Source.of(self.given, parameter=parameter)
+            Source.of(self.given)
 
     def kind(self, given: Any) -> str | None:
         """Return the kind of message for the file, or ``None`` if an ID or address does not show it.
@@ -299,11 +297,7 @@ class OutgoingFile:
         """
         if self.is_local and self._uploaded is None:
             saved = self._hook.upload(
-                self.given,
-                file_type=self._uploaded_as(),
-                name=self._name,
-                mime_type=self._mime_type,
-                parameter=self._parameter,
+                self.given, file_type=self._uploaded_as(), name=self._name, mime_type=self._mime_type
             )
             self._uploaded = str(required(saved, "id", "save_file"))
 

@@ -62,7 +62,7 @@ def columns_and_rows(
             rows = cursor.fetchmany(_ROWS) if is_named or cursor.description is not None else []
             columns = _columns(cursor.description, f"{name}_sql", unsent)
             yield columns
-            readers = _readers(connection, cursor.description)
+            readers = _readers(connection, cursor.description, partial(_lost_digits, f"{name}_sql", unsent))
             while rows:
                 for row in rows:
                     cells = cells_of(row)
@@ -74,8 +74,6 @@ def columns_and_rows(
                 rows = cursor.fetchmany(_ROWS)
     except WtsError:
         raise
-    except _LostDigits as lost:
-        raise lost.problem(f"{name}_sql", unsent) from None
     except Exception as error:
         said = f"{name}_sql: the query failed: {message_of(error).rstrip('.')}. {unsent}"
         if not is_permanent(error):
@@ -126,55 +124,44 @@ def _drivers(connection: Any) -> set[str]:
     return {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
 
 
-class _LostDigits(Exception):
-    """A number of single precision lost digits.
+def _lost_digits(name: str, unsent: str, column: str, digits: str) -> WtsInvalidRequestError:
+    """Return the error for a number that lost digits. As a phone number, it might be a stranger's."""
+    return WtsInvalidRequestError(
+        f"{name}: the column {quoted(column)} has single precision, which keeps {digits} digits, and a number has "
+        f"more. {unsent} Change the table's column to text, BIGINT or NUMERIC and fill it again, or leave it out."
+    )
 
-    :param column: the name of its column.
-    :param digits: how many digits such a number keeps.
+
+def _readers(
+    connection: Any, description: Sequence[Sequence[Any]], lost: Callable[[str, str], WtsInvalidRequestError]
+) -> dict[int, Callable[[Any], Any]]:
+    """Return functions that convert the cells of some columns, by index, if the driver reports their type.
+
+    :param lost: returns the error for a column with a number that lost digits, and how many digits it keeps.
     """
-
-    def __init__(self, column: str, digits: str) -> None:
-        super().__init__(column, digits)
-        self._column, self._digits = column, digits
-
-    def problem(self, name: str, unsent: str) -> WtsInvalidRequestError:
-        """Return the error. As a phone number, the number might be a stranger's."""
-        return WtsInvalidRequestError(
-            f"{name}: the column {quoted(self._column)} has single precision, which keeps {self._digits} digits, and a "
-            f"number has more. {unsent} Change the table's column to text, BIGINT or NUMERIC and fill it again, or "
-            "leave it out."
-        )
-
-
-def _readers(connection: Any, description: Sequence[Sequence[Any]]) -> dict[int, Callable[[Any], Any]]:
-    """Return functions that convert the cells of some columns, by index, if the driver reports their type."""
     drivers = _drivers(connection)
     is_mysql = bool(drivers & _MYSQL)
     single = (_SINGLE_MYSQL,) if is_mysql else _SINGLE_POSTGRESQL if drivers & _POSTGRESQL else ()
     readers: dict[int, Callable[[Any], Any]] = {}
     for place, (name, kind, *_) in enumerate(description):
         if kind in single:
-            readers[place] = partial(_whole_digits, name, is_mysql=is_mysql)
+            readers[place] = partial(_whole_digits, partial(lost, name), is_mysql=is_mysql)
         elif is_mysql and kind == _BITS_MYSQL:
-            readers[place] = _bits
+            readers[place] = lambda cell: int.from_bytes(cell) if isinstance(cell, bytes) else cell
     return readers
 
 
-def _whole_digits(column: str, cell: Any, *, is_mysql: bool) -> Any:
+def _whole_digits(lost: Callable[[str], WtsInvalidRequestError], cell: Any, *, is_mysql: bool) -> Any:
     """Return a number of single precision, or an array of them, if it cannot have lost digits."""
     if isinstance(cell, list):
-        return [_whole_digits(column, one, is_mysql=is_mysql) for one in cell]
+        return [_whole_digits(lost, one, is_mysql=is_mysql) for one in cell]
     if isinstance(cell, float):
         size = abs(cell)
         if size >= _MAX_SINGLE and not is_mysql:
-            raise _LostDigits(column, "seven")
+            raise lost("seven")
         if is_mysql and (size >= _MAX_WRITTEN or (size >= _MAX_CENTS and cell != float(f"{cell:.5g}"))):
-            raise _LostDigits(column, "six")
+            raise lost("six")
     return cell
-
-
-def _bits(cell: Any) -> Any:
-    return int.from_bytes(cell) if isinstance(cell, bytes) else cell
 
 
 def _columns(description: Sequence[Sequence[Any]] | None, name: str, unsent: str) -> list[str]:

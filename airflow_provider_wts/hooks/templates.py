@@ -76,6 +76,8 @@ class RenderedParameters:
         cls.template_fields_renderers = renderers | vars(cls).get("template_fields_renderers", {})
 
     def _render(self, template: jinja2.Template, context: Any, dag: Any = None) -> Any:
+        from jinja2.nativetypes import NativeEnvironment
+
         parts, missing = _parts(template, context)
         if missing and self._rendering in self.prose and len([part for part in parts if str(part).strip()]) > 1:
             from airflow.providers.common.compat.sdk import AirflowFailException
@@ -84,8 +86,9 @@ class RenderedParameters:
                 f"{self._rendering}: an expression in its template renders as {quoted(missing[0])}. Nothing was sent. "
                 "Add a default. Example: {{ params.name or 'cliente' }}."
             )
-        if _is_native(template.environment) and len(parts) == 1:
-            return _defined(parts[0])
+        if isinstance(template.environment, NativeEnvironment) and len(parts) == 1:
+            # In Airflow's strict environments, str() raises and names what is undefined; a lenient one returns text.
+            return str(parts[0]) if isinstance(parts[0], jinja2.Undefined) else parts[0]
         return "".join(map(str, parts))
 
     def render_template(
@@ -172,12 +175,6 @@ def _unchanged(_: jinja2.runtime.Context, value: Any) -> Any:
     return value
 
 
-def _is_native(environment: jinja2.Environment) -> bool:
-    from jinja2.nativetypes import NativeEnvironment
-
-    return isinstance(environment, NativeEnvironment)
-
-
 def _parts(template: jinja2.Template, context: Any) -> tuple[list[Any], list[Any]]:
     """Render the parts of a template, and return them with the missing values of expressions."""
     environment = template.environment
@@ -205,8 +202,3 @@ def _parts(template: jinja2.Template, context: Any) -> tuple[list[Any], list[Any
     finally:
         environment.finalize = finalize
     return parts, missing
-
-
-def _defined(value: Any) -> Any:
-    # In Airflow's strict environments, str() raises and names what is undefined; a lenient one returns text.
-    return str(value) if isinstance(value, jinja2.Undefined) else value

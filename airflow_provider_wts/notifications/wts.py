@@ -114,7 +114,8 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
             except Exception as error:
                 self._failed(f"The notification did not reach {to}", error)
                 if isinstance(error, (WtsAuthenticationError, WtsNotSentError)):
-                    self._give_up(recipients[place + 1 :])
+                    if rest := ", ".join(recipients[place + 1 :]):
+                        self.log.error("The notification was not tried for %s, because nothing can be sent.", rest)
                     break
             else:
                 notified.append(to)
@@ -165,10 +166,6 @@ class WtsNotifier(RenderedParameters, BaseNotifier):
             self.log.warning("to: %s of %s recipients are blank and are skipped.", blank, len(given))
         texts = [str(one) for one in parameters.texts("to", filled) or []]
         return list({identity_of(text): text for text in reversed(texts)}.values())[::-1]
-
-    def _give_up(self, rest: list[str]) -> None:
-        if rest:
-            self.log.error("The notification was not tried for %s, because nothing can be sent.", ", ".join(rest))
 
     def _call(self, hook: WtsHook, channel: str | None) -> Callable[[str], Call[Any]]:
         from airflow_provider_wts.api import chatbots, parameters, sends, templates

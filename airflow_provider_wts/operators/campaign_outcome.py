@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_wts.campaigns.outcomes import RowPolicy
     from airflow_provider_wts.hooks.tables import Table
 
 #: The shortest pause between two passes, and how long Airflow waits for a late trigger.
@@ -169,7 +168,7 @@ class _Following:
 
     def __init__(self, operator: WtsCampaignOutcomeOperator) -> None:
         from airflow_provider_wts.campaigns import report, sent
-        from airflow_provider_wts.campaigns.outcomes import EXAMPLE, Outcomes
+        from airflow_provider_wts.campaigns.outcomes import EXAMPLE, Outcomes, RowPolicy
 
         self._operator = operator
         self._log = operator.log
@@ -179,7 +178,6 @@ class _Following:
         if not isinstance(ended, list) or not ended:
             raise WtsInvalidRequestError("ended_status: is empty. Example: ('COMPLETED',)")
         answers = parameters.texts("answers", operator.answers)
-        self._policy_parts = (answers if isinstance(answers, list) else None, ended)
         self._lookups = int(parameters.whole("max_lookups", operator.max_lookups, least=0) or 0)
         if not isinstance(operator.refresh_interval, timedelta):
             raise WtsInvalidRequestError(
@@ -200,16 +198,11 @@ class _Following:
             self._table.check("Nothing was read.")
         base = str(self._file) if self._file is not None else f"{campaigns[0].address}.outcomes"
         kept_at = output_file("outcomes_path", f"{base}.state.db", example=EXAMPLE)
-        self.outcomes = Outcomes(campaigns, kept_at, operator.hook.hash_key, operator.hook.account)
+        secret, kept = operator.hook.hash_key, answers if isinstance(answers, list) else None
+        self._policy = RowPolicy(kept, ended, secret if operator.private else None)
+        self.outcomes = Outcomes(campaigns, kept_at, secret, operator.hook.account)
         self._observed = datetime.now(UTC)
         self._counts = _Counts(ended)
-
-    @property
-    def _policy(self) -> RowPolicy:
-        from airflow_provider_wts.campaigns.outcomes import RowPolicy
-
-        secret = self._operator.hook.hash_key if self._operator.private else None
-        return RowPolicy(*self._policy_parts, secret)
 
     def _output(self, name: str, value: Any) -> ObjectStoragePath | None:
         from airflow_provider_wts.campaigns.outcomes import EXAMPLE

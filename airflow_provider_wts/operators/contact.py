@@ -670,13 +670,3 @@ def _row(index: int, row: Any) -> dict[str, Any]:
             "Nothing was saved. Give one of them."
         )
     return checked
-
-
-__all__ = [
-    "WtsCreateContactOperator",
-    "WtsGetContactOperator",
-    "WtsListContactsOperator",
-    "WtsSaveContactsOperator",
-    "WtsUpdateContactOperator",
-    "WtsUpdateContactTagsOperator",
-]

@@ -311,11 +311,6 @@ def reports_missing(error: BaseException) -> bool:
     return isinstance(error, WtsNotFoundError) or error.status == 500
 
 
-def ends_wait(error: BaseException) -> bool:
-    """Whether an error of a check ends the wait immediately: the object does not exist, or cannot be read at all."""
-    return refuses_token(error) or reports_missing(error) or isinstance(error, WtsInvalidRequestError)
-
-
 def read_for(task: Any, read: Callable[[], T], subject: Callable[[], str], *, until: float | None = None) -> T:
     """Read something for a task that waits. If the token is refused, read its connection again, and retry once.
 
@@ -341,9 +336,10 @@ def read_for(task: Any, read: Callable[[], T], subject: Callable[[], str], *, un
         task.__dict__.pop("hook", None)
         return attempt()
     except WtsError as error:
-        if not ends_wait(error):
+        is_missing = reports_missing(error)
+        if not is_missing and not refuses_token(error) and not isinstance(error, WtsInvalidRequestError):
             raise
-        missing = f"{subject()} cannot be found. " if reports_missing(error) else ""
+        missing = f"{subject()} cannot be found. " if is_missing else ""
         # The message is complete; a second traceback would only bury it.
         raise AirflowFailException(f"{missing}{error}") from None
 
