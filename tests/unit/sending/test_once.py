@@ -631,6 +631,7 @@ def test_a_late_effect_is_seen_though_the_wall_clock_is_set_forward(
     sender.chatbot(task.next_try())
     assert ahead[0]
     assert sender.received == 1
+    assert sender.asked.count("send_chatbot") == 1
 
 
 def test_a_wall_clock_that_is_set_forward_shortens_no_wait_after_a_takeover(
