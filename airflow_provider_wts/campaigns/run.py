@@ -135,7 +135,7 @@ class Campaign:
         self._lag = reconcile.effect_lag(self._hook.client.timeout)
         self._delivery = Delivery(self._hook, kind, ledger, self.patience)
         self._earlier = EarlierSends()
-        self._rows = Fingerprint(self._hook.wts_conn_id)
+        self._rows = Fingerprint(self.ledger.wts_conn_id)
         #: Sends of earlier tries whose recipients have not come up yet in this one.
         self._unmatched = 0
         self._checkpoint_at = 0
@@ -311,7 +311,7 @@ class Campaign:
         """Return the next send to a recipient, and how many sends to them the ledger shows."""
         # A send that failed before the task was cleared gets a successor: people clear a task after fixing what made
         # messages fail. An automatic retry would fail again.
-        generation, conn_id, who = self.ledger.generation, self._hook.wts_conn_id, recipient.identity
+        generation, conn_id, who = self.ledger.generation, self.ledger.wts_conn_id, recipient.identity
         attempt = 0
         while True:
             key = send_key(self._task, generation=generation, wts_conn_id=conn_id, recipient=who, attempt=attempt)
@@ -550,7 +550,7 @@ class Campaign:
         place = self.ledger.checkpoint
         if place is None:
             return 0
-        rows = Fingerprint(self._hook.wts_conn_id)
+        rows = Fingerprint(self.ledger.wts_conn_id)
         for recipient in islice(self._recipients, place["rows"]):
             rows.add(recipient)
         if (rows.count, rows.digest) != (place["rows"], place["digest"]):

@@ -26,7 +26,7 @@ def send_key(task: TaskIdentity, *, generation: int, wts_conn_id: str, recipient
     The content is not part of it: a template that renders the current time must not cause a second message.
 
     :param generation: changes when somebody asks to send everything again.
-    :param wts_conn_id: the Airflow connection; a send through another account is another send.
+    :param wts_conn_id: the Airflow connection of the first try.
     :param recipient: phone number or handle in any spelling, or the ID of a session or card.
     :param attempt: how often it failed and somebody asked for it again. A failed send may have left a marker, which
         must not be mistaken for that of the next one.

@@ -388,6 +388,7 @@ class Ledger:
     :param on_clear: ``auto``: a finished task that is cleared sends again, an unfinished one continues where it
         stopped; ``continue``: never again; ``resend``: again after any clear.
     :param run: the DAG run, if the store outlives it (files do).
+    :param wts_conn_id: the connection of this try.
     :raises WtsError: when another try has taken over, or the store fails. Then nothing may be sent.
     """
 
@@ -399,6 +400,7 @@ class Ledger:
         try_number: int = 1,
         on_clear: OnClear | str = "auto",
         run: RunIdentity | None = None,
+        wts_conn_id: str = "",
     ) -> None:
         #: Whether later tries of the task can read it.
         self.is_kept = store is not None
@@ -406,6 +408,7 @@ class Ledger:
         self._max_tries = self._last_max_tries = max_tries
         self._try_number = try_number
         self._run = run
+        self._wts_conn_id = wts_conn_id
         self._header: dict[str, Any] = {}
         self._entries: dict[str, LedgerEntry] = {}
         self._pages_begun = False
@@ -430,6 +433,11 @@ class Ledger:
     def generation(self) -> int:
         """Part of every send's key: it changes when somebody asks to send everything again."""
         return int(self._header["generation"])
+
+    @property
+    def wts_conn_id(self) -> str:
+        """The connection of this generation's first try, which is part of every send's key in later tries, too."""
+        return str(self._header.get("wts_conn_id", self._wts_conn_id))
 
     @property
     def finished(self) -> bool:
@@ -692,6 +700,12 @@ class Ledger:
             self._entries = {key: replace(entry, receipt=UNSET) for key, entry in self._entries.items()}
             header |= {"finished": False, "doubted": True, "checkpoint": None}
         header["run"] = header.get("run") or self._run
+        # Version 0.2.0 stored none.
+        if header.setdefault("wts_conn_id", self._wts_conn_id) != self._wts_conn_id:
+            log.warning(
+                "An earlier try used the connection %r. What it sent is not sent again through this one.",
+                header["wts_conn_id"],
+            )
         return header
 
     def _is_overwritten(self, header: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
@@ -723,11 +737,14 @@ class Ledger:
             "finished": False,
             "sends": {},
             "run": self._run,
+            "wts_conn_id": self._wts_conn_id,
             "incomplete": incomplete,
         }
 
 
-def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clear: OnClear | str = "auto") -> Ledger:
+def open_ledger(
+    context: Mapping[str, Any], *, wts_conn_id: str, on_unknown: str = "fail", on_clear: OnClear | str = "auto"
+) -> Ledger:
     """Open the ledger of a task, at the very start of its ``execute``. From then on, no earlier try can send.
 
     :raises WtsInvalidRequestError: when a policy has an invalid value, or this deployment does not support it.
@@ -742,6 +759,7 @@ def open_ledger(context: Mapping[str, Any], *, on_unknown: str = "fail", on_clea
         try_number=1 if is_first_try(context) else int(task_instance.try_number),
         on_clear=on_clear,
         run=run_identity(context) if isinstance(store, FileStore) else None,
+        wts_conn_id=wts_conn_id,
     )
 
 

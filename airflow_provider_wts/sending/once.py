@@ -74,7 +74,7 @@ class Once:
         on_clear: OnClear | str = "auto",
     ) -> None:
         # Before anything that can wait: the try that opens the ledger last is the one that may send.
-        self.ledger = open_ledger(context, on_unknown=on_unknown, on_clear=on_clear)
+        self.ledger = open_ledger(context, wts_conn_id=hook.wts_conn_id, on_unknown=on_unknown, on_clear=on_clear)
         self._hook = hook
         self._task = TaskIdentity.of(context["ti"])
         self.unknown = UnknownOutcome(self._task, on_unknown)
@@ -88,8 +88,8 @@ class Once:
 
     def key(self, recipient: str) -> str:
         """Return the key of the send to a recipient."""
-        conn_id = self._hook.wts_conn_id
-        return send_key(self._task, generation=self.ledger.generation, wts_conn_id=conn_id, recipient=recipient)
+        ledger = self.ledger
+        return send_key(self._task, generation=ledger.generation, wts_conn_id=ledger.wts_conn_id, recipient=recipient)
 
     def send(
         self,

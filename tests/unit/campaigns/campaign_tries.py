@@ -103,7 +103,7 @@ class Campaign:
     def run(self, recipients: list[Recipient], *, finished: bool = True, **settings: Any) -> dict[str, int]:
         self.results = {}
         context, on_clear = self.task.next_try(), settings.pop("on_clear", "auto")
-        ledger = open_ledger(context, on_clear=on_clear)
+        ledger = open_ledger(context, wts_conn_id=self.hook.wts_conn_id, on_clear=on_clear)
         self.rule = Exclusion(self.exclusion)
         settings |= {"cls": Reporting, "rules": [self.rule], "ledger": ledger}
         self.batch = campaign_of(self.hook, context, self.way, recipients, self.size, **settings)

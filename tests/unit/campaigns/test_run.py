@@ -165,7 +165,7 @@ hook.__dict__["client"] = WtsClient(job["token"], base_url=job["url"])
 ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
 ti.try_number, ti.max_tries = job["try"], job["max_tries"]
 everybody = [Recipient(n, f"+55|119{10_000_000 + n:08d}", {}) for n in range(job["count"])]
-ledger = open_ledger({"ti": ti})
+ledger = open_ledger({"ti": ti}, wts_conn_id="wts_default")
 kind = ChatbotKind(job["bot"], None, {}, request_size=10)
 campaign = campaign_of(hook, {"ti": ti}, kind, everybody, 10, ledger=ledger)
 campaign.send_all()

@@ -485,6 +485,21 @@ def test_failures_beyond_the_limit_stop_the_campaign_and_a_clear_goes_on(
     assert text(recipients=numbers(100)).execute(context)["sent"] == 100
 
 
+def test_a_clear_that_names_another_connection_sends_nobody_a_second_message(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wts_connection.faults.add("status", status=401, operation_id="queue_chatbot_batch", nth=5, times=None)
+    with pytest.raises(AirflowFailException, match="refused the token"):
+        chatbot(recipients=numbers(50), chunk_size=5).execute(context)
+    wts_connection.faults.clear()
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_NEW", os.environ["AIRFLOW_CONN_WTS_DEFAULT"])
+    context["ti"].max_tries, context["ti"].try_number = 1, 2
+    assert chatbot(recipients=numbers(50), chunk_size=5, wts_conn_id="wts_new").execute(context)["sent"] == 50
+    settle(wts_connection)
+    assert [received(wts_connection, to) for to in numbers(50)] == [1] * 50
+    assert "An earlier try used the connection 'wts_default'" in caplog.text
+
+
 def test_a_campaign_that_reaches_nobody_has_failed(wts_connection: Emulator, context: dict[str, Any]) -> None:
     wts_connection.switches.whatsapp_window = "refuse"
     with pytest.raises(AirflowFailException, match="All 3 messages failed"):

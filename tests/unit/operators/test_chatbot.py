@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, Literal
@@ -385,6 +386,19 @@ def test_a_clear_of_a_task_whose_session_link_could_not_be_stored_sends_nothing_
     assert len(sends(wts_connection)) == 1
     clear(ledger_context)
     operator().execute(ledger_context)
+    assert len(sends(wts_connection)) == 2
+
+
+def test_another_name_of_the_connection_is_no_reason_to_send_again(
+    wts_connection: Emulator, ledger_context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WTS_NEW", os.environ["AIRFLOW_CONN_WTS_DEFAULT"])
+    first = operator().execute(ledger_context)
+    ledger_context["ti"].try_number += 1
+    assert operator(wts_conn_id="wts_new").execute(ledger_context)["id"] == first["id"]
+    assert len(sends(wts_connection)) == 1
+    clear(ledger_context)
+    operator(wts_conn_id="wts_new").execute(ledger_context)
     assert len(sends(wts_connection)) == 2
 
 
