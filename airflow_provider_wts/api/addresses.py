@@ -493,6 +493,11 @@ def addresses_in(record: Mapping[str, object]) -> Iterator[str]:
         yield handle
 
 
+def has_address(contact: Mapping[str, object]) -> bool:
+    """Whether a contact can be messaged on any channel, as far as the answer shows; Messenger has other addresses."""
+    return any(addresses_in(contact)) or not is_missing(contact.get("messengerId"))
+
+
 def endings_in(record: Mapping[str, object]) -> set[str]:
     """Return :func:`ending_of` each address in a contact, or in the contact's details of a session."""
     return {ending for address in addresses_in(record) if (ending := ending_of(address))}

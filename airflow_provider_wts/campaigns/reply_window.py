@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts.api import directory
 from airflow_provider_wts.api.addresses import addresses_in, identity_of
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.contacts import get_contact
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
@@ -103,14 +104,19 @@ class ReplyWindow(Rule):
 
     def _official_channel(self) -> str | None:
         """Return the ID of the channel, or ``None`` if it has no such window."""
-        channels = [one for one in self._hook.run(directory.list_channels()) if one.get("active", True)]
+        channels = [one for one in self._hook.run(directory.list_channels()) if one.get("active") is not False]
         wanted: str | None = None
         if self._session_id is not None:
-            wanted = str(self._hook.run(get_session(self._session_id)).get("channelId"))
+            wanted = str(required(self._hook.run(get_session(self._session_id)), "channelId", "get_session"))
         elif self._channel is not None:
             wanted = self._hook.names.channel_id(self._channel)
         if wanted is not None:
-            channels = [one for one in channels if str(one.get("id")).lower() == wanted.lower()]
+            channels = [one for one in channels if str(required(one, "id", "list_channels")).lower() == wanted.lower()]
+            if not channels:
+                raise WtsError(
+                    "outside_24h: WTS Chat does not list the channel among the active ones, so it is unknown whether "
+                    "it has a 24-hour window. Nothing was sent."
+                )
         if not any(map(_is_official, channels)):
             return None
         if len(channels) > 1:
@@ -129,7 +135,8 @@ class ReplyWindow(Rule):
             self._see(session, [identity_of(to)])
             return
         for contact in contacts_at(self._hook, to):
-            self._read([identity_of(to)], contact_id=contact["id"], last_interaction_after=now - _OPEN_FOR)
+            contact_id = str(required(contact, "id", "get_contact_by_phone"))
+            self._read([identity_of(to)], contact_id=contact_id, last_interaction_after=now - _OPEN_FOR)
 
     def _read(self, people: list[str] | None = None, **filters: Any) -> None:
         call = list_sessions(
@@ -146,7 +153,8 @@ class ReplyWindow(Rule):
         """Record until when the customer of a session may be messaged."""
         if str(session.get("channelId")).lower() != self._channel_id:
             return
-        session_id, until = str(session["id"]), _open_until(session, self._hook.client.now())
+        session_id = str(required(session, "id", "list_sessions"))
+        until = _open_until(session, self._hook.client.now())
         if people is None:
             people = self._people_of.get(session_id) or (self._people(session) if until else [])
             self._people_of[session_id] = people
@@ -174,7 +182,7 @@ class ReplyWindow(Rule):
 
 
 def _is_official(channel: Mapping[str, Any]) -> bool:
-    kind = str(channel.get("type") or "").lower()
+    kind = str(required(channel, "type", "list_channels")).lower()
     return kind.endswith("_whatsapp") and kind not in _UNOFFICIAL
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.addresses import People, hash_of, identity_of, recipient
+from airflow_provider_wts.api.addresses import People, has_address, hash_of, identity_of, recipient
+from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_contact
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsRejectedError, quoted
 from airflow_provider_wts.api.wire import is_missing, is_uuid
@@ -89,8 +90,8 @@ class Suppression(Rule):
             return self._refusal
         if not self._alone or not self._listed.contact_ids:
             return None
-        found = any(str(one.get("id")).lower() in self._listed.contact_ids for one in contacts_at(self._hook, to))
-        return self._refusal if found else None
+        ids = [str(required(one, "id", "get_contact_by_phone")).lower() for one in contacts_at(self._hook, to)]
+        return None if self._listed.contact_ids.isdisjoint(ids) else self._refusal
 
     def _read(self) -> None:
         begun = seconds()
@@ -140,7 +141,7 @@ class Suppression(Rule):
                 problems.append(f"Contact {contact_id} is not in WTS Chat, so its number is unknown; list the number.")
         for contact_id in contact_ids:
             known = self._contacts.get(contact_id)
-            if known is not None and not self._people.add(known, self._refusal):
+            if known is not None and not (self._people.add(known, self._refusal) and has_address(known)):
                 problems.append(f"Contact {contact_id} has a number that cannot be read; list the number.")
         return problems
 

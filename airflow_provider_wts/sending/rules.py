@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from airflow_provider_wts.api import parameters
-from airflow_provider_wts.api.addresses import People, addresses_in
+from airflow_provider_wts.api.addresses import People, addresses_in, has_address
 from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.contacts import STATUSES, filter_contacts
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
@@ -247,12 +247,12 @@ def reason_to_exclude(
 
     tag_ids = {hook.names.existing_tag(tag).lower() for tag in exclude_tags}
     for contact in contacts_at(hook, recipient, include_details=["Tags"]):
-        if exclude_blocked and contact.get("status") == "BLOCKED":
+        if exclude_blocked and contact.get("status") is None:
+            raise _not_shown("whether the contact is blocked", "exclude_blocked")
+        if exclude_blocked and contact["status"] == "BLOCKED":
             return _IS_BLOCKED
-        if tag_ids and "tagIds" not in contact:
-            raise WtsError(
-                "WTS Chat does not show the tags of the contact, so exclude_tags cannot be applied. Nothing was sent."
-            )
+        if tag_ids and ("tagIds" not in contact or (contact["tagIds"] is None and contact.get("tagNames"))):
+            raise _not_shown("the tags of the contact", "exclude_tags")
         if tag_ids.intersection(str(tag).lower() for tag in contact.get("tagIds") or ()):
             return _HAS_TAG
     return None
@@ -282,6 +282,7 @@ class Exclusions(Rule):
         self._sleep = sleep
         self._people = People[Refusal]()
         self._seen: set[str] = set()
+        self._has_addresses = False
         self._read_at: float | None = None
         self._requests: deque[float] = deque()
 
@@ -319,6 +320,8 @@ class Exclusions(Rule):
             for listed, tag_id in lists:
                 self._pass(listed, tag_id)
             if len(self._seen) == known and all(listed.complete for listed, _ in lists):
+                if self._seen and not self._has_addresses:
+                    raise _not_shown("the numbers of contacts", "exclude_tags" if tag_ids else "exclude_blocked")
                 # Whoever opted out after the pass began may be missing. A long pass must not stall the campaign, so
                 # it counts as at most half expired.
                 self._read_at = max(begun, seconds() - FRESH_FOR / 2)
@@ -358,15 +361,18 @@ class Exclusions(Rule):
 
     def _exclude(self, contact: dict[str, Any], refusal: Refusal) -> None:
         identity = str(contact.get("id") or sorted(addresses_in(contact)))
+        self._has_addresses = self._has_addresses or has_address(contact)
         is_new = identity not in self._seen
         self._seen.add(identity)
         if not self._people.add(contact, refusal) and is_new:
             log.warning("Contact %s must not be messaged, but its number cannot be read: %s.", identity, refusal.reason)
 
 
+def _not_shown(what: str, rule: str) -> WtsError:
+    return WtsError(f"WTS Chat does not show {what}, so {rule} cannot be applied. Nothing was sent.")
+
+
 def _tag_ids(contact: dict[str, Any], asked: str) -> set[str]:
     if "tagIds" not in contact:
-        raise WtsError(
-            "WTS Chat does not show the tags of contacts, so exclude_tags cannot be applied. Nothing was sent."
-        )
+        raise _not_shown("the tags of contacts", "exclude_tags")
     return {str(tag).lower() for tag in ([asked] if contact["tagIds"] is None else contact["tagIds"])}

@@ -101,6 +101,46 @@ def test_other_channels_have_no_window(emulator: Emulator, hook: WtsHook, kind: 
     assert emulator.requests_of("list_sessions") == []
 
 
+CHANNEL_ID, SESSION_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e", "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7f"
+
+
+@pytest.mark.parametrize(
+    ("channel", "session", "words"),
+    [
+        ({"type": None}, {}, "answer has no 'type'"),
+        ({"id": None}, {}, "answer has no 'id'"),
+        ({}, {"channelId": None}, "answer has no 'channelId'"),
+        ({}, {"id": None}, "answer has no 'id'"),
+        ({}, {"channelId": SESSION_ID}, "does not list the channel among the active ones"),
+        ({"active": False}, {}, "does not list the channel among the active ones"),
+        ({"active": None}, {}, ""),
+    ],
+    ids=str,
+)
+def test_an_answer_that_shows_too_little_lets_nothing_go_out(
+    hook: WtsHook, monkeypatch: pytest.MonkeyPatch, channel: dict[str, Any], session: dict[str, Any], words: str
+) -> None:
+    answers = {
+        "list_channels": [{"id": CHANNEL_ID, "type": "CloudAPI_WhatsApp", "active": True, **channel}],
+        "get_session": {"id": SESSION_ID, "channelId": CHANNEL_ID, **session},
+    }
+    monkeypatch.setattr(hook, "run", lambda call: answers[call.operation_id])
+    window = ReplyWindow(hook, None, "skip", alone=True, session_id=SESSION_ID)
+    if not words:
+        assert window.refusal(ANA)
+        return
+    with pytest.raises(WtsError, match=words):
+        window.refusal(ANA)
+
+
+def test_a_contact_without_an_id_lets_nothing_go_out(hook: WtsHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = ReplyWindow(hook, CHANNEL, "skip", alone=True)
+    window.begin()
+    monkeypatch.setattr(hook, "run", lambda call: {"phoneNumber": ANA})
+    with pytest.raises(WtsError, match="answer has no 'id'"):
+        window.refusal(ANA)
+
+
 def test_without_a_channel_it_is_refused(hook: WtsHook) -> None:
     with pytest.raises(WtsInvalidRequestError, match=r"outside_24h: requires a channel"):
         ReplyWindow(hook, None, "skip").begin()

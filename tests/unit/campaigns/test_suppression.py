@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wts.api.addresses import hash_of
-from airflow_provider_wts.api.errors import WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.campaigns.recipients import Row
 from airflow_provider_wts.campaigns.suppression import Suppression, rows_of_file
 from airflow_provider_wts.hooks.wts import WtsHook
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
 
 ANA, BIA, CAIO = "+55|11977770001", "+55|11977770002", "+55|11977770003"
+ANA_ID = "5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"
 
 
 @pytest.fixture
@@ -83,6 +84,29 @@ def test_the_id_of_a_contact_suppresses_it(emulator: Emulator, hook: WtsHook, al
     contact = emulator.state.contact_by_address(BIA)
     assert contact is not None
     assert suppressed(suppression(hook, contact.id.upper(), alone=alone)) == [BIA]
+
+
+@pytest.mark.parametrize(
+    ("alone", "shown", "words"),
+    [
+        (True, {"id": None, "phoneNumber": ANA}, "answer has no 'id'"),
+        (True, {"phoneNumber": ANA}, "answer has no 'id'"),
+        (False, {"id": ANA_ID}, f"Contact {ANA_ID} has a number that cannot be read; list the number"),
+        (False, {"id": ANA_ID, "phoneNumber": None}, f"Contact {ANA_ID} has a number that cannot be read"),
+    ],
+    ids=str,
+)
+def test_a_contact_that_shows_too_little_lets_nothing_go_out(
+    hook: WtsHook, monkeypatch: pytest.MonkeyPatch, alone: bool, shown: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setattr(hook, "run", lambda call: shown)
+    with pytest.raises(WtsError, match=words):
+        suppression(hook, ANA_ID, alone=alone).refusal(ANA)
+
+
+def test_a_contact_of_messenger_has_no_number_to_suppress(hook: WtsHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hook, "run", lambda call: {"id": ANA_ID, "phoneNumber": None, "messengerId": "7"})
+    assert suppression(hook, ANA_ID).refusal(ANA) is None
 
 
 def test_many_contacts_are_read_from_the_list_of_all(emulator: Emulator, hook: WtsHook) -> None:

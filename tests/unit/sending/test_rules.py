@@ -222,13 +222,33 @@ def test_a_tag_that_does_not_exist_spares_nobody_silently(hook: WtsHook) -> None
         spare(hook, exclude_tags=["opt-out"])
 
 
-def test_tags_that_the_api_does_not_show_are_an_error(
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        ({"status": "ACTIVE"}, "the tags of the contact, so exclude_tags"),
+        ({"status": "ACTIVE", "tagIds": None, "tagNames": ["VIP"]}, "the tags of the contact, so exclude_tags"),
+        ({"tagIds": []}, "whether the contact is blocked, so exclude_blocked"),
+        ({"status": None, "tagIds": []}, "whether the contact is blocked, so exclude_blocked"),
+    ],
+    ids=str,
+)
+def test_what_the_api_does_not_show_of_a_contact_is_an_error(
+    hook: WtsHook, emulator: Emulator, vip: str, monkeypatch: pytest.MonkeyPatch, shown: dict[str, Any], words: str
+) -> None:
+    add_contact(emulator)
+    hook.names.existing_tag(vip)
+    monkeypatch.setattr(hook, "run", lambda call: {"id": "1", **shown})
+    with pytest.raises(WtsError, match=f"does not show {words} cannot be applied"):
+        spare(hook, exclude_tags=[vip], exclude_blocked=True)
+
+
+def test_a_contact_whose_tags_are_null_has_none(
     hook: WtsHook, emulator: Emulator, vip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_contact(emulator)
-    monkeypatch.setattr(hook, "run", lambda call: {"id": "1", "status": "ACTIVE"})
-    with pytest.raises(WtsError, match="does not show the tags"):
-        spare(hook, exclude_tags=[vip])
+    hook.names.existing_tag(vip)
+    monkeypatch.setattr(hook, "run", lambda call: {"id": "1", "status": "ACTIVE", "tagIds": None, "tagNames": None})
+    assert spare(hook, exclude_tags=[vip], exclude_blocked=True) is None
 
 
 @pytest.mark.parametrize("blocked", [True, False])

@@ -156,6 +156,19 @@ def test_what_the_api_does_not_show_is_an_error() -> None:
         exclusions.begin()
 
 
+def test_contacts_whose_numbers_the_api_does_not_show_are_an_error() -> None:
+    exclusions = Account([{"id": "1", "phoneNumber": None, "tagIds": [TAG]}, {"id": "2", "tagIds": [TAG]}]).exclusions()
+    with pytest.raises(WtsError, match=r"does not show the numbers of contacts, so exclude_tags cannot be applied"):
+        exclusions.begin()
+
+
+@pytest.mark.parametrize("other", [{"messengerId": "7"}, {"instagram": "maria"}], ids=str)
+def test_a_contact_without_a_number_is_one_of_another_channel(other: dict[str, Any]) -> None:
+    exclusions = Account([contact(1, phoneNumber=None, **other)]).exclusions()
+    exclusions.begin()
+    assert exclusions.refusal(contact(1)["phoneNumber"]) is None
+
+
 def test_a_contact_that_the_filter_brought_and_that_shows_no_tags_is_excluded() -> None:
     exclusions = Account([contact(1, tagIds=None)]).exclusions()
     assert exclusions.refusal(contact(1)["phoneNumber"])
