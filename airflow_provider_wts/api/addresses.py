@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import struct
 import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
@@ -62,6 +63,8 @@ _PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
 # Trailing zeros of a number that a spreadsheet showed with at most six digits, as in 5.51199E+12, and then saved.
 _ROUNDED = re.compile(r"[0-9]*0{6}")
 _LARGEST_EXACT = 2**53
+# From here on, few numbers are exact in single precision by chance: one in 65,536, and with 13 digits one in 500,000.
+_HARDLY_SINGLE = 10**11
 
 # Final digits of a number that all its spellings share.
 _ENDING = 8
@@ -190,7 +193,15 @@ def _typed_number(value: object) -> str:
         raise _NotANumber("is a fraction")
     if abs(value) >= _LARGEST_EXACT:
         raise _NotANumber(f"is too large to be exact and {_ROUNDED_OFF}")
-    return _bare_digits(str(int(value)))
+    return _float_digits(str(int(value)))
+
+
+def _float_digits(digits: str) -> str:
+    """Parse the digits of a float, unless it was one of single precision before."""
+    number_ = float(digits)
+    if _HARDLY_SINGLE <= number_ < _LARGEST_EXACT and struct.unpack("f", struct.pack("f", number_))[0] == number_:
+        raise _NotANumber("seems to be from a column of single precision, which loses digits; give it as text")
+    return _bare_digits(digits)
 
 
 def _bare_digits(digits: str) -> str:
@@ -220,7 +231,7 @@ def _text_number(value: str) -> str:
     if decimal := _DECIMAL.fullmatch(text):
         if decimal[2].strip("0"):
             raise _NotANumber("is a fraction")
-        return _bare_digits(decimal[1])
+        return _float_digits(decimal[1])
     if _FLOAT_INSIDE.fullmatch(text):
         raise _NotANumber("contains a decimal number, so its digits are uncertain; give it as text")
     if piped := _PIPED.fullmatch(text):

@@ -20,13 +20,13 @@ _ROWS = 1000
 #: What pandas, Polars and PyArrow call the types of single and half precision (seven or three digits).
 _SINGLE = frozenset(
     [
-        *("float16", "float32", "Float16", "Float32", "float", "halffloat"),
+        *("float16", "float32", ">f2", ">f4", "Float16", "Float32", "float", "halffloat"),
         *("float[pyarrow]", "halffloat[pyarrow]"),
     ]
 )
 
 #: Those types, also inside of the type of a list or an object.
-_SINGLE_INSIDE = re.compile(r"\b(?:float16|float32|Float16|Float32|float|halffloat)\b")
+_SINGLE_INSIDE = re.compile(r"\b(?:float16|float32|Float16|Float32|float|halffloat)\b|>f[24]")
 
 #: Significant digits to try when rounding such a number, because its conversion to double precision adds digits.
 _DIGITS = range(6, 10)

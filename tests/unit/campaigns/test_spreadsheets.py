@@ -714,6 +714,10 @@ class SinglePandasFrame(PandasFrame):
     dtypes = ("float32", "object")
 
 
+class PandasFrameInTheOtherByteOrder(PandasFrame):
+    dtypes = (">f4", "object")
+
+
 class SinglePolarsFrame(PolarsFrame):
     schema: ClassVar[dict[str, str]] = {"to": "Float32", "nome": "String"}
 
@@ -739,7 +743,11 @@ class PandasFrameOfCategories(PandasFrame):
 
 
 @pytest.mark.parametrize(
-    "table", [SinglePandasFrame, SinglePolarsFrame, Column, ColumnOfCategories, PandasFrameOfCategories]
+    "table",
+    [
+        *(SinglePandasFrame, PandasFrameInTheOtherByteOrder, PandasFrameOfCategories),
+        *(SinglePolarsFrame, Column, ColumnOfCategories),
+    ],
 )
 def test_a_phone_number_in_a_column_of_single_precision_is_a_strangers(table: Any) -> None:
     with pytest.raises(WtsInvalidRequestError, match="single precision, which keeps seven digits"):
