@@ -291,12 +291,8 @@ _watchdog = _Watchdog()
 _local = threading.local()
 
 
-def _is_not_ours(record: logging.LogRecord) -> bool:
-    return getattr(_local, "exchange", None) is None
-
-
 # It logs invalid headers, and the address, which may contain a phone number.
-logging.getLogger("urllib3.connection").addFilter(_is_not_ours)
+logging.getLogger("urllib3.connection").addFilter(lambda record: getattr(_local, "exchange", None) is None)
 
 
 def _after_fork() -> None:

@@ -183,7 +183,7 @@ class Outcomes:
 
     def refuse_other_account(self) -> None:
         """Refuse an account without any of the sends, if another token or base URL sent a campaign."""
-        if self.has_found:
+        if self._one("SELECT 1 FROM found UNION ALL SELECT 1 FROM message LIMIT 1"):
             return
         for campaign in self._campaigns:
             # This also differs if the same account has a new token.
@@ -316,8 +316,9 @@ class Outcomes:
         session_id = str(_text(session["id"])).lower()
         metadata = session.get("metadata")
         for name, key in metadata.items() if isinstance(metadata, dict) else ():
+            is_marker = isinstance(key, str) and key.isascii() and Mark(key).name == name
             # Anybody may write an entry with such a name.
-            if isinstance(key, str) and key.isascii() and Mark(key).name == name and self._is_send(key):
+            if is_marker and self._one("SELECT 1 FROM sent.line WHERE key = ?", key):
                 self.find(key, session_id)
         if self.has_holdout:
             self._see_contact(session)
@@ -376,14 +377,6 @@ class Outcomes:
         )
 
     # What is still missing -------------------------------------------------------------------------------------------
-
-    def _is_send(self, key: str) -> bool:
-        return self._one("SELECT 1 FROM sent.line WHERE key = ?", key) is not None
-
-    @property
-    def has_found(self) -> bool:
-        """Whether a session or a message of any send is known."""
-        return self._one("SELECT 1 FROM found UNION ALL SELECT 1 FROM message LIMIT 1") is not None
 
     def is_found(self, key: str) -> bool:
         """Whether a session of a send is known."""

@@ -150,6 +150,8 @@ class ResultsFile:
         :raises WtsInvalidRequestError: when another task of the run has its results there.
         :raises WtsError: when it cannot be written, or the existing one cannot be read.
         """
+        # The outcomes of recipients follow, from which a later try may continue.
+        self._outcomes_begin = self._size
         try:
             known = latest_manifest(self.address)
             self._refuse_another_task(known, manifest, "This try sent nothing.")
@@ -243,10 +245,6 @@ class ResultsFile:
     def write(self, line: dict[str, Any]) -> None:
         """Append a line."""
         self._append(json_line(line))
-
-    def begin_outcomes(self) -> None:
-        """Record that the outcomes of recipients follow, from which a later try may continue."""
-        self._outcomes_begin = self._size
 
     def keep(self) -> dict[str, Any]:
         """Make the outcomes so far outlive this process, and return where they are."""

@@ -47,7 +47,8 @@ def _read(value: Any, pattern: re.Pattern[str], example: str, *, other: tuple[re
         return found
     text = _text(value)
     if not pattern.fullmatch(text):
-        raise ValueError(f"{quoted(value)} is not a number like {example}{_hint(text, *other)}")
+        hint = f"; the filter '{other[1]}' reads it" if other[0].fullmatch(text) else ""
+        raise ValueError(f"{quoted(value)} is not a number like {example}{hint}")
     plain = text.replace(".", "").replace(",", ".") if pattern is _BRAZILIAN else text
     if "." not in plain:
         return int(plain)
@@ -165,7 +166,3 @@ def _text(value: Any) -> str:
 def _has_no_value(value: Any) -> bool:
     # Missing values are undefined to Jinja, and so falsy.
     return value is None or (not value and not isinstance(value, (int, float, Decimal)))
-
-
-def _hint(text: str, other: re.Pattern[str], name: str) -> str:
-    return f"; the filter '{name}' reads it" if other.fullmatch(text) else ""

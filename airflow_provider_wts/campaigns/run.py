@@ -245,7 +245,6 @@ class Campaign:
         for row in self._recipients.skipped():
             self._progress.skip(row)
         if self._results is not None:
-            self._results.begin_outcomes()
             where = {"results_path": self._results.address, "manifest_path": self._results.manifest_address}
             self._results.begin({**self._about(), **where})
             if self._operator.do_xcom_push:

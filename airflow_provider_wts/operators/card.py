@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from airflow_provider_wts.api.types import PanelCardNote, PanelCardNotePage, PanelCardV2, PanelCardV2Page
     from airflow_provider_wts.hooks.names import PanelNames
     from airflow_provider_wts.sending.key import Mark
-    from airflow_provider_wts.sending.reconcile import InCards
 
 
 _TAG_OPERATIONS = ("InsertIfNotExists", "DeleteIfExists", "ReplaceAll")
@@ -173,6 +172,8 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
         super().__init__(step=step, title=title, **kwargs)
 
     def execute(self, context: Context) -> PanelCardV2:
+        from airflow_provider_wts.sending.reconcile import InCards
+
         self.open_ledger(context)
         with task_failures():
             step = parameters.needed_name("step", self.step)
@@ -191,7 +192,7 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
             context,
             recipient=step,
             build=lambda mark: api.panels.create_card(step_id=step, title=title, **_marked(content, mark)),
-            trace=self._trace(step),
+            trace=InCards(lambda: self.panel_names.panel_of_step(step)),
             place="the cards of this step",
         )
         self.log.info("Card %s (%s) is created.", card.get("id"), card.get("key"))
@@ -200,15 +201,9 @@ class WtsCreateCardOperator(WtsCardWriter, WtsOnceOperator):
     def own_panel(self) -> str:
         return self.panel_names.panel_of_step(parameters.needed_name("step", self.step))
 
-    def _trace(self, step_id: str) -> InCards:
-        from airflow_provider_wts.sending.reconcile import InCards
-
-        return InCards(lambda: self.panel_names.panel_of_step(step_id))
-
 
 def _marked(content: api.panels.CardContent, mark: Mark) -> api.panels.CardContent:
-    given_metadata = content.get("metadata") or None
-    return {**content, "metadata": mark.metadata(given_metadata)}
+    return {**content, "metadata": mark.metadata(content["metadata"])}
 
 
 class WtsUpdateCardOperator(WtsCardWriter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -12,14 +13,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsInvalidRequestError
-from airflow_provider_wts.api.wire import body_of, given, query_of
+from airflow_provider_wts.api.wire import UNSET, body_of, given, query_of
 from airflow_provider_wts.hooks.errors import is_final, task_failures
 from airflow_provider_wts.hooks.output_files import json_line, output_file, whole_file
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import IO
 
     from airflow.sdk import Context
     from airflow.sdk.types import Logger
@@ -134,12 +134,9 @@ class WtsListOperator(WtsOperator):
         return bounds
 
     def _order(self) -> dict[str, str]:
-        found = {}
-        if not parameters.missing(self.order_by):
-            found["order_by"] = str(parameters.text("order_by", self.order_by))
-        if not parameters.missing(self.order_direction):
-            found["order_direction"] = str(parameters.choice("order_direction", self.order_direction, _DIRECTIONS))
-        return found
+        order_by = UNSET if parameters.missing(self.order_by) else parameters.text("order_by", self.order_by)
+        direction = parameters.filter_choice("order_direction", self.order_direction, _DIRECTIONS)
+        return given(order_by=order_by, order_direction=direction)
 
 
 def narrowed(call: Call[Any], shared: Mapping[str, str]) -> Call[Any]:
@@ -235,8 +232,12 @@ class Collector:
     def to_file(self, output_path: str) -> dict[str, Any]:
         """Write the items as JSON Lines, and return the manifest; if that fails, an existing file is left as it was."""
         path = output_file("output_path", output_path, example=EXAMPLE)
+        size = 0
         with whole_file(path, "output_path", example=EXAMPLE) as file:
-            size = self._write(file)
+            for item in chain.from_iterable(self._batches()):
+                line = json_line(item)
+                file.write(line)
+                size += len(line)
         self._conclude()
         self.log.info("%s: wrote %s, %s bytes.", self.call.operation_id, output_path, f"{size:,}")
         return {
@@ -249,15 +250,6 @@ class Collector:
             "cut": self.cut,
             "complete": self.complete and not self.cut,
         }
-
-    def _write(self, file: IO[bytes]) -> int:
-        size = 0
-        for batch in self._batches():
-            for item in batch:
-                line = json_line(item)
-                file.write(line)
-                size += len(line)
-        return size
 
     def _batches(self) -> Iterator[list[Any]]:
         """Yield the items page by page, each once."""
