@@ -43,7 +43,7 @@ with DAG(
         to="{{ params.phone }}",
         channel="{{ params.channel }}",
         text="Seu pedido {{ params.order }} saiu para entrega.",
-        # A retry or a catch-up that comes too late sends nothing.
+        # A retry that comes too late sends nothing.
         not_after="{{ dag_run.start_date + macros.timedelta(hours=6) }}",
         retries=3,
     )
