@@ -273,7 +273,7 @@ class ResultsFile:
         except OSError as error:
             # Not False: part of it is in the file by now.
             raise WtsError(
-                f"{kept['address']} cannot be read: {error}. Nothing was sent. A retry continues from here."
+                f"{kept['address']} cannot be read: {error}. Nothing more was sent. A retry continues from here."
             ) from error
         return True
 

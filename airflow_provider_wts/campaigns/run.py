@@ -257,8 +257,14 @@ class Campaign:
             self.send_all()
         except TaskDeferred:
             raise
-        except Exception:
+        except Exception as error:
             self._progress.log_not_reached()
+            if sent := self._progress.counts["sent"]:
+                # The error speaks of one request or one chunk.
+                error.add_note(
+                    f"Before this error, the message went to {sent:,} of {self._recipients.count:,} recipients. A "
+                    "retry or a clear of this task continues with the others; a new campaign would message everybody."
+                )
             raise
         problem, finished = self._problem(), False
         try:

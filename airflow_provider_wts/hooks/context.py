@@ -54,6 +54,12 @@ def same_run(known: Any, run: RunIdentity | None) -> bool | None:
     return all(agree) if agree else None
 
 
+def began_later(known: Mapping[str, int | str], run: RunIdentity) -> bool:
+    """Whether the run of an identity certainly began later than the current run."""
+    starts = [datetime.fromisoformat(str(one["start"])) for one in (known, run) if "start" in one]
+    return len(starts) == 2 and starts[0] > starts[1]
+
+
 class TaskIdentity(NamedTuple):
     """The task instance that sends, as far as it stays the same in all its tries.
 

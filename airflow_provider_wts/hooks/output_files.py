@@ -112,13 +112,19 @@ def write_whole(path: ObjectStoragePath, content: bytes, *, durable: bool = Fals
     # A unique name, because another try may be writing the same file.
     partial = target.with_name(f"{target.stem}.{uuid.uuid4().hex}.new")
     try:
-        _write(partial, content, durable=durable)
-    except FileNotFoundError:
-        make_folder(path)
-        if durable:
-            _sync_folder(target.parent.parent)
-        _write(partial, content, durable=durable)
-    partial.replace(target)
+        try:
+            _write(partial, content, durable=durable)
+        except FileNotFoundError:
+            make_folder(path)
+            if durable:
+                _sync_folder(target.parent.parent)
+            _write(partial, content, durable=durable)
+        partial.replace(target)
+    except BaseException:
+        # What is left of it would keep a full disk full.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
     if durable:
         _sync_folder(target.parent)
 

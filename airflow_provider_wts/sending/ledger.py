@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.personal_data import without_personal_data
 from airflow_provider_wts.api.wire import UNSET
-from airflow_provider_wts.hooks.context import RunIdentity, TaskIdentity, is_first_try, run_identity, same_run
+from airflow_provider_wts.hooks.context import (
+    RunIdentity,
+    TaskIdentity,
+    began_later,
+    is_first_try,
+    run_identity,
+    same_run,
+)
 from airflow_provider_wts.hooks.output_files import write_whole
 from airflow_provider_wts.sending import clock
 
@@ -206,7 +213,7 @@ class Fence:
             self._write()
             alone = False
         raise WtsError(
-            "Other tries of this task keep taking over its ledger. Nothing was sent. A retry continues from here."
+            "Other tries of this task keep taking over its ledger. Nothing more was sent. A retry continues from here."
         )
 
     def check(self) -> None:
@@ -227,7 +234,7 @@ class Fence:
                 return
         raise WtsError(
             f"The ledger of this task took longer than {LEASE:g} s to answer, {_MAX_READS} times in a row, so it is "
-            "unknown whether another try has taken over. Nothing was sent. A retry continues from here."
+            "unknown whether another try has taken over. Nothing more was sent. A retry continues from here."
         )
 
     def give_up(self) -> NoReturn:
@@ -265,7 +272,7 @@ def _read(store: Store, name: str) -> Any:
     except ValueError as error:
         raise WtsInvalidRequestError(f"The ledger of this task cannot be read: {error}. {_UNREADABLE}") from error
     except Exception as error:
-        raise WtsError(f"The ledger of this task cannot be read, so nothing was sent: {error}") from error
+        raise WtsError(f"The ledger of this task cannot be read, so nothing more was sent: {error}") from error
 
 
 def _read_object(store: Store, name: str) -> dict[str, Any] | None:
@@ -282,7 +289,7 @@ def ensure_written(write: Callable[[], None]) -> None:
     except WtsError:
         raise
     except Exception as error:
-        raise WtsError(f"The ledger of this task cannot be written, so nothing was sent: {error}") from error
+        raise WtsError(f"The ledger of this task cannot be written, so nothing more was sent: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -678,6 +685,12 @@ class Ledger:
         next_generation = max(header["generation"] + 1, self._max_tries)
         same = same_run(header.get("run"), self._run)
         if same is False:
+            if began_later(header["run"], self._run or {}):
+                raise WtsInvalidRequestError(
+                    "[wts] ledger_path: the ledger of this task belongs to a DAG run that began later, so another "
+                    "Airflow with the same DAG uses this folder. Nothing more was sent. Give each Airflow its own name "
+                    "as [wts] deployment. Then check in WTS Chat what this task sent, before you clear it."
+                )
             log.info("The ledger belongs to an earlier DAG run with the same run ID; everything is sent.")
             return self._new(next_generation, incomplete=self._try_number > 1)
         if _try_of(header) > self._try_number:

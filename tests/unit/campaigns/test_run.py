@@ -416,7 +416,7 @@ def test_pages_stay_below_64_kb(hook: WtsHook, emulator: Emulator, task: Any, st
 def test_no_send_without_its_intent(hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any) -> None:
     campaign, everybody = Campaign(hook, task, way), people(40)
     store.fails_at["wts_ledger_0_2", 1] = RuntimeError("the task is not yours any more")
-    with pytest.raises(WtsError, match="cannot be written, so nothing was sent"):
+    with pytest.raises(WtsError, match="cannot be written, so nothing more was sent"):
         campaign.run(everybody)
     assert sum(received(emulator, everybody)) == 20
     assert campaign.run(everybody) == {"sent": 40}

@@ -34,6 +34,7 @@ from airflow_provider_wts.operators.message import (
     WtsSendTextBatchOperator,
     WtsSendTextOperator,
 )
+from airflow_provider_wts.sending import ledger as ledger_module
 from airflow_provider_wts.sending import rules
 
 if TYPE_CHECKING:
@@ -95,6 +96,23 @@ def test_a_thousand_chatbots_are_ten_requests(wts_connection: Emulator, context:
     assert len(wts_connection.deliveries) >= 1000
     assert {received(wts_connection, number(index)) for index in range(0, 1000, 97)} == {1}
     assert wts_connection.violations == []
+
+
+def test_a_campaign_that_breaks_off_says_how_many_got_the_message(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = ledger_module.write_whole
+
+    def on_a_full_disk(path: Any, content: bytes, **options: Any) -> None:
+        if path.name.endswith("_1.json"):
+            raise OSError("No space left on device")
+        write(path, content, **options)
+
+    monkeypatch.setattr(ledger_module, "write_whole", on_a_full_disk)
+    with pytest.raises(WtsError, match="so nothing more was sent: No space left") as problem:
+        chatbot(recipients=numbers(500)).execute(context)
+    # Whoever reads "nothing was sent" starts another campaign, for everybody.
+    assert problem.value.__notes__[0].startswith("Before this error, the message went to 200 of 500 recipients.")
 
 
 def test_templates_go_out_a_hundred_a_request(wts_connection: Emulator, context: dict[str, Any]) -> None:

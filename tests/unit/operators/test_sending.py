@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -461,3 +462,60 @@ def test_a_first_try_that_begins_after_its_successor_sends_nothing(
         sending(kind, bot_key, None).execute(first)
     wts_connection.advance(5)
     assert received() == 1
+
+
+# Two Airflows that share a ledger folder, and have the same DAG, and no name of their own -----------------------------
+
+
+@pytest.fixture
+def try_of(context: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+
+    def make(began: datetime, number: int = 1) -> dict[str, Any]:
+        task_instance = copy.copy(context["ti"])
+        task_instance.try_number = number
+        return {"ti": task_instance, "dag_run": SimpleNamespace(start_date=began, clear_number=0)}
+
+    return make
+
+
+def kill_after_the_send(bot_key: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = operator(bot_key)
+    run = killed.hook.run
+
+    def run_and_die(call: Any, **options: Any) -> Any:
+        answer = run(call, **options)
+        if call.operation_id == "send_chatbot":
+            raise SystemExit
+        return answer
+
+    monkeypatch.setattr(killed.hook, "run", run_and_die)
+    with pytest.raises(SystemExit):
+        killed.execute(context)
+
+
+def test_a_retry_whose_ledger_another_airflow_replaced_does_not_send_again(
+    received: Any, try_of: Any, bot_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_after_the_send(bot_key, try_of(DAY), monkeypatch)
+    operator(bot_key).execute(try_of(DAY + timedelta(seconds=30)))
+    with pytest.raises(AirflowFailException, match=r"another Airflow.*\[wts\] deployment"):
+        operator(bot_key).execute(try_of(DAY, 2))
+    assert received() == 2
+
+
+def test_a_run_that_began_first_does_not_replace_the_ledger_of_another_airflow(
+    received: Any, try_of: Any, bot_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_after_the_send(bot_key, try_of(DAY), monkeypatch)
+    with pytest.raises(AirflowFailException, match=r"another Airflow.*\[wts\] deployment"):
+        operator(bot_key).execute(try_of(DAY - timedelta(seconds=30)))
+    # The other one goes on, and finds what it sent.
+    operator(bot_key).execute(try_of(DAY, 2))
+    assert received() == 1
+
+
+def test_a_run_that_was_created_again_sends_again(received: Any, try_of: Any, bot_key: str) -> None:
+    operator(bot_key).execute(try_of(DAY))
+    operator(bot_key).execute(try_of(DAY + timedelta(seconds=30)))
+    assert received() == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from datetime import UTC, datetime
@@ -229,7 +230,7 @@ def test_an_intent_that_cannot_be_written_is_an_error(pages: Pages) -> None:
 
     ledger = Ledger(pages, max_tries=0)
     pages.set = set  # type: ignore[method-assign]
-    with pytest.raises(WtsError, match="nothing was sent"):
+    with pytest.raises(WtsError, match="nothing more was sent"):
         ledger.intend("key", "digest")
 
 
@@ -287,6 +288,21 @@ def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:
     folder.write_text("no folder")
     with pytest.raises(WtsError, match="cannot be read"):
         Ledger(FileStore(str(tmp_path), TASK), max_tries=0)
+
+
+def test_a_full_disk_does_not_keep_what_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileStore(str(tmp_path), TASK)
+    store.set(HEADER, {"a": 1})
+
+    def half(path: Path, content: bytes, **options: Any) -> None:
+        path.write_bytes(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("airflow_provider_wts.hooks.output_files._write", half)
+    with pytest.raises(OSError, match="No space left"):
+        store.set(HEADER, {"a": 2})
+    assert [path.name for path in tmp_path.rglob("*.*")] == [f"{HEADER}.json"]
+    assert store.get(HEADER) == {"a": 1}
 
 
 def test_the_configured_path_is_used_before_airflows_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -428,7 +444,7 @@ def test_tries_that_take_the_ledger_over_by_turns_end_without_having_sent(pages:
         return {"holder": "of another process", "try": 1}
 
     pages.get = overwritten
-    with pytest.raises(WtsError, match=r"keep taking over its ledger.*Nothing was sent"):
+    with pytest.raises(WtsError, match=r"keep taking over its ledger.*Nothing more was sent"):
         Ledger(pages, max_tries=1, try_number=2)
     # Before the first turn, and in each of them.
     assert len(taken) == 6
@@ -483,7 +499,7 @@ def test_a_store_that_answers_later_than_a_check_holds_proves_nothing(pages: Any
     time_of_store.sleep(1)
     with pytest.raises(WtsError, match="longer than 1 s to answer, 5 times in a row") as caught:
         ledger.check()
-    assert "Nothing was sent" in str(caught.value)
+    assert "Nothing more was sent" in str(caught.value)
     assert time_of_store.now - begun == 1 + 5 * 1.5
     time_of_store.reading = 0.5
     ledger.check()
