@@ -12,7 +12,7 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -447,6 +447,21 @@ def as_float(value: Any) -> float:
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
+
+
+def seconds(name: str, value: Any, *, above: float = -1.0) -> float:
+    """Return a length of time in seconds.
+
+    :param value: a time span, a number of seconds, or its text.
+    :param above: the length must be greater; by default, it may be 0.
+    """
+    found = value.total_seconds() if isinstance(value, timedelta) else as_float(value)
+    if not math.isfinite(found) or found < 0 or found <= above:
+        raise WtsInvalidRequestError(
+            f"{name}: {quoted(value)} is not a length of time in seconds. Nothing was sent. Examples: 3600, "
+            "timedelta(hours=1)."
+        )
+    return found
 
 
 def fraction(value: Any) -> float:

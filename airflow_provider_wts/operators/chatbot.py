@@ -19,6 +19,7 @@ from airflow_provider_wts.operators.sending import WtsSendingOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from airflow.sdk import Context
 
@@ -51,8 +52,9 @@ class WtsSendChatbotOperator(WtsSendingOperator):
     :param callback_url: URL that WTS Chat calls when the bot starts or fails (templated).
     :param wait_for_completion: wait until the session is COMPLETED. If WTS Chat did not start the bot because of
         ``skip_if_...``, the task is skipped.
-    :param poll_interval: polling interval in seconds.
-    :param completion_timeout: seconds to wait for the session, after which the task fails. Default: one day.
+    :param poll_interval: polling interval: seconds, or a ``timedelta``.
+    :param completion_timeout: how long to wait for the session before the task fails: seconds, or a ``timedelta``.
+        Default: one day.
     :param mark_session: add an entry ``airflow_send_...`` to the session's metadata, so that the send can be found
         after a crash. Without it, a send stays unconfirmed if its response is lost.
     :param kwargs: see :class:`WtsSendingOperator`: ``dry_run``, ``not_after``, ``send_window``, ``exclude_tags``,
@@ -83,8 +85,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         sender_id: Missing[str] = UNSET,
         callback_url: Missing[str] = UNSET,
         wait_for_completion: bool = False,
-        poll_interval: float = 60,
-        completion_timeout: float = 24 * 60 * 60,
+        poll_interval: float | timedelta = 60,
+        completion_timeout: float | timedelta = 24 * 60 * 60,
         mark_session: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -111,6 +113,9 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
         self.open_ledger(context)
         with task_failures():
+            if self.wait_for_completion:
+                # A wait that cannot begin must not follow a send.
+                self._wait_times()
             start = self._start()
         marks: list[Mark] = []
 
@@ -144,7 +149,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             raise AirflowSkipException(reason)
         wait = SessionWait.of(session.get("id"), "COMPLETED", ())
         if self.deferrable:
-            self._defer(wait, self.completion_timeout)
+            self._defer(wait, self._wait_times()[1])
         completed = self._completed(wait)
         self.finish_sending(context)
         return completed
@@ -158,6 +163,13 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         # Not earlier, so that clearing a task that failed while it waited continues the wait.
         self.finish_sending(context)
         return completed
+
+    def _wait_times(self) -> tuple[float, float]:
+        """Return the polling interval and the timeout of the wait, in seconds."""
+        return (
+            parameters.seconds("poll_interval", self.poll_interval, above=0),
+            parameters.seconds("completion_timeout", self.completion_timeout),
+        )
 
     def _start(self) -> BotStart:
         if parameters.missing(self.chatbot):
@@ -207,7 +219,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         """Wait on the worker."""
         from airflow_provider_wts.waiting.conditions import FailedChecks, WaitState
 
-        deadline = time.monotonic() + self.completion_timeout
+        poll_interval, timeout = self._wait_times()
+        deadline = time.monotonic() + timeout
         failed_checks = FailedChecks()
         status = None
         while True:
@@ -224,13 +237,13 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise AirflowFailException(_too_late(wait.session_id, status))
-            time.sleep(min(self.poll_interval, left))
+            time.sleep(min(poll_interval, left))
 
     def _defer(self, wait: SessionWait, timeout: float) -> NoReturn:
         from airflow_provider_wts.triggers.session import WtsSessionTrigger
         from airflow_provider_wts.waiting.deferral import times_of_deferral
 
-        times, longest = times_of_deferral(self.poll_interval, timeout)
+        times, longest = times_of_deferral(self._wait_times()[0], timeout)
         trigger = WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **wait.arguments(), **times)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=longest)
         raise AssertionError("defer() does not return")
@@ -257,7 +270,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         left = 0.0
         if outcome == "reached":
             self.log.warning("The list of sessions shows session %s as completed, but it is not.", wait.session_id)
-            left = time_left(event, self.completion_timeout)
+            left = time_left(event, self._wait_times()[1])
         if left <= 0:
             raise AirflowFailException(_too_late(wait.session_id, status))
         self._defer(wait, left)

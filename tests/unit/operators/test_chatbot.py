@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from datetime import timedelta
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -255,6 +256,27 @@ def test_waiting_on_the_worker_returns_the_completed_session(wts_connection: Emu
     wts_connection.clock.speed = 2000
     session = operator(wait_for_completion=True, poll_interval=0.05, completion_timeout=30).execute(context)
     assert session["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    "times",
+    [{"poll_interval": value} for value in (0, -1, None, "soon", float("nan"), float("inf"), True, timedelta(0), [60])]
+    + [{"completion_timeout": value} for value in (-1, None, "", float("inf"), timedelta(hours=-1), {})],
+    ids=str,
+)
+def test_a_wait_that_cannot_begin_is_refused_before_the_send(
+    wts_connection: Emulator, context: dict[str, Any], times: dict[str, Any]
+) -> None:
+    (name,) = times
+    with pytest.raises(AirflowFailException, match=rf"{name}: .* is not a length of time.*Nothing was sent"):
+        operator(wait_for_completion=True, **times).execute(context)
+    assert wts_connection.requests == []
+
+
+def test_the_times_of_a_wait_may_be_time_spans(wts_connection: Emulator, context: dict[str, Any]) -> None:
+    times = {"poll_interval": timedelta(milliseconds=50), "completion_timeout": timedelta(seconds=30)}
+    wts_connection.clock.speed = 2000
+    assert operator(wait_for_completion=True, **times).execute(context)["status"] == "COMPLETED"
 
 
 def test_a_session_that_does_not_end_fails_the_task_and_is_not_sent_again(
