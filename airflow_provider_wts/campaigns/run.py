@@ -736,8 +736,8 @@ class Campaign:
             # An alias, or something that is not an asset, has no such event.
             with suppress(KeyError, TypeError, AttributeError):
                 events[outlet].extra.update({name: one for name, one in summary.items() if name != "not_reached"})
-        if problem or self._termination.honored or self._has_skipped_all():
-            # execute() will not return it.
+        if self._operator.do_xcom_push:
+            # Airflow does this only after execute(), and only if it returns. If it cannot, a clear must continue.
             self._context["ti"].xcom_push(key="return_value", value=summary)
         counts = ", ".join(f"{count:,} {name}" for name, count in self._progress.counts.items())
         self._log.info("The campaign ended: %s.", counts)

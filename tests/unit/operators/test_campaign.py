@@ -574,6 +574,26 @@ def test_a_task_whose_results_cannot_be_written_is_not_finished(
     assert [received(wts_connection, to) for to in numbers(30)] == [1] * 30
 
 
+def test_a_task_whose_counts_cannot_be_stored_by_airflow_is_not_finished(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(key: str, value: Any) -> None:
+        raise RuntimeError("the database of Airflow does not answer")
+
+    def one_try() -> None:
+        counts = chatbot(recipients=numbers(30)).execute(context)
+        context["ti"].xcom_push("return_value", counts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(context["ti"], "xcom_push", refuse)
+        with pytest.raises(RuntimeError):
+            one_try()
+    context["ti"].max_tries, context["ti"].try_number = 1, 2
+    one_try()
+    settle(wts_connection)
+    assert [received(wts_connection, to) for to in numbers(30)] == [1] * 30
+
+
 @pytest.mark.parametrize(("on_clear", "again"), [("auto", 10), ("continue", 1)])
 def test_a_clear_of_a_campaign_that_finished_with_failures(
     wts_connection: Emulator, context: dict[str, Any], on_clear: str, again: int
