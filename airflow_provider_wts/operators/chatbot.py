@@ -140,14 +140,15 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         if not self.wait_for_completion:
             self.finish_sending(context)
             return session
-        if self._was_skipped(session, start, marks[0]):
+        session_id = self._started(context, session, start, marks[0])
+        if session_id is None:
             self.finish_sending(context)
             reason = (
                 f"WTS Chat did not start the chatbot in session {session.get('id')}: a skip_if_... parameter applied."
             )
             self.log.warning(reason)
             raise AirflowSkipException(reason)
-        wait = SessionWait.of(session.get("id"), "COMPLETED", ())
+        wait = SessionWait.of(session_id, "COMPLETED", ())
         if self.deferrable:
             self._defer(wait, self._wait_times()[1])
         completed = self._completed(wait)
@@ -281,17 +282,22 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         call = api.sessions.get_session(session_id)
         return read_for(self, lambda: self.hook.run(call), lambda: f"Session {session_id}")
 
-    def _was_skipped(self, session: Session, start: BotStart, mark: Mark) -> bool:
+    def _started(self, context: Context, session: Session, start: BotStart, mark: Mark) -> str | None:
+        """Return the ID of the session in which the bot started; ``None`` if WTS Chat skipped it."""
+        from airflow_provider_wts.hooks.context import earliest_start
+        from airflow_provider_wts.sending.reconcile import Finding, InSession
+
+        session_id = session.get("id") or ""
         may_skip = True in (start["skip_if_bot_in_execution"], start["skip_if_in_progress"])
-        if not may_skip or not self.mark_session or mark.is_in(session):
-            return False
-        if not session.get("id"):
-            return True
-        # A response without metadata shows nothing, so read the session itself. It may show its metadata only if a
-        # detail is requested.
-        call = api.sessions.get_session(str(session.get("id")), include_details=["ContactDetails"])
-        current: SessionV2 = self.run_call(call)
-        return not mark.is_in(current)
+        trace = self._trace(start)
+        if not may_skip or trace is None or mark.is_in(session):
+            return session_id
+        if session_id:
+            # A response without metadata shows nothing.
+            trace = InSession(session_id=session_id)
+        with task_failures():
+            found = trace.search(self.hook, mark, earliest_start(context))
+        return str(found.answer["id"]) if found.finding is Finding.FOUND else None
 
 
 class WtsListChatbotsOperator(WtsListOperator):

@@ -376,6 +376,16 @@ def test_a_bot_that_started_is_not_skipped_though_its_session_shows_metadata_onl
     assert operator(skip_if_in_progress=True, **waiting).execute(context)["status"] == "COMPLETED"
 
 
+def test_a_bot_that_started_is_not_skipped_though_its_response_was_emptied_on_the_way(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    wts_connection.faults.add("empty", when="after", operation_id="send_chatbot")
+    wts_connection.clock.speed = 2000
+    waiting = {"wait_for_completion": True, "poll_interval": 0.05, "completion_timeout": 30}
+    assert operator(skip_if_in_progress=True, **waiting).execute(context)["status"] == "COMPLETED"
+    assert len(sends(wts_connection)) == 1
+
+
 def test_a_skipped_bot_without_waiting_returns_what_the_api_answered(
     wts_connection: Emulator, context: dict[str, Any]
 ) -> None:
