@@ -45,7 +45,7 @@ MAX_TYPING = 25
 def needed_text(name: str, value: Any) -> str:
     """Return the text of a message as it is, including surrounding spaces."""
     found = text(name, value)
-    if not isinstance(found, str) or not found.strip():
+    if not isinstance(found, str) or not visible(found):
         raise WtsInvalidRequestError(f"{name}: is empty. Nothing was sent. Example: 'Olá! Sua fatura vence amanhã.'.")
     return found
 

@@ -25,6 +25,9 @@ _POSTGRESQL, _MYSQL = {"psycopg2", "psycopg"}, {"pymysql", "MySQLdb", "mysql"}
 #: Their type codes for a column of single precision, or an array of such numbers.
 _SINGLE_POSTGRESQL, _SINGLE_MYSQL = (700, 1021), 4
 
+#: PostgreSQL's type code of CHAR(n), whose values it fills up with spaces. MySQL returns them without.
+_CHAR_POSTGRESQL = 1042
+
 #: MySQL drivers' type code of a BIT column, which they return as bytes.
 _BITS_MYSQL = 16
 
@@ -148,6 +151,8 @@ def _readers(
             readers[place] = partial(_whole_digits, partial(lost, name), is_mysql=is_mysql)
         elif is_mysql and kind == _BITS_MYSQL:
             readers[place] = lambda cell: int.from_bytes(cell) if isinstance(cell, bytes) else cell
+        elif drivers & _POSTGRESQL and kind == _CHAR_POSTGRESQL:
+            readers[place] = lambda cell: cell.rstrip(" ") if isinstance(cell, str) else cell
     return readers
 
 

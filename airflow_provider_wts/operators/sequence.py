@@ -191,7 +191,7 @@ class SequenceWriter(WtsOperator):
         from airflow_provider_wts.api.addresses import same_person
 
         stored = self.hook.run(api.contacts.get_contact(member.value)).get("phoneNumber")
-        if not parameters.missing(stored) and not same_person(str(stored), str(member.phone)):
+        if parameters.missing(stored) or not same_person(str(stored), str(member.phone)):
             raise WtsInvalidRequestError(
                 f"phone: is not the number of contact {member.value}. Nothing was sent. Correct one of them, or give "
                 "only one."

@@ -196,6 +196,11 @@ def test_an_array_of_numbers_that_lost_digits_is_refused(database: Any) -> None:
         rows("SELECT ARRAY[NULL, 149.5, 11999990001::REAL] AS phones")
 
 
+def test_a_text_of_fixed_length_has_no_padding(database: Any) -> None:
+    database.write("CREATE TABLE TABLE_NAME (name CHAR(20))", "INSERT INTO TABLE_NAME VALUES (' Ana'), (''), (NULL)")
+    assert [cells[0] for cells in rows(f"SELECT name FROM {database.table}")[1:]] == [" Ana", "", None]
+
+
 def test_bits_of_mysql_are_a_number(database: Any) -> None:
     if database.kind != "mariadb":
         pytest.skip("Only MySQL and MariaDB have such numbers")

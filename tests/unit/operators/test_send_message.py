@@ -443,6 +443,7 @@ MISSING = "/no/such/file.pdf"
     [
         (WtsSendTextOperator, {"to": TO, "text": ""}, "text: is empty"),
         (WtsSendTextOperator, {"to": TO, "text": "\n "}, "text: is empty"),
+        (WtsSendTextOperator, {"to": TO, "text": "\u200b\n\u200e"}, "text: is empty"),
         (WtsSendTextOperator, {"to": TO, "text": None}, "text: is empty"),
         (WtsSendTextOperator, {"to": TO, "text": ["Olá"]}, "text: must be text, not list"),
         (WtsSendTextOperator, {}, "to, session_id: give exactly one"),

@@ -502,6 +502,14 @@ def test_an_id_and_a_phone_of_two_people_are_refused(wts_connection, context, op
     assert not wts_connection.requests_of("remove_sequence_contact")
 
 
+@pytest.mark.parametrize("operator_class", [WtsAddToSequenceOperator, WtsRemoveFromSequenceOperator])
+def test_an_id_and_a_phone_are_refused_if_the_contact_shows_no_number(wts_connection, context, operator_class):
+    with wts_connection.state.lock:
+        contact = wts_connection.state.add_contact({"name": "Maria", "instagram": "maria"})
+    with pytest.raises(AirflowFailException, match="phone: is not the number of contact"):
+        run(operator_class, context, sequence="Pós-venda", contact_id=contact.id, phone=DIEGO)
+
+
 @pytest.mark.parametrize("given", [{"phone": DIEGO}, {"phones": [DIEGO, CARLA]}], ids=["one", "many"])
 def test_a_backfill_adds_nobody_unless_that_is_allowed(wts_connection, context, given):
     context["dag_run"].run_type = "backfill"
