@@ -169,7 +169,7 @@ class _NotANumber(Exception):
 
 _NO_NUMBER = "is not a valid phone number; begin with + and the country code for a number outside Brazil"
 _LOST = "is a number without a plus sign or leading zeros, and not a Brazilian phone number; give it as text"
-_ROUNDED_OFF = "lost digits: spreadsheets shorten long numbers; format the column as text and export it again"
+LOST_DIGITS = "lost digits: spreadsheets shorten long numbers; format the column as text and export it again"
 
 
 def _typed_number(value: object) -> str:
@@ -183,21 +183,23 @@ def _typed_number(value: object) -> str:
         if not value.is_finite() or value != value.to_integral_value():
             raise _NotANumber("is a fraction")
         if int(value.as_tuple().exponent) > 0:
-            raise _NotANumber(f"is in scientific notation and {_ROUNDED_OFF}")
+            raise _NotANumber(f"is in scientific notation and {LOST_DIGITS}")
         return _bare_digits(str(int(value)))
     if not isinstance(value, float):
         # Single and half precision keep seven and three digits.
         narrow = "float" in kind
-        raise _NotANumber(_ROUNDED_OFF if narrow else f"is not text but {kind}")
+        raise _NotANumber(LOST_DIGITS if narrow else f"is not text but {kind}")
     if not value.is_integer():
         raise _NotANumber("is a fraction")
     if abs(value) >= _LARGEST_EXACT:
-        raise _NotANumber(f"is too large to be exact and {_ROUNDED_OFF}")
+        raise _NotANumber(f"is too large to be exact and {LOST_DIGITS}")
     return _float_digits(str(int(value)))
 
 
 def _float_digits(digits: str) -> str:
-    """Parse the digits of a float, unless it was one of single precision before."""
+    """Parse the digits of a float, unless it was shortened, or one of single precision, before."""
+    if _ROUNDED.fullmatch(digits):
+        raise _NotANumber(LOST_DIGITS)
     number_ = float(digits)
     if _HARDLY_SINGLE <= number_ < _LARGEST_EXACT and struct.unpack("f", struct.pack("f", number_))[0] == number_:
         raise _NotANumber("seems to be from a column of single precision, which loses digits; give it as text")
@@ -205,16 +207,9 @@ def _float_digits(digits: str) -> str:
 
 
 def _bare_digits(digits: str) -> str:
-    _refuse_rounded(digits)
     if found := _brazilian(digits) or (_brazilian(digits[2:]) if digits.startswith("55") else None):
         return found
     raise _NotANumber(_LOST)
-
-
-def _refuse_rounded(digits: str) -> None:
-    """Refuse digits that may be what is left of a shortened number, which has neither a plus sign nor groups."""
-    if _ROUNDED.fullmatch(digits):
-        raise _NotANumber(f"ends in six zeros, so it may have {_ROUNDED_OFF}. If it is right, begin with +")
 
 
 def _brazilian(national: str) -> str | None:
@@ -227,7 +222,7 @@ def _text_number(value: str) -> str:
         return _linked(link)
     text = _SCHEME.sub("", text, count=1).strip()
     if _SCIENTIFIC.fullmatch(text):
-        raise _NotANumber(f"is in scientific notation and {_ROUNDED_OFF}")
+        raise _NotANumber(f"is in scientific notation and {LOST_DIGITS}")
     if decimal := _DECIMAL.fullmatch(text):
         if decimal[2].strip("0"):
             raise _NotANumber("is a fraction")
@@ -269,8 +264,6 @@ def _written(text: str) -> str:
 
 
 def _without_prefix(digits: str, groups: list[str]) -> str:
-    if len(groups) == 1:
-        _refuse_rounded(digits)
     if found := _brazilian(digits):
         return found
     if digits.startswith("55") and (found := _brazilian(digits[2:])):
@@ -507,6 +500,11 @@ def addresses_in(record: Mapping[str, object]) -> Iterator[str]:
 def has_address(contact: Mapping[str, object]) -> bool:
     """Whether a contact can be messaged on any channel, as far as the answer shows; Messenger has other addresses."""
     return any(addresses_in(contact)) or not is_missing(contact.get("messengerId"))
+
+
+def looks_shortened(value: object) -> bool:
+    """Whether digits may be what a spreadsheet left of a number, as one number in a million is by chance."""
+    return bool(_ROUNDED.fullmatch(str(value)))
 
 
 def endings_in(record: Mapping[str, object]) -> set[str]:

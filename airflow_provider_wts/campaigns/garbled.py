@@ -14,7 +14,7 @@ _NOT_TEXT = re.compile("[\0\x80-\x84\x86-\x9f\ufffd]")
 #: Symbols in place of accented letters, if Excel's CSV for MS-DOS or the Macintosh is read as another encoding: "JoÆo".
 _NO_LETTERS = re.compile(
     r"[^\W\d_](?:[\u201a\u201e\u02c6\u2039\u2030\u0192\xb6]|[\u2021\u20ac\u2122\u203a](?=[^\W\d_]))"
-    r"|[a-z\xe0-\xff](?:[\xc6\u017d\xa2-\xa5]|[\xa1\u201c\u201d](?=[a-z\xe0-\xff]))"
+    r"|[a-z\xe0-\xff](?:[\xc6\u017d\xa2-\xa5]|\xa1(?=[a-z\xe0-\xff]))"
 )
 
 

@@ -17,7 +17,7 @@ from io import BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from airflow_provider_wts.api.addresses import identity_of
+from airflow_provider_wts.api.addresses import LOST_DIGITS, identity_of, looks_shortened
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.parameters import KeyTwiceError, read_json
 from airflow_provider_wts.api.wire import json_value
@@ -58,6 +58,9 @@ _BLOCK = 1024 * 1024
 
 #: Rows that are checked together.
 _ROWS_PER_BLOCK = 100
+
+#: The share of rows whose numbers end in six zeros by chance, with a margin: they are one in a million.
+_SHORTENED_BY_CHANCE = 1e-5
 
 #: Maximum problems that an error lists.
 _MAX_LISTED = 20
@@ -126,6 +129,7 @@ class RowPlan:
         }
         self._checks = checks
         self._spell = spell
+        self._shortened: list[int] = []
 
     def recipient(self, row: Row) -> Recipient:
         """Return the recipient of a row, without its key."""
@@ -145,6 +149,13 @@ class RowPlan:
         if is_blank(to):
             hint = "" if "to" in self._fills or "to" in columns else "; name its column with row_to"
             raise RowError(f"to: is empty{hint}")
+        if looks_shortened(to):
+            self._shortened.append(row.line)
+            if 1 < len(self._shortened) > row.line * _SHORTENED_BY_CHANCE:
+                raise RowError(
+                    f"to: ends in six zeros, as in line {self._shortened[0]}: both may have {LOST_DIGITS}. If they are "
+                    "right, begin them with +"
+                )
         try:
             spelled = self._spell(to)
             values = {name: check(self._value(name, columns, seen)) for name, check in self._checks.items()}

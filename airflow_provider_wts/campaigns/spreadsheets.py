@@ -86,6 +86,9 @@ _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 #: Text in a formula, which exports use to keep leading zeros.
 _FORMULA = re.compile(r'="([^"]*)"\s*')
 
+#: The two cells that an amount becomes between commas.
+_WHOLE_PART, _CENTS = re.compile(r"\s*(?:R\$)?\s*-?[\d.]{1,10}"), re.compile(r"\d\d\s*")
+
 #: A quote after a space, which does not open a cell.
 _QUOTE_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
@@ -171,18 +174,19 @@ def csv_rows(text: IO[str]) -> Iterator[Cells]:
             header, written = Header(cells or [], last), len(cells or [])
         elif cells:
             values, problem = header.values(list(map(_unwrapped, cells)))
-            if len(cells) > written and not problem:
-                # Its values may be in other columns, as with 149,90 between commas.
-                problem = (
-                    f"has {_columns(len(cells))}, the header {written}: a cell with {delimiter!r} in it needs quotes, "
-                    f"and a row may end in {delimiter!r} only if the header does"
-                )
+            if len(cells) > written and not problem and delimiter == "," and _has_split_amount(cells):
+                # The values after it are in other columns, although only empty ones seem to be too many.
+                problem = f"has {_columns(len(cells))}, the header {written}: an amount such as 149,90 needs quotes"
             joined = any(_holds_rows(cells, place, delimiter, header.width) for place in range(len(cells)))
             if joined or any(map(_QUOTE_AFTER_SPACE.fullmatch, cells)):
                 problem = _misquoted(first, last)
             yield last, values, problem
     if header is None:
         Header([], 0)
+
+
+def _has_split_amount(cells: list[str]) -> bool:
+    return any(_WHOLE_PART.fullmatch(one) and _CENTS.fullmatch(two) for one, two in itertools.pairwise(cells))
 
 
 def _unwrapped(cell: str) -> str:

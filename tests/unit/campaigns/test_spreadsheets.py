@@ -208,17 +208,12 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {},
         {2: "column 3 has a value, but no name"},
     ),
-    "empty cells beyond the header": (
-        "a.csv",
-        f"to;nome\n{BODY}".replace("Ana\n", "Ana;;\n").encode(),
-        {},
-        {2: "has 4 columns, the header 2: a cell with ';' in it needs quotes"},
-    ),
+    "empty cells beyond the header": ("a.csv", f"to;nome\n{BODY}".replace("Ana\n", "Ana;;\n").encode(), {}, TWO),
     "a decimal comma between commas, and an empty cell": (
         "a.csv",
         f"nome,valor,to,avisar\n149,90,{ANA},{BIA},\nAna,149,{BIA},\n".encode(),
         {},
-        {2: "has 5 columns, the header 4: a cell with ',' in it needs quotes"},
+        {2: "has 5 columns, the header 4: an amount such as 149,90 needs quotes"},
     ),
     "nan of pandas": ("a.csv", f"to,nome\n{ANA},nan\n{BIA},\n".encode(), {}, {2: "'nome' has no value", 3: "'nome'"}),
     "a quote that is never closed": (
@@ -315,12 +310,19 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     ),
     "text of MS-DOS": ("a.csv", f"to;nome\n{ANA};João\n".encode("cp850"), {"encoding": "cp850"}, [(TWO[0][0], "João")]),
     "symbols beside letters": ("a.csv", f"to;nome\n{ANA};{SYMBOLS}\n".encode(), {}, [(TWO[0][0], SYMBOLS)]),
-    "a phone number that Excel shortened, opened and saved again": (
+    "phone numbers that Excel shortened, opened and saved again": (
         "a.csv",
-        b"to;nome\n5511990000000;Ana\n",
+        b"to;nome\n5511990000000;Ana\n5511980000000;Bia\n5511990000000;Caio\n",
         {},
-        {2: "ends in six zeros, so it may have lost digits"},
+        dict.fromkeys((3, 4), "ends in six zeros, as in line 2: both may have lost digits"),
     ),
+    "phone numbers with a plus sign that end in zeros": (
+        "a.csv",
+        b"to;nome\n+5511990000000;Ana\n+5511980000000;Bia\n",
+        {},
+        [("+55|11990000000", "Ana"), ("+55|11980000000", "Bia")],
+    ),
+    "a phone number that ends in zeros": ("a.csv", b"to;nome\n5511990000000;Ana\n", {}, [("+55|11990000000", "Ana")]),
     "a letter that was lost": ("a.csv", f"to;nome\n{ANA};Jo\ufffdo\n".encode(), {}, {2: "is damaged"}),
     "capitals with accents": ("a.csv", f"to;nome\n{ANA};SÃO JOSÉ\n".encode(), {}, [(TWO[0][0], "SÃO JOSÉ")]),
     "UTF-16 of the other byte order, taken for UTF-8": (
