@@ -193,14 +193,17 @@ class ResultsFile:
             )
 
     def _refuse_another_run(self) -> None:
-        """Refuse to complete if another run wrote its manifest here since this one did."""
-        known = self._manifest and (manifest_at(self._written_to) or latest_manifest(self.address))
-        if known and any(known.get(name) != self._manifest[name] for name in ("dag_id", "run_id")):
+        """Refuse to complete if another run, or another Airflow, wrote its manifest here since this one did."""
+        known = (manifest_at(self._written_to) or latest_manifest(self.address)) if self._manifest else None
+        if known is not None and known.get("campaign_id") != self._manifest["campaign_id"]:
+            is_same = all(known.get(name) == self._manifest[name] for name in ("dag_id", "run_id"))
+            whose = "another Airflow, for the run" if is_same else "the run"
             raise WtsInvalidRequestError(
-                f"results_path: {quoted(self.address)} was taken by the run {quoted(known.get('run_id'))} of the DAG "
-                f"{quoted(known.get('dag_id'))} while this task was sending. Its results are in "
-                f"{self._attempt.lines_address}. Give each run its own file, and clear the task: it sends to nobody "
-                "again. Example: 's3://aws_default@bucket/campaign/{{ run_id }}.jsonl'."
+                f"results_path: {quoted(self.address)} was taken by {whose} "
+                f"{quoted(known.get('run_id'))} of the DAG {quoted(known.get('dag_id'))} while this task was sending. "
+                f"Its results are in {self._attempt.lines_address}. Give each run of each Airflow its own file, and "
+                "clear the task: it sends to nobody again. Example: "
+                "'s3://aws_default@bucket/campaign/{{ run_id }}.jsonl'."
             )
 
     def _write_unfinished_manifest(self) -> None:

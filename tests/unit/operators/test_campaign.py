@@ -992,6 +992,9 @@ def test_a_task_that_began_at_the_same_time_with_the_same_file_is_noticed(
     assert partial is None or len(lines(partial)) == sent
 
 
+@pytest.mark.parametrize(
+    ("run_id", "deployment"), [("later", ""), (None, "another Airflow")], ids=["another run", "another Airflow"]
+)
 @pytest.mark.parametrize("is_first", [True, False], ids=["first campaign", "an older file is there"])
 def test_a_run_that_ends_meanwhile_keeps_its_results_and_nobody_elses_are_lost(
     wts_connection: Emulator,
@@ -1000,10 +1003,12 @@ def test_a_run_that_ends_meanwhile_keeps_its_results_and_nobody_elses_are_lost(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     is_first: bool,
+    run_id: str | None,
+    deployment: str,
 ) -> None:
     results, complete = tmp_path / "results.jsonl", ResultsFile.complete
     later = {**context, "ti": copy(context["ti"])}
-    later["ti"].run_id = "later"
+    later["ti"].run_id = run_id or context["ti"].run_id
     if not is_first:
         older = {**context, "ti": copy(context["ti"])}
         older["ti"].run_id = "older"
@@ -1011,13 +1016,16 @@ def test_a_run_that_ends_meanwhile_keeps_its_results_and_nobody_elses_are_lost(
 
     def after_the_other_run(self: Any, manifest: Any) -> None:
         monkeypatch.setattr(ResultsFile, "complete", complete)
-        text(recipients=[number(7)], results_path=str(results)).execute(later)
+        with monkeypatch.context() as other:
+            other.setenv("AIRFLOW__WTS__DEPLOYMENT", deployment)
+            text(recipients=[number(7)], results_path=str(results)).execute(later)
         complete(self, manifest)
 
     monkeypatch.setattr(ResultsFile, "complete", after_the_other_run)
-    with pytest.raises(AirflowFailException, match=r"was taken by the run 'later'.* Its results are in .*\.part"):
+    taken = f"was taken by .*the run '{later['ti'].run_id}'.* Its results are in .*\\.part"
+    with pytest.raises(AirflowFailException, match=taken):
         text(recipients=numbers(3), results_path=str(results)).execute(stateful_context)
-    assert json.loads(Path(f"{results}.manifest.json").read_text())["run_id"] == "later"
+    assert json.loads(Path(f"{results}.manifest.json").read_text())["run_id"] == later["ti"].run_id
     assert len(lines(results)) == 1
     (partial,) = tmp_path.glob("results.jsonl.*.part")
     assert [line["status"] for line in lines(partial)] == ["sent"] * 3
