@@ -16,6 +16,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
@@ -236,6 +237,12 @@ class Fence:
             f"The ledger of this task took longer than {LEASE:g} s to answer, {_MAX_READS} times in a row, so it is "
             "unknown whether another try has taken over. Nothing more was sent. A retry continues from here."
         )
+
+    def confirm(self) -> None:
+        """Check now, even if the last check is still valid."""
+        with self._lock:
+            self._checked = None
+        self.check()
 
     def give_up(self) -> NoReturn:
         """Stop this try for good."""
@@ -535,6 +542,7 @@ class Ledger:
                 yield page
             used = number + 1
         if used < reserved:
+            self._confirm_missing(number for number in range(used, reserved) if number not in unused)
             # Skip these numbers: an earlier try that still runs may write them, over what this one sends.
             self._header["unused"] = [*self._header.get("unused", ()), [used, reserved]]
         self._pages_used = reserved
@@ -638,6 +646,17 @@ class Ledger:
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             raise WtsInvalidRequestError(f"Page {number} of this task's ledger is damaged. {_UNREADABLE}") from None
+
+    def _confirm_missing(self, numbers: Iterator[int]) -> None:
+        """Raise if the store did not show the first of these pages only for a while.
+
+        Airflow shows any 404 as a missing value, also that of a gateway before its API server.
+        """
+        self._fence.confirm()
+        if any(self._page(number) is not None for number in islice(numbers, 1)):
+            raise WtsError(
+                "The ledger of this task was incomplete for a while. Nothing more was sent. A retry reads it again."
+            )
 
     @staticmethod
     def _missing(number: int) -> NoReturn:

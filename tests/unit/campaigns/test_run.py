@@ -146,6 +146,26 @@ def test_texts_whose_task_was_killed(
     assert received(emulator, everybody) == [1] * 40
 
 
+def test_a_page_that_airflow_does_not_show_for_a_while_is_not_sent_again(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, everybody = Campaign(hook, task, way), people(100)
+    campaign.killed_at = 5
+    with pytest.raises(Killed):
+        campaign.run(everybody)
+    campaign.killed_at, get = None, store.get
+    hidden = [max(key for key in store.values if key.startswith(f"{ledger.HEADER}_0_"))]
+
+    def get_later(key: str, default: Any = None) -> Any:
+        return default if key in hidden and hidden.pop() else get(key, default)
+
+    monkeypatch.setattr(store, "get", get_later)
+    with pytest.raises(WtsError, match="incomplete for a while"):
+        campaign.run(everybody)
+    assert campaign.run(everybody) == {"sent": 100}
+    assert received(emulator, everybody) == [1] * 100
+
+
 _CHILD = """
 import json, sys
 from datetime import UTC, datetime
