@@ -194,6 +194,7 @@ class Export:
             "staging": None,
             "staged": 0,
             "metadata_singly": False,
+            "messages_shown": True,
             "parts": [],
             "manifest": None,
             "finished": False,
@@ -232,22 +233,29 @@ class Export:
     # The sessions ----------------------------------------------------------------------------------------------------
 
     def _stage(self) -> dict[str, Any]:
-        """List the sessions into staging files; return where they are, and whether metadata is read one by one."""
+        """List the sessions into staging files; return where they are, and what the list shows of them."""
         staging = f"_staging-{self._mark}-{self._process}"
         staged = sessions = 0
         bare: list[dict[str, Any]] = []
+        messages_shown = False
         try:
             listed = self._sessions()
             while rows := list(islice(listed, PART)):
                 staged += 1
                 sessions += len(rows)
                 bare += [row for row in rows if not isinstance(row.get("metadata"), dict)][: SAMPLES - len(bare)]
+                messages_shown = messages_shown or any(map(_shows_messages, rows))
                 write_rows(self._staged(staging, staged), rows, "jsonl")
         except Exception:
             self._remove(self._folder / staging)
             raise
         self._log.info("%s session(s) to export.", sessions)
-        return {"staging": staging, "staged": staged, "metadata_singly": self._hides_metadata(bare)}
+        return {
+            "staging": staging,
+            "staged": staged,
+            "metadata_singly": self._hides_metadata(bare),
+            "messages_shown": messages_shown,
+        }
 
     def _sessions(self) -> Iterator[dict[str, Any]]:
         """Walk the sessions of the interval, each once."""
@@ -308,7 +316,9 @@ class Export:
         """Write a part, and record its numbers of sessions and messages."""
         rows = read_rows(self._staged(state["staging"], number))
         for row in rows:
-            self._complete(row, metadata_singly=state["metadata_singly"])
+            # If no session shows a message, the list may omit what shows it.
+            may_talk = not state.get("messages_shown", True) or _shows_messages(row)
+            self._complete(row, metadata_singly=state["metadata_singly"], may_talk=may_talk)
         part = self._folder / f"conversations-{self._mark}-{self._process}-{number:05}.{self._wanted.file_format}"
         write_rows(part, rows, self._wanted.file_format)
         # Before the part is recorded: a try that continues here replaces these rows.
@@ -318,24 +328,26 @@ class Export:
         state["parts"].append([part.name, len(rows), sum(len(row["messages"] or ()) for row in rows)])
         self._write(state, part)
 
-    def _complete(self, row: dict[str, Any], *, metadata_singly: bool) -> None:
-        """Add to a session what the list does not show."""
+    def _complete(self, row: dict[str, Any], *, metadata_singly: bool, may_talk: bool) -> None:
+        """Add to a session what the list does not show.
+
+        :param may_talk: whether it may have messages.
+        """
         row["messages"] = None
         try:
             if metadata_singly and not isinstance(row.get("metadata"), dict):
                 row["metadata"] = self._whole(row).get("metadata")
             if self._wanted.include_messages:
                 row["messages"] = []
-                row["messages"] = self._messages(row)
+                if may_talk:
+                    row["messages"] = self._messages(row)
         except WtsNotFoundError as error:
             self._log.warning(
                 "Session %s was deleted during the export. The row holds what was read before: %s", row["id"], error
             )
 
     def _messages(self, session: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the messages of a session, oldest first; one without any makes no request."""
-        if not any(session.get(name) for name in ("lastMessageIn", "lastMessageOut", "lastMessageText")):
-            return []
+        """Return the messages of a session, oldest first."""
         found = [dict(message) for message in self._hook.client.items(api.messages.list_messages(str(session["id"])))]
         return sorted(found, key=lambda message: parse_timestamp(message.get("createdAt")))
 
@@ -359,6 +371,10 @@ class Export:
     def _remove(path: ObjectStoragePath) -> None:
         with suppress(FileNotFoundError):
             path.fs.rm(path.path, recursive=True)
+
+
+def _shows_messages(session: Mapping[str, Any]) -> bool:
+    return any(session.get(name) for name in ("lastMessageIn", "lastMessageOut", "lastMessageText"))
 
 
 def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bool:

@@ -587,6 +587,26 @@ def test_a_session_without_an_id_is_an_error(
         export().execute(context)
 
 
+@pytest.mark.parametrize("hide", [lambda row, name: row.pop(name, None), lambda row, name: row.update({name: None})])
+def test_messages_come_along_even_where_the_list_leaves_out_what_shows_them(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    spoil: Callable[..., None],
+    hide: Callable[[dict[str, Any], str], Any],
+) -> None:
+    fill(wts_connection, 5, talking=2)
+
+    def change(page: Any) -> Any:
+        for row in page["items"]:
+            for name in ("lastMessageIn", "lastMessageOut", "lastMessageText"):
+                hide(row, name)
+        return page
+
+    spoil(change)
+    assert export().execute(context)["messages"] == 2
+
+
 def test_messages_can_be_left_out(
     wts_connection: Emulator, context: dict[str, Any], export: Callable[..., Any]
 ) -> None:
