@@ -138,15 +138,16 @@ def _write(path: Path, content: bytes, *, durable: bool) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make the names in a folder durable, on file systems where this is possible."""
-    folder = os.open(path, os.O_RDONLY)
+    """Make the names in a folder durable, where the file system and the folder's permissions allow this."""
     try:
-        os.fsync(folder)
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         if error.errno in _TEMPORARY:
             raise
-    finally:
-        os.close(folder)
 
 
 def json_line(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -265,6 +267,28 @@ def test_no_path_names_the_run(tmp_path: Path) -> None:
 def test_nothing_is_left_beside_a_file(tmp_path: Path) -> None:
     FileStore(f"file://{tmp_path}", TASK).set(HEADER, {"a": 1})
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["wts_ledger.json"]
+
+
+@pytest.mark.parametrize("name", ["open", "fsync"])
+@pytest.mark.parametrize(
+    ("number", "is_kept"), [(errno.EACCES, True), (errno.EINVAL, True), (errno.EIO, False), (errno.ENOSPC, False)]
+)
+def test_a_folder_need_not_be_written_through_where_that_is_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int, is_kept: bool
+) -> None:
+    real = getattr(os, name)
+
+    def refuse(what: Any, *more: Any) -> Any:
+        if os.path.isdir(what):
+            raise OSError(number, "refused")
+        return real(what, *more)
+
+    store = FileStore(f"file://{tmp_path}", TASK)
+    monkeypatch.setattr(os, name, refuse)
+    with nullcontext() if is_kept else pytest.raises(OSError, match="refused"):
+        store.set(HEADER, {"a": 1})
+    if is_kept:
+        assert store.get(HEADER) == {"a": 1}
 
 
 def test_a_plain_path_is_a_ledger_path_too(tmp_path: Path) -> None:
