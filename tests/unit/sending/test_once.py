@@ -884,7 +884,7 @@ def test_permission_is_not_asked_for_what_is_sent_already(sender: Sender, task: 
 
 def test_nothing_is_sent_when_the_intent_cannot_be_written(sender: Sender, task: Any) -> None:
     task.store.fails_at[HEADER, 2] = RuntimeError("this task instance is not running any more")
-    with pytest.raises(WtsError, match="nothing was sent"):
+    with pytest.raises(WtsError, match="nothing more was sent"):
         sender.chatbot(task.next_try())
     assert sender.asked == []
 
