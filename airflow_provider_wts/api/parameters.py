@@ -449,14 +449,14 @@ def as_float(value: Any) -> float:
         return math.nan
 
 
-def seconds(name: str, value: Any, *, above: float = -1.0) -> float:
+def seconds(name: str, value: Any, *, positive: bool = False) -> float:
     """Return a length of time in seconds.
 
     :param value: a time span, a number of seconds, or its text.
-    :param above: the length must be greater; by default, it may be 0.
+    :param positive: whether it must be greater than 0.
     """
     found = value.total_seconds() if isinstance(value, timedelta) else as_float(value)
-    if not math.isfinite(found) or found < 0 or found <= above:
+    if not math.isfinite(found) or found < 0 or (positive and not found):
         raise WtsInvalidRequestError(
             f"{name}: {quoted(value)} is not a length of time in seconds. Nothing was sent. Examples: 3600, "
             "timedelta(hours=1)."

@@ -225,8 +225,11 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             policies = {"on_unknown": self.on_unknown, "on_clear": self.on_clear}
             conn_id = self.hook.wts_conn_id
             # Before anything that can wait, because only the try that opens it last may send.
-            no_ledger = Ledger(None, max_tries=0, wts_conn_id=conn_id)
-            ledger = no_ledger if dry_run else open_ledger(context, wts_conn_id=conn_id, **policies)
+            ledger = (
+                Ledger(None, max_tries=0, wts_conn_id=conn_id)
+                if dry_run
+                else open_ledger(context, wts_conn_id=conn_id, **policies)
+            )
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
             if self._per_minute:
                 chunk_size = min(chunk_size, Pace(self._per_minute).most_at_once)

@@ -115,7 +115,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         with task_failures():
             if self.wait_for_completion:
                 # A wait that cannot begin must not follow a send.
-                self._wait_times()
+                self._poll_seconds()
+                self._timeout_seconds()
             start = self._start()
         marks: list[Mark] = []
 
@@ -150,7 +151,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             raise AirflowSkipException(reason)
         wait = SessionWait.of(session_id, "COMPLETED", ())
         if self.deferrable:
-            self._defer(wait, self._wait_times()[1])
+            self._defer(wait, self._timeout_seconds())
         completed = self._completed(wait)
         self.finish_sending(context)
         return completed
@@ -165,12 +166,11 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self.finish_sending(context)
         return completed
 
-    def _wait_times(self) -> tuple[float, float]:
-        """Return the polling interval and the timeout of the wait, in seconds."""
-        return (
-            parameters.seconds("poll_interval", self.poll_interval, above=0),
-            parameters.seconds("completion_timeout", self.completion_timeout),
-        )
+    def _poll_seconds(self) -> float:
+        return parameters.seconds("poll_interval", self.poll_interval, positive=True)
+
+    def _timeout_seconds(self) -> float:
+        return parameters.seconds("completion_timeout", self.completion_timeout)
 
     def _start(self) -> BotStart:
         if parameters.missing(self.chatbot):
@@ -220,8 +220,8 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         """Wait on the worker."""
         from airflow_provider_wts.waiting.conditions import FailedChecks, WaitState
 
-        poll_interval, timeout = self._wait_times()
-        deadline = time.monotonic() + timeout
+        poll_interval = self._poll_seconds()
+        deadline = time.monotonic() + self._timeout_seconds()
         failed_checks = FailedChecks()
         status = None
         while True:
@@ -244,7 +244,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         from airflow_provider_wts.triggers.session import WtsSessionTrigger
         from airflow_provider_wts.waiting.deferral import times_of_deferral
 
-        times, longest = times_of_deferral(self._wait_times()[0], timeout)
+        times, longest = times_of_deferral(self._poll_seconds(), timeout)
         trigger = WtsSessionTrigger(wts_conn_id=self.wts_conn_id, **wait.arguments(), **times)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=longest)
         raise AssertionError("defer() does not return")
@@ -271,7 +271,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         left = 0.0
         if outcome == "reached":
             self.log.warning("The list of sessions shows session %s as completed, but it is not.", wait.session_id)
-            left = time_left(event, self._wait_times()[1])
+            left = time_left(event, self._timeout_seconds())
         if left <= 0:
             raise AirflowFailException(_too_late(wait.session_id, status))
         self._defer(wait, left)
@@ -296,7 +296,13 @@ class WtsSendChatbotOperator(WtsSendingOperator):
             # A response without metadata shows nothing.
             trace = InSession(session_id=session_id)
         with task_failures():
-            found = trace.search(self.hook, mark, earliest_start(context))
+            found = trace._replace(answered=True).search(self.hook, mark, earliest_start(context))
+        if found.finding is Finding.UNDECIDED:
+            raise AirflowFailException(
+                f"WTS Chat accepted the send, but does not show whether it started the chatbot or skipped it: "
+                f"{found.reason}. Nothing is sent again. Check {session_id or start['to']} in WTS Chat. Clear the task "
+                "to look again, with mark_session=False to wait for the session in either case."
+            )
         return str(found.answer["id"]) if found.finding is Finding.FOUND else None
 
 

@@ -269,7 +269,7 @@ def search_for_many(
     *,
     recent: Iterable[str],
     settled_after: float,
-    at_a_time: int = 0,
+    at_a_time: int,
     sleep: Callable[[float], None] | None = None,
 ) -> dict[str, SearchResult]:
     """Reconcile the sends of some requests, and return the findings by key.
@@ -382,6 +382,7 @@ class InSession(NamedTuple):
     :param recipient: phone number or handle, as the API spells it.
     :param session_id: the session that the send went to, instead of a recipient.
     :param is_message: whether the call returns a message, even if only the session shows the marker.
+    :param answered: whether the API answered the send. Then a session that changed since shows the marker if it has it.
     :param changed: the sessions that changed since the send, if they have been read.
     """
 
@@ -390,6 +391,7 @@ class InSession(NamedTuple):
     by_metadata: bool = True
     by_sender: bool = False
     is_message: bool = False
+    answered: bool = False
     changed: list[dict[str, Any]] | None = None
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> SearchResult:
@@ -414,7 +416,7 @@ class InSession(NamedTuple):
                 written = bool(others)
             touched += written or _touched(session, since)
             hidden += not self.by_sender and not _shows_metadata(session) and not ended
-        if touched:
+        if touched and not self.answered:
             return _undecided(f"{touched} session(s) of this contact changed since then, and none shows the marker")
         if hidden:
             return _undecided(f"{hidden} session(s) of this contact do not show their metadata")

@@ -288,12 +288,12 @@ def test_no_request_speaks_for_those_after_it_while_the_list_of_sessions_lags_be
     assert received(emulator, everybody) == [1] * 30
 
 
-def test_without_a_ledger_nobody_asks_about_those_who_are_spared(
+def test_without_a_ledger_nobody_asks_about_those_who_are_held_back(
     hook: WtsHook, emulator: Emulator, make_task: Any, chatbot: ChatbotKind
 ) -> None:
     campaign, everybody = Campaign(hook, make_task(None), chatbot), people(24)
-    spared = {recipient.to for recipient in everybody[::6]}
-    campaign.exclusion = lambda to: "has the tag" if to in spared else None
+    held_back = {recipient.to for recipient in everybody[::6]}
+    campaign.exclusion = lambda to: "has the tag" if to in held_back else None
     assert campaign.run(everybody) == {"sent": 20, "skipped": 4}
     emulator.advance(3)
     assert campaign.run(everybody) == {"sent": 20, "skipped": 4}

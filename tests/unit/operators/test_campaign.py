@@ -749,7 +749,7 @@ def test_nobody_gets_a_chunk_that_began_more_than_a_minute_after_the_opt_out(
     assert readings <= 3 + (clock[0] - 1000) / 60 * 2
 
 
-def test_contacts_with_a_tag_are_spared_by_one_walk(
+def test_contacts_with_a_tag_are_held_back_by_one_walk(
     wts_connection: Emulator, context: dict[str, Any], tmp_path: Path
 ) -> None:
     vips = ("+55|11910000002", "+55|11910000005")

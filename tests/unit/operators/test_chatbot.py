@@ -366,6 +366,22 @@ def test_a_bot_that_the_platform_skipped_ends_the_waiting_task_as_skipped(
     assert len(wts_connection.received(PHONE)) == 1
 
 
+@pytest.mark.parametrize("answer", ["session", "empty"])
+def test_a_session_that_hides_its_metadata_does_not_count_as_skipped(
+    wts_connection: Emulator, ledger_context: dict[str, Any], answer: Literal["session", "empty"]
+) -> None:
+    wts_connection.contact_writes(PHONE, "Bom dia")
+    wts_connection.state.sessions.by_creation()[-1]["metadata"] = None
+    wts_connection.switches.skipped_send = answer
+    waiting = operator(wait_for_completion=True, skip_if_in_progress=True)
+    for _ in range(2):
+        # A clear looks again, and does not send again.
+        with pytest.raises(AirflowFailException, match=r"whether it started the chatbot.*do not show their metadata"):
+            waiting.execute(ledger_context)
+        clear(ledger_context)
+    assert len(sends(wts_connection)) == 1
+
+
 @pytest.mark.parametrize("hidden", ["null", "absent"])
 def test_a_bot_that_started_is_not_skipped_though_its_session_shows_metadata_only_with_details(
     wts_connection: Emulator, context: dict[str, Any], hidden: str

@@ -401,7 +401,7 @@ def test_a_dry_run_sends_and_uploads_nothing(wts_connection, context, invoice):
 
 
 @pytest.mark.parametrize("session", [False, True])
-def test_a_contact_with_an_excluded_tag_is_spared(wts_connection, context, session_id, session):
+def test_a_contact_with_an_excluded_tag_is_held_back(wts_connection, context, session_id, session):
     where = {"session_id": session_id} if session else {"to": TO}
     with pytest.raises(AirflowSkipException, match="tag"):
         send_text(context, **where, exclude_tags=["VIP"])

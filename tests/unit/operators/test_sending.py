@@ -250,7 +250,7 @@ def test_a_wait_of_seconds_is_not_worth_a_deferral(received: Any, context: dict[
     assert received() == 1
 
 
-def test_a_customer_who_opted_out_while_the_worker_waited_is_spared(
+def test_a_customer_who_opted_out_while_the_worker_waited_is_held_back(
     received: Any, wts_connection: Emulator, context: dict[str, Any], clock: Clock
 ) -> None:
     clock.now_ = NIGHT
@@ -270,7 +270,7 @@ def test_a_customer_who_opted_out_while_the_worker_waited_is_spared(
 
 
 @pytest.mark.parametrize("status", ["BLOCKED", "ACTIVE"])
-def test_a_blocked_contact_is_spared(
+def test_a_blocked_contact_is_held_back(
     received: Any, wts_connection: Emulator, context: dict[str, Any], status: str
 ) -> None:
     with wts_connection.state.lock:

@@ -156,7 +156,7 @@ def test_not_after_without_a_time_or_a_zone_is_refused(value: Any) -> None:
         parameters.optional_datetime("not_after", value)
 
 
-# Whom to spare --------------------------------------------------------------------------------------------------------
+# Whom to leave out ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_tags_that_cannot_be_read_are_refused(value: Any) -> None:
         parameters.texts("exclude_tags", value)
 
 
-def spare(hook: WtsHook, recipient: str = PHONE, **rules: Any) -> str | None:
+def held_back(hook: WtsHook, recipient: str = PHONE, **rules: Any) -> str | None:
     return rules_module.reason_to_exclude(hook, recipient, **{"exclude_tags": [], "exclude_blocked": False, **rules})
 
 
@@ -195,31 +195,31 @@ def vip(emulator: Emulator) -> str:
 
 
 def test_without_a_rule_nobody_is_asked(hook: WtsHook, emulator: Emulator) -> None:
-    assert spare(hook) is None
+    assert held_back(hook) is None
     assert emulator.requests == []
 
 
 @pytest.mark.parametrize("phone", [PHONE, OLDER], ids=["as written", "without the ninth digit"])
 @pytest.mark.parametrize("tag", ["VIP", "vip"])
-def test_a_contact_with_the_tag_is_spared(hook: WtsHook, emulator: Emulator, vip: str, tag: str, phone: str) -> None:
+def test_a_contact_with_the_tag_is_held_back(hook: WtsHook, emulator: Emulator, vip: str, tag: str, phone: str) -> None:
     add_contact(emulator, phone, tagIds=[vip])
-    assert "has a tag" in (spare(hook, exclude_tags=[tag]) or "")
+    assert "has a tag" in (held_back(hook, exclude_tags=[tag]) or "")
 
 
 def test_a_tag_can_be_an_id(hook: WtsHook, emulator: Emulator, vip: str) -> None:
     add_contact(emulator, tagIds=[vip])
-    assert spare(hook, exclude_tags=[vip])
+    assert held_back(hook, exclude_tags=[vip])
 
 
 def test_contacts_without_the_tag_and_strangers_are_written_to(hook: WtsHook, emulator: Emulator, vip: str) -> None:
-    assert spare(hook, exclude_tags=["Newsletter"]) is None
+    assert held_back(hook, exclude_tags=["Newsletter"]) is None
     add_contact(emulator, tagIds=[vip])
-    assert spare(hook, exclude_tags=["Newsletter"]) is None
+    assert held_back(hook, exclude_tags=["Newsletter"]) is None
 
 
-def test_a_tag_that_does_not_exist_spares_nobody_silently(hook: WtsHook) -> None:
+def test_a_tag_that_does_not_exist_holds_nobody_back_silently(hook: WtsHook) -> None:
     with pytest.raises(WtsInvalidRequestError, match="opt-out"):
-        spare(hook, exclude_tags=["opt-out"])
+        held_back(hook, exclude_tags=["opt-out"])
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_what_the_api_does_not_show_of_a_contact_is_an_error(
     hook.names.existing_tag(vip)
     monkeypatch.setattr(hook, "run", lambda call: {"id": "1", **shown})
     with pytest.raises(WtsError, match=f"does not show {words} cannot be applied"):
-        spare(hook, exclude_tags=[vip], exclude_blocked=True)
+        held_back(hook, exclude_tags=[vip], exclude_blocked=True)
 
 
 def test_a_contact_whose_tags_are_null_has_none(
@@ -248,19 +248,21 @@ def test_a_contact_whose_tags_are_null_has_none(
     add_contact(emulator)
     hook.names.existing_tag(vip)
     monkeypatch.setattr(hook, "run", lambda call: {"id": "1", "status": "ACTIVE", "tagIds": None, "tagNames": None})
-    assert spare(hook, exclude_tags=[vip], exclude_blocked=True) is None
+    assert held_back(hook, exclude_tags=[vip], exclude_blocked=True) is None
 
 
 @pytest.mark.parametrize("blocked", [True, False])
-def test_blocked_contacts_are_spared_where_that_is_asked_for(hook: WtsHook, emulator: Emulator, blocked: bool) -> None:
+def test_blocked_contacts_are_held_back_where_that_is_asked_for(
+    hook: WtsHook, emulator: Emulator, blocked: bool
+) -> None:
     add_contact(emulator, status="BLOCKED" if blocked else "ACTIVE")
-    assert bool(spare(hook, exclude_blocked=True)) == blocked
+    assert bool(held_back(hook, exclude_blocked=True)) == blocked
 
 
-def test_a_blocked_contact_is_spared_however_its_status_is_spelled(hook: WtsHook, emulator: Emulator) -> None:
+def test_a_blocked_contact_is_held_back_however_its_status_is_spelled(hook: WtsHook, emulator: Emulator) -> None:
     add_contact(emulator, status="Blocked")
-    assert spare(hook, exclude_blocked=True)
+    assert held_back(hook, exclude_blocked=True)
 
 
 def test_a_handle_that_no_contact_has_is_written_to(hook: WtsHook) -> None:
-    assert spare(hook, "@maria", exclude_blocked=True) is None
+    assert held_back(hook, "@maria", exclude_blocked=True) is None

@@ -519,6 +519,7 @@ def test_the_rest_of_a_request_is_waited_for_while_more_of_it_shows(
         SINCE,
         recent=["before"],
         settled_after=0.0,
+        at_a_time=0,
     )
     assert sum(one.finding is Finding.FOUND for one in all_found.values()) == found
     assert {one.reason for one in all_found.values()} <= {"", reconcile.ACCEPTED}
@@ -541,7 +542,15 @@ def test_what_was_accepted_behind_a_queue_has_time_to_show_when_the_queue_has_mo
     queue = SlowQueue(moment, sends, pace=50.0, shown=1)
     queue.timeout = 60.0
     requests = [Unanswered(sends.sends, whole=True)]
-    found = search_for_many(queue, kind, requests, SINCE, recent=["before"], settled_after=0.0)  # type: ignore[arg-type]
+    found = search_for_many(
+        queue,  # type: ignore[arg-type]
+        kind,  # type: ignore[arg-type]
+        requests,
+        SINCE,
+        recent=["before"],
+        settled_after=0.0,
+        at_a_time=0,
+    )
     assert findings([*found.values()]) == [Finding.FOUND]
     assert moment.waits == [5.0, 5.0, 60.0]
 
