@@ -93,13 +93,16 @@ os.register_at_fork(after_in_child=_memory.after_fork)
 
 
 # KEYS: one list of times per limit, newest first. ARGV: requests and microseconds of each limit. The server's clock
-# applies, because workers' clocks differ. Nothing counts against one limit if another one refuses.
+# applies, because workers' clocks differ. Counts that are ahead of a clock that was set back are dropped.
+# Nothing counts against one limit if another one refuses.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local wait = 0
 for place, key in ipairs(KEYS) do
   local requests, window = tonumber(ARGV[2 * place - 1]), tonumber(ARGV[2 * place])
+  local newest = redis.call('LINDEX', key, 0)
+  if newest and tonumber(newest) > now + window then redis.call('DEL', key) end
   local oldest = redis.call('LINDEX', key, -1)
   while oldest and tonumber(oldest) + window <= now do
     redis.call('RPOP', key)

@@ -281,6 +281,16 @@ class TestRedis:
             monkeypatch.setattr(time, "time", lambda hours=hours: now + hours * 3600)
             assert self.taken([Budget(account, redis_url=url, percent=10)]) == 0
 
+    def test_a_clock_of_the_server_that_was_set_back_blocks_nobody(self, url: str) -> None:
+        limits = Budget(uuid.uuid4().hex, redis_url=url, percent=10)
+        self.taken([limits])
+        assert limits._redis is not None
+        for key in limits._redis._client.keys(f"*{limits._account}*"):
+            times = limits._redis._client.lrange(key, 0, -1)
+            limits._redis._client.delete(key)
+            limits._redis._client.rpush(key, *(int(one) + 3_600_000_000 for one in times))
+        assert self.taken([limits]) == 19
+
     def test_nothing_is_taken_from_one_limit_where_another_is_used_up(self, url: str) -> None:
         limits = Budget(uuid.uuid4().hex, redis_url=url, percent=10)
         self.taken([limits])
