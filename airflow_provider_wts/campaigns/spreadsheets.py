@@ -315,7 +315,11 @@ def _sheet(book: Any, name: str | None) -> Any:
                 f"sent. Name one of them. Example: recipients_sheet={found[0].title!r}"
             )
     if not found:
-        raise WtsInvalidRequestError("recipients_path: the Excel file has no visible sheet with a header line.")
+        # openpyxl sees no sheets in a file of that kind.
+        advice = "" if book.worksheets else " Save it as Excel Workbook (.xlsx), not as Strict Open XML."
+        raise WtsInvalidRequestError(
+            f"recipients_path: the Excel file has no visible sheet with a header line. Nothing was sent.{advice}"
+        )
     return found[0]
 
 

@@ -55,14 +55,14 @@ def formatted(value: Any, number_format: str) -> bytes:
     return file.getvalue()
 
 
-def edited(content: bytes, old: bytes, new: bytes) -> bytes:
-    """An Excel file in which the XML of the sheet was changed."""
+def edited(content: bytes, old: bytes, new: bytes, part_name: str = "sheet1.xml") -> bytes:
+    """An Excel file in which the XML of the sheet, or of another part, was changed."""
     source = zipfile.ZipFile(BytesIO(content))
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name in source.namelist():
             part = source.read(name)
-            if name.endswith("sheet1.xml"):
+            if name.endswith(part_name):
                 assert old in part
                 part = part.replace(old, new)
             archive.writestr(name, part)
@@ -568,6 +568,17 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "Excel, no such sheet": ("a.xlsx", excel(["to"], [ANA]), {"sheet": "Abril"}, "there is no sheet 'Abril'"),
     "Excel, nothing in it": ("a.xlsx", excel(), {}, "no visible sheet with a header"),
     "Excel, with a password": ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "without a password"),
+    "Excel, saved as Strict Open XML": (
+        "a.xlsx",
+        edited(
+            excel(["to"], [ANA]),
+            b"http://schemas.openxmlformats.org/officeDocument/2006/relationships",
+            b"http://purl.oclc.org/ooxml/officeDocument/relationships",
+            "xl/workbook.xml",
+        ),
+        {},
+        "not as Strict Open XML",
+    ),
     "Excel of 2003": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "Save an old Excel file as .xlsx"),
     "a web page under the name of an Excel file": ("a.xlsx", b"<html>", {}, "the Excel file cannot be read"),
 }
