@@ -111,6 +111,7 @@ class RowPlan:
     :param given: templates by parameter; ``None`` if none was given.
     :param checks: convert a row's values to what the API accepts, or raise ``WtsInvalidRequestError``, by parameter.
     :param spell: normalizes a recipient, and refuses one that the connection does not allow.
+    :param skips: whether bad rows are skipped. Then a number that may have lost digits is bad even if it is alone.
     """
 
     def __init__(
@@ -119,6 +120,8 @@ class RowPlan:
         given: Mapping[str, Any],
         checks: Mapping[str, Callable[[Any], Any]],
         spell: Callable[[Any], str],
+        *,
+        skips: bool = False,
     ) -> None:
         self._fills = {
             name: templates.compiled(
@@ -129,6 +132,7 @@ class RowPlan:
         }
         self._checks = checks
         self._spell = spell
+        self._skips = skips
         self._shortened: list[int] = []
 
     def recipient(self, row: Row) -> Recipient:
@@ -149,13 +153,7 @@ class RowPlan:
         if is_blank(to):
             hint = "" if "to" in self._fills or "to" in columns else "; name its column with row_to"
             raise RowError(f"to: is empty{hint}")
-        if looks_shortened(to):
-            self._shortened.append(row.line)
-            if 1 < len(self._shortened) > row.line * _SHORTENED_BY_CHANCE:
-                raise RowError(
-                    f"to: ends in six zeros, as in line {self._shortened[0]}: both may have {LOST_DIGITS}. If they are "
-                    "right, begin them with +"
-                )
+        self._refuse_shortened(to, columns, row.line)
         try:
             spelled = self._spell(to)
             values = {name: check(self._value(name, columns, seen)) for name, check in self._checks.items()}
@@ -181,6 +179,21 @@ class RowPlan:
         if key.startswith("line:"):
             raise RowError("row_key: must not begin with 'line:', which identifies bad rows")
         return key
+
+    def _refuse_shortened(self, to: Any, columns: Mapping[str, Any], line: int) -> None:
+        bare = str(to).removeprefix("+")
+        # A plus that the template adds to all numbers does not vouch for this one.
+        if not looks_shortened(bare) or any(
+            isinstance(cell, str) and cell.strip() == f"+{bare}" for cell in columns.values()
+        ):
+            return
+        self._shortened.append(line)
+        if self._skips or 1 < len(self._shortened) > line * _SHORTENED_BY_CHANCE:
+            others = f", as in line {self._shortened[0]}" if self._shortened[0] != line else ""
+            raise RowError(
+                f"to: ends in six zeros{others}, so it may have {LOST_DIGITS}. If it is right, begin it with + in its "
+                "own cell"
+            )
 
     def _value(self, name: str, columns: Mapping[str, Any], seen: RowValues) -> Any:
         fill = self._fills.get(name)

@@ -233,7 +233,6 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
             if self._per_minute:
                 chunk_size = min(chunk_size, Pace(self._per_minute).most_at_once)
-            on_bad_row = parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip"))
             results = self._results(context)
             kind = self.message_kind(chunk_size)
             query = self._query()
@@ -252,7 +251,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
                 self, context, kind, recipients, chunk_size,
                 results=results, ledger=ledger, checked_rows=checked_rows,
             )  # fmt: skip
-            if recipients.bad_rows and on_bad_row != "skip":
+            if recipients.bad_rows and not self._skips:
                 campaign.refuse_bad_rows(rehearsal=dry_run)
             self.log.info(
                 "%s recipients. Left out: %s duplicates, %s bad rows.",
@@ -362,7 +361,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
 
         seen = {name: context[name] for name in _FROM_CONTEXT if name in context}  # type: ignore[literal-required]
         templates = RowTemplates(self.get_template_env(), seen)
-        plan = RowPlan(templates, self.row_templates(), self.row_checks(), self.hook.recipient)
+        plan = RowPlan(templates, self.row_templates(), self.row_checks(), self.hook.recipient, skips=self._skips)
         path = str(self.recipients_path).strip()
         options: list[Any] = []
         if snapshot is not None:
@@ -386,6 +385,11 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
                 return found
         return Recipients(checked(rows, plan))
 
+    @property
+    def _skips(self) -> bool:
+        """Whether bad rows are skipped."""
+        return parameters.filter_choice("on_bad_row", self.on_bad_row, ("fail", "skip")) == "skip"
+
     def _what_decides_checks(self, context: Context) -> list[Any]:
         """Return everything that affects the checks of a row, besides the row itself."""
         dag = self.get_dag()
@@ -396,6 +400,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             f"{type(self).__module__}.{type(self).__qualname__}",
             self.row_templates(),
             self.row_check_settings(),
+            self._skips,
             sorted(self.hook.connection.allowed_recipients),
             dict(context.get("params") or {}),
             # Code in the DAG may have been fixed before somebody cleared the task.

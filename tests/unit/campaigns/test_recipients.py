@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 NUMBER = "+55 11 91000-0001"
 
 
-def plan(given: dict[str, Any] | None = None, *names: str) -> RowPlan:
-    return RowPlan(RowTemplates(None, {"ds": "2026-03-01"}), given or {}, {name: _same for name in names}, recipient)
+def plan(given: dict[str, Any] | None = None, *names: str, skips: bool = False) -> RowPlan:
+    templates = RowTemplates(None, {"ds": "2026-03-01"})
+    return RowPlan(templates, given or {}, {name: _same for name in names}, recipient, skips=skips)
 
 
 def _same(value: Any) -> Any:
@@ -45,6 +46,12 @@ def _same(value: Any) -> Any:
 
 def of(values: Iterable[Any], given: dict[str, Any] | None = None, *names: str) -> Recipients:
     return Recipients(checked(recipients.listed(list(values)), plan(given, *names)))
+
+
+def bad_lines(values: Iterable[Any], given: dict[str, Any] | None = None, *, skips: bool = False) -> list[int]:
+    rows = Recipients(checked(recipients.listed(list(values)), plan(given, skips=skips)))
+    assert all("six zeros" in row.reason for row in rows.skipped())
+    return [row.line for row in rows.skipped()]
 
 
 def macros() -> Any:
@@ -66,6 +73,21 @@ def metadata_of(cell: Any) -> Any:
 
 
 # Templates of rows ----------------------------------------------------------------------------------------------------
+
+SHORTENED = "5511990000000", "5511980000000"
+
+
+def test_where_bad_rows_are_skipped_the_first_shortened_number_is_skipped_too() -> None:
+    assert bad_lines([NUMBER, *SHORTENED]) == [3]
+    assert bad_lines([NUMBER, *SHORTENED], skips=True) == [2, 3]
+    assert bad_lines([NUMBER, f"+{SHORTENED[0]}"], skips=True) == []
+
+
+@pytest.mark.parametrize("template", ["+{{ row.fone }}", "+{{ row['fone'] }}", "{{ '+' ~ row.fone }}"])
+def test_a_plus_that_a_template_adds_does_not_vouch_for_a_shortened_number(template: str) -> None:
+    assert bad_lines(({"fone": one} for one in SHORTENED), {"to": template}) == [2]
+    assert bad_lines(({"fone": int(one)} for one in SHORTENED), {"to": template}) == [2]
+    assert bad_lines(({"fone": f"+{one}"} for one in SHORTENED), {"to": "{{ row.fone }}"}) == []
 
 
 @pytest.mark.parametrize(

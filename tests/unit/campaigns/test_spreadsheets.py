@@ -314,7 +314,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.csv",
         b"to;nome\n5511990000000;Ana\n5511980000000;Bia\n5511990000000;Caio\n",
         {},
-        dict.fromkeys((3, 4), "ends in six zeros, as in line 2: both may have lost digits"),
+        dict.fromkeys((3, 4), "ends in six zeros, as in line 2, so it may have lost digits"),
     ),
     "phone numbers with a plus sign that end in zeros": (
         "a.csv",
