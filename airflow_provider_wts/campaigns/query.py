@@ -75,15 +75,21 @@ class Snapshot:
     The ledger has its address and :attr:`checksum`. Unless :meth:`keep` was called, the file is removed at the end.
 
     :param address: prefix of the file's address; ``None`` for a file that only this try reads.
+    :param may_change: whether to run a query that was changed before a clear, instead of reading the earlier rows.
     :raises WtsError: when the query fails. Then nothing was sent.
     """
 
-    def __init__(self, query: Query, ledger: Ledger, address: str | None) -> None:
+    def __init__(self, query: Query, ledger: Ledger, address: str | None, *, may_change: bool) -> None:
         self._query = query
         self._ledger = ledger
         self._folder = TemporaryDirectory(prefix="wts-recipients-") if address is None else None
         entry = ledger.entry(_KEY)
         self._kept: dict[str, Any] | None = entry.receipt if entry is not None and entry.is_done else None
+        self._replaced: dict[str, Any] | None = None
+        is_changed = self._kept is not None and self._kept["query"] != query.digest
+        if may_change and is_changed and entry is not None and not ledger.is_since_clear(entry):
+            log.info("The query has changed since an earlier try, and the task was cleared, so it is run again.")
+            self._kept, self._replaced = None, self._kept
         if self._kept is None:
             base = address if self._folder is None else f"{self._folder.name}/query"
             name = f"{base}.{uuid4().hex[:8]}.recipients.jsonl"
@@ -91,7 +97,7 @@ class Snapshot:
             self.checksum = self._write()
         else:
             self._path, self.checksum = place(self._kept["path"]), self._kept["sha256"]
-            if self._kept["query"] != query.digest:
+            if is_changed:
                 log.warning(
                     "recipients_sql: the query has changed since an earlier try. The task continues with the rows of "
                     "that try, from %s. To query again, and send to everybody again, clear it with on_clear='resend'.",
@@ -113,6 +119,8 @@ class Snapshot:
             kept = {"path": str(self._path), "sha256": self.checksum, "query": self._query.digest}
             ensure_written(lambda: self._ledger.receive(_KEY, kept, finished=False))
             self._kept = kept
+            if self._replaced is not None:
+                remove([place(self._replaced["path"])])
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the rows; at the end at the latest, raise if the file has changed."""

@@ -102,6 +102,7 @@ class Campaign:
 
     :param chunk_size: recipients per request, or per ledger page if a request takes only one.
     :param checked_rows: the file with the checked rows for later tries; removed when the campaign ends.
+    :param has_snapshot: whether all tries have the rows that a query returned in the first one.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Campaign:
         results: ResultsFile | None,
         ledger: Ledger,
         checked_rows: CheckedRows | None = None,
+        has_snapshot: bool = False,
     ) -> None:
         self.ledger = ledger
         self._operator = operator
@@ -126,6 +128,7 @@ class Campaign:
         self._chunk_size = chunk_size * (kind.parallelism if kind.request_size > 1 else 1)
         self._results = results
         self._checked_rows = checked_rows
+        self._has_snapshot = has_snapshot
         self._log = operator.log
         self._task = TaskIdentity.of(context["ti"])
         self._unknown_outcome = UnknownOutcome(self._task, operator.on_unknown)
@@ -704,10 +707,16 @@ class Campaign:
             return f"{failures[0].upper()}{failures[1:]}, so the campaign was stopped."
         if counts["undecided"]:
             rest = counts["failed"] or counts["not_sent"]
+            exclude = (
+                "list those who got it in suppression_path or suppression_sql (the rows of recipients_sql stay as they "
+                "were)"
+                if self._has_snapshot
+                else "remove those who got it from the recipients"
+            )
             return (
                 f"No confirmation that {counts['undecided']} recipients got the message: {self._progress.undecided()}. "
-                "It was not resent to them. Check their conversations in WTS Chat, remove those who got it from the "
-                f"recipients, then {self._unknown_outcome.how_to_resend}: it continues with the others."
+                f"It was not resent to them. Check their conversations in WTS Chat, {exclude}, then "
+                f"{self._unknown_outcome.how_to_resend}: it continues with the others."
                 + ("" if rest else " If all of them got it, mark the task as success instead.")
             )
         if counts["failed"] and not counts["sent"] and not counts["skipped"] and not counts["holdout"]:

@@ -249,7 +249,7 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
                 raise AirflowSkipException(nobody)
             campaign = Campaign(
                 self, context, kind, recipients, chunk_size,
-                results=results, ledger=ledger, checked_rows=checked_rows,
+                results=results, ledger=ledger, checked_rows=checked_rows, has_snapshot=snapshot is not None,
             )  # fmt: skip
             if recipients.bad_rows and not self._skips:
                 campaign.refuse_bad_rows(rehearsal=dry_run)

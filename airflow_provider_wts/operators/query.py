@@ -67,12 +67,20 @@ class WtsQueryOperator(WtsOnceOperator):
         return Query(sql, conn_id, None if parameters.missing(values) else values)
 
     def snapshot(
-        self, query: Query, context: Context, ledger: Ledger, *, results: str | None = None, lasting: bool = False
+        self,
+        query: Query,
+        context: Context,
+        ledger: Ledger,
+        *,
+        results: str | None = None,
+        lasting: bool = False,
+        may_change: bool = False,
     ) -> Snapshot:
         """Run a query, unless an earlier try ran it, and return its rows.
 
         :param results: address of the results, if any: the rows are stored beside them.
         :param lasting: whether later tries must find the rows as they are.
+        :param may_change: see :class:`~airflow_provider_wts.campaigns.query.Snapshot`.
         """
         from airflow_provider_wts.campaigns.query import Snapshot
         from airflow_provider_wts.campaigns.results import default_address
@@ -90,11 +98,11 @@ class WtsQueryOperator(WtsOnceOperator):
                 "recipients_sql: needs a place to store its rows for later tries. Nothing was sent. Set results_path, "
                 "or [wts] results_path. Example: s3://aws_default@bucket/wts-results"
             )
-        return Snapshot(query, ledger, address if ledger.is_kept else None)
+        return Snapshot(query, ledger, address if ledger.is_kept else None, may_change=may_change)
 
     def queried(self, context: Context, stack: ExitStack) -> Snapshot | None:
         """Return the rows of the query; ``None`` if there is none. Later tries read them again if they have a place."""
         query = self.query()
         if query is None:
             return None
-        return stack.enter_context(self.snapshot(query, context, self._once(context).ledger))
+        return stack.enter_context(self.snapshot(query, context, self._once(context).ledger, may_change=True))

@@ -212,7 +212,7 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
         ninth digit is the same contact (templated).
     :param recipients_sql: query for many contacts with a column ``contact_id`` or ``phone``, or a ``.sql`` file. Its
         rows are stored for later tries, in the folder of ``[wts] results_path`` or ``[wts] ledger_path``; without one,
-        a later try runs the query again. Needs the extra ``sql`` (templated).
+        or if you change the query and clear the task, a later try runs it again. Needs the extra ``sql`` (templated).
     :param allow_backfill: also add contacts in backfill runs. By default, the task fails in them, because the sequence
         would message customers about the past (templated).
     :param wts_conn_id: ID of the Airflow connection; its ``allowed_recipients`` apply here, too (templated).
@@ -252,12 +252,15 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
             named: Any = {f"{chunk[0].by}s": [member.value for member in chunk]}
             return api.sequences.add_sequence_contacts_batch(sequence_id, **named)
 
+        # Whoever is deleted from the table stays in the rows of the first try.
+        exclude = {"to_remove": "exclude those that are there in recipients_sql"} if self._snapshot is not None else {}
         adding = SequenceMembers(
             self._once(context),
             target=f"sequence {sequence_id}",
             members={member.identity: member for member in members},
             group_by=_by,
             name=lambda member: member.value,
+            **exclude,
         )
         if self._snapshot is not None:
             self._snapshot.keep()

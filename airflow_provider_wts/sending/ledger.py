@@ -500,11 +500,14 @@ class Ledger:
         self._write()
 
     def receive(self, key: str, receipt: Any, *, finished: bool) -> None:
-        """Record that a send happened.
+        """Record that a send happened; or, without an intent, something else that later tries need.
 
         :param finished: whether it was the task's last send.
         """
-        self._entries[key] = replace(self._entries.get(key, LedgerEntry()), receipt=receipt)
+        entry = self._entries.get(key)
+        if entry is None or entry.is_done:
+            entry = LedgerEntry(max_tries=self._max_tries)
+        self._entries[key] = replace(entry, receipt=receipt)
         self._header["finished"] = finished
         self._write()
 

@@ -71,6 +71,7 @@ class SequenceMembers(Generic[T]):
     :param target: where the contacts are added, the same in all tries, such as ``sequence <id>``.
     :param members: the contacts, by an identity that does not depend on their spelling.
     :param group_by: returns the same value for contacts that may share a call.
+    :param to_remove: how a person removes some of the contacts from them.
     :raises WtsError: when the ledger cannot be written. Then nothing was sent.
     """
 
@@ -82,11 +83,13 @@ class SequenceMembers(Generic[T]):
         members: Mapping[str, T],
         group_by: Callable[[T], Hashable],
         name: Callable[[T], str],
+        to_remove: str = "remove those that are there from the list",
     ) -> None:
         self._once = once
         self._target = target
         self._group_by = group_by
         self._name = name
+        self._to_remove = to_remove
         self._plan_key = once.key(f"the contacts for {target}")
         #: The groups, in the order in which they go out.
         self.groups = self._plan(members)
@@ -158,8 +161,8 @@ class SequenceMembers(Generic[T]):
         done = "" if later else " If all of them are there, mark the task as success instead."
         return (
             f"{error.operation_id}: no confirmation that these contacts are in {self._target}: {names}. "
-            f"They were not added again.{after} Check them in WTS Chat, remove those that are there from the list, "
-            f"then {self._once.unknown.how_to_resend}: it continues with the others, and with everybody after "
+            f"They were not added again.{after} Check them in WTS Chat, {self._to_remove}, then "
+            f"{self._once.unknown.how_to_resend}: it continues with the others, and with everybody after "
             f"them.{done}"
         )
 

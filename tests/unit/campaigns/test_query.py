@@ -121,6 +121,22 @@ def test_a_later_try_reads_the_rows_of_the_first_one(
     ]
 
 
+def test_the_advice_about_unconfirmed_rows_of_a_query_sends_nothing_twice(
+    task: Task, service: Emulator, customers: Any, attempt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
+    advice = r"list those who got it in suppression_path or suppression_sql.*rows of recipients_sql stay as they were"
+    with pytest.raises(AirflowFailException, match=advice):
+        attempt(mark_session=False)
+    got_it = tmp_path / "got_it.csv"
+    got_it.write_text(f"phone\n{number(1)}\n{number(3)}\n")
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", "/".join(map(task.identity.get, ("dag_id", "run_id", "task_id"))))
+    task.clear()
+    counts = attempt(mark_session=False, suppression_path=str(got_it))
+    assert (counts["sent"], counts["skipped"]) == (1, 2)
+    assert [message["to"] for message in messages(service, 1)] == ["+55|11910000002"]
+
+
 def test_a_clear_that_sends_again_queries_again(task: Task, service: Emulator, customers: Any, attempt: Any) -> None:
     assert attempt()["sent"] == 3
     customers.write("DELETE FROM TABLE_NAME WHERE id > 1")

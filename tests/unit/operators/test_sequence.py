@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -547,6 +548,28 @@ def test_the_contacts_of_a_query_are_added_once_though_it_changes(wts_connection
     context["ti"].max_tries = 2
     run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **query)
     assert members(wts_connection) == 10
+
+
+def test_contacts_in_doubt_of_a_query_are_left_out_by_changing_it(wts_connection, context, customers, monkeypatch):
+    query = {"recipients_sql": f"SELECT phone FROM {customers.table}", "recipients_conn_id": "wts_db"}
+    wts_connection.faults.add("reset", when="after", operation_id="add_sequence_contacts_batch")
+    with pytest.raises(AirflowFailException, match=r"no confirmation.* exclude those that are there in recipients_sql"):
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **query)
+    task = context["ti"]
+    monkeypatch.setenv("AIRFLOW_VAR_WTS_RESEND", f"{task.dag_id}/{task.run_id}/{task.task_id}")
+    # A retry is not the person who changed the query.
+    changed = {**query, "recipients_sql": f"{query['recipients_sql']} WHERE id > 3"}
+    with pytest.raises(AirflowFailException, match="no confirmation"):
+        run(WtsAddToSequenceOperator, next_try(context), sequence="Pós-venda", **changed)
+    wts_connection.faults.add("status", status=401, operation_id="add_sequence_contacts_batch")
+    next_try(context, cleared=True)
+    for problem in (pytest.raises(AirflowFailException, match="HTTP 401"), nullcontext()):
+        with problem:
+            run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **changed)
+        next_try(context)
+
+    requests = wts_connection.requests_of("add_sequence_contacts_batch")
+    assert [len(request.body["phoneNumbers"]) for request in requests] == [5, 1, 1]
 
 
 def test_a_query_names_contacts_by_id_too(wts_connection, context, customers):
