@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from airflow_provider_wts.api import parameters
@@ -186,18 +186,22 @@ class SendWindow(NamedTuple):
     def next_opening(self, now: datetime) -> datetime:
         """Return when sending is next allowed: ``now`` (an aware datetime) inside the window."""
         local = now.astimezone(self.zone)
-        for ahead in range(-1, 9):
+        for ahead in range(-1, 16):
             day = local.date() + timedelta(days=ahead)
             if day.weekday() not in self.days:
                 continue
-            opens = datetime.combine(day, self.opens, self.zone)
             over_midnight = self.closes < self.opens
-            closes = datetime.combine(day + timedelta(days=over_midnight), self.closes, self.zone)
-            # Compare in UTC: datetimes in the same zone compare by local time, which jumps twice a year. A window
-            # inside the skipped hour does not open on that day.
-            if closes.astimezone(UTC) > max(now, opens.astimezone(UTC)):
-                return max(now, opens.astimezone(UTC))
-        raise AssertionError("a window opens within a week")
+            # The hour that clocks repeat has each time twice, and so has the one that they skip. A window inside the
+            # skipped hour does not open on that day.
+            opens = max(self._readings(day, self.opens))
+            closes = min(self._readings(day + timedelta(days=over_midnight), self.closes))
+            if closes > max(now, opens):
+                return max(now, opens)
+        raise AssertionError("a window opens within two weeks")
+
+    def _readings(self, day: date, at: time) -> list[datetime]:
+        """Return what a local time may mean, in UTC: local datetimes compare by a time that jumps twice a year."""
+        return [datetime.combine(day, at.replace(fold=fold), self.zone).astimezone(UTC) for fold in (0, 1)]
 
 
 class HeldBack(Exception):
