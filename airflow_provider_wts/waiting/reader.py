@@ -49,8 +49,10 @@ class BackgroundThread:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((function, future))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            # If the machine has no thread left, the next call tries again.
+            thread.start()
+            self._thread = thread
         return await future
 
     def close(self) -> None:

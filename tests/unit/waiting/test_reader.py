@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,3 +71,26 @@ def test_without_a_connection_nothing_can_be_read(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AIRFLOW_CONN_WTS_DEFAULT", json.dumps({"conn_type": "wts", "host": "not a url"}))
     with pytest.raises(WtsNotSentError, match="wts_default"):
         clients(lambda: None)
+
+
+def test_a_thread_that_cannot_be_started_now_is_started_by_the_next_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, tries = threading.Thread.start, []
+
+    def refuse_once(thread: threading.Thread) -> None:
+        tries.append(thread)
+        if len(tries) == 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> str:
+        background = reading.BackgroundThread("reader")
+        try:
+            monkeypatch.setattr(threading.Thread, "start", refuse_once)
+            with pytest.raises(RuntimeError):
+                await background.run(lambda: "first")
+            async with asyncio.timeout(5):
+                return await background.run(lambda: "second")
+        finally:
+            background.close()
+
+    assert asyncio.run(main()) == "second"
