@@ -148,6 +148,9 @@ def since_last_message_out(session: Mapping[str, Any], began: datetime | None) -
         # The company has written nothing, so any message of the contact counts.
         return datetime.fromtimestamp(0, UTC)
     written = parse_timestamp(session["lastMessageOut"])
+    if written.year == datetime.max.year:
+        # It is unreadable.
+        written = datetime.now(UTC)
     return written if began is None else min(written, began)
 
 
@@ -414,7 +417,7 @@ class Snapshot(NamedTuple):
 
 def wrote_after(seen: Snapshot, since: datetime) -> bool:
     """Whether the contact of a session wrote after a time; not if that is unreadable."""
-    return bool(seen.last_in) and parse_timestamp(seen.last_in) > since
+    return bool(seen.last_in) and (at := parse_timestamp(seen.last_in)) > since and at.year < datetime.max.year
 
 
 def session_snapshot(session: Mapping[str, Any]) -> Snapshot:

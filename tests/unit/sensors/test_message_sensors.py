@@ -102,6 +102,18 @@ def test_what_the_company_writes_meanwhile_does_not_hide_the_answer(
     assert sensor.poke(context).is_done
 
 
+def test_a_message_of_the_company_without_a_readable_date_hides_no_answer(
+    silent: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    with silent.state.lock:
+        silent.state.sessions.need(session_id)["lastMessageOut"] = "ontem"
+    sensor = reply_sensor(session_id)
+    assert not sensor.poke(context).is_done
+    silent.advance(5)
+    silent.contact_writes(PHONE, "10")
+    assert sensor.poke(context).is_done
+
+
 def test_a_rescheduled_sensor_remembers_when_it_began(
     silent: Emulator, context: dict[str, Any], session_id: str
 ) -> None:
