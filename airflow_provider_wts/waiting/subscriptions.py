@@ -23,11 +23,14 @@ class Subscription:
 
     # A triggerer may have tens of thousands of these: use slots, create dicts only when needed, and no Event, which
     # alone takes almost a kilobyte.
-    __slots__ = ("_error", "_known", "_news", "_waiter", "ids", "interval")
+    __slots__ = ("_error", "_known", "_news", "_unreadable", "_waiter", "ids", "interval", "spare")
 
-    def __init__(self, ids: Iterable[str], *, interval: float) -> None:
+    def __init__(self, ids: Iterable[str], *, interval: float, spare: int = 0) -> None:
         self.ids = tuple(dict.fromkeys(one.lower() for one in ids))
         self.interval = interval
+        #: How many of them the wait can do without.
+        self.spare = spare
+        self._unreadable: set[str] | None = None
         self._known: dict[str, Snapshot] | None = None
         self._news: dict[str, Snapshot] | None = None
         self._error: WtsError | None = None
@@ -62,6 +65,8 @@ class Subscription:
         if known is not None and self.interesting(known):
             # A stale list must not revert it.
             return
+        if self._unreadable is not None:
+            self._unreadable.discard(one)
         if self._known is None:
             self._known = {}
         if self._news is None:
@@ -72,6 +77,17 @@ class Subscription:
     def interesting(self, seen: Snapshot) -> bool:
         """Whether the trigger waits for this, so that nothing seen later counts."""
         return False
+
+    def give_up(self, one: str, error: WtsError) -> None:
+        """End the wait with the error about a session or message that cannot be read, unless the others are enough."""
+        known = self.known(one)
+        if known is not None and self.interesting(known):
+            return
+        if self._unreadable is None:
+            self._unreadable = set()
+        self._unreadable.add(one)
+        if len(self._unreadable) > self.spare:
+            self.fail(error)
 
     def fail(self, error: WtsError) -> None:
         """End the wait with an error."""
@@ -91,8 +107,10 @@ class SessionSubscription(Subscription):
     #: The field of a snapshot that the wait is about.
     news: ClassVar[str] = "status"
 
-    def __init__(self, ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float) -> None:
-        super().__init__(ids, interval=interval)
+    def __init__(
+        self, ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float, spare: int = 0
+    ) -> None:
+        super().__init__(ids, interval=interval, spare=spare)
         self.statuses = tuple(statuses)
         self.since = since
 
@@ -188,7 +206,7 @@ class Subscriptions:
             self._failures[one] = self._failures.pop(one, 0) + 1
             if self._failures[one] >= limit:
                 for subscription in self.waiting_for(one):
-                    subscription.fail(error)
+                    subscription.give_up(one, error)
 
     def note_checked(self, chosen: Iterable[str], seen: Mapping[str, Any], failed: Mapping[str, WtsError]) -> None:
         """Record successful checks; IDs that were not checked come next."""
