@@ -88,6 +88,19 @@ def problem_of(operation: Operation, value: Any) -> str | None:
     return None if _fits(shape, value, 1) else _first_problem(shape, value, "", 1)
 
 
+def without_odd_fields(operation: Operation, value: Any) -> Any:
+    """Return an object without the fields that do not match the contract, or a page whose items are without them."""
+    shape = _shape_of(operation.operation_id)
+    if "items" not in shape.properties:
+        return _fitting(shape, value)
+    items = value.get("items") if isinstance(value, dict) else None
+    if not isinstance(items, list):
+        return value
+    item = shape.properties["items"].items[0]
+    # An item that is not an object stays as an empty one, because the page counts it.
+    return _fitting(shape, {**value, "items": [_fitting(item, one) for one in items]})
+
+
 def normalize_enums(operation: Operation, value: Any) -> Any:
     """Normalize the enum values of a valid answer to the contract's spelling; it is changed in place."""
     return value if operation.answer_schema is None else _normalized(_shape_of(operation.operation_id), value)
@@ -200,6 +213,15 @@ def _fits(shape: _Shape, value: Any, level: int) -> bool:
         item = shape.items[0] if shape.items else _ANYTHING
         return all(_fits(item, member, level + 1) for member in value)
     return True
+
+
+def _fitting(shape: _Shape, value: Any) -> dict[str, Any]:
+    members = value.items() if isinstance(value, dict) else ()
+    return {
+        name: member
+        for name, member in members
+        if member is None or _fits(shape.properties.get(name, _ANYTHING), member, 3)
+    }
 
 
 def _normalized(shape: _Shape, value: Any) -> Any:

@@ -31,6 +31,7 @@ class Call(Generic[T]):
     :param body: the JSON body; :data:`UNSET` for none.
     :param acts_again: whether this body starts something, so that a second identical request would act again even
         though the contract calls the operation idempotent.
+    :param lenient: whether fields of the answer that do not match the contract count as missing.
     :raises WtsInvalidRequestError: when the contract has no such operation.
     """
 
@@ -43,12 +44,14 @@ class Call(Generic[T]):
         body: object = UNSET,
         *,
         acts_again: bool = False,
+        lenient: bool = False,
     ) -> None:
         self.operation_id = operation_id
         self.path = path or {}
         self.query = query or {}
         self.body = body
         self.acts_again = acts_again
+        self.lenient = lenient
 
     def __repr__(self) -> str:
         # Without values, which may be personal data.
@@ -202,6 +205,10 @@ class Call(Generic[T]):
             raise self._invalid(f"the request does not match the API's contract: {'; '.join(problems)}.")
         return self
 
+    def leniently(self) -> Call[T]:
+        """Return the same read, in whose answer fields that do not match the contract count as missing."""
+        return Call(self.operation_id, self.path, self.query, self.body, lenient=True)
+
     def at_page(self, number: int, size: int | None = None) -> Call[T]:
         """Return the same call for one page of its list.
 
@@ -218,11 +225,11 @@ class Call(Generic[T]):
         size_name = "pageSize" if where == "body" else "PageSize"
         values: dict[str, object] = {name: number} if size is None else {name: number, size_name: size}
         if where == "query":
-            return Call(self.operation_id, self.path, {**self.query, **values}, self.body)
+            return Call(self.operation_id, self.path, {**self.query, **values}, self.body, lenient=self.lenient)
         body = {} if self.body is UNSET else self.body
         if not isinstance(body, Mapping):
             raise self._invalid("the body must be an object.")
-        return Call(self.operation_id, self.path, self.query, {**body, **values})
+        return Call(self.operation_id, self.path, self.query, {**body, **values}, lenient=self.lenient)
 
 
 def _unknown_operation(operation_id: str, known: Iterable[str]) -> str:

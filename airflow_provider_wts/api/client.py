@@ -336,7 +336,14 @@ class WtsClient:
         is_json = reply.body.lstrip().startswith((b"{", b"["))
         if reply.status == 400 and not is_json and self._transport.speaks_tls:
             return judge_plain_request_to_tls(operation, urlsplit(self.base_url).netloc)
-        verdict = judge_reply(operation, self._auth.hide(reply), call.asked_id, call.sender_id, may_skip=call.may_skip)
+        verdict = judge_reply(
+            operation,
+            self._auth.hide(reply),
+            call.asked_id,
+            call.sender_id,
+            may_skip=call.may_skip,
+            lenient=call.lenient,
+        )
         if verdict.outcome is Outcome.UNKNOWN:
             # This may be the answer to another request, and so may all later ones on this connection.
             self._transport.close()

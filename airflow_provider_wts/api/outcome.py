@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import email.utils
 import errno
+import logging
 import socket
 import ssl
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_wts.api.answers import normalize_enums, parsed, problem_of, shows_id
+from airflow_provider_wts.api.answers import normalize_enums, parsed, problem_of, shows_id, without_odd_fields
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from airflow_provider_wts.api.contract import Operation
+
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
@@ -91,16 +95,18 @@ def judge_reply(
     sender_id: str | None = None,
     *,
     may_skip: bool = False,
+    lenient: bool = False,
 ) -> Verdict:
     """Classify a complete answer.
 
     :param asked_id: the ID of the object that was requested, if any.
     :param sender_id: the caller's own ID of a send, if any.
     :param may_skip: whether the request allows doing nothing.
+    :param lenient: whether fields that do not match the contract count as missing.
     """
     status = reply.status
     if 200 <= status < 300:
-        return _judge_success(operation, reply, asked_id, sender_id, may_skip=may_skip)
+        return _judge_success(operation, reply, asked_id, sender_id, may_skip=may_skip, lenient=lenient)
     if status in _REDIRECTS_AFTER_SUCCESS and operation.effect == "once":
         return _unknown(operation, f"HTTP {status}. {_redirect_words(reply).removesuffix('.')}", status)
     if 300 <= status < 400:
@@ -228,7 +234,13 @@ def _date(text: str) -> datetime | None:
 
 
 def _judge_success(
-    operation: Operation, reply: Reply, asked_id: str | None, sender_id: str | None, *, may_skip: bool
+    operation: Operation,
+    reply: Reply,
+    asked_id: str | None,
+    sender_id: str | None,
+    *,
+    may_skip: bool,
+    lenient: bool,
 ) -> Verdict:
     body = reply.body.strip()
     schema = operation.answer_schema
@@ -244,7 +256,11 @@ def _judge_success(
     if value is None and acts_once and not must_show:
         # The API handled it without showing a result, as it may after skipping a bot. Sending again would be worse.
         return Verdict(Outcome.ANSWERED)
-    if problem := problem_of(operation, value):
+    if (problem := problem_of(operation, value)) and lenient:
+        log.warning("%s: WTS Chat's answer does not match the API's contract: %s.", operation.operation_id, problem)
+        value = without_odd_fields(operation, value)
+        problem = problem_of(operation, value)
+    if problem:
         return _unexpected(operation, problem, reply.status)
     value = normalize_enums(operation, value)
     if must_show and not shows_outcome(value):

@@ -91,7 +91,8 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
     )
     for call in lists:
         try:
-            for _, sessions in pages_of_sessions(client, call):
+            # One odd session must not hold back the events of all others.
+            for _, sessions in pages_of_sessions(client, call.leniently()):
                 calls += 1
                 for session_id, session in sessions:
                     found[session_id] = {name: session.get(wire) for name, wire in _EVENT_FIELDS.items()}
@@ -304,7 +305,8 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, max_pa
     calls = 0
     max_pages = min(max_pages, MAX_PAGES)
     try:
-        for page, sessions in pages_of_sessions(client, list_sessions(updated_after=since, status=list(statuses))):
+        call = list_sessions(updated_after=since, status=list(statuses)).leniently()
+        for page, sessions in pages_of_sessions(client, call):
             calls += 1
             for session_id, session in sessions:
                 seen[session_id] = session_snapshot(session)._replace(listed=True)
@@ -389,7 +391,7 @@ def poll_sessions(
     """Read sessions one at a time; an error about one does not affect the others."""
 
     def check(session_id: str) -> Mapping[str, Any]:
-        session = read(get_session(session_id))
+        session = read(get_session(session_id).leniently())
         if not isinstance(session, dict) or str(session.get("id")).lower() != session_id.lower():
             raise another_answer("get_session", f"session {session_id}: its 'id' differs or is missing")
         return session

@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 from airflow_version import AIRFLOW_VERSION
 
-from airflow_provider_wts.api import client
+from airflow_provider_wts.api import client, outcome
 from airflow_provider_wts.api.sessions import complete_session
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.waiting.session_changes import OVERLAP, Batch, Position
@@ -500,6 +500,27 @@ def test_a_session_dated_in_the_future_silences_no_other(wts_connection: Emulato
     ahead = [one for one in told if one["at"] > datetime.now(UTC).isoformat()]
     assert len(told) - len(ahead) == 5
     assert len(ahead) <= 1
+
+
+@needs_airflow_3
+@pytest.mark.parametrize("odd", [{"previewUrl": 3}, {"metadata": [1]}, {"id": 7}, {"updatedAt": {}}, None], ids=str)
+def test_an_odd_session_silences_no_other(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any] | None
+) -> None:
+    monkeypatch.setattr("airflow_provider_wts.api.client.UNKNOWN_BUDGET", 0)
+    monkeypatch.setattr("airflow_provider_wts.api.pagination.SETTLE_SECONDS", 0)
+    parse = outcome.parsed
+
+    def spoilt(body: bytes) -> Any:
+        page = parse(body)
+        for number, item in enumerate(page.get("items", ())):
+            if item["contactId"] == wts_connection.state.sessions.by_creation()[0]["contactId"]:
+                page["items"][number] = odd and {**item, **odd}
+        return page
+
+    monkeypatch.setattr(outcome, "parsed", spoilt)
+    told = watch(*(writes(wts_connection, phone) for phone in PHONES[:3]), emulator=wts_connection)
+    assert len({one["contact_id"] for one in told}) == (2 if odd is None or "id" in odd else 3)
 
 
 @needs_airflow_3

@@ -16,10 +16,13 @@ from uuid import UUID
 
 import pytest
 
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.sensors.session import WtsSessionsSensor
 from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger, WtsSessionReplyTrigger
 from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
 from airflow_provider_wts.waiting import poller as polling
+from airflow_provider_wts.waiting.conditions import Snapshot
+from airflow_provider_wts.waiting.subscriptions import SessionSubscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -358,6 +361,8 @@ SPELLINGS: dict[str, dict[str, Any]] = {
         "session": lambda shown: {**shown, "updatedAt": shown["updatedAt"].replace("Z", "+00:00")}
     },
     "dates in the future": {"session": lambda shown: {**shown, "updatedAt": "2999-01-01T00:00:00Z"}},
+    "a field of another type": {"session": lambda shown: {**shown, "previewUrl": 3}},
+    "null among the items": {"page": lambda page: {**page, "items": [None, *page["items"]]}},
     "unknown fields": {"session": lambda shown: {**shown, "new": {"x": [1]}}},
     "status in small letters": {"session": lambda shown: {**shown, "status": shown["status"].lower()}},
     "no totals": {"page": only(items=1, hasMorePages=1)},
@@ -400,6 +405,43 @@ def test_many_sessions_of_one_task_are_found_whatever_the_list_shows(
     assert told["outcome"] == "reached"
 
 
+@pytest.mark.parametrize(("spare", "outcome"), [(1, "reached"), (0, "error")])
+def test_a_session_that_cannot_be_read_ends_only_a_wait_that_needs_it(
+    service: Service, spare: int, outcome: str
+) -> None:
+    failed = 0
+
+    def spoil(path: str, session_id: str | None) -> Answer | None:
+        nonlocal failed
+        failed += session_id == BAD
+        if failed > 20:
+            service.status[FEW[0]] = "COMPLETED"
+        return (502, HTML, PAGE) if session_id == BAD else None
+
+    service.spoil = spoil
+    service.listed = lambda ids: []
+    service.status[FEW[0]] = "STARTED"
+    trigger = WtsSessionsTrigger(
+        wts_conn_id="wts_default",
+        session_ids=FEW,
+        needed=len(FEW) - spare,
+        target_status=["COMPLETED"],
+        failed_status=[],
+        poll_interval=0.01,
+        changed_since=(datetime.now(UTC) - timedelta(hours=1)).isoformat(),
+        **times(30),
+    )
+    (told,) = asyncio.run(gather([trigger]))
+    assert told["outcome"] == outcome
+
+
+def test_a_session_that_was_seen_at_its_end_may_be_unreadable_afterwards() -> None:
+    subscription = SessionSubscription(FEW, ["COMPLETED"], since=datetime.now(UTC), interval=1)
+    subscription.report(FEW[0], Snapshot("COMPLETED"))
+    subscription.give_up(FEW[0], WtsError("unreadable"))
+    assert asyncio.run(subscription.next(0)) == {FEW[0]: Snapshot("COMPLETED")}
+
+
 @pytest.mark.parametrize("count", [1, 5, 40])
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS.keys())
 def test_a_sensor_that_polls_on_the_worker_finds_every_session_whatever_the_list_shows(
@@ -431,9 +473,6 @@ def test_a_list_that_loses_rows_while_it_is_read_is_read_until_a_pass_adds_nothi
 
 def test_a_status_that_is_reached_stays_reached_when_the_list_lags(service: Service) -> None:
     """The session itself shows what is waited for first."""
-    from airflow_provider_wts.waiting.conditions import Snapshot
-    from airflow_provider_wts.waiting.subscriptions import SessionSubscription
-
     subscription = SessionSubscription([BAD], ["COMPLETED"], since=datetime.now(UTC), interval=1)
     subscription.report(BAD, Snapshot("COMPLETED"))
     subscription.report(BAD, Snapshot("STARTED"))
