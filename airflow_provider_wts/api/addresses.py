@@ -502,9 +502,13 @@ def has_address(contact: Mapping[str, object]) -> bool:
     return any(addresses_in(contact)) or not is_missing(contact.get("messengerId"))
 
 
-def looks_shortened(value: object) -> bool:
-    """Whether digits may be what a spreadsheet left of a number, as one number in a million is by chance."""
-    return bool(_ROUNDED.fullmatch(str(value)))
+def shortened_digits(value: object) -> str:
+    """Return digits that may be what a spreadsheet left of a number, as one number in a million is by chance.
+
+    :return: the digits; blank if there are others at the end, or if they are grouped as people do.
+    """
+    digits, _, fraction = _cleaned(str(value)).removeprefix("+").partition(".")
+    return digits if _ROUNDED.fullmatch(digits) and not fraction.strip("0") else ""
 
 
 def endings_in(record: Mapping[str, object]) -> set[str]:

@@ -7,7 +7,7 @@ import re
 import struct
 from typing import IO, TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
+from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted, reason_of
 from airflow_provider_wts.api.parameters import refuse_same_names
 from airflow_provider_wts.campaigns.missing import MAX_SINGLE
 
@@ -42,7 +42,7 @@ def frame_rows(value: Any) -> Iterator[Any] | None:
         return _exact(value.iter_rows(named=True), list(kinds), list(kinds.values()), "recipients")
     if hasattr(value, "to_batches"):  # PyArrow
         names = value.schema.names
-        rows = (row for batch in value.to_batches(_ROWS) for row in batch.to_pylist())
+        rows = _arrow_rows(value.to_batches(_ROWS), "recipients")
         return _exact(rows, names, value.schema.types, "recipients")
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas
         names = [str(name) for name in value.columns]
@@ -64,12 +64,36 @@ def parquet_rows(file: IO[bytes]) -> Iterator[Any]:
         import pyarrow
         from pyarrow import parquet
     try:
-        read = parquet.ParquetFile(file)
+        # Spark writes the old type INT96. In nanoseconds, its year 9999 would be 1816.
+        read = parquet.ParquetFile(file, coerce_int96_timestamp_unit="us")
         schema = read.schema_arrow
-        rows = (row for batch in read.iter_batches(batch_size=_ROWS) for row in batch.to_pylist())
+        rows = _arrow_rows(read.iter_batches(batch_size=_ROWS), "recipients_path")
         yield from _exact(rows, schema.names, schema.types, "recipients_path")
     except pyarrow.ArrowException as error:
         raise WtsInvalidRequestError(f"recipients_path: the Parquet file cannot be read: {error}.") from None
+
+
+def _arrow_rows(batches: Iterable[Any], parameter: str) -> Iterator[dict[str, Any]]:
+    """Iterate over the rows of PyArrow's batches, without nanoseconds, which Python's dates do not have."""
+    for batch in batches:
+        columns = {
+            name: _cells(column, name, parameter) for name, column in zip(batch.schema.names, batch, strict=True)
+        }
+        yield from (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+
+
+def _cells(column: Any, name: str, parameter: str) -> list[Any]:
+    import pyarrow
+
+    if str(column.type).startswith("timestamp[ns"):
+        column = column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError) as error:
+        raise WtsInvalidRequestError(
+            f"{parameter}: the column {quoted(name)} cannot be read: {reason_of(error)}. Nothing was sent. Write its "
+            "dates and times as text, or leave it out."
+        ) from None
 
 
 def _exact(

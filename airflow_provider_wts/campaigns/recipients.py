@@ -17,7 +17,7 @@ from io import BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from airflow_provider_wts.api.addresses import LOST_DIGITS, identity_of, looks_shortened
+from airflow_provider_wts.api.addresses import LOST_DIGITS, identity_of, shortened_digits
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.parameters import KeyTwiceError, read_json
 from airflow_provider_wts.api.wire import json_value
@@ -181,11 +181,9 @@ class RowPlan:
         return key
 
     def _refuse_shortened(self, to: Any, columns: Mapping[str, Any], line: int) -> None:
-        bare = str(to).removeprefix("+")
+        digits = shortened_digits(to)
         # A plus that the template adds to all numbers does not vouch for this one.
-        if not looks_shortened(bare) or any(
-            isinstance(cell, str) and cell.strip() == f"+{bare}" for cell in columns.values()
-        ):
+        if not digits or any(isinstance(cell, str) and cell.strip() == f"+{digits}" for cell in columns.values()):
             return
         self._shortened.append(line)
         if self._skips or 1 < len(self._shortened) > line * _SHORTENED_BY_CHANCE:

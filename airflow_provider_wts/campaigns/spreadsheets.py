@@ -36,8 +36,8 @@ _HEADER_LINES = 20
 #: The line before the header in which Excel names the delimiter.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
-#: Invisible characters that programs leave before the first name: byte order marks and zero-width characters.
-_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"))
+#: Invisible characters that programs leave before the first name, such as byte order marks, or at the end (DOS).
+_INVISIBLE = dict.fromkeys(map(ord, "\x1a\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"))
 
 #: Maximum bytes of an Excel file to copy into memory; larger files are copied to disk.
 _EXCEL_MEMORY = 8 * 1024 * 1024
@@ -408,7 +408,7 @@ def _as_shown(number: int, number_format: str) -> float | str:
     # Without the code, a foreign number might be a valid one in Brazil.
     shown = _SHOWN_BEFORE.match(_part_for(number, number_format))
     before = re.sub(r"[^0-9+]", "", shown[1]) if shown else ""
-    if re.fullmatch(r"\+[0-9]{0,3}|[0-9]{1,3}", before):
+    if re.fullmatch(r"\+[0-9]*|[0-9]{1,3}|00[0-9]+", before):
         return f"{before}{number}"
     # A float is not accepted as a phone number, but anywhere else.
     return float(number) if number >= _ROUNDED_FROM and number % _ROUNDED_TO == 0 else number

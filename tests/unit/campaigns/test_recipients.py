@@ -83,6 +83,13 @@ def test_where_bad_rows_are_skipped_the_first_shortened_number_is_skipped_too() 
     assert bad_lines([NUMBER, f"+{SHORTENED[0]}"], skips=True) == []
 
 
+@pytest.mark.parametrize("form", ["{} ", "\u00a0{}", "'{}", Decimal, lambda digits: Decimal(f"{digits}.00")])
+def test_a_shortened_number_is_recognized_in_each_form(form: Any) -> None:
+    cells = [form.format(one) if isinstance(form, str) else form(one) for one in SHORTENED]
+    assert bad_lines(cells) == [2]
+    assert bad_lines(cells, skips=True) == [1, 2]
+
+
 @pytest.mark.parametrize("template", ["+{{ row.fone }}", "+{{ row['fone'] }}", "{{ '+' ~ row.fone }}"])
 def test_a_plus_that_a_template_adds_does_not_vouch_for_a_shortened_number(template: str) -> None:
     assert bad_lines(({"fone": one} for one in SHORTENED), {"to": template}) == [2]
@@ -662,6 +669,41 @@ def test_parquet_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "b.parquet").write_text("no parquet")
     with pytest.raises(WtsInvalidRequestError, match="cannot be read"):
         list(recipients.in_file(str(tmp_path / "b.parquet")))
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "2026-03-01"])
+def test_a_date_that_spark_writes_is_not_another_one(tmp_path: Path, day: str) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    at = datetime.fromisoformat(day)
+    table = pyarrow.table({"at": pyarrow.array([at], pyarrow.timestamp("us"))})
+    parquet.write_table(table, tmp_path / "a.parquet", use_deprecated_int96_timestamps=True)
+    assert [row.values for row in recipients.in_file(str(tmp_path / "a.parquet"))] == [{"at": at}]
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+@pytest.mark.parametrize("zone", [None, "America/Sao_Paulo"])
+def test_nanoseconds_of_a_date_are_left_out(tmp_path: Path, zone: str | None, is_file: bool) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({"at": pyarrow.array([1767232800123456789], pyarrow.timestamp("ns", zone))})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    (row,) = recipients.in_file(str(tmp_path / "a.parquet")) if is_file else recipients.listed(table)
+    shown = "2025-12-31T23:00:00.123456-03:00" if zone else "2026-01-01T02:00:00.123456"
+    assert row.values["at"].isoformat() == shown
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_date_that_python_does_not_have_is_refused_by_the_name_of_its_column(tmp_path: Path, is_file: bool) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({"to": [NUMBER], "até": pyarrow.array([2**62], pyarrow.timestamp("us"))})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(WtsInvalidRequestError, match=r"the column 'até' cannot be read: .*\. Nothing was sent"):
+        list(recipients.in_file(str(tmp_path / "a.parquet")) if is_file else recipients.listed(table))
 
 
 def single_precision(number: float, file: Path, *, is_file: bool) -> Any:
