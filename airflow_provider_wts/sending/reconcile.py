@@ -85,6 +85,12 @@ _REST_INTERVAL = 15.0
 
 _STANDSTILL = 60.0
 
+#: By how much a time may be ahead of the server's clock, which HTTP dates show in seconds.
+_CLOCK_PRECISION = timedelta(seconds=10)
+
+#: How far a machine's clock may have been set back since a send.
+_SET_BACK = timedelta(days=1)
+
 #: Why a send is undecided if its request was accepted.
 ACCEPTED = "WTS Chat accepted the request that it was in, and does not show it yet"
 
@@ -314,8 +320,11 @@ def _search_since(hook: WtsHook, since: datetime, search: Callable[[datetime], T
 
 
 def _by_server_clock(hook: WtsHook, since: datetime) -> datetime:
+    now = hook.client.now()
     # A clock that is behind only makes the search longer.
-    return since - max(datetime.now(UTC) - hook.client.now(), timedelta())
+    begin = since - max(datetime.now(UTC) - now, timedelta())
+    # A time that is still to come is of a clock that has been set back since; it is unknown how far.
+    return begin if begin <= now + _CLOCK_PRECISION else now - _SET_BACK
 
 
 def _unreported(error: WtsError) -> SearchResult:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,25 @@ def test_texts_whose_task_was_killed(
     assert received(emulator, everybody) == [1] * 40
 
 
+def test_texts_of_a_task_that_was_killed_before_its_clock_was_set_back(
+    hook: WtsHook, emulator: Emulator, task: Any, store: Any, text: TextKind
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(hours=3)
+
+    campaign, everybody = Campaign(hook, task, text), people(40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow_provider_wts.campaigns.run.datetime", Ahead)
+        Death(patch, hook, store, "send_text", 15)
+        with pytest.raises(Killed):
+            campaign.run(everybody)
+    emulator.advance(5)
+    assert campaign.run(everybody) == {"sent": 40}
+    assert received(emulator, everybody) == [1] * 40
+
+
 def test_a_page_that_airflow_does_not_show_for_a_while_is_not_sent_again(
     hook: WtsHook, emulator: Emulator, task: Any, store: Any, way: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +190,7 @@ _CHILD = """
 import json, sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from datetime import datetime, timedelta
 from pathlib import Path
 from airflow_provider_wts.api.client import WtsClient
 from airflow_provider_wts.hooks.wts import WtsHook

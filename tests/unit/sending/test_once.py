@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from airflow_provider_wts.api.errors import (
 from airflow_provider_wts.emulator.clock import TICKS
 from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.sending import clock, ledger, reconcile
+from airflow_provider_wts.sending import once as once_module
 from airflow_provider_wts.sending.ledger import HEADER, HOLDER
 from airflow_provider_wts.sending.once import Once
 from airflow_provider_wts.sending.reconcile import Finding, InSession, SearchResult, effect_lag
@@ -155,6 +157,35 @@ def test_a_clock_that_is_wrong_by_hours_sends_nothing_twice(
     sender.emulator.faults.add("reset", when="after", operation_id=f"send_{kind}")
     for _ in range(2):
         getattr(sender, kind)(any_task.next_try())
+    assert sender.received == 1
+
+
+class ThreeHoursAhead(datetime):
+    """The clock of a machine that has just started, until it is set."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + timedelta(hours=3)
+
+
+@pytest.mark.parametrize("kind", ["text", "chatbot"])
+def test_a_clock_that_is_set_back_after_a_crash_sends_nothing_twice(
+    sender: Sender, task: Any, crash: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, crash("after the call"):
+        patch.setattr(once_module, "datetime", ThreeHoursAhead)
+        getattr(sender, kind)(task.next_try())
+    getattr(sender, kind)(task.next_try())
+    assert sender.received == 1
+
+
+def test_a_clock_that_is_set_back_while_an_answer_is_lost_sends_nothing_twice(
+    sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender.emulator.faults.add("reset", when="after", operation_id="send_text")
+    with monkeypatch.context() as patch:
+        patch.setattr(once_module, "datetime", ThreeHoursAhead)
+        sender.text(task.next_try())
     assert sender.received == 1
 
 
