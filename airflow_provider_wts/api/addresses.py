@@ -51,7 +51,9 @@ _QUOTED = re.compile(r"=\"(.*)\"|\"(.*)\"|['\u2018\u2019`\u00b4](.*?)['\u2018\u2
 _SCHEME = re.compile(r"(?:tel|whatsapp):(?!//)", re.IGNORECASE)
 _LINK = re.compile(
     r"(?:https?://)?(?:www\.)?wa\.me/([^/?#]*)/?(?:[?#].*)?"
-    r"|(?:(?:https?://)?(?:(?:api|web|www)\.)?whatsapp\.com/send/?|whatsapp://send/?)\?([^#]*)(?:#.*)?",
+    r"|(?:(?:https?://)?(?:(?:api|web|www)\.)?whatsapp\.com/send/?|whatsapp://send/?)\?([^#]*)(?:#.*)?"
+    # WhatsApp's own IDs, as other tools export them, optionally with a device.
+    r"|([0-9]+)(?::[0-9]+)?@(?:s\.whatsapp\.net|c\.us)",
     re.IGNORECASE,
 )
 _LINKED_NUMBER = re.compile(r"\+?[1-9][0-9]{7,14}", re.ASCII)
@@ -197,13 +199,20 @@ def _typed_number(value: object) -> str:
 
 
 def _float_digits(digits: str) -> str:
-    """Parse the digits of a float, unless it was shortened, or one of single precision, before."""
+    """Parse the digits of a float, unless some of them are lost."""
+    if lost := lost_digits(digits):
+        raise _NotANumber(lost)
+    return _bare_digits(digits)
+
+
+def lost_digits(digits: str) -> str:
+    """Return why a float with these digits was shortened, or one of single precision, before; blank if it was not."""
     if _ROUNDED.fullmatch(digits):
-        raise _NotANumber(LOST_DIGITS)
+        return LOST_DIGITS
     number_ = float(digits)
     if _HARDLY_SINGLE <= number_ < _LARGEST_EXACT and struct.unpack("f", struct.pack("f", number_))[0] == number_:
-        raise _NotANumber("seems to be from a column of single precision, which loses digits; give it as text")
-    return _bare_digits(digits)
+        return "seems to be from a column of single precision, which loses digits; give it as text"
+    return ""
 
 
 def _bare_digits(digits: str) -> str:
@@ -351,10 +360,10 @@ def _is_valid_abroad(digits: str) -> bool:
 
 
 def _linked(link: re.Match[str]) -> str:
-    """Parse the number in a WhatsApp link, which has its country code without a plus sign."""
+    """Parse the number in a WhatsApp link or ID, which has its country code without a plus sign."""
     from urllib.parse import unquote
 
-    text = link[1]
+    text = link[3] or link[1]
     if text is None:
         fields = [field.partition("=")[2] for field in link[2].split("&") if field.lower().startswith("phone=")]
         text = fields[0] if len(fields) == 1 else ""

@@ -36,6 +36,9 @@ MAX_BARREN_PAGES = 3
 #: Seconds before another pass if a list has fewer rows than WTS Chat counts, because counts may be stored separately.
 SETTLE_SECONDS = 2.0
 
+#: A missing ID as text, and as .NET writes it.
+_NO_IDS = ("", "00000000-0000-0000-0000-000000000000")
+
 #: Dates in rows may be rounded.
 _ROUNDING = timedelta(seconds=1)
 
@@ -70,6 +73,8 @@ class PagedList:
         self._sleep = sleep
         self._begin: datetime | None = None
         self._keys: set[str] = set()
+        # How often more a row is on one page, by its key.
+        self._repeated: Counter[str] = Counter()
         self._pass = _Pass()
         # Whether the previous pass showed that the list changes, or did not find its end.
         self._changing = False
@@ -87,6 +92,11 @@ class PagedList:
     def known(self) -> int:
         """Rows found so far."""
         return len(self._keys)
+
+    @property
+    def _counted(self) -> int:
+        """Rows found so far as a server may count them that shows a row twice, such as after a join."""
+        return self.known + self._repeated.total()
 
     def pages(self) -> Iterator[dict[str, Any]]:
         """Iterate over the pages, each with the rows that no earlier page had.
@@ -120,16 +130,16 @@ class PagedList:
         self._proofs = self._proofs + 1 if number and not self._pass.missed else 0
         # While rows come and go, a pass may miss the same row as the previous one.
         proven = self._proofs > self._pass.moved if number else self._pass.requests == 1
-        self.complete = proven and not self._pass.is_short(self.known)
+        self.complete = proven and not self._pass.is_short(self._counted)
 
     def _is_hidden(self) -> bool:
         """Whether the last pass showed fewer rows than WTS Chat counts, and no new ones."""
-        return self._pass.is_short(self.known) and not self._pass.fresh
+        return self._pass.is_short(self._counted) and not self._pass.fresh
 
     def incomplete(self) -> WtsIncompleteListError:
         """Return the error for a list that may be incomplete."""
         name, count = self._call.operation_id, self._pass.least_total
-        if count is not None and self.known < count:
+        if count is not None and self._counted < count:
             what = f"WTS Chat counts {count:,} rows, but lists {self.known:,}"
         elif self._pass.endless:
             what = "WTS Chat reports more pages, but they only have rows that it listed before"
@@ -237,20 +247,23 @@ class PagedList:
     def _fresh(self, page: Mapping[str, Any]) -> list[Any]:
         """Return the new rows of a page."""
         rows = []
+        there: Counter[str] = Counter()
         for row in _rows_of(page):
             key = self._key(row)
-            self._pass.moved = self._pass.moved or key in self._pass.keys
+            self._pass.moved = self._pass.moved or (key in self._pass.keys and key not in there)
             self._pass.keys.add(key)
+            there[key] += 1
             if key not in self._keys:
                 self._keys.add(key)
                 rows.append(row)
                 self._pass.fresh = True
                 self._pass.missed = self._pass.missed or not self._is_new(row)
+        self._repeated |= Counter({key: count - 1 for key, count in there.items() if count > 1})
         return rows
 
     def _key(self, row: Any) -> str:
         identity = row.get("id") if isinstance(row, Mapping) else None
-        if isinstance(identity, (str, int)):
+        if isinstance(identity, (str, int)) and identity not in _NO_IDS:
             return str(identity)
         # Rows without an ID may be equal, and are all kept.
         content = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()

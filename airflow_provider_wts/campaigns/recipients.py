@@ -17,7 +17,7 @@ from io import BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from airflow_provider_wts.api.addresses import LOST_DIGITS, identity_of, shortened_digits
+from airflow_provider_wts.api.addresses import LOST_DIGITS, identity_of, lost_digits, shortened_digits
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.parameters import KeyTwiceError, read_json
 from airflow_provider_wts.api.wire import json_value
@@ -61,6 +61,9 @@ _ROWS_PER_BLOCK = 100
 
 #: The share of rows whose numbers end in six zeros by chance, with a margin: they are one in a million.
 _SHORTENED_BY_CHANCE = 1e-5
+
+#: The digits of a Brazilian number with its area code.
+_SHORTEST = 10
 
 #: Maximum problems that an error lists.
 _MAX_LISTED = 20
@@ -181,9 +184,15 @@ class RowPlan:
         return key
 
     def _refuse_shortened(self, to: Any, columns: Mapping[str, Any], line: int) -> None:
-        digits = shortened_digits(to)
-        # A plus that the template adds to all numbers does not vouch for this one.
-        if not digits or any(isinstance(cell, str) and cell.strip() == f"+{digits}" for cell in columns.values()):
+        for cell in columns.values():
+            # The filter "int" in a template does not bring the digits of a float back.
+            if isinstance(cell, float) and cell.is_integer() and not isinstance(to, float):
+                whole = str(int(cell))
+                if _digits_in(to).endswith(whole[-_SHORTEST:]) and (lost := lost_digits(whole)):
+                    raise RowError(f"to: its cell, {cell}, {lost}")
+        digits = shortened_digits(to) or _shortened_in_a_cell(to, columns)
+        # What a template adds to all numbers, such as a plus, does not vouch for this one.
+        if not digits or any(_is_written(digits, cell) for cell in columns.values()):
             return
         self._shortened.append(line)
         if self._skips or 1 < len(self._shortened) > line * _SHORTENED_BY_CHANCE:
@@ -202,6 +211,24 @@ class RowPlan:
             raise RowError(f"{name}: the column {name!r} has no value")
         found = without_missing(value)
         return plain_data(found, needed=True, whole=True) if name in _READ_BY_CUSTOMERS else found
+
+
+def _shortened_in_a_cell(to: Any, columns: Mapping[str, Any]) -> str:
+    """Return the digits of a phone number if a template made it of a cell of digits that may be shortened."""
+    digits = shortened_digits(_digits_in(to))
+    cells = map(shortened_digits, columns.values()) if digits else ()
+    return digits if any(len(cell) >= _SHORTEST and digits.endswith(cell[-_SHORTEST:]) for cell in cells) else ""
+
+
+def _is_written(digits: str, cell: Any) -> bool:
+    """Whether a person wrote these digits into a cell: with a plus sign, or grouped."""
+    written = _digits_in(cell) if isinstance(cell, str) else ""
+    is_same = len(written) >= _SHORTEST and digits.endswith(written)
+    return is_same and (cell.strip().startswith("+") or not shortened_digits(cell))
+
+
+def _digits_in(value: object) -> str:
+    return "".join(filter(str.isdecimal, str(value)))
 
 
 class Recipients:

@@ -313,6 +313,34 @@ def test_a_row_that_is_twice_on_a_page_comes_once() -> None:
     assert ids(listed(perform, 3)) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("size", [3, 10])
+def test_a_row_that_is_twice_on_a_page_may_be_counted_twice(size: int) -> None:
+    rows = [row(1), row(2), row(2), row(3), row(4)]
+
+    def perform(call: Call[Any]) -> Any:
+        number = int(str(call.query["PageNumber"]))
+        return {"items": rows[(number - 1) * size : number * size], "totalItems": 5, "totalPages": -(-5 // size)}
+
+    assert ids(listed(perform, size)) == [1, 2, 3, 4]
+
+
+def test_a_row_that_is_twice_on_a_page_does_not_stand_for_one_that_is_missing() -> None:
+    rows = [row(1), row(2), row(2), row(3)]
+
+    def perform(call: Call[Any]) -> Any:
+        number = int(str(call.query["PageNumber"]))
+        return {"items": rows[(number - 1) * 3 : number * 3], "totalItems": 3, "totalPages": 1, "hasMorePages": False}
+
+    assert ids(listed(perform, 3)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("missing", ["", "00000000-0000-0000-0000-000000000000"])
+@pytest.mark.parametrize("counted", [{}, {"totalItems": 2}])
+def test_rows_with_an_empty_id_are_all_kept(missing: str, counted: dict[str, int]) -> None:
+    rows = [{"id": missing, "name": "a"}, {"id": missing, "name": "b"}]
+    assert listed(lambda call: {"items": rows, "hasMorePages": False, **counted}) == rows
+
+
 def test_a_page_behind_the_end_may_be_refused_when_the_list_became_shorter() -> None:
     account = Account(45, change=lambda one: one.delete(0) if len(one.asked) < 9 else None)
 

@@ -98,6 +98,35 @@ def test_a_plus_that_a_template_adds_does_not_vouch_for_a_shortened_number(templ
 
 
 @pytest.mark.parametrize(
+    "template", ["+{{ row.fone | int }}", "{{ row.fone | int }}", "+{{ '%d' | format(row.fone) }}"]
+)
+def test_a_float_that_lost_digits_is_no_number_whatever_a_template_makes_of_it(template: str) -> None:
+    # Single precision, then the number that Excel showed as 5,51199E+12; both would be strangers'.
+    values = [5511988641792.0, 5511990000000.0, 5511988887777.0, 351912345678.0]
+    rows = of(({"fone": one} for one in values), {"to": template})
+    assert [row.line for row in rows.skipped()] == ([1, 2] if template[0] == "+" else [1, 2, 4])
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["+55 {{ row.fone }}", "+55|{{ row.fone }}", "55 {{ row.fone }}", "+55 ({{ row.fone[:2] }}) {{ row.fone[2:] }}"],
+)
+def test_nor_do_separators_that_a_template_adds(template: str) -> None:
+    shortened = [one.removeprefix("55") for one in SHORTENED]
+    assert bad_lines(({"fone": one} for one in shortened), {"to": template}) == [2]
+    assert bad_lines(({"fone": one} for one in shortened), {"to": template}, skips=True) == [1, 2]
+    written = [f"{one[:2]} {one[2:7]}-{one[7:]}" for one in shortened]
+    assert bad_lines(({"fone": one} for one in written), {"to": "+55 {{ row.fone }}"}, skips=True) == []
+    # Excel does not shorten an area code or a number of nine digits.
+    parts = ({"ddd": one[:2], "fone": one[2:]} for one in shortened)
+    assert bad_lines(parts, {"to": "({{ row.ddd }}) {{ row.fone }}"}, skips=True) == []
+    # The number as a person wrote it, beside one that a program made of it.
+    both = [{"fone": one, "id": one.replace(" ", "").replace("-", "")} for one in written]
+    assert bad_lines(both, {"to": "{{ row.fone }}"}, skips=True) == []
+    assert bad_lines(both, {"to": "+55 {{ row.fone }}"}, skips=True) == []
+
+
+@pytest.mark.parametrize(
     ("template", "value"),
     [
         ("{{ row.n }}", 7),
