@@ -172,7 +172,7 @@ def test_sessions_that_were_reported_are_no_reason_for_distrust(
         hook.run(complete_session(session_id))
     silent.advance(55)
     hook.run(send_chatbot(bot_key=hook.names.chatbot("Falar com atendente"), to="+55|11777770001"))
-    (told,) = events(all_completed(sessions, seconds=1))
+    (told,) = events(all_completed(sessions, seconds=4))
     assert told["outcome"] == "timeout"
     assert len(silent.requests_of("get_session")) > 10
     assert "did not show a change" not in caplog.text
