@@ -223,12 +223,13 @@ class WtsBatchOperator(WtsSendingOperator, WtsQueryOperator):
             if not dry_run:
                 self.refuse_backfill(context)
             policies = {"on_unknown": self.on_unknown, "on_clear": self.on_clear}
+            resumed = self.is_resumed(context)
             conn_id = self.hook.wts_conn_id
             # Before anything that can wait, because only the try that opens it last may send.
             ledger = (
                 Ledger(None, max_tries=0, wts_conn_id=conn_id)
                 if dry_run
-                else open_ledger(context, wts_conn_id=conn_id, **policies)
+                else open_ledger(context, wts_conn_id=conn_id, resumed=resumed, **policies)
             )
             chunk_size = int(parameters.whole("chunk_size", self.chunk_size, least=1, most=100) or 100)
             if self._per_minute:

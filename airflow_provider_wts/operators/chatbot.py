@@ -160,6 +160,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         """Resume after the trigger, and return the session as it is at the end."""
         from airflow_provider_wts.waiting.deferral import checked_event
 
+        self.resume(context)
         self.open_ledger(context)
         completed = self._resumed(checked_event(event, "session_id"))
         # Not earlier, so that clearing a task that failed while it waited continues the wait.

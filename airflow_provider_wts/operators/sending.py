@@ -101,6 +101,14 @@ class WtsOnceOperator(WtsOperator):
         with task_failures():
             self._once(context).finish()
 
+    def resume(self, context: Context) -> None:
+        """Record that this try was deferred, and continues. Call it first."""
+        self.__dict__["_resumed_ti"] = context["ti"]
+
+    def is_resumed(self, context: Context) -> bool:
+        """Whether this try was deferred, and continues."""
+        return self.__dict__.get("_resumed_ti") is context["ti"]
+
     def _once(self, context: Context) -> Once:
         """Return the sends of this try; opens the ledger if it is not open yet."""
         opened: tuple[Any, Once] | None = self.__dict__.get("_opened")
@@ -109,7 +117,8 @@ class WtsOnceOperator(WtsOperator):
     def _open(self, context: Context) -> Once:
         from airflow_provider_wts.sending.once import Once
 
-        once = Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear)
+        resumed = self.is_resumed(context)
+        once = Once(self.hook, context, on_unknown=self.on_unknown, on_clear=self.on_clear, resumed=resumed)
         self.__dict__["_opened"] = context["ti"], once
         return once
 
@@ -324,6 +333,7 @@ class WtsSendingOperator(RefusesBackfill):
 
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Continue when the send window has opened; the event says nothing."""
+        self.resume(context)
         return self.execute(context)
 
     def session_contact(self, session_id: str) -> str:

@@ -403,6 +403,7 @@ class Ledger:
         stopped; ``continue``: never again; ``resend``: again after any clear.
     :param run: the DAG run, if the store outlives it (files do).
     :param wts_conn_id: the connection of this try.
+    :param resumed: whether this try has opened the ledger before: it was deferred, and continues.
     :raises WtsError: when another try has taken over, or the store fails. Then nothing may be sent.
     """
 
@@ -415,6 +416,7 @@ class Ledger:
         on_clear: OnClear | str = "auto",
         run: RunIdentity | None = None,
         wts_conn_id: str = "",
+        resumed: bool = False,
     ) -> None:
         #: Whether later tries of the task can read it.
         self.is_kept = store is not None
@@ -423,6 +425,7 @@ class Ledger:
         self._try_number = try_number
         self._run = run
         self._wts_conn_id = wts_conn_id
+        self._resumed = resumed
         self._header: dict[str, Any] = {}
         self._entries: dict[str, LedgerEntry] = {}
         self._pages_begun = False
@@ -687,8 +690,8 @@ class Ledger:
         self._store.set(WRITER, {"holder": self._fence.process})
 
     def _create(self) -> bool:
-        """Write a new ledger, unless there is one."""
-        if self._read() is not None:
+        """Write a new ledger, unless there is one, or must have been."""
+        if self._resumed or self._read() is not None:
             return False
         header = self._new(self._max_tries)
         ensure_written(lambda: self._put(header))
@@ -702,7 +705,8 @@ class Ledger:
             if self._try_number > 1:
                 log.warning("The ledger of an earlier try is missing. Asking WTS Chat what was sent.")
             # Nothing precedes a first try, and a later try that this one overwrote writes a header before it sends.
-            return self._new(self._max_tries, incomplete=self._try_number > 1 or before is not None)
+            incomplete = self._try_number > 1 or before is not None or self._resumed
+            return self._new(self._max_tries, incomplete=incomplete)
         # Never reuse a generation: its markers may still be in WTS Chat.
         next_generation = max(header["generation"] + 1, self._max_tries)
         same = same_run(header.get("run"), self._run)
@@ -713,8 +717,10 @@ class Ledger:
                     "Airflow with the same DAG uses this folder. Nothing more was sent. Give each Airflow its own name "
                     "as [wts] deployment. Then check in WTS Chat what this task sent, before you clear it."
                 )
-            log.info("The ledger belongs to an earlier DAG run with the same run ID; everything is sent.")
-            return self._new(next_generation, incomplete=self._try_number > 1)
+            # If the run is queued again while a try is deferred, its start moves.
+            if not self._resumed:
+                log.info("The ledger belongs to an earlier DAG run with the same run ID; everything is sent.")
+                return self._new(next_generation, incomplete=self._try_number > 1)
         if _try_of(header) > self._try_number:
             # That try had taken over before this one overwrote it as the holder.
             self._fence.give_up()
@@ -729,12 +735,12 @@ class Ledger:
         self._last_max_tries = header.get("max_tries", self._max_tries)
         self._entries = {key: LedgerEntry.of(entry) for key, entry in header["sends"].items()}
         header["incomplete"] = bool(header.get("incomplete")) or overwritten
-        if same is None and self._try_number <= max(_try_of(before or {}), 1):
+        if same is None and not self._resumed and self._try_number <= max(_try_of(before or {}), 1):
             # Try numbers only grow within a run, so this may be another run with the same run ID.
             log.warning("It is unknown whether the ledger belongs to this DAG run. Asking WTS Chat what was sent.")
             self._entries = {key: replace(entry, receipt=UNSET) for key, entry in self._entries.items()}
             header |= {"finished": False, "doubted": True, "checkpoint": None}
-        header["run"] = header.get("run") or self._run
+        header["run"] = (self._resumed and self._run) or header.get("run") or self._run
         # Version 0.2.0 stored none.
         if header.setdefault("wts_conn_id", self._wts_conn_id) != self._wts_conn_id:
             log.warning(
@@ -778,10 +784,16 @@ class Ledger:
 
 
 def open_ledger(
-    context: Mapping[str, Any], *, wts_conn_id: str, on_unknown: str = "fail", on_clear: OnClear | str = "auto"
+    context: Mapping[str, Any],
+    *,
+    wts_conn_id: str,
+    on_unknown: str = "fail",
+    on_clear: OnClear | str = "auto",
+    resumed: bool = False,
 ) -> Ledger:
     """Open the ledger of a task, at the very start of its ``execute``. From then on, no earlier try can send.
 
+    :param resumed: whether this try was deferred, and continues.
     :raises WtsInvalidRequestError: when a policy has an invalid value, or this deployment does not support it.
     :raises WtsError: when another try has taken over, or the store fails.
     """
@@ -795,6 +807,7 @@ def open_ledger(
         on_clear=on_clear,
         run=run_identity(context) if isinstance(store, FileStore) else None,
         wts_conn_id=wts_conn_id,
+        resumed=resumed,
     )
 
 

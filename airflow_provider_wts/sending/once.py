@@ -61,6 +61,7 @@ class Once:
     """Makes the sends of one task, each exactly once in all its tries.
 
     :param on_unknown: what to do if the outcome of a send is unknown: ``fail`` or ``resend``.
+    :param resumed: whether this try was deferred, and continues.
     :raises WtsInvalidRequestError: when a policy or setting is not one of its values, or cannot be kept.
     :raises WtsError: when another try has taken over, or the ledger fails. Then nothing was sent.
     """
@@ -72,9 +73,12 @@ class Once:
         *,
         on_unknown: OnUnknown | str = "fail",
         on_clear: OnClear | str = "auto",
+        resumed: bool = False,
     ) -> None:
         # Before anything that can wait: the try that opens the ledger last is the one that may send.
-        self.ledger = open_ledger(context, wts_conn_id=hook.wts_conn_id, on_unknown=on_unknown, on_clear=on_clear)
+        self.ledger = open_ledger(
+            context, wts_conn_id=hook.wts_conn_id, on_unknown=on_unknown, on_clear=on_clear, resumed=resumed
+        )
         self._hook = hook
         self._task = TaskIdentity.of(context["ti"])
         self.unknown = UnknownOutcome(self._task, on_unknown)

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import threading
 import uuid
 from contextlib import nullcontext
@@ -786,6 +787,37 @@ def window_of(monkeypatch: pytest.MonkeyPatch, chunks: int) -> Window:
     fake = SimpleNamespace(read=lambda text: window)
     monkeypatch.setattr(rules, "SendWindow", fake)
     return window
+
+
+@pytest.mark.parametrize("while_it_waits", ["another task is cleared", "the run is queued again", "the ledger is lost"])
+def test_a_deferred_campaign_goes_on_whatever_happens_to_its_run(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    while_it_waits: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__WTS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    monkeypatch.setenv("AIRFLOW__WTS__EFFECT_LAG", "0")
+    monkeypatch.setattr("airflow_provider_wts.sending.reconcile.QUEUE_WAIT", 0.0)
+    window_of(monkeypatch, 1)
+    given = {"recipients": numbers(20), "chunk_size": 5, "send_window": "08:00-20:00 America/Sao_Paulo"}
+    with pytest.raises(TaskDeferred):
+        chatbot(**given, deferrable=True).execute(context)
+    settle(wts_connection)
+    if while_it_waits == "another task is cleared":
+        context["dag_run"].clear_number += 1
+    elif while_it_waits == "the run is queued again":
+        context["dag_run"].start_date += timedelta(hours=1)
+    else:
+        shutil.rmtree(tmp_path / "ledger")
+    asked = len(wts_connection.requests_of("list_sessions"))
+    window_of(monkeypatch, 100)
+    assert chatbot(**given, deferrable=True).execute_in_window(context, {})["sent"] == 20
+    if while_it_waits != "the ledger is lost":
+        assert len(wts_connection.requests_of("list_sessions")) == asked
+    settle(wts_connection)
+    assert [received(wts_connection, to) for to in numbers(20)] == [1] * 20
 
 
 def test_a_campaign_that_the_window_closes_on_is_deferred_and_goes_on(
