@@ -180,7 +180,8 @@ class WtsSessionsSensor(WtsSensor):
         from airflow_provider_wts.waiting.conditions import refuses_token
         from airflow_provider_wts.waiting.session_changes import sweep
 
-        left = list(wait.session_ids)
+        # In another order each time: a check gives up early if the first ones cannot be read.
+        left = random.sample(wait.session_ids, len(wait.session_ids))
         if len(left) <= _FEW:
             return self._read_each(left)
         wanted, over = set(left), (*wait.target_status, *wait.failed_status)
@@ -196,8 +197,7 @@ class WtsSessionsSensor(WtsSensor):
             statuses = {session_id: seen.status for session_id, seen in swept.seen.items() if session_id in wanted}
             few = swept.cursor is not None
         left = [session_id for session_id in left if session_id not in statuses]
-        sample = random.sample(left, self._singles) if few and len(left) > self._singles else left[:_MANY]
-        read = self._read_each(sample)
+        read = self._read_each(left[: self._singles if few else _MANY])
         statuses.update(read)
         if any(status in over for status in read.values()):
             # The list lags behind the session; how its dates behave is not documented.

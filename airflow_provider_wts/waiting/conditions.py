@@ -344,7 +344,12 @@ def read_for(task: Any, read: Callable[[], T], subject: Callable[[], str], *, un
             raise
         missing = f"{subject()} cannot be found. " if is_missing else ""
         # The message is complete; a second traceback would only bury it.
-        raise AirflowFailException(f"{missing}{error}") from None
+        raise AirflowFailException(f"{missing}{about_wait(error)}") from None
+
+
+def about_wait(error: WtsError) -> str:
+    """Return the words of an error of a wait. Before the wait, the task may have sent something."""
+    return str(error).replace(" Nothing was sent.", "")
 
 
 class FailedChecks:
@@ -352,6 +357,11 @@ class FailedChecks:
 
     def __init__(self) -> None:
         self._in_a_row = 0
+
+    @property
+    def one_left(self) -> bool:
+        """Whether the next failure is the last."""
+        return self._in_a_row == MAX_FAILED_CHECKS - 1
 
     def succeeded(self) -> None:
         """Reset the count."""

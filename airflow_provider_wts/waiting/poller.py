@@ -55,6 +55,9 @@ TURN = 3600.0
 #: Seconds of consecutive 429 answers that do not count as failed checks, because the limit resets within that time.
 RATE_LIMIT_WAIT = 300.0
 
+#: Seconds for which the last poll before all waits end looks for a session or message that can be read.
+LAST_PATIENCE = 300.0
+
 #: Maximum checks of single sessions or messages per poll.
 MAX_SINGLE_CHECKS = 100
 
@@ -113,7 +116,7 @@ class Poller:
             while self._subscriptions:
                 metrics.gauge("wts.waiters", len(self._subscriptions), connection=self._wts_conn_id)
                 try:
-                    pause = await self._poll_once()
+                    pause = await self._poll_once(patience=LAST_PATIENCE if failed_checks.one_left else 0.0)
                     failed_checks.succeeded()
                     polls.polled(succeeded=True)
                 except Exception as error:
@@ -159,7 +162,7 @@ class Poller:
             except TimeoutError:
                 return
 
-    async def _poll_once(self) -> float:
+    async def _poll_once(self, *, patience: float) -> float:
         """Poll once, and return the minimum seconds until the next poll."""
         calls, learned = 0, False
         errors: list[WtsError] = []
@@ -176,7 +179,7 @@ class Poller:
         for group, check in ((self._sessions, self._check_sessions), (self._messages, self._check_messages)):
             if not len(group):
                 continue
-            checked = await check(calls, all_due=bool(errors), token_works=learned)
+            checked = await check(calls, all_due=bool(errors), token_works=learned, patience=patience)
             calls += checked.calls
             learned = learned or bool(checked.seen)
             errors += checked.failed.values()
@@ -215,7 +218,7 @@ class Poller:
             self._check_expected(swept, statuses)
         return swept.calls
 
-    async def _check_sessions(self, calls: int, *, all_due: bool, token_works: bool) -> SingleChecks:
+    async def _check_sessions(self, calls: int, *, all_due: bool, token_works: bool, patience: float) -> SingleChecks:
         waiting = len(self._sessions)
         if self._cursor is None:
             self._cursor = self._new_since
@@ -228,7 +231,9 @@ class Poller:
         chosen = self._sessions.next_in_turn(count)
         # Without retries: the next turn is the retry.
         checked = await self._reader.read(
-            lambda client: poll_sessions(client.perform_once, self._wanted(chosen), token_works=token_works)
+            lambda client: poll_sessions(
+                client.perform_once, self._wanted(chosen), token_works=token_works, patience=patience
+            )
         )
         self._sessions.note_checked(chosen, checked.seen, checked.failed)
         if by_list:
@@ -236,7 +241,7 @@ class Poller:
         self._sessions.report({session_id: session_snapshot(session) for session_id, session in checked.seen.items()})
         return checked
 
-    async def _check_messages(self, calls: int, *, all_due: bool, token_works: bool) -> SingleChecks:
+    async def _check_messages(self, calls: int, *, all_due: bool, token_works: bool, patience: float) -> SingleChecks:
         chosen = self._messages.next_in_turn(MAX_SINGLE_CHECKS)
         kinds = {
             message_id: next((one.id_of for one in self._messages.waiting_for(message_id) if one.id_of), None)
@@ -244,7 +249,10 @@ class Poller:
         }
         checked = await self._reader.read(
             lambda client: poll_messages(
-                client.perform_once, {one: kinds[one] for one in self._wanted(chosen)}, token_works=token_works
+                client.perform_once,
+                {one: kinds[one] for one in self._wanted(chosen)},
+                token_works=token_works,
+                patience=patience,
             )
         )
         self._messages.note_checked(chosen, checked.seen, checked.failed)

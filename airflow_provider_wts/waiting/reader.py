@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_wts.api.errors import WtsError, WtsNotSentError, quoted
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.waiting.conditions import refuses_token
+from airflow_provider_wts.waiting.conditions import about_wait, refuses_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,9 @@ class BackgroundReader(BackgroundThread):
                 # Create it now, to find out whether the connection can be used.
                 _ = hook.client
         except WtsError as error:
-            raise WtsNotSentError(f"The connection {quoted(self._wts_conn_id)} cannot be used: {error}") from error
+            raise WtsNotSentError(
+                f"The connection {quoted(self._wts_conn_id)} cannot be used: {about_wait(error)}"
+            ) from error
         except Exception as error:
             # Airflow's API server or a secrets backend may be restarting. Its error may quote a secret.
             raise WtsNotSentError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -245,7 +246,11 @@ _NAMES = {wire: name for name, wire in _EVENT_FIELDS.items()}
 
 
 def poll_messages(
-    read: Callable[[Call[Any]], Any], messages: Mapping[str, str | None], *, token_works: bool = False
+    read: Callable[[Call[Any]], Any],
+    messages: Mapping[str, str | None],
+    *,
+    token_works: bool = False,
+    patience: float = 0.0,
 ) -> SingleChecks:
     """Read messages one at a time; an error about one does not affect the others.
 
@@ -256,6 +261,7 @@ def poll_messages(
         messages,
         Snapshot(NOT_FOUND),
         token_works=token_works,
+        patience=patience,
     )
 
 
@@ -386,7 +392,11 @@ def whole_number(value: Any) -> int:
 
 
 def poll_sessions(
-    read: Callable[[Call[Any]], Any], session_ids: Iterable[str], *, token_works: bool = False
+    read: Callable[[Call[Any]], Any],
+    session_ids: Iterable[str],
+    *,
+    token_works: bool = False,
+    patience: float = 0.0,
 ) -> SingleChecks:
     """Read sessions one at a time; an error about one does not affect the others."""
 
@@ -396,17 +406,24 @@ def poll_sessions(
             raise another_answer("get_session", f"session {session_id}: its 'id' differs or is missing")
         return session
 
-    return check_each(check, session_ids, {"status": NOT_FOUND}, token_works=token_works)
+    return check_each(check, session_ids, {"status": NOT_FOUND}, token_works=token_works, patience=patience)
 
 
 def check_each(
-    check: Callable[[str], Any], ids: Iterable[str], missing: Any, *, token_works: bool = False
+    check: Callable[[str], Any],
+    ids: Iterable[str],
+    missing: Any,
+    *,
+    token_works: bool = False,
+    patience: float = 0.0,
 ) -> SingleChecks:
     """Check sessions or messages one at a time; an error about one does not affect the others.
 
     :param missing: the result for one that does not exist.
     :param token_works: whether the API has just accepted the token. Then, a 401 is an answer about one ID.
+    :param patience: seconds for which failures in a row do not end the checks.
     """
+    impatient_from = time.monotonic() + patience
     seen: dict[str, Any] = {}
     failed: dict[str, WtsError] = {}
     in_a_row = calls = 0
@@ -428,7 +445,8 @@ def check_each(
             else:
                 failed[one] = error
                 in_a_row += 1
-                if in_a_row >= MAX_CONSECUTIVE_FAILURES or isinstance(error, WtsRateLimitError):
+                over = in_a_row >= MAX_CONSECUTIVE_FAILURES and time.monotonic() >= impatient_from
+                if over or isinstance(error, WtsRateLimitError):
                     break
                 continue
         in_a_row = 0

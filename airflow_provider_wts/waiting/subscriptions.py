@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from contextlib import suppress
 from itertools import islice
@@ -212,6 +213,10 @@ class Subscriptions:
         """Record successful checks; IDs that were not checked come next."""
         for one in seen:
             self._failures.pop(one, None)
+        if failed and not seen:
+            # It gave up early. If odd ones are next to each other, the next poll must not begin with more of them.
+            self._in_turn = deque(random.sample(self._in_turn, len(self._in_turn)))
+            return
         left = [one for one in chosen if one not in seen and one not in failed]
         for one in reversed(left):
             with suppress(ValueError):

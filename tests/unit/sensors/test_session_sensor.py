@@ -388,6 +388,15 @@ def test_a_chatbot_task_that_waited_in_the_triggerer_uses_a_token_that_was_repla
     assert task.execute_complete(context, listed_event(session_id, seconds=600))["status"] == "COMPLETED"
 
 
+def test_a_chatbot_task_whose_connection_is_gone_after_the_wait_does_not_say_that_nothing_was_sent(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_WTS_DEFAULT")
+    with pytest.raises(AirflowFailException, match="no Airflow connection") as caught:
+        chatbot_task().execute_complete(context, listed_event(session_id, seconds=600))
+    assert "Nothing was sent" not in str(caught.value)
+
+
 def limited(call: Any) -> Any:
     raise WtsError("the limit is used up")
 

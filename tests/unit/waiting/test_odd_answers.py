@@ -435,6 +435,34 @@ def test_a_session_that_cannot_be_read_ends_only_a_wait_that_needs_it(
     assert told["outcome"] == outcome
 
 
+@pytest.mark.parametrize("kind", ["sessions", "messages"])
+def test_many_that_cannot_be_read_in_a_row_end_no_other_wait(service: Service, kind: str) -> None:
+    bad = SESSIONS[:40]
+
+    def spoil(path: str, one: str | None) -> Answer | None:
+        if one is None or one in bad:
+            return 502, HTML, PAGE
+        return as_json({"id": one, "status": "READ"}) if kind == "messages" else None
+
+    def wait_of(one: str) -> Any:
+        if kind == "sessions":
+            return waiting_for(one)
+        arguments = {"wts_conn_id": "wts_default", "id_of": "send", "target_status": "READ", "poll_interval": 0.01}
+        return WtsMessageStatusTrigger(message_id=one, **arguments, **times(30))
+
+    service.spoil = spoil
+    told = asyncio.run(gather([wait_of(one) for one in SESSIONS]))
+    assert [one["outcome"] for one in told] == ["error"] * len(bad) + ["reached"] * (len(SESSIONS) - len(bad))
+
+
+def test_a_sensor_that_polls_on_the_worker_passes_over_many_that_cannot_be_read(
+    service: Service, context: dict[str, Any]
+) -> None:
+    service.spoil = lambda path, one: (502, HTML, PAGE) if one is None or one in SESSIONS[:10] else None
+    sensor = WtsSessionsSensor(task_id="wait", session_ids=SESSIONS, needed=0.5, poke_interval=0.01, timeout=30)
+    assert sensor.execute(context)["COMPLETED"] >= 60
+
+
 def test_a_session_that_was_seen_at_its_end_may_be_unreadable_afterwards() -> None:
     subscription = SessionSubscription(FEW, ["COMPLETED"], since=datetime.now(UTC), interval=1)
     subscription.report(FEW[0], Snapshot("COMPLETED"))

@@ -73,6 +73,13 @@ def test_without_a_connection_nothing_can_be_read(monkeypatch: pytest.MonkeyPatc
         clients(lambda: None)
 
 
+def test_a_missing_connection_says_nothing_about_what_the_task_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_WTS_DEFAULT", raising=False)
+    with pytest.raises(WtsNotSentError, match="no Airflow connection") as caught:
+        clients(lambda: None)
+    assert "Nothing was sent" not in str(caught.value)
+
+
 def test_a_thread_that_cannot_be_started_now_is_started_by_the_next_read(monkeypatch: pytest.MonkeyPatch) -> None:
     start, tries = threading.Thread.start, []
 
