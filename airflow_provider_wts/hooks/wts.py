@@ -17,6 +17,7 @@ from airflow_provider_wts.api.errors import (
     WtsError,
     WtsInvalidRequestError,
     WtsNameError,
+    WtsNotSentError,
     WtsRejectedError,
     quoted,
 )
@@ -43,11 +44,14 @@ def named_connection(conn_id: str, where: str) -> Iterator[None]:
     :param where: the parameter or extra with the ID.
     :raises WtsInvalidRequestError: when there is no such connection. Other errors pass, because the API server or
         secrets backend may be temporarily unavailable.
+    :raises WtsNotSentError: when Airflow has a secrets backend, whose errors it reports as a missing connection.
     """
     try:
         yield
     except AirflowNotFoundException:
-        raise WtsInvalidRequestError(
+        backends = (("secrets", "backend"), ("workers", "secrets_backend"))
+        has_backend = any(conf.get(*name, fallback="") for name in backends)
+        raise (WtsNotSentError if has_backend else WtsInvalidRequestError)(
             f"There is no Airflow connection {quoted(conn_id)}, which {where} names, or Airflow cannot read it. "
             "Nothing was sent. Create it, or name another one. In the environment or a secrets backend, it must be "
             "valid JSON or a URI."

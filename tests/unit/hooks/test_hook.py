@@ -15,7 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_wts.api.call import Call
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotSentError
 from airflow_provider_wts.api.sends import send_text
 from airflow_provider_wts.emulator.running import Emulator
 from airflow_provider_wts.hooks.wts import WtsHook
@@ -351,6 +351,16 @@ def test_a_missing_connection_names_the_parameter_and_ends_the_task() -> None:
         WtsHook("nowhere").run(Call("list_channels"))
     operator = WtsListChannelsOperator(task_id="list", wts_conn_id="nowhere")
     with pytest.raises(AirflowFailException, match=r"'nowhere'.*'wts_conn_id'"):
+        operator.execute({"ti": None})
+
+
+@pytest.mark.parametrize("variable", ["AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"])
+def test_a_secrets_backend_that_may_be_away_does_not_end_the_task(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "airflow.secrets.local_filesystem.LocalFilesystemBackend")
+    operator = WtsListChannelsOperator(task_id="list", wts_conn_id="nowhere")
+    with pytest.raises(WtsNotSentError, match=r"'nowhere'.*'wts_conn_id'"):
         operator.execute({"ti": None})
 
 
