@@ -101,8 +101,8 @@ class WtsSessionsTrigger(WtsWaitTrigger):
     def subscription(self) -> SessionSubscription:
         statuses = [*self.target_status, *self.failed_status]
         since = datetime.fromisoformat(self.changed_since)
-        spare = len(self._ids) - self.needed
-        return SessionSubscription(self._ids, statuses, since=since, interval=self.poll_interval, spare=spare)
+        optional = len(self._ids) - self.needed
+        return SessionSubscription(self._ids, statuses, since=since, interval=self.poll_interval, optional=optional)
 
     def judge(self, seen: dict[str, Snapshot]) -> tuple[WaitState, str]:
         return self._wait().verdict(_statuses(seen))

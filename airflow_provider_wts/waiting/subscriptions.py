@@ -24,13 +24,13 @@ class Subscription:
 
     # A triggerer may have tens of thousands of these: use slots, create dicts only when needed, and no Event, which
     # alone takes almost a kilobyte.
-    __slots__ = ("_error", "_known", "_news", "_unreadable", "_waiter", "ids", "interval", "spare")
+    __slots__ = ("_error", "_known", "_news", "_unreadable", "_waiter", "ids", "interval", "optional")
 
-    def __init__(self, ids: Iterable[str], *, interval: float, spare: int = 0) -> None:
+    def __init__(self, ids: Iterable[str], *, interval: float, optional: int = 0) -> None:
         self.ids = tuple(dict.fromkeys(one.lower() for one in ids))
         self.interval = interval
         #: How many of them the wait can do without.
-        self.spare = spare
+        self.optional = optional
         self._unreadable: set[str] | None = None
         self._known: dict[str, Snapshot] | None = None
         self._news: dict[str, Snapshot] | None = None
@@ -87,7 +87,7 @@ class Subscription:
         if self._unreadable is None:
             self._unreadable = set()
         self._unreadable.add(one)
-        if len(self._unreadable) > self.spare:
+        if len(self._unreadable) > self.optional:
             self.fail(error)
 
     def fail(self, error: WtsError) -> None:
@@ -109,9 +109,9 @@ class SessionSubscription(Subscription):
     news: ClassVar[str] = "status"
 
     def __init__(
-        self, ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float, spare: int = 0
+        self, ids: Iterable[str], statuses: Iterable[str], *, since: datetime, interval: float, optional: int = 0
     ) -> None:
-        super().__init__(ids, interval=interval, spare=spare)
+        super().__init__(ids, interval=interval, optional=optional)
         self.statuses = tuple(statuses)
         self.since = since
 

@@ -405,9 +405,9 @@ def test_many_sessions_of_one_task_are_found_whatever_the_list_shows(
     assert told["outcome"] == "reached"
 
 
-@pytest.mark.parametrize(("spare", "outcome"), [(1, "reached"), (0, "error")])
+@pytest.mark.parametrize(("optional", "outcome"), [(1, "reached"), (0, "error")])
 def test_a_session_that_cannot_be_read_ends_only_a_wait_that_needs_it(
-    service: Service, spare: int, outcome: str
+    service: Service, optional: int, outcome: str
 ) -> None:
     failed = 0
 
@@ -424,7 +424,7 @@ def test_a_session_that_cannot_be_read_ends_only_a_wait_that_needs_it(
     trigger = WtsSessionsTrigger(
         wts_conn_id="wts_default",
         session_ids=FEW,
-        needed=len(FEW) - spare,
+        needed=len(FEW) - optional,
         target_status=["COMPLETED"],
         failed_status=[],
         poll_interval=0.01,
