@@ -33,6 +33,9 @@ MAX_PASSES = 6
 #: Consecutive pages without new rows after which a pass ends, even if WTS Chat reports more pages.
 MAX_BARREN_PAGES = 3
 
+#: Maximum pages of a list whose rows WTS Chat does not count.
+MAX_UNCOUNTED_PAGES = 10_000
+
 #: Seconds before another pass if a list has fewer rows than WTS Chat counts, because counts may be stored separately.
 SETTLE_SECONDS = 2.0
 
@@ -143,6 +146,8 @@ class PagedList:
             what = f"WTS Chat counts {count:,} rows, but lists {self.known:,}"
         elif self._pass.endless:
             what = "WTS Chat reports more pages, but they only have rows that it listed before"
+        elif self.total is None and self._pass.requests >= MAX_UNCOUNTED_PAGES:
+            what = f"WTS Chat reports more than {MAX_UNCOUNTED_PAGES:,} pages, and does not count their rows"
         else:
             what = f"the list changed each of the {self._passes} times that it was read"
         return WtsIncompleteListError(
@@ -201,9 +206,12 @@ class PagedList:
     def _is_endless(self, page: Mapping[str, Any], number: int) -> bool:
         """Whether the pass has found far more rows than there can be, so that it might never end."""
         pages, total = _count(page, "totalPages"), _count(page, "totalItems")
-        if pages is None or total is None:
+        if total is None:
+            if number >= MAX_UNCOUNTED_PAGES:
+                # Another pass would take as long.
+                raise self.incomplete()
             return False
-        return number > 2 * pages + 10 and len(self._pass.keys) > 2 * total + 10 * PAGE_SIZE
+        return (pages is None or number > 2 * pages + 10) and len(self._pass.keys) > 2 * total + 10 * PAGE_SIZE
 
     def _page(self, number: int) -> dict[str, Any] | None:
         """Read a page; ``None`` if it is after the end, and the server refuses such pages."""

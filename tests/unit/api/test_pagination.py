@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_wts.api import pagination
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.errors import WtsIncompleteListError, WtsRejectedError
 from airflow_provider_wts.api.pagination import MAX_PASSES, PagedList
@@ -279,7 +280,9 @@ def test_pages_in_a_circle_end() -> None:
     assert len(account.asked) < 50
 
 
-def test_a_list_that_makes_its_rows_up_ends() -> None:
+@pytest.mark.parametrize("counted", [{"totalItems": 250, "totalPages": 3}, {"totalItems": 250}, {"totalPages": 3}, {}])
+def test_a_list_that_makes_its_rows_up_ends(counted: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pagination, "MAX_UNCOUNTED_PAGES", 200)
     made = iter(range(10**9))
     asked: list[int] = []
 
@@ -287,7 +290,7 @@ def test_a_list_that_makes_its_rows_up_ends() -> None:
         asked.append(1)
         assert len(asked) < 5000
         rows = [row(next(made)) for _ in range(100)]
-        return {"items": rows, "hasMorePages": True, "totalItems": 250, "totalPages": 3}
+        return {"items": rows, "hasMorePages": True, **counted}
 
     with pytest.raises(WtsIncompleteListError):
         listed(perform, 100)
