@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Rows per statement. Some databases allow 1,000 values in a list, and 65,535 in all.
 _BATCH = 500
 
+#: Characters of text per statement. MySQL and MariaDB refuse one of more than 4 to 64 MB (max_allowed_packet).
+_LONGEST = 1 << 20
+
 #: The SQL type of each kind of column, by dialect.
 _TYPES = {
     "id": ('CHAR(36) COLLATE "C"', "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin", "CHAR(36)"),
@@ -364,14 +367,14 @@ class Table:
             cursor.execute(f"DELETE FROM {self._table} WHERE {where}", values)  # noqa: S608  # as above
 
     def _insert(self, cursor: Any, batch: Sequence[tuple[Any, ...]]) -> None:
-        if not batch:
-            return
         into = f"INSERT INTO {self._table} ({', '.join(self._columns)}) VALUES "  # noqa: S608  # as above
         row = f"({', '.join([self._hook.placeholder] * len(self._columns))})"
-        if self._dialect in _MULTI_ROW:
-            cursor.execute(into + ", ".join([row] * len(batch)), tuple(value for values in batch for value in values))
-        else:
-            cursor.executemany(into + row, batch)
+        for some in _portions(batch):
+            if self._dialect in _MULTI_ROW:
+                cells = tuple(value for values in some for value in values)
+                cursor.execute(into + ", ".join([row] * len(some)), cells)
+            else:
+                cursor.executemany(into + row, some)
 
     def _make(self, connection: Any, cursor: Any) -> None:
         """Create the table if it is missing, and the types of its database are known."""
@@ -449,6 +452,21 @@ def _safe(name: str, dialect: str) -> str:
         return f"{mark}{part.lower() if dialect == 'postgresql' else part}{mark}" if part.isascii() else part
 
     return ".".join(map(exact, re.findall(_PART, name)))
+
+
+def _portions(batch: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Split rows into as many as fit into a statement, or a single one that is longer."""
+    some: list[tuple[Any, ...]] = []
+    length = 0
+    for values in batch:
+        own = sum(len(value) for value in values if isinstance(value, str))
+        if some and length + own > _LONGEST:
+            yield some
+            some, length = [], 0
+        some.append(values)
+        length += own
+    if some:
+        yield some
 
 
 class _Digest:

@@ -72,6 +72,15 @@ def test_rows_that_are_there_already_are_left_alone(table: Table, database: Any)
     assert len(database("SELECT * FROM TABLE_NAME")) == 1200
 
 
+def test_rows_with_long_texts_fit_into_statements(table: Table, database: Any) -> None:  # noqa: F811
+    # More than max_allowed_packet of MariaDB, 16 MB; one row is longer than a statement should be.
+    rows = [row(f"k{number}", answers=json.dumps("é" * 60_000, ensure_ascii=False)) for number in range(160)]
+    rows.append(row("long", name="x" * 2_000_000))
+    assert table.replace(rows) == 161
+    assert table.replace(rows) == 0
+    assert len(keys(database)) == 161
+
+
 @pytest.mark.parametrize(
     "value",
     [1 / 3, 99_999_999_999_999.0, 0.00001, 10, -0.0],
