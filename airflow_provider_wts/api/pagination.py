@@ -197,7 +197,8 @@ class PagedList:
         more, pages, total = page.get("hasMorePages"), _count(page, "totalPages"), _count(page, "totalItems")
         if (pages is not None and number < pages) or (total is not None and self.known < total):
             return True
-        counted = pages is not None or total is not None
+        # Counts that the rows exceed are wrong about the end, too.
+        counted = (pages or 0) >= number or (total or 0) >= self.known
         if isinstance(more, bool):
             return more and not (barren and counted)
         # If no field shows the end, it is a page without new rows.

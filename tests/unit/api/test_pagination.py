@@ -198,6 +198,7 @@ def empty(*numbers: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
         lies(totalItems="53"),
         lies(totalPages=None),
         lies(totalPages=1),
+        lies(totalItems=0, totalPages=0, hasMorePages=None),
         lies(totalItems=53, totalPages=9),
         lies(pageSize=None, pageNumber=None),
         without("hasMorePages", "totalItems", "totalPages", "pageSize", "pageNumber"),

@@ -159,9 +159,9 @@ def test_a_retry_finds_rows_that_another_task_wrote_meanwhile(table: Table, data
 
     table.replace([])
     with pytest.raises(WtsError, match="another task wrote the same rows meanwhile, a retry finds them") as problem:
-        table.replace_changed(rows(), [], seal=None, whole=[ONE])
+        table.replace_changed(rows(), [], seal=None, whole=[ONE], unless=())
     assert not is_final(problem.value)
-    assert table.replace_changed([row("a")], [], seal=None, whole=[ONE]).written == 1
+    assert table.replace_changed([row("a")], [], seal=None, whole=[ONE], unless=()).written == 1
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
