@@ -378,9 +378,10 @@ def _shows_messages(session: Mapping[str, Any]) -> bool:
 
 
 def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bool:
-    dates = [session[name] for name in ("updatedAt", "lastInteractionDate") if session.get(name)]
-    # Without a date, it counts as inside, because it was listed.
-    return not dates or any(at.year == 9999 or after <= at < before for at in map(parse_timestamp, dates))
+    dates = [parse_timestamp(session[name]) for name in ("updatedAt", "lastInteractionDate") if session.get(name)]
+    # .NET writes the year 1 for a missing date. Without a date, it counts as inside, because it was listed.
+    dates = [at for at in dates if at.year > 1]
+    return not dates or any(at.year == 9999 or after <= at < before for at in dates)
 
 
 #: What the contract says of a session and of a message: the kind of each column. Everything else is in the column

@@ -685,8 +685,9 @@ def _shows_metadata(item: Mapping[str, Any]) -> bool:
 
 def _ended(session: Mapping[str, Any], since: datetime) -> bool:
     """Whether a session had ended before, so that nothing can have been sent to it."""
-    ended = session.get("status") == "COMPLETED" and bool(session.get("endAt"))
-    return ended and parse_timestamp(session["endAt"]) < since
+    ended = parse_timestamp(session.get("endAt"))
+    # .NET writes the year 1 for a missing date.
+    return session.get("status") == "COMPLETED" and ended.year > 1 and ended < since
 
 
 def _touched(session: Mapping[str, Any], since: datetime) -> bool:

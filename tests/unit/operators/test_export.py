@@ -732,6 +732,17 @@ def test_a_date_that_is_none_is_missing_in_the_table(
     assert [tuple(row) for row in database("SELECT end_at FROM TABLE_NAME")] == [(None,), (None,)]
 
 
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+03:00", None])
+def test_a_session_whose_dates_are_missing_counts_as_inside_because_it_was_listed(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, tmp_path: Path, spoil: Any, date: str | None
+) -> None:
+    fill(wts_connection, 2, talking=0)
+    dates = {"updatedAt": date, "lastInteractionDate": date}
+    spoil(lambda page: {**page, "items": [{**item, **dates} for item in page["items"]]})
+    export(include_messages=False).execute(context)
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+
+
 def test_tables_are_made_though_there_is_no_session_yet(
     wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any
 ) -> None:

@@ -221,6 +221,7 @@ def test_a_message_of_the_company_since_then_leaves_a_send_undecided(message: di
         ({"status": "COMPLETED", "endAt": OLD}, 0),
         ({"status": "COMPLETED", "endAt": RECENT.isoformat()}, 1),
         ({"status": "COMPLETED", "endAt": None}, 1),
+        ({"status": "COMPLETED", "endAt": "0001-01-01T00:00:00"}, 1),
         ({"status": "IN_PROGRESS", "endAt": OLD}, 1),
     ],
     ids=str,
