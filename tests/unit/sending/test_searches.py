@@ -479,6 +479,11 @@ def test_a_session_that_shows_no_contact_is_looked_at_for_each_recipient() -> No
     assert findings(sends.search(api, by_sender=True, whole=False))[1] is Finding.FOUND
 
 
+def searched(queue: Any, kind: Any, requests: list[Unanswered]) -> dict[str, Any]:
+    """Search for requests that went out after one that is in the queue."""
+    return search_for_many(queue, kind, requests, SINCE, recent=["before"], settled_after=0.0, at_a_time=0)
+
+
 class Queue(Api):
     """An API that has done what it accepted before, and now shows one send after the other, every few seconds."""
 
@@ -513,15 +518,7 @@ def test_the_rest_of_a_request_is_waited_for_while_more_of_it_shows(
     sends = Sends(5)
     kind = SimpleNamespace(traces=Traces(True, False), request_size=5, status_call=lambda send_id: "status")
     requests = [Unanswered(sends.sends, whole=True, accepted=True)]
-    all_found = search_for_many(
-        Queue(moment, sends, pace, shown),  # type: ignore[arg-type]
-        kind,  # type: ignore[arg-type]
-        requests,
-        SINCE,
-        recent=["before"],
-        settled_after=0.0,
-        at_a_time=0,
-    )
+    all_found = searched(Queue(moment, sends, pace, shown), kind, requests)
     assert sum(one.finding is Finding.FOUND for one in all_found.values()) == found
     assert {one.reason for one in all_found.values()} <= {"", reconcile.ACCEPTED}
     assert moment.waits == waits
@@ -543,15 +540,7 @@ def test_what_was_accepted_behind_a_queue_has_time_to_show_when_the_queue_has_mo
     queue = SlowQueue(moment, sends, pace=50.0, shown=1)
     queue.timeout = 60.0
     requests = [Unanswered(sends.sends, whole=True)]
-    found = search_for_many(
-        queue,  # type: ignore[arg-type]
-        kind,  # type: ignore[arg-type]
-        requests,
-        SINCE,
-        recent=["before"],
-        settled_after=0.0,
-        at_a_time=0,
-    )
+    found = searched(queue, kind, requests)
     assert findings([*found.values()]) == [Finding.FOUND]
     assert moment.waits == [5.0, 5.0, 60.0]
 
