@@ -314,7 +314,12 @@ class Export:
 
     def _add_part(self, state: dict[str, Any], number: int) -> None:
         """Write a part, and record its numbers of sessions and messages."""
-        rows = read_rows(self._staged(state["staging"], number))
+        try:
+            rows = read_rows(self._staged(state["staging"], number))
+        except FileNotFoundError:
+            # A later try removes the files of this one.
+            self._fence.confirm()
+            raise
         for row in rows:
             # If no session shows a message, the list may omit what shows it.
             may_talk = not state.get("messages_shown", True) or _shows_messages(row)

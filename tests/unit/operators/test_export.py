@@ -216,6 +216,7 @@ class Pause:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: str, meanwhile: Callable[[], object]) -> None:
         write_whole = export_module.write_whole
+        read_rows = export_module.read_rows
         glob = export_module.Export._own_files
         self.paused = False
 
@@ -228,6 +229,11 @@ class Pause:
                 pause()
             write_whole(path, content)
 
+        def reading(path: Any) -> Any:
+            if not self.paused and at == f"reading {path.name}":
+                pause()
+            return read_rows(path)
+
         def listing(export: Any) -> Any:
             found = glob(export)
             if not self.paused and at == "after":
@@ -235,11 +241,14 @@ class Pause:
             return found
 
         monkeypatch.setattr(export_module, "write_whole", writing)
+        monkeypatch.setattr(export_module, "read_rows", reading)
         monkeypatch.setattr(export_module.Export, "_own_files", listing)
 
 
 @pytest.mark.parametrize("context_name", STORES)
-@pytest.mark.parametrize("at", ["00002.jsonl", "conversations", "-00003.jsonl", "manifest", "after"])
+@pytest.mark.parametrize(
+    "at", ["00002.jsonl", "reading 00002.jsonl", "conversations", "-00003.jsonl", "manifest", "after"]
+)
 def test_a_try_that_was_given_up_leaves_the_files_of_its_successor_alone(
     wts_connection: Emulator,
     request: pytest.FixtureRequest,
