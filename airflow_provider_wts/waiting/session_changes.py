@@ -103,10 +103,9 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
             # Rows that moved between pages during the read may be missing, so the same period is read again.
             log.warning("%s", error)
             complete = False
-    sessions_by_change = sorted(found.values(), key=lambda one: (str(one["updated_at"]), str(one["session_id"])))
     now = server_now(client)
     # A start time from this machine's clock may be ahead of the server's, and would skip changes until then.
-    return Batch(min(since, now), min(latest if complete else since + reach_back, now), sessions_by_change, calls, now)
+    return Batch(min(since, now), min(latest if complete else since + reach_back, now), [*found.values()], calls, now)
 
 
 class ChangedSessions:

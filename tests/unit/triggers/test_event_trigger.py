@@ -15,6 +15,7 @@ from airflow_version import AIRFLOW_VERSION
 
 from airflow_provider_wts.api import client, outcome
 from airflow_provider_wts.api.sessions import complete_session
+from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.waiting.session_changes import OVERLAP, Batch, Position
 
@@ -138,7 +139,7 @@ def test_each_message_is_an_event_and_other_changes_are_none(wts_connection: Emu
     write = writes(wts_connection, PHONES[0])
     told = watch(write, note, write, note, emulator=wts_connection)
     assert [one["event"] for one in told] == ["message_received"] * 2
-    assert told[0]["at"] < told[1]["at"]
+    assert parse_timestamp(told[0]["at"]) < parse_timestamp(told[1]["at"])
 
 
 @needs_airflow_3
@@ -193,7 +194,8 @@ def test_events_of_one_look_come_in_order(wts_connection: Emulator, bounds: str)
 
     told = watch(all_write, emulator=wts_connection)
     assert len({one["session_id"] for one in told}) == len(told) == len(PHONES)
-    assert [one["at"] for one in told] == sorted(one["at"] for one in told)
+    times = [parse_timestamp(one["at"]) for one in told]
+    assert times == sorted(times)
 
 
 @needs_airflow_3
@@ -497,7 +499,7 @@ def test_a_session_dated_in_the_future_silences_no_other(wts_connection: Emulato
                 session[name] = ahead
 
     told = watch(date_ahead, *(writes(wts_connection, phone) for phone in PHONES[1:6]), emulator=wts_connection)
-    ahead = [one for one in told if one["at"] > datetime.now(UTC).isoformat()]
+    ahead = [one for one in told if parse_timestamp(one["at"]) > datetime.now(UTC)]
     assert len(told) - len(ahead) == 5
     assert len(ahead) <= 1
 
