@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import WtsAuthenticationError, WtsIncompleteListError, WtsRejectedError
-from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.api.wire import UNREADABLE, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -283,10 +283,8 @@ class PagedList:
         """Whether a row was created or changed after the read began, so that no earlier pass could show it."""
         if not isinstance(row, Mapping) or self._begin is None:
             return False
-        dates = [
-            parse_timestamp(row[name]) for name in ("createdAt", "updatedAt", "lastInteractionDate") if row.get(name)
-        ]
-        return any(self._begin <= date and date.year < 9999 for date in dates)
+        dates = (parse_timestamp(row.get(name)) for name in ("createdAt", "updatedAt", "lastInteractionDate"))
+        return any(date is not None and self._begin <= date < UNREADABLE for date in dates)
 
 
 class _Pass:

@@ -78,12 +78,24 @@ def utc(timestamp: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
-def parse_timestamp(text: Any) -> datetime:
-    """Parse a timestamp of the API, with 0 to 7 fractional digits; an invalid one becomes the latest possible time."""
+#: What stands for a timestamp that is unreadable: the latest possible time.
+UNREADABLE = datetime.max.replace(tzinfo=UTC)
+
+
+def parse_timestamp(text: Any) -> datetime | None:
+    """Parse a timestamp of the API, with 0 to 7 fractional digits.
+
+    :return: ``None`` if it is missing, for which .NET writes the year 1; :data:`UNREADABLE` if it is no date, or one of
+        the year 9999.
+    """
+    if not text:
+        return None
     try:
         parsed = datetime.fromisoformat(str(text))
     except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
+        return UNREADABLE
+    if parsed.year in (datetime.min.year, datetime.max.year):
+        return None if parsed.year == datetime.min.year else UNREADABLE
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 

@@ -22,7 +22,7 @@ from airflow_provider_wts.api.addresses import addresses_in, hash_of, identity_o
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
-from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.api.wire import UNREADABLE, parse_timestamp
 from airflow_provider_wts.campaigns.sent import FIRST_COLUMNS, MAY_HAVE_REACHED, row_key
 from airflow_provider_wts.sending.key import MARK_PREFIX, Mark
 
@@ -300,7 +300,7 @@ class Outcomes:
             campaign,
             key,
             hash_of(line["to"], self._hash_key) if line["status"] == "holdout" and line.get("to") else None,
-            _stamp(parse_timestamp(line["sent_at"])) if key else None,
+            _stamp(parse_timestamp(line["sent_at"]) or UNREADABLE) if key else None,
             line.get("id"),
             line["session_id"].lower() if line.get("session_id") else None,
             json.dumps(line, separators=(",", ":")),
@@ -610,9 +610,8 @@ def _answers(metadata: Any, kept: Collection[str] | None) -> str | None:
 
 def _date(item: Mapping[str, Any], name: str) -> datetime | None:
     """Return a date from an answer; ``None`` if it is missing or unreadable."""
-    date = parse_timestamp(item[name]) if item.get(name) else None
-    # At the limits of datetime, the conversion to UTC would fail.
-    return date.astimezone(UTC) if date is not None and 1 < date.year < datetime.max.year else None
+    date = parse_timestamp(item.get(name))
+    return date.astimezone(UTC) if date is not None and date != UNREADABLE else None
 
 
 def _stamp(date: datetime) -> str:

@@ -191,10 +191,6 @@ def _open_until(session: Mapping[str, Any], now: datetime) -> datetime | None:
     # After its end, a message opens another session, in which the customer has written nothing.
     if session.get("status") == "COMPLETED" or session.get("windowStatus") not in (None, "ACTIVE"):
         return None
-    written = session.get("lastMessageIn")
-    try:
-        at = parse_timestamp(written) if written else None
-        # A date in the future, apart from clock differences, cannot be that of a message.
-        return at + _OPEN_FOR if at is not None and at <= now + _MARGIN else None
-    except OverflowError:
-        return None
+    written = parse_timestamp(session.get("lastMessageIn"))
+    # A date in the future, apart from clock differences, cannot be that of a message.
+    return written + _OPEN_FOR if written is not None and written <= now + _MARGIN else None

@@ -154,7 +154,7 @@ def result_rows(campaign: SentCampaign) -> Iterator[dict[str, Any]]:
             "recipient": line.get("to"),
             "api_id": line.get("id"),
             **{name: line.get(name) for name in ("line", "status", "reason", "send_key", "api_status", "session_id")},
-            "sent_at": parse_timestamp(line["sent_at"]) if line.get("sent_at") else None,
+            "sent_at": parse_timestamp(line.get("sent_at")),
         }
 
 

@@ -156,8 +156,8 @@ class WtsCreateContactOperator(ContactWriter, RefusesBackfill):
 
 def _is_new(contact: Any, begun: datetime) -> bool:
     """Whether a contact was created by the call, by the server's clock."""
-    created = contact.get("createdAt") if isinstance(contact, dict) else None
-    return created is not None and parse_timestamp(created) >= begun - timedelta(seconds=2)
+    created = parse_timestamp(contact.get("createdAt")) if isinstance(contact, dict) else None
+    return created is not None and created >= begun - timedelta(seconds=2)
 
 
 def _name(contact: Mapping[str, Any]) -> str:

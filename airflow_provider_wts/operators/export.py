@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from airflow_provider_wts import api
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotFoundError, needs_extra
-from airflow_provider_wts.api.wire import UNSET, parse_timestamp
+from airflow_provider_wts.api.wire import UNREADABLE, UNSET, parse_timestamp
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.output_files import json_line, output_folder, write_whole
 from airflow_provider_wts.operators.base import WtsOperator
@@ -354,7 +354,7 @@ class Export:
     def _messages(self, session: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the messages of a session, oldest first."""
         found = [dict(message) for message in self._hook.client.items(api.messages.list_messages(str(session["id"])))]
-        return sorted(found, key=lambda message: parse_timestamp(message.get("createdAt")))
+        return sorted(found, key=lambda message: parse_timestamp(message.get("createdAt")) or UNREADABLE)
 
     # The files -------------------------------------------------------------------------------------------------------
 
@@ -383,10 +383,9 @@ def _shows_messages(session: Mapping[str, Any]) -> bool:
 
 
 def _inside(session: Mapping[str, Any], after: datetime, before: datetime) -> bool:
-    dates = [parse_timestamp(session[name]) for name in ("updatedAt", "lastInteractionDate") if session.get(name)]
-    # .NET writes the year 1 for a missing date. Without a date, it counts as inside, because it was listed.
-    dates = [at for at in dates if at.year > 1]
-    return not dates or any(at.year == 9999 or after <= at < before for at in dates)
+    dates = [at for name in ("updatedAt", "lastInteractionDate") if (at := parse_timestamp(session.get(name)))]
+    # Without a date, it counts as inside, because it was listed.
+    return not dates or any(at == UNREADABLE or after <= at < before for at in dates)
 
 
 #: What the contract says of a session and of a message: the kind of each column. Everything else is in the column
@@ -506,9 +505,8 @@ def message_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _timestamp(value: Any) -> datetime | None:
-    found = parse_timestamp(value) if value else None
-    # Year 1 is how .NET writes a date that is missing, and in UTC it may be none at all.
-    return found if found is not None and 1 < found.year < 9999 else None
+    found = parse_timestamp(value)
+    return found if found != UNREADABLE else None
 
 
 #: Default seconds before the interval to export again.

@@ -662,7 +662,7 @@ def _message_of(
             continue
         if str(message.get("senderId")).lower() == key:
             return message, others
-        if parse_timestamp(message.get("createdAt")) >= since:
+        if _is_recent(message, since):
             others.append(message)
     return None, others
 
@@ -686,14 +686,19 @@ def _shows_metadata(item: Mapping[str, Any]) -> bool:
 def _ended(session: Mapping[str, Any], since: datetime) -> bool:
     """Whether a session had ended before, so that nothing can have been sent to it."""
     ended = parse_timestamp(session.get("endAt"))
-    # .NET writes the year 1 for a missing date.
-    return session.get("status") == "COMPLETED" and ended.year > 1 and ended < since
+    return session.get("status") == "COMPLETED" and ended is not None and ended < since
 
 
 def _touched(session: Mapping[str, Any], since: datetime) -> bool:
     """Whether anything happened in a session since; an unreadable timestamp counts as recent."""
     names = ("createdAt", "startAt", "endAt", "updatedAt", "lastMessageOut", "lastInteractionDate")
-    return any(parse_timestamp(session[name]) >= since for name in names if session.get(name))
+    return any(at >= since for name in names if (at := parse_timestamp(session.get(name))))
+
+
+def _is_recent(item: Mapping[str, Any], since: datetime) -> bool:
+    """Whether an item was created since; one without a date may have been."""
+    created = parse_timestamp(item.get("createdAt"))
+    return created is None or created >= since
 
 
 # Traces elsewhere -----------------------------------------------------------------------------------------------------
@@ -718,14 +723,14 @@ class InCards(NamedTuple):
             if number >= MAX_SESSIONS:
                 return _undecided("too many cards were created since then to check them all")
             card: Any = item
-            if not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since:
+            if not _shows_metadata(card) and _is_recent(card, since):
                 fetched += 1
                 if fetched > MAX_FETCHED:
                     break
                 card = hook.run(get_card(str(required(card, "id", "list_cards"))))
             if mark.is_in(card):
                 return SearchResult(Finding.FOUND, card)
-            hidden = hidden or (not _shows_metadata(card) and parse_timestamp(card.get("createdAt")) >= since)
+            hidden = hidden or (not _shows_metadata(card) and _is_recent(card, since))
         if hidden:
             return _undecided("a card that was created since then does not show its metadata")
         return _undecided("the list of cards does not show their metadata") if fetched > MAX_FETCHED else _ABSENT

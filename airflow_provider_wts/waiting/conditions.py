@@ -32,7 +32,7 @@ from airflow_provider_wts.api.messages import (
     list_messages,
 )
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
-from airflow_provider_wts.api.wire import is_uuid, parse_timestamp
+from airflow_provider_wts.api.wire import UNREADABLE, is_uuid, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,12 +144,11 @@ def since_last_message_out(session: Mapping[str, Any], began: datetime | None) -
     :param began: when the wait began, if this is not its first check. A later message of the company, such as a
         chatbot's thanks for the reply, must not move the time past the reply.
     """
-    if not session.get("lastMessageOut"):
+    written = parse_timestamp(session.get("lastMessageOut"))
+    if written is None:
         # The company has written nothing, so any message of the contact counts.
         return datetime.fromtimestamp(0, UTC)
-    written = parse_timestamp(session["lastMessageOut"])
-    if written.year == datetime.max.year:
-        # It is unreadable.
+    if written == UNREADABLE:
         written = datetime.now(UTC)
     return written if began is None else min(written, began)
 
@@ -162,11 +161,15 @@ def replies(hook: WtsHook, session_id: str, since: datetime) -> list[dict[str, A
         found = {
             str(message.get("id")): message
             for message in islice(hook.client.items(list_messages(session_id, **window)), MAX_MESSAGES)
-            if message.get("direction") == "FROM_HUB" and parse_timestamp(message.get("createdAt")) > since
+            if message.get("direction") == "FROM_HUB" and _created(message) > since
         }
         if found:
-            return sorted(found.values(), key=lambda message: parse_timestamp(message.get("createdAt")))
+            return sorted(found.values(), key=_created)
     return []
+
+
+def _created(message: Mapping[str, Any]) -> datetime:
+    return parse_timestamp(message.get("createdAt")) or UNREADABLE
 
 
 log = logging.getLogger(__name__)
@@ -427,7 +430,8 @@ class Snapshot(NamedTuple):
 
 def wrote_after(seen: Snapshot, since: datetime) -> bool:
     """Whether the contact of a session wrote after a time; not if that is unreadable."""
-    return bool(seen.last_in) and (at := parse_timestamp(seen.last_in)) > since and at.year < datetime.max.year
+    wrote = parse_timestamp(seen.last_in)
+    return wrote is not None and since < wrote < UNREADABLE
 
 
 def session_snapshot(session: Mapping[str, Any]) -> Snapshot:

@@ -273,7 +273,8 @@ class Poller:
             )
             if not missed or self._cursor is None:
                 continue
-            if parse_timestamp(session.get("updatedAt")) <= self._cursor:
+            changed = parse_timestamp(session.get("updatedAt"))
+            if changed is not None and changed <= self._cursor:
                 self._distrust(session_id)
             else:
                 self._expected[session_id] = seen.status

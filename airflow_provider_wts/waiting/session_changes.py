@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRateLimitError
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
-from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
+from airflow_provider_wts.api.wire import CLOCK_SLACK, UNREADABLE, parse_timestamp
 from airflow_provider_wts.waiting.conditions import (
     NOT_FOUND,
     Snapshot,
@@ -231,9 +231,9 @@ class Position:
         for session in batch.sessions:
             for kind, date in EVENTS.items():
                 text = session[_NAMES[date]]
-                if kind not in kinds or not text or (kind == SESSION_COMPLETED and session["status"] != "COMPLETED"):
-                    continue
                 at = parse_timestamp(text)
+                if kind not in kinds or at is None or (kind == SESSION_COMPLETED and session["status"] != "COMPLETED"):
+                    continue
                 if at > ahead:
                     # It is unreadable, or in the future.
                     continue
@@ -362,7 +362,7 @@ def sessions_once(client: WtsClient, call: Call[Any]) -> Iterator[list[Mapping[s
         sessions = [session for _, session in items]
         yield sessions
         number, known = number + 1, known + len(sessions)
-        dates += [parse_timestamp(session.get("createdAt")) for session in sessions]
+        dates += [parse_timestamp(session.get("createdAt")) or UNREADABLE for session in sessions]
         grows, total = grows and whole_number(page.get("totalItems")) >= total, whole_number(page.get("totalItems"))
         ends = number == whole_number(page.get("pageNumber")) == whole_number(page.get("totalPages"))
         if ends and grows and known >= total and dates in (sorted(dates), sorted(dates, reverse=True)):
@@ -381,8 +381,8 @@ def _now_of_cursor(client: WtsClient) -> datetime:
 
 def changed(session: Mapping[str, Any], *names: str, now: datetime) -> datetime:
     """Return when a session changed last, at most now: a date in the future must not hide changes until then."""
-    dates = [parse_timestamp(session[name]) for name in names if session.get(name)]
-    return min(max((date for date in dates if date.year < 9999), default=datetime.fromtimestamp(0, UTC)), now)
+    dates = [date for name in names if (date := parse_timestamp(session.get(name))) not in (None, UNREADABLE)]
+    return min(max(dates, default=datetime.fromtimestamp(0, UTC)), now)
 
 
 def whole_number(value: Any) -> int:

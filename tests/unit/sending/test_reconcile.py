@@ -13,7 +13,7 @@ from airflow_provider_wts.api.chatbots import send_chatbot
 from airflow_provider_wts.api.contacts import create_contact, update_contact
 from airflow_provider_wts.api.panels import create_card, update_card
 from airflow_provider_wts.api.sessions import complete_session
-from airflow_provider_wts.api.wire import parse_timestamp
+from airflow_provider_wts.api.wire import UNREADABLE, parse_timestamp
 from airflow_provider_wts.sending import reconcile
 from airflow_provider_wts.sending.key import Mark
 from airflow_provider_wts.sending.reconcile import ByPhone, Finding, InCards, InSession
@@ -377,9 +377,16 @@ def test_a_contact_is_found_by_its_number_in_either_spelling(customer: Customer)
 
 @pytest.mark.parametrize("text", ["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.1Z", "2026-11-22T10:00:00.1234567Z"])
 def test_moments_are_read_with_any_fraction(text: str) -> None:
-    assert parse_timestamp(text).replace(microsecond=0) == datetime(2026, 11, 22, 10, tzinfo=UTC)
+    parsed = parse_timestamp(text)
+    assert parsed is not None
+    assert parsed.replace(microsecond=0) == datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", [None, "", "ontem", 5])
+@pytest.mark.parametrize("text", ["ontem", 5, "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-03:00"])
 def test_a_moment_that_cannot_be_read_counts_as_recent(text: Any) -> None:
-    assert parse_timestamp(text) > datetime.now(UTC)
+    assert parse_timestamp(text) == UNREADABLE > datetime.now(UTC)
+
+
+@pytest.mark.parametrize("text", [None, "", "0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"])
+def test_a_moment_that_is_missing_is_none_also_as_dotnet_writes_it(text: Any) -> None:
+    assert parse_timestamp(text) is None
