@@ -17,13 +17,14 @@ from io import BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from airflow_provider_wts.api.addresses import LOST_DIGITS, identity_of, lost_digits, shortened_digits
+from airflow_provider_wts.api.addresses import identity_of
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted, reason_of
 from airflow_provider_wts.api.parameters import KeyTwiceError, read_json
 from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns.attempts import place
 from airflow_provider_wts.campaigns.frames import frame_rows, parquet_rows
 from airflow_provider_wts.campaigns.garbled import garbled_cell
+from airflow_provider_wts.campaigns.lost_digits import LostDigits
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_templates import RowError, RowTemplates, RowValues, plain_data, without_fraction
 from airflow_provider_wts.campaigns.sent import LONGEST_KEY
@@ -58,12 +59,6 @@ _BLOCK = 1024 * 1024
 
 #: Rows that are checked together.
 _ROWS_PER_BLOCK = 100
-
-#: The share of rows whose numbers end in six zeros by chance, with a margin: they are one in a million.
-_SHORTENED_BY_CHANCE = 1e-5
-
-#: The digits of a Brazilian number with its area code.
-_SHORTEST = 10
 
 #: Maximum problems that an error lists.
 _MAX_LISTED = 20
@@ -135,8 +130,7 @@ class RowPlan:
         }
         self._checks = checks
         self._spell = spell
-        self._skips = skips
-        self._shortened: list[int] = []
+        self._lost_digits = LostDigits(skips=skips)
 
     def recipient(self, row: Row) -> Recipient:
         """Return the recipient of a row, without its key."""
@@ -156,7 +150,7 @@ class RowPlan:
         if is_blank(to):
             hint = "" if "to" in self._fills or "to" in columns else "; name its column with row_to"
             raise RowError(f"to: is empty{hint}")
-        self._refuse_shortened(to, columns, row.line)
+        self._lost_digits.check(to, columns, row.line)
         try:
             spelled = self._spell(to)
             values = {name: check(self._value(name, columns, seen)) for name, check in self._checks.items()}
@@ -183,25 +177,6 @@ class RowPlan:
             raise RowError("row_key: must not begin with 'line:', which identifies bad rows")
         return key
 
-    def _refuse_shortened(self, to: Any, columns: Mapping[str, Any], line: int) -> None:
-        for cell in columns.values():
-            # The filter "int" in a template does not bring the digits of a float back.
-            if isinstance(cell, float) and cell.is_integer() and not isinstance(to, float):
-                whole = str(int(cell))
-                if _digits_in(to).endswith(whole[-_SHORTEST:]) and (lost := lost_digits(whole)):
-                    raise RowError(f"to: its cell, {cell}, {lost}")
-        digits = shortened_digits(to) or _shortened_in_a_cell(to, columns)
-        # What a template adds to all numbers, such as a plus, does not vouch for this one.
-        if not digits or any(_is_written(digits, cell) for cell in columns.values()):
-            return
-        self._shortened.append(line)
-        if self._skips or 1 < len(self._shortened) > line * _SHORTENED_BY_CHANCE:
-            others = f", as in line {self._shortened[0]}" if self._shortened[0] != line else ""
-            raise RowError(
-                f"to: ends in six zeros{others}, so it may have {LOST_DIGITS}. If it is right, begin it with + in its "
-                "own cell"
-            )
-
     def _value(self, name: str, columns: Mapping[str, Any], seen: RowValues) -> Any:
         fill = self._fills.get(name)
         if fill is not None:
@@ -211,24 +186,6 @@ class RowPlan:
             raise RowError(f"{name}: the column {name!r} has no value")
         found = without_missing(value)
         return plain_data(found, needed=True, whole=True) if name in _READ_BY_CUSTOMERS else found
-
-
-def _shortened_in_a_cell(to: Any, columns: Mapping[str, Any]) -> str:
-    """Return the digits of a phone number if a template made it of a cell of digits that may be shortened."""
-    digits = shortened_digits(_digits_in(to))
-    cells = map(shortened_digits, columns.values()) if digits else ()
-    return digits if any(len(cell) >= _SHORTEST and digits.endswith(cell[-_SHORTEST:]) for cell in cells) else ""
-
-
-def _is_written(digits: str, cell: Any) -> bool:
-    """Whether a person wrote these digits into a cell: with a plus sign, or grouped."""
-    written = _digits_in(cell) if isinstance(cell, str) else ""
-    is_same = len(written) >= _SHORTEST and digits.endswith(written)
-    return is_same and (cell.strip().startswith("+") or not shortened_digits(cell))
-
-
-def _digits_in(value: object) -> str:
-    return "".join(filter(str.isdecimal, str(value)))
 
 
 class Recipients:
