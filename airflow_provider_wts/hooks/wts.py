@@ -42,18 +42,15 @@ def named_connection(conn_id: str, where: str) -> Iterator[None]:
     """Turn Airflow's error about a missing connection into one that says where its ID comes from.
 
     :param where: the parameter or extra with the ID.
-    :raises WtsInvalidRequestError: when there is no such connection. Other errors pass, because the API server or
-        secrets backend may be temporarily unavailable.
-    :raises WtsNotSentError: when Airflow has a secrets backend, whose errors it reports as a missing connection.
+    :raises WtsNotSentError: when there is no such connection. The task's retries apply, because Airflow reports one as
+        missing also if its API server or secrets backend fails.
     """
     try:
         yield
     except AirflowNotFoundException:
-        backends = (("secrets", "backend"), ("workers", "secrets_backend"))
-        has_backend = any(conf.get(*name, fallback="") for name in backends)
-        raise (WtsNotSentError if has_backend else WtsInvalidRequestError)(
+        raise WtsNotSentError(
             f"There is no Airflow connection {quoted(conn_id)}, which {where} names, or Airflow cannot read it. "
-            "Nothing was sent. Create it, or name another one. In the environment or a secrets backend, it must be "
+            "No request was made. Create it, or name another one. In the environment or a secrets backend, it must be "
             "valid JSON or a URI."
         ) from None
 

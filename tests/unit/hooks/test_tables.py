@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from databases import database  # noqa: F401
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotSentError
 from airflow_provider_wts.hooks.errors import is_final
 from airflow_provider_wts.hooks.tables import Table, table_of
 
@@ -398,21 +398,21 @@ def test_who_may_not_write_to_a_table_is_refused_before_there_are_rows(
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "error", "words"),
     [
-        (None, "There is no Airflow connection 'wts_db', which the parameter 'results_conn_id' names"),
-        ("wts", "results_conn_id: the connection 'wts_db' is not a database connection"),
-        ("redis", "results_conn_id: the connection 'wts_db' is not a database connection"),
+        (None, WtsNotSentError, "There is no Airflow connection 'wts_db', which the parameter 'results_conn_id' names"),
+        ("wts", WtsInvalidRequestError, "results_conn_id: the connection 'wts_db' is not a database connection"),
+        ("redis", WtsInvalidRequestError, "results_conn_id: the connection 'wts_db' is not a database connection"),
     ],
     ids=["missing", "wts", "of-no-provider"],
 )
 def test_a_connection_that_leads_to_no_database_is_named(
-    monkeypatch: pytest.MonkeyPatch, kind: str | None, words: str
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, error: type[WtsError], words: str
 ) -> None:
     pytest.importorskip("airflow.providers.common.sql.hooks.sql", reason="needs the extra sql")
     if kind is not None:
         monkeypatch.setenv("AIRFLOW_CONN_WTS_DB", json.dumps({"conn_type": kind}))
-    with pytest.raises(WtsInvalidRequestError, match=words):
+    with pytest.raises(error, match=words):
         table_of(("results_table", "results_conn_id"), ("results", "wts_db"), COLUMNS, ["row_key"])
 
 

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from session_waits import AIRFLOW_3, end, sensor
 
-from airflow_provider_wts.api.errors import WtsError, WtsRateLimitError, WtsUnreachableError
+from airflow_provider_wts.api.errors import WtsError, WtsNotSentError, WtsRateLimitError, WtsUnreachableError
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.sensors.message import WtsSessionReplySensor
 from airflow_provider_wts.sensors.session import WtsSessionSensor, WtsSessionsSensor
@@ -392,7 +392,7 @@ def test_a_chatbot_task_whose_connection_is_gone_after_the_wait_does_not_say_tha
     wts_connection: Emulator, context: dict[str, Any], session_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_WTS_DEFAULT")
-    with pytest.raises(AirflowFailException, match="no Airflow connection") as caught:
+    with pytest.raises(WtsNotSentError, match="no Airflow connection") as caught:
         chatbot_task().execute_complete(context, listed_event(session_id, seconds=600))
     assert "Nothing was sent" not in str(caught.value)
 
