@@ -455,11 +455,16 @@ def _rows_of(path: str, file: ObjectStoragePath, file_format: str, encoding: str
 
 
 def _json_lines(text: Iterable[str]) -> Iterator[Row]:
-    for number, line in enumerate(text, start=1):
-        if not line.strip():
-            continue
+    rows = ((number, row) for number, line in enumerate(text, start=1) if (row := line.strip()))
+    for index, (number, row) in enumerate(rows):
+        if index == 0 and row.startswith("["):
+            # If it is spread over lines, only its last row would be valid JSON.
+            raise WtsInvalidRequestError(
+                "recipients_path: the file is a JSON list, not JSON Lines, which have one object per line. Nothing was "
+                "sent. Write it as JSON Lines. Example: DataFrame.to_json(path, orient='records', lines=True)"
+            )
         try:
-            yield Row(number, read_json(line))
+            yield Row(number, read_json(row))
         except KeyTwiceError as error:
             yield Row(number, None, str(error))
         except ValueError as error:

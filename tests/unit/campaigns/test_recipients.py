@@ -293,6 +293,14 @@ def test_an_amount_whose_cents_a_number_does_not_keep_is_not_sent_without_them(t
             filled(f"{{{{ row.x | {name} }}}}", x=cell)
 
 
+@pytest.mark.parametrize("indent", [None, 0, 2])
+def test_a_json_list_that_is_called_json_lines_is_refused_whole(tmp_path: Path, indent: int | None) -> None:
+    rows = [{"to": NUMBER}, {"to": "+55|11988887777"}]
+    (tmp_path / "a.jsonl").write_text(json.dumps(rows, indent=indent))
+    with pytest.raises(WtsInvalidRequestError, match="a JSON list, not JSON Lines"):
+        list(recipients.in_file(str(tmp_path / "a.jsonl")))
+
+
 @pytest.mark.parametrize("names", [("ação", "ac\u0327a\u0303o"), ("é", "e\u0301")])
 def test_one_name_in_two_encodings_makes_a_bad_row(names: tuple[str, str]) -> None:
     (row,) = of([{"to": NUMBER, **dict.fromkeys(names, 1)}], {}).entries()
