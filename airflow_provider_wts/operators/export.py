@@ -117,7 +117,13 @@ class Export:
             self._write(state)
         if state["finished"]:
             self._log.info("The export was finished by an earlier try.")
-            return self._summary(state)
+        else:
+            self._finish(state)
+        # An earlier try may have died here, too.
+        self._remove_all_but({state["manifest"], *_names_of(state)})
+        return self._summary(state)
+
+    def _finish(self, state: dict[str, Any]) -> None:
         if state["staging"] is None:
             staged = self._stage()
             state |= staged
@@ -130,14 +136,11 @@ class Export:
                 self._log.info("%s of %s parts are complete.", number, state["staged"])
         state["manifest"] = f"manifest-{self._mark}-{self._process}.json"
         summary = self._summary(state)
-        names = [name for name, *_ in state["parts"]]
         manifest = self._folder / state["manifest"]
-        write_whole(manifest, json.dumps({**summary, "files": names}, indent=1).encode())
+        write_whole(manifest, json.dumps({**summary, "files": _names_of(state)}, indent=1).encode())
         state["finished"] = True
         self._write(state, manifest)
-        self._remove_all_but({*names, manifest.name})
         self._log.info("Exported %s session(s) with %s message(s).", summary["sessions"], summary["messages"])
-        return summary
 
     # The state -------------------------------------------------------------------------------------------------------
 
@@ -177,7 +180,7 @@ class Export:
 
     def _is_whole(self, state: Mapping[str, Any]) -> bool:
         """Whether all files that the state names exist."""
-        parts = {name for name, *_ in state["parts"]}
+        parts = set(_names_of(state))
         if not parts <= {file.name for file in self._own_files()}:
             return False
         staged = range(len(parts) + 1, state["staged"] + 1)
@@ -376,6 +379,10 @@ class Export:
     def _remove(path: ObjectStoragePath) -> None:
         with suppress(FileNotFoundError):
             path.fs.rm(path.path, recursive=True)
+
+
+def _names_of(state: Mapping[str, Any]) -> list[str]:
+    return [name for name, *_ in state["parts"]]
 
 
 def _shows_messages(session: Mapping[str, Any]) -> bool:

@@ -184,6 +184,24 @@ def test_a_clear_exports_anew_and_leaves_no_old_file(
     assert len(list((tmp_path / "out").glob("conversations-*"))) == 2 + 1
 
 
+def test_old_files_go_also_if_the_task_dies_before_it_removes_them(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(wts_connection, 20, talking=2)
+    export().execute(context)
+    context["ti"].max_tries += 1
+    with monkeypatch.context() as patched:
+        patched.setattr(export_module.Export, "_remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export().execute(context)
+    export().execute(context)
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
+
+
 def test_a_clear_keeps_the_old_files_until_the_new_ones_are_complete(
     wts_connection: Emulator,
     context: dict[str, Any],
