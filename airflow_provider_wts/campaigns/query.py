@@ -20,6 +20,7 @@ from airflow_provider_wts.campaigns.missing import clock_time, plain_number
 from airflow_provider_wts.campaigns.recipients import Row, checksum_of
 from airflow_provider_wts.hooks.output_files import output_file, whole_file
 from airflow_provider_wts.hooks.queries import columns_and_rows
+from airflow_provider_wts.hooks.shown_number import ShownNumber
 from airflow_provider_wts.sending.ledger import ensure_written
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
     "time": time.fromisoformat,
+    "shown": lambda digits: ShownNumber(int(digits), len(digits)),
     "list": lambda items: [_read(item) for item in items],
     "object": lambda items: {name: _read(item) for name, item in items.items()},
 }
@@ -185,6 +187,8 @@ def _line(value: Any) -> bytes:
 def _written(cell: Any, column: str) -> Any:
     """Return a cell as the snapshot stores it: as JSON, or as a list of its kind and its text."""
     cell = plain_number(cell)
+    if isinstance(cell, ShownNumber):
+        return ["shown", str(cell)]
     if cell is None or isinstance(cell, (str, bool, int, float)):
         return cell
     if is_nan(cell):

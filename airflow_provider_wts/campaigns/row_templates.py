@@ -22,7 +22,7 @@ from airflow_provider_wts.api.parameters import twice
 from airflow_provider_wts.api.wire import json_value
 from airflow_provider_wts.campaigns.missing import clock_time, is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_filters import FILTERS
-from airflow_provider_wts.campaigns.shown_number import ShownNumber
+from airflow_provider_wts.hooks.shown_number import ShownNumber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

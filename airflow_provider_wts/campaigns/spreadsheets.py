@@ -20,7 +20,7 @@ from unicodedata import normalize
 
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, needs_extra, quoted
 from airflow_provider_wts.api.parameters import refuse_same_names
-from airflow_provider_wts.campaigns.shown_number import ShownNumber
+from airflow_provider_wts.hooks.shown_number import ShownNumber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

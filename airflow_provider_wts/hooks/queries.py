@@ -12,6 +12,7 @@ from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, qu
 from airflow_provider_wts.api.parameters import refuse_same_names, unpacked
 from airflow_provider_wts.hooks.databases import cells_of, closed, database_hook, is_permanent, message_of, opened
 from airflow_provider_wts.hooks.postgresql_types import read_exactly
+from airflow_provider_wts.hooks.shown_number import ShownNumber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ _CHAR_POSTGRESQL = 1042
 
 #: MySQL drivers' type code of a BIT column, which they return as bytes.
 _BITS_MYSQL = 16
+
+#: Their type codes of integers, and the flag of a column whose numbers MySQL and MariaDB fill up with zeros.
+_INTEGERS_MYSQL, _ZEROFILL = (1, 2, 3, 8, 9), 64
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -65,7 +69,7 @@ def columns_and_rows(
             rows = cursor.fetchmany(_ROWS) if is_named or cursor.description is not None else []
             columns = _columns(cursor.description, f"{name}_sql", unsent)
             yield columns
-            readers = _readers(connection, cursor.description, partial(_lost_digits, f"{name}_sql", unsent))
+            readers = _readers(connection, cursor, partial(_lost_digits, f"{name}_sql", unsent))
             while rows:
                 for row in rows:
                     cells = cells_of(row)
@@ -136,7 +140,7 @@ def _lost_digits(name: str, unsent: str, column: str, digits: str) -> WtsInvalid
 
 
 def _readers(
-    connection: Any, description: Sequence[Sequence[Any]], lost: Callable[[str, str], WtsInvalidRequestError]
+    connection: Any, cursor: Any, lost: Callable[[str, str], WtsInvalidRequestError]
 ) -> dict[int, Callable[[Any], Any]]:
     """Return functions that convert the cells of some columns, by index, if the driver reports their type.
 
@@ -146,14 +150,33 @@ def _readers(
     is_mysql = bool(drivers & _MYSQL)
     single = (_SINGLE_MYSQL,) if is_mysql else _SINGLE_POSTGRESQL if drivers & _POSTGRESQL else ()
     readers: dict[int, Callable[[Any], Any]] = {}
-    for place, (name, kind, *_) in enumerate(description):
+    filled = _zero_filled(cursor) if is_mysql else {}
+    for place, (name, kind, *_) in enumerate(cursor.description):
         if kind in single:
             readers[place] = partial(_whole_digits, partial(lost, name), is_mysql=is_mysql)
+        elif place in filled:
+            readers[place] = partial(_shown, width=filled[place])
         elif is_mysql and kind == _BITS_MYSQL:
             readers[place] = lambda cell: int.from_bytes(cell) if isinstance(cell, bytes) else cell
         elif drivers & _POSTGRESQL and kind == _CHAR_POSTGRESQL:
             readers[place] = lambda cell: cell.rstrip(" ") if isinstance(cell, str) else cell
     return readers
+
+
+def _zero_filled(cursor: Any) -> dict[int, int]:
+    """Return how wide the columns are whose numbers begin with zeros, by index."""
+    # mysqlclient shows the flags, PyMySQL only keeps them.
+    fields = getattr(getattr(cursor, "_result", None), "fields", ())
+    flags = getattr(cursor, "description_flags", None) or [getattr(field, "flags", 0) for field in fields]
+    return {
+        place: column[3]
+        for place, (column, flag) in enumerate(zip(cursor.description, flags, strict=False))
+        if flag & _ZEROFILL and column[1] in _INTEGERS_MYSQL
+    }
+
+
+def _shown(cell: Any, *, width: int) -> Any:
+    return ShownNumber(cell, width) if isinstance(cell, int) else cell
 
 
 def _whole_digits(lost: Callable[[str], WtsInvalidRequestError], cell: Any, *, is_mysql: bool) -> Any:

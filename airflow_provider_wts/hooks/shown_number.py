@@ -1,4 +1,4 @@
-"""A number whose leading zeros come only from its cell's format, as in postal codes and document numbers."""
+"""A number whose leading zeros come only from its cell's format or column's type, as in postal codes and documents."""
 
 from __future__ import annotations
 
