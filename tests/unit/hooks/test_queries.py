@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from databases import database
 
-from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
+from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotSentError
 from airflow_provider_wts.hooks.databases import closed
 from airflow_provider_wts.hooks.queries import columns_and_rows
 
@@ -42,7 +42,7 @@ def test_a_statement_without_rows_is_refused(database: Any) -> None:
 
 def test_a_connection_that_is_missing_is_named() -> None:
     pytest.importorskip("airflow.providers.common.sql.hooks.sql", reason="needs the extra sql")
-    with pytest.raises(WtsInvalidRequestError, match=r"'wts_db', which the parameter 'suppression_conn_id' names"):
+    with pytest.raises(WtsNotSentError, match=r"'wts_db', which the parameter 'suppression_conn_id' names"):
         rows("SELECT 1")
 
 
