@@ -228,7 +228,7 @@ with RawServer() as server:
     assert server.connections == 2, "the child has a connection of its own"
     os._exit(os.waitstatus_to_exitcode(status))
 """
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=60, capture_output=True)
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=240, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
 
 

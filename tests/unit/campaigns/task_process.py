@@ -128,7 +128,7 @@ class Processes:
         self.max_tries = self.try_number
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(happened: Callable[[], bool], seconds: float = 240) -> None:
     """Wait until something has happened."""
     until = time.monotonic() + seconds
     while not happened():
