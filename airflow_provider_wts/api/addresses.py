@@ -269,6 +269,8 @@ def _written(text: str) -> str:
             "ends with a group of digits that no Brazilian number has: a digit is missing, there is one too many, or "
             "it has an extension"
         )
+    if found.startswith("+55|") and _begins_oddly(groups):
+        raise _NotANumber("has an area code of one digit: a digit is missing")
     return found
 
 
@@ -289,6 +291,12 @@ def _ends_oddly(groups: list[str]) -> bool:
         return False
     before, last = map(len, groups[-2:])
     return (before >= 4 and last in (2, 3)) or (before == 4 and last == 5)
+
+
+def _begins_oddly(groups: list[str]) -> bool:
+    """Whether the area code lacks a digit, so that the next one would be read as part of it: 1 98888-7777."""
+    first, second, *_ = (*(groups[1:] if groups[0] == "55" else groups), "", "")
+    return bool(re.fullmatch("0?[1-9]", first)) and len(second) >= 4
 
 
 def _with_country_code(digits: str, country_code: str | None = None) -> str:
