@@ -107,6 +107,17 @@ _HOLDS = {"<=": le, ">=": ge, "<>": ne, "<": lt, ">": gt, "=": eq}
 #: What a number format shows before the digits of a phone number: everything up to the first digit placeholder.
 _SHOWN_BEFORE = re.compile(r"((?:\"[^\"]*\"|\\.|[^0#?;\"\\\[])*)(?=[0#?])")
 
+#: A digit placeholder of a number format, and other parts that may contain digits.
+_PIECES = re.compile(r"[0#?]|\"[^\"]*\"|[\\_*].|[1-9]")
+
+#: What else may be in a file that has the name of an Excel file, by its first bytes.
+_NO_EXCEL = (
+    (b"\xd0\xcf\x11\xe0", "an Excel file with a password, or of the old format (.xls)"),
+    (b"PAR1", "a Parquet file"),
+    (b"%PDF", "a PDF"),
+    (b"", "not an Excel file, but perhaps CSV or a web page"),
+)
+
 
 class Header:
     """The names of the columns, which must be unique, and not look like a row."""
@@ -285,6 +296,8 @@ def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
     # A ZIP archive is read from its end, which not every store supports.
     with tempfile.SpooledTemporaryFile(max_size=_EXCEL_MEMORY) as copy:
         shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        _refuse_no_excel(copy.read(100))
         try:
             book = load_workbook(copy, read_only=True, data_only=True)
             yield from _sheet_rows(_sheet(book, sheet), copy)
@@ -296,6 +309,20 @@ def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
                 f"recipients_path: the Excel file cannot be read: {error}. Nothing was sent. Save it as .xlsx, without "
                 "a password."
             ) from None
+
+
+def _refuse_no_excel(start: bytes) -> None:
+    if b"opendocument" in start:
+        what = "an OpenDocument file"
+    elif start.startswith(b"PK"):
+        return
+    else:
+        what = next(what for begin, what in _NO_EXCEL if start.startswith(begin)) if start else "empty"
+    raise WtsInvalidRequestError(
+        f"recipients_path: the file is {what}. Nothing was sent. Open it in Excel or LibreOffice, and save it as Excel "
+        "Workbook (.xlsx), without a password. If it is not meant to be one, name its format. Example: "
+        "recipients_format='csv'"
+    )
 
 
 def _sheet(book: Any, name: str | None) -> Any:
@@ -404,14 +431,31 @@ def _cell_value(cell: Any) -> Any:
 
 
 def _as_shown(number: int, number_format: str) -> float | str:
-    """Return a number with the country code that its format shows, as in ``+351 0``."""
+    """Return a number with the digits that only its format shows, as in ``+351 0`` or ``00" 9"0000-0000``."""
     # Without the code, a foreign number might be a valid one in Brazil.
-    shown = _SHOWN_BEFORE.match(_part_for(number, number_format))
+    part = _part_for(number, number_format)
+    shown, digits = _SHOWN_BEFORE.match(part), _with_digits_between(number, part)
     before = re.sub(r"[^0-9+]", "", shown[1]) if shown else ""
     if re.fullmatch(r"\+[0-9]*|[0-9]{1,3}|00[0-9]+", before):
-        return f"{before}{number}"
+        return f"{before}{digits}"
+    if " " in digits:
+        return digits
     # A float is not accepted as a phone number, but anywhere else.
     return float(number) if number >= _ROUNDED_FROM and number % _ROUNDED_TO == 0 else number
+
+
+def _with_digits_between(number: int, part: str) -> str:
+    """Return the digits of a number, and after a space each of those that its format shows between them."""
+    pieces = _PIECES.findall(part)
+    places = [place for place, piece in enumerate(pieces) if piece in "0#?"]
+    digits, end = str(number).zfill(pieces.count("0")), ""
+    # From the right, as Excel fills them; the first place takes all digits that are left.
+    for piece in reversed(pieces[places[0] + 1 : places[-1] + 1] if places else []):
+        if piece in "0#?":
+            digits, end = digits[:-1], digits[-1:] + end
+        elif piece[0] not in "_*" and (written := re.sub(r"\D", "", piece)):
+            end = f" {written}{end}"
+    return digits + end if " " in end else str(number)
 
 
 def _with_zeros(number: int, number_format: str) -> int:

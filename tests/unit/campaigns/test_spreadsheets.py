@@ -588,7 +588,13 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "not as Strict Open XML",
     ),
     "Excel of 2003": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "Save an old Excel file as .xlsx"),
-    "a web page under the name of an Excel file": ("a.xlsx", b"<html>", {}, "the Excel file cannot be read"),
+    "a web page under the name of an Excel file": ("a.xlsx", b"<html>", {}, "perhaps CSV or a web page"),
+    "an OpenDocument file under the name of an Excel file": (
+        "a.xlsx",
+        b"PK\x03\x04" + bytes(26) + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+        {},
+        "is an OpenDocument file",
+    ),
 }
 
 
@@ -657,6 +663,25 @@ def test_a_phone_number_has_no_zeros_of_its_format(tmp_path: Path) -> None:
         (found,) = checked_entries(tmp_path / "a.xlsx", plan)
         assert "988887777" in found.reason
         assert "00988887777" not in found.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "number_format", "to"),
+    [
+        (1122223333, '00" 9"0000-0000', "+55|11922223333"),
+        (1122223333, "(##) \\90000-0000", "+55|11922223333"),
+        (1122223333, '"+55 "00 90000-0000', "+55|11922223333"),
+        (11988887777, '00" tel. "00000-0000" (9)"', "+55|11988887777"),
+        (988887777, '00" 9"0000-0000', None),
+        (988887777, '##" 9"0000-0000', None),
+    ],
+)
+def test_digits_that_a_format_shows_between_those_of_a_number_belong_to_it(
+    tmp_path: Path, value: int, number_format: str, to: str | None
+) -> None:
+    (tmp_path / "a.xlsx").write_bytes(formatted(value, number_format))
+    (found,) = checked_entries(tmp_path / "a.xlsx", RowPlan(RowTemplates(None, {}), {}, {}, recipient))
+    assert getattr(found, "to", None) == to
 
 
 def checked_entries(path: Path, plan: RowPlan) -> list[Any]:
