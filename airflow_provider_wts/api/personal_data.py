@@ -26,6 +26,7 @@ _NO_NAMES = re.compile(
     r"|envio|falha|parameter|invalid|required|missing|access|token|service|system|server|request|wts|chat|api|http"
     r"|internal|bad|failed|not|the|cloud|policy|experiment|recipient|sender|contact|contato|cliente|customer|não|nao|opt"
     r"|out|id|url|json|oauth|csv|pdf|sms|mm|lite|found|locked|blocked|expired|window|session|unknown|undefined|send|sent"
+    r"|mysql|mariadb|postgresql|boolean|bigint|integer|numeric|decimal|timestamp|date"
     r"|timeout|denied|allowed|limited|inválido|invalido|inválida|expirada|expirado|sessão|janela|fora|em|para|to|is)"
 )
 

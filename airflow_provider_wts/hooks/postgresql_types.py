@@ -12,8 +12,8 @@ from airflow_provider_wts.hooks.databases import cells_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: Type codes of dates and times, with their arrays. Python has no infinite dates, and fewer years.
-_DATES = {1082: 1182, 1114: 1115, 1184: 1185}
+#: Type codes of dates and times, with their arrays. Python has no infinite dates, fewer years, and no time 24:00.
+_DATES = {1082: 1182, 1083: 1183, 1114: 1115, 1184: 1185, 1266: 1270}
 
 #: Type codes of intervals and their array. Python has no months; drivers count 30 days for one.
 _INTERVAL, _INTERVALS = 1186, 1187
@@ -33,7 +33,7 @@ def _read_json(text: str) -> Any:
     try:
         return read_json(text)
     except KeyTwiceError as error:
-        raise ValueError(f"an object in a JSON column {error}; a cast to JSONB keeps the last value") from None
+        raise ValueError(f"an object in a JSON column {error}; the type JSONB keeps the last value") from None
 
 
 def read_exactly(connection: Any, driver: str) -> None:
@@ -59,7 +59,8 @@ def _read_with_psycopg2(connection: Any, arrays: Sequence[Sequence[Any]]) -> Non
     def exact(known: Any) -> Callable[[str | None, Any], Any]:
         def read(text: str | None, cursor: Any) -> Any:
             try:
-                return None if text in _ENDLESS else known(text, cursor)
+                # psycopg2 takes 24:00 for 00:00.
+                return None if text in _ENDLESS else text if str(text).startswith("24:") else known(text, cursor)
             except wrong:
                 return text
 
@@ -95,7 +96,7 @@ def _read_with_psycopg(connection: Any, arrays: Sequence[Sequence[Any]]) -> None
 
     import_module("psycopg.types.json").set_json_loads(_read_json, connection)
     adapters = connection.adapters
-    for name in ("Date", "Timestamp", "Timestamptz"):
+    for name in ("Date", "Time", "Timetz", "Timestamp", "Timestamptz"):
         adapters.register_loader(name.lower(), exact(getattr(datetime, f"{name}Loader")))
     adapters.register_loader("interval", string.TextLoader)
     for name, one, several in arrays:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,8 @@ _CHAR_POSTGRESQL = 1042
 #: MySQL drivers' type code of a BIT column, which they return as bytes.
 _BITS_MYSQL = 16
 
-#: Their type codes of integers, and the flag of a column whose numbers MySQL and MariaDB fill up with zeros.
-_INTEGERS_MYSQL, _ZEROFILL = (1, 2, 3, 8, 9), 64
+#: Their type codes of integers and decimals, and the flag of a column whose numbers MySQL and MariaDB fill up with zeros.
+_WHOLE_MYSQL, _ZEROFILL = (1, 2, 3, 8, 9, 246), 64
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -171,12 +172,12 @@ def _zero_filled(cursor: Any) -> dict[int, int]:
     return {
         place: column[3]
         for place, (column, flag) in enumerate(zip(cursor.description, flags, strict=False))
-        if flag & _ZEROFILL and column[1] in _INTEGERS_MYSQL
+        if flag & _ZEROFILL and column[1] in _WHOLE_MYSQL and not column[5]
     }
 
 
 def _shown(cell: Any, *, width: int) -> Any:
-    return ShownNumber(cell, width) if isinstance(cell, int) else cell
+    return ShownNumber(int(cell), width) if isinstance(cell, (int, Decimal)) else cell
 
 
 def _whole_digits(lost: Callable[[str], WtsInvalidRequestError], cell: Any, *, is_mysql: bool) -> Any:

@@ -42,6 +42,8 @@ def test_numbers_names_addresses_and_handles_are_left_out(text: str, discreet: s
         "ENTITY_ERROR_SAVE: FORM_ERROR",
         "CONTATO NÃO ENCONTRADO",
         "Template parameter mismatch (132000)",
+        "Lost connection to MySQL server during query",
+        "cannot cast type INTEGER to BOOLEAN",
         "8a1c9a54-7d8e-4c39-9d4c-0a8b9a3f1e22 was not found",
         "",
     ],

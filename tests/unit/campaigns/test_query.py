@@ -271,11 +271,11 @@ def test_a_number_that_mysql_shows_with_zeros_has_them_in_texts(
 ) -> None:
     if customers.kind != "mariadb":
         pytest.skip("Only MySQL and MariaDB have such columns")
-    columns = "MODIFY phone BIGINT(20) ZEROFILL, ADD code INT(8) ZEROFILL"
-    customers.write(f"ALTER TABLE TABLE_NAME {columns}", "UPDATE TABLE_NAME SET code = 1310100")
-    given = {"row_session_metadata": {"code": "{{ row.code }}"}, "mark_session": False}
+    columns = "MODIFY phone BIGINT(20) ZEROFILL, ADD code INT(8) ZEROFILL, ADD cpf DECIMAL(11) ZEROFILL"
+    customers.write(f"ALTER TABLE TABLE_NAME {columns}", "UPDATE TABLE_NAME SET code = 1310100, cpf = 1234567890")
+    given = {"row_session_metadata": {"code": "{{ row.code }}", "cpf": "{{ row.cpf }}"}, "mark_session": False}
     assert attempt(**given, row_key="{{ row.code }}-{{ row.id }}")["sent"] == 3
-    assert [one["sessionMetadata"] for one in messages(service)] == [{"code": "01310100"}] * 3
+    assert [one["sessionMetadata"] for one in messages(service)] == [{"code": "01310100", "cpf": "01234567890"}] * 3
 
 
 def test_an_endless_date_is_no_value(service: Emulator, customers: Any, attempt: Any) -> None:

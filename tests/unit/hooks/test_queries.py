@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -149,6 +149,9 @@ def test_digits_that_mysql_does_not_write_are_lost_too(database: Any, amount: st
         ("DATE '4713-01-01 BC'", "4713-01-01 BC"),
         ("INTERVAL '1 year 2 months'", "1 year 2 mons"),
         ("ARRAY[INTERVAL '1 month']", ["1 mon"]),
+        ("TIME '24:00'", "24:00:00"),
+        ("ARRAY[TIME '22:30', '24:00']", [time(22, 30), "24:00:00"]),
+        ("TIMETZ '24:00+00'", "24:00:00+00"),
         ("ARRAY['new', 'old', NULL]::kind_of_TABLE_NAME[]", ["new", "old", None]),
         ("ARRAY[UUID '5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e']", ["5f0c6c8e-2f3a-4d55-9a40-4f4b3a1d2c7e"]),
         ("ARRAY[ARRAY[149.5::REAL]]", [[149.5]]),
@@ -171,7 +174,9 @@ def test_a_value_of_postgresql_that_python_does_not_have_is_read_as_it_is_there(
 def test_a_key_that_json_has_twice_is_refused_as_in_files(database: Any) -> None:
     if database.kind != "postgresql":
         pytest.skip("The other databases return JSON as text")
-    with pytest.raises(WtsInvalidRequestError, match=r"JSON column has the key 'a' twice"):
+    with pytest.raises(
+        WtsInvalidRequestError, match=r"JSON column has the key 'a' twice; the type JSONB keeps the last"
+    ):
         rows("""SELECT '[{"a": 1, "a": 2}]'::JSON AS cell""")
     assert rows("""SELECT '{"a": 1, "a": 2}'::JSONB AS cell""") == [["cell"], [{"a": 2}]]
 
