@@ -33,7 +33,7 @@ _CHAR_POSTGRESQL = 1042
 #: MySQL drivers' type code of a BIT column, which they return as bytes.
 _BITS_MYSQL = 16
 
-#: Their type codes of integers and decimals, and the flag of a column whose numbers MySQL and MariaDB fill up with zeros.
+#: Their type codes of integers and decimals, and the flag of a column whose numbers are filled up with zeros.
 _WHOLE_MYSQL, _ZEROFILL = (1, 2, 3, 8, 9, 246), 64
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
