@@ -121,6 +121,10 @@ class FileStore:
 
     def get(self, name: str) -> Any:
         """Return an object, or ``None``."""
+        # Some stores answer from an earlier listing, without what another process has written since. Airflow does not
+        # know the file system of every path that it opens.
+        with suppress(ValueError):
+            self._folder.fs.invalidate_cache()
         for folder in self._folders:
             with suppress(FileNotFoundError):
                 return json.loads((folder / f"{name}.json").read_text())

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_version import AIRFLOW_VERSION
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.hooks.context import TaskIdentity
@@ -251,6 +253,27 @@ def test_files_keep_what_is_written(root: str) -> None:
     FileStore(root, TASK).set(HEADER, {"a": "á"})
     FileStore(root, TASK).set(HEADER, {"a": 2})
     assert FileStore(root, TASK).get(HEADER) == {"a": 2}
+
+
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 2), reason="Airflow knows a file system in memory from 3.2 on")
+def test_what_another_process_wrote_is_read_even_if_the_store_keeps_an_earlier_listing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listed: list[str] = []
+    read = MemoryFileSystem.open
+
+    def open_listed(self: Any, path: str, mode: str = "rb", **options: Any) -> Any:
+        if listed and "r" in mode and path not in listed:
+            raise FileNotFoundError(path)
+        return read(self, path, mode, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "open", open_listed)
+    monkeypatch.setattr(MemoryFileSystem, "invalidate_cache", lambda self, path=None: listed.clear())
+    monkeypatch.setattr(ObjectStoragePath, "fs", MemoryFileSystem())
+    store = FileStore(f"memory://{tmp_path}", TASK)
+    store.set(HEADER, {"a": 1})
+    listed.append("/another-file")
+    assert store.get(HEADER) == {"a": 1}
 
 
 def test_each_task_has_files_of_its_own(root: str) -> None:
