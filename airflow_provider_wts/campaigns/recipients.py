@@ -581,12 +581,18 @@ def _existing(path: str) -> ObjectStoragePath:
             # File systems of object stores call it missing, too, if they cannot be asked.
             with suppress(FileNotFoundError):
                 file.stat()
+        is_folder = not found and file.is_dir()
     except PermissionError as error:
         raise WtsInvalidRequestError(
             f"recipients_path: no permission to read {quoted(path)}: {reason_of(error)}."
         ) from None
     except Exception as error:
         raise _unreadable(path, error) from None
+    if is_folder:
+        raise WtsInvalidRequestError(
+            f"recipients_path: {quoted(path)} is a folder, as Spark writes them. Nothing was sent. Write one file, "
+            "for example with DataFrame.toPandas().to_parquet(path)."
+        )
     if not found:
         raise WtsInvalidRequestError(
             f"recipients_path: there is no file {quoted(path)}, as seen from this worker. {_EXAMPLE}"

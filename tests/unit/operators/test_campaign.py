@@ -275,6 +275,7 @@ def test_a_connection_that_allows_few_recipients(
         ({"recipients": "None"}, "recipients: the value was 'None'"),
         ({"recipients": numbers(1), "recipients_path": "a.csv"}, "give exactly one of them"),
         ({"recipients_path": "/nowhere/at/all.csv"}, "there is no file"),
+        ({"recipients_path": "/", "recipients_format": "parquet"}, "'/' is a folder, as Spark writes them"),
         ({"recipients": ["1"], "max_failures": "many"}, "rows are bad|max_failures"),
         ({"recipients": numbers(1), "max_failures": "many"}, "max_failures: 'many' must be a count or a share"),
         ({"recipients": numbers(1), "on_bad_row": "ignore"}, "on_bad_row: 'ignore' is not a valid value"),
