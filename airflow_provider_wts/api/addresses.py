@@ -269,7 +269,7 @@ def _written(text: str) -> str:
             "ends with a group of digits that no Brazilian number has: a digit is missing, there is one too many, or "
             "it has an extension"
         )
-    if found.startswith("+55|") and _begins_oddly(groups):
+    if found.startswith("+55|") and _begins_oddly(found.removeprefix("+55|"), groups):
         raise _NotANumber("has an area code of one digit: a digit is missing")
     return found
 
@@ -293,10 +293,13 @@ def _ends_oddly(groups: list[str]) -> bool:
     return (before >= 4 and last in (2, 3)) or (before == 4 and last == 5)
 
 
-def _begins_oddly(groups: list[str]) -> bool:
+def _begins_oddly(national: str, groups: list[str]) -> bool:
     """Whether the area code lacks a digit, so that the next one would be read as part of it: 1 98888-7777."""
     first, second, *_ = (*(groups[1:] if groups[0] == "55" else groups), "", "")
-    return bool(re.fullmatch("0?[1-9]", first)) and len(second) >= 4
+    if re.fullmatch("0?[1-9]", first) and len(second) >= 3:
+        return True
+    ends_in_nine = re.fullmatch(r"(.* )?([0-9]{9}|[0-9]{5} [0-9]{4}|9 [0-9]{4} [0-9]{4})", " ".join(groups))
+    return len(national) == 10 and ends_in_nine is not None
 
 
 def _with_country_code(digits: str, country_code: str | None = None) -> str:
