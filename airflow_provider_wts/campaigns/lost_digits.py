@@ -1,7 +1,8 @@
-"""Phone numbers that lost their last digits before they came here, and are now a stranger's."""
+"""Phone numbers that lost digits before they came here, and are now a stranger's."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.addresses import LOST_DIGITS, lost_digits, shortened_digits
@@ -15,6 +16,9 @@ _BY_CHANCE = 1e-5
 
 #: The digits of a Brazilian number with its area code.
 _SHORTEST = 10
+
+#: A Brazilian mobile number after one digit.
+_MOBILE_AFTER_ONE = re.compile("(?:00)?(?:55)?0?([1-9])(9[0-9]{8})")
 
 
 class LostDigits:
@@ -34,6 +38,7 @@ class LostDigits:
         """
         for cell in columns.values():
             _refuse_float(cell, to)
+        _refuse_short_area_code(to, columns)
         digits = shortened_digits(to) or _shortened_in_a_cell(to, columns)
         # What a template adds to all numbers, such as a plus, does not vouch for this one.
         if not digits or any(_is_written(digits, cell) for cell in columns.values()):
@@ -53,6 +58,14 @@ def _refuse_float(cell: Any, to: Any) -> None:
         whole = str(int(cell))
         if _digits_in(to).endswith(whole[-_SHORTEST:]) and (lost := lost_digits(whole)):
             raise RowError(f"to: its cell, {cell}, {lost}")
+
+
+def _refuse_short_area_code(to: Any, columns: Mapping[str, Any]) -> None:
+    """Refuse a recipient that a template made of a mobile number and an area code of one digit."""
+    if found := _MOBILE_AFTER_ONE.fullmatch(_digits_in(to)):
+        cells = {_digits_in(cell).removeprefix("0") for cell in columns.values()}
+        if cells.issuperset(found.groups()):
+            raise RowError("to: has an area code of one digit: a digit is missing")
 
 
 def _shortened_in_a_cell(to: Any, columns: Mapping[str, Any]) -> str:

@@ -54,6 +54,21 @@ def bad_lines(values: Iterable[Any], given: dict[str, Any] | None = None, *, ski
     return [row.line for row in rows.skipped()]
 
 
+@pytest.mark.parametrize("template", ["{{ row.ddd }}{{ row.fone }}", "+55{{ row.ddd }}{{ row.fone }}"])
+@pytest.mark.parametrize("area", [1, "1", "01"])
+def test_an_area_code_of_one_digit_is_found_where_a_template_adds_the_number(template: str, area: Any) -> None:
+    (row,) = of([{"ddd": area, "fone": "988887777"}], {"to": template}).entries()
+    assert isinstance(row, SkippedRow)
+    assert "an area code of one digit" in row.reason
+
+
+@pytest.mark.parametrize("fone", ["88887777", "33334444"])
+def test_a_number_of_eight_digits_is_told_from_a_longer_one_in_another_cell(fone: str) -> None:
+    (row,) = of([{"ddd": 19, "fone": fone, "celular": f"9{fone}"}], {"to": "{{ row.ddd }}{{ row.fone }}"}).entries()
+    assert isinstance(row, Recipient)
+    assert row.to == f"+55|19{fone}"
+
+
 def macros() -> Any:
     """Airflow's module of macros, wherever this version has it."""
     try:
