@@ -17,8 +17,9 @@ _BY_CHANCE = 1e-5
 #: The digits of a Brazilian number with its area code.
 _SHORTEST = 10
 
-#: A Brazilian mobile number after one digit.
+#: A Brazilian mobile number after one digit, and a number after a country code that is an area code, too.
 _MOBILE_AFTER_ONE = re.compile("(?:00)?(?:55)?0?([1-9])(9[0-9]{8})")
+_LOCAL_AFTER_55 = re.compile("55([0-9]{8,9})")
 
 
 class LostDigits:
@@ -38,7 +39,7 @@ class LostDigits:
         """
         for cell in columns.values():
             _refuse_float(cell, to)
-        _refuse_short_area_code(to, columns)
+        _refuse_missing_area_code(to, columns)
         digits = shortened_digits(to) or _shortened_in_a_cell(to, columns)
         # What a template adds to all numbers, such as a plus, does not vouch for this one.
         if not digits or any(_is_written(digits, cell) for cell in columns.values()):
@@ -60,12 +61,17 @@ def _refuse_float(cell: Any, to: Any) -> None:
             raise RowError(f"to: its cell, {cell}, {lost}")
 
 
-def _refuse_short_area_code(to: Any, columns: Mapping[str, Any]) -> None:
-    """Refuse a recipient that a template made of a mobile number and an area code of one digit."""
-    if found := _MOBILE_AFTER_ONE.fullmatch(_digits_in(to)):
-        cells = {_digits_in(cell).removeprefix("0") for cell in columns.values()}
-        if cells.issuperset(found.groups()):
-            raise RowError("to: has an area code of one digit: a digit is missing")
+def _refuse_missing_area_code(to: Any, columns: Mapping[str, Any]) -> None:
+    """Refuse a recipient that a template made of a number and an area code of one digit, or none."""
+    digits = _digits_in(to)
+    short, local = _MOBILE_AFTER_ONE.fullmatch(digits), _LOCAL_AFTER_55.fullmatch(digits)
+    if not short and not local:
+        return
+    cells = {_digits_in(cell).removeprefix("0") for cell in columns.values()}
+    if short and cells.issuperset(short.groups()):
+        raise RowError("to: has an area code of one digit: a digit is missing")
+    if local and local[1] in cells and "55" not in cells:
+        raise RowError("to: has no area code, and 55 would be read as one. Example: +55 11 99999-8888")
 
 
 def _shortened_in_a_cell(to: Any, columns: Mapping[str, Any]) -> str:

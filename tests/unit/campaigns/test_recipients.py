@@ -62,6 +62,15 @@ def test_an_area_code_of_one_digit_is_found_where_a_template_adds_the_number(tem
     assert "an area code of one digit" in row.reason
 
 
+@pytest.mark.parametrize("fone", ["988887777", "98888-7777", 33334444])
+def test_a_country_code_that_a_template_adds_is_not_the_missing_area_code(fone: Any) -> None:
+    rows = of([{"fone": fone}, {"fone": fone, "ddd": 55}], {"to": "55{{ row.fone }}"}).entries()
+    missing, there = rows
+    assert isinstance(missing, SkippedRow)
+    assert "no area code" in missing.reason
+    assert isinstance(there, Recipient)
+
+
 @pytest.mark.parametrize("fone", ["88887777", "33334444"])
 def test_a_number_of_eight_digits_is_told_from_a_longer_one_in_another_cell(fone: str) -> None:
     (row,) = of([{"ddd": 19, "fone": fone, "celular": f"9{fone}"}], {"to": "{{ row.ddd }}{{ row.fone }}"}).entries()
