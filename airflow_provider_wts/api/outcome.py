@@ -79,6 +79,9 @@ _BUSINESS_KEY_PREFIXES = ("FORM_ERROR", "ENTITY_")
 #: Redirects that a server may return after performing a request. The others mean that it did nothing.
 _REDIRECTS_AFTER_SUCCESS = (302, 303)
 
+#: Servers whose clocks show an earlier year have not set them since they started.
+_FIRST_YEAR = 2020
+
 #: Seconds to wait after a 429 without ``Retry-After``, before backing off further.
 DEFAULT_RETRY_AFTER = 5.0
 
@@ -221,8 +224,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """Return ``Date``, the server's time, or ``None`` if it is missing or invalid."""
-    return _date(headers.get("Date", ""))
+    """Return ``Date``, the server's time, or ``None`` if it is missing, invalid or of a clock that is not set."""
+    date = _date(headers.get("Date", ""))
+    return date if date is not None and _FIRST_YEAR <= date.year < datetime.max.year else None
 
 
 def _date(text: str) -> datetime | None:

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -63,6 +63,9 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 #: Amounts from here on do not fit into the column.
 _AMOUNT_LIMIT = 10**14
+
+#: How far ahead of this machine's clock WTS Chat's may be.
+_AHEAD = timedelta(days=1)
 
 #: Final statuses of a message.
 _SETTLED = (*FAILED_STATUSES, "READ")
@@ -609,9 +612,9 @@ def _answers(metadata: Any, kept: Collection[str] | None) -> str | None:
 
 
 def _date(item: Mapping[str, Any], name: str) -> datetime | None:
-    """Return a date from an answer; ``None`` if it is missing or unreadable."""
+    """Return a date from an answer; ``None`` if it is missing, unreadable, or in the future."""
     date = parse_timestamp(item.get(name))
-    return date.astimezone(UTC) if date is not None and date != UNREADABLE else None
+    return date.astimezone(UTC) if date is not None and date < datetime.now(UTC) + _AHEAD else None
 
 
 def _stamp(date: datetime) -> str:

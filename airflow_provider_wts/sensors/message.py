@@ -49,7 +49,8 @@ class WtsSessionReplySensor(WtsSensor):
         session_id = given_id("session_id", self.session_id)
         session = self.hook.run(get_session(session_id))
         # Kept for the next check, so that a later message of the company does not hide the reply.
-        self.since = since = since or conditions.since_last_message_out(session, self._began_before(context))
+        began, now = self._began_before(context), self.hook.client.now()
+        self.since = since = since or conditions.since_last_message_out(session, began, now)
         if wrote_after(session_snapshot(session), since) and (
             found := conditions.replies(self.hook, session_id, since)
         ):

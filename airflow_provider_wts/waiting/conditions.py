@@ -32,7 +32,7 @@ from airflow_provider_wts.api.messages import (
     list_messages,
 )
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
-from airflow_provider_wts.api.wire import UNREADABLE, is_uuid, parse_timestamp
+from airflow_provider_wts.api.wire import CLOCK_SLACK, UNREADABLE, is_uuid, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -411,18 +411,20 @@ def another_answer(operation_id: str, what: str) -> WtsUnknownOutcomeError:
 MAX_MESSAGES = 500
 
 
-def since_last_message_out(session: Mapping[str, Any], began: datetime | None) -> datetime:
+def since_last_message_out(session: Mapping[str, Any], began: datetime | None, now: datetime) -> datetime:
     """Return the time after which a message of the contact counts as a reply, if none was given.
 
     :param began: when the wait began, if this is not its first check. A later message of the company, such as a
         chatbot's thanks for the reply, must not move the time past the reply.
+    :param now: the server's time.
     """
     written = parse_timestamp(session.get("lastMessageOut"))
     if written is None:
         # The company has written nothing, so any message of the contact counts.
         return datetime.fromtimestamp(0, UTC)
-    if written == UNREADABLE:
-        written = datetime.now(UTC)
+    if written > now + CLOCK_SLACK:
+        # It is unreadable, or in the future, and must not hide the reply until then.
+        written = now
     return written if began is None else min(written, began)
 
 

@@ -542,6 +542,8 @@ def test_a_redirect_names_the_host_alone(location: str | None, where: str) -> No
         ("", None),
         (None, None),
         ("Mon, 23 Nov 99999 10:00:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+        ("Thu, 01 Jan 1970 00:00:07 GMT", None),
     ],
 )
 def test_the_clock_of_the_server_is_read_or_missing(value: str | None, date: datetime | None) -> None:

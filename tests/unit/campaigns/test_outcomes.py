@@ -129,6 +129,25 @@ def test_an_end_before_the_send_is_no_end_of_it(campaign: Any, outcomes: Any) ->
     assert (row["session_status"], row["completed_at"], row["final"]) == ("COMPLETED", None, False)
 
 
+@pytest.mark.parametrize("field", ["createdAt", "updatedAt", "lastInteractionDate", "lastMessageIn"])
+def test_a_date_in_the_future_is_none_and_hides_nothing_that_comes_later(
+    campaign: Any, outcomes: Any, field: str
+) -> None:
+    with outcomes(campaign(line(0))) as known:
+        known.add_session({**marked(0, 5), field: "2099-01-01T00:00:00Z"})
+        assert rows(known)[number(0)]["replied"] is False
+        known.add_session(marked(0, 5, changed=90, lastMessageIn=at(60), endAt=at(90), status="COMPLETED"))
+        row = rows(known)[number(0)]
+    assert (row["session_status"], row["replied"], row["final"]) == ("COMPLETED", True, True)
+
+
+def test_a_status_dated_in_the_future_hides_no_later_one(campaign: Any, outcomes: Any) -> None:
+    with outcomes(campaign(line(0))) as known:
+        known.add_status(made_up_id(0), {"status": "SENT", "updatedAt": "2099-01-01T00:00:00Z"})
+        known.add_status(made_up_id(0), {"status": "FAILED", "updatedAt": at(9)})
+        assert rows(known)[number(0)]["message_status"] == "FAILED"
+
+
 def test_what_was_kept_is_known_to_the_next_process_and_not_to_another_campaign(campaign: Any, outcomes: Any) -> None:
     sent = campaign(line(0))
     with outcomes(sent) as known:

@@ -102,11 +102,12 @@ def test_what_the_company_writes_meanwhile_does_not_hide_the_answer(
     assert sensor.poke(context).is_done
 
 
-def test_a_message_of_the_company_without_a_readable_date_hides_no_answer(
-    silent: Emulator, context: dict[str, Any], session_id: str
+@pytest.mark.parametrize("date", ["ontem", "2099-01-01T00:00:00Z"])
+def test_a_message_of_the_company_without_a_possible_date_hides_no_answer(
+    silent: Emulator, context: dict[str, Any], session_id: str, date: str
 ) -> None:
     with silent.state.lock:
-        silent.state.sessions.need(session_id)["lastMessageOut"] = "ontem"
+        silent.state.sessions.need(session_id)["lastMessageOut"] = date
     sensor = reply_sensor(session_id)
     assert not sensor.poke(context).is_done
     silent.advance(5)
