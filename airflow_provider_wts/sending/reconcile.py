@@ -242,7 +242,9 @@ def reconcile(
             for finding, number in Counter(one.finding.value for one in found.values()).items():
                 metrics.count("wts.reconciliations", number, finding=finding)
             return found
-        (sleep or clock.sleep)(min(settled_after - clock.waited(started), interval))
+        left = max(settled_after - clock.waited(started), 0.0)
+        log.info("What may have been sent is not in WTS Chat yet; asking for up to %.0f more seconds.", left)
+        (sleep or clock.sleep)(min(left, interval))
         interval = min(2 * interval, _LONGEST_INTERVAL)
 
 

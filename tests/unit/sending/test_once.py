@@ -635,6 +635,19 @@ def test_what_got_no_answer_is_absent_when_its_request_can_have_no_effect_any_mo
     assert sender.received == 1
 
 
+def test_a_try_that_waits_for_a_late_effect_says_for_how_long(
+    sender: Sender, task: Any, crash: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with crash("before the call"):
+        sender.chatbot(task.next_try())
+    once, trace = Once(sender.hook, task.next_try()), Absent(monkeypatch)
+    with caplog.at_level(logging.INFO):
+        once.send(PHONE, lambda mark: send_chatbot(bot_key=sender.bot_key, to=PHONE), trace)
+    said = [float(seconds) for seconds in re.findall(r"asking for up to (\d+) more seconds", caplog.text)]
+    assert len(said) == len(trace.searched) - 1
+    assert said == sorted(said, reverse=True)
+
+
 def test_a_late_effect_within_the_grace_is_seen(sender: Sender, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_wts.sending.reconcile.effect_lag", lambda timeout: 1.0)
     sender.hook.client.timeout = 0.5
