@@ -347,11 +347,15 @@ class _Queue(NamedTuple):
         while self.recent and not self._one_is_done():
             if clock.waited(begun) > QUEUE_WAIT:
                 return False
+            if not waited:
+                log.info("Waiting for what WTS Chat accepted earlier, for up to %.0f seconds.", QUEUE_WAIT)
             waited = True
             self.sleep(_QUEUE_INTERVAL)
         if waited:
             # It has only now reached what it accepted later.
-            self.sleep(effect_lag(self.hook.client.timeout))
+            lag = effect_lag(self.hook.client.timeout)
+            log.info("WTS Chat has done what it accepted earlier; asking it about the rest in %.0f seconds.", lag)
+            self.sleep(lag)
         return True
 
     def _one_is_done(self) -> bool:
@@ -373,6 +377,7 @@ class _Queue(NamedTuple):
         while left := [send for send in sends if found[send.mark.key].reason == ACCEPTED]:
             if clock.waited(begun) >= QUEUE_WAIT or clock.waited(moved) >= _STANDSTILL:
                 break
+            log.info("%s accepted sends are not in WTS Chat yet; asking again in %.0f s.", len(left), _REST_INTERVAL)
             self.sleep(_REST_INTERVAL)
             try:
                 new = SessionSearch(self.hook, self.kind.traces, _by_server_clock(self.hook, since)).seen(left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -512,9 +513,16 @@ class Queue(Api):
     ],
 )
 def test_the_rest_of_a_request_is_waited_for_while_more_of_it_shows(
-    moment: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, pace: float, shown: int, found: int, waits: list[float]
+    moment: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    pace: float,
+    shown: int,
+    found: int,
+    waits: list[float],
 ) -> None:
     monkeypatch.setattr(reconcile, "_STANDSTILL", 60.0 if pace < 60 else 76.0)
+    caplog.set_level(logging.INFO)
     sends = Sends(5)
     kind = SimpleNamespace(traces=Traces(True, False), request_size=5, status_call=lambda send_id: "status")
     requests = [Unanswered(sends.sends, whole=True, accepted=True)]
@@ -522,6 +530,7 @@ def test_the_rest_of_a_request_is_waited_for_while_more_of_it_shows(
     assert sum(one.finding is Finding.FOUND for one in all_found.values()) == found
     assert {one.reason for one in all_found.values()} <= {"", reconcile.ACCEPTED}
     assert moment.waits == waits
+    assert caplog.text.count("asking again in 15 s") == len(waits)
 
 
 class SlowQueue(Queue):
@@ -532,9 +541,10 @@ class SlowQueue(Queue):
 
 
 def test_what_was_accepted_behind_a_queue_has_time_to_show_when_the_queue_has_moved_on(
-    moment: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    moment: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 60.0)
+    caplog.set_level(logging.INFO)
     sends = Sends(1)
     kind = SimpleNamespace(traces=Traces(True, False), request_size=1, status_call=lambda send_id: "status")
     queue = SlowQueue(moment, sends, pace=50.0, shown=1)
@@ -543,6 +553,8 @@ def test_what_was_accepted_behind_a_queue_has_time_to_show_when_the_queue_has_mo
     found = searched(queue, kind, requests)
     assert findings([*found.values()]) == [Finding.FOUND]
     assert moment.waits == [5.0, 5.0, 60.0]
+    assert "accepted earlier, for up to 300 seconds" in caplog.text
+    assert "the rest in 60 seconds" in caplog.text
 
 
 class Requests(Sends):
