@@ -178,7 +178,7 @@ class Delivery:
         except WtsRejectedError as error:
             self._refusal(error, sends, page, unanswered)
         except WtsUnknownOutcomeError as error:
-            log.warning("%s Asking WTS Chat what happened to it.", error)
+            log.warning("%s The task now asks WTS Chat itself.", error)
             unanswered.append(Unanswered(sends, whole=len(sends) > 1))
         else:
             answers = self._kind.answers(answer)

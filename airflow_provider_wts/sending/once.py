@@ -168,7 +168,7 @@ class Once:
                     )
                 raise
             except WtsUnknownOutcomeError as error:
-                log.warning("%s Asking WTS Chat what happened to it.", error)
+                log.warning("%s The task now asks WTS Chat itself.", error)
             else:
                 return self._receive(send, answer)
             found = self._ask(send, started, reconcile.effect_lag(timeout) + send.held_back, since_clear=True)
