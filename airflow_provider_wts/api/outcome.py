@@ -18,6 +18,7 @@ import errno
 import logging
 import socket
 import ssl
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -447,6 +448,8 @@ def reason_of(failure: ExchangeFailed) -> str:
             return error.strerror
     if any("Timeout" in type(error).__name__ for error in chain):
         return "timed out"
+    if any(isinstance(error, zlib.error) for error in chain):
+        return "the answer cannot be decompressed"
     return type(chain[-1] if chain else failure.cause).__name__
 
 

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from airflow_provider_wts.api.addresses import addresses_in, hash_of, identity_o
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.messages import FAILED_STATUSES
 from airflow_provider_wts.api.personal_data import without_personal_data
-from airflow_provider_wts.api.wire import UNREADABLE, parse_timestamp
+from airflow_provider_wts.api.wire import MOST_AHEAD, UNREADABLE, parse_timestamp
 from airflow_provider_wts.campaigns.sent import FIRST_COLUMNS, MAY_HAVE_REACHED, row_key
 from airflow_provider_wts.sending.key import MARK_PREFIX, Mark
 
@@ -63,9 +63,6 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 #: Amounts from here on do not fit into the column.
 _AMOUNT_LIMIT = 10**14
-
-#: How far ahead of this machine's clock WTS Chat's may be.
-_AHEAD = timedelta(days=1)
 
 #: Final statuses of a message.
 _SETTLED = (*FAILED_STATUSES, "READ")
@@ -614,7 +611,7 @@ def _answers(metadata: Any, kept: Collection[str] | None) -> str | None:
 def _date(item: Mapping[str, Any], name: str) -> datetime | None:
     """Return a date from an answer; ``None`` if it is missing, unreadable, or in the future."""
     date = parse_timestamp(item.get(name))
-    return date.astimezone(UTC) if date is not None and date < datetime.now(UTC) + _AHEAD else None
+    return date.astimezone(UTC) if date is not None and date < datetime.now(UTC) + MOST_AHEAD else None
 
 
 def _stamp(date: datetime) -> str:

@@ -32,7 +32,7 @@ from airflow_provider_wts.api.messages import (
     list_messages,
 )
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
-from airflow_provider_wts.api.wire import CLOCK_SLACK, UNREADABLE, is_uuid, parse_timestamp
+from airflow_provider_wts.api.wire import CLOCK_SLACK, MOST_AHEAD, UNREADABLE, is_uuid, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,9 +82,9 @@ class Snapshot(NamedTuple):
 
 
 def wrote_after(seen: Snapshot, since: datetime) -> bool:
-    """Whether the contact of a session wrote after a time; not if that is unreadable."""
+    """Whether the contact of a session wrote after a time; not if that is unreadable or in the future."""
     wrote = parse_timestamp(seen.last_in)
-    return wrote is not None and since < wrote < UNREADABLE
+    return wrote is not None and since < wrote < datetime.now(UTC) + MOST_AHEAD
 
 
 def session_snapshot(session: Mapping[str, Any]) -> Snapshot:

@@ -237,7 +237,8 @@ class Position:
                 if at > ahead:
                     # It is unreadable, or in the future.
                     continue
-                name = hashlib.sha256(f"{kind}\0{session['session_id']}\0{at.isoformat()}".encode()).hexdigest()[:16]
+                identity = f"{kind}\0{session['session_id']}\0{at.astimezone(UTC).isoformat()}"
+                name = hashlib.sha256(identity.encode()).hexdigest()[:16]
                 yield name, at, {"id": name, "event": kind, "at": text, **session}
 
 

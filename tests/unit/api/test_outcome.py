@@ -6,6 +6,7 @@ import errno
 import json
 import socket
 import ssl
+import zlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -618,6 +619,7 @@ UNTRUSTED.verify_message = "self-signed certificate"
         (ExchangeFailed(Kept(REFUSED), written=True), "Connection refused"),
         (ExchangeFailed(wrapped(UNTRUSTED), written=True), "certificate: self-signed certificate"),
         (ExchangeFailed(caused(ReadTimeout("x")), written=True), "timed out"),
+        (ExchangeFailed(caused(zlib.error("x")), written=True), "the answer cannot be decompressed"),
         (ExchangeFailed(OSError("+5511999998888"), written=True), "OSError"),
         (ExchangeFailed(OSError(5, 6), written=True), "OSError"),
         (ExchangeFailed(caused(KeyError("+5511999998888")), written=True), "KeyError"),

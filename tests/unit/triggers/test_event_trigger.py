@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -477,6 +477,15 @@ def test_a_position_forgets_what_is_over() -> None:
         assert news(position, batch, ["message_received"]) == []
     assert len(position.as_json()["told"]) <= 3
     assert Position.read(position.as_json()).as_json() == position.as_json()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("zone", [-3, 0, 5.5])
+def test_an_event_whose_time_is_written_for_another_zone_is_the_same(zone: float) -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    at, position = begin + timedelta(seconds=1), Position(begin)
+    elsewhere = at.astimezone(timezone(timedelta(hours=zone)))
+    told = [news(position, Batch(begin, at, [session(one)], 2), ["message_received"]) for one in (at, elsewhere)]
+    assert [len(events) for events in told] == [1, 0]
 
 
 def test_a_change_that_shows_late_is_told() -> None:

@@ -255,7 +255,10 @@ def test_the_reason_of_a_failure_names_nobody(silent: Emulator, reason: str, hid
     assert not [words for words in hidden if words in str(told)]
 
 
-@pytest.mark.parametrize("date", ["hoje", "9999-12-31T23:59:59", "0001-01-01T00:00:00", "0001-01-01T00:00:00+03:00"])
+@pytest.mark.parametrize(
+    "date",
+    ["hoje", "9999-12-31T23:59:59", "2099-01-01T00:00:00Z", "0001-01-01T00:00:00", "0001-01-01T00:00:00+03:00"],
+)
 def test_a_date_that_is_none_is_no_reply(silent: Emulator, sessions: list[str], date: str) -> None:
     with silent.state.lock:
         silent.state.sessions.need(sessions[0])["lastMessageIn"] = date
