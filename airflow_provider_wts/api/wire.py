@@ -268,8 +268,8 @@ def is_uuid(text: str) -> bool:
         return False
 
 
-#: How far ahead of this machine's clock WTS Chat's may be; later dates are wrong.
-MOST_AHEAD = timedelta(days=1)
+#: How far ahead of this machine's clock a date may be, as those of an emulator are; later ones are wrong.
+MOST_AHEAD = timedelta(days=31)
 
 #: How much earlier to read, because clocks of workers and the API differ, and date bounds are not documented.
 CLOCK_SLACK = timedelta(minutes=5)
