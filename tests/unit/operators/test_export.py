@@ -184,6 +184,17 @@ def test_a_clear_exports_anew_and_leaves_no_old_file(
     assert len(list((tmp_path / "out").glob("conversations-*"))) == 2 + 1
 
 
+def clear_and_die(
+    context: dict[str, Any], export: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, owner: Any, function: str
+) -> None:
+    """Clear the task, and let it die where it first calls a function."""
+    context["ti"].max_tries += 1
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, function, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export().execute(context)
+
+
 def test_old_files_go_also_if_the_task_dies_before_it_removes_them(
     wts_connection: Emulator,
     context: dict[str, Any],
@@ -193,11 +204,7 @@ def test_old_files_go_also_if_the_task_dies_before_it_removes_them(
 ) -> None:
     fill(wts_connection, 20, talking=2)
     export().execute(context)
-    context["ti"].max_tries += 1
-    with monkeypatch.context() as patched:
-        patched.setattr(export_module.Export, "_remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            export().execute(context)
+    clear_and_die(context, export, monkeypatch, export_module.Export, "_remove")
     export().execute(context)
     assert ids(tmp_path / "out") == all_ids(wts_connection)
 
@@ -212,11 +219,7 @@ def test_a_clear_keeps_the_old_files_until_the_new_ones_are_complete(
     fill(wts_connection, 20, talking=2)
     first = export().execute(context)
     manifest = Path(first["manifest"].removeprefix("file://"))
-    context["ti"].max_tries += 1
-    with monkeypatch.context() as patched:
-        patched.setattr(export_module, "write_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            export().execute(context)
+    clear_and_die(context, export, monkeypatch, export_module, "write_whole")
     assert all((tmp_path / "out" / name).exists() for name in json.loads(manifest.read_text())["files"])
     export().execute(context)
     assert ids(tmp_path / "out") == all_ids(wts_connection)
