@@ -94,9 +94,16 @@ def parse_timestamp(text: Any) -> datetime | None:
         parsed = datetime.fromisoformat(str(text))
     except ValueError:
         return UNREADABLE
-    if parsed.year in (datetime.min.year, datetime.max.year):
-        return None if parsed.year == datetime.min.year else UNREADABLE
+    if parsed.year == datetime.min.year:
+        return None
+    if parsed.year == datetime.max.year:
+        return UNREADABLE
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def created_at(item: Mapping[str, Any]) -> datetime:
+    """Return when an item was created; without a date, it counts as the latest."""
+    return parse_timestamp(item.get("createdAt")) or UNREADABLE
 
 
 def json_value(value: object) -> object:

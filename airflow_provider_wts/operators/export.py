@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from airflow_provider_wts import api
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsNotFoundError, needs_extra
-from airflow_provider_wts.api.wire import UNREADABLE, UNSET, parse_timestamp
+from airflow_provider_wts.api.wire import UNREADABLE, UNSET, created_at, parse_timestamp
 from airflow_provider_wts.hooks.errors import task_failures
 from airflow_provider_wts.hooks.output_files import json_line, output_folder, write_whole
 from airflow_provider_wts.operators.base import WtsOperator
@@ -357,7 +357,7 @@ class Export:
     def _messages(self, session: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the messages of a session, oldest first."""
         found = [dict(message) for message in self._hook.client.items(api.messages.list_messages(str(session["id"])))]
-        return sorted(found, key=lambda message: parse_timestamp(message.get("createdAt")) or UNREADABLE)
+        return sorted(found, key=created_at)
 
     # The files -------------------------------------------------------------------------------------------------------
 

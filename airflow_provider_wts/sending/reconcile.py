@@ -27,7 +27,7 @@ from airflow_provider_wts.api.errors import (
 )
 from airflow_provider_wts.api.messages import DELIVERY_STATUSES, FAILED_STATUSES, list_messages
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
-from airflow_provider_wts.api.wire import CLOCK_SLACK, parse_timestamp
+from airflow_provider_wts.api.wire import CLOCK_SLACK, created_at, parse_timestamp
 from airflow_provider_wts.hooks import metrics
 from airflow_provider_wts.hooks.contacts import contacts_at
 from airflow_provider_wts.sending import clock
@@ -669,7 +669,7 @@ def _message_of(
             continue
         if str(message.get("senderId")).lower() == key:
             return message, others
-        if _is_recent(message, since):
+        if created_at(message) >= since:
             others.append(message)
     return None, others
 
@@ -702,12 +702,6 @@ def _touched(session: Mapping[str, Any], since: datetime) -> bool:
     return any(at >= since for name in names if (at := parse_timestamp(session.get(name))))
 
 
-def _is_recent(item: Mapping[str, Any], since: datetime) -> bool:
-    """Whether an item was created since; one without a date may have been."""
-    created = parse_timestamp(item.get("createdAt"))
-    return created is None or created >= since
-
-
 # Traces elsewhere -----------------------------------------------------------------------------------------------------
 
 
@@ -730,14 +724,14 @@ class InCards(NamedTuple):
             if number >= MAX_SESSIONS:
                 return _undecided("too many cards were created since then to check them all")
             card: Any = item
-            if not _shows_metadata(card) and _is_recent(card, since):
+            if not _shows_metadata(card) and created_at(card) >= since:
                 fetched += 1
                 if fetched > MAX_FETCHED:
                     break
                 card = hook.run(get_card(str(required(card, "id", "list_cards"))))
             if mark.is_in(card):
                 return SearchResult(Finding.FOUND, card)
-            hidden = hidden or (not _shows_metadata(card) and _is_recent(card, since))
+            hidden = hidden or (not _shows_metadata(card) and created_at(card) >= since)
         if hidden:
             return _undecided("a card that was created since then does not show its metadata")
         return _undecided("the list of cards does not show their metadata") if fetched > MAX_FETCHED else _ABSENT

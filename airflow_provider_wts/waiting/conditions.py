@@ -32,7 +32,7 @@ from airflow_provider_wts.api.messages import (
     list_messages,
 )
 from airflow_provider_wts.api.sessions import SESSION_STATUSES
-from airflow_provider_wts.api.wire import CLOCK_SLACK, MOST_AHEAD, UNREADABLE, is_uuid, parse_timestamp
+from airflow_provider_wts.api.wire import CLOCK_SLACK, MOST_AHEAD, created_at, is_uuid, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -436,12 +436,8 @@ def replies(hook: WtsHook, session_id: str, since: datetime) -> list[dict[str, A
         found = {
             str(message.get("id")): message
             for message in islice(hook.client.items(list_messages(session_id, **window)), MAX_MESSAGES)
-            if message.get("direction") == "FROM_HUB" and _created(message) > since
+            if message.get("direction") == "FROM_HUB" and created_at(message) > since
         }
         if found:
-            return sorted(found.values(), key=_created)
+            return sorted(found.values(), key=created_at)
     return []
-
-
-def _created(message: Mapping[str, Any]) -> datetime:
-    return parse_timestamp(message.get("createdAt")) or UNREADABLE

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRateLimitError
 from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
-from airflow_provider_wts.api.wire import CLOCK_SLACK, UNREADABLE, parse_timestamp
+from airflow_provider_wts.api.wire import CLOCK_SLACK, UNREADABLE, created_at, parse_timestamp
 from airflow_provider_wts.waiting.conditions import (
     NOT_FOUND,
     Snapshot,
@@ -230,12 +230,12 @@ class Position:
         ahead = (batch.now or datetime.now(UTC)) + CLOCK_SLACK
         for session in batch.sessions:
             for kind, date in EVENTS.items():
+                if kind not in kinds or (kind == SESSION_COMPLETED and session["status"] != "COMPLETED"):
+                    continue
                 text = session[_NAMES[date]]
                 at = parse_timestamp(text)
-                if kind not in kinds or at is None or (kind == SESSION_COMPLETED and session["status"] != "COMPLETED"):
-                    continue
-                if at > ahead:
-                    # It is unreadable, or in the future.
+                if at is None or at > ahead:
+                    # It is missing, unreadable, or in the future.
                     continue
                 identity = f"{kind}\0{session['session_id']}\0{at.astimezone(UTC).isoformat()}"
                 name = hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -363,7 +363,7 @@ def sessions_once(client: WtsClient, call: Call[Any]) -> Iterator[list[Mapping[s
         sessions = [session for _, session in items]
         yield sessions
         number, known = number + 1, known + len(sessions)
-        dates += [parse_timestamp(session.get("createdAt")) or UNREADABLE for session in sessions]
+        dates += map(created_at, sessions)
         grows, total = grows and whole_number(page.get("totalItems")) >= total, whole_number(page.get("totalItems"))
         ends = number == whole_number(page.get("pageNumber")) == whole_number(page.get("totalPages"))
         if ends and grows and known >= total and dates in (sorted(dates), sorted(dates, reverse=True)):
