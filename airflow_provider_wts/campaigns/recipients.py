@@ -28,6 +28,7 @@ from airflow_provider_wts.campaigns.lost_digits import LostDigits
 from airflow_provider_wts.campaigns.missing import is_blank, is_missing, plain_number, without_missing
 from airflow_provider_wts.campaigns.row_templates import RowError, RowTemplates, RowValues, plain_data, without_fraction
 from airflow_provider_wts.campaigns.sent import LONGEST_KEY
+from airflow_provider_wts.campaigns.spreadsheets import OTHER_FORMATS, csv_rows, excel_rows
 from airflow_provider_wts.hooks.output_files import file_problem
 from airflow_provider_wts.hooks.temporary import temporary_database
 
@@ -438,8 +439,6 @@ def in_file(
 
 def _rows_of(path: str, file: ObjectStoragePath, file_format: str, encoding: str, sheet: str | None) -> Iterator[Row]:
     """Iterate over the rows of a file; what its file system raises becomes an error that names the parameter."""
-    from airflow_provider_wts.campaigns.spreadsheets import csv_rows, excel_rows
-
     try:
         if file_format in ("csv", "jsonl"):
             with _text(file, encoding) as text:
@@ -509,8 +508,7 @@ def _text(path: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
 #: First bytes of files that have the name of a CSV or JSON Lines file, but another format.
 _BINARY = {
     b"PK\x03\x04": "an Excel file or another ZIP archive",
-    b"\xd0\xcf\x11\xe0": "an old or encrypted Excel file",
-    b"PAR1": "a Parquet file",
+    **OTHER_FORMATS,
     b"\x1f\x8b": "compressed twice",
 }
 

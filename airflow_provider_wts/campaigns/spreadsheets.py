@@ -110,13 +110,8 @@ _SHOWN_BEFORE = re.compile(r"((?:\"[^\"]*\"|\\.|[^0#?;\"\\\[])*)(?=[0#?])")
 #: A digit placeholder of a number format, and other parts that may contain digits.
 _PIECES = re.compile(r"[0#?]|\"[^\"]*\"|[\\_*].|[1-9]")
 
-#: What else may be in a file that has the name of an Excel file, by its first bytes.
-_NO_EXCEL = (
-    (b"\xd0\xcf\x11\xe0", "an Excel file with a password, or of the old format (.xls)"),
-    (b"PAR1", "a Parquet file"),
-    (b"%PDF", "a PDF"),
-    (b"", "not an Excel file, but perhaps CSV or a web page"),
-)
+#: First bytes of files that have the name of another format.
+OTHER_FORMATS = {b"\xd0\xcf\x11\xe0": "an old or encrypted Excel file", b"PAR1": "a Parquet file"}
 
 
 class Header:
@@ -317,7 +312,9 @@ def _refuse_no_excel(start: bytes) -> None:
     elif start.startswith(b"PK"):
         return
     else:
-        what = next(what for begin, what in _NO_EXCEL if start.startswith(begin)) if start else "empty"
+        known = {**OTHER_FORMATS, b"%PDF": "a PDF"}
+        other = "not an Excel file, but perhaps CSV or a web page" if start else "empty"
+        what = next((what for begin, what in known.items() if start.startswith(begin)), other)
     raise WtsInvalidRequestError(
         f"recipients_path: the file is {what}. Nothing was sent. Open it in Excel or LibreOffice, and save it as Excel "
         "Workbook (.xlsx), without a password. If it is not meant to be one, name its format. Example: "
