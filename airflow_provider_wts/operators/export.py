@@ -6,6 +6,7 @@ completed with its messages, so that a later try continues where an earlier one 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -56,6 +57,9 @@ _SLACK = timedelta(seconds=1)
 
 #: How far a worker's clock may be ahead of WTS Chat's; an interval that ends later is in the future.
 MOST_SKEW = timedelta(minutes=5)
+
+#: Attempts to remove a folder to which another try writes. What is left after them, that try removes itself.
+_REMOVALS = 5
 
 _EXAMPLE = "'s3://aws_default@bucket/conversations/{{ ds }}'"
 
@@ -118,7 +122,12 @@ class Export:
         if state["finished"]:
             self._log.info("The export was finished by an earlier try.")
         else:
-            self._finish(state)
+            try:
+                self._finish(state)
+            except FileNotFoundError:
+                # A later try removes the files of this one, even while it writes them.
+                self._fence.confirm()
+                raise
         # An earlier try may have died here, too.
         self._remove_all_but({state["manifest"], *_names_of(state)})
         return self._summary(state)
@@ -250,7 +259,9 @@ class Export:
                 messages_shown = messages_shown or any(map(_shows_messages, rows))
                 write_rows(self._staged(staging, staged), rows, "jsonl")
         except Exception:
-            self._remove(self._folder / staging)
+            # The first error matters more than files that are left behind.
+            with suppress(OSError):
+                self._remove(self._folder / staging)
             raise
         self._log.info("%s session(s) to export.", sessions)
         return {
@@ -317,12 +328,7 @@ class Export:
 
     def _add_part(self, state: dict[str, Any], number: int) -> None:
         """Write a part, and record its numbers of sessions and messages."""
-        try:
-            rows = read_rows(self._staged(state["staging"], number))
-        except FileNotFoundError:
-            # A later try removes the files of this one.
-            self._fence.confirm()
-            raise
+        rows = read_rows(self._staged(state["staging"], number))
         for row in rows:
             # If no session shows a message, the list may omit what shows it.
             may_talk = not state.get("messages_shown", True) or _shows_messages(row)
@@ -377,8 +383,19 @@ class Export:
 
     @staticmethod
     def _remove(path: ObjectStoragePath) -> None:
-        with suppress(FileNotFoundError):
-            path.fs.rm(path.path, recursive=True)
+        """Remove a file or a folder, even while a try that was given up writes there."""
+        for _ in range(_REMOVALS):
+            try:
+                path.fs.rm(path.path, recursive=True)
+            except FileNotFoundError:
+                # One of its files may have been renamed meanwhile.
+                if not path.exists():
+                    return
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+            else:
+                return
 
 
 def _names_of(state: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -237,6 +238,7 @@ class Pause:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: str, meanwhile: Callable[[], object]) -> None:
         write_whole = export_module.write_whole
+        rename = Path.replace
         read_rows = export_module.read_rows
         glob = export_module.Export._own_files
         self.paused = False
@@ -250,6 +252,11 @@ class Pause:
                 pause()
             write_whole(path, content)
 
+        def renaming(path: Path, target: Path) -> Path:
+            if not self.paused and at.startswith("renaming ") and at.removeprefix("renaming ") in target.name:
+                pause()
+            return rename(path, target)
+
         def reading(path: Any) -> Any:
             if not self.paused and at == f"reading {path.name}":
                 pause()
@@ -262,13 +269,25 @@ class Pause:
             return found
 
         monkeypatch.setattr(export_module, "write_whole", writing)
+        monkeypatch.setattr(Path, "replace", renaming)
         monkeypatch.setattr(export_module, "read_rows", reading)
         monkeypatch.setattr(export_module.Export, "_own_files", listing)
 
 
 @pytest.mark.parametrize("context_name", STORES)
 @pytest.mark.parametrize(
-    "at", ["00002.jsonl", "reading 00002.jsonl", "conversations", "-00003.jsonl", "manifest", "after"]
+    "at",
+    [
+        "00002.jsonl",
+        "renaming 00002.jsonl",
+        "reading 00002.jsonl",
+        "conversations",
+        "-00003.jsonl",
+        "renaming conversations",
+        "manifest",
+        "renaming manifest",
+        "after",
+    ],
 )
 def test_a_try_that_was_given_up_leaves_the_files_of_its_successor_alone(
     wts_connection: Emulator,
@@ -293,6 +312,29 @@ def test_a_try_that_was_given_up_leaves_the_files_of_its_successor_alone(
     assert all((tmp_path / "out" / name).exists() for name in manifest["files"])
     # What Airflow shows after a third start is what the second try made.
     assert export().execute(of_try(3, context)) == finished[0]
+
+
+def test_a_given_up_try_that_stages_a_file_while_its_successor_removes_them_does_not_fail_the_export(
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export_module, "PART", 10)
+    fill(wts_connection, 40, talking=5)
+    rmdir, staged = os.rmdir, [b"one", b"two"]
+
+    def removing(path: Any, **where: Any) -> None:
+        for folder in (tmp_path / "out").glob("_staging-*") if staged else ():
+            (folder / "00005.jsonl").write_bytes(staged.pop())
+        rmdir(path, **where)
+
+    monkeypatch.setattr(os, "rmdir", removing)
+    counts = export().execute(context)
+    assert not staged
+    assert counts["sessions"] == len(ids(tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("_staging-*"))
 
 
 def test_a_run_that_was_made_again_under_its_run_id_exports_again(
