@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_wts.api.answers import normalize_enums, parsed, problem_of, shows_id, without_odd_fields
+from airflow_provider_wts.api.budget import ACCOUNT_LIMITS
 from airflow_provider_wts.api.errors import (
     WtsAuthenticationError,
     WtsError,
@@ -85,6 +86,9 @@ _FIRST_YEAR = 2020
 
 #: Seconds to wait after a 429 without ``Retry-After``, before backing off further.
 DEFAULT_RETRY_AFTER = 5.0
+
+#: Limit of ``Retry-After``: no documented rate limit lasts longer, and an odd answer must not stop all waits for hours.
+_LONGEST_RETRY_AFTER = float(max(limit.seconds for limit in ACCOUNT_LIMITS))
 
 _UNCERTAIN = (
     "may have taken effect, so it is not resent automatically. Check in WTS Chat whether it arrived before you repeat "
@@ -219,9 +223,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         if (date := _date(value)) is None:
             return None
-        seconds = (date - datetime.now(UTC)).total_seconds()
+        # By the server's clock, which also chose the date.
+        seconds = (date - (date_of(headers) or datetime.now(UTC))).total_seconds()
     # A NaN fails the comparison, too.
-    return min(seconds, 3600.0) if seconds > 0 else None
+    return min(seconds, _LONGEST_RETRY_AFTER) if seconds > 0 else None
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:

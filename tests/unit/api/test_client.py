@@ -277,7 +277,7 @@ class Test429:
         emulator.faults.add("status", status=429, times=None, retry_after="400")
         with pytest.raises(WtsRateLimitError) as caught:
             client_of(emulator.url).perform(SEND)
-        assert (sleeps, caught.value.retry_after, len(emulator.requests)) == ([], 400, 1)
+        assert (sleeps, caught.value.retry_after, len(emulator.requests)) == ([], 300, 1)
 
     def test_waiting_it_out_uses_up_no_time_for_other_failures(
         self, emulator: Emulator, impatient: WtsClient, sleeps: list[float]
