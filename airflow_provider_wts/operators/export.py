@@ -195,7 +195,7 @@ class Export:
         staged = range(len(parts) + 1, state["staged"] + 1)
         if not staged:
             return True
-        there = {file.name for file in (self._folder / state["staging"]).glob("*.jsonl")}
+        there = {file.name for file in _files_in(self._folder / state["staging"])}
         return {f"{number:05}.jsonl" for number in staged} <= there
 
     def _new_state(self) -> dict[str, Any]:
@@ -371,7 +371,7 @@ class Export:
         return self._folder / staging / f"{number:05}.jsonl"
 
     def _own_files(self) -> list[ObjectStoragePath]:
-        return list(self._folder.glob(f"*-{self._mark}*"))
+        return [file for file in _files_in(self._folder) if f"-{self._mark}" in file.name]
 
     def _remove_all_but(self, kept: set[str]) -> None:
         """Remove this task's other files, which would be read together with the new ones."""
@@ -396,6 +396,13 @@ class Export:
                     raise
             else:
                 return
+
+
+def _files_in(folder: ObjectStoragePath) -> list[ObjectStoragePath]:
+    # Not with glob: in the folder's own name, brackets are no pattern.
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return list(folder.iterdir())
+    return []
 
 
 def _names_of(state: Mapping[str, Any]) -> list[str]:

@@ -167,22 +167,25 @@ def test_a_finished_export_is_not_made_again_by_a_retry(
     assert len(wts_connection.requests) == requests
 
 
+@pytest.mark.parametrize("name", ["out", "loja [1]", "50% a? * #2"])
 def test_a_clear_exports_anew_and_leaves_no_old_file(
     wts_connection: Emulator,
     context: dict[str, Any],
     export: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     monkeypatch.setattr(export_module, "PART", 5)
     fill(wts_connection, 20, talking=2)
-    export().execute(context)
-    (tmp_path / "out" / "conversations-of-somebody-else.jsonl").write_text("")
+    folder = tmp_path / name
+    export(output_path=f"file://{folder}").execute(context)
+    (folder / "conversations-of-somebody-else.jsonl").write_text("")
     monkeypatch.setattr(export_module, "PART", 10)
     context["ti"].max_tries += 1
-    export().execute(context)
-    assert ids(tmp_path / "out") == all_ids(wts_connection)
-    assert len(list((tmp_path / "out").glob("conversations-*"))) == 2 + 1
+    export(output_path=f"file://{folder}").execute(context)
+    assert ids(folder) == all_ids(wts_connection)
+    assert len(list(folder.glob("conversations-*"))) == 2 + 1
 
 
 def clear_and_die(
