@@ -8,6 +8,7 @@ import os
 import stat
 import uuid
 from contextlib import contextmanager, suppress
+from glob import has_magic
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -178,6 +179,8 @@ def _place(text: str) -> ObjectStoragePath:
         raise ValueError("a path cannot contain the character NUL")
     path = ObjectStoragePath(text)
     path.fs  # noqa: B018  # raises if the scheme is unknown
+    if not is_local(path) and has_magic(path.path):
+        raise ValueError("in an object store, a name with *, ? or [ is a pattern, and cannot be renamed or removed")
     return path
 
 

@@ -1141,6 +1141,15 @@ def test_an_object_store_that_takes_no_results_is_named_before_anything_is_sent(
     assert wts_connection.sends == []
 
 
+@pytest.mark.parametrize("name", ["loja [1].jsonl", "*.jsonl", "what?.jsonl"])
+def test_a_pattern_cannot_be_the_name_of_results_in_an_object_store(
+    wts_connection: Emulator, context: dict[str, Any], object_store: Any, name: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=r"results_path: .* is a pattern"):
+        text(recipients=numbers(1), results_path=f"memory://out/{name}").execute(context)
+    assert wts_connection.sends == []
+
+
 @pytest.mark.parametrize(("is_pipe", "words"), [(True, "a device or another special file"), (False, "may not write")])
 def test_a_place_that_cannot_hold_the_results_is_refused(
     wts_connection: Emulator,
