@@ -104,8 +104,14 @@ _WORDS = re.compile(r"\"[^\"]*\"|\\.|\[[^\]]*\]")
 _ZEROS = re.compile(r"[0 ()/-]+")
 _HOLDS = {"<=": le, ">=": ge, "<>": ne, "<": lt, ">": gt, "=": eq}
 
-#: What a number format shows before the digits of a phone number: everything up to the first digit placeholder.
-_SHOWN_BEFORE = re.compile(r"((?:\"[^\"]*\"|\\.|[^0#?;\"\\\[])*)(?=[0#?])")
+#: Text of a number format, and what shows no text: a blank as wide as a character, filling, and any number.
+_NO_PLACES = re.compile(r"(\"[^\"]*\"|\\.)|[_*].|(?i:General)")
+
+#: A country or area code before a phone number, and not a year before the number of a contract.
+_CODES = re.compile(r"(?:\+[0-9]*|[0-9]{1,3}|(?:0|55)[0-9]+)$")
+
+#: A phone number as text.
+_NO_LETTERS = re.compile(r"[ ().+/-]*[0-9][0-9 ().+/-]*")
 
 #: A digit placeholder of a number format, and other parts that may contain digits.
 _PIECES = re.compile(r"[0#?]|\"[^\"]*\"|[\\_*].|[1-9]")
@@ -412,8 +418,8 @@ def _cell_value(cell: Any) -> Any:
     if isinstance(value, time) and re.search("[dDyY]", _WORDS.sub("", number_format)):
         # Zero, which a formula returns for an empty cell, is the day before Excel's first one: 00/01/1900.
         return None
-    if isinstance(value, str) and "_x" in value:
-        return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), value)
+    if isinstance(value, str):
+        return _text_as_shown(_ESCAPED.sub(lambda code: chr(int(code[1], 16)), value), number_format)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return value
     if _MAX_EXACT <= abs(value) < math.inf:
@@ -429,16 +435,31 @@ def _cell_value(cell: Any) -> Any:
 
 def _as_shown(number: int, number_format: str) -> float | str:
     """Return a number with the digits that only its format shows, as in ``+351 0`` or ``00" 9"0000-0000``."""
+    if number >= _ROUNDED_FROM and number % _ROUNDED_TO == 0:
+        # A float is not accepted as a phone number, but anywhere else.
+        return float(number)
     # Without the code, a foreign number might be a valid one in Brazil.
     part = _part_for(number, number_format)
-    shown, digits = _SHOWN_BEFORE.match(part), _with_digits_between(number, part)
-    before = re.sub(r"[^0-9+]", "", shown[1]) if shown else ""
-    if re.fullmatch(r"\+[0-9]*|[0-9]{1,3}|00[0-9]+", before):
-        return f"{before}{digits}"
-    if " " in digits:
-        return digits
-    # A float is not accepted as a phone number, but anywhere else.
-    return float(number) if number >= _ROUNDED_FROM and number % _ROUNDED_TO == 0 else number
+    before, digits = _shown_before(part, "0#?"), _with_digits_between(number, part)
+    width = _PIECES.findall(part).count("0")
+    if before.startswith("+") and len(str(number)) < width:
+        # "+00 (00) 00000-0000" shows +00 (51) 91234-5678 for a number without a country code.
+        before, digits = ("", digits) if before.strip() == "+" else (before, digits.zfill(width))
+    return f"{before}{digits}" if before or " " in digits else number
+
+
+def _text_as_shown(text: str, number_format: str) -> str:
+    """Return a phone number that is text with the digits that only its format shows, as in ``"+"@``."""
+    before = _shown_before(_BRACKETS.sub("", _PARTS.findall(number_format)[-1]), "@") if "@" in number_format else ""
+    return f"{before}{text}" if _NO_LETTERS.fullmatch(text) else text
+
+
+def _shown_before(part: str, places: str) -> str:
+    """Return what a format shows before the first of these places, if it may be the beginning of a phone number."""
+    shown = re.match(rf"((?:\"[^\"]*\"|\\.|[^{places};\"\\\[])*)[{places}]", part)
+    text = re.sub(r"\\(.)|\"", r"\1", shown[1] if shown else "").lstrip()
+    text = text[max(text.find("+"), 0) :]
+    return text if _CODES.match(re.sub("[ ().-]", "", text)) else ""
 
 
 def _with_digits_between(number: int, part: str) -> str:
@@ -471,7 +492,8 @@ def _part_for(number: int, number_format: str) -> str:
         return condition is None or _HOLDS[condition[1]](number, float(condition[2]))
 
     part = next(filter(applies, parts), parts[-1])
-    return _BRACKETS.sub("", _CURRENCY.sub(r'"\1"', part))
+    part = _BRACKETS.sub("", _CURRENCY.sub(r'"\1"', part))
+    return _NO_PLACES.sub(lambda found: found[1] or ("0" if found[0][0] in "Gg" else ""), part)
 
 
 def _is_empty(cell: Any) -> bool:

@@ -449,7 +449,12 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     ),
     "the end of a DOS file": ("a.csv", f"to;nome\r\n{BODY}\x1a".encode(), {}, TWO),
     "Excel, a format that shows +351": ("a.xlsx", formatted(912345678, '"+351 "0'), {}, [("+351|912345678", "Ana")]),
-    "Excel, a format that shows 1": ("a.xlsx", formatted(4155552671, '"1 "0'), {}, {2: "'14155552671' is not a valid"}),
+    "Excel, a format that shows 1": (
+        "a.xlsx",
+        formatted(4155552671, '"1 "0'),
+        {},
+        {2: "'1 4155552671' is not a valid"},
+    ),
     "Excel, a format of a phone number": ("a.xlsx", formatted(11910000001, "\\(00\\) 00000\\-0000"), {}, TWO[:1]),
     "Google Sheets, a format that shows +": (
         "a.xlsx",
@@ -631,6 +636,8 @@ def test_a_spreadsheet_as_people_have_it(case: str, tmp_path: Path) -> None:
         (1310100, "00000-000", "01310100"),
         (1234567890, '000"."000"."000\\-00', "01234567890"),
         (7, "[Blue]00;-00", "07"),
+        (12345678, '"2026/"00000000', "12345678"),
+        (12345678, '"2026-"00000000', "12345678"),
         (118, "00", "118"),
         (7, "0.00", "7"),
         (7, "#,##0", "7"),
@@ -674,10 +681,27 @@ def test_a_phone_number_has_no_zeros_of_its_format(tmp_path: Path) -> None:
         (11988887777, '00" tel. "00000-0000" (9)"', "+55|11988887777"),
         (988887777, '00" 9"0000-0000', None),
         (988887777, '##" 9"0000-0000', None),
+        (51912345678, '"+"General', "+51|912345678"),
+        (1144445555, '[Blue]"+54 "general', "+54|1144445555"),
+        (612345678, '"+39 "0000000000', "+39|0612345678"),
+        (1188887777, '"+55 "(00) 00000-0000', "+55|1188887777"),
+        (51912345678, "+00 (00) 00000-0000", "+55|51912345678"),
+        (551188887777, "(+00) 00 00000-0000", "+55|1188887777"),
+        (5511990000000, "+00 (00) 00000-0000", None),
+        (51912345678, "*+0_+", "+55|51912345678"),
+        (988887777, '"55 11 "00000-0000', "+55|11988887777"),
+        (88887777, '"(011) 9"0000-0000', "+55|11988887777"),
+        (988887777, '"1 "0', None),
+        (988887777, '"Tel 1: "0', None),
+        (11988887777, '"Tel 1: "0', "+55|11988887777"),
+        (51912345678, '"Tel 1: +"0', "+51|912345678"),
+        ("51912345678", '"+"@', "+51|912345678"),
+        ("98888-7777", '0;-0;0;"(11) "@', "+55|11988887777"),
+        ("11988887777", '"cel. "@', "+55|11988887777"),
     ],
 )
-def test_digits_that_a_format_shows_between_those_of_a_number_belong_to_it(
-    tmp_path: Path, value: int, number_format: str, to: str | None
+def test_digits_that_only_a_format_shows_belong_to_a_number(
+    tmp_path: Path, value: Any, number_format: str, to: str | None
 ) -> None:
     (tmp_path / "a.xlsx").write_bytes(formatted(value, number_format))
     (found,) = checked_entries(tmp_path / "a.xlsx", RowPlan(RowTemplates(None, {}), {}, {}, recipient))
