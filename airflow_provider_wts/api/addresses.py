@@ -65,6 +65,8 @@ _PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
 # Trailing zeros of a number that a spreadsheet showed with at most six digits, as in 5.51199E+12, and then saved.
 _ROUNDED = re.compile(r"[0-9]*0{6}")
 _LARGEST_EXACT = 2**53
+# The largest numbers of columns with 32 bits, ten digits or eleven digits. MySQL stores them for any larger number.
+LARGEST = ("2147483647", "4294967295", "9999999999", "99999999999")
 # From here on, few numbers are exact in single precision by chance: one in 65,536, and with 13 digits one in 500,000.
 _HARDLY_SINGLE = 10**11
 
@@ -173,6 +175,11 @@ _NO_NUMBER = "is not a valid phone number; begin with + and the country code for
 _LOST = "is a number without a plus sign or leading zeros, and not a Brazilian phone number; give it as text"
 LOST_DIGITS = "lost digits: spreadsheets shorten long numbers; format the column as text and export it again"
 
+CUT_OFF = (
+    "is what databases store for a number that is too large for its column; store phone numbers as text or BIGINT. If "
+    "it is right, begin it with +55"
+)
+
 
 def _typed_number(value: object) -> str:
     """Parse a value of a numeric type, of which only the digits are left."""
@@ -216,6 +223,8 @@ def lost_digits(digits: str) -> str:
 
 
 def _bare_digits(digits: str) -> str:
+    if digits in LARGEST:
+        raise _NotANumber(CUT_OFF)
     if found := _brazilian(digits) or (_brazilian(digits[2:]) if digits.startswith("55") else None):
         return found
     raise _NotANumber(_LOST)
@@ -247,6 +256,8 @@ def _text_number(value: str) -> str:
 
 def _written(text: str) -> str:
     """Parse digits with separators, with or without a plus sign."""
+    if text in LARGEST:
+        raise _NotANumber(CUT_OFF)
     text = _ANY_CARRIER.sub(r"\g<1>0", text, count=1)
     text = _SLASH_AFTER_AREA_CODE.sub(r"\1 ", text, count=1)
     signed = re.match(r"\(? ?\+", text)
@@ -529,6 +540,12 @@ def shortened_digits(value: object) -> str:
     """
     digits, _, fraction = _cleaned(str(value)).removeprefix("+").partition(".")
     return digits if _ROUNDED.fullmatch(digits) and not fraction.strip("0") else ""
+
+
+def is_cut_off(value: object) -> bool:
+    """Whether a value is what a database stores for a number that is too large for its column."""
+    digits, _, fraction = _cleaned(str(value)).partition(".")
+    return digits in LARGEST and not fraction.strip("0")
 
 
 def endings_in(record: Mapping[str, object]) -> set[str]:

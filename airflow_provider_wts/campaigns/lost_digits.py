@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.api.addresses import LOST_DIGITS, lost_digits, shortened_digits
+from airflow_provider_wts.api.addresses import (
+    CUT_OFF,
+    LARGEST,
+    LOST_DIGITS,
+    is_cut_off,
+    lost_digits,
+    shortened_digits,
+)
 from airflow_provider_wts.campaigns.row_templates import RowError
 
 if TYPE_CHECKING:
@@ -40,6 +47,8 @@ class LostDigits:
         for cell in columns.values():
             _refuse_float(cell, to)
         _refuse_missing_area_code(to, columns)
+        if _digits_in(to).endswith(LARGEST) and any(map(is_cut_off, columns.values())):
+            raise RowError(f"to: {CUT_OFF}")
         digits = shortened_digits(to) or _shortened_in_a_cell(to, columns)
         # What a template adds to all numbers, such as a plus, does not vouch for this one.
         if not digits or any(_is_written(digits, cell) for cell in columns.values()):

@@ -121,6 +121,15 @@ def test_a_plus_that_a_template_adds_does_not_vouch_for_a_shortened_number(templ
     assert bad_lines(({"fone": f"+{one}"} for one in SHORTENED), {"to": "{{ row.fone }}"}) == []
 
 
+@pytest.mark.parametrize("template", ["{{ row.fone }}", "+55{{ row.fone }}", "+55 {{ row.fone | int }}"])
+def test_the_largest_number_of_a_column_is_no_phone_number(template: str) -> None:
+    values = [2147483647, "4294967295", Decimal(9999999999), 99999999999, 2147483646]
+    found = list(of(({"fone": one} for one in values), {"to": template}).skipped())
+    assert [row.line for row in found] == [1, 2, 3, 4]
+    assert all("too large for its column" in row.reason for row in found)
+    assert bad_lines([{"fone": "21 4748-3647"}], {"to": "+55 {{ row.fone }}"}) == []
+
+
 @pytest.mark.parametrize(
     "template", ["+{{ row.fone | int }}", "{{ row.fone | int }}", "+{{ '%d' | format(row.fone) }}"]
 )
