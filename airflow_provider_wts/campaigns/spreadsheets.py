@@ -53,9 +53,9 @@ _CHUNK = 1024 * 1024
 _LONGEST_TAG = 1 << 16
 #: The start of a row, or a formula cell whose value is zero or missing.
 _ROW_OR_FORMULA = re.compile(
-    rb"(?P<row><(?:\w+:)?row(?:\s[^>]*)?>)|<(?:\w+:)?c(?P<cell>\s[^>]*)?>\s*"
+    rb"(?P<row><(?:\w+:)?row(?:\s[^>]*)?/?>)|<(?:\w+:)?c(?P<cell>\s[^>]*)?>\s*"
     rb"<(?:\w+:)?f(?:\s[^>]*)?(?:/>|(?<!/)>[^<]*</(?:\w+:)?f>)\s*"
-    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>(?P<zero>0?)</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>(?P<zero>(?:0(?:\.0)?)?)</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 _TEXT_CELL = re.compile(rb"\st=[\"']str[\"']")
 #: Written by programs that do not calculate formulas. Some of them write zero as the value.
@@ -391,8 +391,7 @@ def _problems_of_rows(sheet: Any, file: Any) -> dict[int, str]:
             for found in _ROW_OR_FORMULA.finditer(rest):
                 end = found.end()
                 if (tag := found["row"]) is None:
-                    has_text, is_zero = _TEXT_CELL.search(found["cell"] or b""), found["zero"] == b"0"
-                    if not has_text and not (is_zero and is_calculated):
+                    if not _TEXT_CELL.search(found["cell"] or b"") and not (found["zero"] and is_calculated):
                         problems.setdefault(number, _FORMULA_ALONE)
                     continue
                 given = _ROW_NUMBER.search(tag)

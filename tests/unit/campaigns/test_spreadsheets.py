@@ -411,6 +411,12 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {},
         {2: "contains a formula without its value"},
     ),
+    "Excel, zero for each formula that was not calculated, as Apache POI writes it": (
+        "a.xlsx",
+        edited(excel(["to", "nome"], [ANA, "=B1"]), b"<v />", b"<v>0.0</v>"),
+        {},
+        {2: "contains a formula without its value"},
+    ),
     "Excel, a formula that gives an empty text": (
         "a.xlsx",
         edited(excel(["to", "nome"], [ANA, "=A1"]), b'<c r="B2"', b'<c r="B2" t="str"'),
@@ -558,6 +564,12 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         excel(["to", "nome"], [ANA, "Ana"], [BIA, "Bia"], hidden=3),
         {},
         {3: "is hidden in the spreadsheet"},
+    ),
+    "Excel, a hidden row behind an empty one, both without a number": (
+        "a.xlsx",
+        edited(excel(["to", "nome"], [ANA, "Ana"], [BIA, "Bia"], hidden=3), b'<row r="3"', b"<row/><row"),
+        {},
+        {4: "is hidden in the spreadsheet"},
     ),
     "Excel, empty sheets": (
         "a.xlsx",
