@@ -396,9 +396,9 @@ def refuse_missing_inside(name: str, value: Any, *, texts: bool = True) -> None:
             f"{name}: has no value ({quoted(value)}). Nothing was sent. Omit it, or set None to clear it. Example: "
             "{{ params.x or none }}."
         )
-    elif not isinstance(value, (str, int, float)):
+    elif not isinstance(value, (str, int, float)) or value in (math.inf, -math.inf):
         try:
-            json_value(value)
+            json_value(Decimal(value) if isinstance(value, float) else value)
         except (TypeError, ValueError, WtsInvalidRequestError) as error:
             raise WtsInvalidRequestError(f"{name}: {error}") from None
 

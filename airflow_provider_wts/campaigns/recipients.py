@@ -427,7 +427,7 @@ def in_file(
     name = file.name.lower().removesuffix(".gz")
     known = file_format or next((kind for kind, ends in _ENDINGS.items() if name.endswith(ends)), None)
     if known is None:
-        old = " Save an old Excel file as .xlsx first." if name.endswith((".xls", ".xlsb", ".ods")) else ""
+        old = " Save it as Excel Workbook (.xlsx)." if name.endswith((".xls", ".xlsb", ".ods")) else ""
         raise WtsInvalidRequestError(
             f"recipients_path: the name of {quoted(path)} does not show its format.{old} Set recipients_format to one "
             f"of {', '.join(map(repr, FORMATS))}."

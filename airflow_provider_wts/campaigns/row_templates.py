@@ -348,7 +348,9 @@ def _guarded(name: str, fill: Callable[[RowValues], Any], *, needed: bool) -> Ca
             found = plain_data(fill(row), needed=needed, whole=needed and name != "row_to")
             return str(found) if isinstance(found, ShownNumber) and name != "row_to" else found
         except NoValueError as error:
-            raise RowError(f"{name}: {error}. To write something else instead, add: | default('cliente')") from None
+            is_read = name not in ("row_to", "row_key")
+            advice = ". To write something else instead, add: | default('cliente')" if is_read else ""
+            raise RowError(f"{name}: {error}{advice}") from None
         except jinja2.UndefinedError as error:
             what = _NO_COLUMN.sub(r"there is no column \1", error.message or "something is undefined")
             raise RowError(f"{name}: {_columns_of(what, row)}") from None

@@ -149,9 +149,10 @@ class Header:
             return values, f"has {_columns(len(cells))}, the header {width}"
         if any(not _is_empty(cell) for cell in cells[width:]):
             place = next(place for place, cell in enumerate(cells[width:], width + 1) if not _is_empty(cell))
+            title = ". If that line is a title, delete it" if width == 1 else ""
             return values, (
                 f"has {_columns(len(cells))}, the header {width}: column {place} has a value, but no name in line "
-                f"{self._line}"
+                f"{self._line}{title}"
             )
         return values, ""
 
@@ -307,8 +308,8 @@ def excel_rows(file: IO[bytes], sheet: str | None) -> Iterator[Cells]:
         except Exception as error:
             # For damaged files, openpyxl, zlib and the XML parser may raise anything.
             raise WtsInvalidRequestError(
-                f"recipients_path: the Excel file cannot be read: {error}. Nothing was sent. Save it as .xlsx, without "
-                "a password."
+                f"recipients_path: the Excel file cannot be read: {error}. Nothing was sent. Open it in Excel or "
+                "LibreOffice, and save it again as Excel Workbook (.xlsx), without a password."
             ) from None
 
 

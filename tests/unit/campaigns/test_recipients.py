@@ -637,6 +637,11 @@ def test_a_bad_row_says_why(row: Any, reason: str) -> None:
         found.refuse_bad_rows()
 
 
+def test_a_phone_number_that_is_missing_needs_no_default() -> None:
+    (row,) = of([{"fone": None}], {"to": "{{ row.fone }}"}).skipped()
+    assert row.reason == "row_to: 'fone' has no value"
+
+
 def test_many_bad_rows_are_counted_and_the_first_are_listed() -> None:
     found = of([{"to": "1"}] * 50)
     with pytest.raises(WtsInvalidRequestError, match="And 30 more") as caught:

@@ -557,7 +557,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.xlsx",
         excel(["Campanha de março"], ["to", "nome"], [ANA, "Ana"]),
         {},
-        {2: "column 2 has a value, but no name", 3: "column 2"},
+        {2: "column 2 has a value, but no name in line 1. If that line is a title, delete it", 3: "column 2"},
     ),
     "Excel, a hidden row": (
         "a.xlsx",
@@ -604,7 +604,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         {},
         "not as Strict Open XML",
     ),
-    "Excel of 2003": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "Save an old Excel file as .xlsx"),
+    "Excel of 2003": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 99, {}, "Save it as Excel Workbook (.xlsx)"),
     "a web page under the name of an Excel file": ("a.xlsx", b"<html>", {}, "perhaps CSV or a web page"),
     "an OpenDocument file under the name of an Excel file": (
         "a.xlsx",

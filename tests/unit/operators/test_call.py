@@ -131,6 +131,10 @@ IMPOSSIBLE = [
         {"operation_id": "create_contact", "body": {"metadata": {"a": float("nan")}}},
         "body.metadata.a: has no value \\(nan\\)",
     ),
+    (
+        {"operation_id": "create_contact", "body": {"metadata": {"a": [float("inf")]}}},
+        r"body.metadata.a\[0\]: Infinity is not a JSON value",
+    ),
     ({"operation_id": "create_contact", "body": {"name": "A"}, "paged": True}, "paged: create_contact is not a list"),
     ({"operation_id": "list_contacts", "paged": "maybe"}, "paged: 'maybe' must be true or false"),
     ({"operation_id": "list_contacts", "max_items": 5}, "max_items, output_path: have no effect"),
