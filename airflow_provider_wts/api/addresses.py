@@ -225,7 +225,7 @@ def lost_digits(digits: str) -> str:
 def _bare_digits(digits: str) -> str:
     if digits in LARGEST:
         raise _NotANumber(CUT_OFF)
-    if found := _brazilian(digits) or (_brazilian(digits[2:]) if digits.startswith("55") else None):
+    if found := _brazilian(digits) or _after_55(digits):
         return found
     raise _NotANumber(_LOST)
 
@@ -288,8 +288,8 @@ def _written(text: str) -> str:
 def _without_prefix(digits: str, groups: list[str]) -> str:
     if found := _brazilian(digits):
         return found
-    if digits.startswith("55") and (found := _brazilian(digits[2:])):
-        if groups[0] == "55" and len(groups[1]) < 6 and len(groups[1]) != 2:
+    if found := _after_55(digits):
+        if groups[0] == "55" and len(groups[1]) < 6 and len(groups[1]) != 2 and not groups[1].startswith("0"):
             # "55 3222-1111 22": area code 55 and an extension, or country code 55 and area code 32.
             raise _NotANumber("may begin with the country code 55 or with the area code 55; begin with +55")
         return found
@@ -318,8 +318,7 @@ def _with_country_code(digits: str, country_code: str | None = None) -> str:
     import phonenumbers
 
     if digits.startswith("55") and country_code in (None, "55"):
-        national = digits[2:]
-        if found := _brazilian(national) or _after_zero(national):
+        if found := _after_55(digits):
             return found
         raise _NotANumber(_NO_NUMBER)
     if _OLD_MEXICAN.fullmatch(digits) and country_code in (None, "52"):
@@ -340,6 +339,12 @@ def _with_country_code(digits: str, country_code: str | None = None) -> str:
     return f"+{parsed.country_code}|{phonenumbers.national_significant_number(parsed)}"
 
 
+def _after_55(digits: str) -> str | None:
+    """Parse what follows the country code, which may be dialled within Brazil."""
+    national = digits[2:]
+    return _brazilian(national) or _after_zero(national) if digits.startswith("55") else None
+
+
 def _after_zero(digits: str) -> str | None:
     """Parse what is dialled within Brazil: 0, optionally a carrier's code, and the area code."""
     if not digits.startswith("0"):
@@ -350,7 +355,7 @@ def _after_zero(digits: str) -> str | None:
 def _with_zeros(digits: str) -> str:
     """Parse a number with leading zeros, which are either dialled or padding."""
     bare = digits.lstrip("0")
-    with_code = _brazilian(bare[2:]) if bare.startswith("55") else None
+    with_code = _after_55(bare)
     if digits.startswith("000"):
         raise _NotANumber("begins with more zeros than are dialled")
     if digits.startswith("00"):
