@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wts.api.errors import quoted
@@ -111,7 +111,9 @@ def as_br(value: Any, decimals: int = 2) -> str:
         raise ValueError(
             f"{quoted(value)} is neither a number nor a date; parse it first, for example with '| number_br'"
         )
-    return f"{Decimal(str(found)):,.{decimals}f}".translate(str.maketrans(",.", ".,"))
+    # As spreadsheets and databases round; Python rounds 0.125 to 0.12.
+    with localcontext(rounding=ROUND_HALF_UP):
+        return f"{Decimal(str(found)):,.{decimals}f}".translate(str.maketrans(",.", ".,"))
 
 
 def _float(value: Any, default: Any = None) -> Any:

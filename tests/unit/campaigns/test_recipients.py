@@ -546,6 +546,8 @@ def test_an_accented_column_is_found_however_it_is_encoded(column: str, used: st
         ("row.x | number | as_br", "149.9", "149,90"),
         ("row.x | money | as_br", "R$ 1234567,8", "1.234.567,80"),
         ("row.x | number | as_br(0)", "1234.4", "1.234"),
+        ("row.x | as_br", 1234.565, "1.234,57"),
+        ("row.x | as_br(0)", Decimal("-2.5"), "-3"),
         ("row.x | date | as_br", "2026-03-01", "01/03/2026"),
         ("(row.x | number_br) * 2", "1,25", 2.5),
     ],
