@@ -44,8 +44,8 @@ _CARRIERS = frozenset(["12", "14", "15", "21", "22", "23", "25", "31", "41", "43
 _SEPARATED = re.compile(r"[0-9 ().\-]*[0-9][0-9 ().\-]*")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+")
 _DECIMAL = re.compile(r"([0-9]+)\.([0-9]{1,3})")
-# A float of a data frame inside a text: "(11.0) 98888-7777", "11 988887777.0".
-_FLOAT_INSIDE = re.compile(r"[^.]*[0-9]\.0{1,2}(?:[ )][^.]*)?")
+# A float of a data frame inside a text: "(11.0) 98888-7777", "11 988887777.0"; or written in Brazil: "11988887777,0".
+_FLOAT_INSIDE = re.compile(r"[^.]*[0-9]\.0{1,2}(?:[ )][^.]*)?|[^,]*[0-9],0{1,2}")
 # Excel's text marker, quotes, and the formula ="..." which exports use to keep leading zeros.
 _QUOTED = re.compile(r"=\"(.*)\"|\"(.*)\"|['\u2018\u2019`\u00b4](.*?)['\u2018\u2019`\u00b4]?")
 _SCHEME = re.compile(r"(?:tel|whatsapp):(?!//)", re.IGNORECASE)
@@ -176,8 +176,8 @@ _LOST = "is a number without a plus sign or leading zeros, and not a Brazilian p
 LOST_DIGITS = "lost digits: spreadsheets shorten long numbers; format the column as text and export it again"
 
 CUT_OFF = (
-    "is what databases store for a number that is too large for its column; store phone numbers as text or BIGINT. If "
-    "it is right, begin it with +55"
+    "is a placeholder, or what databases store for a number that is too large for its column; store phone numbers as "
+    "text or BIGINT. If it is right, begin it with +55"
 )
 
 

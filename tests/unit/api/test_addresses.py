@@ -228,6 +228,8 @@ def test_what_cannot_be_a_number_is_refused_with_an_example(text: str) -> None:
         ("11988887777.5", "is a fraction"),
         ("11988000000.0", "lost digits"),
         ("(11.0) 99999-8888", "contains a decimal number"),
+        ("5511999998888,0", "contains a decimal number"),
+        ("R$ 5.511.999.998.888,00", "contains a decimal number"),
         (Decimal("1198888777E+1"), "is in scientific notation"),
         (Decimal("1.1988887777E+10"), None),
         (Decimal("11988887777.0"), None),
