@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: The share of rows whose numbers end in six zeros by chance, with a margin: they are one in a million.
-_BY_CHANCE = 1e-5
+BY_CHANCE = 1e-5
 
 #: The digits of a Brazilian number with its area code.
 _SHORTEST = 10
@@ -54,7 +54,7 @@ class LostDigits:
         if not digits or any(_is_written(digits, cell) for cell in columns.values()):
             return
         self._shortened.append(line)
-        if self._skips or 1 < len(self._shortened) > line * _BY_CHANCE:
+        if self._skips or 1 < len(self._shortened) > line * BY_CHANCE:
             others = f", as in line {self._shortened[0]}" if self._shortened[0] != line else ""
             raise RowError(
                 f"to: ends in six zeros{others}, so it may have {LOST_DIGITS}. If it is right, begin it with + in its "

@@ -620,6 +620,8 @@ def contact_rows(value: Any) -> list[dict[str, Any]]:
     if not isinstance(rows, list):
         raise WtsInvalidRequestError("contacts: is empty. Give a list of objects; [] saves nothing.")
     checked = [_row(index, row) for index, row in enumerate(rows)]
+    phones = [(f"contacts[{index}].phone_number", row.get("phone_number")) for index, row in enumerate(rows)]
+    contact_fields.refuse_shortened(phones)
     contact_fields.refuse_twins(checked)
     return checked
 

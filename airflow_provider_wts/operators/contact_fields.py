@@ -8,7 +8,7 @@ requests. An invalid value raises ``WtsInvalidRequestError``, and a name of noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +203,22 @@ def report_dropped(log: Logger, sent: Mapping[str, Any] | Unset | None, answer: 
     dropped = sorted(key for key, value in sent.items() if value not in (None, "") and kept.get(key) is None)
     if dropped:
         log.warning("WTS Chat did not keep these custom fields: %s. Check the types of their values.", dropped)
+
+
+def refuse_shortened(phones: Sequence[tuple[str, Any]]) -> None:
+    """Refuse phone numbers of which several may have lost digits, as a campaign does.
+
+    :param phones: the numbers as they were given, each with its place.
+    """
+    from airflow_provider_wts.api.addresses import LOST_DIGITS, shortened_digits
+    from airflow_provider_wts.campaigns.lost_digits import BY_CHANCE
+
+    found = [place for place, phone in phones if shortened_digits(phone) and not str(phone).strip().startswith("+")]
+    if 1 < len(found) > len(phones) * BY_CHANCE:
+        raise WtsInvalidRequestError(
+            f"{found[1]}: ends in six zeros, as {found[0]} does, so it may have {LOST_DIGITS}. Nothing was sent. If it "
+            "is right, begin it with +."
+        )
 
 
 def refuse_twins(rows: Iterable[Mapping[str, Any]]) -> None:

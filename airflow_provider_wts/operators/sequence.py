@@ -183,6 +183,7 @@ class SequenceWriter(WtsOperator):
         ids = None if parameters.missing(self.contact_ids) else parameters.identities("contact_ids", self.contact_ids)
         phones = None if parameters.missing(self.phones) else parameters.texts("phones", self.phones)
         numbers = [str(contact_fields.phone_number(f"phones[{i}]", text)) for i, text in enumerate(phones or [])]
+        contact_fields.refuse_shortened([(f"phones[{i}]", text) for i, text in enumerate(phones or [])])
         named = [*(_Member("contact_id", one) for one in ids or []), *(_Member("phone_number", one) for one in numbers)]
         return list(dict.fromkeys(named))
 
@@ -289,6 +290,8 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
             raise WtsInvalidRequestError(
                 f"{', '.join(named)}: were given together with recipients_sql. Nothing was sent. Leave them out."
             )
+        phones = [(f"recipients_sql: row {row.line}: phone", row.values.get("phone")) for row in snapshot.rows()]
+        contact_fields.refuse_shortened(phones)
         return map(_member, snapshot.rows())
 
 

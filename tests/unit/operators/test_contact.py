@@ -574,6 +574,11 @@ IMPOSSIBLE = [
         r"contacts\[1\].phone_number: is the same person as in contacts\[0\]",
     ),
     (
+        WtsSaveContactsOperator,
+        {"contacts": [{"phone_number": 5511990000000}, {"phone_number": "11980000000"}]},
+        r"contacts\[1\].phone_number: ends in six zeros, as contacts\[0\].phone_number does",
+    ),
+    (
         WtsUpdateContactOperator,
         {"phone": CARLA, "custom_fields": {"plano": "nan"}},
         "custom_fields.plano: has no value",

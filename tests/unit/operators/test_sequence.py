@@ -432,6 +432,11 @@ IMPOSSIBLE = [
     ),
     (WtsAddToSequenceOperator, {"phones": [CARLA, "12"]}, r"phones\[1\]: '12'"),
     (WtsAddToSequenceOperator, {"phones": "['1']"}, "tojson"),
+    (
+        WtsAddToSequenceOperator,
+        {"phones": ["+5511970000000", 5511990000000, "5511980000000"]},
+        r"phones\[2\]: ends in six zeros, as phones\[1\] does, so it may have lost digits",
+    ),
     (WtsAddToSequenceOperator, {"contact_ids": ["7"]}, r"contact_ids\[0\]: '7' is not a valid ID"),
     (WtsRemoveFromSequenceOperator, {"contact_id": "7"}, "contact_id: '7' is not a valid ID"),
     (WtsRemoveFromSequenceOperator, {"phones": [None]}, r"phones\[0\]: must not be blank"),
@@ -548,6 +553,14 @@ def test_the_contacts_of_a_query_are_added_once_though_it_changes(wts_connection
     context["ti"].max_tries = 2
     run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **query)
     assert members(wts_connection) == 10
+
+
+def test_numbers_of_a_query_that_lost_digits_are_refused(wts_connection, context, customers):
+    query = {"recipients_sql": f"SELECT phone FROM {customers.table} ORDER BY id", "recipients_conn_id": "wts_db"}
+    customers.write("UPDATE TABLE_NAME SET phone = 5511990000000 - id * 1000000 WHERE id > 2")
+    with pytest.raises(AirflowFailException, match="row 5: phone: ends in six zeros, as recipients_sql: row 4"):
+        run(WtsAddToSequenceOperator, context, sequence="Pós-venda", **query)
+    assert members(wts_connection) == 0
 
 
 def test_contacts_in_doubt_of_a_query_are_left_out_by_changing_it(wts_connection, context, customers, monkeypatch):
