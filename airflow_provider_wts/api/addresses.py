@@ -60,6 +60,8 @@ _LINKED_NUMBER = re.compile(r"\+?[1-9][0-9]{7,14}", re.ASCII)
 # "0xx11", "0**11": a placeholder for the carrier.
 _ANY_CARRIER = re.compile(r"(\(?)0 ?(?:xx|\*\*) ?", re.IGNORECASE)
 _SLASH_AFTER_AREA_CODE = re.compile(r"(\(?0?[1-9][0-9]\)?) ?/ ?(?=[0-9])")
+# A Brazilian's tax number, which has as many digits as a mobile number.
+_CPF = re.compile(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}")
 _PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
 
 # Trailing zeros of a number that a spreadsheet showed with at most six digits, as in 5.51199E+12, and then saved.
@@ -258,6 +260,8 @@ def _written(text: str) -> str:
     """Parse digits with separators, with or without a plus sign."""
     if text in LARGEST:
         raise _NotANumber(CUT_OFF)
+    if _CPF.fullmatch(text):
+        raise _NotANumber("is written as a CPF")
     text = _ANY_CARRIER.sub(r"\g<1>0", text, count=1)
     text = _SLASH_AFTER_AREA_CODE.sub(r"\1 ", text, count=1)
     signed = re.match(r"\(? ?\+", text)
