@@ -60,6 +60,8 @@ _LINKED_NUMBER = re.compile(r"\+?[1-9][0-9]{7,14}", re.ASCII)
 # "0xx11", "0**11": a placeholder for the carrier.
 _ANY_CARRIER = re.compile(r"(\(?)0 ?(?:xx|\*\*) ?", re.IGNORECASE)
 _SLASH_AFTER_AREA_CODE = re.compile(r"(\(?0?[1-9][0-9]\)?) ?/ ?(?=[0-9])")
+# A number with thousands separators, as spreadsheets show and export it. No person groups a phone number like that.
+_THOUSANDS = re.compile(r"[0-9]{1,3}([.,])[0-9]{3}(?:\1[0-9]{3})+")
 # A Brazilian's tax number, which has as many digits as a mobile number.
 _CPF = re.compile(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}")
 _PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
@@ -199,7 +201,7 @@ def _typed_number(value: object) -> str:
     if not isinstance(value, float):
         # Single and half precision keep seven and three digits.
         narrow = "float" in kind
-        raise _NotANumber(LOST_DIGITS if narrow else f"is not text but {kind}")
+        raise _NotANumber(LOST_DIGITS if narrow else f"is not text but {kind}; give it as text")
     if not value.is_integer():
         raise _NotANumber("is a fraction")
     if abs(value) >= _LARGEST_EXACT:
@@ -417,7 +419,7 @@ def _cleaned(text: str) -> str:
     text = text.strip()
     if quoted := _QUOTED.fullmatch(text):
         text = next(part for part in quoted.groups() if part is not None).strip()
-    return text
+    return re.sub("[.,]", "", text) if _THOUSANDS.fullmatch(text) else text
 
 
 def _plain(character: str) -> str:

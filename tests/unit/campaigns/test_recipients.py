@@ -107,7 +107,13 @@ def test_where_bad_rows_are_skipped_the_first_shortened_number_is_skipped_too() 
     assert bad_lines([NUMBER, f"+{SHORTENED[0]}"], skips=True) == []
 
 
-@pytest.mark.parametrize("form", ["{} ", "\u00a0{}", "'{}", Decimal, lambda digits: Decimal(f"{digits}.00")])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("{} ", "\u00a0{}", "'{}", Decimal, lambda digits: Decimal(f"{digits}.00")),
+        *(lambda digits: f"{int(digits):,}", lambda digits: f"{int(digits):_}".replace("_", ".")),
+    ],
+)
 def test_a_shortened_number_is_recognized_in_each_form(form: Any) -> None:
     cells = [form.format(one) if isinstance(form, str) else form(one) for one in SHORTENED]
     assert bad_lines(cells) == [2]

@@ -435,7 +435,7 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
         "a.xlsx",
         excel(["to", "nome"], [date(2026, 3, 1), "Ana"]),
         {},
-        {2: "is not text but date"},
+        {2: "is not text but date; give it as text"},
     ),
     "Excel, the serial number of a date for a phone number": (
         "a.xlsx",
