@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jinja2
@@ -27,7 +28,7 @@ class RenderedParameters:
     """Mixin for all classes with ``template_fields``; it comes before Airflow's class among the bases.
 
     A template that renders to nothing (blank, ``None``, NaN, or one of these as text) leaves its parameter at its
-    default, as if it had not been given.
+    default, as if it had not been given. So does the output of a task, also in an instance of a mapped task.
     """
 
     #: Parameters that must not vanish, because they prevent sends, or customers read them. If one of them was given and
@@ -114,8 +115,11 @@ class RenderedParameters:
             written = getattr(self, name, None)
             self._rendering = name
             render(self, (name,), context, jinja_env, seen_oids)
-            if _may_vanish(written, jinja_env):
-                self._settle(name, written)
+            if (is_output := self._is_mapped_output(name, context)) or _may_vanish(written, jinja_env):
+                # Airflow does not render what it mapped over, and 2.11 keeps the template of a notifier that renders
+                # to nothing.
+                is_kept = getattr(self, name) is written and not is_output and id(written) not in seen_oids
+                self._settle(name, "" if is_kept and not hasattr(written, "resolve") else getattr(self, name))
         self._rendering = None
 
     def refuse_vanished(self) -> None:
@@ -133,12 +137,22 @@ class RenderedParameters:
                     "it a value, or omit the parameter. Example: {{ params.x or 'a default' }}."
                 )
 
-    def _settle(self, name: str, written: Any) -> None:
-        """Leave a parameter at its default if its template rendered to nothing."""
-        rendered = getattr(self, name)
-        if rendered is written and not hasattr(written, "resolve"):
-            # Airflow 2.11 does not replace the template of a notifier if it renders to nothing.
-            rendered = ""
+    def _is_mapped_output(self, name: str, context: Any) -> bool:
+        """Whether a parameter of this instance of a mapped task is the output of another task."""
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            return False
+        parameter, task = _PARAMETERS.get(name, name), context["dag"].get_task(vars(self)["task_id"])
+        source = task.expand_input.value
+        if isinstance(source, Mapping):
+            return hasattr(source.get(parameter), "resolve")
+        if not hasattr(source, "resolve"):
+            source = source[context["ti"].map_index]
+        # Which parameters an output of objects gave, only the instance shows.
+        given = vars(self)["_BaseOperator__init_kwargs"].keys() - task.partial_kwargs.keys()
+        return hasattr(source, "resolve") and parameter in given
+
+    def _settle(self, name: str, rendered: Any) -> None:
+        """Leave a parameter at its default if it rendered to nothing."""
         if name in self.never_blank:
             is_empty = rendered.strip() in ("[]", "()", "{}") if isinstance(rendered, str) else rendered in ([], (), {})
             if is_missing(rendered) or is_empty:

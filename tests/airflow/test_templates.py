@@ -193,6 +193,54 @@ def test_mapped_tasks_render_each_their_own(run_dag, wts_connection, fast_emulat
         assert [body["sessionMetadata"]["map"] for body in bodies] == ["0", "1"]
 
 
+OUTPUT = """
+from airflow.providers.common.compat.sdk import DAG, task
+from airflow_provider_wts.operators.contact import WtsUpdateContactOperator
+from airflow_provider_wts.operators.message import WtsSendTextOperator
+
+TO = "+55 11 99999-0001"
+with DAG(DAG_ID, schedule=None):
+
+    @task
+    def made(rows): return rows
+
+    @task
+    def texts(): return ["a {{ ds }}", "b {% c %}", "d {# e"]
+
+    for guard in ("exclude_tags", "send_window"):
+        nothing = [None, []]
+        WtsSendTextOperator.partial(task_id=f"expand_{guard}", to=TO, text="Oi").expand(**{guard: made(nothing)})
+        WtsSendTextOperator.partial(task_id=f"rows_{guard}", to=TO, text="Oi").expand_kwargs(
+            made([{guard: value} for value in nothing])
+        )
+        WtsSendTextOperator.partial(task_id=f"row_{guard}", to=TO, text="Oi").expand_kwargs([made({guard: None})])
+    WtsSendTextOperator.partial(task_id="text", to="+55 11 99999-0002", exclude_tags=None).expand(text=texts())
+    WtsSendTextOperator.partial(task_id="only", text="f").expand_kwargs(made([{"to": "+55 11 99999-0002"}]))
+    phones = {"phone": TO, "annotation": "Antes", "email_address": "a@example.com"}
+    before = WtsUpdateContactOperator(task_id="before", **phones)
+    nothing = made([None, "", "nan"])
+    kept = WtsUpdateContactOperator.partial(task_id="kept", phone=TO, name="Ana").expand(annotation=nothing)
+    cleared = WtsUpdateContactOperator.partial(task_id="cleared").expand_kwargs([{"phone": TO, "email_address": None}])
+    before >> kept >> cleared
+"""
+
+
+def test_an_output_that_is_nothing_is_not_given_where_it_is_mapped_over(
+    run_dag, wts_connection, fast_emulator, dag_file
+):
+    outcome = run_dag(dag_file(OUTPUT), connections=wts_connection)
+    states = {task: set(found) for task, found in outcome.states.items() if not task.startswith(("made", "texts"))}
+    guarded = {task for task in states if task.split("_")[0] in ("expand", "rows", "row")}
+    assert len(guarded) == 6
+    assert [task for task in guarded if states[task] != {"failed"}] == []
+    assert [task for task in states.keys() - guarded if states[task] != {"success"}] == []
+    assert fast_emulator.received("+5511999990001") == []
+    texts = sorted(one.text for one in fast_emulator.received("+5511999990002"))
+    assert texts == ["a {{ ds }}", "b {% c %}", "d {# e", "f"]
+    (contact,) = [one for one in fast_emulator.state.contacts if one["phoneNumber"] == "+55|11999990001"]
+    assert (contact["annotation"], contact["email"]) == ("Antes", None)
+
+
 FILES = """
 from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_wts.operators.campaign import WtsSendTextBatchOperator
