@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8095, help="port, 0 = a free one (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8095, help="port, 0 = a free one (default: %(default)s)")
     parser.add_argument(
         "--name",
         action="append",
@@ -108,8 +108,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--switch", action="append", default=[], metavar="NAME=VALUE", help="change a switch; repeatable"
     )
-    parser.add_argument("--log-level", default="warning", help="debug, info, warning, error (default: %(default)s)")
+    levels = ("debug", "info", "warning", "error")
+    parser.add_argument("--log-level", type=str.lower, choices=levels, default="warning", help="default: %(default)s")
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
+    return int(text)
 
 
 def _positive(text: str) -> float:
@@ -120,7 +127,10 @@ def _positive(text: str) -> float:
 
 
 def _seed_data(path: str) -> dict[str, Any]:
-    data = json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ValueError(f"{path}: is not valid JSON: {problem}") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path}: must be a JSON object.")
     return data

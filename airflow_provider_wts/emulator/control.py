@@ -39,6 +39,7 @@ class Control:
                 result = self._do(method, name, read_json(raw) if raw else {})
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Refusal) as problem:
             text = problem.text if isinstance(problem, Refusal) else str(problem)
+            text = f"{text} is missing." if isinstance(problem, KeyError) else text
             return Answer(400, as_json({"problem": text}))
         if result is None:
             return Answer(404, as_json({"problem": f"There is no control call {method} {name!r}."}))

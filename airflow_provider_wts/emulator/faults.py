@@ -6,7 +6,10 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
+
+from airflow_provider_wts.api.contract import operations
 
 Kind = Literal[
     "latency",
@@ -100,6 +103,7 @@ class Fault:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value.isprintable()):
                 raise ValueError(f"{name}: must be a text without line breaks.")
+        _check_operation(self.operation_id)
         if self.kind == "redirect" and not 300 <= self.status < 400:
             self.status = 302
         self._chance = random.Random(self.seed)
@@ -120,6 +124,13 @@ class Fault:
             return False
         self.hits += 1
         return True
+
+
+def _check_operation(operation_id: str | None) -> None:
+    if operation_id is not None and operation_id not in operations():
+        close = get_close_matches(operation_id, operations(), n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else "Example: 'send_text'."
+        raise ValueError(f"operation_id: {operation_id!r} is not an operation of the API. {hint}")
 
 
 class Faults:

@@ -18,6 +18,7 @@ import copy
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +66,8 @@ def seed_account(account: Account, data: Mapping[str, Any]) -> dict[str, int]:
             _MADE_UP[kind](account, given)
         elif kind in ("behaviours", "switches"):
             add(account, given)
+        elif not isinstance(given, list):
+            raise ValueError(f"{kind}: must be a list, not {given!r}.")
         else:
             for number, one in enumerate(given):
                 try:
@@ -379,7 +382,10 @@ def _named(records: Table[RecordT] | Sequence[RecordT], wanted: str, key: str) -
 
 
 def _behaviours(account: Account, given: Mapping[str, Any]) -> None:
+    known = [one.name for one in fields(Behaviour) if one.init]
     for address, settings in given.items():
+        if unknown := sorted(set(settings) - set(known)):
+            raise ValueError(f"behaviours[{address!r}]: {unknown} is not valid. It may have {known}.")
         account.set_behaviour(address, Behaviour(**settings))
 
 

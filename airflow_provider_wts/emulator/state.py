@@ -278,7 +278,11 @@ class Behaviour:
     answers: str = "asked"
     fails: str | None = None
     stays: str | None = None
-    _next: int = 0
+    _next: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.replies, list) or not all(isinstance(reply, str) for reply in self.replies):
+            raise ValueError(f"replies: must be a list of texts, not {self.replies!r}. Example: ['Sim']")
 
     def next_reply(self) -> str | None:
         """Return what the contact answers now, ``None`` if it stays silent."""

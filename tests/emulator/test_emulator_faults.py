@@ -189,8 +189,14 @@ def test_a_chance_is_repeatable(api: Api, emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"kind": "explode"}, {"kind": "reset", "when": "later"}, {"kind": "reset", "x": 1}]
+    "settings",
+    [
+        {"kind": "explode"},
+        {"kind": "reset", "when": "later"},
+        {"kind": "reset", "x": 1},
+        {"kind": "reset", "operation_id": "send_txt"},
+    ],
 )
 def test_a_fault_that_does_not_exist_is_refused(emulator: Emulator, settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"fault|kind|before"):
+    with pytest.raises(ValueError, match=r"fault|kind|before|Did you mean 'send_text'"):
         emulator.faults.add_all(settings)

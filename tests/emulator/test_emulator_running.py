@@ -18,6 +18,7 @@ import requests
 from emulator_api import CARLA
 
 from airflow_provider_wts import emulator as emulator_package
+from airflow_provider_wts.emulator.__main__ import main
 from airflow_provider_wts.emulator.running import Emulator
 
 if TYPE_CHECKING:
@@ -139,13 +140,31 @@ def test_the_command_line_serves_until_a_signal(number: signal.Signals, tmp_path
         assert process.wait(5) == 0
 
 
-def test_a_bad_seed_file_is_one_clear_line(tmp_path: Path) -> None:
-    seed = tmp_path / "seed.json"
-    seed.write_text('{"chatbot": []}', encoding="utf-8")
-    command = [sys.executable, "-m", "airflow_provider_wts.emulator", "--port", "0", "--seed-file", str(seed)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
+@pytest.mark.parametrize(
+    ("seed", "told"),
+    [
+        ('{"chatbot": []}', "['chatbot']: not valid in a seed file"),
+        ("{", "seed.json: is not valid JSON"),
+        ('{"behaviours": {"*": {"reply": ["Sim"]}}}', "behaviours['*']: ['reply'] is not valid"),
+        ('{"behaviours": {"*": {"replies": "Sim"}}}', "replies: must be a list of texts, not 'Sim'"),
+        ('{"contacts": "x"}', "contacts: must be a list, not 'x'"),
+    ],
+)
+def test_a_bad_seed_file_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: str, told: str
+) -> None:
+    file = tmp_path / "seed.json"
+    file.write_text(seed, encoding="utf-8")
+    assert main(["--port", "0", "--seed-file", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+@pytest.mark.parametrize(("option", "value"), [("--port", "99999"), ("--port", "-1"), ("--log-level", "loud")])
+def test_a_bad_option_is_named(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    with pytest.raises(SystemExit):
+        main([f"{option}={value}"])
+    assert f"argument {option}: " in capsys.readouterr().err
 
 
 # Control over HTTP --------------------------------------------------------------------------------------------------
@@ -210,6 +229,8 @@ def test_what_was_received_is_asked_over_http(api: Api, emulator: Emulator) -> N
     [
         ("POST", "switches", {"nothing": 1}, 400),
         ("POST", "faults", {"kind": "explode"}, 400),
+        ("POST", "faults", {"kind": "reset", "operation_id": "send_txt"}, 400),
+        ("POST", "contact-reply", {"from": "+5511999990001"}, 400),
         ("POST", "seed", {"dogs": 1}, 400),
         ("POST", "clock", {"advance": -1}, 400),
         ("GET", "nothing", None, 404),
@@ -220,7 +241,7 @@ def test_a_wrong_control_call_says_what_is_wrong(
 ) -> None:
     answer = requests.request(method, f"{emulator.url}/_emulator/{name}", json=body, timeout=5)
     assert answer.status_code == status
-    assert answer.json()["problem"]
+    assert len(answer.json()["problem"]) > len("'text'")
 
 
 def test_parallel_clients_lose_nothing(api: Api, emulator: Emulator) -> None:
