@@ -46,6 +46,9 @@ _COLUMN = re.compile(r"\s*row\.([^\W\d_]\w*)\s*")
 
 _NO_COLUMN = re.compile(r"'[\w.]*RowValues object' has no attribute ('.*')")
 
+# On Airflow 3, a run that an asset or an API call starts has none of these.
+_NO_DATE = re.compile(r"'(?:ds|ts|logical_date|data_interval)\w*' is undefined")
+
 #: What templates may use of the module ``yaml`` in Airflow's macros; its other functions can run code.
 _SAFE_YAML = frozenset(("safe_load", "safe_dump", "dump"))
 
@@ -353,7 +356,9 @@ def _guarded(name: str, fill: Callable[[RowValues], Any], *, needed: bool) -> Ca
             raise RowError(f"{name}: {error}{advice}") from None
         except jinja2.UndefinedError as error:
             what = _NO_COLUMN.sub(r"there is no column \1", error.message or "something is undefined")
-            raise RowError(f"{name}: {_columns_of(what, row)}") from None
+            is_date = _NO_DATE.fullmatch(what)
+            hint = f"{what}: this run has no logical date. Use {{{{ dag_run.run_after }}}}" if is_date else None
+            raise RowError(f"{name}: {hint or _columns_of(what, row)}") from None
         except Exception as error:
             # A filter may raise anything for a value it does not support, which makes the row a bad one.
             raise RowError(f"{name}: {error}") from None

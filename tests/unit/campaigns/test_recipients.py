@@ -204,6 +204,12 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(template: Any) 
         filled(template, tel="1", name="Ana")
 
 
+@pytest.mark.parametrize("name", ["ds_nodash", "ts", "logical_date", "data_interval_end"])
+def test_a_date_that_a_run_does_not_have_is_no_column(name: str) -> None:
+    with pytest.raises(RowError, match=rf"'{name}' is undefined: this run has no logical date. Use .*run_after"):
+        filled(f"em {{{{ {name} }}}}", tel="1")
+
+
 def test_a_filter_that_fails_is_the_rows_fault() -> None:
     with pytest.raises(RowError, match="row_x"):
         filled("{{ row.n / 0 }}", n=1)
