@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, AirflowOptionalProviderFeatureException, Param, task
 
 from airflow_provider_wts.notifications.wts import WtsNotifier
-from airflow_provider_wts.operators.message import WtsSendTemplateOperator
+from airflow_provider_wts.operators.message import WtsSendTemplateBatchOperator
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +72,15 @@ if ApprovalOperator is not None:
         # [END approve]
 
         # [START send]
-        send = WtsSendTemplateOperator.partial(
+        send = WtsSendTemplateBatchOperator(
             task_id="send",
             template="{{ params.template }}",
             channel="{{ params.channel }}",
+            recipients=customers,
+            row_to="{{ row.phone }}",
+            row_parameters={"nome": "{{ row.name }}"},
             # Yesterday's approval does not cover tonight.
             send_window="08:00-20:00 America/Sao_Paulo",
-        ).expand_kwargs(
-            customers.map(lambda customer: {"to": customer["phone"], "parameters": {"nome": customer["name"]}})
         )
         # [END send]
 
