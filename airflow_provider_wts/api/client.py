@@ -370,8 +370,8 @@ class _Retries(wait_base):
 
     def again(self, state: RetryCallState) -> bool:
         verdict = _verdict(state)
+        self._uncertain = self._uncertain or (verdict.may_have_acted and not self._call.reads)
         if verdict.outcome is Outcome.UNKNOWN:
-            self._uncertain = True
             return self._call.repeatable
         if verdict.outcome is Outcome.ODD:
             return True
@@ -412,9 +412,9 @@ class _Retries(wait_base):
         log.warning("%s Retrying in %.1f s.", error, state.upcoming_sleep)
 
     def final(self, error: WtsError) -> WtsError:
-        """Return the error to raise, with a note if an earlier attempt may have taken effect."""
+        """Return the error to raise, with a note if an attempt may have taken effect."""
         if self._uncertain and not isinstance(error, WtsUnknownOutcomeError):
-            error.add_note("An earlier attempt of this call got no answer; it may have taken effect.")
+            error.add_note("An attempt of this call got no usable answer; it may have taken effect.")
         return error
 
 

@@ -74,6 +74,14 @@ class Verdict:
     value: Any = None
     error: WtsError | None = None
 
+    @property
+    def may_have_acted(self) -> bool:
+        """Whether a write may have taken effect, although it got no usable answer."""
+        if self.outcome is Outcome.ODD and isinstance(self.error, WtsRejectedError):
+            status = self.error.status or 0
+            return 200 <= status < 300 or status in _REDIRECTS_AFTER_SUCCESS
+        return self.outcome is Outcome.UNKNOWN
+
 
 #: Prefixes of the keys of refusals with status 500. INFERRED from integrators' reports; other keys mean unknown.
 _BUSINESS_KEY_PREFIXES = ("FORM_ERROR", "ENTITY_")

@@ -878,14 +878,31 @@ class TestPages:
             list(client_of("http://localhost:1").pages(READ))
 
 
-def test_a_repeatable_write_that_is_refused_after_an_attempt_without_answer_says_so(
-    emulator: Emulator, impatient: WtsClient
+@pytest.mark.parametrize("fault", [("reset", {}), ("not_json", {}), *[("redirect", {"status": s}) for s in (302, 303)]])
+@pytest.mark.parametrize("last", ["status", "itself"])
+def test_a_repeatable_write_that_fails_after_an_attempt_without_usable_answer_says_so(
+    fault: tuple[str, dict[str, Any]], last: str, emulator: Emulator, impatient: WtsClient
 ) -> None:
-    emulator.faults.add("reset", when="after")
+    kind, fields = fault
+    emulator.faults.add(kind, when="after", times=1 if last == "status" else None, **fields)  # type: ignore[arg-type]
     emulator.faults.add("status", status=400)
-    with pytest.raises(WtsRejectedError) as caught:
+    with pytest.raises(WtsError) as caught:
         impatient.perform(write(emulator))
-    assert "may have taken effect" in caught.value.__notes__[0]
+    told = " ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+    assert "may have taken effect" in told or "Repeating this call does no harm" in told
+
+
+@pytest.mark.parametrize("call", [READ, None])
+@pytest.mark.parametrize("status", [301, 307, 403])
+def test_what_changes_nothing_is_not_said_to_have_taken_effect(
+    call: Call[Any] | None, status: int, emulator: Emulator, impatient: WtsClient
+) -> None:
+    kind: Any = "redirect" if status < 400 else "status"
+    emulator.faults.add("reset" if call else kind, times=1, **({} if call else {"status": status, "envelope": "html"}))
+    emulator.faults.add(kind, status=status, times=None, envelope="html")
+    with pytest.raises(WtsRejectedError) as caught:
+        impatient.perform(call or write(emulator))
+    assert not getattr(caught.value, "__notes__", ())
 
 
 def test_waiting_for_the_own_budget_uses_up_no_time_for_retries(
