@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
     from airflow_provider_wts.hooks.tables import Table
+    from airflow_provider_wts.sending.ledger import Fence
+
+#: Where the ledger names the try that may write.
+HOLDER = "wts_outcome_holder"
 
 #: The shortest pause between two passes, and how long Airflow waits for a late trigger.
 _LEAST_INTERVAL = timedelta(seconds=10)
@@ -132,7 +136,7 @@ class WtsCampaignOutcomeOperator(WtsOperator):
     def execute(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Follow the campaigns until the end, and return the counts; the event after a wait says nothing."""
         with task_failures():
-            following = _Following(self)
+            following = _Following(self, _fence(context))
             with following.outcomes:
                 while True:
                     following.read()
@@ -163,14 +167,32 @@ class _WithinPercent(WtsHook):
         return dataclasses.replace(found, rate_limit_percent=min(found.rate_limit_percent, self._percent))
 
 
-class _Following:
-    """One task instance: its checked parameters, and what it has found."""
+def _fence(context: Context) -> Fence | None:
+    """Take over from earlier tries that may still run; ``None`` if this deployment has no ledger."""
+    from airflow_provider_wts.hooks.context import TaskIdentity, run_identity
+    from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
 
-    def __init__(self, operator: WtsCampaignOutcomeOperator) -> None:
+    store = store_of(context, TaskIdentity.of(context["ti"]))
+    if store is None:
+        return None
+    run = run_identity(context) if isinstance(store, FileStore) else None
+    fence = Fence(store, try_number=int(context["ti"].try_number or 1), run=run, name=HOLDER)
+    fence.hold()
+    return fence
+
+
+class _Following:
+    """One task instance: its checked parameters, and what it has found.
+
+    :param fence: lets only the latest try write.
+    """
+
+    def __init__(self, operator: WtsCampaignOutcomeOperator, fence: Fence | None) -> None:
         from airflow_provider_wts.campaigns import report, sent
         from airflow_provider_wts.campaigns.outcomes import EXAMPLE, Outcomes, RowPolicy
 
         self._operator = operator
+        self._fence = fence
         self._log = operator.log
         self._detail = parameters.needed_choice("detail", operator.detail, ("sessions", "messages"))
         self._language = parameters.needed_choice("report_language", operator.report_language, tuple(report.WORDS))
@@ -276,7 +298,10 @@ class _Following:
         }
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        return self.outcomes.rows(self._policy, self._observed)
+        yield from self.outcomes.rows(self._policy, self._observed)
+        # A try that froze before this point would replace what its successor wrote.
+        if self._fence is not None:
+            self._fence.check()
 
     def next_pass(self) -> datetime | None:
         """Return when the next pass begins; ``None`` if this was the last one."""

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -44,8 +45,10 @@ def follow(settings: dict[str, Any]) -> dict[str, Any]:
     DbApiHook.get_hook = classmethod(lambda cls, conn_id, hook_params=None: made(conn_id))
     if settings["death"]:
         _die_at(**settings["death"])
+    task_instance = SimpleNamespace(dag_id="outcome", run_id="one", task_id="outcome", map_index=-1, try_number=1)
+    operator = WtsCampaignOutcomeOperator(task_id="outcome", **settings["parameters"])
     try:
-        return {"result": WtsCampaignOutcomeOperator(task_id="outcome", **settings["parameters"]).execute({})}
+        return {"result": operator.execute({"ti": task_instance})}  # type: ignore[typeddict-item]
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
 

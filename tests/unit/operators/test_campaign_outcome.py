@@ -489,13 +489,15 @@ def test_an_answer_of_another_kind_among_the_results_is_looked_up(
 # Waiting --------------------------------------------------------------------------------------------------------------
 
 
-def test_it_waits_in_the_triggerer_and_takes_no_ids_along(service: Emulator, send: Any, tmp_path: Path) -> None:
+def test_it_waits_in_the_triggerer_and_takes_no_ids_along(
+    service: Emulator, send: Any, context: dict[str, Any]
+) -> None:
     campaign = send(*map(number, range(20)))
     operator = WtsCampaignOutcomeOperator(
         task_id="outcome", campaign=campaign, until=timedelta(days=2), needed=0.5, deferrable=True
     )
     with pytest.raises(TaskDeferred) as deferred:
-        operator.execute({})
+        operator.execute(context)
     assert len(json.dumps(deferred.value.trigger.serialize(), default=str)) < 300
     client = WtsHook().client
     for session in service.state.sessions.by_creation()[-10:]:
@@ -503,7 +505,7 @@ def test_it_waits_in_the_triggerer_and_takes_no_ids_along(service: Emulator, sen
     again = WtsCampaignOutcomeOperator(
         task_id="outcome", campaign=campaign, until=timedelta(days=2), needed=0.5, deferrable=True
     )
-    result = getattr(again, deferred.value.method_name)({}, event={"moment": "now"})
+    result = getattr(again, deferred.value.method_name)(context, event={"moment": "now"})
     assert (result["by_status"], result["final"]) == ({"COMPLETED": 10, "PENDING": 10}, 10)
     assert (result["path"], result["table"]) == (None, None)
 
@@ -799,6 +801,30 @@ def test_a_table_that_was_written_before_a_kill_is_compared_again(
     database.write("UPDATE TABLE_NAME SET replied = NULL")
     follow(campaign, **given)
     assert database(replied) == [(2,)]
+
+
+@pytest.mark.parametrize("where", ["table", "file"])
+def test_a_try_that_comes_back_after_its_successor_writes_no_older_row(
+    service: Emulator, send: Any, follow: Any, database: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    campaign = send(*map(number, range(5)))
+    given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"} if where == "table" else {}
+    perform = WtsClient.perform
+
+    def frozen(self: WtsClient, *args: Any, **kwargs: Any) -> Any:
+        found = perform(self, *args, **kwargs)
+        monkeypatch.setattr(WtsClient, "perform", perform)
+        service.contact_writes(number(1), "Sim")
+        later.append(follow(campaign, **given))
+        return found
+
+    later: list[dict[str, Any]] = []
+    monkeypatch.setattr(WtsClient, "perform", frozen)
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        follow(campaign, **given)
+    assert [row["line"] for row in rows(later[0]).values() if row["replied"]] == [2]
+    if where == "table":
+        assert database("SELECT line FROM TABLE_NAME WHERE replied") == [(2,)]
 
 
 def test_a_database_that_cannot_sum_its_rows_up_is_compared_row_by_row(
