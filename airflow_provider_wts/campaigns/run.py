@@ -247,6 +247,8 @@ class Campaign:
         """Record what is known before the first request."""
         for row in self._recipients.skipped():
             self._progress.skip(row)
+        # A try that froze here would show its own results in place of its successor's.
+        self.ledger.check()
         if self._results is not None:
             where = {"results_path": self._results.address, "manifest_path": self._results.manifest_address}
             self._results.begin({**self._about(), **where})
@@ -738,6 +740,7 @@ class Campaign:
 
     def _publish(self, summary: dict[str, Any], problem: str) -> None:
         """Write the summary to the results, the outlets' events, XCom and the log."""
+        self.ledger.check()
         if self._results is not None:
             self._results.complete({**self._about(), **summary})
         events: Any = self._context.get("outlet_events")

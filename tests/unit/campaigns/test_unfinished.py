@@ -13,10 +13,12 @@ from campaign_tries import Killed
 from task_process import Processes, wait_until
 from tries import numbers
 
+from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.campaigns.results import ResultsFile
 from airflow_provider_wts.campaigns.run import Campaign
 from airflow_provider_wts.operators.campaign import WtsCampaignOutcomeOperator
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotBatchOperator
+from airflow_provider_wts.sending import ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,3 +221,38 @@ def test_what_follows_a_killed_campaign_finds_it_in_xcom(tries: Tries) -> None:
         "complete": False,
     }
     assert len(rows_of(output, tries.folder, tries.context)) == 20
+
+
+@pytest.mark.parametrize("step", ["begin", "complete"])
+def test_a_try_that_was_given_up_replaces_no_results_of_its_successor(
+    service: Emulator, task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(ledger, "LEASE", 0.2)
+    results, xcoms = tmp_path / "results.jsonl", []
+    publishing = {"begin": Campaign._begin, "complete": Campaign._publish}[step]
+
+    def execute() -> dict[str, Any]:
+        context = task.next_try()
+        context["ti"].xcom_push = lambda **xcom: xcoms.append(xcom["value"])
+        operator = WtsSendChatbotBatchOperator(
+            task_id="send", chatbot=BOT, recipients=numbers(3), results_path=str(results)
+        )
+        return operator.execute(context)  # type: ignore[arg-type]
+
+    def frozen(self: Campaign, *arguments: Any) -> None:
+        monkeypatch.setattr(Campaign, publishing.__name__, publishing)
+        service.faults.clear()
+        assert execute()["sent"] == 3
+        publishing(self, *arguments)
+
+    # Without its successor, it would not know what came of its request.
+    service.faults.add("reset", when="after", operation_id="queue_chatbot_batch")
+    for search in ("list_sessions", "get_contact_by_phone", "filter_contacts", "get_session"):
+        service.faults.add("status", status=403, operation_id=search, times=None)
+    monkeypatch.setattr(Campaign, publishing.__name__, frozen)
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        execute()
+    assert received(service) == sorted(numbers(3))
+    assert {line["status"] for line in map(json.loads, results.read_text().splitlines())} == {"sent"}
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["results.jsonl", "results.jsonl.manifest.json"]
+    assert xcoms[-1]["sent"] == 3
