@@ -211,8 +211,6 @@ def _parts(template: jinja2.Template, context: Any) -> tuple[list[Any], list[Any
         parts = list(
             template.root_render_func(environment.context_class(environment, names, template.name, template.blocks))
         )
-    except Exception:
-        environment.handle_exception()  # with the template's line in the traceback
     finally:
         environment.finalize = finalize
     return parts, missing

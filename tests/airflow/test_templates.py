@@ -241,6 +241,23 @@ def test_an_output_that_is_nothing_is_not_given_where_it_is_mapped_over(
     assert (contact["annotation"], contact["email"]) == ("Antes", None)
 
 
+UNDEFINED = """
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_wts.operators.message import WtsSendTextOperator
+
+with DAG(DAG_ID, schedule=None):
+    WtsSendTextOperator(task_id="send", to="+55 11 99999-0001", text="{{ nobody.name }}")
+"""
+
+
+def test_a_name_that_is_not_defined_is_the_error(run_dag, wts_connection, fast_emulator, dag_file):
+    outcome = run_dag(dag_file(UNDEFINED), connections=wts_connection)
+    assert outcome.states == {"send": ["failed"]}
+    assert "UndefinedError: 'nobody' is undefined" in outcome.logs
+    assert "AttributeError" not in outcome.logs
+    assert fast_emulator.requests == []
+
+
 FILES = """
 from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_wts.operators.campaign import WtsSendTextBatchOperator
