@@ -19,6 +19,7 @@ from airflow_provider_wts.api.wire import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
 # Parameters whose names are taken by Airflow's own attributes.
 _PARAMETERS = {"is_dry_run": "dry_run"}
@@ -52,6 +53,16 @@ class RenderedParameters:
     not_templated: ClassVar[frozenset[str]] = frozenset()
 
     _rendering: str | None = None
+
+    #: The arguments of an instance of a mapped task, without those that Airflow and the bases add.
+    _mapped_arguments: frozenset[str] = frozenset()
+
+    def __new__(cls, *_: Any, **kwargs: Any) -> Self:
+        """Remember which arguments an instance of a mapped task is given."""
+        made = super().__new__(cls)
+        if kwargs.get("_airflow_from_mapped"):
+            object.__setattr__(made, "_mapped_arguments", frozenset(kwargs))
+        return made
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make each parameter of our classes a template field, after those of the bases."""
@@ -139,7 +150,7 @@ class RenderedParameters:
 
     def _is_mapped_output(self, name: str, context: Any) -> bool:
         """Whether a parameter of this instance of a mapped task is the output of another task."""
-        if not getattr(self, "_BaseOperator__from_mapped", False):
+        if not self._mapped_arguments:
             return False
         parameter, task = _PARAMETERS.get(name, name), context["dag"].get_task(vars(self)["task_id"])
         source = task.expand_input.value
@@ -148,8 +159,7 @@ class RenderedParameters:
         if not hasattr(source, "resolve"):
             source = source[context["ti"].map_index]
         # Which parameters an output of objects gave, only the instance shows.
-        given = vars(self)["_BaseOperator__init_kwargs"].keys() - task.partial_kwargs.keys()
-        return hasattr(source, "resolve") and parameter in given
+        return hasattr(source, "resolve") and parameter in self._mapped_arguments - task.partial_kwargs.keys()
 
     def _settle(self, name: str, rendered: Any) -> None:
         """Leave a parameter at its default if it rendered to nothing."""

@@ -199,7 +199,7 @@ from airflow_provider_wts.operators.contact import WtsUpdateContactOperator
 from airflow_provider_wts.operators.message import WtsSendTextOperator
 
 TO = "+55 11 99999-0001"
-with DAG(DAG_ID, schedule=None):
+with DAG(DAG_ID, schedule=None, default_args={"exclude_tags": None}):
 
     @task
     def made(rows): return rows
@@ -214,7 +214,7 @@ with DAG(DAG_ID, schedule=None):
             made([{guard: value} for value in nothing])
         )
         WtsSendTextOperator.partial(task_id=f"row_{guard}", to=TO, text="Oi").expand_kwargs([made({guard: None})])
-    WtsSendTextOperator.partial(task_id="text", to="+55 11 99999-0002", exclude_tags=None).expand(text=texts())
+    WtsSendTextOperator.partial(task_id="text", to="+55 11 99999-0002", send_window=None).expand(text=texts())
     WtsSendTextOperator.partial(task_id="only", text="f").expand_kwargs(made([{"to": "+55 11 99999-0002"}]))
     phones = {"phone": TO, "annotation": "Antes", "email_address": "a@example.com"}
     before = WtsUpdateContactOperator(task_id="before", **phones)
