@@ -141,7 +141,7 @@ class Once:
             found = self._ask(send, since, settled_after, since_clear=since_clear)
             if found.finding is Finding.FOUND:
                 return cast("T", self._receive(send, found.answer))
-            unknown_since = None if found.finding is Finding.ABSENT else since
+            unknown_since = None if found.shows_absence else since
         if before_send is not None:
             before_send()
             send = send._replace(call=build(mark))
@@ -174,7 +174,7 @@ class Once:
             found = self._ask(send, started, reconcile.effect_lag(timeout) + send.held_back, since_clear=True)
             if found.finding is Finding.FOUND:
                 return self._receive(send, found.answer)
-            unknown_since = None if found.finding is Finding.ABSENT else started
+            unknown_since = None if found.shows_absence else started
         # A third attempt is left to the next try of the task.
         operation_id = send.call.operation_id
         if unknown_since is None:
@@ -199,7 +199,7 @@ class Once:
         if found.finding is Finding.FOUND:
             log.info("WTS Chat shows that it was sent; nothing is sent again.")
         elif found.finding is Finding.ABSENT:
-            log.info("WTS Chat shows that it was not sent; sending it now.")
+            log.info("%s; sending it now.", found.reason.capitalize() or "WTS Chat shows that it was not sent")
         elif self.unknown.resends(since_clear=since_clear):
             log.warning("It is unknown whether this was sent before (%s); sending it again.", found.reason)
         else:

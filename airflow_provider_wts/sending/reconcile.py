@@ -135,11 +135,17 @@ class SearchResult(NamedTuple):
     """The result of a search.
 
     :param answer: the API's answer to the send as far as WTS Chat shows it, if it was found.
+    :param reason: why it is undecided, or why it counts as absent although nothing shows that.
     """
 
     finding: Finding
     answer: Any = None
     reason: str = ""
+
+    @property
+    def shows_absence(self) -> bool:
+        """Whether WTS Chat shows that it was not sent."""
+        return self.finding is Finding.ABSENT and not self.reason
 
 
 _ABSENT = SearchResult(Finding.ABSENT)
@@ -742,7 +748,7 @@ class Repeatable:
 
     def search(self, hook: WtsHook, mark: Mark, since: datetime) -> SearchResult:
         """Report absence, so that the call is made again."""
-        return _ABSENT
+        return SearchResult(Finding.ABSENT, reason="repeating it does no harm")
 
 
 class ByPhone(NamedTuple):

@@ -367,6 +367,27 @@ def test_creating_with_sequences_is_undecided_where_the_answer_is_lost(wts_conne
     assert len(wts_connection.requests_of("create_contact")) == 1
 
 
+@pytest.mark.parametrize("options", [{"upsert": True}, {"get_if_exists": True}])
+def test_what_may_be_saved_again_is_not_said_to_be_absent(wts_connection, context, options, caplog):
+    wts_connection.faults.add("reset", when="after", operation_id="create_contact", times=2)
+    with pytest.raises(
+        WtsUnknownOutcomeError, match="two attempts got no answer, and repeating it does no harm"
+    ) as caught:
+        run(WtsCreateContactOperator, context, phone_number=NOBODY, **options)
+    assert caught.value.repeatable
+    assert "WTS Chat shows" not in caplog.text
+
+    run(WtsCreateContactOperator, next_try(context), phone_number=NOBODY, **options)
+    assert len([one for one in wts_connection.state.contacts if one["phoneNumber"] == "+55|11988887777"]) == 1
+
+
+def test_a_refusal_after_a_lost_answer_says_that_it_may_be_saved(wts_connection, context):
+    wts_connection.faults.add("reset", when="after", operation_id="create_contact")
+    wts_connection.faults.add("status", status=422, operation_id="create_contact")
+    with pytest.raises(AirflowFailException, match="unknown whether an earlier one reached"):
+        run(WtsCreateContactOperator, context, phone_number=NOBODY, upsert=True)
+
+
 @pytest.mark.parametrize("by", ["phone", "contact_id"])
 def test_changing_with_sequences_is_undecided_where_the_answer_is_lost(wts_connection, context, ledger, by):
     operation_id = "update_contact_by_phone" if by == "phone" else "update_contact"
