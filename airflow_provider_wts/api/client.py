@@ -415,6 +415,8 @@ class _Retries(wait_base):
         """Return the error to raise, with a note if an attempt may have taken effect."""
         if self._uncertain and not isinstance(error, WtsUnknownOutcomeError):
             error.add_note("An attempt of this call got no usable answer; it may have taken effect.")
+            if isinstance(error, WtsRejectedError):
+                error.in_doubt = True
         return error
 
 

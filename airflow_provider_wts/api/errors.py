@@ -111,6 +111,8 @@ class WtsRejectedError(WtsError):
         self.key = key
         self.text = text
         self.short_id = short_id
+        #: Whether an earlier attempt of the call got no usable answer, so that this may be about its effect.
+        self.in_doubt = False
 
 
 class WtsAuthenticationError(WtsRejectedError):

@@ -14,8 +14,10 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.answers import required
 from airflow_provider_wts.api.errors import (
+    WtsError,
     WtsInvalidRequestError,
     WtsNotSentError,
+    WtsRejectedError,
     WtsUnknownOutcomeError,
     WtsUnreachableError,
     quoted,
@@ -149,7 +151,7 @@ def upload(
 ) -> FileV2:
     """Upload a file, as :meth:`~airflow_provider_wts.hooks.wts.WtsHook.upload` describes.
 
-    If the content is lost in transit, the upload starts over, which does no harm.
+    If the content or the answer to the last step is lost in transit, the upload starts over, which does no harm.
     """
     source = Source.of(path, parameter=parameter)
     name = name or source.name
@@ -160,19 +162,30 @@ def upload(
     while True:
         place = client.perform(begin)
         url, temporary_id = (required(place, field, begin.operation_id) for field in ("urlUpload", "tempFileId"))
+        problem: WtsError
         try:
             with source.open() as file:
                 client.put_content(url, file, source.size, mime_type=mime_type)
-            break
         except (WtsNotSentError, WtsUnknownOutcomeError) as error:
-            wait = next(waits, None)
-            if wait is None or (isinstance(error, WtsUnreachableError) and not error.passing):
+            if isinstance(error, WtsUnreachableError) and not error.passing:
                 raise
-            log.warning("%s The upload starts over in %.0f s.", error, wait)
-            time.sleep(wait)
+            problem = error
+        else:
             _refuse_changed(source, path, parameter)
-    _refuse_changed(source, path, parameter)
-    saved = client.perform(save_file(temporary_id))
+            try:
+                saved = client.perform(save_file(temporary_id))
+                break
+            except WtsRejectedError as error:
+                # The temporary ID may be gone because an earlier attempt saved the file.
+                if not error.in_doubt:
+                    raise
+                problem = error
+        wait = next(waits, None)
+        if wait is None:
+            raise problem
+        log.warning("%s The upload starts over in %.0f s.", problem, wait)
+        time.sleep(wait)
+        _refuse_changed(source, path, parameter)
     log.info("Uploaded a file of %s bytes as %s; its ID is %s.", f"{source.size:,}", file_type, saved.get("id"))
     return saved
 

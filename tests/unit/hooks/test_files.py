@@ -47,6 +47,8 @@ class FakeStorage:
         self.begun: list[str] = []
         self.saved: list[Any] = []
         self.answers: list[int | str] = []
+        #: What the last step answers, before it answers well.
+        self.endings: list[tuple[int, bytes]] = []
         storage = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -58,7 +60,8 @@ class FakeStorage:
 
             def do_POST(self) -> None:
                 storage.saved.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.answer({"id": FILE_ID, "type": "VIDEO"})
+                status, body = storage.endings.pop(0) if storage.endings else (200, None)
+                self.answer({"id": FILE_ID, "type": "VIDEO"}, status, body)
 
             def do_PUT(self) -> None:
                 told = storage.answers.pop(0) if storage.answers else 200
@@ -72,8 +75,8 @@ class FakeStorage:
                 else:
                     self.answer({}, told)
 
-            def answer(self, body: Any, status: int = 200) -> None:
-                content = json.dumps(body).encode()
+            def answer(self, body: Any, status: int = 200, content: bytes | None = None) -> None:
+                content = json.dumps(body).encode() if content is None else content
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -297,6 +300,24 @@ def test_a_lost_content_starts_over_at_the_first_step(client, storage, invoice, 
     assert len(storage.begun) == len(storage.puts) == 3
     assert len(storage.saved) == 1
     assert [call.args[0] for call in no_waits.call_args_list] == [1.0, 5.0]
+
+
+@pytest.mark.parametrize("lost", [(502, b""), (200, b""), (200, b"<html>"), (302, b"")])
+def test_a_file_whose_lost_saving_cannot_be_repeated_starts_over(client, storage, invoice, no_waits, monkeypatch, lost):
+    monkeypatch.setattr(client, "_sleep", lambda seconds: None)
+    gone = (500, b'{"key": "ENTITY_NOT_FOUND"}')
+    storage.endings = [lost, gone]
+
+    assert files.upload(client, str(invoice))["id"] == FILE_ID
+    assert (len(storage.puts), len(storage.saved)) == (2, 3)
+
+
+def test_a_saving_that_is_refused_at_once_does_not_start_over(client, storage, invoice, no_waits):
+    storage.endings = [(500, b'{"key": "ENTITY_ERROR"}')] * 2
+
+    with pytest.raises(WtsRejectedError, match="ENTITY_ERROR"):
+        files.upload(client, str(invoice))
+    assert len(storage.saved) == 1
 
 
 def test_it_ends_after_a_few_times(client, storage, invoice, no_waits):
