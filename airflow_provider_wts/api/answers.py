@@ -28,6 +28,9 @@ MAX_LEVELS = 100
 #: Fields of errors that most other answers do not have.
 _OF_ERRORS = ("key", "error", "httpStatusCode")
 
+#: Fields of which a page has at least one.
+_OF_PAGES = ("items", "totalItems", "totalPages", "hasMorePages")
+
 #: The API's integers are below this.
 _LARGEST = 2**63
 _MAX_DIGITS = 20
@@ -85,6 +88,9 @@ def problem_of(operation: Operation, value: Any) -> str | None:
         is_error = any(value.get(name) and name not in shape.properties for name in _OF_ERRORS)
         if is_error and not any(value.get(name) for name in shown):
             return "it is an error, although its HTTP status means success"
+        # Otherwise, a search for a send would take this for an empty list, and the send for absent.
+        if operation.paged and all(value.get(name) is None for name in _OF_PAGES):
+            return "it shows neither items nor how many there are"
     return None if _fits(shape, value, 1) else _first_problem(shape, value, "", 1)
 
 

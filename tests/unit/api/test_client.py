@@ -853,6 +853,14 @@ class TestPages:
         with RawServer(self.page(1, None, hasMorePages=False)) as server:
             assert list(client_of(server.url).items(SESSIONS)) == []
 
+    @pytest.mark.parametrize("answer", [b"{}", b'{"items": null, "pageNumber": 1}', b'{"status": "ok"}'])
+    def test_what_shows_neither_items_nor_their_number_is_no_page(self, answer: bytes, client_of: ClientOf) -> None:
+        with (
+            RawServer(http(answer)) as server,
+            pytest.raises(WtsUnexpectedAnswerError, match="neither items nor how many there are"),
+        ):
+            list(client_of(server.url).items(SESSIONS))
+
     @pytest.mark.parametrize(
         ("items", "problem"),
         [

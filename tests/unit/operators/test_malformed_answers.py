@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_wts.api import transport
 from airflow_provider_wts.api.call import Call
 from airflow_provider_wts.api.client import WtsClient
-from airflow_provider_wts.api.errors import WtsError
+from airflow_provider_wts.api.errors import WtsError, WtsUnknownOutcomeError
 from airflow_provider_wts.emulator.running import Emulator
 from airflow_provider_wts.notifications.wts import WtsNotifier
 from airflow_provider_wts.provider_info import PROVIDER_INFO
@@ -323,6 +323,18 @@ def test_a_send_whose_answer_is_malformed_is_looked_for_and_goes_out_once(
     assert answers.count == 1
     last = [one for one in account.requests if one.operation_id == "send_text"][-1]
     assert found["senderId"] == json.loads(last.raw_body)["senderId"]
+
+
+@pytest.mark.parametrize("page", [b"{}", b'{"items": null}', b'{"status": "ok"}'])
+def test_a_send_is_not_absent_from_what_is_no_list(
+    page: bytes, run: Callable[[str], Any], answers: Answers, account: Emulator
+) -> None:
+    account.faults.add("reset", when="after", operation_id="send_text")
+    answers.path, answers.malform = "/v2/session", lambda number, body: page
+    before = len(account.requests_of("send_text"))
+    with pytest.raises(WtsUnknownOutcomeError, match="WTS Chat could not be asked: list_sessions"):
+        run("WtsSendTextOperator")
+    assert len(account.requests_of("send_text")) == before + 1
 
 
 def test_a_malformed_answer_to_what_cannot_be_looked_for_leaves_its_intent(
