@@ -291,8 +291,9 @@ _watchdog = _Watchdog()
 _local = threading.local()
 
 
-# It logs invalid headers, and the address, which may contain a phone number.
-logging.getLogger("urllib3.connection").addFilter(lambda record: getattr(_local, "exchange", None) is None)
+# They log invalid headers, and the address, which may contain a phone number, or the signature for an upload.
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(lambda record: getattr(_local, "exchange", None) is None)
 
 
 def _after_fork() -> None:

@@ -697,6 +697,15 @@ class TestDiscretion:
         assert TOKEN not in told
         assert "99999" not in told
 
+    def test_no_library_logs_an_address(
+        self, emulator: Emulator, impatient: WtsClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        with suppress(WtsNotFoundError):
+            impatient.perform(Call("get_contact_by_phone", {"phone": TO}))
+        assert emulator.requests
+        assert "phonenumber" not in " ".join(r.getMessage() for r in caplog.records if r.name.startswith("urllib3"))
+
     def test_no_repr_tells_the_token(self, emulator: Emulator, impatient: WtsClient) -> None:
         told = [repr(impatient), str(vars(impatient)), repr(SEND)]
         assert not [text for text in told if TOKEN in text or "99999" in text]
