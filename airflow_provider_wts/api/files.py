@@ -114,6 +114,8 @@ def put_content(transport: Transport, url: str, content: Content, *, mime_type: 
         raise _failure(failure, host, content.problem) from None
     if not 200 <= reply.status < 300:
         raise _refusal(reply, host)
+    if b"<html" in reply.body[:1000].lower():
+        raise _uncertain(f"not the file storage {host}, but a web page answered. Starting over does no harm.")
 
 
 def _failure(failure: ExchangeFailed, host: str, problem: Exception | None) -> WtsError:

@@ -72,6 +72,8 @@ class FakeStorage:
                 if told == "reset":
                     self.connection.close()
                     self.close_connection = True
+                elif told == "a web page":
+                    self.answer({}, content=b"\r\n<!DOCTYPE html><HTML>Log in to this network")
                 else:
                     self.answer({}, told)
 
@@ -292,7 +294,7 @@ def test_an_answer_without_an_address_is_an_error(invoice):
 # Tried again ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("trouble", [503, 500, 429, 400, "reset"])
+@pytest.mark.parametrize("trouble", [503, 500, 429, 400, "reset", "a web page"])
 def test_a_lost_content_starts_over_at_the_first_step(client, storage, invoice, no_waits, trouble):
     storage.answers = [trouble, trouble]
 
