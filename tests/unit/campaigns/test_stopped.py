@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_wts.emulator.running import Emulator
 
 RECIPIENTS = 120
+#: Seconds that a busy machine may take. What the tasks wait for would take a minute or more.
+AT_ONCE = 25
 RAISED = "SystemExit" if AIRFLOW_VERSION >= (3,) else "AirflowTaskTerminated"
 
 #: Operators and what they take, by their calls.
@@ -85,7 +87,7 @@ def test_a_campaign_that_airflow_ends_completes_its_results_and_a_clear_goes_on(
     wait_until(lambda: len(service.requests_of(operation)) >= nth)
     told, seconds = running.terminate()
     assert told["raised"] == RAISED
-    assert seconds < 4
+    assert seconds < AT_ONCE
     by_status, manifest = left_by(tmp_path)
     got = received(service)
     assert sorted(by_status["sent"]) == sorted(got)
@@ -106,7 +108,7 @@ def test_requests_whose_answers_take_too_long_are_undecided_until_the_clear(
     running = tries.start()
     wait_until(lambda: hanging.hits >= (4 if operation == "send_text" else 2))
     told, seconds = running.terminate()
-    assert (told["raised"], seconds < 4) == (RAISED, True)
+    assert (told["raised"], seconds < AT_ONCE) == (RAISED, True)
     by_status, manifest = left_by(tmp_path)
     assert len(by_status["undecided"]) == manifest["undecided"] == under_way
     assert len(by_status["not_sent"]) == RECIPIENTS - under_way
@@ -130,7 +132,7 @@ def test_a_campaign_that_waits_is_ended_at_once(service: Emulator, tmp_path: Pat
     begun = {"window": 0, "pace": 2, "rate limit": 2}[wait]
     wait_until(lambda: manifest.exists() and len(service.requests_of("queue_chatbot_batch")) >= begun)
     told, seconds = running.terminate()
-    assert (told["raised"], seconds < 4) == (RAISED, True)
+    assert (told["raised"], seconds < AT_ONCE) == (RAISED, True)
     by_status, found = left_by(tmp_path)
     got = received(service)
     assert sorted(by_status.get("sent", [])) == sorted(got)
@@ -150,7 +152,7 @@ def test_a_single_send_that_airflow_ends_goes_out_once(service: Emulator, tmp_pa
     running = tries.start()
     wait_until(lambda: hanging.hits == 1)
     told, seconds = running.terminate()
-    assert (told["raised"], seconds < 2) == (RAISED, True)
+    assert (told["raised"], seconds < AT_ONCE) == (RAISED, True)
     tries.clear()
     assert "result" in tries.start().end()
     assert list(received(service).values()) == [1]
@@ -167,7 +169,7 @@ def test_an_export_that_airflow_ends_goes_on(service: Emulator, tmp_path: Path) 
     running = tries.start()
     wait_until(lambda: hanging.hits == 1)
     told, seconds = running.terminate()
-    assert (told["raised"], seconds < 2) == (RAISED, True)
+    assert (told["raised"], seconds < AT_ONCE) == (RAISED, True)
     counts = tries.start().end()["result"]
     assert counts["sessions"] == 5
 
