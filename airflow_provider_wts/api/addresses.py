@@ -549,14 +549,19 @@ def shortened_digits(value: object) -> str:
 
     :return: the digits; blank if there are others at the end, or if they are grouped as people do.
     """
-    digits, _, fraction = _cleaned(str(value)).removeprefix("+").partition(".")
-    return digits if _ROUNDED.fullmatch(digits) and not fraction.strip("0") else ""
+    digits = _whole(_cleaned(str(value)).removeprefix("+"))
+    return digits if _ROUNDED.fullmatch(digits) else ""
 
 
 def is_cut_off(value: object) -> bool:
     """Whether a value is what a database stores for a number that is too large for its column."""
-    digits, _, fraction = _cleaned(str(value)).partition(".")
-    return digits in LARGEST and not fraction.strip("0")
+    return _whole(_cleaned(str(value))) in LARGEST
+
+
+def _whole(text: str) -> str:
+    """Return a number without zeros behind its point; blank if there are other digits."""
+    digits, _, fraction = text.partition(".")
+    return "" if fraction.strip("0") else digits
 
 
 def endings_in(record: Mapping[str, object]) -> set[str]:

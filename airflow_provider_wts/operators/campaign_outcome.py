@@ -169,14 +169,14 @@ class _WithinPercent(WtsHook):
 
 def _fence(context: Context) -> Fence | None:
     """Take over from earlier tries that may still run; ``None`` if this deployment has no ledger."""
-    from airflow_provider_wts.hooks.context import TaskIdentity, run_identity
-    from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
+    from airflow_provider_wts.hooks.context import TaskIdentity
+    from airflow_provider_wts.sending.ledger import Fence, run_of, store_of
 
     store = store_of(context, TaskIdentity.of(context["ti"]))
     if store is None:
         return None
-    run = run_identity(context) if isinstance(store, FileStore) else None
-    fence = Fence(store, try_number=int(context["ti"].try_number or 1), run=run, name=HOLDER)
+    try_number = int(context["ti"].try_number or 1)
+    fence = Fence(store, try_number=try_number, run=run_of(store, context), name=HOLDER)
     fence.hold()
     return fence
 

@@ -90,8 +90,8 @@ class Export:
         log: Logger,
         tables: tuple[Table | None, Table | None] = (None, None),
     ) -> None:
-        from airflow_provider_wts.hooks.context import TaskIdentity, run_identity
-        from airflow_provider_wts.sending.ledger import Fence, FileStore, store_of
+        from airflow_provider_wts.hooks.context import TaskIdentity
+        from airflow_provider_wts.sending.ledger import Fence, FileStore, run_of, store_of
 
         if wanted.file_format == "parquet":
             # Fails early if it is not installed.
@@ -107,8 +107,7 @@ class Export:
         # Runs may share a folder; this marks the files of this task.
         self._mark = hashlib.sha256("\0".join(map(str, task)).encode()).hexdigest()[:8]
         self._store = store_of(context, task) or FileStore(str(self._folder / "_state"), task)
-        # Files may outlive a run, and be found by another run with the same run ID.
-        self._run = run_identity(context) if isinstance(self._store, FileStore) else None
+        self._run = run_of(self._store, context)
         self._fence = Fence(self._store, try_number=self._try_number, run=self._run, name=HOLDER)
         self._process = self._fence.process[:8]
 

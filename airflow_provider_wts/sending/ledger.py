@@ -145,6 +145,11 @@ def store_of(context: Mapping[str, Any], task: TaskIdentity) -> Store | None:
     return TaskStateStore(accessor) if accessor is not None else None
 
 
+def run_of(store: Store | None, context: Mapping[str, Any]) -> RunIdentity | None:
+    """Return the DAG run if the store outlives it, as files do, which another run with the same run ID may find."""
+    return run_identity(context) if isinstance(store, FileStore) else None
+
+
 def deployment() -> str:
     """Return what distinguishes this Airflow from others: ``[wts] deployment``, or a digest of its base URL."""
     from airflow import __version__ as airflow_version
@@ -809,7 +814,7 @@ def open_ledger(
         max_tries=task_instance.max_tries,
         try_number=1 if is_first_try(context) else int(task_instance.try_number),
         on_clear=on_clear,
-        run=run_identity(context) if isinstance(store, FileStore) else None,
+        run=run_of(store, context),
         wts_conn_id=wts_conn_id,
         resumed=resumed,
     )
