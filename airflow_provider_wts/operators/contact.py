@@ -424,7 +424,8 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
     the error names its index, and nothing is saved. Each call holds rows with the same fields, because it names for all
     its contacts the fields that an update may change. If a call fails, the earlier ones have taken effect; saving them
     again does no harm. Rows with ``sequences`` are saved last, each once across all tries of the task, because
-    sequences message the contact. ``on_unknown`` and ``on_clear`` apply only to these rows.
+    sequences message the contact. So are all rows with ``upsert=False`` and without ``get_if_exists``, which might be
+    created twice. ``on_unknown`` and ``on_clear`` apply only to these rows.
 
     :param contacts: the contacts: a list of objects or its JSON text. Their keys: ``name``, ``phone_number``, ``email``
         or ``email_address``, ``instagram``, ``annotation``, ``tags``, ``portfolios``, ``sequences``, ``custom_fields``,
@@ -476,12 +477,12 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
             contacts = list(self._contacts(snapshot))
             if any(one.get("sequence_ids") for one in contacts):
                 self.refuse_backfill(context)
-            plain = list(chunks((one for one in contacts if not one.get("sequence_ids")), rules.group))
-            starting = self._starting(context, [one for one in contacts if one.get("sequence_ids")], rules)
+            plain = list(chunks((one for one in contacts if not rules.acts_again(one)), rules.group))
+            once = self._saved_once(context, [one for one in contacts if rules.acts_again(one)], rules)
             if snapshot is not None:
                 snapshot.keep()
             calls, ids = 0, list[str | None]()
-            for rows, answer in self._saved(plain, starting, rules):
+            for rows, answer in self._saved(plain, once, rules):
                 warn_of_missing(sum(bool(contact.get("id")) for contact in answer or []), [_name(row) for row in rows])
                 calls += 1
                 ids += [contact.get("id") for contact in answer or []]
@@ -492,23 +493,21 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
         return {"saved": len(ids), "calls": calls, "contact_ids": ids if len(ids) <= _IDS_IN_ANSWER else None}
 
     def _saved(
-        self, plain: list[list[ContactFields]], starting: SequenceMembers[ContactFields] | None, rules: SaveRules
+        self, plain: list[list[ContactFields]], once: SequenceMembers[ContactFields] | None, rules: SaveRules
     ) -> Iterator[tuple[list[ContactFields], list[Contact] | None]]:
         """Save the contacts, and return those of each call with its answer."""
         for chunk in plain:
-            yield chunk, self._save_chunk(_save(chunk, rules), rules)
-        if starting is not None:
-            for group in starting.groups:
-                yield group.members, starting.send(group, lambda chunk: _save(chunk, rules))
-            starting.finish()
+            yield chunk, self._save_chunk(_save(chunk, rules))
+        if once is not None:
+            for group in once.groups:
+                yield group.members, once.send(group, lambda chunk: _save(chunk, rules))
+            once.finish()
 
-    def _save_chunk(self, call: Call[list[Contact]], rules: SaveRules) -> list[Contact]:
-        """Save contacts; again after a lost answer, if that finds or updates what the first request saved."""
+    def _save_chunk(self, call: Call[list[Contact]]) -> list[Contact]:
+        """Save contacts; again after a lost answer, which finds or updates what the first request saved."""
         try:
             return self.hook.run(call)
         except WtsUnknownOutcomeError:
-            if True not in (rules.upsert, rules.get_if_exists):
-                raise
             self.log.warning("batch_save_contacts: got no usable answer. Saving the same contacts again.")
         try:
             return self.hook.run(call)
@@ -528,10 +527,10 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
         for index, row in enumerate(rows):
             yield contact_fields.resolved(row, self.hook.names, prefix=f"contacts[{index}].")
 
-    def _starting(
+    def _saved_once(
         self, context: Context, contacts: list[ContactFields], rules: SaveRules
     ) -> SequenceMembers[ContactFields] | None:
-        """Return the contacts that are put into sequences, each once across all tries of the task."""
+        """Return the contacts that are saved only once across all tries of the task."""
         from airflow_provider_wts.sending.membership import SequenceMembers
 
         if not contacts:
@@ -541,11 +540,10 @@ class WtsSaveContactsOperator(WtsQueryOperator, RefusesBackfill):
             if members.setdefault(_identity(contact), contact) is not contact:
                 raise WtsInvalidRequestError(
                     f"contacts: {_name(contact)} and {_name(members[_identity(contact)])} are one contact, which would "
-                    "be put into sequences twice. Give one row for it."
+                    "be created or put into sequences twice. Give one row for it."
                 )
-        return SequenceMembers(
-            self._once(context), target="sequences", members=members, group_by=rules.group, name=_name
-        )
+        target = "sequences" if any(one.get("sequence_ids") for one in contacts) else "WTS Chat"
+        return SequenceMembers(self._once(context), target=target, members=members, group_by=rules.group, name=_name)
 
 
 class SaveRules(NamedTuple):
@@ -585,6 +583,10 @@ class SaveRules(NamedTuple):
         if fields == []:
             raise WtsInvalidRequestError("upsert_fields: is empty. Leave it out, or set get_if_exists.")
         return cls(updates, fields, contact_fields.tag_operation(tag_operation), gets)
+
+    def acts_again(self, contact: ContactFields) -> bool:
+        """Whether saving a contact a second time may create it again, or message it again."""
+        return bool(contact.get("sequence_ids")) or True not in (self.upsert, self.get_if_exists)
 
     def options(self, contact: ContactFields) -> SaveOptions:
         """Return the options for a contact."""

@@ -445,11 +445,20 @@ def test_rows_whose_answer_is_lost_twice_are_left_to_a_retry(wts_connection, con
     assert run(WtsSaveContactsOperator, context, contacts=[ANA])["saved"] == 1
 
 
-def test_rows_that_must_be_new_are_not_saved_again_when_the_answer_is_lost(wts_connection, context):
+def test_rows_that_must_be_new_are_named_and_not_saved_again_when_the_answer_is_lost(wts_connection, context, ledger):
     wts_connection.faults.add("reset", when="after", operation_id="batch_save_contacts")
-    with pytest.raises(AirflowFailException, match="batch_save_contacts: the request was sent"):
-        run(WtsSaveContactsOperator, context, contacts=[ANA], upsert=False)
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match=r"in WTS Chat: \+55 11 97777-0001\. They were not added"):
+            run(WtsSaveContactsOperator, context, contacts=[ANA], upsert=False)
+        next_try(context)
     assert len(wts_connection.requests_of("batch_save_contacts")) == 1
+
+
+def test_rows_that_must_be_new_are_saved_once_over_all_tries(wts_connection, context, ledger):
+    for _ in range(2):
+        assert run(WtsSaveContactsOperator, context, contacts=[ANA], upsert=False)["saved"] == 1
+        next_try(context)
+    sent(wts_connection, "batch_save_contacts")
 
 
 def test_rows_with_sequences_are_saved_once_over_all_tries(wts_connection, context, ledger):
