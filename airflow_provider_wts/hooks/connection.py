@@ -170,10 +170,15 @@ def _with_brackets(base_url: str) -> str:
 
 
 def _text(extra: dict[str, Any], name: str) -> str | None:
-    value = extra.get(name)
+    value = _digits(extra.get(name))
     if value is None or isinstance(value, str):
         return value and value.strip()
     raise WtsInvalidRequestError(f"The connection's extra {quoted(name)} must be text, not {type(value).__name__}.")
+
+
+def _digits(value: Any) -> Any:
+    """Return a whole number as text, because Airflow 3.3 stores ``channel=5511999998888`` of a URI as a number."""
+    return str(value) if type(value) is int else value
 
 
 def _number(extra: dict[str, Any], name: str, *, default: int, least: int, most: int) -> int:
@@ -202,7 +207,7 @@ def _flag(extra: dict[str, Any], name: str) -> bool:
 
 
 def _recipients(extra: dict[str, Any]) -> frozenset[str]:
-    value = extra.get("allowed_recipients")
+    value = _digits(extra.get("allowed_recipients"))
     if value is None:
         return frozenset()
     if isinstance(value, str):
@@ -214,6 +219,8 @@ def _recipients(extra: dict[str, Any]) -> frozenset[str]:
                 value = None
         else:
             value = [part for part in text.replace("\n", ",").replace(";", ",").split(",") if part.strip()]
+    if isinstance(value, list):
+        value = [_digits(item) for item in value]
     if not value or not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         # An unreadable restriction must not be ignored.
         raise WtsInvalidRequestError(

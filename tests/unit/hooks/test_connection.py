@@ -125,14 +125,15 @@ class TestFlag:
 
 class TestTexts:
     @pytest.mark.parametrize("name", ["channel", "rate_limit_conn_id", "rate_limit_key", "ca_bundle"])
-    @pytest.mark.parametrize(("value", "taken"), [(None, None), ("", None), ("  ", None), (" x ", "x")])
-    def test_blank_is_none(self, name: str, value: Any, taken: str | None) -> None:
+    @pytest.mark.parametrize(("value", "taken"), [(None, None), ("", None), ("  ", None), (" x ", "x"), (5511, "5511")])
+    def test_blank_is_none_and_digits_are_text(self, name: str, value: Any, taken: str | None) -> None:
         assert getattr(read({name: value}), name) == taken
 
     @pytest.mark.parametrize("name", ["channel", "rate_limit_conn_id", "rate_limit_key", "ca_bundle"])
-    def test_another_kind_is_refused(self, name: str) -> None:
+    @pytest.mark.parametrize("value", [["x"], True, 1.5])
+    def test_another_kind_is_refused(self, name: str, value: Any) -> None:
         with pytest.raises(WtsInvalidRequestError, match=name):
-            read({name: ["x"]})
+            read({name: value})
 
 
 class TestAllowedRecipients:
@@ -149,14 +150,18 @@ class TestAllowedRecipients:
             ["+55|11999998888", "@maria"],
             '["+5511999998888", "@maria"]',
             ", @maria ,, 11999998888,",
+            [5511999998888, "@maria"],
+            '[5511999998888, "@maria"]',
         ],
     )
     def test_are_read_in_every_spelling(self, value: Any) -> None:
         assert read({"allowed_recipients": value}).allowed_recipients == {"+55|11999998888", "@maria"}
 
-    @pytest.mark.parametrize(
-        "value", ["Maria", "123", "[broken", "null", {"a": 1}, [None], 5511999998888, True, *NOBODY]
-    )
+    def test_a_number_that_a_uri_made_of_digits_is_one(self) -> None:
+        # Airflow 3.3 reads the query of ``airflow connections add --conn-uri`` as JSON.
+        assert read({"allowed_recipients": 5511999998888}).allowed_recipients == {"+55|11999998888"}
+
+    @pytest.mark.parametrize("value", ["Maria", "123", "[broken", "null", {"a": 1}, [None], [True], 119, True, *NOBODY])
     def test_a_restriction_that_cannot_be_read_does_not_become_none(self, value: Any) -> None:
         with pytest.raises(WtsInvalidRequestError, match="allowed_recipients"):
             read({"allowed_recipients": value})
