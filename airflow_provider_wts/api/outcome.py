@@ -16,6 +16,7 @@ from __future__ import annotations
 import email.utils
 import errno
 import logging
+import re
 import socket
 import ssl
 import zlib
@@ -459,6 +460,9 @@ def reason_of(failure: ExchangeFailed) -> str:
     for error in chain:
         if isinstance(error, OSError) and error.errno is not None and isinstance(error.strerror, str):
             return error.strerror
+        # http.client reports this only as text, the rest of which is the proxy's own.
+        if refusal := re.match(r"Tunnel connection failed: (\d+)", str(error)):
+            return f"the proxy answered HTTP {refusal[1]}"
     if any("Timeout" in type(error).__name__ for error in chain):
         return "timed out"
     if any(isinstance(error, zlib.error) for error in chain):

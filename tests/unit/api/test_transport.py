@@ -269,12 +269,13 @@ def test_a_proxy_of_the_environment_is_used(client_of: ClientOf, monkeypatch: py
         assert proxy.requests[0].startswith(b"GET http://wts.example/chat/v1/channel HTTP/1.1\r\n")
 
 
-def test_a_proxy_that_refuses_the_tunnel_means_nothing_was_sent(
-    client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", [302, 403, 407])
+def test_a_proxy_that_refuses_the_tunnel_is_the_reason_and_nothing_was_sent(
+    status: int, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with RawServer(http(b"", 407), keep_alive=False) as proxy:
+    with RawServer(http(b"", status), keep_alive=False) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
-        with pytest.raises(WtsNotSentError):
+        with pytest.raises(WtsNotSentError, match=f"https_proxy names .*the proxy answered HTTP {status}"):
             client_of("https://wts.example").perform_once(SEND)
         assert b"Authorization" not in proxy.requests[0]
 
