@@ -153,6 +153,8 @@ def upload(
 
     If the content or the answer to the last step is lost in transit, the upload starts over, which does no harm.
     """
+    if mime_type and not re.fullmatch("[!-~]+/[!-~]+(; *[!-~]+)*", mime_type):
+        raise WtsInvalidRequestError(f"mime_type: {quoted(mime_type)} is not a MIME type. Example: 'application/pdf'.")
     source = Source.of(path, parameter=parameter)
     name = name or source.name
     mime_type = mime_type or mime_type_of(name) or mime_type_of(source.name)

@@ -186,6 +186,13 @@ def test_any_object_storage_is_a_source(wts_connection, object_store, tmp_path, 
     assert wts_connection.state.files.find(saved["id"])["content"] == b"\xff\xd8\xff" * 500
 
 
+@pytest.mark.parametrize("mime_type", ["pdf", "image/\u20ac", "image/png\nX-Other: 1", "image/ png"])
+def test_what_is_no_mime_type_is_refused_before_any_request(mime_type, wts_connection, invoice):
+    with pytest.raises(WtsInvalidRequestError, match=r"mime_type: .* is not a MIME type"):
+        WtsHook().upload(str(invoice), mime_type=mime_type)
+    assert wts_connection.requests == []
+
+
 def test_type_name_and_mime_type_can_be_given(wts_connection, invoice):
     saved = WtsHook().upload(str(invoice), file_type="DOCUMENT", name="Fatura.bin", mime_type="application/x-thing")
 
