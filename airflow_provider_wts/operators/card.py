@@ -134,15 +134,14 @@ class WtsCardWriter(WtsOperator):
 
     def look_up(self, content: api.panels.CardContent) -> None:
         """Replace names by IDs and keys, in place; an ID takes no request."""
-        user, tags, custom = content["responsible_user_id"], content["tag_ids"], content["custom_fields"]
+        from airflow_provider_wts.operators.contact_fields import ids
+
+        user, custom = content["responsible_user_id"], content["custom_fields"]
         content["responsible_user_id"] = parameters.looked_up(user, self.hook.names.user)
-        if isinstance(tags, list):
-            content["tag_ids"] = [self.in_panel(self.panel_names.tag, tag) for tag in tags]
+        content["tag_ids"] = ids("tags", content["tag_ids"], partial(self.in_panel, self.panel_names.tag))
         if isinstance(custom, dict) and custom:
             content["custom_fields"] = self.panel_names.custom_fields(custom, self.panel_id)
-        contacts = content["contact_ids"]
-        if isinstance(contacts, list):
-            content["contact_ids"] = [contact_id(self, contact) for contact in contacts]
+        content["contact_ids"] = ids("contacts", content["contact_ids"], partial(contact_id, self))
 
     def report(self, content: api.panels.CardContent, card: PanelCardV2) -> PanelCardV2:
         """Return the answer, and warn if it lacks a custom field that was sent."""

@@ -74,9 +74,9 @@ def resolved(fields: Mapping[str, Any], names: Names, *, prefix: str = "") -> Co
     )
 
 
-def ids(name: str, texts: Missing[list[str]], look_up: Callable[[str], str]) -> Missing[list[str]]:
+def ids(name: str, texts: Missing[Sequence[str]], look_up: Callable[[str], str]) -> Missing[list[str]]:
     """Return IDs for names, each ID once."""
-    if not isinstance(texts, list):
+    if texts is UNSET or texts is None:
         return texts
     try:
         return list(dict.fromkeys(look_up(text) for text in texts))

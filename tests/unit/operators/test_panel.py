@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from operator_runs import run, sent
 
-from airflow_provider_wts.api import panels
+from airflow_provider_wts.api import contacts, panels
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators import panel as module
 from airflow_provider_wts.operators.base import WtsOperator
@@ -130,6 +130,23 @@ def test_action_32_panel_get_card(wts_connection, context, card_id):
 
     assert card["id"] == card_id
     assert card["panelTitle"] == PANEL
+
+
+def test_a_tag_and_a_contact_given_by_name_and_by_id_go_out_once(wts_connection, context, names, panel_id, step_id):
+    contact = WtsHook().run(contacts.get_contact_by_phone(CARLA))["id"]
+    tag = names.panels.tag("Urgente", panel_id)
+    run(
+        WtsCreateCardOperator,
+        context,
+        panel=PANEL,
+        step=step_id,
+        title="Proposta",
+        tags=["Urgente", tag],
+        contacts=[contact, CARLA, "11 99999-0001"],
+    )
+
+    body = sent(wts_connection, "create_card").body
+    assert (body["tagIds"], body["contactIds"]) == ([tag], [contact])
 
 
 def test_action_33_panel_create_card(wts_connection, context, names, panel_id, step_id):
