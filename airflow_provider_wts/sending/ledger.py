@@ -58,8 +58,11 @@ _VERSION = 1
 #: Seconds for which a check is valid, and which a later try waits before it reads what earlier ones did.
 LEASE = 1.0
 
-#: Attempts to check within the lease if the store is slow, and to take over from competing tries.
-_MAX_READS = 5
+#: Attempts to take over from competing tries.
+_MAX_TAKEOVERS = 5
+
+#: Attempts to read a store that answers later than a check is valid: half a minute or more, as of an Airflow under load.
+_MAX_SLOW_READS = 30
 
 #: Pages that the header reserves at a time, so that it is not written for each of them.
 _PAGES_PER_HEADER = 25
@@ -209,7 +212,7 @@ class Fence:
         self._write()
         # A later try that this one overwrote within a lease of reading has not begun.
         alone = before is None and self._try_number <= 1 and clock.elapsed(reading) < LEASE and first()
-        for _ in range(_MAX_READS):
+        for _ in range(_MAX_TAKEOVERS):
             if not alone:
                 clock.sleep(LEASE * 1.1)
             reading = clock.now()
@@ -232,7 +235,7 @@ class Fence:
         :raises WtsError: when one has, or the store does not answer in time. Then nothing may be done.
         """
         with self._lock:
-            for _ in range(_MAX_READS):
+            for _ in range(_MAX_SLOW_READS):
                 if self._is_fresh():
                     return
                 reading = clock.now()
@@ -243,7 +246,7 @@ class Fence:
             if self._is_fresh():
                 return
         raise WtsError(
-            f"The ledger of this task took longer than {LEASE:g} s to answer, {_MAX_READS} times in a row, so it is "
+            f"The ledger of this task took longer than {LEASE:g} s to answer, {_MAX_SLOW_READS} times in a row, so it is "
             "unknown whether another try has taken over. Nothing more was sent. A retry continues from here."
         )
 
