@@ -62,8 +62,6 @@ _ANY_CARRIER = re.compile(r"(\(?)0 ?(?:xx|\*\*) ?", re.IGNORECASE)
 _SLASH_AFTER_AREA_CODE = re.compile(r"(\(?0?[1-9][0-9]\)?) ?/ ?(?=[0-9])")
 # A number with thousands separators, as spreadsheets show and export it. No person groups a phone number like that.
 _THOUSANDS = re.compile(r"[0-9]{1,3}([.,])[0-9]{3}(?:\1[0-9]{3})+")
-# A Brazilian's tax number, which has as many digits as a mobile number.
-_CPF = re.compile(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}")
 _PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
 
 # Trailing zeros of a number that a spreadsheet showed with at most six digits, as in 5.51199E+12, and then saved.
@@ -262,8 +260,6 @@ def _written(text: str) -> str:
     """Parse digits with separators, with or without a plus sign."""
     if text in LARGEST:
         raise _NotANumber(CUT_OFF)
-    if _CPF.fullmatch(text):
-        raise _NotANumber("is written as a CPF")
     text = _ANY_CARRIER.sub(r"\g<1>0", text, count=1)
     text = _SLASH_AFTER_AREA_CODE.sub(r"\1 ", text, count=1)
     signed = re.match(r"\(? ?\+", text)
@@ -281,10 +277,10 @@ def _written(text: str) -> str:
         found = _with_zeros(digits)
     else:
         found = _without_prefix(digits, groups)
-    if found.startswith("+55|") and _ends_oddly(groups):
+    if found.startswith("+55|") and _is_grouped_oddly(groups):
         raise _NotANumber(
-            "ends with a group of digits that no Brazilian number has: a digit is missing, there is one too many, or "
-            "it has an extension"
+            "is not grouped as in Brazil: a digit is missing, there is one too many, it has an extension, or it is a "
+            "CPF or another country's number; begin with + and the country code"
         )
     if found.startswith("+55|") and _begins_oddly(found.removeprefix("+55|"), groups):
         raise _NotANumber("has an area code of one digit: a digit is missing")
@@ -302,12 +298,11 @@ def _without_prefix(digits: str, groups: list[str]) -> str:
     raise _NotANumber(_NO_NUMBER)
 
 
-def _ends_oddly(groups: list[str]) -> bool:
-    """Whether the last digits are not grouped as in Brazil: 98888-7777, 8888-7777, 98 888 77 77."""
-    if len(groups) < 2:
-        return False
-    before, last = map(len, groups[-2:])
-    return (before >= 4 and last in (2, 3)) or (before == 4 and last == 5)
+def _is_grouped_oddly(groups: list[str]) -> bool:
+    """Whether the digits are not grouped as in Brazil: 98888-7777, 8888-7777, 98 888 77 77, and not (212) 555-1234."""
+    before, last = map(len, ("", *groups)[-2:])
+    ends_oddly = (before >= 3 and last == 2) or (before >= 4 and last == 3) or (before in (4, 5) and last == 5)
+    return ends_oddly or list(map(len, groups)) == [3, 3, 4]
 
 
 def _begins_oddly(national: str, groups: list[str]) -> bool:
