@@ -16,6 +16,8 @@ from airflow_provider_wts.api.contacts import STATUSES, filter_contacts, get_con
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError, WtsRejectedError, quoted
 from airflow_provider_wts.api.wire import is_missing, is_uuid
 from airflow_provider_wts.campaigns import recipients
+from airflow_provider_wts.campaigns.lost_digits import LostDigits
+from airflow_provider_wts.campaigns.row_templates import RowError
 from airflow_provider_wts.hooks.contacts import contacts_at
 from airflow_provider_wts.hooks.queries import columns_and_rows
 from airflow_provider_wts.sending.clock import seconds
@@ -206,6 +208,7 @@ class _Listed:
         self.contact_ids: set[str] = set()
         self._digests: Any = array("Q")
         self._has_hashes = False
+        self._lost_digits = LostDigits(skips=False)
 
     def add(self, row: Row) -> str:
         """Add a row, or return what is wrong with it."""
@@ -221,8 +224,9 @@ class _Listed:
             if not given:
                 return "is empty"
             for value in given:
+                self._lost_digits.check(value, values, row.line)
                 self._add(value)
-        except WtsInvalidRequestError as error:
+        except (WtsInvalidRequestError, RowError) as error:
             return str(error).removesuffix(".")
         return ""
 

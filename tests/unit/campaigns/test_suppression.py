@@ -70,6 +70,15 @@ def test_the_bytes_of_a_hash_or_a_text_suppress_its_person(hook: WtsHook, kind: 
     assert suppressed(suppression(hook, kind(digest), {"to": kind(BIA.encode())})) == [ANA, BIA]
 
 
+@pytest.mark.parametrize("more", [{}, {"nome": "Ana"}], ids=str)
+def test_numbers_that_a_spreadsheet_shortened_are_refused(hook: WtsHook, more: dict[str, str]) -> None:
+    rule = suppression(hook, {"to": "5511970000000", **more}, {"to": "5511980000000", **more})
+    with pytest.raises(
+        WtsInvalidRequestError, match=r"1 of 2 rows cannot be read[^\n]*\nLine 2: to: ends in six zeros"
+    ):
+        rule.refusal(ANA)
+
+
 def test_other_bytes_are_refused_and_not_shown(hook: WtsHook) -> None:
     with pytest.raises(
         WtsInvalidRequestError, match=r"\nLine 1: contains 16 bytes that are not text\. A hash has 32"
