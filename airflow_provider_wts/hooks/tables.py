@@ -248,8 +248,9 @@ class Table:
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
             cursor.execute(f"SET LOCAL lock_timeout = '{_POSTGRESQL_LOCKS}'")
         if self._dialect == "mysql":
-            # A TIMESTAMP interprets values as local time, and refuses the hour that daylight saving time skips.
-            cursor.execute("SET time_zone = '+00:00'")
+            # A TIMESTAMP interprets values as local time, and refuses the hour that daylight saving time skips. Unless
+            # its mode is strict, the server cuts off what does not fit, and writes ? for characters it does not have.
+            cursor.execute("SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
 
     def _replace(
         self, cursor: Any, rows: Iterable[Mapping[str, Any]], whole: Sequence[Any], unless: Collection[str]

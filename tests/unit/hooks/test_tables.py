@@ -267,6 +267,30 @@ def test_a_date_of_mysql_is_the_same_time_wherever_the_server_is(
     assert [float(one) for (one,) in database("SELECT UNIX_TIMESTAMP(at) FROM TABLE_NAME")] == [BEGUN.timestamp()]
 
 
+@pytest.mark.parametrize("kind", ["VARCHAR(3)", "VARCHAR(100) CHARACTER SET utf8mb3"])
+def test_mysql_changes_no_value_that_does_not_fit(
+    table: Table,
+    database: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    if database.kind != "mariadb":
+        pytest.skip("The other databases never do")
+    columns = ", ".join(f"{name} {kind if name == 'name' else 'VARCHAR(100)'}" for name in COLUMNS)
+    database.write(f"CREATE TABLE TABLE_NAME ({columns})")
+    connect = table._hook.get_conn
+
+    def not_strict() -> Any:
+        connection = connect()
+        connection.cursor().execute("SET sql_mode = ''")
+        return connection
+
+    monkeypatch.setattr(table._hook, "get_conn", not_strict)
+    with pytest.raises(WtsInvalidRequestError, match=r"column .*name"):
+        table.replace([row("a")])
+    assert keys(database) == []
+
+
 @pytest.mark.parametrize(
     ("name", "there"),
     [
