@@ -258,7 +258,7 @@ def _text_number(value: str) -> str:
 
 def _written(text: str) -> str:
     """Parse digits with separators, with or without a plus sign."""
-    if text in LARGEST:
+    if is_cut_off(text):
         raise _NotANumber(CUT_OFF)
     text = _ANY_CARRIER.sub(r"\g<1>0", text, count=1)
     text = _SLASH_AFTER_AREA_CODE.sub(r"\1 ", text, count=1)
@@ -549,8 +549,9 @@ def shortened_digits(value: object) -> str:
 
 
 def is_cut_off(value: object) -> bool:
-    """Whether a value is what a database stores for a number that is too large for its column."""
-    return _whole(_cleaned(str(value))) in LARGEST
+    """Whether a value is what databases store for a number that is too large for its column, or the mask of a form."""
+    text = _cleaned(str(value))
+    return _whole(text) in LARGEST or re.sub("[ ().-]", "", text) in LARGEST[2:]
 
 
 def _whole(text: str) -> str:

@@ -136,6 +136,13 @@ def test_the_largest_number_of_a_column_is_no_phone_number(template: str) -> Non
     assert bad_lines([{"fone": "21 4748-3647"}], {"to": "+55 {{ row.fone }}"}) == []
 
 
+@pytest.mark.parametrize("template", ["{{ row.fone }}", "+55 {{ row.fone }}"])
+def test_nor_is_what_a_form_shows_in_place_of_a_number(template: str) -> None:
+    values = ["(99) 99999-9999", "(99) 9999-9999", "(99) 99999-9998"]
+    rows = of(({"fone": one} for one in values), {"to": template})
+    assert [row.line for row in rows.skipped()] == [1, 2]
+
+
 @pytest.mark.parametrize(
     "template", ["+{{ row.fone | int }}", "{{ row.fone | int }}", "+{{ '%d' | format(row.fone) }}"]
 )
