@@ -128,7 +128,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
 
     def reached(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Return the result of a wait whose target the trigger saw."""
-        return self.result(lambda: self.check(context)).value
+        return self.seen_again(lambda: self.check(context)).value
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check once; a deferrable sensor then leaves the worker unless the wait is over."""
@@ -175,6 +175,12 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
                 self.failed_checks.succeeded()
                 self._limited_for = 0.0
                 return answer
+
+    def seen_again(self, read: Callable[[], T]) -> T:
+        """Read what the trigger saw: some failed checks in a row must not end the wait now."""
+        while (answer := self.tolerant(read)) is None:
+            time.sleep(min(self.poke_interval, _PAUSE))
+        return answer
 
     def result(self, read: Callable[[], T]) -> T:
         """Read something. If the token is refused, read the connection again and retry once."""

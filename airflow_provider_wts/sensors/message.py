@@ -78,7 +78,7 @@ class WtsSessionReplySensor(WtsSensor):
         from airflow_provider_wts.waiting import conditions
 
         session_id, since = conditions.given_id("session_id", self.session_id), datetime.fromisoformat(event["since"])
-        found = self.result(lambda: conditions.replies(self.hook, session_id, since))
+        found = self.seen_again(lambda: conditions.replies(self.hook, session_id, since))
         if not found:
             self.log.warning(
                 "The contact of session %s wrote at %s, but the list of messages does not show it.",

@@ -73,7 +73,7 @@ class WtsSessionSensor(WtsSensor):
         from airflow_provider_wts.waiting.conditions import WaitState
         from airflow_provider_wts.waiting.deferral import time_left
 
-        found = self.result(lambda: self.check(context))
+        found = self.seen_again(lambda: self.check(context))
         if found.verdict is WaitState.REACHED:
             return cast("SessionV2", found.value)
         if not event.get("listed"):

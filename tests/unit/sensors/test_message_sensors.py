@@ -173,6 +173,17 @@ def test_a_resumed_reply_sensor_reads_the_texts(silent: Emulator, context: dict[
     assert [one["text"] for one in reply_sensor(session_id).execute_complete(context, event)] == ["10"]
 
 
+def test_a_resumed_reply_sensor_tolerates_a_failed_check(
+    silent: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    since = silent.state.now_text()
+    silent.advance(1)
+    silent.contact_writes(PHONE, "10")
+    silent.faults.add("status", status=403, operation_id="list_messages", times=4)
+    event = {"outcome": "reached", "session_id": session_id, "since": since, "message": "m", "final": False}
+    assert [one["text"] for one in reply_sensor(session_id).execute_complete(context, event)] == ["10"]
+
+
 def test_a_message_that_is_delivered_ends_the_wait(silent: Emulator, context: dict[str, Any], send_id: str) -> None:
     silent.advance(3)
     answer = status_sensor(send_id).execute(context)
@@ -264,6 +275,14 @@ def event(send_id: str, **parts: Any) -> dict[str, Any]:
 
 def test_a_resumed_status_sensor_returns_the_status(silent: Emulator, context: dict[str, Any], send_id: str) -> None:
     silent.advance(3)
+    assert status_sensor(send_id).execute_complete(context, event(send_id))["status"] == "DELIVERED"
+
+
+def test_a_resumed_status_sensor_tolerates_a_failed_check(
+    silent: Emulator, context: dict[str, Any], send_id: str
+) -> None:
+    silent.advance(3)
+    silent.faults.add("status", status=403, operation_id="get_sent_message_status", times=4)
     assert status_sensor(send_id).execute_complete(context, event(send_id))["status"] == "DELIVERED"
 
 

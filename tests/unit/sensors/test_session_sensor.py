@@ -20,7 +20,13 @@ from airflow.providers.common.compat.sdk import (
 )
 from session_waits import AIRFLOW_3, end, sensor
 
-from airflow_provider_wts.api.errors import WtsError, WtsNotSentError, WtsRateLimitError, WtsUnreachableError
+from airflow_provider_wts.api.errors import (
+    WtsAuthenticationError,
+    WtsError,
+    WtsNotSentError,
+    WtsRateLimitError,
+    WtsUnreachableError,
+)
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
 from airflow_provider_wts.sensors.message import WtsSessionReplySensor
 from airflow_provider_wts.sensors.session import WtsSessionSensor, WtsSessionsSensor
@@ -227,6 +233,22 @@ def event(session_id: str) -> dict[str, Any]:
 
 def test_the_resumed_sensor_returns_the_session(context: dict[str, Any], session_id: str) -> None:
     assert sensor(session_id).execute_complete(context, event(session_id))["id"] == session_id
+
+
+def test_a_failed_check_after_the_event_does_not_end_the_wait(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    wts_connection.faults.add("status", status=403, operation_id="get_session", times=4)
+    assert sensor(session_id).execute_complete(context, event(session_id))["id"] == session_id
+
+
+def test_failed_checks_after_the_event_end_the_wait_if_they_last(
+    wts_connection: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    wts_connection.faults.add("status", status=403, operation_id="get_session", times=None)
+    with pytest.raises(WtsAuthenticationError):
+        sensor(session_id).execute_complete(context, event(session_id))
+    assert len(wts_connection.requests_of("get_session")) == 5
 
 
 @pytest.mark.parametrize(
