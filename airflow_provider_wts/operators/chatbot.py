@@ -278,10 +278,9 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         self._defer(wait, left)
 
     def _session(self, session_id: str) -> SessionV2:
-        from airflow_provider_wts.waiting.conditions import read_for
+        from airflow_provider_wts.waiting.conditions import read_for, read_session
 
-        call = api.sessions.get_session(session_id)
-        return read_for(self, lambda: self.hook.run(call), lambda: f"Session {session_id}")
+        return read_for(self, lambda: read_session(self.hook.run, session_id), lambda: f"Session {session_id}")
 
     def _started(self, context: Context, session: Session, start: BotStart, mark: Mark) -> str | None:
         """Return the ID of the session in which the bot started; ``None`` if WTS Chat skipped it."""

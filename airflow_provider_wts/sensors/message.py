@@ -47,7 +47,10 @@ class WtsSessionReplySensor(WtsSensor):
 
         since = parameters.optional_datetime("since", self.since)
         session_id = given_id("session_id", self.session_id)
-        session = self.hook.run(get_session(session_id))
+        # Without since, a damaged date of the company's last message must not count as missing.
+        session = (
+            conditions.read_session(self.hook.run, session_id) if since else self.hook.run(get_session(session_id))
+        )
         # Kept for the next check, so that a later message of the company does not hide the reply.
         began, now = self._began_before(context), self.hook.client.now()
         self.since = since = since or conditions.since_last_message_out(session, began, now)

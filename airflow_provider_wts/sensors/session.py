@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
-from airflow_provider_wts import api
 from airflow_provider_wts.api.errors import WtsError
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.sensors.base import Check, WtsSensor
@@ -58,8 +57,10 @@ class WtsSessionSensor(WtsSensor):
         self.failed_status = failed_status
 
     def check(self, context: Context) -> Check:
+        from airflow_provider_wts.waiting.conditions import read_session
+
         wait = self._wait()
-        session = self.hook.run(api.sessions.get_session(wait.session_id))
+        session = read_session(self.hook.run, wait.session_id)
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         return Check(*wait.verdict(session), session)
 

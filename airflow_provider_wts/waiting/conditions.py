@@ -31,13 +31,14 @@ from airflow_provider_wts.api.messages import (
     get_message_status,
     list_messages,
 )
-from airflow_provider_wts.api.sessions import SESSION_STATUSES
+from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session
 from airflow_provider_wts.api.wire import CLOCK_SLACK, MOST_AHEAD, created_at, is_uuid, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_wts.api.call import Call
+    from airflow_provider_wts.api.types import SessionV2
     from airflow_provider_wts.hooks.wts import WtsHook
 
 
@@ -186,6 +187,14 @@ class FailedChecks:
 
 
 # Sessions -------------------------------------------------------------------------------------------------------------
+
+
+def read_session(read: Callable[[Call[SessionV2]], SessionV2], session_id: str) -> SessionV2:
+    """Read a session. Most fields do not matter to a wait: one that does not match the contract counts as missing."""
+    session = read(get_session(session_id).leniently())
+    if str(session.get("id")).lower() != session_id.lower():
+        raise another_answer("get_session", f"session {session_id}: its 'id' differs or is missing")
+    return session
 
 
 class SessionWait(NamedTuple):
@@ -435,7 +444,7 @@ def replies(hook: WtsHook, session_id: str, since: datetime) -> list[dict[str, A
     for window in (*bounds, {}):
         found = {
             str(message.get("id")): message
-            for message in islice(hook.client.items(list_messages(session_id, **window)), MAX_MESSAGES)
+            for message in islice(hook.client.items(list_messages(session_id, **window).leniently()), MAX_MESSAGES)
             if message.get("direction") == "FROM_HUB" and created_at(message) > since
         }
         if found:

@@ -10,16 +10,18 @@ import hashlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts.api.errors import WtsError, WtsIncompleteListError, WtsRateLimitError
-from airflow_provider_wts.api.sessions import SESSION_STATUSES, get_session, list_sessions
+from airflow_provider_wts.api.sessions import SESSION_STATUSES, list_sessions
 from airflow_provider_wts.api.wire import CLOCK_SLACK, UNREADABLE, created_at, parse_timestamp
 from airflow_provider_wts.waiting.conditions import (
     NOT_FOUND,
     Snapshot,
     another_answer,
     message_snapshot,
+    read_session,
     read_status,
     refuses_token,
     reports_missing,
@@ -399,14 +401,9 @@ def poll_sessions(
     patience: float = 0.0,
 ) -> SingleChecks:
     """Read sessions one at a time; an error about one does not affect the others."""
-
-    def check(session_id: str) -> Mapping[str, Any]:
-        session = read(get_session(session_id).leniently())
-        if not isinstance(session, dict) or str(session.get("id")).lower() != session_id.lower():
-            raise another_answer("get_session", f"session {session_id}: its 'id' differs or is missing")
-        return session
-
-    return check_each(check, session_ids, {"status": NOT_FOUND}, token_works=token_works, patience=patience)
+    return check_each(
+        partial(read_session, read), session_ids, {"status": NOT_FOUND}, token_works=token_works, patience=patience
+    )
 
 
 def check_each(

@@ -17,7 +17,8 @@ from uuid import UUID
 import pytest
 
 from airflow_provider_wts.api.errors import WtsError
-from airflow_provider_wts.sensors.session import WtsSessionsSensor
+from airflow_provider_wts.sensors.message import WtsSessionReplySensor
+from airflow_provider_wts.sensors.session import WtsSessionSensor, WtsSessionsSensor
 from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger, WtsSessionReplyTrigger
 from airflow_provider_wts.triggers.session import WtsSessionsTrigger, WtsSessionTrigger
 from airflow_provider_wts.waiting import poller as polling
@@ -461,6 +462,30 @@ def test_a_sensor_that_polls_on_the_worker_passes_over_many_that_cannot_be_read(
     service.spoil = lambda path, one: (502, HTML, PAGE) if one is None or one in SESSIONS[:10] else None
     sensor = WtsSessionsSensor(task_id="wait", session_ids=SESSIONS, needed=0.5, poke_interval=0.01, timeout=30)
     assert sensor.execute(context)["COMPLETED"] >= 60
+
+
+ODD_FIELD = {"classification": "WON"}
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["first check", "resumed"])
+def test_a_field_that_does_not_matter_ends_no_wait_on_the_worker(
+    service: Service, context: dict[str, Any], resumed: bool
+) -> None:
+    service.session = lambda session: {**session, **ODD_FIELD}
+    sensor = WtsSessionSensor(task_id="wait", session_id=BAD, poke_interval=0.01, timeout=30)
+    told = {"outcome": "reached", "session_id": BAD, "status": "COMPLETED", "message": "m", "final": False}
+    found = sensor.execute_complete(context, told) if resumed else sensor.execute(context)
+    assert (found["id"], found["status"]) == (BAD, "COMPLETED")
+
+
+def test_a_message_with_a_damaged_field_is_a_reply(service: Service, context: dict[str, Any]) -> None:
+    service.session = lambda session: {**session, **ODD_FIELD}
+    message = {"id": BAD, "direction": "FROM_HUB", "createdAt": service.updated, "text": "Oi", "details": 1}
+    page = {"pageNumber": 1, "totalPages": 1, "totalItems": 1, "hasMorePages": False, "items": [message]}
+    service.spoil = lambda path, session_id: as_json(page) if "message" in path else None
+    since = "2026-11-22T09:00:00Z"
+    sensor = WtsSessionReplySensor(task_id="wait", session_id=BAD, since=since, poke_interval=0.01, timeout=30)
+    assert [one["text"] for one in sensor.execute(context)] == ["Oi"]
 
 
 def test_a_session_that_was_seen_at_its_end_may_be_unreadable_afterwards() -> None:
