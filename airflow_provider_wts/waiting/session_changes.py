@@ -86,7 +86,7 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
     """
     found: dict[str, dict[str, Any]] = {}
     latest = since + reach_back
-    calls, complete = 0, True
+    calls, complete, begun = 0, True, None
     # Two lists: whether a message updates a session's date of change is not documented.
     lists = (
         list_sessions(status=SESSION_STATUSES, updated_after=since),
@@ -97,6 +97,7 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
             # One odd session must not hold back the events of all others.
             for _, sessions in pages_of_sessions(client, call.leniently()):
                 calls += 1
+                begun = begun or server_now(client)
                 for session_id, session in sessions:
                     found[session_id] = {name: session.get(wire) for name, wire in _EVENT_FIELDS.items()}
                     date = changed(session, "updatedAt", "lastInteractionDate", now=_now_of_cursor(client))
@@ -106,8 +107,10 @@ def changed_sessions(client: WtsClient, since: datetime, *, reach_back: timedelt
             log.warning("%s", error)
             complete = False
     now = server_now(client)
-    # A start time from this machine's clock may be ahead of the server's, and would skip changes until then.
-    return Batch(min(since, now), min(latest if complete else since + reach_back, now), [*found.values()], calls, now)
+    # A start time from this machine's clock may be ahead of the server's, and would skip changes until then. What
+    # changes during a slow read may be on pages that were read before.
+    cursor = min(latest if complete else since + reach_back, begun or now)
+    return Batch(min(since, now), cursor, [*found.values()], calls, now)
 
 
 class ChangedSessions:

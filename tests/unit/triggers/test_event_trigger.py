@@ -17,7 +17,7 @@ from airflow_provider_wts.api import client, outcome
 from airflow_provider_wts.api.sessions import complete_session
 from airflow_provider_wts.api.wire import parse_timestamp
 from airflow_provider_wts.hooks.wts import WtsHook
-from airflow_provider_wts.waiting.session_changes import OVERLAP, Batch, Position
+from airflow_provider_wts.waiting.session_changes import OVERLAP, Batch, Position, changed_sessions
 
 try:
     from airflow_provider_wts.triggers import events as trigger_module
@@ -28,7 +28,7 @@ else:
     REFUSAL = ""
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_wts.emulator.running import Emulator
 
@@ -635,6 +635,24 @@ def test_the_position_is_kept_with_each_delivery_while_more_is_untold(
     second = [one["id"] for one in watch(store=store, emulator=wts_connection, looks=6)]
     assert len(set(first) | set(second)) == len(PHONES)
     assert len(set(first) & set(second)) <= 2
+
+
+class SlowService:
+    """A client that needs ten minutes for each list."""
+
+    server_date = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+
+    def pages(self, call: Any) -> Iterator[dict[str, Any]]:
+        yield {"items": [{"id": "a", "updatedAt": self.server_date.isoformat()}]}
+        self.server_date += timedelta(minutes=10)
+
+
+def test_the_next_poll_reads_what_changed_during_a_slow_one() -> None:
+    service: Any = SlowService()
+    begun = service.server_date
+    batch = changed_sessions(service, begun - timedelta(hours=1))
+    assert batch.sessions[0]["updated_at"] > begun.isoformat()
+    assert batch.cursor == begun
 
 
 async def _after(emulator: Emulator, do: Callable[[], Any]) -> None:
