@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 #: The longest pause after failures, in seconds.
 LONGEST_PAUSE = 900.0
 
+#: Seconds of a poll to wait for what happened while the trigger did not run. Airflow gives up after 300.
+GAP_WAIT = 30.0
+
 #: The longest delay of an event in seconds. Reported events are remembered that long.
 MOST_REACH_BACK = 24 * 3600.0
 
@@ -137,19 +140,23 @@ class WtsSessionEventTrigger(BaseEventTrigger):
         spacing = _spacing()
         # Also after a start: a triggerer that died may have reported something just before.
         next_report = time.monotonic() + spacing
-        async for poll in shared_stream:
-            for stretch in await self._without_gap(position, poll.batch):
-                position.find(stretch, self.events)
-            payload = None
-            if position.unreported and time.monotonic() >= next_report:
-                next_report = time.monotonic() + spacing
-                payload = {"events": position.report(MOST)}
-            # A triggerer that starts later finds what is not reported yet.
-            if (now := position.as_json()) != kept:
-                kept = now
-                poll.when_stored.append(partial(self._store, now))
-            if payload:
-                yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+        gap = _Gap(self.wts_conn_id, self._reach_back)
+        try:
+            async for poll in shared_stream:
+                for stretch in await gap.filled(position, poll.batch):
+                    position.find(stretch, self.events)
+                payload = None
+                if position.unreported and time.monotonic() >= next_report:
+                    next_report = time.monotonic() + spacing
+                    payload = {"events": position.report(MOST)}
+                # A triggerer that starts later finds what is not reported yet.
+                if (now := position.as_json()) != kept:
+                    kept = now
+                    poll.when_stored.append(partial(self._store, now))
+                if payload:
+                    yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+        finally:
+            gap.close()
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll and report alone, because Airflow before 3.3 cannot share the polls."""
@@ -165,22 +172,6 @@ class WtsSessionEventTrigger(BaseEventTrigger):
 
         async for event in self.filter_shared_stream(alone()):
             yield event
-
-    async def _without_gap(self, position: Position, batch: Batch) -> list[Batch]:
-        """Return the batch, preceded by what happened while this trigger did not run."""
-        if position.floor is None or batch.since <= position.floor:
-            return [batch]
-        changes = BackgroundReader(self.wts_conn_id, "wts-events")
-        since = position.floor
-        try:
-            missed = await changes.read(lambda client: changed_sessions(client, since, reach_back=self._reach_back))
-            return [missed, batch]
-        except WtsError as error:
-            self.log.warning("Cannot read what happened since %s: %s", position.floor.isoformat(), error)
-            # The position stays, so the next poll tries again.
-            return []
-        finally:
-            changes.close()
 
     @property
     def _reach_back(self) -> timedelta:
@@ -236,6 +227,46 @@ def _spacing() -> float:
     """Return the seconds that Airflow needs between two events."""
     batched = conf.getboolean("scheduler", "batch_asset_events", fallback=False)
     return 0.0 if _IS_AIRFLOW_3_4 and not batched else SPACING
+
+
+class _Gap:
+    """Reads what happened while a trigger did not run, in the background."""
+
+    def __init__(self, wts_conn_id: str, reach_back: timedelta) -> None:
+        self._wts_conn_id = wts_conn_id
+        self._reach_back = reach_back
+        self._missed: asyncio.Task[Batch] | None = None
+        self._later: list[Batch] = []
+
+    async def filled(self, position: Position, batch: Batch) -> list[Batch]:
+        """Return the batches to report next: none while the read continues."""
+        if self._missed is None:
+            if position.floor is None or batch.since <= position.floor:
+                return [batch]
+            self._missed = asyncio.create_task(self._read(position.floor))
+        self._later.append(batch)
+        if not (await asyncio.wait({self._missed}, timeout=GAP_WAIT))[0]:
+            return []
+        missed, self._missed = self._missed, None
+        later, self._later = self._later, []
+        try:
+            return [await missed, *later]
+        except WtsError as error:
+            log.warning("Cannot read what happened since %s: %s", position.floor, error)
+            # The position stays, so the next poll tries again.
+            return []
+
+    async def _read(self, since: datetime) -> Batch:
+        changes = BackgroundReader(self._wts_conn_id, "wts-events")
+        try:
+            return await changes.read(lambda client: changed_sessions(client, since, reach_back=self._reach_back))
+        finally:
+            changes.close()
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self._missed is not None:
+            self._missed.cancel()
 
 
 class _Poll:

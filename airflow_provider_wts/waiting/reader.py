@@ -100,7 +100,7 @@ class BackgroundReader(BackgroundThread):
     def _read(self, function: Callable[[WtsClient], T]) -> T:
         client = self._client()
         try:
-            answer = function(client)
+            answer = self._unless_stopped(function, client)
         except WtsError as error:
             if not refuses_token(error):
                 raise
@@ -113,9 +113,14 @@ class BackgroundReader(BackgroundThread):
             self._refused = False
             return answer
         self._refused = True
-        answer = function(now)
+        answer = self._unless_stopped(function, now)
         self._refused = False
         return answer
+
+    def _unless_stopped(self, function: Callable[[WtsClient], T], client: WtsClient) -> T:
+        # A list of many pages must not be read to its end when nobody waits for it.
+        with client.ended_by(lambda: self._sleep(0), self._sleep):
+            return function(client)
 
     def _client(self) -> WtsClient:
         if self._hook is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
@@ -28,7 +29,7 @@ else:
     REFUSAL = ""
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from airflow_provider_wts.emulator.running import Emulator
 
@@ -233,6 +234,44 @@ def test_what_came_during_a_long_absence_is_told(wts_connection: Emulator, monke
     store.values[key] = json.dumps(stored)
     told = watch(store=store, emulator=wts_connection)
     assert [one["event"] for one in told] == ["message_received"]
+
+
+@needs_airflow_3
+def test_what_came_during_a_long_absence_is_read_while_polls_go_on(
+    wts_connection: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow gives up on a trigger that keeps a poll for five minutes."""
+    next_poll = threading.Event()
+    now = datetime.now(UTC)
+
+    def batch(since: datetime, at: datetime, *sessions: str) -> Batch:
+        found = [{"session_id": one, "status": "STARTED", "last_message_in": at.isoformat()} for one in sessions]
+        return Batch(since, now, found, calls=2)
+
+    def missed(client: Any, since: datetime, *, reach_back: timedelta) -> Batch:
+        assert next_poll.wait(10)
+        return batch(since, now - timedelta(days=1), "missed")
+
+    async def polls() -> AsyncIterator[Any]:
+        yield trigger_module._Poll(batch(now - timedelta(minutes=5), now, "first"))
+        next_poll.set()
+        while True:
+            yield trigger_module._Poll(batch(now - timedelta(minutes=5), now))
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(trigger_module, "GAP_WAIT", 0.01, raising=False)
+    monkeypatch.setattr(trigger_module, "changed_sessions", missed)
+    trigger = WtsSessionEventTrigger()
+    trigger.asset_state_store = store = AssetStateStore()
+    store.set(trigger._key, {"floor": (now - timedelta(days=3)).isoformat(), "told": {}})
+
+    async def main() -> list[str]:
+        async with asyncio.timeout(30):
+            async for event in trigger.filter_shared_stream(polls()):
+                return [one["session_id"] for one in event.payload["events"]]
+        return []
+
+    assert asyncio.run(main()) == ["missed", "first"]
 
 
 @needs_airflow_3

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_wts.api.errors import WtsNotSentError
+from airflow_provider_wts.api.sessions import list_sessions
 from airflow_provider_wts.waiting import reader as reading
 from airflow_provider_wts.waiting.reader import BackgroundReader
 
@@ -101,3 +102,29 @@ def test_a_thread_that_cannot_be_started_now_is_started_by_the_next_read(monkeyp
             background.close()
 
     assert asyncio.run(main()) == "second"
+
+
+def test_a_list_is_not_read_to_its_end_if_nobody_waits(wts_connection: Emulator) -> None:
+    closed, ended = threading.Event(), threading.Event()
+
+    def read(client: WtsClient) -> None:
+        try:
+            list(client.pages(list_sessions()))
+            assert closed.wait(10)
+            list(client.pages(list_sessions()))
+        finally:
+            ended.set()
+
+    async def main() -> None:
+        reader = BackgroundReader("wts_default", "reader")
+        reading = asyncio.create_task(reader.read(read))
+        async with asyncio.timeout(10):
+            while not wts_connection.requests:
+                await asyncio.sleep(0.01)
+        reading.cancel()
+        reader.close()
+        closed.set()
+        assert await asyncio.to_thread(ended.wait, 10)
+
+    asyncio.run(main())
+    assert len(wts_connection.requests) == 1
