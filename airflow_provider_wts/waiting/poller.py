@@ -72,7 +72,8 @@ class Poller:
         self._cursor: datetime | None = None
         self._new_since: datetime | None = None
         self._trusted = True
-        self._is_list_unusable = False
+        #: How many sessions to check by themselves, because a list did not show all changes.
+        self._unchecked = 0
         self._limited_since: float | None = None
         #: Changes that a single check found first, and that the next list must show, too.
         self._expected: dict[str, str] = {}
@@ -201,7 +202,7 @@ class Poller:
         since = min(at for at in (self._cursor, self._new_since) if at is not None)
         # The next sweep begins early enough for subscriptions that are added from now on.
         self._new_since = None
-        waiting = len(self._sessions)
+        waiting, begun = len(self._sessions), datetime.now(UTC) - CLOCK_SLACK
         try:
             swept: Sweep = await self._reader.read(lambda client: sweep(client, statuses, since, max_pages=waiting))
         except BaseException:
@@ -209,11 +210,11 @@ class Poller:
             raise
         self._sessions.report(swept.seen)
         if swept.cursor is None:
-            # There are more pages than sessions to check, or the list broke off. Single checks are better then.
-            self._new_since = min(since, self._new_since or since)
-            self._is_list_unusable = True
+            # There are more pages than sessions to check, or the list broke off. Single checks find what it did not
+            # show, and the next list begins here.
+            self._cursor = begun
+            self._unchecked = waiting
         else:
-            self._is_list_unusable = False
             self._cursor = swept.cursor - SWEEP_OVERLAP
             self._check_expected(swept, statuses)
         return swept.calls
@@ -222,7 +223,7 @@ class Poller:
         waiting = len(self._sessions)
         if self._cursor is None:
             self._cursor = self._new_since
-        by_list = waiting > 1 and self._trusted and not self._is_list_unusable and not all_due
+        by_list = waiting > 1 and self._trusted and self._unchecked <= 0 and not all_due
         count = min(waiting, MAX_SINGLE_CHECKS)
         if by_list:
             interval = min(self._interval, TURN)
@@ -236,6 +237,7 @@ class Poller:
             )
         )
         self._sessions.note_checked(chosen, checked.seen, checked.failed)
+        self._unchecked -= len(checked.seen)
         if by_list:
             self._compare_with_list(checked.seen)
         self._sessions.report({session_id: session_snapshot(session) for session_id, session in checked.seen.items()})

@@ -464,6 +464,25 @@ def test_a_sensor_that_polls_on_the_worker_passes_over_many_that_cannot_be_read(
     assert sensor.execute(context)["COMPLETED"] >= 60
 
 
+def test_a_list_that_was_too_long_begins_later_the_next_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart of the triggerer, the waits of days would list all sessions of these days, in every poll."""
+    asked: list[str] = []
+    listed = service._listed
+
+    def too_long_at_first(query: dict[str, list[str]]) -> dict[str, Any]:
+        asked.extend(query["UpdatedAt.After"])
+        return {**listed(query), "items": [], "totalPages": 999 if len(asked) == 1 else 0, "totalItems": 0}
+
+    monkeypatch.setattr(service, "_listed", too_long_at_first)
+    service.session = lambda session: {**session, "status": "STARTED" if len(asked) < 2 else "COMPLETED"}
+    waits = [waiting_for(one) for one in FEW]
+    for one in waits:
+        one.earliest = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    assert {told["outcome"] for told in asyncio.run(gather(waits))} == {"reached"}
+    first, second = (datetime.fromisoformat(one) for one in asked[:2])
+    assert second - first > timedelta(days=2)
+
+
 ODD_FIELD = {"classification": "WON"}
 
 
