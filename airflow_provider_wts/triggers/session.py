@@ -98,6 +98,13 @@ class WtsSessionsTrigger(WtsWaitTrigger):
         self.changed_since = changed_since
         self._ids = [one.lower() for one in session_ids]
 
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        path, arguments = super().serialize()
+        if self.session_ids_xcom is None:
+            # A triggerer that is upgraded later than the workers does not know it.
+            del arguments["session_ids_xcom"]
+        return path, arguments
+
     def subscription(self) -> SessionSubscription:
         statuses = [*self.target_status, *self.failed_status]
         since = datetime.fromisoformat(self.changed_since)

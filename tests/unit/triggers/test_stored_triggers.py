@@ -59,6 +59,12 @@ def test_a_trigger_of_0_1_0_keeps_its_class_and_its_arguments(path):
 
 
 @pytest.mark.parametrize("path", STORED)
+def test_a_triggerer_that_still_runs_0_1_0_gets_only_arguments_that_it_knows(path):
+    arguments, _ = STORED[path]
+    assert resumed(path, arguments).serialize()[1].keys() == arguments.keys()
+
+
+@pytest.mark.parametrize("path", STORED)
 def test_a_trigger_of_0_1_0_waits_and_sends_an_event_that_the_task_understands(path, monkeypatch):
     async def asked_nothing(self):
         return 0.0
