@@ -53,6 +53,9 @@ NOT_REACHED = "NOT_REACHED"
 #: Consecutive failed checks after which a wait gives up. The client has already retried within each check.
 MAX_FAILED_CHECKS = 5
 
+#: Seconds after the end of a wait at which the last check stops, however many sessions are left to read.
+OVERTIME = 120.0
+
 #: Maximum sessions that a message names.
 MAX_NAMED = 5
 
@@ -139,6 +142,7 @@ def read_for(task: Any, read: Callable[[], T], subject: Callable[[], str], *, un
     def attempt() -> T:
         if until is not None:
             task.hook.client.wait_until(until)
+            task.hook.client.stop_at(until + OVERTIME)
         return read()
 
     try:

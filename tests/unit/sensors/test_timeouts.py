@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from airflow.exceptions import AirflowRescheduleException
@@ -14,6 +15,7 @@ from session_waits import AIRFLOW_3, end, sensor
 from airflow_provider_wts.api.budget import Limit
 from airflow_provider_wts.api.directory import list_channels
 from airflow_provider_wts.hooks.wts import WtsHook
+from airflow_provider_wts.sensors.session import WtsSessionsSensor
 from airflow_provider_wts.waiting.deferral import EARLIEST_FIRING
 
 if TYPE_CHECKING:
@@ -97,3 +99,15 @@ def test_the_time_of_the_first_check_counts_for_a_deferred_wait(
         sensor(session_id, timeout=150, deferrable=True).execute(context)
     deadline = datetime.fromisoformat(deferred.value.trigger.serialize()[1]["deadline"])
     assert deadline - began < timedelta(seconds=150.8)
+
+
+def test_the_last_check_of_many_sessions_is_stopped_some_time_after_the_timeout(
+    wts_connection: Emulator, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of hundreds of slow answers may take seconds."""
+    monkeypatch.setattr("airflow_provider_wts.waiting.conditions.OVERTIME", -60.0, raising=False)
+    ids = [str(UUID(int=number, version=4)) for number in range(9)]
+    told = {"outcome": "timeout", "counts": {"NOT_REACHED": 9}, "message": "m", "final": False}
+    with pytest.raises(AirflowSensorTimeout):
+        WtsSessionsSensor(task_id="wait", session_ids=ids).execute_complete(context, told)
+    assert wts_connection.requests == []
