@@ -286,6 +286,13 @@ class WtsClient:
 
     def _attempt(self, call: Call[Any], retries: _Retries, before_write: Callable[[], None] | None = None) -> Verdict:
         operation = call.operation
+        if call.content is not None and self._auth.is_in(call.content):
+            raise WtsInvalidRequestError(
+                f"{operation.operation_id}: the request's body contains the connection's token, so nothing was sent. "
+                "Perhaps a customer's name or text is a template, such as '{{ conn.wts_default.password }}', which "
+                "Airflow rendered because of expand_kwargs. Use expand or a campaign, which do not render it.",
+                operation_id=operation.operation_id,
+            )
         self._check()
         try:
             waited = self._budget.acquire(operation, most=self._waits_until - time.monotonic(), sleep=self._sleep)

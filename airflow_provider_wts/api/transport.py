@@ -134,6 +134,10 @@ class BearerToken(AuthBase):
         request.headers["Authorization"] = self._header
         return request
 
+    def is_in(self, content: bytes) -> bool:
+        """Whether a body contains the token, in any encoding."""
+        return any(spelling in content for spelling in self._spellings)
+
     def hide(self, reply: Reply) -> Reply:
         """Mask the token in an answer that echoes it, in body and headers, and in any encoding.
 

@@ -706,6 +706,15 @@ class TestDiscretion:
         assert emulator.requests
         assert "phonenumber" not in " ".join(r.getMessage() for r in caplog.records if r.name.startswith("urllib3"))
 
+    @pytest.mark.parametrize("name", [TOKEN, f"Olá, {TOKEN}!", base64.b64encode(TOKEN.encode()).decode()])
+    def test_no_customer_is_sent_the_token(self, name: str, emulator: Emulator, impatient: WtsClient) -> None:
+        call: Call[Any] = Call("send_text", body={"to": TO, "from": FROM, "text": name})
+        for perform in (impatient.perform, impatient.perform_once):
+            with pytest.raises(WtsInvalidRequestError, match="contains the connection's token, so nothing was sent") as caught:
+                perform(call)
+            assert name not in str(caught.value)
+        assert not emulator.requests
+
     def test_no_repr_tells_the_token(self, emulator: Emulator, impatient: WtsClient) -> None:
         told = [repr(impatient), str(vars(impatient)), repr(SEND)]
         assert not [text for text in told if TOKEN in text or "99999" in text]
