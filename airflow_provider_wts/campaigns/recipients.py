@@ -495,9 +495,10 @@ def _text(path: ObjectStoragePath, encoding: str) -> Iterator[TextIOWrapper]:
             with TextIOWrapper(file, encoding=encoding_, newline="") as text:
                 yield text
         except UnicodeError:
+            other = "utf-8" if codecs.lookup(encoding).name == "cp1252" else "cp1252"
             raise WtsInvalidRequestError(
                 f"recipients_encoding: the file is not encoded in {encoding.upper()}. Nothing was sent. Excel in "
-                "Brazil writes cp1252, unless you choose 'CSV UTF-8'. Example: recipients_encoding='cp1252'"
+                f"Brazil writes cp1252, unless you choose 'CSV UTF-8'. Example: recipients_encoding={other!r}"
             ) from None
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise WtsInvalidRequestError(

@@ -61,7 +61,7 @@ LEASE = 1.0
 #: Attempts to take over from competing tries.
 _MAX_TAKEOVERS = 5
 
-#: Attempts to read a store that answers later than a check is valid: half a minute or more, as of an Airflow under load.
+#: Attempts to read a store that answers later than a check is valid: half a minute or more, for a busy Airflow.
 _MAX_SLOW_READS = 30
 
 #: Pages that the header reserves at a time, so that it is not written for each of them.
@@ -246,8 +246,8 @@ class Fence:
             if self._is_fresh():
                 return
         raise WtsError(
-            f"The ledger of this task took longer than {LEASE:g} s to answer, {_MAX_SLOW_READS} times in a row, so it is "
-            "unknown whether another try has taken over. Nothing more was sent. A retry continues from here."
+            f"The ledger of this task took longer than {LEASE:g} s to answer, {_MAX_SLOW_READS} times in a row, so it "
+            "is unknown whether another try has taken over. Nothing more was sent. A retry continues from here."
         )
 
     def confirm(self) -> None:

@@ -710,7 +710,9 @@ class TestDiscretion:
     def test_no_customer_is_sent_the_token(self, name: str, emulator: Emulator, impatient: WtsClient) -> None:
         call: Call[Any] = Call("send_text", body={"to": TO, "from": FROM, "text": name})
         for perform in (impatient.perform, impatient.perform_once):
-            with pytest.raises(WtsInvalidRequestError, match="contains the connection's token, so nothing was sent") as caught:
+            with pytest.raises(
+                WtsInvalidRequestError, match="contains the connection's token, so nothing was sent"
+            ) as caught:
                 perform(call)
             assert name not in str(caught.value)
         assert not emulator.requests

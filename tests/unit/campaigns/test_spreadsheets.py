@@ -173,6 +173,12 @@ TABLE: dict[str, tuple[str, bytes, dict[str, Any], Any]] = {
     "JSON Lines with a BOM": ("a.jsonl", f'\ufeff{{"to": "{ANA}", "nome": "Ana"}}\n'.encode(), {}, TWO[:1]),
     # CSV that is refused
     "latin-1, taken for UTF-8": ("a.csv", "to;nome\n1;João\n".encode("latin-1"), {}, "recipients_encoding"),
+    "UTF-8 that cp1252 cannot read": (
+        "a.csv",
+        "to;nome\n1;Áurea\n".encode(),
+        {"encoding": "windows-1252"},
+        "recipients_encoding='utf-8'",
+    ),
     "UTF-16, taken for UTF-8": ("a.csv", f"to;nome\n{BODY}".encode("utf-16"), {}, "recipients_encoding='utf-16'"),
     "UTF-16 without a mark, taken for UTF-8": (
         "a.csv",
