@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Seconds between two attempts of the same check.
-_PAUSE = 15.0
+PAUSE = 15.0
 
 #: Seconds that a check may wait for the rate limit after ``timeout``.
 _LAST_WAIT = 10.0
@@ -170,7 +170,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
                 if over or not self.reschedule or not lasts:
                     return None
                 # After a reschedule, it would not remember this failure.
-                time.sleep(min(self.poke_interval, _PAUSE))
+                time.sleep(min(self.poke_interval, PAUSE))
             else:
                 self.failed_checks.succeeded()
                 self._limited_for = 0.0
@@ -179,7 +179,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def seen_again(self, read: Callable[[], T]) -> T:
         """Read what the trigger saw: some failed checks in a row must not end the wait now."""
         while (answer := self.tolerant(read)) is None:
-            time.sleep(min(self.poke_interval, _PAUSE))
+            time.sleep(min(self.poke_interval, PAUSE))
         return answer
 
     def result(self, read: Callable[[], T]) -> T:

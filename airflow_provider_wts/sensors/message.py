@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wts.sensors.base import Check, WtsSensor
+from airflow_provider_wts.sensors.base import PAUSE, Check, WtsSensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from airflow_provider_wts.triggers.message import WtsMessageStatusTrigger, WtsSessionReplyTrigger
     from airflow_provider_wts.waiting.conditions import MessageWait
     from airflow_provider_wts.waiting.deferral import Times
+
+#: Seconds for which the list of messages may lag behind the session.
+LIST_LAG = 120.0
 
 
 class WtsSessionReplySensor(WtsSensor):
@@ -81,13 +85,16 @@ class WtsSessionReplySensor(WtsSensor):
         from airflow_provider_wts.waiting import conditions
 
         session_id, since = conditions.given_id("session_id", self.session_id), datetime.fromisoformat(event["since"])
-        found = self.seen_again(lambda: conditions.replies(self.hook, session_id, since))
-        if not found:
-            self.log.warning(
-                "The contact of session %s wrote at %s, but the list of messages does not show it.",
-                session_id,
-                event.get("last_message_in"),
-            )
+        give_up_at = time.monotonic() + LIST_LAG
+        while not (found := self.seen_again(lambda: conditions.replies(self.hook, session_id, since))):
+            if time.monotonic() >= give_up_at:
+                self.log.warning(
+                    "The contact of session %s wrote at %s, but the list of messages does not show it.",
+                    session_id,
+                    event.get("last_message_in"),
+                )
+                break
+            time.sleep(min(self.poke_interval, PAUSE))
         return found
 
     def subject(self) -> str:

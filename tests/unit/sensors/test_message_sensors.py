@@ -173,6 +173,32 @@ def test_a_resumed_reply_sensor_reads_the_texts(silent: Emulator, context: dict[
     assert [one["text"] for one in reply_sensor(session_id).execute_complete(context, event)] == ["10"]
 
 
+def test_a_resumed_reply_sensor_looks_again_if_the_list_of_messages_lags(
+    silent: Emulator, context: dict[str, Any], session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = silent.state.now_text()
+    silent.advance(1)
+    silent.contact_writes(PHONE, "10")
+    items, lists = WtsClient.items, []
+
+    def late(self: WtsClient, call: Any) -> Any:
+        lists.append(call)
+        # A look asks twice, with bounds and without.
+        return items(self, call) if len(lists) > 4 else []
+
+    monkeypatch.setattr(WtsClient, "items", late)
+    event = {"outcome": "reached", "session_id": session_id, "since": since, "message": "m", "final": False}
+    assert [one["text"] for one in reply_sensor(session_id).execute_complete(context, event)] == ["10"]
+
+
+def test_a_resumed_reply_sensor_whose_list_stays_empty_ends(
+    silent: Emulator, context: dict[str, Any], session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_wts.sensors.message.LIST_LAG", 0.0)
+    event = {"outcome": "reached", "session_id": session_id, "since": silent.state.now_text(), "message": "m"}
+    assert reply_sensor(session_id).execute_complete(context, event) == []
+
+
 def test_a_resumed_reply_sensor_tolerates_a_failed_check(
     silent: Emulator, context: dict[str, Any], session_id: str
 ) -> None:
