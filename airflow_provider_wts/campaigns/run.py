@@ -599,7 +599,10 @@ class Campaign:
             self.rules.resume()
 
     def _reconcile_earlier(self, unknown: list[Send]) -> None:
-        log.info("The outcome of %s recipients of an earlier try is unknown; asking WTS Chat.", len(unknown))
+        # Wait however old an intent is: a rate limit may have delayed its request.
+        pause = max(self._lag - self.ledger.quiet_for, 0.0)
+        words = "The outcome of %s recipients of an earlier try is unknown; asking WTS Chat in %.0f s."
+        log.info(words, len(unknown), pause)
         at_a_time = 0
         if self.ledger.incomplete:
             self._open_pages_as_before(unknown)
@@ -609,8 +612,7 @@ class Campaign:
         pages = list({page.number: page for page in page_of.values()}.values())
         unanswered = [one for page in pages for one in _unanswered(page, sends, page_of)]
         since = min(page.intent for page in pages)
-        # Wait however old an intent is: a rate limit may have delayed its request.
-        shown = self._ask(unanswered, since, pause=self._lag - self.ledger.quiet_for, at_a_time=at_a_time)
+        shown = self._ask(unanswered, since, pause=pause, at_a_time=at_a_time)
         if shown is None:
             for key in sends:
                 self._leave_undecided(key, f"WTS Chat was not asked before the campaign was stopped: {self.stopped}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,18 @@ def test_a_resend_that_is_refused_leaves_the_earlier_send_unknown(hook: WtsHook,
         campaign.run(customer, on_unknown="resend")
     assert campaign.run(customer) == {"undecided": 1}
     assert received(emulator, customer) == [1]
+
+
+def test_the_log_says_for_how_long_a_retry_waits(
+    hook: WtsHook, task: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    campaign, customer = Campaign(hook, task, TextKind(CHANNEL, {}, parallelism=1)), people(1)
+    killed(campaign, customer, "send_text", 1)
+    monkeypatch.setattr(reconcile, "effect_lag", lambda timeout: 118.0)
+    monkeypatch.setattr(clock, "sleep", lambda *_: None)
+    campaign.run(customer)
+    assert re.search(r"an earlier try is unknown; asking WTS Chat in 11\d s\.", caplog.text)
 
 
 def test_two_resends_without_an_answer_are_undecided(hook: WtsHook, emulator: Emulator, task: Any) -> None:
