@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.reconcile import InSession
     from airflow_provider_wts.waiting.conditions import SessionWait
 
+#: Maximum seconds between two attempts to read the session that the trigger saw.
+_PAUSE = 15.0
+
 
 class WtsSendChatbotOperator(WtsSendingOperator):
     """Start a chatbot for a recipient, or in a session.
@@ -252,17 +255,22 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _resumed(self, event: Mapping[str, Any]) -> SessionV2:
         """Return the session that the trigger waited for; wait on if only the list of sessions shows its end."""
-        from airflow_provider_wts.waiting.conditions import SessionWait
+        from airflow_provider_wts.waiting.conditions import FailedChecks, SessionWait
         from airflow_provider_wts.waiting.deferral import error_of, time_left
 
         wait, outcome, status = SessionWait(event["session_id"]), event["outcome"], event.get("status")
         if outcome == "failed":
             raise error_of(event)
-        try:
-            session = self._session(wait.session_id)
-        except WtsError:
-            if outcome == "reached":
-                raise
+        failed_checks, session = FailedChecks(), None
+        while session is None:
+            try:
+                session = self._session(wait.session_id)
+            except WtsError as error:
+                if outcome != "reached":
+                    break
+                if failed_checks.failed(error):
+                    raise
+                time.sleep(min(self._poll_seconds(), _PAUSE))
         else:
             status = session.get("status")
             if status == "COMPLETED" or (outcome == "reached" and not event.get("listed")):

@@ -18,6 +18,7 @@ from airflow_provider_wts.api import client
 from airflow_provider_wts.api.chatbots import list_chatbots
 from airflow_provider_wts.api.contract import operations
 from airflow_provider_wts.api.contract.check import check_request
+from airflow_provider_wts.api.errors import WtsAuthenticationError
 from airflow_provider_wts.api.wire import is_missing, visible
 from airflow_provider_wts.hooks.wts import WtsHook
 from airflow_provider_wts.operators.chatbot import WtsSendChatbotOperator
@@ -351,6 +352,26 @@ def test_the_deferred_task_returns_the_session_at_the_end(wts_connection: Emulat
     session = operator().execute(context)
     event = {"outcome": "reached", "session_id": session["id"], "status": "COMPLETED", "message": ""}
     assert operator().execute_complete(context, event)["id"] == session["id"]
+
+
+def test_the_deferred_task_tolerates_failed_checks_at_the_end(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    session = operator().execute(context)
+    event = {"outcome": "reached", "session_id": session["id"], "status": "COMPLETED", "message": ""}
+    wts_connection.faults.add("status", status=403, operation_id="get_session", times=4)
+    assert operator(poll_interval=0.01).execute_complete(context, event)["id"] == session["id"]
+
+
+def test_the_deferred_task_fails_after_five_failed_checks_at_the_end(
+    wts_connection: Emulator, context: dict[str, Any]
+) -> None:
+    session = operator().execute(context)
+    event = {"outcome": "reached", "session_id": session["id"], "status": "COMPLETED", "message": ""}
+    fault = wts_connection.faults.add("status", status=403, operation_id="get_session", times=9)
+    with pytest.raises(WtsAuthenticationError):
+        operator(poll_interval=0.01).execute_complete(context, event)
+    assert fault.hits == 5
 
 
 @pytest.mark.parametrize("answer", ["session", "empty", "null"])
