@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_wts.sensors.base import PAUSE, Check, WtsSensor
 
@@ -65,6 +65,12 @@ class WtsSessionReplySensor(WtsSensor):
         words = f"The contact of session {session_id} has not replied since {since.isoformat()}."
         return Check(WaitState.WAITING, words)
 
+    def can_leave(self) -> bool:
+        from airflow_provider_wts.api import parameters
+
+        # Only a check shows when the company wrote last: a reply may have come since.
+        return not parameters.missing(self.since)
+
     def trigger(self, context: Context, times: Times) -> WtsSessionReplyTrigger:
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.triggers.message import WtsSessionReplyTrigger
@@ -73,7 +79,7 @@ class WtsSessionReplySensor(WtsSensor):
         return WtsSessionReplyTrigger(
             wts_conn_id=self.wts_conn_id,
             session_id=given_id("session_id", self.session_id),
-            since=(parameters.optional_datetime("since", self.since) or datetime.now(UTC)).isoformat(),
+            since=cast("datetime", parameters.optional_datetime("since", self.since)).isoformat(),
             **times,
         )
 

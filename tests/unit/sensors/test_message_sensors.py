@@ -165,6 +165,25 @@ def test_a_deferred_reply_sensor_hands_over_plain_json(context: dict[str, Any], 
     assert deadline - earliest == timedelta(seconds=600 - EARLIEST_FIRING)
 
 
+def test_a_deferrable_reply_sensor_whose_first_check_fails_misses_no_earlier_reply(
+    silent: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    silent.advance(5)
+    silent.contact_writes(PHONE, "10")
+    silent.faults.add("status", status=403, operation_id="get_session", times=2)
+    assert [one["text"] for one in reply_sensor(session_id, deferrable=True).execute(context)] == ["10"]
+
+
+def test_with_since_a_deferrable_reply_sensor_defers_even_if_the_first_check_fails(
+    silent: Emulator, context: dict[str, Any], session_id: str
+) -> None:
+    silent.faults.add("status", status=403, operation_id="get_session")
+    since = silent.state.now_text()
+    with pytest.raises(TaskDeferred) as deferred:
+        reply_sensor(session_id, since=since, deferrable=True, timeout=600).execute(context)
+    assert datetime.fromisoformat(deferred.value.trigger.since) == datetime.fromisoformat(since)
+
+
 def test_a_resumed_reply_sensor_reads_the_texts(silent: Emulator, context: dict[str, Any], session_id: str) -> None:
     since = silent.state.now_text()
     silent.advance(1)
