@@ -109,10 +109,6 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         """Return the trigger that continues the wait."""
         raise NotImplementedError
 
-    def can_leave(self) -> bool:
-        """Whether the trigger could continue the wait even if no check has succeeded yet."""
-        return True
-
     def leave_worker(self, context: Context, timeout: float | None = None) -> None:
         """Defer to the trigger of this sensor, for all of the wait unless fewer seconds are left."""
         from airflow_provider_wts.waiting.deferral import times_of_deferral
@@ -146,8 +142,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
             self.log.info(found.words)
             if found.verdict is WaitState.REACHED:
                 return PokeReturnValue(is_done=True, xcom_value=found.value)
-        may_leave = self.deferrable and self.can_leave()
-        if may_leave and (left := min(self._ends_at - time.monotonic(), self.timeout)) > 0:
+        if self.deferrable and (left := min(self._ends_at - time.monotonic(), self.timeout)) > 0:
             self.leave_worker(context, math.ceil(left))
         return PokeReturnValue(is_done=False)
 

@@ -65,17 +65,14 @@ class WtsSessionReplySensor(WtsSensor):
         words = f"The contact of session {session_id} has not replied since {since.isoformat()}."
         return Check(WaitState.WAITING, words)
 
-    def can_leave(self) -> bool:
-        from airflow_provider_wts.api import parameters
-
-        # Only a check shows when the company wrote last: a reply may have come since.
-        return not parameters.missing(self.since)
-
     def trigger(self, context: Context, times: Times) -> WtsSessionReplyTrigger:
         from airflow_provider_wts.api import parameters
         from airflow_provider_wts.triggers.message import WtsSessionReplyTrigger
         from airflow_provider_wts.waiting.conditions import given_id
 
+        if parameters.missing(self.since):
+            # The first check failed. Only a check shows when the company wrote last, and a reply may have come since.
+            self.seen_again(lambda: self.check(context))
         return WtsSessionReplyTrigger(
             wts_conn_id=self.wts_conn_id,
             session_id=given_id("session_id", self.session_id),

@@ -171,7 +171,11 @@ def test_a_deferrable_reply_sensor_whose_first_check_fails_misses_no_earlier_rep
     silent.advance(5)
     silent.contact_writes(PHONE, "10")
     silent.faults.add("status", status=403, operation_id="get_session", times=2)
-    assert [one["text"] for one in reply_sensor(session_id, deferrable=True).execute(context)] == ["10"]
+    with pytest.raises(TaskDeferred) as deferred:
+        reply_sensor(session_id, deferrable=True, timeout=600).execute(context)
+    with silent.state.lock:
+        written = silent.state.sessions.need(session_id)["lastMessageOut"]
+    assert datetime.fromisoformat(deferred.value.trigger.since) == datetime.fromisoformat(written)
 
 
 def test_with_since_a_deferrable_reply_sensor_defers_even_if_the_first_check_fails(
