@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -334,7 +335,8 @@ class WtsSendingOperator(RefusesBackfill):
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Continue when the send window has opened; the event says nothing."""
         self.resume(context)
-        return self.execute(context)
+        # Unwrapped, because Airflow 2.11 takes it for a call outside of a task.
+        return inspect.unwrap(self.execute)(self, context)
 
     def session_contact(self, session_id: str) -> str:
         """Return the number or handle of the contact of a session, if the connection allows it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_wts import api
 from airflow_provider_wts.api import parameters
@@ -228,7 +229,8 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
         self.open_ledger(context)
         with task_failures(), ExitStack() as stack:
             self._snapshot = self.queried(context, stack)
-            return super().execute(context)
+            # Unwrapped, because Airflow 2.11 takes it for a call outside of a task.
+            return cast("SequenceContact | dict[str, int]", inspect.unwrap(super().execute)(self, context))
 
     def _refuse_others(self, members: list[_Member]) -> None:
         """Hold the connection's ``allowed_recipients``."""

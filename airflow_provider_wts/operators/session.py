@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts import api
@@ -43,7 +44,8 @@ class WtsSessionOperator(WtsOperator):
 
     def execute(self, context: Context) -> Any:
         """Perform the call, which returns the session, and store the session's address for the link."""
-        session = super().execute(context)
+        # Unwrapped, because Airflow 2.11 takes it for a call outside of a task.
+        session = inspect.unwrap(super().execute)(self, context)
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         self.log.info("Session %s is %s.", session.get("id"), session.get("status"))
         return session

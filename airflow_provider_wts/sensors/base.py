@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from datetime import UTC, datetime
@@ -193,7 +194,8 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         spent = (datetime.now(UTC) - began).total_seconds() if began else 0.0
         self._ends_at = time.monotonic() + self.timeout - spent
         try:
-            return super().execute(context)
+            # Unwrapped, because Airflow 2.11 takes it for a call outside of a task.
+            return inspect.unwrap(super().execute)(self, context)
         except AirflowSensorTimeout:
             raise AirflowSensorTimeout(self._too_late()) from None
         except AirflowSkipException as skip:

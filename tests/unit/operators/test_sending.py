@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow_version import AIRFLOW_VERSION
 from tries import _never_expire  # noqa: F401
 
 from airflow_provider_wts.api.addresses import readable
@@ -232,6 +233,18 @@ def test_outside_the_window_a_deferrable_task_leaves_the_worker(
     assert stateful_context["task_state_store"].get(HEADER)["sends"] == {}
     clock.now_ = OPENING
     getattr(send, deferred.value.method_name)(stateful_context, event=None)
+    assert received() == 1
+
+
+@pytest.mark.skipif(AIRFLOW_VERSION >= (3,), reason="Airflow 3 knows the call of a resumed task")
+def test_airflow_2_takes_no_send_in_its_window_for_a_call_outside_of_a_task(
+    received: Any, context: dict[str, Any], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models import baseoperator
+
+    monkeypatch.setattr(baseoperator.ExecutorSafeguard, "test_mode", False)
+    clock.now_ = OPENING
+    operator(send_window=WINDOW, allow_nested_operators=False).execute_in_window(context, event=None)
     assert received() == 1
 
 

@@ -45,6 +45,18 @@ def test_it_returns_the_session_when_it_is_completed(
     assert session["status"] == "COMPLETED"
 
 
+@pytest.mark.skipif(AIRFLOW_3, reason="Airflow 3 knows the call of a base class")
+def test_airflow_2_takes_no_check_for_a_call_outside_of_a_task(
+    context: dict[str, Any], session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models import baseoperator
+
+    monkeypatch.setattr(baseoperator.ExecutorSafeguard, "test_mode", False)
+    strict: Any = sensor(session_id, target_status="STARTED", allow_nested_operators=False)
+    started = strict.execute(context, WtsSessionSensor__sentinel=baseoperator._sentinel)  # type: ignore[attr-defined]
+    assert started["status"] == "STARTED"
+
+
 def test_poking_waits_until_the_session_is_completed(
     wts_connection: Emulator, context: dict[str, Any], session_id: str
 ) -> None:
