@@ -15,6 +15,7 @@ from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsError, WtsInvalidRequestError
 from airflow_provider_wts.api.wire import UNSET, Missing
 from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.nested import within_task
 from airflow_provider_wts.operators.base import WtsOperator
 
 if TYPE_CHECKING:
@@ -334,9 +335,7 @@ class WtsSendingOperator(RefusesBackfill):
     def execute_in_window(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Continue when the send window has opened; the event says nothing."""
         self.resume(context)
-        # Without Airflow's wrapper, because Airflow 2.11 takes it for a call outside of a task.
-        execute = type(self).execute
-        return getattr(execute, "__wrapped__", execute)(self, context)
+        return within_task(self.execute)(context)
 
     def session_contact(self, session_id: str) -> str:
         """Return the number or handle of the contact of a session, if the connection allows it."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wts import api
 from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError
 from airflow_provider_wts.hooks.contacts import refuse_unless_allowed
 from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.nested import within_task
 from airflow_provider_wts.operators import contact_fields
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.listing import WtsListOperator
@@ -229,8 +229,7 @@ class WtsAddToSequenceOperator(SequenceWriter, WtsQueryOperator, RefusesBackfill
         self.open_ledger(context)
         with task_failures(), ExitStack() as stack:
             self._snapshot = self.queried(context, stack)
-            # Unwrapped, because Airflow 2.11 takes it for a call outside of a task.
-            return cast("SequenceContact | dict[str, int]", inspect.unwrap(super().execute)(self, context))
+            return within_task(super().execute)(context)
 
     def _refuse_others(self, members: list[_Member]) -> None:
         """Hold the connection's ``allowed_recipients``."""

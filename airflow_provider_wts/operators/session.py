@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wts import api
@@ -10,6 +9,7 @@ from airflow_provider_wts.api import parameters
 from airflow_provider_wts.api.errors import WtsInvalidRequestError, quoted
 from airflow_provider_wts.api.wire import UNSET, Missing, Unset
 from airflow_provider_wts.hooks.errors import task_failures
+from airflow_provider_wts.hooks.nested import within_task
 from airflow_provider_wts.links.session import SESSION_URL_KEY, WtsSessionLink
 from airflow_provider_wts.operators.base import WtsOperator
 from airflow_provider_wts.operators.export import WtsExportConversationsOperator
@@ -44,8 +44,7 @@ class WtsSessionOperator(WtsOperator):
 
     def execute(self, context: Context) -> Any:
         """Perform the call, which returns the session, and store the session's address for the link."""
-        # Unwrapped, because Airflow 2.11 takes it for a call outside of a task.
-        session = inspect.unwrap(super().execute)(self, context)
+        session = within_task(super().execute)(context)
         context["ti"].xcom_push(key=SESSION_URL_KEY, value=session.get("previewUrl"))
         self.log.info("Session %s is %s.", session.get("id"), session.get("status"))
         return session

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_wts.api.errors import WtsError, WtsRejectedError, WtsUnreachableError
 from airflow_provider_wts.hooks.errors import use_retry_policy
+from airflow_provider_wts.hooks.nested import within_task
 from airflow_provider_wts.hooks.templates import RenderedParameters
 from airflow_provider_wts.hooks.wts import WtsHook
 
@@ -194,8 +194,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
         spent = (datetime.now(UTC) - began).total_seconds() if began else 0.0
         self._ends_at = time.monotonic() + self.timeout - spent
         try:
-            # Unwrapped, because Airflow 2.11 takes it for a call outside of a task.
-            return inspect.unwrap(super().execute)(self, context)
+            return within_task(super().execute)(context)
         except AirflowSensorTimeout:
             raise AirflowSensorTimeout(self._too_late()) from None
         except AirflowSkipException as skip:
