@@ -337,9 +337,14 @@ class Export:
         # Before the part is recorded: a try that continues here replaces these rows.
         for table, rows_of in zip(self._tables, (session_rows, message_rows), strict=True):
             if table is not None:
-                table.replace(rows_of(rows))
+                table.replace(self._while_latest(rows_of(rows)))
         state["parts"].append([part.name, len(rows), sum(len(row["messages"] or ()) for row in rows)])
         self._write(state, part)
+
+    def _while_latest(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        yield from rows
+        # A try that froze before this point would replace what its successor wrote.
+        self._fence.check()
 
     def _complete(self, row: dict[str, Any], *, metadata_singly: bool, may_talk: bool) -> None:
         """Add to a session what the list does not show.

@@ -858,6 +858,24 @@ def test_a_try_that_goes_on_leaves_what_was_read_later(
     assert database("SELECT COUNT(*) FROM TABLE_NAME") == [(5,)]
 
 
+def test_a_try_that_was_given_up_leaves_the_rows_of_its_successor_alone(
+    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(wts_connection, 5, talking=1)
+    given = {"messages_table": database.table, "tables_conn_id": "wts_db"}
+    (message,) = (one for session in wts_connection.state.sessions.by_creation() for one in session.messages)
+
+    def meanwhile() -> None:
+        # Without a new update date.
+        message["status"] = "READ"
+        export(**given).execute(of_try(2, context))
+
+    Pause(monkeypatch, "conversations", meanwhile)
+    with pytest.raises(WtsError, match="Another try of this task has taken over"):
+        export(**given).execute(context)
+    assert database("SELECT status FROM TABLE_NAME") == [("READ",)]
+
+
 def test_a_killed_export_writes_each_row_into_its_table_once(
     wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
