@@ -139,8 +139,9 @@ def judge_reply(
         )
     envelope = _envelope(reply)
     key = _text(envelope.get("key"))
-    if operation.effect != "once" and 400 <= status < 500 and status not in (401, 408) and _is_web_page(reply):
-        # The API's refusals are JSON. A web page comes from a gateway, and shows nothing about the request's objects.
+    is_foreign = bool(reply.body.strip()) and not envelope
+    if operation.effect != "once" and 400 <= status < 500 and status not in (401, 408) and is_foreign:
+        # The API's refusals are JSON objects. Anything else comes from a gateway, and shows nothing about the request.
         return _odd(operation, _rejected(operation, reply, WtsRejectedError, "Something refused the request."))
     if status in (401, 403):
         words = (

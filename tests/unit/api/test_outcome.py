@@ -434,6 +434,13 @@ def test_a_web_page_that_refuses_is_a_gateway_and_passes_for_what_may_be_repeate
     assert ("It came as a web page" in str(judged.error)) is (of_read is not Outcome.UNKNOWN)
 
 
+@pytest.mark.parametrize("status", [400, 403, 404])
+@pytest.mark.parametrize("body", [b"default backend - 404", b"404 page not found\n", b'"no"'])
+def test_a_text_that_refuses_is_a_gateway_and_passes_for_what_may_be_repeated(status: int, body: bytes) -> None:
+    assert judge_reply(SEND, reply(status, body)).outcome is Outcome.REJECTED
+    assert judge_reply(READ, reply(status, body)).outcome is Outcome.ODD
+
+
 @pytest.mark.parametrize(
     ("body", "of_send", "of_read", "says"),
     [
