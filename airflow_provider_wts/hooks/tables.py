@@ -183,7 +183,8 @@ class Table:
         :raises WtsError: when they cannot be written; the table is unchanged.
         """
         with self._connected(f"{done} The table is unchanged.".lstrip()) as (connection, cursor):
-            self._begin(connection, cursor)
+            # Others may write later rows meanwhile. PostgreSQL refuses to replace what this snapshot does not show.
+            self._begin(connection, cursor, snapshot=bool(self._date_places))
             return self._replace(cursor, rows, whole, ())
 
     def replace_changed(
@@ -263,6 +264,9 @@ class Table:
                 if whole:
                     keys.add(batch)
                 there = self._existing(cursor, batch)
+                if there and self._date_places and self._dialect == "mysql":
+                    # MySQL replaces what its snapshot does not show, and shows it only to a query that locks.
+                    there = self._existing(cursor, there, " FOR UPDATE")
                 changed = {
                     key: row
                     for key, row in batch.items()
@@ -319,13 +323,15 @@ class Table:
     def _key_of(self, values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(_plain(values[place]) for place in self._key_places)
 
-    def _existing(self, cursor: Any, keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], Sequence[Any] | None]:
+    def _existing(
+        self, cursor: Any, keys: Iterable[tuple[Any, ...]], lock: str = ""
+    ) -> dict[tuple[Any, ...], Sequence[Any] | None]:
         """Return the table's rows with these keys, by key; ``None`` if several have the same key."""
         there: dict[tuple[Any, ...], Sequence[Any] | None] = {}
         keys = list(keys)
         exact, loose = set(keys), {_loose(key): key for key in keys}
         for where, values in self._conditions(keys):
-            cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._table} WHERE {where}", values)  # noqa: S608  # names that were checked
+            cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._table} WHERE {where}{lock}", values)  # noqa: S608  # names that were checked
             for cells in map(cells_of, cursor.fetchall()):
                 key = self._key_of(cells)
                 if key in exact:

@@ -246,6 +246,33 @@ def test_a_row_that_was_read_later_stays(database: Any) -> None:  # noqa: F811
     assert table.replace([{**new, "name": "repaired"}, row("b", observed_at=None)]) == 2
 
 
+def test_a_later_row_that_another_task_writes_meanwhile_stays(
+    database: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if database.kind == "sqlite":
+        pytest.skip("SQLite lets nobody else write meanwhile")
+    given = (database.table, "wts_db")
+    table = table_of(("sessions_table", "tables_conn_id"), given, COLUMNS, ["row_key"], ["at"])
+    assert table is not None
+    table.replace([row("a", name="first")])
+    existing, left = Table._existing, [1]
+
+    def meanwhile(self: Table, cursor: Any, *keys: Any) -> Any:
+        there = existing(self, cursor, *keys)
+        if left:
+            left.pop()
+            table.replace([row("a", name="new", at=BEGUN + timedelta(seconds=2))])
+        return there
+
+    monkeypatch.setattr(Table, "_existing", meanwhile)
+    old = row("a", name="old", at=BEGUN + timedelta(seconds=1))
+    with suppress(WtsError):
+        table.replace([old])
+    assert table.replace([old]) == 0
+    assert database("SELECT name FROM TABLE_NAME") == [("new",)]
+
+
 def test_a_date_of_mysql_is_the_same_time_wherever_the_server_is(
     table: Table,
     database: Any,  # noqa: F811
