@@ -216,18 +216,21 @@ class Export:
 
     def _write(self, state: dict[str, Any], *made: ObjectStoragePath) -> None:
         """Write the state. If another try has taken over, remove the new files instead."""
-        try:
-            self._fence.check()
-        except WtsError:
-            for path in made:
-                self._remove(path)
-            raise
+        self._check(*made)
         # Only a clear changes it; a retry after the end must not look like another clear.
         state["max_tries"] = self._max_tries
         try:
             self._store.set(STATE, state)
         except Exception as error:
             raise WtsError(f"The state of the export cannot be written: {error}") from error
+
+    def _check(self, *made: ObjectStoragePath) -> None:
+        try:
+            self._fence.check()
+        except WtsError:
+            for path in made:
+                self._remove(path)
+            raise
 
     def _summary(self, state: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -337,14 +340,14 @@ class Export:
         # Before the part is recorded: a try that continues here replaces these rows.
         for table, rows_of in zip(self._tables, (session_rows, message_rows), strict=True):
             if table is not None:
-                table.replace(self._while_latest(rows_of(rows)))
+                table.replace(self._while_latest(rows_of(rows), part))
         state["parts"].append([part.name, len(rows), sum(len(row["messages"] or ()) for row in rows)])
         self._write(state, part)
 
-    def _while_latest(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _while_latest(self, rows: Iterable[dict[str, Any]], part: ObjectStoragePath) -> Iterator[dict[str, Any]]:
         yield from rows
         # A try that froze before this point would replace what its successor wrote.
-        self._fence.check()
+        self._check(part)
 
     def _complete(self, row: dict[str, Any], *, metadata_singly: bool, may_talk: bool) -> None:
         """Add to a session what the list does not show.

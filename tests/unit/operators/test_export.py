@@ -859,7 +859,12 @@ def test_a_try_that_goes_on_leaves_what_was_read_later(
 
 
 def test_a_try_that_was_given_up_leaves_the_rows_of_its_successor_alone(
-    wts_connection: Emulator, context: dict[str, Any], export: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+    wts_connection: Emulator,
+    context: dict[str, Any],
+    export: Any,
+    database: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     fill(wts_connection, 5, talking=1)
     given = {"messages_table": database.table, "tables_conn_id": "wts_db"}
@@ -874,6 +879,7 @@ def test_a_try_that_was_given_up_leaves_the_rows_of_its_successor_alone(
     with pytest.raises(WtsError, match="Another try of this task has taken over"):
         export(**given).execute(context)
     assert database("SELECT status FROM TABLE_NAME") == [("READ",)]
+    assert ids(tmp_path / "out") == all_ids(wts_connection)
 
 
 def test_a_killed_export_writes_each_row_into_its_table_once(
