@@ -87,6 +87,9 @@ class Verdict:
 #: Prefixes of the keys of refusals with status 500. INFERRED from integrators' reports; other keys mean unknown.
 _BUSINESS_KEY_PREFIXES = ("FORM_ERROR", "ENTITY_")
 
+#: Fields of the API's refusals, each of which has one of them at least. Gateways write others, such as ``message``.
+_FIELDS_OF_REFUSALS = {"key", "text", "httpStatusCode", "type", "title"}
+
 #: Redirects that a server may return after performing a request. The others mean that it did nothing.
 _REDIRECTS_AFTER_SUCCESS = (302, 303)
 
@@ -139,9 +142,8 @@ def judge_reply(
         )
     envelope = _envelope(reply)
     key = _text(envelope.get("key"))
-    is_foreign = bool(reply.body.strip()) and not envelope
-    if operation.effect != "once" and 400 <= status < 500 and status not in (401, 408) and is_foreign:
-        # The API's refusals are JSON objects. Anything else comes from a gateway, and shows nothing about the request.
+    if operation.effect != "once" and 400 <= status < 500 and status not in (401, 408) and not envelope:
+        # It comes from a gateway, and shows nothing about the request.
         return _odd(operation, _rejected(operation, reply, WtsRejectedError, "Something refused the request."))
     if status in (401, 403):
         words = (
@@ -379,12 +381,12 @@ def _unknown(operation: Operation, what: str, status: int | None) -> Verdict:
 
 
 def _envelope(reply: Reply) -> Mapping[str, Any]:
-    """Return the error body, or nothing if it is not one: gateways answer with HTML, text or an empty body."""
+    """Return the error body, or nothing if it is not one: gateways answer with HTML, text, other JSON or nothing."""
     try:
         value = parsed(reply.body)
     except (ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) and value.keys() & _FIELDS_OF_REFUSALS else {}
 
 
 def _text(value: object) -> str | None:

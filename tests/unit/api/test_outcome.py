@@ -284,7 +284,7 @@ def test_an_error_body_of_any_kind_is_survived(status: int, body: Any) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_token_says_where_to_find_one(status: int) -> None:
-    error = judge_reply(READ, reply(status)).error
+    error = judge_reply(READ, reply(status, envelope("ERROR_UNAUTHORIZED"))).error
     assert isinstance(error, WtsAuthenticationError)
     assert "Integração via API" in str(error)
 
@@ -396,12 +396,12 @@ def test_an_error_that_is_its_own_cause_is_survived() -> None:
         (199, Outcome.UNKNOWN, Outcome.UNKNOWN),
         (300, Outcome.REJECTED, Outcome.ODD),
         (399, Outcome.REJECTED, Outcome.ODD),
-        (400, Outcome.REJECTED, Outcome.REJECTED),
-        (404, Outcome.REJECTED, Outcome.REJECTED),
-        (407, Outcome.REJECTED, Outcome.REJECTED),
+        (400, Outcome.REJECTED, Outcome.ODD),
+        (404, Outcome.REJECTED, Outcome.ODD),
+        (407, Outcome.REJECTED, Outcome.ODD),
         (408, Outcome.UNKNOWN, Outcome.UNKNOWN),
         (429, Outcome.NOT_SENT, Outcome.NOT_SENT),
-        (499, Outcome.REJECTED, Outcome.REJECTED),
+        (499, Outcome.REJECTED, Outcome.ODD),
         (500, Outcome.UNKNOWN, Outcome.UNKNOWN),
         (599, Outcome.UNKNOWN, Outcome.UNKNOWN),
     ],
@@ -435,8 +435,11 @@ def test_a_web_page_that_refuses_is_a_gateway_and_passes_for_what_may_be_repeate
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
-@pytest.mark.parametrize("body", [b"default backend - 404", b"404 page not found\n", b'"no"'])
-def test_a_text_that_refuses_is_a_gateway_and_passes_for_what_may_be_repeated(status: int, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"default backend - 404", b"404 page not found\n", b'"no"', b"{}", b'{"message": "no Route matched"}'],
+)
+def test_what_does_not_look_like_an_error_of_the_api_passes_for_what_may_be_repeated(status: int, body: bytes) -> None:
     assert judge_reply(SEND, reply(status, body)).outcome is Outcome.REJECTED
     assert judge_reply(READ, reply(status, body)).outcome is Outcome.ODD
 
