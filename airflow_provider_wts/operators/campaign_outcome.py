@@ -258,6 +258,7 @@ class _Following:
         sweep = OutcomeSweep(self._operator.hook, outcomes, max_lookups=self._lookups)
         changed = sweep.changed(outcomes.cursor, WITH_CONTACT if outcomes.has_holdout else DETAILS)
         outcomes.cursor, self._observed = changed.cursor, changed.begun
+        self._check()
         outcomes.keep()
         if self._detail == "messages":
             sweep.messages()
@@ -265,6 +266,7 @@ class _Following:
         if sweep.unknown_sends:
             outcomes.refuse_other_account()
         outcomes.end_pass()
+        self._check()
         outcomes.keep()
 
     def write(self) -> dict[str, Any]:
@@ -299,6 +301,9 @@ class _Following:
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         yield from self.outcomes.rows(self._policy, self._observed)
+        self._check()
+
+    def _check(self) -> None:
         # A try that froze before this point would replace what its successor wrote.
         if self._fence is not None:
             self._fence.check()

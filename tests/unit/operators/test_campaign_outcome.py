@@ -805,7 +805,13 @@ def test_a_table_that_was_written_before_a_kill_is_compared_again(
 
 @pytest.mark.parametrize("where", ["table", "file"])
 def test_a_try_that_comes_back_after_its_successor_writes_no_older_row(
-    service: Emulator, send: Any, follow: Any, database: Any, monkeypatch: pytest.MonkeyPatch, where: str
+    service: Emulator,
+    send: Any,
+    follow: Any,
+    database: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
 ) -> None:
     campaign = send(*map(number, range(5)))
     given = {"outcomes_table": database.table, "outcomes_conn_id": "wts_db"} if where == "table" else {}
@@ -816,12 +822,19 @@ def test_a_try_that_comes_back_after_its_successor_writes_no_older_row(
         monkeypatch.setattr(WtsClient, "perform", perform)
         service.contact_writes(number(1), "Sim")
         later.append(follow(campaign, **given))
+        kept.append(state())
         return found
 
+    def state() -> bytes:
+        (kept_at,) = tmp_path.rglob("*.state.db")
+        return kept_at.read_bytes()
+
     later: list[dict[str, Any]] = []
+    kept: list[bytes] = []
     monkeypatch.setattr(WtsClient, "perform", frozen)
     with pytest.raises(WtsError, match="Another try of this task has taken over"):
         follow(campaign, **given)
+    assert state() == kept[0]
     assert [row["line"] for row in rows(later[0]).values() if row["replied"]] == [2]
     if where == "table":
         assert database("SELECT line FROM TABLE_NAME WHERE replied") == [(2,)]
