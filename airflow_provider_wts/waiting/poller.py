@@ -202,20 +202,19 @@ class Poller:
         since = min(at for at in (self._cursor, self._new_since) if at is not None)
         # The next sweep begins early enough for subscriptions that are added from now on.
         self._new_since = None
-        waiting, begun = len(self._sessions), datetime.now(UTC) - CLOCK_SLACK
+        waiting = len(self._sessions)
         try:
             swept: Sweep = await self._reader.read(lambda client: sweep(client, statuses, since, max_pages=waiting))
         except BaseException:
             self._new_since = min(since, self._new_since or since)
             raise
         self._sessions.report(swept.seen)
-        if swept.cursor is None:
+        self._cursor = swept.cursor - SWEEP_OVERLAP
+        if swept.gave_up:
             # There are more pages than sessions to check, or the list broke off. Single checks find what it did not
-            # show, and the next list begins here.
-            self._cursor = begun
+            # show.
             self._unchecked = waiting
         else:
-            self._cursor = swept.cursor - SWEEP_OVERLAP
             self._check_expected(swept, statuses)
         return swept.calls
 

@@ -285,12 +285,13 @@ MAX_CONSECUTIVE_FAILURES = 3
 class Sweep(NamedTuple):
     """What a sweep saw.
 
-    :param cursor: the latest update; ``None`` if the sweep gave up, because single checks are cheaper.
+    :param cursor: the latest update; when the sweep began if it gave up, because single checks are cheaper.
     """
 
     seen: dict[str, Snapshot]
-    cursor: datetime | None
+    cursor: datetime
     calls: int
+    gave_up: bool = False
 
 
 class SingleChecks(NamedTuple):
@@ -312,18 +313,19 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, max_pa
     :raises WtsError: when the first page cannot be read.
     """
     seen: dict[str, Snapshot] = {}
-    latest = since + SWEEP_OVERLAP
+    latest = begun = since + SWEEP_OVERLAP
     calls = 0
     max_pages = min(max_pages, MAX_PAGES)
     try:
         call = list_sessions(updated_after=since, status=list(statuses)).leniently()
         for page, sessions in pages_of_sessions(client, call):
             calls += 1
+            begun = begun if calls > 1 else _now_of_cursor(client)
             for session_id, session in sessions:
                 seen[session_id] = session_snapshot(session)._replace(listed=True)
                 latest = max(latest, changed(session, "updatedAt", now=_now_of_cursor(client)))
             if whole_number(page.get("totalPages")) > max_pages or calls > MAX_PASSES * max_pages:
-                return Sweep(seen, None, calls)
+                return Sweep(seen, begun, calls, gave_up=True)
     except WtsIncompleteListError as error:
         # Single checks find what it does not show, and the same period is read again.
         log.warning("%s", error)
@@ -332,7 +334,7 @@ def sweep(client: WtsClient, statuses: Sequence[str], since: datetime, *, max_pa
         if refuses_token(error) or not calls:
             raise
         log.warning("The list of changed sessions could not be read to its end: %s", error)
-        return Sweep(seen, None, calls)
+        return Sweep(seen, begun, calls, gave_up=True)
     return Sweep(seen, latest, calls)
 
 
