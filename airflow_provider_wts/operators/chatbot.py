@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from airflow_provider_wts.sending.reconcile import InSession
     from airflow_provider_wts.waiting.conditions import SessionWait
 
-#: Maximum seconds between two attempts to read the session that the trigger saw.
-_PAUSE = 15.0
-
 
 class WtsSendChatbotOperator(WtsSendingOperator):
     """Start a chatbot for a recipient, or in a session.
@@ -255,7 +252,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _resumed(self, event: Mapping[str, Any]) -> SessionV2:
         """Return the session that the trigger waited for; wait on if only the list of sessions shows its end."""
-        from airflow_provider_wts.waiting.conditions import FailedChecks, SessionWait
+        from airflow_provider_wts.waiting.conditions import PAUSE, FailedChecks, SessionWait
         from airflow_provider_wts.waiting.deferral import error_of, time_left
 
         wait, outcome, status = SessionWait(event["session_id"]), event["outcome"], event.get("status")
@@ -270,7 +267,7 @@ class WtsSendChatbotOperator(WtsSendingOperator):
                     break
                 if failed_checks.failed(error):
                     raise
-                time.sleep(min(self._poll_seconds(), _PAUSE))
+                time.sleep(min(self._poll_seconds(), PAUSE))
         else:
             status = session.get("status")
             if status == "COMPLETED" or (outcome == "reached" and not event.get("listed")):

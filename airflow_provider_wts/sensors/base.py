@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two attempts of the same check.
-PAUSE = 15.0
-
 #: Seconds that a check may wait for the rate limit after ``timeout``.
 _LAST_WAIT = 10.0
 
@@ -171,7 +168,7 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
                 if over or not self.reschedule or not lasts:
                     return None
                 # After a reschedule, it would not remember this failure.
-                time.sleep(min(self.poke_interval, PAUSE))
+                self.pause()
             else:
                 self.failed_checks.succeeded()
                 self._limited_for = 0.0
@@ -180,8 +177,14 @@ class WtsSensor(RenderedParameters, BaseSensorOperator):
     def seen_again(self, read: Callable[[], T]) -> T:
         """Read what the trigger saw: some failed checks in a row must not end the wait now."""
         while (answer := self.tolerant(read)) is None:
-            time.sleep(min(self.poke_interval, PAUSE))
+            self.pause()
         return answer
+
+    def pause(self) -> None:
+        """Sleep between two attempts of the same check."""
+        from airflow_provider_wts.waiting.conditions import PAUSE
+
+        time.sleep(min(self.poke_interval, PAUSE))
 
     def result(self, read: Callable[[], T]) -> T:
         """Read something. If the token is refused, read the connection again and retry once."""

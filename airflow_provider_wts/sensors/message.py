@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_wts.sensors.base import PAUSE, Check, WtsSensor
+from airflow_provider_wts.sensors.base import Check, WtsSensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +97,7 @@ class WtsSessionReplySensor(WtsSensor):
                     event.get("last_message_in"),
                 )
                 break
-            time.sleep(min(self.poke_interval, PAUSE))
+            self.pause()
         return found
 
     def subject(self) -> str:

@@ -53,6 +53,9 @@ NOT_REACHED = "NOT_REACHED"
 #: Consecutive failed checks after which a wait gives up. The client has already retried within each check.
 MAX_FAILED_CHECKS = 5
 
+#: Maximum seconds between two attempts of the same check.
+PAUSE = 15.0
+
 #: Seconds after the end of a wait at which the last check stops, however many sessions are left to read.
 OVERTIME = 120.0
 
