@@ -381,7 +381,8 @@ def _reply(account: Account, session: Session) -> None:
 def _outside_window(account: Account, *, by_bot: bool) -> str | None:
     text = "Fora da janela de 24 horas: é necessário enviar um template para iniciar a conversa."
     reading = account.switches.whatsapp_window
-    if reading == "warn":
+    # What a bot writes is no request of the client.
+    if reading == "warn" and not by_bot:
         account.violation("Free text was sent outside the 24-hour window; WhatsApp asks for a template there.")
     elif reading == "fail" or (reading == "refuse" and by_bot):
         return text

@@ -46,7 +46,8 @@ class Switches:
     :param date_bounds: whether date filters include the bound itself.
     :param messages_touch_session: whether a message moves the session's ``updatedAt``.
     :param whatsapp_window: free text outside the 24-hour window on official WhatsApp channels: ``warn`` = let through,
-        recorded as a violation; ``refuse`` = 500; ``fail`` = 200, then the message FAILED; ``off`` = let through.
+        recorded as a violation unless a bot wrote it; ``refuse`` = 500; ``fail`` = 200, then the message FAILED;
+        ``off`` = let through.
     :param sequence_add_twice: adding a contact that is already in the sequence: update its membership, or refuse.
     :param unknown_tag_names: an unknown name in ``tagNames``: create the tag, drop the name, or refuse.
     :param duplicate_contact: creating a contact that exists, without an option: refuse, or return the existing one.

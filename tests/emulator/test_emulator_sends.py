@@ -178,6 +178,14 @@ def test_free_text_to_a_cold_contact_follows_the_switch(
     assert bool(still.violations) is (reading == "warn")
 
 
+def test_free_text_of_a_bot_is_no_violation_of_the_client(api: Api, still: Emulator) -> None:
+    session = api.start_bot()
+    still.advance(2)
+    written = api.ask("list_messages", query={"SessionId": session["id"]})["items"]
+    assert [one["text"] for one in written if not one["templateId"]] == ["Você já fez o pagamento?"]
+    assert not still.violations
+
+
 def test_the_window_is_open_for_a_day_after_the_contact_wrote(api: Api, still: Emulator) -> None:
     still.switches.whatsapp_window = "refuse"
     session = still.contact_writes(CARLA, "Oi")["sessionId"]
