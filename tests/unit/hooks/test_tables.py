@@ -273,6 +273,18 @@ def test_a_later_row_that_another_task_writes_meanwhile_stays(
     assert database("SELECT name FROM TABLE_NAME") == [("new",)]
 
 
+def begin_sessions_with(statement: str, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each connection begin as on a server with such a setting."""
+    connect = table._hook.get_conn
+
+    def connected() -> Any:
+        connection = connect()
+        connection.cursor().execute(statement)
+        return connection
+
+    monkeypatch.setattr(table._hook, "get_conn", connected)
+
+
 def test_a_date_of_mysql_is_the_same_time_wherever_the_server_is(
     table: Table,
     database: Any,  # noqa: F811
@@ -282,14 +294,7 @@ def test_a_date_of_mysql_is_the_same_time_wherever_the_server_is(
         pytest.skip("The other databases have no such type")
     columns = ", ".join(f"{name} {'TIMESTAMP(6)' if name == 'at' else 'VARCHAR(100)'}" for name in COLUMNS)
     database.write(f"CREATE TABLE TABLE_NAME ({columns})")
-    connect = table._hook.get_conn
-
-    def in_sao_paulo() -> Any:
-        connection = connect()
-        connection.cursor().execute("SET time_zone = '-03:00'")
-        return connection
-
-    monkeypatch.setattr(table._hook, "get_conn", in_sao_paulo)
+    begin_sessions_with("SET time_zone = '-03:00'", table, monkeypatch)
     table.replace([row("a")])
     assert [float(one) for (one,) in database("SELECT UNIX_TIMESTAMP(at) FROM TABLE_NAME")] == [BEGUN.timestamp()]
 
@@ -305,14 +310,7 @@ def test_mysql_changes_no_value_that_does_not_fit(
         pytest.skip("The other databases never do")
     columns = ", ".join(f"{name} {kind if name == 'name' else 'VARCHAR(100)'}" for name in COLUMNS)
     database.write(f"CREATE TABLE TABLE_NAME ({columns})")
-    connect = table._hook.get_conn
-
-    def not_strict() -> Any:
-        connection = connect()
-        connection.cursor().execute("SET sql_mode = ''")
-        return connection
-
-    monkeypatch.setattr(table._hook, "get_conn", not_strict)
+    begin_sessions_with("SET sql_mode = ''", table, monkeypatch)
     with pytest.raises(WtsInvalidRequestError, match=r"column .*name"):
         table.replace([row("a")])
     assert keys(database) == []
