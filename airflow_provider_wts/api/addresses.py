@@ -67,8 +67,10 @@ _PIPED = re.compile(r"\+?([0-9]{1,3})\|([0-9 ().\-]+)")
 # Trailing zeros of a number that a spreadsheet showed with at most six digits, as in 5.51199E+12, and then saved.
 _ROUNDED = re.compile(r"[0-9]*0{6}")
 _LARGEST_EXACT = 2**53
+# What the mask of a form shows in place of a number, without its separators.
+_NINES = ("9999999999", "99999999999")
 # The largest numbers of columns with 32 bits, ten digits or eleven digits. MySQL stores them for any larger number.
-LARGEST = ("2147483647", "4294967295", "9999999999", "99999999999")
+LARGEST = ("2147483647", "4294967295", *_NINES)
 # From here on, few numbers are exact in single precision by chance: one in 65,536, and with 13 digits one in 500,000.
 _HARDLY_SINGLE = 10**11
 
@@ -551,7 +553,7 @@ def shortened_digits(value: object) -> str:
 def is_cut_off(value: object) -> bool:
     """Whether a value is what databases store for a number that is too large for its column, or the mask of a form."""
     text = _cleaned(str(value))
-    return _whole(text) in LARGEST or re.sub("[ ().-]", "", text) in LARGEST[2:]
+    return _whole(text) in LARGEST or re.sub("[ ().-]", "", text) in _NINES
 
 
 def _whole(text: str) -> str:
