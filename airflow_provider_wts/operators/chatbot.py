@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -252,23 +253,19 @@ class WtsSendChatbotOperator(WtsSendingOperator):
 
     def _resumed(self, event: Mapping[str, Any]) -> SessionV2:
         """Return the session that the trigger waited for; wait on if only the list of sessions shows its end."""
-        from airflow_provider_wts.waiting.conditions import PAUSE, FailedChecks, SessionWait
+        from airflow_provider_wts.waiting.conditions import SessionWait
         from airflow_provider_wts.waiting.deferral import error_of, time_left
 
         wait, outcome, status = SessionWait(event["session_id"]), event["outcome"], event.get("status")
         if outcome == "failed":
             raise error_of(event)
-        failed_checks, session = FailedChecks(), None
-        while session is None:
-            try:
-                session = self._session(wait.session_id)
-            except WtsError as error:
-                if outcome != "reached":
-                    break
-                if failed_checks.failed(error):
-                    raise
-                time.sleep(min(self._poll_seconds(), PAUSE))
+        session = None
+        if outcome == "reached":
+            session = self._seen_again(wait.session_id)
         else:
+            with suppress(WtsError):
+                session = self._session(wait.session_id)
+        if session is not None:
             status = session.get("status")
             if status == "COMPLETED" or (outcome == "reached" and not event.get("listed")):
                 return session
@@ -281,6 +278,19 @@ class WtsSendChatbotOperator(WtsSendingOperator):
         if left <= 0:
             raise AirflowFailException(_too_late(wait.session_id, status))
         self._defer(wait, left)
+
+    def _seen_again(self, session_id: str) -> SessionV2:
+        """Read what the trigger saw: some failed checks in a row must not end the wait now."""
+        from airflow_provider_wts.waiting.conditions import PAUSE, FailedChecks
+
+        failed_checks = FailedChecks()
+        while True:
+            try:
+                return self._session(session_id)
+            except WtsError as error:
+                if failed_checks.failed(error):
+                    raise
+                time.sleep(min(self._poll_seconds(), PAUSE))
 
     def _session(self, session_id: str) -> SessionV2:
         from airflow_provider_wts.waiting.conditions import read_for, read_session
